@@ -1,0 +1,1 @@
+"""From a trained model to maps: ONNX export, batch inference and the QGIS plugin's zip."""

@@ -1,0 +1,81 @@
+"""Small ONNX models with a card, made by hand so that every answer is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+CLASSES = ((3, "red land", "C03020"), (7, "green land", "30A040"), (12, "blue water", "2040C0"))
+
+
+def card_item(
+    classes: tuple = CLASSES,
+    bands: tuple = ("red", "green", "blue"),
+    tile_size: int = 32,
+    overlap: int = 8,
+    gsd: float | None = None,
+    task: str = "semantic-segmentation",
+) -> dict:
+    """The parts of a STAC MLM Item that the runtime reads."""
+    return {
+        "properties": {
+            "mlm:name": "tiny colours",
+            "mlm:tasks": [task],
+            "mlm:input": [{"bands": list(bands), "input": {"shape": [-1, len(bands), tile_size, tile_size]}}],
+            "mlm:output": [
+                {"classification:classes": [{"value": v, "name": n.replace(" ", "_"), "title": n, "color_hint": c} for v, n, c in classes]}
+            ],
+            "geoaware:unit": "8-bit colour, 0 to 255",
+            "geoaware:value_range": [0, 255],
+            "geoaware:fill": [100.0] * len(bands),
+            "geoaware:overlap": overlap,
+            "gsd": gsd,
+            "license": "MIT",
+            "description": "names the strongest band",
+        }
+    }
+
+
+def write_model(path: Path, kernel: np.ndarray, item: dict | None = None, bias: np.ndarray | None = None) -> Path:
+    """A model of one convolution with zero padding, then softmax: probabilities of raw pixel values.
+
+    Args:
+        path: the file to write.
+        kernel: (classes, bands, k, k) with odd k.
+        item: the card; none is written when it is an empty dict.
+        bias: (classes,).
+    """
+    item = card_item() if item is None else item
+    tile = item["properties"]["mlm:input"][0]["input"]["shape"][-1] if item else 32
+    classes, bands, size, _ = kernel.shape
+    bias = np.zeros(classes) if bias is None else bias
+    weights = [
+        numpy_helper.from_array(kernel.astype(np.float32), "kernel"),
+        numpy_helper.from_array(bias.astype(np.float32), "bias"),
+    ]
+    nodes = [
+        helper.make_node("Conv", ["image", "kernel", "bias"], ["logits"], pads=[size // 2] * 4),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", bands, tile, tile])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", classes, tile, tile])],
+        weights,
+    )
+    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+    if item:
+        helper.set_model_props(model, {"mlm": json.dumps(item)})
+    onnx.save(model, str(path))
+    return path
+
+
+def write_strongest_band(path: Path, **card: object) -> Path:
+    """A model whose class is the band with the highest value."""
+    kernel = np.eye(3).reshape(3, 3, 1, 1) * 0.1
+    return write_model(path, kernel, card_item(**card))
