@@ -18,7 +18,7 @@ TASKS = ("segmentation", "classification", "embedding")
 MLM_TASKS = {
     "semantic-segmentation": "segmentation",
     "scene-classification": "classification",
-    "embedding": "embedding",
+    "similarity-search": "embedding",
 }
 NODATA = 255  # of class rasters: no IGBP-like legend reaches it
 

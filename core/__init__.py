@@ -1,0 +1,1 @@
+"""Geography-aware self-supervised learning: chip stores, pretraining, probes and fine-tuning."""

@@ -1,0 +1,74 @@
+"""Places on the sphere: geo clusters, and splits whose sides do not touch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+EARTH_RADIUS_M = 6_371_008.8  # mean radius, IUGG
+# Two tenths of the blocks test, one tenth validate; dealt in turn, so that each side is spread out.
+DEAL = np.array("test train train val train test train train train train".split(), "<U6")  # noqa: SIM905
+METRES_PER_DEGREE = EARTH_RADIUS_M * np.pi / 180
+
+
+def unit_vectors(lonlat: np.ndarray) -> np.ndarray:
+    """Turn (N, 2) longitudes and latitudes in degrees into (N, 3) points on the unit sphere."""
+    lon, lat = np.radians(np.asarray(lonlat, np.float64)).T
+    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
+
+
+def fit_geo_clusters(lonlat: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
+    """Fit spherical k-means.
+
+    On unit vectors, so that no cluster is torn at the antimeridian or at a pole.
+
+    Args:
+        lonlat: (N, 2) degrees, one row a place.
+        k: number of clusters; at most N are made.
+        seed: of the starting centres.
+
+    Returns:
+        (K, 3) unit vectors.
+    """
+    from sklearn.cluster import KMeans
+
+    points = np.unique(unit_vectors(lonlat).round(9), axis=0)
+    centres = KMeans(min(k, len(points)), n_init=3, random_state=seed).fit(points).cluster_centers_
+    return centres / np.linalg.norm(centres, axis=1, keepdims=True)
+
+
+def assign_geo_clusters(lonlat: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Return for each of (N, 2) places in degrees the number of the nearest of (K, 3) centres."""
+    return (unit_vectors(lonlat) @ centres.T).argmax(axis=1)
+
+
+def spatial_split(lonlat: np.ndarray, margin_m: float, block_deg: tuple[float, float] | None = None) -> np.ndarray:
+    """Give each place a side, by blocks of longitude and latitude dealt in a fixed order.
+
+    Args:
+        lonlat: (N, 2) degrees, one row a place.
+        margin_m: places of two different sides lie farther apart than this, metres on the sphere.
+        block_deg: extent of a block in longitude and latitude, degrees; by default squares with an
+            eighteenth of the longer extent, but never less than four margins.
+
+    Returns:
+        (N,) text: train, val, test, or margin (too near to another side to be used).
+    """
+    from sklearn.neighbors import BallTree
+
+    lonlat = np.asarray(lonlat, np.float64)
+    side_deg = max(float(np.ptp(lonlat, axis=0).max()) / 18, 4 * margin_m / METRES_PER_DEGREE, 1e-9)
+    origin = np.array([-180.0, -90.0]) if block_deg else lonlat.min(axis=0)
+    cells = np.floor((lonlat - origin) / (block_deg or side_deg)).astype(int)
+    if block_deg:  # counted from 180 W, 90 S, so that stores of other chips are split alike
+        block_of = cells[:, 0] + cells[:, 1] * round(360 / block_deg[0])
+    else:
+        block_of = np.unique(cells, axis=0, return_inverse=True)[1].ravel()
+    result = DEAL[block_of % len(DEAL)]
+    # The test side keeps all its places; the others give way.
+    radians = np.radians(lonlat[:, ::-1])
+    for side, others in (("test", ("val", "train")), ("val", ("train",))):
+        if (result == side).any():
+            nearest, _ = BallTree(radians[result == side], metric="haversine").query(radians)
+            close = nearest[:, 0] * EARTH_RADIUS_M <= margin_m
+            result[close & np.isin(result, others)] = "margin"
+    return result

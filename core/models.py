@@ -1,0 +1,263 @@
+"""The networks, and the one file each is kept in (safetensors with its specification).
+
+Every network takes raw pixel values: the scaling is its first layer, so that nobody can feed it the
+wrong unit by forgetting a step.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import segmentation_models_pytorch as smp
+import torch
+import torchvision
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from core.errors import UserError
+from core.store import ChipStore, LandClass
+
+ARCHS = ("resnet18", "resnet50")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a file of weights must say about itself.
+
+    Attributes:
+        task: embedding, segmentation or classification.
+        arch: one of ``ARCHS``.
+        bands: names of the input bands, in order.
+        unit: what a pixel value means.
+        value_range: lowest and highest value seen in training.
+        mean: per band, raw units.
+        std: per band, raw units.
+        gsd: pixel size in metres, or None.
+        chip_size: rows = columns seen in training, px.
+        classes: the legend, in the order of the output; empty for an embedding.
+        description: how and on what it was trained.
+        license: of the imagery it was trained on.
+    """
+
+    task: str
+    arch: str
+    bands: tuple[str, ...]
+    unit: str
+    value_range: tuple[float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    gsd: float | None
+    chip_size: int
+    classes: tuple[LandClass, ...] = ()
+    description: str = ""
+    license: str = ""
+
+    @classmethod
+    def of_store(cls, store: ChipStore, arch: str) -> ModelSpec:
+        """An embedding model for the imagery of a store, scaled by its training places."""
+        if arch not in ARCHS:
+            raise UserError(f"--arch {arch}: choose one of {', '.join(ARCHS)}")
+        mean, std, value_range = store.statistics()
+        return cls(
+            task="embedding",
+            arch=arch,
+            bands=store.info.bands,
+            unit=store.info.unit,
+            value_range=value_range,
+            mean=tuple(mean.tolist()),
+            std=tuple(std.tolist()),
+            gsd=store.info.gsd,
+            chip_size=store.info.chip_size,
+            license=store.info.license,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelSpec:
+        """Read what ``asdict`` wrote."""
+        fields = json.loads(text)
+        for name in ("bands", "value_range", "mean", "std"):
+            fields[name] = tuple(fields[name])
+        fields["classes"] = tuple(LandClass(**entry) for entry in fields["classes"])
+        return cls(**fields)
+
+
+class Standardise(nn.Module):
+    """Raw pixel values to zero mean and unit deviation; pixels without data (NaN) become the mean."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(spec.mean).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(spec.std).view(-1, 1, 1))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Scale (N, bands, rows, cols)."""
+        scaled = (pixels - self.mean) / self.std
+        return torch.where(torch.isnan(scaled), 0.0, scaled)
+
+
+class Encoder(nn.Module):
+    """A ResNet trunk: raw pixels (N, bands, rows, cols) to features (N, D) after average pooling."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.standardise = Standardise(spec)
+        self.trunk = getattr(torchvision.models, spec.arch)()
+        self.trunk.conv1 = nn.Conv2d(len(spec.bands), 64, 7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(self.trunk.conv1.weight, mode="fan_out", nonlinearity="relu")
+        self.width = self.trunk.fc.in_features
+        self.trunk.fc = nn.Identity()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Features (N, D)."""
+        return self.trunk(self.standardise(pixels))
+
+
+class Classifier(nn.Module):
+    """An encoder and one linear layer: raw pixels to logits (N, classes)."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.encoder = Encoder(spec)
+        self.head = nn.Linear(self.encoder.width, len(spec.classes))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits (N, classes)."""
+        return self.head(self.encoder(pixels))
+
+
+class Segmenter(nn.Module):
+    """A U-Net on the trunk: raw pixels to logits (N, classes, rows, cols)."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.standardise = Standardise(spec)
+        self.unet = smp.Unet(spec.arch, encoder_weights=None, in_channels=len(spec.bands), classes=len(spec.classes))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits (N, classes, rows, cols)."""
+        return self.unet(self.standardise(pixels))
+
+
+def build(spec: ModelSpec) -> nn.Module:
+    """The untrained network of a specification."""
+    return {"embedding": Encoder, "classification": Classifier, "segmentation": Segmenter}[spec.task](spec)
+
+
+def for_task(spec: ModelSpec, encoder: Encoder, task: str, classes: tuple[LandClass, ...]) -> tuple[ModelSpec, nn.Module]:
+    """A network for a task that starts from a trained encoder; its head is untrained."""
+    spec = replace(spec, task=task, classes=classes)
+    model = build(spec)
+    if isinstance(model, Segmenter):
+        # The U-Net's encoder is torchvision's ResNet without fc: the names are the same.
+        model.unet.encoder.load_state_dict(encoder.trunk.state_dict())
+    else:
+        model.encoder.load_state_dict(encoder.state_dict())
+    return spec, model
+
+
+def save_model(path: Path, spec: ModelSpec, model: nn.Module) -> None:
+    """Write weights and specification, under a temporary name first."""
+    partial = path.with_name(path.name + ".partial")
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, partial, metadata={"geoaware": json.dumps(asdict(spec))})
+    partial.replace(path)
+
+
+def load_model(path: Path) -> tuple[ModelSpec, nn.Module]:
+    """Read a file that ``save_model`` wrote; the model comes in eval mode, on the CPU.
+
+    Raises:
+        UserError: no such file, another kind of file, or weights that do not fit their specification.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a safetensors file, or a damaged one ({error})") from error
+    if "geoaware" not in metadata:
+        raise UserError(f"{path}: does not say what it holds; give a file that core.train wrote")
+    try:
+        spec = ModelSpec.from_json(metadata["geoaware"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: its specification cannot be read ({error})") from error
+    model = build(spec)
+    problems = _misfits(model.state_dict(), weights)
+    if problems:
+        raise UserError(f"{path}: weights do not fit {spec.arch}: {'; '.join(problems[:5])}")
+    model.load_state_dict(weights)
+    return spec, model.eval()
+
+
+def load_encoder(path: Path, store: ChipStore) -> tuple[ModelSpec, Encoder]:
+    """Read an encoder and check that it fits the imagery of a store.
+
+    Raises:
+        UserError: as ``load_model``; or it is no encoder; or bands or unit differ from the store's.
+    """
+    spec, model = load_model(path)
+    if not isinstance(model, Encoder):
+        raise UserError(f"{path}: holds a {spec.task} model; give the encoder.safetensors of a pretraining run")
+    check_fit(path, spec, store)
+    return spec, model
+
+
+def check_fit(path: Path, spec: ModelSpec, store: ChipStore) -> None:
+    """Refuse a model whose bands or unit are not the store's."""
+    if len(spec.bands) != len(store.info.bands):
+        raise UserError(f"{path}: was trained on {len(spec.bands)} bands, but {store.path} has {len(store.info.bands)}")
+    if spec.unit != store.info.unit:
+        raise UserError(f"{path}: was trained on '{spec.unit}', but {store.path} holds '{store.info.unit}'")
+
+
+def _misfits(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
+    problems = [f"{name} is missing" for name in wanted if name not in found]
+    problems += [f"{name} is unknown" for name in found if name not in wanted]
+    problems += [
+        f"{name} is {list(found[name].shape)}, not {list(wanted[name].shape)}"
+        for name in wanted
+        if name in found and found[name].shape != wanted[name].shape
+    ]
+    return problems
+
+
+@cache
+def faster_in_bf16(device: torch.device) -> bool:
+    """Whether bf16 pays: a GPU says so; on a CPU a ResNet-18 is timed once in both."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    model = torchvision.models.resnet18().eval()
+    pixels = torch.rand(32, 3, 64, 64)
+    seconds = []
+    for enabled in (False, True):
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            model(pixels)  # the first run warms up
+            start = time.perf_counter()
+            for _ in range(3):
+                model(pixels)
+            seconds.append(time.perf_counter() - start)
+    return seconds[1] < seconds[0]
+
+
+@torch.inference_mode()
+def features(model: nn.Module, store: ChipStore, rows: np.ndarray, device: torch.device, batch_size: int = 512) -> np.ndarray:
+    """Run the images of these index rows through an encoder, (N, D) float32."""
+    model = model.to(device).eval()
+    parts = []
+    bf16 = faster_in_bf16(device)
+    for start in range(0, len(rows), batch_size):
+        pixels = torch.from_numpy(store.pixels(rows[start : start + batch_size])).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            parts.append(model(pixels).float().cpu().numpy())
+    return np.concatenate(parts)

@@ -1,0 +1,160 @@
+"""``core.train quickstart``: the whole path on real imagery, from the sample to a map and a report.
+
+Each step is one of the project's commands, run as a user would run it, so that the report can say how to
+repeat it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import rasterio
+
+from core.errors import UserError
+from core.finetune import scores
+from core.report import write_report
+from core.runs import ROOT, start_run, write_json
+from core.sample import WORLD, find_sample, make_store
+from core.store import UNLABELLED, ChipStore
+
+MAP = "landcover"
+
+
+def quickstart(
+    out: Path = Path("outputs/quickstart"),
+    data: Path | None = None,
+    pretrain_epochs: int = 9,
+    finetune_epochs: int = 8,
+    labels_fraction: float = 0.5,
+    device: str = "auto",
+    seed: int = 0,
+) -> Path:
+    """Learn, measure, export and map, on the Blue Marble sample: about six minutes on two CPU cores.
+
+    Args:
+        out: Folder for the results; an earlier quickstart in it is replaced.
+        data: A local copy of the sample; by default what GEOAWARE_SAMPLE names, else it is fetched.
+        pretrain_epochs: Passes over the images without labels, for twelve months; fewer months make as many steps.
+        finetune_epochs: Passes over the labelled images, likewise.
+        labels_fraction: Share of the training places whose labels are used.
+        device: auto, cpu, cuda or another name that torch knows.
+        seed: Of everything that is random.
+    """
+    settings = dict(locals())
+    started = time.monotonic()
+    sample = find_sample(data)
+    start_run(out, settings, overwrite=True)
+    print(f"sample: {len(sample.months)} months of 2004, from {sample.origin}", flush=True)
+    store, tally = make_store(sample, out / "store", overwrite=True)
+    print(f"chip store for the encoder: {tally}", flush=True)
+    map_store, tally = make_store(sample, out / "store-map", map_windows=True, overwrite=True)
+    print(f"chip store for the map: {tally}", flush=True)
+    longer = 12 / len(sample.months)  # fewer images an epoch, so more epochs
+    python = _Commands(out, ["--device", device, "--seed", str(seed)])
+    encoder, model, month = out / "encoder.safetensors", out / f"{MAP}.onnx", sample.months[sample.reference_month]
+    python.train("pretrain", out / "store", "--variant", "moco-geo-tp", "--epochs", round(pretrain_epochs * longer), "--out", out / "pretrain")
+    os.replace(out / "pretrain" / "encoder.safetensors", encoder)
+    python.train("probe", out / "store", "--encoder", encoder, "--out", out / "probe")
+    python.train(
+        "finetune", out / "store-map", "--task", "segmentation", "--encoder", encoder, "--labels-fraction", labels_fraction,
+        "--epochs", round(finetune_epochs * longer), "--out", out / "finetune",
+    )  # fmt: skip
+    python.run("export.to_onnx", out / "finetune", "--out", model, "--name", "World land cover (IGBP), Blue Marble")
+    python.run(
+        "export.predict", model, month, "--out", out, "--crs", WORLD.crs, "--bounds", *WORLD.bounds, "--confidence",
+    )  # fmt: skip
+    for suffix in (".tif", ".tif.aux.xml", ".qml"):
+        os.replace(out / (month.stem + suffix), out / (MAP + suffix))
+
+    metrics = _metrics(out, store, map_store, len(sample.months)) | {"seconds": round(time.monotonic() - started)}
+    write_json(out / "metrics.json", metrics)
+    write_report(out, sample, metrics, python.lines)
+    _say_where(out, metrics)
+    return out
+
+
+class _Commands:
+    """Runs the project's commands in processes of their own and remembers them for the report."""
+
+    def __init__(self, out: Path, common: Sequence[str]) -> None:
+        self.common = common
+        self.lines = [f"python -m core.prepare sample {options}" for options in (f"--out {out / 'store'}", f"--map --out {out / 'store-map'}")]
+
+    def train(self, name: str, store: Path, *options: object) -> None:
+        self.run("core.train", name, "--data", store, *options, *self.common)
+
+    def run(self, module: str, *options: object) -> None:
+        arguments = [module, *(str(option) for option in options)]
+        self.lines.append("python -m " + shlex.join(arguments))
+        print(f"\n$ {self.lines[-1]}", flush=True)
+        # The checkout is on the path of the child, wherever the user stands.
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        done = subprocess.run([sys.executable, "-m", *arguments], env=os.environ | {"PYTHONPATH": path}, check=False)
+        if done.returncode:
+            raise UserError(f"the step '{self.lines[-1]}' failed; its message stands above")
+
+
+def _metrics(out: Path, store: ChipStore, map_store: ChipStore, months: int) -> dict:
+    """Every number printed, from the steps' own files, and the map's agreement on held-out blocks."""
+    steps = {name: json.loads((out / name / file).read_text()) for name, file in _FILES.items()}
+    return {
+        "months": months,
+        "images": len(store),
+        "places": len(store.places),
+        "splits": store.places["split"].value_counts().to_dict(),
+        **steps,
+        "map": map_agreement(out / f"{MAP}.tif", map_store),
+    }
+
+
+_FILES = {"pretrain": "metrics.json", "probe": "probe.json", "finetune": "metrics.json"}
+
+
+def map_agreement(path: Path, store: ChipStore) -> dict:
+    """Compare a map with the label masks of the test places, pixel by pixel, land and water.
+
+    Args:
+        path: map on the grid that the store was cut from, class values of the store's legend.
+        store: chips with labels and with their row and column in the grid.
+
+    Returns:
+        The numbers of ``core.finetune.scores``, over all pixels and over land alone.
+    """
+    size, classes = store.info.chip_size, store.info.classes
+    number_of = np.full(256, UNLABELLED)
+    number_of[[entry.value for entry in classes]] = np.arange(len(classes))
+    with rasterio.open(path) as dataset:
+        predicted = dataset.read(1)
+    confusion = np.zeros((len(classes), len(classes)), np.int64)
+    for images in store.places_of("test")["images"]:
+        first = store.index.iloc[images[0]]
+        said = number_of[predicted[first["row"] : first["row"] + size, first["column"] : first["column"] + size]]
+        truth = store.masks(images[:1])[0]
+        known = (truth != UNLABELLED) & (said != UNLABELLED)
+        np.add.at(confusion, (truth[known], said[known]), 1)
+    result = {"all_pixels": scores(confusion), "confusion": confusion.tolist()}
+    if store.info.background is not None:
+        confusion[store.info.background] = 0  # land called water stays an error: its column is kept
+        result["land"] = scores(confusion)
+    used = np.unique(predicted[number_of[predicted] != UNLABELLED])
+    return result | {"classes_used": len(used), "times_majority": result["all_pixels"]["accuracy"] / result["all_pixels"]["majority_class"]}
+
+
+def _say_where(out: Path, metrics: dict) -> None:
+    knn, area = metrics["probe"]["all_dates"], metrics["map"]["all_pixels"]
+    print(
+        f"\nkNN, all dates: {knn['trained']['knn']['accuracy']['value']:.1%} with the encoder, "
+        f"{knn['untrained']['knn']['accuracy']['value']:.1%} untrained, {knn['colour_statistics']['boosting']['accuracy']['value']:.1%} by colour statistics"
+        f"\nmap on held-out blocks: {area['accuracy']:.1%} of the pixels agree with MODIS, always the majority class {area['majority_class']:.1%}; "
+        f"{metrics['map']['classes_used']} classes in use"
+        f"\n{metrics['seconds'] // 60} min {metrics['seconds'] % 60} s. Open {out / 'report.html'} in a browser; "
+        f"in QGIS: Layer > Add Layer > Add Raster Layer > {out / (MAP + '.tif')} (its colours load by themselves)"
+    )

@@ -1,0 +1,119 @@
+"""The folder of a run: settings, version, metrics; and what every training loop shares."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import shutil
+import subprocess
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+import yaml
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from core.errors import UserError
+from core.models import faster_in_bf16
+
+ROOT = Path(__file__).parent.parent
+
+
+def start_run(out: Path, settings: dict[str, Any], *, overwrite: bool, resume: bool = False) -> None:
+    """Make the folder and keep the settings (a YAML file that --config reads) and the versions.
+
+    Raises:
+        UserError: the folder exists and may not be replaced, or there is nothing to resume.
+    """
+    if resume:
+        if not (out / "last.ckpt").is_file():
+            raise UserError(f"{out}: has no last.ckpt to resume from; leave out --resume to start it")
+    elif out.exists():
+        if not overwrite:
+            raise UserError(f"{out}: exists already; choose another --out, or add --overwrite to replace it")
+        if not (out / "config.yaml").exists() and any(out.iterdir()):
+            raise UserError(f"{out}: is not the folder of a run, so --overwrite leaves it alone; choose another --out")
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    kept = {name: _plain(value) for name, value in settings.items() if name not in ("overwrite", "resume")}
+    (out / "config.yaml").write_text(yaml.safe_dump(kept, sort_keys=False))
+    write_json(out / "version.json", {"geoaware": version(), "python": platform.python_version(), "torch": torch.__version__})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    return value
+
+
+def version() -> str:
+    """The project's version, with the commit where this is a checkout."""
+    number = next(
+        line.split("=")[1].strip() for line in (ROOT / "metadata.txt").read_text().splitlines() if line.startswith("version=")
+    )
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # no git here
+        return number
+    return f"{number}+{done.stdout.strip()}" if done.returncode == 0 else number
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write under a temporary name first."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n")
+    partial.replace(path)
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto``: a GPU when there is one, else the CPU.
+
+    Raises:
+        UserError: the device is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {name}: not to be had here ({str(error).splitlines()[0]})") from error
+    return torch.device(name)
+
+
+def pick_precision(name: str, device: torch.device) -> str:
+    """``auto``: bf16 where it is faster, with weights in fp32."""
+    if name == "auto":
+        return "bf16-mixed" if faster_in_bf16(device) else "32-true"
+    if name not in ("32-true", "bf16-mixed"):
+        raise UserError(f"--precision {name}: choose auto, 32-true or bf16-mixed")
+    return name
+
+
+def make_trainer(out: Path, *, epochs: int, device: torch.device, precision: str, checkpoints: bool = True) -> L.Trainer:
+    """A Lightning trainer that logs to CSV and TensorBoard and keeps ``last.ckpt``."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*does not have many workers")  # reading a batch is two array look-ups
+    warnings.filterwarnings("ignore", ".*number of training batches.*smaller than the logging interval")
+    warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty")  # on resume
+    warnings.filterwarnings("ignore", ".*GPU available but not used")
+    callbacks: list[L.Callback] = [TQDMProgressBar(refresh_rate=10)]
+    if checkpoints:
+        callbacks.append(ModelCheckpoint(out, filename="last", enable_version_counter=False, save_on_train_epoch_end=True))
+    return L.Trainer(
+        max_epochs=epochs,
+        accelerator="gpu" if device.type == "cuda" else device.type,
+        devices=1,
+        precision=precision,  # type: ignore[arg-type]
+        logger=[CSVLogger(out, name="", version="logs"), TensorBoardLogger(out, name="", version="logs")],
+        callbacks=callbacks,
+        enable_checkpointing=checkpoints,
+        enable_model_summary=False,
+        log_every_n_steps=10,
+        num_sanity_val_steps=0,
+    )

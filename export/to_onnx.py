@@ -1,0 +1,192 @@
+"""``python -m export.to_onnx``: a trained model to one ONNX file with its card.
+
+Opset 17 and IR 8, because QGIS plugins still carry onnxruntime 1.17. The scaling lies inside the graph:
+raw pixel values in, probabilities out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+import yaml
+from torch import Tensor, nn
+
+from core.errors import UserError, run_command
+from core.models import ModelSpec, check_fit, load_model
+from core.store import ChipStore
+from export.mlm import metadata, model_item, write_item
+from export.runtime.errors import RuntimeFault
+from export.runtime.session import Model
+
+OPSET, IR = 17, 8
+TOLERANCE = 1e-3  # largest difference of a probability between torch and onnxruntime
+FILE_OF_TASK = {"segmentation": "model.safetensors", "classification": "model.safetensors", "embedding": "encoder.safetensors"}
+
+
+class _Probabilities(nn.Module):
+    """The network with softmax over the classes; an embedding as it is."""
+
+    def __init__(self, model: nn.Module, task: str) -> None:
+        super().__init__()
+        self.model, self.task = model, task
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        answer = self.model(pixels)
+        return answer if self.task == "embedding" else answer.softmax(dim=1)
+
+
+def export_onnx(source: Path, out: Path, data: Path | None = None, tile_size: int | None = None, name: str | None = None) -> float:
+    """Write the ONNX file and its Item, after comparing torch and onnxruntime on real chips.
+
+    Args:
+        source: a run's folder, or its safetensors file.
+        out: the ONNX file; ``<out>.mlm.json`` is written beside it.
+        data: the chip store it was trained on; by default the one that the run's config.yaml names.
+        tile_size: rows = columns of the input, px; by default 256 for a segmentation, else the chips' size.
+        name: title of the model; by default the file's name.
+
+    Returns:
+        The largest difference between torch's answer and onnxruntime's.
+
+    Raises:
+        UserError: a file is missing or does not fit, or the difference exceeds ``TOLERANCE``.
+    """
+    weights = _weights_file(source)
+    spec, network = load_model(weights)
+    store = ChipStore(data or _store_of(weights))
+    check_fit(weights, spec, store)
+    tile = tile_size or (256 if spec.task == "segmentation" else spec.chip_size)
+    if tile % 32:
+        raise UserError(f"--tile-size {tile}: must be a multiple of 32, the network's stride")
+    overlap = tile // 4 if spec.task == "segmentation" else 0
+    model = _Probabilities(network, spec.task).eval()
+    item = model_item(
+        spec,
+        store,
+        name=name or out.stem,
+        file_name=out.name,
+        tile_size=tile,
+        overlap=overlap,
+        parameters=sum(p.numel() for p in network.parameters()),
+        data_sha256=_checksum(store),
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(out.name + ".partial")
+    try:
+        _write(model, spec, tile, partial, metadata(spec, item, tile, overlap))
+        tiles = real_tiles(store, tile)
+        with torch.inference_mode():
+            expected = model(torch.from_numpy(tiles)).numpy()
+        difference = float(np.abs(Model(partial).run(tiles) - expected).max())
+        # An embedding has no fixed scale: its difference is taken relative to its largest value.
+        difference /= float(np.abs(expected).max()) if spec.task == "embedding" else 1.0
+        if not difference <= TOLERANCE:
+            raise UserError(f"{out}: not written, onnxruntime's answer differs from torch's by {difference:.1e} (limit {TOLERANCE:g})")
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+    write_item(item, out.with_suffix(".mlm.json"))
+    return difference
+
+
+def _weights_file(source: Path) -> Path:
+    if not source.is_dir():
+        return source
+    for name in dict.fromkeys(FILE_OF_TASK.values()):
+        if (source / name).is_file():
+            return source / name
+    raise UserError(f"{source}: holds neither {' nor '.join(dict.fromkeys(FILE_OF_TASK.values()))}; is it a finished run?")
+
+
+def _store_of(weights: Path) -> Path:
+    config = weights.parent / "config.yaml"
+    if not config.is_file():
+        raise UserError(f"{weights}: has no config.yaml beside it that names its chip store; name it with --data")
+    return Path(yaml.safe_load(config.read_text())["data"])
+
+
+def _checksum(store: ChipStore) -> str:
+    digest = hashlib.sha256()
+    for name in ("chips.npy", "labels.npy"):
+        if (store.path / name).exists():
+            with (store.path / name).open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+    return digest.hexdigest()
+
+
+def real_tiles(store: ChipStore, tile: int, count: int = 2) -> np.ndarray:
+    """Mosaics of random chips of the store, (count, bands, tile, tile) float32."""
+    size = store.info.chip_size
+    across = -(-tile // size)
+    rows = np.random.default_rng(0).integers(0, len(store), count * across**2)
+    chips = store.pixels(rows).reshape(count, across, across, len(store.info.bands), size, size)
+    mosaic = chips.transpose(0, 3, 1, 4, 2, 5).reshape(count, len(store.info.bands), across * size, across * size)
+    return np.ascontiguousarray(mosaic[:, :, :tile, :tile])
+
+
+def _write(model: nn.Module, spec: ModelSpec, tile: int, path: Path, card: dict[str, str]) -> None:
+    output = "features" if spec.task == "embedding" else "probabilities"
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        # The newer exporter writes IR 10, which onnxruntime 1.17 refuses.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # decoders compare shapes in Python
+        raw = Path(folder) / "raw.onnx"
+        torch.onnx.export(
+            model,
+            (torch.zeros(1, len(spec.bands), tile, tile),),
+            str(raw),
+            input_names=["image"],
+            output_names=[output],
+            dynamic_axes={"image": {0: "batch"}, output: {0: "batch"}},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+        graph = onnx.load(raw)
+    graph.ir_version = IR
+    onnx.helper.set_model_props(graph, card)
+    onnx.checker.check_model(graph)
+    if graph.opset_import[0].version != OPSET:
+        raise UserError(f"the exporter wrote opset {graph.opset_import[0].version} instead of {OPSET}")
+    onnx.save(graph, str(path))
+
+
+def main() -> int:
+    """Parse the command line and export."""
+    parser = argparse.ArgumentParser(prog="python -m export.to_onnx", description="Export a trained model to one ONNX file with its card.")
+    parser.add_argument("source", type=Path, metavar="RUN", help="folder of a pretrain or finetune run, or a safetensors file")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.onnx")
+    parser.add_argument("--task", choices=FILE_OF_TASK, help="what the file must hold; 'embedding' is the bare encoder")
+    parser.add_argument("--data", type=Path, metavar="STORE", help="chip store it was trained on (default: as in the run's config.yaml)")
+    parser.add_argument("--tile-size", type=int, help="rows = columns of the input (default: 256, or the chips' size)")
+    parser.add_argument("--name", help="title of the model (default: the file's name)")
+    arguments = parser.parse_args()
+
+    def export() -> None:
+        if arguments.out.suffix != ".onnx":
+            raise UserError(f"--out {arguments.out}: must end in .onnx")
+        weights = _weights_file(arguments.source)
+        held = load_model(weights)[0].task
+        if arguments.task and held != arguments.task:
+            raise UserError(f"{weights}: holds a {held} model, not a {arguments.task} model")
+        difference = export_onnx(weights, arguments.out, arguments.data, arguments.tile_size, arguments.name)
+        print(f"torch and onnxruntime agree on real chips: largest difference {difference:.1e} (limit {TOLERANCE:g})")
+        print(f"model: {arguments.out}, card: {arguments.out.with_suffix('.mlm.json')}")
+
+    try:
+        return run_command(export)
+    except RuntimeFault as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
