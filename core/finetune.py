@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from core.errors import UserError
-from core.models import for_task, load_encoder, save_model
+from core.models import encoder_of, for_task, load_encoder, save_model
 from core.runs import make_trainer, pick_device, pick_precision, start_run, version, write_json
 from core.store import UNLABELLED, ChipStore
 from core.views import colour_jitter
@@ -84,7 +84,7 @@ class FineTuning(L.LightningModule):
         """Log the accuracy of the validation places."""
         self.log("val_accuracy", float(np.trace(self.confusion) / max(self.confusion.sum(), 1)), prog_bar=True)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW over what is not frozen."""
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(parameters, self.lr, weight_decay=1e-2)
@@ -127,7 +127,9 @@ def labelled_places(store: ChipStore, side: str, task: str) -> list[np.ndarray]:
     column = "mask" if task == "segmentation" else "label"
     images = [rows for rows in store.places_of(side)["images"] if store.index[column].iloc[rows[0]] >= 0]
     if not images:
-        raise UserError(f"{store.path}: no place of the '{side}' split has a label; make the store with --labels, or with more imagery")
+        raise UserError(
+            f"{store.path}: no place of the '{side}' split has a label; make the store with --labels, or with more imagery"
+        )
     return images
 
 
@@ -184,14 +186,19 @@ def finetune(
     start_run(out, settings, overwrite=overwrite)
     L.seed_everything(seed, verbose=False)
     spec, model = for_task(spec, trunk, task, store.info.classes)
-    frozen = (model.unet.encoder if task == "segmentation" else model.encoder) if mode == "linear" else None
+    frozen = encoder_of(model) if mode == "linear" else None
     if frozen is not None:
         frozen.requires_grad_(False)
 
-    train = Labelled(store, np.concatenate(places), task).loader(batch_size, seed)
-    print(f"{task}, {mode}, on {target}: labels of {len(places)} training places ({labels_fraction:.0%}), {len(train.dataset)} images")
+    images = Labelled(store, np.concatenate(places), task)
+    train = images.loader(batch_size, seed)
+    print(
+        f"{task}, {mode}, on {target}: labels of {len(places)} training places ({labels_fraction:.0%}), {len(images)} images"
+    )
     module = FineTuning(model.to(memory_format=torch.channels_last), len(spec.classes), lr, epochs * len(train), frozen)
-    trainer = make_trainer(out, epochs=epochs, device=target, precision=pick_precision(precision, target), checkpoints=False)
+    trainer = make_trainer(
+        out, epochs=epochs, device=target, precision=pick_precision(precision, target), checkpoints=False
+    )
     loaders = {side: Labelled(store, np.concatenate(rows), task).loader(256) for side, rows in held_out.items()}
     trainer.fit(module, train, loaders["val"])
     trainer.validate(module, loaders["test"], verbose=False)
@@ -199,7 +206,7 @@ def finetune(
     description = f"{spec.description}; fine-tuned ({mode}) with labels of {len(places)} places"
     spec = replace(spec, description=f"{description}; GeoAware {version()}")
     save_model(out / "model.safetensors", spec, module.model)
-    result = scores(module.confusion) | {"labelled_places": len(places), "labelled_images": len(train.dataset)}
+    result = scores(module.confusion) | {"labelled_places": len(places), "labelled_images": len(images)}
     write_json(out / "metrics.json", result | {"confusion": module.confusion.tolist()})
     print(
         f"test places: accuracy {result['accuracy']:.1%}, macro-F1 {result['macro_f1']:.1%}, mean IoU {result['mean_iou']:.1%}; "

@@ -59,10 +59,9 @@ def spatial_split(lonlat: np.ndarray, margin_m: float, block_deg: tuple[float, f
     side_deg = max(float(np.ptp(lonlat, axis=0).max()) / 18, 4 * margin_m / METRES_PER_DEGREE, 1e-9)
     origin = np.array([-180.0, -90.0]) if block_deg else lonlat.min(axis=0)
     cells = np.floor((lonlat - origin) / (block_deg or side_deg)).astype(int)
+    block_of = np.unique(cells, axis=0, return_inverse=True)[1].ravel()
     if block_deg:  # counted from 180 W, 90 S, so that stores of other chips are split alike
         block_of = cells[:, 0] + cells[:, 1] * round(360 / block_deg[0])
-    else:
-        block_of = np.unique(cells, axis=0, return_inverse=True)[1].ravel()
     result = DEAL[block_of % len(DEAL)]
     # The test side keeps all its places; the others give way.
     radians = np.radians(lonlat[:, ::-1])

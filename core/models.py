@@ -152,16 +152,21 @@ def build(spec: ModelSpec) -> nn.Module:
     return {"embedding": Encoder, "classification": Classifier, "segmentation": Segmenter}[spec.task](spec)
 
 
-def for_task(spec: ModelSpec, encoder: Encoder, task: str, classes: tuple[LandClass, ...]) -> tuple[ModelSpec, nn.Module]:
+def for_task(
+    spec: ModelSpec, encoder: Encoder, task: str, classes: tuple[LandClass, ...]
+) -> tuple[ModelSpec, nn.Module]:
     """A network for a task that starts from a trained encoder; its head is untrained."""
     spec = replace(spec, task=task, classes=classes)
     model = build(spec)
-    if isinstance(model, Segmenter):
-        # The U-Net's encoder is torchvision's ResNet without fc: the names are the same.
-        model.unet.encoder.load_state_dict(encoder.trunk.state_dict())
-    else:
-        model.encoder.load_state_dict(encoder.state_dict())
+    # The U-Net's encoder is torchvision's ResNet without fc: the names are the same.
+    trained = encoder.trunk if isinstance(model, Segmenter) else encoder
+    encoder_of(model).load_state_dict(trained.state_dict())
     return spec, model
+
+
+def encoder_of(model: nn.Module) -> nn.Module:
+    """The part of a segmentation or classification network that pretraining gave."""
+    return model.get_submodule("unet.encoder" if isinstance(model, Segmenter) else "encoder")
 
 
 def save_model(path: Path, spec: ModelSpec, model: nn.Module) -> None:
@@ -251,7 +256,9 @@ def faster_in_bf16(device: torch.device) -> bool:
 
 
 @torch.inference_mode()
-def features(model: nn.Module, store: ChipStore, rows: np.ndarray, device: torch.device, batch_size: int = 512) -> np.ndarray:
+def features(
+    model: nn.Module, store: ChipStore, rows: np.ndarray, device: torch.device, batch_size: int = 512
+) -> np.ndarray:
     """Run the images of these index rows through an encoder, (N, D) float32."""
     model = model.to(device).eval()
     parts = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
@@ -67,5 +69,6 @@ class Pairs(Dataset):
         return DataLoader(self, batch_size, shuffle=True, drop_last=True, generator=order, collate_fn=_as_is)
 
 
-def _as_is(batch: Batch) -> Batch:
+def _as_is(batch: Any) -> Any:
+    """Pairs makes whole batches: there is nothing to collate."""
     return batch

@@ -22,7 +22,9 @@ def _report(store: ChipStore, tally: Tally) -> None:
     dates = store.index.groupby("place")["datetime"].nunique()
     sides = store.places["split"].value_counts()
     print(tally)
-    print(f"{len(dates)} places, {(dates > 1).sum()} of them with more than one date; splits by spatial block: {sides.to_dict()}")
+    print(
+        f"{len(dates)} places, {(dates > 1).sum()} of them with more than one date; splits by spatial block: {sides.to_dict()}"
+    )
     print(f"chip store: {store.path}")
 
 
@@ -45,7 +47,14 @@ def _rasters(arguments: argparse.Namespace) -> tuple[ChipStore, Tally]:
     return cut_rasters(
         _dated(arguments),
         arguments.out,
-        Cut(arguments.size, arguments.min_valid, arguments.max_abs_lat, legend, arguments.background, arguments.keep_background),
+        Cut(
+            arguments.size,
+            arguments.min_valid,
+            arguments.max_abs_lat,
+            legend,
+            arguments.background,
+            arguments.keep_background,
+        ),
         placement=Placement(arguments.crs, tuple(arguments.bounds)) if arguments.crs else None,
         labels=arguments.labels,
         unit=arguments.unit,
@@ -68,30 +77,48 @@ def _dated(arguments: argparse.Namespace) -> list[tuple[Path, datetime]]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m core.prepare", description="Make a chip store: fixed-size chips on disk, indexed by place and date."
+        prog="python -m core.prepare",
+        description="Make a chip store: fixed-size chips on disk, indexed by place and date.",
     )
     sources = parser.add_subparsers(required=True, metavar="SOURCE")
 
     sample = sources.add_parser("sample", help="the quickstart's sample: Blue Marble months and MODIS land cover")
-    sample.add_argument("--data", type=Path, help="a local copy (default: $GEOAWARE_SAMPLE, else fetched into the cache)")
-    sample.add_argument("--map", action="store_true", help="larger windows with some sea and ice, to fine-tune a map model on")
+    sample.add_argument(
+        "--data", type=Path, help="a local copy (default: $GEOAWARE_SAMPLE, else fetched into the cache)"
+    )
+    sample.add_argument(
+        "--map", action="store_true", help="larger windows with some sea and ice, to fine-tune a map model on"
+    )
     sample.set_defaults(make=_sample)
 
     rasters = sources.add_parser("rasters", help="dated rasters over one area; the first gives the grid")
     rasters.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="raster files, any format that GDAL reads")
-    rasters.add_argument("--size", type=int, required=True, help="rows = columns of a chip, in pixels of the first raster")
+    rasters.add_argument(
+        "--size", type=int, required=True, help="rows = columns of a chip, in pixels of the first raster"
+    )
     dates = rasters.add_mutually_exclusive_group()
-    dates.add_argument("--date-format", default="%Y%m%d", help="strptime format of the date in the file names (default %%Y%%m%%d)")
+    dates.add_argument(
+        "--date-format", default="%Y%m%d", help="strptime format of the date in the file names (default %%Y%%m%%d)"
+    )
     dates.add_argument("--dates", type=Path, metavar="TABLE", help="CSV with the columns file and date (2024-06-30)")
     rasters.add_argument("--crs", help="CRS of files without coordinates, e.g. EPSG:4326")
-    rasters.add_argument("--bounds", type=float, nargs=4, metavar=("W", "S", "E", "N"), help="their bounds, in units of --crs")
-    rasters.add_argument("--labels", type=Path, metavar="RASTER", help="class numbers (uint8), put on the same grid")
-    rasters.add_argument("--legend", type=Path, metavar="CSV", help="columns value, name, color (RRGGBB) of the label classes")
     rasters.add_argument(
-        "--background", type=int, metavar="VALUE", help="a class that fills space, such as open sea: windows of mostly it are dropped"
+        "--bounds", type=float, nargs=4, metavar=("W", "S", "E", "N"), help="their bounds, in units of --crs"
+    )
+    rasters.add_argument("--labels", type=Path, metavar="RASTER", help="class numbers (uint8), put on the same grid")
+    rasters.add_argument(
+        "--legend", type=Path, metavar="CSV", help="columns value, name, color (RRGGBB) of the label classes"
+    )
+    rasters.add_argument(
+        "--background",
+        type=int,
+        metavar="VALUE",
+        help="a class that fills space, such as open sea: windows of mostly it are dropped",
     )
     rasters.add_argument("--keep-background", type=int, default=0, metavar="N", help="of those windows keep every N-th")
-    rasters.add_argument("--min-valid", type=float, default=0.5, help="least share of pixels with data (default %(default)s)")
+    rasters.add_argument(
+        "--min-valid", type=float, default=0.5, help="least share of pixels with data (default %(default)s)"
+    )
     rasters.add_argument("--max-abs-lat", type=float, default=90.0, help="drop windows beyond this latitude")
     rasters.add_argument("--unit", help="what a pixel value means, e.g. 'reflectance x 10000'")
     rasters.set_defaults(make=_rasters)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
 from core.errors import UserError
 from core.geo import assign_geo_clusters, fit_geo_clusters
@@ -59,7 +59,7 @@ class Pretraining(L.LightningModule):
             self.log("val_knn", accuracy, prog_bar=True)
         self.moco.train()
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """SGD as in the paper; the rate falls along a cosine, step by step."""
         parameters = [p for p in self.parameters() if p.requires_grad]
         optimizer = torch.optim.SGD(parameters, self.lr, momentum=0.9, weight_decay=1e-4)
@@ -68,7 +68,7 @@ class Pretraining(L.LightningModule):
 
 
 def validation_knn(encoder: torch.nn.Module, store: ChipStore, device: torch.device) -> float | None:
-    """kNN accuracy on the validation places, one date each; None where the store has no labels."""
+    """KNN accuracy on the validation places, one date each; None where the store has no labels."""
     places = store.places[store.places["label"] >= 0]
     train, val = places[places["split"] == "train"], places[places["split"] == "val"]
     if train.empty or val.empty:
@@ -172,7 +172,9 @@ def pretrain(
     description = f"{variant}, {epochs} epochs over {len(pairs)} images of {len(places)} places; {store.info.provenance}; GeoAware {version()}"
     save_model(out / "encoder.safetensors", replace(spec, description=description), moco.encoder_q[0])
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name != "total"}
-    write_json(out / "metrics.json", metrics | {"steps": trainer.global_step, "precision": precision, "device": str(target)})
+    write_json(
+        out / "metrics.json", metrics | {"steps": trainer.global_step, "precision": precision, "device": str(target)}
+    )
     print(f"encoder: {out / 'encoder.safetensors'}")
     return out / "encoder.safetensors"
 
@@ -180,6 +182,10 @@ def pretrain(
 def _announce(store: ChipStore, variant: str, images: int, device: torch.device) -> None:
     places = store.places_of("train")
     several = sum(len(rows) > 1 for rows in places["images"])
-    print(f"{variant} on {device}: {images} images of {len(places)} training places, {several} places with more than one date")
+    print(
+        f"{variant} on {device}: {images} images of {len(places)} training places, {several} places with more than one date"
+    )
     if "tp" in variant and several == 0:
-        print("warning: no place has two dates, so temporal positives fall back to two views of one image, as plain moco does")
+        print(
+            "warning: no place has two dates, so temporal positives fall back to two views of one image, as plain moco does"
+        )

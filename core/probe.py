@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,7 +68,7 @@ def knn_predict(train: Side, queries: np.ndarray, k: int = K_NEIGHBOURS) -> np.n
 
 
 def knn_accuracy(encoder: torch.nn.Module, store: ChipStore, train: Side, val: Side, device: torch.device) -> float:
-    """kNN accuracy of an encoder on index rows; both sides are (rows, labels)."""
+    """KNN accuracy of an encoder on index rows; both sides are (rows, labels)."""
     known, queries = (features(encoder, store, rows, device) for rows, _ in (train, val))
     scaler = StandardScaler().fit(known)
     predicted = knn_predict((scaler.transform(known), train[1]), scaler.transform(queries))
@@ -153,7 +154,10 @@ def _predictions(everything: np.ndarray, protocol: _Protocol, dates: str) -> dic
 
 def _floor(store: ChipStore, protocol: _Protocol, dates: str, seed: int) -> np.ndarray:
     """The colour-statistics classifier: what needs no encoder at all."""
-    parts = [colour_statistics(store.pixels(rows)) for rows in np.array_split(protocol.rows, max(1, len(protocol.rows) // 2000))]
+    parts = [
+        colour_statistics(store.pixels(rows))
+        for rows in np.array_split(protocol.rows, max(1, len(protocol.rows) // 2000))
+    ]
     everything = np.concatenate(parts)
     train, test = (protocol.vectors(everything, side, dates) for side in ("train", "test"))
     model = HistGradientBoostingClassifier(random_state=seed, max_iter=100, early_stopping=False)
@@ -200,7 +204,8 @@ def probe(
         predictions[name] = {dates: _predictions(everything, protocol, dates) for dates in ("one_date", "all_dates")}
     for dates in ("one_date", "all_dates"):
         result[dates] = {
-            name: {kind: bootstrap(p, labels, seed) for kind, p in predictions[name][dates].items()} for name in encoders
+            name: {kind: bootstrap(p, labels, seed) for kind, p in predictions[name][dates].items()}
+            for name in encoders
         }
         result[dates]["colour_statistics"] = {"boosting": bootstrap(_floor(store, protocol, dates, seed), labels, seed)}
         result[dates]["advantage_over_untrained"] = {
@@ -216,7 +221,9 @@ def probe(
 
 def table(result: dict) -> str:
     """The result as text, one line a method."""
-    lines = [f"{result['test_places']} test places in other spatial blocks; majority class {100 * result['majority_class']:.1f} %"]
+    lines = [
+        f"{result['test_places']} test places in other spatial blocks; majority class {100 * result['majority_class']:.1f} %"
+    ]
     for dates in ("one_date", "all_dates"):
         for name in ("untrained", "trained", "colour_statistics"):
             for kind, scores in result[dates][name].items():
@@ -228,9 +235,9 @@ def table(result: dict) -> str:
     return "\n".join(lines)
 
 
-def _as_json(result: object) -> dict:
+def _as_json(result: Any) -> Any:
     if isinstance(result, Score):
         return {"value": result.value, "low": result.low, "high": result.high}
     if isinstance(result, dict):
         return {name: _as_json(value) for name, value in result.items()}
-    return result  # type: ignore[return-value] - a number
+    return result

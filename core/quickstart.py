@@ -60,7 +60,16 @@ def quickstart(
     longer = 12 / len(sample.months)  # fewer images an epoch, so more epochs
     python = _Commands(out, ["--device", device, "--seed", str(seed)])
     encoder, model, month = out / "encoder.safetensors", out / f"{MAP}.onnx", sample.months[sample.reference_month]
-    python.train("pretrain", out / "store", "--variant", "moco-geo-tp", "--epochs", round(pretrain_epochs * longer), "--out", out / "pretrain")
+    python.train(
+        "pretrain",
+        out / "store",
+        "--variant",
+        "moco-geo-tp",
+        "--epochs",
+        round(pretrain_epochs * longer),
+        "--out",
+        out / "pretrain",
+    )
     os.replace(out / "pretrain" / "encoder.safetensors", encoder)
     python.train("probe", out / "store", "--encoder", encoder, "--out", out / "probe")
     python.train(
@@ -86,7 +95,10 @@ class _Commands:
 
     def __init__(self, out: Path, common: Sequence[str]) -> None:
         self.common = common
-        self.lines = [f"python -m core.prepare sample {options}" for options in (f"--out {out / 'store'}", f"--map --out {out / 'store-map'}")]
+        self.lines = [
+            f"python -m core.prepare sample {options}"
+            for options in (f"--out {out / 'store'}", f"--map --out {out / 'store-map'}")
+        ]
 
     def train(self, name: str, store: Path, *options: object) -> None:
         self.run("core.train", name, "--data", store, *options, *self.common)
@@ -140,12 +152,15 @@ def map_agreement(path: Path, store: ChipStore) -> dict:
         truth = store.masks(images[:1])[0]
         known = (truth != UNLABELLED) & (said != UNLABELLED)
         np.add.at(confusion, (truth[known], said[known]), 1)
-    result = {"all_pixels": scores(confusion), "confusion": confusion.tolist()}
+    result: dict = {"all_pixels": scores(confusion), "confusion": confusion.tolist()}
     if store.info.background is not None:
         confusion[store.info.background] = 0  # land called water stays an error: its column is kept
         result["land"] = scores(confusion)
     used = np.unique(predicted[number_of[predicted] != UNLABELLED])
-    return result | {"classes_used": len(used), "times_majority": result["all_pixels"]["accuracy"] / result["all_pixels"]["majority_class"]}
+    return result | {
+        "classes_used": len(used),
+        "times_majority": result["all_pixels"]["accuracy"] / result["all_pixels"]["majority_class"],
+    }
 
 
 def _say_where(out: Path, metrics: dict) -> None:

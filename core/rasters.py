@@ -93,7 +93,9 @@ def parse_date(path: Path, date_format: str) -> datetime:
             continue
     if len(dates) != 1:
         problem = "holds no date" if not dates else "holds more than one date"
-        raise UserError(f"{path}: its name {problem} of the form {date_format}; give another --date-format, or --dates TABLE")
+        raise UserError(
+            f"{path}: its name {problem} of the form {date_format}; give another --date-format, or --dates TABLE"
+        )
     return dates.pop()
 
 
@@ -267,7 +269,7 @@ class _Cutter:
             if numbers is not None:
                 chip_numbers = numbers[:, left : left + size]
                 if self._is_spare_background(chip_numbers):
-                    self.tally.dropped["windows of mostly " + self.legend[self.background].name] += 1
+                    self.tally.dropped["windows of mostly background"] += 1
                     continue
                 label = self._majority(chip_numbers)
                 mask = self.writer.add_mask(chip_numbers)
@@ -284,7 +286,9 @@ class _Cutter:
         values = values[0]
         outside = ~np.isin(values, [entry.value for entry in self.legend]) & valid
         if outside.any():
-            raise UserError(f"{label_source.name}: holds the value {values[outside][0]}, which the legend does not explain")
+            raise UserError(
+                f"{label_source.name}: holds the value {values[outside][0]}, which the legend does not explain"
+            )
         numbers = self.numbers[np.where(valid, values, 0).astype(np.uint8)]
         return np.where(valid, numbers, np.uint8(UNLABELLED))
 
@@ -312,7 +316,9 @@ def _open_all(paths: Sequence[Path], placement: Placement | None, stack: ExitSta
         if source.count != reference.count:
             raise UserError(f"{path}: has {source.count} bands, but {paths[0]} has {reference.count}")
         if source.dtypes[0] != reference.dtypes[0]:
-            raise UserError(f"{path}: its pixels are {source.dtypes[0]}, but those of {paths[0]} are {reference.dtypes[0]}")
+            raise UserError(
+                f"{path}: its pixels are {source.dtypes[0]}, but those of {paths[0]} are {reference.dtypes[0]}"
+            )
         _check_overlap(path, source, reference)
     return [reference, *(_on_grid(source, reference, Resampling.bilinear, stack) for source in sources[1:])]
 
@@ -346,7 +352,9 @@ def open_raster(path: Path, placement: Placement | None = None) -> Iterator[rast
         if source.crs is None or source.transform.is_identity:
             raise UserError(f"{path}: has no coordinates; give them with --crs and --bounds")
         if source.dtypes[0] not in ("uint8", "uint16", "int16", "float32"):
-            raise UserError(f"{path}: pixels of type {source.dtypes[0]} are not supported; convert to uint8, uint16, int16 or float32")
+            raise UserError(
+                f"{path}: pixels of type {source.dtypes[0]} are not supported; convert to uint8, uint16, int16 or float32"
+            )
         yield source
 
 
@@ -357,7 +365,9 @@ def _check_overlap(path: Path, source: rasterio.DatasetReader, reference: raster
         raise UserError(f"{path}: does not overlap {reference.name}, whose grid all rasters are put on")
 
 
-def _on_grid(source: rasterio.DatasetReader, reference: rasterio.DatasetReader, how: Resampling, stack: ExitStack) -> rasterio.DatasetReader | WarpedVRT:
+def _on_grid(
+    source: rasterio.DatasetReader, reference: rasterio.DatasetReader, how: Resampling, stack: ExitStack
+) -> rasterio.DatasetReader | WarpedVRT:
     same_shape = (source.width, source.height) == (reference.width, reference.height)
     if same_shape and source.crs == reference.crs and source.transform.almost_equals(reference.transform):
         return source
@@ -375,7 +385,9 @@ def _on_grid(source: rasterio.DatasetReader, reference: rasterio.DatasetReader, 
     )
 
 
-def _open_labels(labels: Path, reference: rasterio.DatasetReader, stack: ExitStack) -> rasterio.DatasetReader | WarpedVRT:
+def _open_labels(
+    labels: Path, reference: rasterio.DatasetReader, stack: ExitStack
+) -> rasterio.DatasetReader | WarpedVRT:
     source = stack.enter_context(open_raster(labels))
     if source.dtypes[0] != "uint8":
         raise UserError(f"{labels}: class numbers must be uint8, these are {source.dtypes[0]}")
@@ -395,7 +407,7 @@ def _legend_of(labels: Path) -> tuple[LandClass, ...]:
         except ValueError:  # no colour table
             from matplotlib import colormaps
 
-            tab20 = (np.array(colormaps["tab20"].colors) * 255).astype(int)
+            tab20 = (colormaps["tab20"](np.arange(20)) * 255).astype(int)
             colors = {value: "{:02X}{:02X}{:02X}".format(*tab20[i % 20]) for i, value in enumerate(sorted(found))}
     return tuple(LandClass(value, f"class {value}", colors[value]) for value in sorted(found - {UNLABELLED}))
 

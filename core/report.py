@@ -50,9 +50,17 @@ def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) 
         f"{metrics['images']} chips; labels: MODIS land cover 2019 (IGBP); {metrics['seconds'] // 60} min {metrics['seconds'] % 60} s</small>",
         _missing_months(sample),
         '<div class="big">',
-        _tile(knn["trained"]["knn"]["accuracy"]["value"], f"kNN accuracy of the encoder's features over all dates; untrained: {knn['untrained']['knn']['accuracy']['value']:.1%}"),
-        _tile(gain["value"], f"gained over the untrained encoder (95 % interval {gain['low']:.1%} to {gain['high']:.1%})"),
-        _tile(area["accuracy"], f"of the map's pixels in held-out blocks agree with MODIS; always the majority class: {area['majority_class']:.1%}"),
+        _tile(
+            knn["trained"]["knn"]["accuracy"]["value"],
+            f"kNN accuracy of the encoder's features over all dates; untrained: {knn['untrained']['knn']['accuracy']['value']:.1%}",
+        ),
+        _tile(
+            gain["value"], f"gained over the untrained encoder (95 % interval {gain['low']:.1%} to {gain['high']:.1%})"
+        ),
+        _tile(
+            area["accuracy"],
+            f"of the map's pixels in held-out blocks agree with MODIS; always the majority class: {area['majority_class']:.1%}",
+        ),
         "</div>",
         "<h2>The map, beside its reference</h2>",
         _image(picture),
@@ -63,12 +71,14 @@ def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) 
         "<h2>The encoder, measured</h2>",
         _probe_table(metrics["probe"]),
         f"<p><small>Test places in other spatial blocks: {metrics['probe']['test_places']}; always the majority class: {metrics['probe']['majority_class']:.1%}. "
-        "Intervals: 95 %, bootstrap over places. Colour statistics with gradient boosting are the floor that needs no encoder.</small></p>",
+        "Intervals: 95 %, bootstrap over places. "
+        "Colour statistics with gradient boosting are the floor that needs no encoder.</small></p>",
         "<h2>The map, class by class</h2>",
         _class_table(np.array(metrics["map"]["confusion"])),
         "<h2>Repeat each step</h2>",
         f"<pre>{html.escape(chr(10).join(commands))}</pre>",
-        "<p>In QGIS: <i>Layer &gt; Add Layer &gt; Add Raster Layer</i>, choose <code>landcover.tif</code>; names and colours load from <code>landcover.qml</code>. "
+        "<p>In QGIS: <i>Layer &gt; Add Layer &gt; Add Raster Layer</i>, choose <code>landcover.tif</code>; "
+        "names and colours load from <code>landcover.qml</code>. "
         "The model itself runs on any layer with the GeoAware plugin (<code>make plugin</code>).</p>",
     ]
     page = f"<!doctype html><html lang=en><meta charset=utf-8><title>GeoAware quickstart</title><style>{_STYLE}</style><body>{''.join(body)}</body></html>"
@@ -119,12 +129,16 @@ def _map_figure(path: Path, sample: Sample) -> Figure:
         with rasterio.open(source) as dataset:
             pictures.append(dataset.read(1, out_shape=shape, resampling=Resampling.nearest))
     figure, axes = plt.subplots(2, 1, figsize=(11, 12.2), layout="constrained")
-    for axis, numbers, title in zip(axes, pictures, ("GeoAware, from one month of imagery", "Reference: MODIS land cover 2019")):
+    for axis, numbers, title in zip(
+        axes, pictures, ("GeoAware, from one month of imagery", "Reference: MODIS land cover 2019")
+    ):
         axis.imshow(_colours(numbers), extent=(-180, 180, -90, 90), interpolation="nearest")
         axis.set(title=title, xticks=range(-180, 181, 60), yticks=range(-90, 91, 30))
         axis.tick_params(labelsize=8)
     present = [entry for entry in IGBP if (pictures[0] == entry.value).any() or (pictures[1] == entry.value).any()]
-    handles = [Patch(facecolor=f"#{entry.color}", edgecolor="#666", linewidth=0.4, label=entry.name) for entry in present]
+    handles = [
+        Patch(facecolor=f"#{entry.color}", edgecolor="#666", linewidth=0.4, label=entry.name) for entry in present
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
     return figure
 
@@ -143,7 +157,12 @@ def _curves(out: Path) -> Figure:
         for column in columns:
             if column in table:
                 series = table[["step", column]].dropna()
-                axis.plot(series["step"], series[column], marker="o" if len(series) < 20 else None, label=column.replace("_", " "))
+                axis.plot(
+                    series["step"],
+                    series[column],
+                    marker="o" if len(series) < 20 else None,
+                    label=column.replace("_", " "),
+                )
         axis.set(title=title, xlabel="step")
         axis.title.set_fontsize(10)
         axis.grid(alpha=0.3)
@@ -156,7 +175,10 @@ def _probe_table(probe: dict) -> str:
     for dates in ("one_date", "all_dates"):
         for name in ("untrained", "trained", "colour_statistics"):
             for kind, measured in probe[dates][name].items():
-                cells = [f"{m['value']:.1%} <small>({m['low']:.1%} to {m['high']:.1%})</small>" for m in (measured["accuracy"], measured["macro_f1"])]
+                cells = [
+                    f"{m['value']:.1%} <small>({m['low']:.1%} to {m['high']:.1%})</small>"
+                    for m in (measured["accuracy"], measured["macro_f1"])
+                ]
                 rows.append(
                     f"<tr><td>{dates.replace('_', ' ')}</td><td>{name.replace('_', ' ')}</td><td>{kind}</td><td>{cells[0]}</td><td>{cells[1]}</td></tr>"
                 )
@@ -164,7 +186,9 @@ def _probe_table(probe: dict) -> str:
 
 
 def _class_table(confusion: np.ndarray) -> str:
-    rows = ["<table><tr><th>class</th><th>share of the reference</th><th>found of it</th><th>right where said</th></tr>"]
+    rows = [
+        "<table><tr><th>class</th><th>share of the reference</th><th>found of it</th><th>right where said</th></tr>"
+    ]
     for number, entry in enumerate(IGBP):
         truth, said, hits = confusion[number].sum(), confusion[:, number].sum(), confusion[number, number]
         if truth:

@@ -41,7 +41,9 @@ def start_run(out: Path, settings: dict[str, Any], *, overwrite: bool, resume: b
     out.mkdir(parents=True, exist_ok=True)
     kept = {name: _plain(value) for name, value in settings.items() if name not in ("overwrite", "resume")}
     (out / "config.yaml").write_text(yaml.safe_dump(kept, sort_keys=False))
-    write_json(out / "version.json", {"geoaware": version(), "python": platform.python_version(), "torch": torch.__version__})
+    write_json(
+        out / "version.json", {"geoaware": version(), "python": platform.python_version(), "torch": torch.__version__}
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -55,10 +57,14 @@ def _plain(value: Any) -> Any:
 def version() -> str:
     """The project's version, with the commit where this is a checkout."""
     number = next(
-        line.split("=")[1].strip() for line in (ROOT / "metadata.txt").read_text().splitlines() if line.startswith("version=")
+        line.split("=")[1].strip()
+        for line in (ROOT / "metadata.txt").read_text().splitlines()
+        if line.startswith("version=")
     )
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+        )
     except FileNotFoundError:  # no git here
         return number
     return f"{number}+{done.stdout.strip()}" if done.returncode == 0 else number
@@ -95,7 +101,9 @@ def pick_precision(name: str, device: torch.device) -> str:
     return name
 
 
-def make_trainer(out: Path, *, epochs: int, device: torch.device, precision: str, checkpoints: bool = True) -> L.Trainer:
+def make_trainer(
+    out: Path, *, epochs: int, device: torch.device, precision: str, checkpoints: bool = True
+) -> L.Trainer:
     """A Lightning trainer that logs to CSV and TensorBoard and keeps ``last.ckpt``."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers")  # reading a batch is two array look-ups
@@ -104,7 +112,9 @@ def make_trainer(out: Path, *, epochs: int, device: torch.device, precision: str
     warnings.filterwarnings("ignore", ".*GPU available but not used")
     callbacks: list[L.Callback] = [TQDMProgressBar(refresh_rate=10)]
     if checkpoints:
-        callbacks.append(ModelCheckpoint(out, filename="last", enable_version_counter=False, save_on_train_epoch_end=True))
+        callbacks.append(
+            ModelCheckpoint(out, filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
+        )
     return L.Trainer(
         max_epochs=epochs,
         accelerator="gpu" if device.type == "cuda" else device.type,

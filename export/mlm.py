@@ -22,7 +22,15 @@ _MLM_OF = {ours: theirs for theirs, ours in MLM_TASKS.items()}
 
 
 def model_item(
-    spec: ModelSpec, store: ChipStore, *, name: str, file_name: str, tile_size: int, overlap: int, parameters: int, data_sha256: str
+    spec: ModelSpec,
+    store: ChipStore,
+    *,
+    name: str,
+    file_name: str,
+    tile_size: int,
+    overlap: int,
+    parameters: int,
+    data_sha256: str,
 ) -> dict[str, Any]:
     """Describe a model as a STAC Item, validated against MLM 1.6.
 
@@ -55,7 +63,12 @@ def model_item(
             "geoaware:value_range": list(spec.value_range),
             "geoaware:fill": list(spec.mean),
             "geoaware:overlap": overlap,
-            "geoaware:scaling": {"where": "inside the graph", "type": "z-score", "mean": list(spec.mean), "stddev": list(spec.std)},
+            "geoaware:scaling": {
+                "where": "inside the graph",
+                "type": "z-score",
+                "mean": list(spec.mean),
+                "stddev": list(spec.std),
+            },
             "geoaware:training_data_sha256": data_sha256,
         },
     )
@@ -94,7 +107,9 @@ def _mlm_properties(spec: ModelSpec, name: str, tile: int, parameters: int) -> M
             ModelInput(
                 name=f"raw pixel values ({spec.unit})",
                 bands=list(spec.bands),
-                input=InputStructure(shape=pixels, dim_order=["batch", "bands", "height", "width"], data_type="float32"),
+                input=InputStructure(
+                    shape=pixels, dim_order=["batch", "bands", "height", "width"], data_type="float32"
+                ),
             )
         ],
         output=[
@@ -102,7 +117,8 @@ def _mlm_properties(spec: ModelSpec, name: str, tile: int, parameters: int) -> M
                 name="probabilities" if spec.classes else "features",
                 tasks={task},
                 classes=[
-                    MLMClassification(value=c.value, name=_slug(c.name), description=c.name, color_hint=c.color) for c in spec.classes
+                    MLMClassification(value=c.value, name=_slug(c.name), description=c.name, color_hint=c.color)
+                    for c in spec.classes
                 ],
                 result=ModelResult(shape=shape, dim_order=order, data_type="float32"),
             )

@@ -14,7 +14,9 @@ from export.runtime.session import Model
 from export.runtime.sweep import segment
 
 
-def predict(model: Model, raster: Path, out: Path, *, confidence: bool = False, placement: Placement | None = None) -> None:
+def predict(
+    model: Model, raster: Path, out: Path, *, confidence: bool = False, placement: Placement | None = None
+) -> None:
     """Write the map of one raster.
 
     Args:
@@ -45,13 +47,22 @@ def predict(model: Model, raster: Path, out: Path, *, confidence: bool = False, 
 
 def main() -> int:
     """Parse the command line and predict; 2 after bad input, 1 when only some rasters failed."""
-    parser = argparse.ArgumentParser(prog="python -m export.predict", description="Land-cover maps from rasters, with a model that export.to_onnx wrote.")
+    parser = argparse.ArgumentParser(
+        prog="python -m export.predict",
+        description="Land-cover maps from rasters, with a model that export.to_onnx wrote.",
+    )
     parser.add_argument("model", type=Path, metavar="MODEL.onnx")
     parser.add_argument("rasters", type=Path, nargs="+", metavar="RASTER")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the maps, each named after its raster")
-    parser.add_argument("--confidence", action="store_true", help="add a second band: probability of the class, per cent")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for the maps, each named after its raster"
+    )
+    parser.add_argument(
+        "--confidence", action="store_true", help="add a second band: probability of the class, per cent"
+    )
     parser.add_argument("--crs", help="CRS of rasters without coordinates, e.g. EPSG:4326")
-    parser.add_argument("--bounds", type=float, nargs=4, metavar=("W", "S", "E", "N"), help="their bounds, in units of --crs")
+    parser.add_argument(
+        "--bounds", type=float, nargs=4, metavar=("W", "S", "E", "N"), help="their bounds, in units of --crs"
+    )
     arguments = parser.parse_args()
     if (arguments.crs is None) != (arguments.bounds is None):
         parser.error("--crs and --bounds go together: both, or none")

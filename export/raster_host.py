@@ -55,7 +55,9 @@ class SourceRaster:
         colors = [color.name for color in self.dataset.colorinterp]
         self.bands = [number for number, color in enumerate(colors, start=1) if color != "alpha"]
         if len(self.bands) != len(card.bands):
-            raise InputFault(f"{path}: has {len(self.bands)} bands, but the model needs {len(card.bands)} ({', '.join(card.bands)})")
+            raise InputFault(
+                f"{path}: has {len(self.bands)} bands, but the model needs {len(card.bands)} ({', '.join(card.bands)})"
+            )
 
     def _place(self, placement: Placement | None) -> tuple[CRS, Affine]:
         if placement is not None:
@@ -65,7 +67,9 @@ class SourceRaster:
                 raise InputFault(f"--crs {placement.crs}: not a CRS ({error})") from error
             return crs, from_bounds(*placement.bounds, self.dataset.width, self.dataset.height)
         if self.dataset.crs is None:
-            raise InputFault(f"{self.path}: has no CRS, so its map could not be placed; give --crs and --bounds, or set it with gdal_edit")
+            raise InputFault(
+                f"{self.path}: has no CRS, so its map could not be placed; give --crs and --bounds, or set it with gdal_edit"
+            )
         return self.dataset.crs, self.dataset.transform
 
     @property
@@ -90,12 +94,18 @@ class SourceRaster:
         """What a user should know before a long run: pixel size and range of values."""
         found = []
         if card.gsd and not 0.5 <= self.pixel_size_m / card.gsd <= 2:
-            found.append(f"{self.path}: its pixels are {self.pixel_size_m:.4g} m, the model learned from {card.gsd:.4g} m")
+            found.append(
+                f"{self.path}: its pixels are {self.pixel_size_m:.4g} m, the model learned from {card.gsd:.4g} m"
+            )
         step = max(1, max(self.dataset.shape) // 512)
-        sample = self.dataset.read(self.bands[0], out_shape=(self.dataset.height // step or 1, self.dataset.width // step or 1), masked=True)
+        sample = self.dataset.read(
+            self.bands[0], out_shape=(self.dataset.height // step or 1, self.dataset.width // step or 1), masked=True
+        )
         low, high = card.value_range
         if sample.count() and (sample.max() > 2 * high or (high > 10 and sample.max() <= 1.5)):
-            found.append(f"{self.path}: its values reach {sample.max():.4g}, the model learned from {low:g} to {high:g} ({card.unit})")
+            found.append(
+                f"{self.path}: its values reach {sample.max():.4g}, the model learned from {low:g} to {high:g} ({card.unit})"
+            )
         return found
 
 
@@ -111,7 +121,9 @@ def write_map(rows: Iterable[Rows], source: SourceRaster, card: ModelCard, out: 
     plain, cog = (out.with_name(f".{out.stem}.{os.getpid()}.{kind}.tif") for kind in ("plain", "cog"))
     try:
         _write_rows(rows, source, plain, card, bands=2 if confidence else 1)
-        rasterio.shutil.copy(plain, cog, driver="COG", compress="DEFLATE", overview_resampling="MODE", bigtiff="IF_SAFER")
+        rasterio.shutil.copy(
+            plain, cog, driver="COG", compress="DEFLATE", overview_resampling="MODE", bigtiff="IF_SAFER"
+        )
         with rasterio.open(cog) as written:
             if written.shape != source.dataset.shape:
                 raise InputFault(f"{out}: could not be written whole")

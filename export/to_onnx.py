@@ -28,7 +28,11 @@ from export.runtime.session import Model
 
 OPSET, IR = 17, 8
 TOLERANCE = 1e-3  # largest difference of a probability between torch and onnxruntime
-FILE_OF_TASK = {"segmentation": "model.safetensors", "classification": "model.safetensors", "embedding": "encoder.safetensors"}
+FILE_OF_TASK = {
+    "segmentation": "model.safetensors",
+    "classification": "model.safetensors",
+    "embedding": "encoder.safetensors",
+}
 
 
 class _Probabilities(nn.Module):
@@ -43,7 +47,9 @@ class _Probabilities(nn.Module):
         return answer if self.task == "embedding" else answer.softmax(dim=1)
 
 
-def export_onnx(source: Path, out: Path, data: Path | None = None, tile_size: int | None = None, name: str | None = None) -> float:
+def export_onnx(
+    source: Path, out: Path, data: Path | None = None, tile_size: int | None = None, name: str | None = None
+) -> float:
     """Write the ONNX file and its Item, after comparing torch and onnxruntime on real chips.
 
     Args:
@@ -89,7 +95,9 @@ def export_onnx(source: Path, out: Path, data: Path | None = None, tile_size: in
         # An embedding has no fixed scale: its difference is taken relative to its largest value.
         difference /= float(np.abs(expected).max()) if spec.task == "embedding" else 1.0
         if not difference <= TOLERANCE:
-            raise UserError(f"{out}: not written, onnxruntime's answer differs from torch's by {difference:.1e} (limit {TOLERANCE:g})")
+            raise UserError(
+                f"{out}: not written, onnxruntime's answer differs from torch's by {difference:.1e} (limit {TOLERANCE:g})"
+            )
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
@@ -103,7 +111,9 @@ def _weights_file(source: Path) -> Path:
     for name in dict.fromkeys(FILE_OF_TASK.values()):
         if (source / name).is_file():
             return source / name
-    raise UserError(f"{source}: holds neither {' nor '.join(dict.fromkeys(FILE_OF_TASK.values()))}; is it a finished run?")
+    raise UserError(
+        f"{source}: holds neither {' nor '.join(dict.fromkeys(FILE_OF_TASK.values()))}; is it a finished run?"
+    )
 
 
 def _store_of(weights: Path) -> Path:
@@ -161,11 +171,17 @@ def _write(model: nn.Module, spec: ModelSpec, tile: int, path: Path, card: dict[
 
 def main() -> int:
     """Parse the command line and export."""
-    parser = argparse.ArgumentParser(prog="python -m export.to_onnx", description="Export a trained model to one ONNX file with its card.")
-    parser.add_argument("source", type=Path, metavar="RUN", help="folder of a pretrain or finetune run, or a safetensors file")
+    parser = argparse.ArgumentParser(
+        prog="python -m export.to_onnx", description="Export a trained model to one ONNX file with its card."
+    )
+    parser.add_argument(
+        "source", type=Path, metavar="RUN", help="folder of a pretrain or finetune run, or a safetensors file"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.onnx")
     parser.add_argument("--task", choices=FILE_OF_TASK, help="what the file must hold; 'embedding' is the bare encoder")
-    parser.add_argument("--data", type=Path, metavar="STORE", help="chip store it was trained on (default: as in the run's config.yaml)")
+    parser.add_argument(
+        "--data", type=Path, metavar="STORE", help="chip store it was trained on (default: as in the run's config.yaml)"
+    )
     parser.add_argument("--tile-size", type=int, help="rows = columns of the input (default: 256, or the chips' size)")
     parser.add_argument("--name", help="title of the model (default: the file's name)")
     arguments = parser.parse_args()

@@ -27,7 +27,11 @@ def card_item(
             "mlm:tasks": [task],
             "mlm:input": [{"bands": list(bands), "input": {"shape": [-1, len(bands), tile_size, tile_size]}}],
             "mlm:output": [
-                {"classification:classes": [{"value": v, "name": n.replace(" ", "_"), "title": n, "color_hint": c} for v, n, c in classes]}
+                {
+                    "classification:classes": [
+                        {"value": v, "name": n.replace(" ", "_"), "title": n, "color_hint": c} for v, n, c in classes
+                    ]
+                }
             ],
             "geoaware:unit": "8-bit colour, 0 to 255",
             "geoaware:value_range": [0, 255],

@@ -97,7 +97,9 @@ def _header(bytes_view: memoryview, path: Path) -> OnnxHeader:
 
 def _check_domain(domain: str, path: Path) -> None:
     if domain not in TRUSTED_DOMAINS:
-        raise ModelFault(f"{path}: refused, it needs operators of the domain '{domain}', which this runtime does not trust")
+        raise ModelFault(
+            f"{path}: refused, it needs operators of the domain '{domain}', which this runtime does not trust"
+        )
 
 
 def _check_nodes(graph: memoryview, path: Path, node_field: int, depth: int = 0) -> None:
@@ -146,7 +148,9 @@ def _image_input(graph: memoryview, path: Path) -> Tuple[str, Tuple[Optional[int
     named = [(_first_text(i, 1), _shape(i)) for i in inputs if _first_text(i, 1) not in weights]
     if len(named) != 1 or len(named[0][1]) != 4:
         found = ", ".join(f"{name} {list(shape)}" for name, shape in named) or "none"
-        raise ModelFault(f"{path}: needs exactly one image input of 4 dimensions (batch, bands, rows, columns), found {found}")
+        raise ModelFault(
+            f"{path}: needs exactly one image input of 4 dimensions (batch, bands, rows, columns), found {found}"
+        )
     return named[0]
 
 

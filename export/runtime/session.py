@@ -20,7 +20,9 @@ def _onnxruntime():  # type: ignore[no-untyped-def]
     found = tuple(int(part) for part in onnxruntime.__version__.split(".")[:3] if part.isdigit())
     if found < MINIMUM_ONNXRUNTIME:
         wanted = ".".join(map(str, MINIMUM_ONNXRUNTIME))
-        raise ModelFault(f"onnxruntime {onnxruntime.__version__} is unsafe with files from others; install {wanted} or newer")
+        raise ModelFault(
+            f"onnxruntime {onnxruntime.__version__} is unsafe with files from others; install {wanted} or newer"
+        )
     return onnxruntime
 
 
@@ -92,7 +94,9 @@ class Model:
             "embedding": answer.shape[1:2],
         }[self.card.task]
         if answer.shape[1:] != wanted:
-            raise ModelFault(f"{self._where}: its output is {list(answer.shape)}, but its card says [N, {str(wanted)[1:-1]}]")
+            raise ModelFault(
+                f"{self._where}: its output is {list(answer.shape)}, but its card says [N, {str(wanted)[1:-1]}]"
+            )
 
 
 def _open(path: Union[str, Path], provider: Optional[str]):  # type: ignore[no-untyped-def]

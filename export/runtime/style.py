@@ -52,9 +52,7 @@ def pam_xml(classes: Tuple[LandClass, ...], band_count: int) -> str:
         entry = by_value.get(value)
         ElementTree.SubElement(names, "Category").text = entry.name if entry else ""
         red, green, blue = entry.rgb if entry else (0, 0, 0)
-        ElementTree.SubElement(
-            colors, "Entry", c1=str(red), c2=str(green), c3=str(blue), c4="255" if entry else "0"
-        )
+        ElementTree.SubElement(colors, "Entry", c1=str(red), c2=str(green), c3=str(blue), c4="255" if entry else "0")
     if band_count > 1:
         second = ElementTree.SubElement(root, "PAMRasterBand", band="2")
         ElementTree.SubElement(second, "Description").text = "confidence, per cent"

@@ -10,7 +10,7 @@ width x tile x classes, never with the height.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Iterator, Tuple
+from typing import Callable, Iterator, List, Tuple
 
 import numpy as np
 
@@ -95,7 +95,8 @@ class _Blend:
 
     def add(self, top: int, lefts: list, read: Read) -> None:
         """Run the tiles of one row of tiles that begin at these columns."""
-        tile, columns = self.grid.tile_size, []
+        tile = self.grid.tile_size
+        columns: List[int] = []
         tiles = np.empty((len(lefts), len(self.fill), tile, tile), np.float32)
         for left in lefts:
             window = Window(top, left, min(tile, self.grid.height - top), min(tile, self.grid.width - left))

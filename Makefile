@@ -1,0 +1,55 @@
+# Everything runs from this folder. Override with e.g. `make PYTHON=python3.12 quickstart`.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+QGIS_PYTHON ?= /usr/bin/python3
+QGIS_VENV := .venv-qgis
+QGIS_RUN := $(QGIS_VENV)/bin/python
+TEST_MODEL := build/test-quickstart/landcover.onnx
+
+.DEFAULT_GOAL := help
+.PHONY: help setup quickstart test test-core test-qgis lint plugin benchmark clean
+
+help:  ## list what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.done  ## a virtual environment with the packages (about 6 GB, two minutes)
+
+$(VENV)/.done: pyproject.toml constraints.txt
+	@echo "setting up $(VENV): this takes a few minutes once"
+	@$(PYTHON) -c 'import sys; sys.exit("GeoAware needs Python 3.11 or newer, $(PYTHON) is older: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing: on Debian or Ubuntu, apt-get install python3-venv"; exit 1; }
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,dev]'
+	@touch $@
+
+quickstart: setup  ## learn, measure, export and map on real imagery (about six minutes); results in outputs/quickstart
+	$(RUN) -m core.train quickstart
+
+test: setup  ## all tests; QGIS is installed from the system's packages where that is possible
+	@$(MAKE) --no-print-directory test-core
+	@$(MAKE) --no-print-directory test-qgis
+
+test-core: setup  ## the tests that need no QGIS
+	$(RUN) -m pytest tests
+
+test-qgis: setup  ## the plugin's tests, in a real QGIS
+	@sh tests/qgis/setup.sh $(QGIS_PYTHON) $(QGIS_VENV)
+	@if [ -x $(QGIS_RUN) ]; then \
+	  QT_QPA_PLATFORM=offscreen GEOAWARE_TEST_MODEL=$(TEST_MODEL) $(QGIS_RUN) -m pytest tests/qgis; \
+	else \
+	  $(RUN) -m pytest tests/qgis; \
+	fi
+
+lint: setup  ## ruff and mypy
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+plugin: setup  ## dist/geoaware-<version>.zip, to install in QGIS
+	$(RUN) -m export.plugin
+
+benchmark: setup  ## speed and memory of prediction; writes docs/benchmarks/inference.md
+	$(RUN) -m benchmarks.inference
+
+clean:  ## remove what was built, not the environments
+	rm -rf build dist outputs .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -1,0 +1,90 @@
+"""Stages the QGIS plugin and packs it: ``python -m export.plugin``.
+
+What lies in the zip is what the tests load. Two builds of the same sources give the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import configparser
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Optional, Sequence
+
+ROOT = Path(__file__).resolve().parent.parent
+NAME = "geoaware"
+TEXT_SUFFIXES = (".py", ".svg", ".md", ".html")  # nothing binary goes into the plugin
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold: builds do not differ by their hour
+
+
+def version() -> str:
+    """The number in ``metadata.txt``, the only one that counts."""
+    metadata = configparser.ConfigParser(interpolation=None)
+    metadata.read_string((ROOT / "metadata.txt").read_text("utf-8"))
+    return metadata["general"]["version"]
+
+
+def stage(folder: Path) -> Path:
+    """Copy everything that ships into ``folder``, which is emptied first.
+
+    Args:
+        folder: the plugin folder itself; QGIS imports the plugin by its name, so it must be ``geoaware``.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: the folder has another name, or holds something that is no staged plugin.
+    """
+    if folder.name != NAME:
+        raise ValueError(f"{folder}: the plugin folder must be named '{NAME}'")
+    if folder.exists():
+        if any(folder.iterdir()) and not (folder / "metadata.txt").is_file():
+            raise ValueError(f"{folder}: exists and is no staged plugin; nothing was removed")
+        shutil.rmtree(folder)
+    (folder / "runtime").mkdir(parents=True)
+    for source in _texts(ROOT / "qgis_plugin"):
+        shutil.copyfile(source, folder / source.name)
+    for source in _texts(ROOT / "export" / "runtime"):
+        shutil.copyfile(source, folder / "runtime" / source.name)
+    for name in ("metadata.txt", "LICENSE"):
+        shutil.copyfile(ROOT / name, folder / name)
+    return folder
+
+
+def build(dist: Path) -> Path:
+    """Stage the plugin into ``build/plugin`` and zip it.
+
+    Args:
+        dist: folder for ``geoaware-<version>.zip``.
+
+    Returns:
+        The zip.
+    """
+    staged = stage(ROOT / "build" / "plugin" / NAME)
+    dist.mkdir(parents=True, exist_ok=True)
+    target = dist / f"{NAME}-{version()}.zip"
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(p for p in staged.rglob("*") if p.is_file()):
+            entry = zipfile.ZipInfo(path.relative_to(staged.parent).as_posix(), _EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16  # rw-r--r-- whatever the umask of this machine
+            archive.writestr(entry, path.read_bytes())
+    return target
+
+
+def _texts(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in TEXT_SUFFIXES)
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m export.plugin", description="Build the zip of the QGIS plugin.")
+    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder for the zip (default: dist)")
+    target = build(parser.parse_args(arguments).out)
+    print(f"{target}\nInstall it in QGIS: Plugins > Manage and Install Plugins > Install from ZIP")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Says whether onnxruntime can be used, and what to do where it cannot. Installs nothing itself.
+
+QGIS brings every other package. On Windows and macOS ``sys.executable`` is QGIS, not Python, so the advice is a
+command that any Python on the machine can run: it fills a folder of the user's profile that the plugin looks into.
+"""
+
+import importlib
+import platform
+import sys
+from pathlib import Path
+
+from qgis.core import QgsApplication
+from qgis.PyQt.QtWidgets import QApplication, QDialog, QDialogButtonBox, QLabel, QLineEdit, QVBoxLayout
+
+from .runtime.session import MINIMUM_ONNXRUNTIME
+from .texts import tr
+
+WANTED = ".".join(map(str, MINIMUM_ONNXRUNTIME))
+OLDEST_PYTHON = (3, 11)  # the oldest that onnxruntime 1.24.1 has wheels for
+
+
+def packages_folder() -> Path:
+    """Where the advised command puts onnxruntime: in the profile, so that an update of the plugin keeps it."""
+    return Path(QgsApplication.qgisSettingsDirPath()) / "python" / "geoaware_packages"
+
+
+def add_packages_folder() -> None:
+    """Let Python look into the folder, last, so that QGIS's own numpy stays the one in use."""
+    folder = str(packages_folder())
+    if Path(folder).is_dir() and folder not in sys.path:
+        sys.path.append(folder)
+        importlib.invalidate_caches()
+
+
+def problem() -> str:
+    """One sentence that says why onnxruntime cannot be used; empty where it can."""
+    add_packages_folder()  # it may have been filled since QGIS started
+    try:
+        found = importlib.import_module("onnxruntime").__version__
+    except ImportError as error:
+        if getattr(error, "name", None) == "onnxruntime":
+            return tr("The Python package onnxruntime is not installed.")
+        return tr("The Python package onnxruntime is there but does not start ({error}).").format(error=error)
+    if tuple(int(part) for part in found.split(".")[:3] if part.isdigit()) < MINIMUM_ONNXRUNTIME:
+        text = tr("onnxruntime {found} is too old to be safe with files from others; {wanted} or newer is needed.")
+        return text.format(found=found, wanted=WANTED)
+    return ""
+
+
+def obstacle() -> str:
+    """Why no command can help on this machine; empty where one can."""
+    if sys.version_info < OLDEST_PYTHON:
+        text = tr("onnxruntime {wanted} needs Python 3.11 and this QGIS runs Python {found}: use a newer QGIS.")
+        return text.format(wanted=WANTED, found=platform.python_version())
+    if sys.platform == "darwin" and platform.machine() == "x86_64":
+        text = tr("There is no onnxruntime {wanted} for Macs with an Intel processor.")
+        return text.format(wanted=WANTED)
+    return ""
+
+
+def install_command() -> str:
+    """One line for a terminal; it does not matter which Python runs it, the wheels are those of QGIS's Python."""
+    python = "python" if sys.platform == "win32" else "python3"
+    return (
+        f'{python} -m pip install --target "{packages_folder()}" --only-binary=:all: '
+        f'--python-version {sys.version_info[0]}.{sys.version_info[1]} "onnxruntime>={WANTED}"'
+    )
+
+
+def advice() -> str:
+    """What to do, in plain sentences without the command."""
+    blocked = obstacle()
+    if blocked:
+        return blocked
+    where = tr("a terminal")
+    if sys.platform == "win32":
+        where = tr("the OSGeo4W Shell, which is in the start menu beside QGIS,")
+    return tr("Run this line in {where} and try again; nothing outside the named folder is changed.").format(
+        where=where
+    )
+
+
+def sentence(reason: str) -> str:
+    """The problem and its remedy for a log or a shell, where no dialog can open."""
+    return reason + " " + advice() + ("" if obstacle() else "\n" + install_command())
+
+
+class _HelpDialog(QDialog):
+    """Explains, and gives the command to copy."""
+
+    def __init__(self, reason, parent=None):
+        super().__init__(parent)
+        self.setWindowTitle("GeoAware")
+        about = tr("onnxruntime is the free library by Microsoft that runs ONNX models. QGIS does not bring it.")
+        layout = QVBoxLayout(self)
+        label = QLabel(f"{reason}\n\n{about}\n\n{advice()}")
+        label.setWordWrap(True)
+        layout.addWidget(label)
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        buttons.rejected.connect(self.reject)
+        if not obstacle():
+            line = QLineEdit(install_command())
+            line.setReadOnly(True)
+            line.setCursorPosition(0)
+            layout.addWidget(line)
+            copy = buttons.addButton(tr("Copy the line"), QDialogButtonBox.ButtonRole.ActionRole)
+            copy.clicked.connect(lambda: QApplication.clipboard().setText(line.text()))
+        layout.addWidget(buttons)
+        self.setMinimumWidth(560)
+
+
+def show(reason: str, parent) -> None:
+    """Open the dialog and wait until it is closed."""
+    _HelpDialog(reason, parent).exec()

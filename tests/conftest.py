@@ -1,0 +1,82 @@
+"""A small generated world that every test can learn from, and the real imagery where it is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+REAL = Path(__file__).parents[2] / "shared" / "data"
+UTM = "EPSG:32633"
+
+
+def write_raster(
+    path: Path,
+    pixels: np.ndarray,
+    *,
+    crs: str | None = UTM,
+    origin: tuple = (500_000, 5_000_000),
+    pixel: float = 10.0,
+    **profile,
+) -> Path:
+    """Write (bands, rows, cols) as a GeoTIFF with its upper left corner at ``origin``."""
+    bands, rows, columns = pixels.shape
+    place = {"crs": crs, "transform": from_origin(*origin, pixel, pixel)} if crs else {}
+    with rasterio.open(
+        path, "w", driver="GTiff", height=rows, width=columns, count=bands, dtype=pixels.dtype, **place, **profile
+    ) as target:
+        target.write(pixels)
+    return path
+
+
+def make_world(folder: Path, dates: int = 3, rows: int = 320, columns: int = 320) -> tuple[list[Path], Path]:
+    """Dated RGB rasters of three kinds of land in large patches, and the raster of their classes."""
+    rng = np.random.default_rng(0)
+    classes = np.kron(rng.integers(0, 3, (rows // 32, columns // 32)), np.ones((32, 32), int))
+    colours = np.array([[60, 120, 40], [180, 150, 90], [40, 60, 160]])
+    paths = []
+    for date in range(dates):
+        haze = rng.integers(-20, 20)
+        pixels = colours[classes].transpose(2, 0, 1) + rng.normal(0, 12, (3, rows, columns)) + haze
+        paths.append(
+            write_raster(folder / f"scene_2020{date + 1:02}15.tif", pixels.clip(1, 255).astype(np.uint8), nodata=0)
+        )
+    labels = write_raster(folder / "labels.tif", (classes[None] * 10 + 10).astype(np.uint8), nodata=255)
+    return paths, labels
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Path]:
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session")
+def store(world, tmp_path_factory: pytest.TempPathFactory):
+    """A chip store of that world: 100 places, three dates, three classes."""
+    from core.prepare import main
+
+    paths, labels = world
+    out = tmp_path_factory.mktemp("stores") / "store"
+    call(main, "rasters", *paths, "--size", 32, "--labels", labels, "--out", out)
+    from core.store import ChipStore
+
+    return ChipStore(out)
+
+
+def call(main, *arguments: object) -> int:
+    """Run a command's main in this process, as from a shell."""
+    import sys
+    from unittest import mock
+
+    with mock.patch.object(sys, "argv", ["command", *map(str, arguments)]):
+        return main()
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    if not REAL.is_dir():
+        pytest.skip("the real imagery (shared/data beside the checkout) is not there")
+    return REAL

@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from core.errors import UserError
+from core.probe import advantage, bootstrap, colour_statistics, knn_predict
+
+
+def test_knn_takes_the_majority_of_the_nearest_by_direction():
+    known = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 5.0], [0.1, 9.0], [0.0, 1.0]])
+    labels = np.array([0, 0, 1, 1, 1])
+    assert knn_predict((known, labels), np.array([[7.0, 0.1], [0.01, 0.2]]), k=3).tolist() == [0, 1]
+
+
+def test_a_tie_goes_to_the_nearer_neighbour():
+    known, labels = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1, 0])
+    assert knn_predict((known, labels), np.array([[1.0, 0.2]]), k=2).tolist() == [1]
+
+
+def test_the_interval_holds_the_accuracy_and_narrows_with_more_places():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 2000)
+    predicted = np.where(rng.random(2000) < 0.7, labels, (labels + 1) % 3)
+    wide, narrow = bootstrap(predicted[:100], labels[:100])["accuracy"], bootstrap(predicted, labels)["accuracy"]
+    assert narrow.low < narrow.value < narrow.high
+    assert narrow.value == pytest.approx(0.7, abs=0.03)
+    assert narrow.high - narrow.low < (wide.high - wide.low) / 2
+
+
+def test_the_advantage_is_paired():
+    labels = np.zeros(200, int)
+    better = np.r_[np.zeros(150), np.ones(50)].astype(int)
+    worse = np.r_[np.zeros(140), np.ones(60)].astype(int)
+    gain = advantage(better, worse, labels)
+    assert gain.value == pytest.approx(0.05)
+    assert gain.low > 0  # ten places are better, none is worse
+
+
+def test_colour_statistics_pass_over_missing_pixels():
+    pixels = np.array([[[[1.0, 3.0], [np.nan, 2.0]]]])
+    assert colour_statistics(pixels)[0].tolist() == pytest.approx([2.0, np.sqrt(2 / 3), 1.0, 3.0])
+
+
+def test_a_store_without_labels_cannot_be_probed(tmp_path):
+    from core.prepare import main
+    from core.probe import _Protocol
+    from core.store import ChipStore
+    from tests.conftest import call, make_world
+
+    paths, _ = make_world(tmp_path, dates=1)
+    call(main, "rasters", *paths, "--size", 32, "--out", tmp_path / "s")
+    with pytest.raises(UserError, match="needs labelled places"):
+        _Protocol(ChipStore(tmp_path / "s"), 0)

@@ -1,0 +1,243 @@
+"""The inference runtime: blending, nodata, cards and the guard."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from export.runtime.errors import Cancelled, ModelFault
+from export.runtime.grid import TileGrid
+from export.runtime.guard import read_header
+from export.runtime.session import Model
+from export.runtime.sweep import _hann_ramp, segment
+from tests.models import card_item, write_model, write_strongest_band
+
+RUNTIME = Path(__file__).parents[1] / "export" / "runtime"
+
+
+def run(model: Model, image: np.ndarray, valid: np.ndarray | None = None, **options) -> tuple[np.ndarray, np.ndarray]:
+    """Class values and confidence of a whole image."""
+    valid = np.ones(image.shape[1:], bool) if valid is None else valid
+
+    def read(window):
+        where = (slice(window.row, window.row + window.height), slice(window.column, window.column + window.width))
+        return image[(slice(None), *where)], valid[where]
+
+    parts = list(segment(model, read, *image.shape[1:], **options))
+    assert [part.top for part in parts] == np.cumsum([0, *(len(p.classes) for p in parts[:-1])]).tolist()
+    return np.concatenate([p.classes for p in parts]), np.concatenate([p.confidence for p in parts])
+
+
+def one_shot(kernel: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Softmax of the convolution of the whole image, zero padding, (classes, rows, cols)."""
+    from scipy.ndimage import correlate
+
+    logits = np.stack(
+        [sum(correlate(band.astype(np.float64), k, mode="constant") for band, k in zip(image, ks)) for ks in kernel]
+    )
+    exp = np.exp(logits - logits.max(axis=0))
+    return exp / exp.sum(axis=0)
+
+
+def test_tiles_cover_every_pixel_and_end_at_the_edge():
+    grid = TileGrid(100, 70, 32, 8)
+    assert grid.tops == [0, 24, 48, 68]
+    assert grid.lefts == [0, 24, 38]
+    assert len(grid) == 12
+    assert TileGrid(10, 10, 32, 8).tops == [0]
+
+
+def test_the_ramps_of_two_tiles_add_up_to_one():
+    for overlap in (1, 8, 15, 64):
+        ramp = _hann_ramp(overlap)
+        np.testing.assert_allclose(ramp + ramp[::-1], 1)
+
+
+@pytest.mark.parametrize("shape", [(100, 70), (32, 32), (1, 90), (20, 20), (33, 200)])
+def test_a_model_of_single_pixels_answers_as_in_one_shot(tmp_path, shape):
+    model = Model(write_strongest_band(tmp_path / "m.onnx"))
+    image = np.random.default_rng(0).integers(0, 256, (3, *shape)).astype(np.uint8)
+    classes, confidence = run(model, image)
+    expected = one_shot(np.eye(3).reshape(3, 3, 1, 1) * 0.1, image)
+    best = expected.argmax(axis=0)
+    clear = np.sort(expected, axis=0)[-1] - np.sort(expected, axis=0)[-2] > 1e-5
+    assert (classes == np.array([3, 7, 12])[best])[clear].all()
+    assert np.abs(confidence - 100 * expected.max(axis=0)).max() <= 0.51
+
+
+def test_a_convolution_that_fits_the_overlap_leaves_no_seam(tmp_path):
+    kernel = np.random.default_rng(1).normal(0, 0.004, (3, 3, 5, 5))  # reaches 2 px; a quarter of the overlap is 2
+    model = Model(write_model(tmp_path / "m.onnx", kernel))
+    image = np.random.default_rng(2).integers(0, 256, (3, 90, 120)).astype(np.uint8)
+    classes, confidence = run(model, image)
+    expected = one_shot(kernel, image)
+    assert (classes == np.array([3, 7, 12])[expected.argmax(axis=0)]).mean() >= 0.9999
+    assert np.abs(confidence - 100 * expected.max(axis=0)).max() <= 0.51
+
+
+def test_a_constant_model_is_constant(tmp_path):
+    model = Model(write_model(tmp_path / "m.onnx", np.zeros((3, 3, 1, 1)), bias=np.array([0.0, 2.0, 0.0])))
+    classes, confidence = run(model, np.zeros((3, 77, 59), np.uint8))
+    assert (classes == 7).all()
+    assert (confidence == round(100 * np.e**2 / (np.e**2 + 2))).all()
+
+
+def test_the_batch_size_does_not_change_a_bit(tmp_path):
+    model = Model(write_strongest_band(tmp_path / "m.onnx"))
+    image = np.random.default_rng(0).integers(0, 256, (3, 80, 150)).astype(np.uint8)
+    one, many = run(model, image, batch_size=1), run(model, image, batch_size=5)
+    assert all(np.array_equal(a, b) for a, b in zip(one, many))
+
+
+def test_nodata_stays_nodata_and_does_not_bleed(tmp_path):
+    model = Model(write_strongest_band(tmp_path / "m.onnx"))
+    image = np.zeros((3, 100, 100), np.float32)
+    image[2] = 200.0
+    valid = np.ones((100, 100), bool)
+    valid[:50] = False
+    valid[70:75, 10:20] = False
+    image[:, ~valid] = np.nan
+    classes, confidence = run(model, image, valid)
+    assert (classes[~valid] == 255).all()
+    assert (confidence[~valid] == 255).all()
+    assert (classes[valid] == 12).all()
+
+
+def test_a_fixed_batch_size_is_filled_up(tmp_path):
+    path = write_strongest_band(tmp_path / "m.onnx")
+    graph = onnx.load(path)
+    graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 3
+    graph.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 3
+    onnx.save(graph, path)
+    image = np.zeros((3, 40, 100), np.uint8)
+    image[1] = 99
+    assert (run(Model(path), image)[0] == 7).all()
+
+
+def test_cancel_stops_after_one_batch(tmp_path):
+    model = Model(write_strongest_band(tmp_path / "m.onnx"))
+    calls = []
+    with pytest.raises(Cancelled):
+        run(model, np.zeros((3, 100, 100), np.uint8), progress=lambda done, total: calls.append(done) or False)
+    assert calls == [4]
+
+
+def test_the_runtime_imports_with_torch_rasterio_and_qgis_blocked():
+    code = """
+import sys
+for name in ('torch', 'rasterio', 'qgis', 'osgeo', 'onnx', 'core'):
+    sys.modules[name] = None
+import export.runtime.session, export.runtime.sweep, export.runtime.style
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=RUNTIME.parents[1])
+
+
+def test_the_runtime_parses_under_python_39():
+    for path in RUNTIME.glob("*.py"):
+        ast.parse(path.read_text(), feature_version=(3, 9))
+
+
+def test_predict_never_imports_torch_or_core():
+    code = "import sys\nsys.modules['torch'] = sys.modules['core'] = None\nimport export.predict"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=RUNTIME.parents[1])
+
+
+def save_graph(path: Path, change) -> Path:
+    graph = onnx.load(write_strongest_band(path))
+    change(graph)
+    onnx.save(graph, path)
+    return path
+
+
+def external(graph) -> None:
+    tensor = graph.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../etc/passwd")
+
+
+def foreign(graph) -> None:
+    graph.graph.node[0].domain = "evil.ops"
+    graph.opset_import.append(helper.make_opsetid("evil.ops", 1))
+
+
+def two_inputs(graph) -> None:
+    graph.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, [1, 3, 32, 32]))
+
+
+def no_card(graph) -> None:
+    del graph.metadata_props[:]
+
+
+def broken_card(graph) -> None:
+    del graph.metadata_props[:]
+    helper.set_model_props(graph, {"mlm": json.dumps({"properties": {}})})
+
+
+def hostile_colour(graph) -> None:
+    item = card_item(classes=((1, "a", "FFFFFF"), (2, "b", '"/><x>'), (3, "c", "000000")))
+    del graph.metadata_props[:]
+    helper.set_model_props(graph, {"mlm": json.dumps(item)})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (external, "weights lie in another file"),
+        (foreign, "domain 'evil.ops'"),
+        (two_inputs, "exactly one image input"),
+        (no_card, "has no model card"),
+        (broken_card, "model card is incomplete"),
+        (hostile_colour, "is not a colour"),
+    ],
+)
+def test_an_unsafe_or_incomplete_model_is_refused_before_it_is_opened(tmp_path, change, message, monkeypatch):
+    path = tmp_path / "m.onnx"
+    graph = onnx.load(write_strongest_band(path))
+    change(graph)
+    path.write_bytes(graph.SerializeToString())
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # it must not come so far
+    with pytest.raises(ModelFault, match=message):
+        Model(path)
+
+
+def test_a_sub_graph_cannot_hide_a_foreign_operator(tmp_path):
+    def hide(graph):
+        inner = helper.make_graph([helper.make_node("Evil", [], ["x"], domain="evil.ops")], "inner", [], [])
+        graph.graph.node.append(helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=inner))
+
+    path = tmp_path / "m.onnx"
+    graph = onnx.load(write_strongest_band(path))
+    hide(graph)
+    path.write_bytes(graph.SerializeToString())
+    with pytest.raises(ModelFault, match=r"evil\.ops"):
+        read_header(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no onnx file at all, just text", b"PK\x03\x04" + bytes(100), bytes(1000)])
+def test_another_kind_of_file_is_refused(tmp_path, content):
+    (tmp_path / "m.onnx").write_bytes(content)
+    with pytest.raises(ModelFault, match=r"m\.onnx"):
+        Model(tmp_path / "m.onnx")
+
+
+def test_mutations_of_a_good_file_are_refused_or_read(tmp_path):
+    good = write_strongest_band(tmp_path / "good.onnx").read_bytes()
+    rng = np.random.default_rng(0)
+    path, refused = tmp_path / "bad.onnx", 0
+    for _ in range(100):
+        bad = bytearray(good)
+        for at in rng.integers(0, len(bad), 5):
+            bad[at] = rng.integers(0, 256)
+        path.write_bytes(bad[: rng.integers(16, len(bad) + 1)])
+        try:
+            read_header(path)
+        except ModelFault:
+            refused += 1
+    assert refused > 20

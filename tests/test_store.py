@@ -1,0 +1,212 @@
+"""Rasters in, chip store out, and back."""
+
+import numpy as np
+import pytest
+import rasterio
+
+from core.prepare import main
+from core.store import UNLABELLED, ChipStore
+from tests.conftest import UTM, call, make_world, write_raster
+
+
+def test_a_chip_holds_the_pixels_of_its_window_and_date(store, world):
+    paths, labels = world
+    row = store.index.iloc[137]
+    source = next(p for p in paths if p.name == row["source"])
+    with rasterio.open(source) as dataset, rasterio.open(labels) as truth:
+        window = rasterio.windows.Window(row["column"], row["row"], 32, 32)
+        assert np.array_equal(store.chips[137], dataset.read(window=window))
+        values = np.array([entry.value for entry in store.info.classes])
+        assert np.array_equal(values[store.masks(np.array([137]))[0]], truth.read(1, window=window))
+    assert row["datetime"].strftime("%Y%m%d") in source.name
+
+
+def test_places_have_lon_lat_of_their_centre(store):
+    row = store.index[store.index["place"] == "r0c0"].iloc[0]
+    from pyproj import Transformer
+
+    lon, lat = Transformer.from_crs(UTM, "EPSG:4326", always_xy=True).transform(500_160, 4_999_840)
+    assert (row["lon"], row["lat"]) == pytest.approx((lon, lat))
+
+
+def test_a_place_is_on_one_side_of_the_split_only(store):
+    assert (store.index.groupby("place")["split"].nunique() == 1).all()
+    assert {"train", "val", "test"} <= set(store.places["split"])
+
+
+def test_geopandas_reads_the_index(store):
+    import geopandas as gpd
+
+    table = gpd.read_parquet(store.path / "index.parquet")
+    assert table.crs == "EPSG:4326"
+    assert len(table) == len(store)
+
+
+def test_pixels_without_data_are_kept_apart(tmp_path):
+    pixels = np.full((1, 64, 64), 7, np.uint16)
+    pixels[0, :10, :32] = 0
+    write_raster(tmp_path / "a_20200101.tif", pixels, nodata=0)
+    assert call(main, "rasters", tmp_path / "a_20200101.tif", "--size", 32, "--out", tmp_path / "s") == 0
+    store = ChipStore(tmp_path / "s")
+    first = store.pixels(np.array([0]))[0, 0]
+    assert np.isnan(first[:10]).all()
+    assert (first[10:] == 7).all()
+    assert store.statistics()[0].tolist() == [7.0]
+
+
+def test_windows_with_too_little_data_are_dropped_and_counted(tmp_path, capsys):
+    pixels = np.full((1, 64, 64), 7, np.uint8)
+    pixels[0, :32, :32] = 0
+    write_raster(tmp_path / "a_20200101.tif", pixels, nodata=0)
+    assert call(main, "rasters", tmp_path / "a_20200101.tif", "--size", 32, "--out", tmp_path / "s") == 0
+    assert "kept 3 chips; dropped: 1 with less than 50% of valid pixels" in capsys.readouterr().out
+
+
+def test_a_raster_on_another_grid_is_warped_to_the_first(tmp_path):
+    flat = np.full((1, 64, 64), 9, np.uint8)
+    write_raster(tmp_path / "a_20200101.tif", flat, nodata=0)
+    write_raster(tmp_path / "b_20200201.tif", np.full((1, 32, 32), 5, np.uint8), pixel=20.0, crs=UTM)
+    assert (
+        call(
+            main,
+            "rasters",
+            tmp_path / "a_20200101.tif",
+            tmp_path / "b_20200201.tif",
+            "--size",
+            32,
+            "--out",
+            tmp_path / "s",
+        )
+        == 0
+    )
+    store = ChipStore(tmp_path / "s")
+    assert len(store) == 8
+    assert {int(c.max()) for c in store.chips} == {9, 5}
+
+
+def test_labels_outside_their_raster_are_unlabelled(tmp_path):
+    write_raster(tmp_path / "a_20200101.tif", np.full((1, 64, 64), 9, np.uint8))
+    write_raster(tmp_path / "l.tif", np.full((1, 64, 32), 4, np.uint8))
+    assert (
+        call(
+            main,
+            "rasters",
+            tmp_path / "a_20200101.tif",
+            "--size",
+            32,
+            "--labels",
+            tmp_path / "l.tif",
+            "--out",
+            tmp_path / "s",
+        )
+        == 0
+    )
+    store = ChipStore(tmp_path / "s")
+    labels = dict(zip(store.index["place"], store.index["label"]))
+    assert (labels["r0c0"], labels["r0c32"]) == (0, -1)
+    assert (store.masks(np.array([1])) == UNLABELLED).all()
+
+
+def test_files_without_coordinates_take_them_from_the_command_line(tmp_path):
+    from PIL import Image
+
+    Image.fromarray(np.full((90, 180, 3), 120, np.uint8)).save(tmp_path / "200406.jpg")
+    arguments = [
+        "rasters",
+        tmp_path / "200406.jpg",
+        "--date-format",
+        "%Y%m",
+        "--size",
+        30,
+        "--crs",
+        "EPSG:4326",
+        "--bounds",
+        -180,
+        -90,
+        180,
+        90,
+    ]
+    assert call(main, *arguments, "--out", tmp_path / "s", "--max-abs-lat", 60) == 0
+    store = ChipStore(tmp_path / "s")
+    assert len(store) == 6  # one row of three in the middle: the others lie beyond 60 degrees? see below
+    assert store.index["lat"].abs().max() <= 60
+
+
+BAD = {
+    "no such file": (["rasters", "none.tif", "--size", 32], "none.tif: no such file"),
+    "not a raster": (["rasters", "text_20200101.tif", "--size", 32], "text_20200101.tif: cannot be read as a raster"),
+    "no date": (["rasters", "nodate.tif", "--size", 32], "nodate.tif: its name holds no date of the form %Y%m%d"),
+    "no coordinates": (["rasters", "bare_20200101.tif", "--size", 32], "bare_20200101.tif: has no coordinates"),
+    "no overlap": (
+        ["rasters", "a_20200101.tif", "far_20200101.tif", "--size", 32],
+        "far_20200101.tif: does not overlap",
+    ),
+    "other bands": (["rasters", "a_20200101.tif", "two_20200101.tif", "--size", 32], "two_20200101.tif: has 2 bands"),
+    "too large a chip": (["rasters", "a_20200101.tif", "--size", 500], "smaller --size"),
+    "date table without a row": (
+        ["rasters", "a_20200101.tif", "--size", 32, "--dates", "dates.csv"],
+        "dates.csv has no row for a_20200101.tif",
+    ),
+    "crs without bounds": (
+        ["rasters", "a_20200101.tif", "--size", 32, "--crs", "EPSG:4326"],
+        "--crs and --bounds go together",
+    ),
+    "incomplete sample": (["sample", "--data", "."], "needs bluemarble_monthly_2004"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_one_sentence_and_leaves_nothing(case, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    flat = np.full((1, 64, 64), 9, np.uint8)
+    for name in ("a_20200101.tif", "nodate.tif"):
+        write_raster(tmp_path / name, flat)
+    write_raster(tmp_path / "far_20200101.tif", flat, origin=(600_000, 5_000_000))
+    write_raster(tmp_path / "two_20200101.tif", np.concatenate([flat, flat]))
+    with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
+        write_raster(tmp_path / "bare_20200101.tif", flat, crs=None)
+    (tmp_path / "text_20200101.tif").write_text("no raster")
+    (tmp_path / "dates.csv").write_text("file,date\nother.tif,2020-01-01\n")
+    before = sorted(tmp_path.iterdir())
+    arguments, message = BAD[case]
+    assert call(main, *arguments, "--out", "store") == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert message in error
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_existing_store_is_replaced_only_when_asked(tmp_path, capsys):
+    paths, _ = make_world(tmp_path, dates=1)
+    arguments = ["rasters", *paths, "--size", 32, "--out", tmp_path / "s"]
+    assert call(main, *arguments) == 0
+    assert call(main, *arguments) == 2
+    assert "add --overwrite" in capsys.readouterr().err
+    assert call(main, *arguments, "--overwrite") == 0
+
+
+def test_overwrite_never_removes_a_folder_that_is_no_store(tmp_path):
+    paths, _ = make_world(tmp_path, dates=1)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_text("a cat")
+    assert call(main, "rasters", *paths, "--size", 32, "--out", tmp_path / "photos", "--overwrite") == 2
+    assert (tmp_path / "photos" / "cat.jpg").exists()
+
+
+def test_a_damaged_store_is_refused(tmp_path):
+    from core.errors import UserError
+
+    paths, _ = make_world(tmp_path, dates=1)
+    call(main, "rasters", *paths, "--size", 32, "--out", tmp_path / "s")
+    (tmp_path / "s" / "chips.npy").write_bytes(b"broken")
+    with pytest.raises(UserError, match="damaged chip store"):
+        ChipStore(tmp_path / "s")
+
+
+def test_real_landsat_scenes_make_a_store_of_eight_dates(real, tmp_path):
+    scenes = sorted((real / "landsat_peru_1985_2020").glob("*.tif"))
+    assert call(main, "rasters", *scenes, "--date-format", "%Y", "--size", 32, "--out", tmp_path / "s") == 0
+    store = ChipStore(tmp_path / "s")
+    assert store.index["datetime"].dt.year.nunique() == 8
+    assert (store.index.groupby("place")["datetime"].nunique() > 1).all()
+    assert store.info.gsd == pytest.approx(90, abs=10)

@@ -1,0 +1,302 @@
+"""The commands of core.train and export.to_onnx, from a store to an ONNX file."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+import yaml
+
+from core import train
+from core.models import load_model
+from core.store import ChipStore
+from export import to_onnx
+from export.runtime.session import Model
+from export.to_onnx import real_tiles
+from tests.conftest import call, make_world
+
+
+@pytest.fixture(scope="module")
+def run(store, tmp_path_factory):
+    """A pretraining of a few steps."""
+    out = tmp_path_factory.mktemp("runs") / "pretrain"
+    arguments = [
+        "pretrain",
+        "--data",
+        store.path,
+        "--out",
+        out,
+        "--epochs",
+        2,
+        "--batch-size",
+        32,
+        "--queue",
+        64,
+        "--clusters",
+        5,
+    ]
+    assert call(train.main, *arguments) == 0
+    return out
+
+
+@pytest.fixture(scope="module", params=["segmentation", "classification"])
+def tuned(request, run, store, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / request.param
+    arguments = ["finetune", "--task", request.param, "--data", store.path, "--encoder", run / "encoder.safetensors"]
+    assert call(train.main, *arguments, "--labels-fraction", 0.5, "--epochs", 3, "--batch-size", 16, "--out", out) == 0
+    return out
+
+
+def test_a_run_keeps_settings_metrics_logs_and_version(run):
+    assert yaml.safe_load((run / "config.yaml").read_text())["variant"] == "moco-geo-tp"
+    assert {"loss", "contrast", "geo", "geo_accuracy", "feature_std", "val_knn"} <= set(
+        json.loads((run / "metrics.json").read_text())
+    )
+    assert "geoaware" in json.loads((run / "version.json").read_text())
+    assert (run / "last.ckpt").is_file()
+    assert "contrast" in (run / "logs" / "metrics.csv").read_text()
+
+
+def test_a_runs_settings_can_be_run_again(run, tmp_path, capsys):
+    assert (
+        call(train.main, "pretrain", "--config", run / "config.yaml", "--out", tmp_path / "again", "--epochs", 1) == 0
+    )
+    assert yaml.safe_load((tmp_path / "again" / "config.yaml").read_text())["queue"] == 64
+    assert "100 of them" not in capsys.readouterr().out
+
+
+def test_the_same_seed_learns_the_same_weights(store, tmp_path):
+    arguments = [
+        "pretrain",
+        "--data",
+        store.path,
+        "--epochs",
+        1,
+        "--batch-size",
+        32,
+        "--queue",
+        64,
+        "--precision",
+        "32-true",
+    ]
+    weights = []
+    for name in ("a", "b"):
+        assert call(train.main, *arguments, "--out", tmp_path / name) == 0
+        weights.append(load_model(tmp_path / name / "encoder.safetensors")[1].state_dict())
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_pretraining_goes_on_where_it_was(run, store, tmp_path):
+    import shutil
+
+    shutil.copytree(run, tmp_path / "run")
+    arguments = [
+        "pretrain",
+        "--data",
+        store.path,
+        "--out",
+        tmp_path / "run",
+        "--epochs",
+        3,
+        "--batch-size",
+        32,
+        "--queue",
+        64,
+        "--clusters",
+        5,
+    ]
+    assert call(train.main, *arguments, "--resume") == 0
+    steps = json.loads((run / "metrics.json").read_text())["steps"]
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["steps"] == steps * 3 // 2
+
+
+def test_a_collapse_is_said_once(run, store, capsys):
+    from core.moco import MoCo
+    from core.pretrain import Pretraining
+    from core.views import Views
+
+    moco = MoCo(torch.nn.Identity(), 4, dim=4, K=8)
+    module = Pretraining(moco, Views(), store, 0.1, 10)
+    module._watch_collapse(0.9)
+    assert "collapsed" not in capsys.readouterr().out
+    module._watch_collapse(0.01)
+    module._watch_collapse(0.01)
+    assert capsys.readouterr().out.count("collapsed") == 1
+
+
+def test_the_encoder_is_compared_with_an_untrained_one(run, store, tmp_path, capsys):
+    assert (
+        call(
+            train.main,
+            "probe",
+            "--data",
+            store.path,
+            "--encoder",
+            run / "encoder.safetensors",
+            "--out",
+            tmp_path / "probe",
+        )
+        == 0
+    )
+    result = json.loads((tmp_path / "probe" / "probe.json").read_text())
+    for dates in ("one_date", "all_dates"):
+        assert set(result[dates]) == {"trained", "untrained", "colour_statistics", "advantage_over_untrained"}
+        score = result[dates]["trained"]["knn"]["accuracy"]
+        assert score["low"] <= score["value"] <= score["high"]
+    assert "majority class" in capsys.readouterr().out
+    assert result["all_dates"]["colour_statistics"]["boosting"]["accuracy"]["value"] > 0.9  # this world is colour
+
+
+def test_few_labels_make_a_model_that_knows_the_classes(tuned):
+    result = json.loads((tuned / "metrics.json").read_text())
+    assert result["accuracy"] > max(0.6, result["majority_class"] + 0.1)
+
+
+def test_linear_fine_tuning_leaves_the_encoder_as_it_was(run, store, tmp_path):
+    out = tmp_path / "linear"
+    arguments = [
+        "finetune",
+        "--task",
+        "classification",
+        "--mode",
+        "linear",
+        "--data",
+        store.path,
+        "--encoder",
+        run / "encoder.safetensors",
+    ]
+    assert call(train.main, *arguments, "--epochs", 1, "--batch-size", 16, "--out", out) == 0
+    before = load_model(run / "encoder.safetensors")[1].state_dict()
+    after = load_model(out / "model.safetensors")[1].encoder.state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_torch_onnx_and_the_runtime_say_the_same(tuned, store, tmp_path):
+    out = tmp_path / "model.onnx"
+    assert call(to_onnx.main, tuned, "--out", out, "--tile-size", 64) == 0
+    model = Model(out)
+    tiles = real_tiles(store, 64, count=3)
+    spec, network = load_model(tuned / "model.safetensors")
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(tiles)).softmax(1).numpy()
+    np.testing.assert_allclose(model.run(tiles), expected, atol=1e-4)
+    assert [c.value for c in model.card.classes] == [10, 20, 30]
+    assert model.card.task == spec.task
+    written = onnx.load(out)
+    assert (written.ir_version, written.opset_import[0].version) == (8, 17)
+
+
+def test_the_card_gives_deepness_the_raw_values_back(tuned, tmp_path):
+    out = tmp_path / "model.onnx"
+    assert call(to_onnx.main, tuned, "--out", out, "--tile-size", 64) == 0
+    keys = {p.key: json.loads(p.value) for p in onnx.load(out).metadata_props}
+    raw = np.arange(256, dtype=np.float32)
+    fed = (raw / 255 - keys["standardization_mean"][0]) / keys["standardization_std"][0]
+    np.testing.assert_allclose(fed, raw, atol=1.5e-5 * 255)
+    assert keys["model_type"] in ("Segmentor", "Recognition")
+    assert keys["class_names"]["1"] == "class 20"
+    item = json.loads(out.with_suffix(".mlm.json").read_text())
+    assert item == keys["mlm"]
+    assert item["stac_extensions"] == ["https://stac-extensions.github.io/mlm/v1.6.0/schema.json"]
+
+
+def test_the_bare_encoder_is_exported_as_an_embedding_model(run, store, tmp_path):
+    out = tmp_path / "encoder.onnx"
+    assert call(to_onnx.main, run, "--task", "embedding", "--out", out) == 0
+    assert Model(out).run(real_tiles(store, 32, count=2)).shape == (2, 512)
+
+
+def test_bad_input_of_training_gets_one_sentence(run, store, tmp_path, capsys):
+    encoder = run / "encoder.safetensors"
+    (tmp_path / "text.safetensors").write_text("nothing")
+    cases = {
+        "no chip store there": ["pretrain", "--data", tmp_path, "--out", tmp_path / "x"],
+        "--variant simclr: choose one of": [
+            "pretrain",
+            "--data",
+            store.path,
+            "--variant",
+            "simclr",
+            "--out",
+            tmp_path / "x",
+        ],
+        "must be a multiple of the batch size": [
+            "pretrain",
+            "--data",
+            store.path,
+            "--queue",
+            100,
+            "--out",
+            tmp_path / "x",
+        ],
+        "exists already": ["pretrain", "--data", store.path, "--out", run],
+        "no last.ckpt to resume": ["pretrain", "--data", store.path, "--out", tmp_path / "x", "--resume"],
+        "none.safetensors: no such file": ["probe", "--data", store.path, "--encoder", tmp_path / "none.safetensors"],
+        "not a safetensors file": ["probe", "--data", store.path, "--encoder", tmp_path / "text.safetensors"],
+        "must lie above 0": [
+            "finetune",
+            "--data",
+            store.path,
+            "--encoder",
+            encoder,
+            "--out",
+            tmp_path / "x",
+            "--labels-fraction",
+            2,
+        ],
+        "choose segmentation or classification": [
+            "finetune",
+            "--data",
+            store.path,
+            "--encoder",
+            encoder,
+            "--out",
+            tmp_path / "x",
+            "--task",
+            "art",
+        ],
+        "--device tpu9": ["pretrain", "--data", store.path, "--out", tmp_path / "x", "--device", "tpu9"],
+    }
+    for message, arguments in cases.items():
+        assert call(train.main, *arguments) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith("error: ")
+        assert message in error
+        assert not (tmp_path / "x").exists()
+
+
+def test_bad_input_of_export_gets_one_sentence_and_no_file(run, tmp_path, capsys):
+    cases = {
+        "no such file": [tmp_path / "none.safetensors", "--out", tmp_path / "m.onnx"],
+        "is it a finished run?": [tmp_path, "--out", tmp_path / "m.onnx"],
+        "must end in .onnx": [run, "--out", tmp_path / "m.pt"],
+        "holds a embedding model": [run, "--task", "segmentation", "--out", tmp_path / "m.onnx"],
+        "must be a multiple of 32": [run, "--tile-size", 50, "--out", tmp_path / "m.onnx"],
+    }
+    for message, arguments in cases.items():
+        assert call(to_onnx.main, *arguments) == 2
+        assert message in capsys.readouterr().err
+    assert not list(tmp_path.glob("m.*"))
+
+
+def test_an_encoder_of_other_imagery_is_refused(run, tmp_path, capsys):
+    from core.prepare import main as prepare
+
+    paths, labels = make_world(tmp_path, dates=1)
+    call(
+        prepare,
+        "rasters",
+        *paths,
+        "--size",
+        32,
+        "--labels",
+        labels,
+        "--unit",
+        "reflectance x 10000",
+        "--out",
+        tmp_path / "s",
+    )
+    assert ChipStore(tmp_path / "s").info.unit == "reflectance x 10000"
+    assert call(train.main, "probe", "--data", tmp_path / "s", "--encoder", run / "encoder.safetensors") == 2
+    assert "was trained on '8-bit values, 0 to 255'" in capsys.readouterr().err
