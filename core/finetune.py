@@ -197,7 +197,12 @@ def finetune(
     )
     module = FineTuning(model.to(memory_format=torch.channels_last), len(spec.classes), lr, epochs * len(train), frozen)
     trainer = make_trainer(
-        out, epochs=epochs, device=target, precision=pick_precision(precision, target), checkpoints=False
+        out,
+        epochs=epochs,
+        steps=len(train),
+        device=target,
+        precision=pick_precision(precision, target),
+        checkpoints=False,
     )
     loaders = {side: Labelled(store, np.concatenate(rows), task).loader(256) for side, rows in held_out.items()}
     trainer.fit(module, train, loaders["val"])

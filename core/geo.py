@@ -6,7 +6,8 @@ import numpy as np
 
 EARTH_RADIUS_M = 6_371_008.8  # mean radius, IUGG
 # Two tenths of the blocks test, one tenth validate; dealt in turn, so that each side is spread out.
-DEAL = np.array("test train train val train test train train train train".split(), "<U6")  # noqa: SIM905
+# A raster of one block is for training.
+DEAL = np.array("train test train val train test train train train train".split(), "<U6")  # noqa: SIM905
 METRES_PER_DEGREE = EARTH_RADIUS_M * np.pi / 180
 
 

@@ -164,7 +164,7 @@ def pretrain(
         beta=beta,
     )
     module = Pretraining(moco, views, store, lr * batch_size / 256, epochs * len(loader))
-    trainer = make_trainer(out, epochs=epochs, device=target, precision=precision)
+    trainer = make_trainer(out, epochs=epochs, steps=len(loader), device=target, precision=precision)
     trainer.fit(module, loader, ckpt_path=str(out / "last.ckpt") if resume else None, weights_only=False)
     if not trainer.callback_metrics["loss"].isfinite():
         raise UserError(f"{out}: the loss is not a finite number; lower --lr or raise --temperature")

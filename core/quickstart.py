@@ -74,7 +74,7 @@ def quickstart(
     python.train("probe", out / "store", "--encoder", encoder, "--out", out / "probe")
     python.train(
         "finetune", out / "store-map", "--task", "segmentation", "--encoder", encoder, "--labels-fraction", labels_fraction,
-        "--epochs", round(finetune_epochs * longer), "--out", out / "finetune",
+        "--epochs", round(finetune_epochs * longer), "--batch-size", 32, "--out", out / "finetune",
     )  # fmt: skip
     python.run("export.to_onnx", out / "finetune", "--out", model, "--name", "World land cover (IGBP), Blue Marble")
     python.run(

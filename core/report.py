@@ -64,14 +64,15 @@ def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) 
         "</div>",
         "<h2>The map, beside its reference</h2>",
         _image(picture),
-        f"<p>Made from June alone, with the labels of {metrics['finetune']['labelled_places']} places. {metrics['map']['classes_used']} classes are in use. "
+        f"<p>Made from one month ({NAMES[sample.reference_month - 1]}), with the labels of {metrics['finetune']['labelled_places']} places. "
+        f"{metrics['map']['classes_used']} classes are in use. "
         "Held-out blocks are strips of 20 degrees of longitude that neither the encoder nor the map model saw.</p>",
         "<h2>Learning</h2>",
         _image(_curves(out)),
         "<h2>The encoder, measured</h2>",
         _probe_table(metrics["probe"]),
-        f"<p><small>Test places in other spatial blocks: {metrics['probe']['test_places']}; always the majority class: {metrics['probe']['majority_class']:.1%}. "
-        "Intervals: 95 %, bootstrap over places. "
+        f"<p><small>Test places in other spatial blocks: {metrics['probe']['test_places']}; "
+        f"always the majority class: {metrics['probe']['majority_class']:.1%}. Intervals: 95 %, bootstrap over places. "
         "Colour statistics with gradient boosting are the floor that needs no encoder.</small></p>",
         "<h2>The map, class by class</h2>",
         _class_table(np.array(metrics["map"]["confusion"])),
@@ -87,9 +88,13 @@ def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) 
     return path
 
 
+NAMES = "January February March April May June July August September October November December".split()  # noqa: SIM905
+
+
 def _months(sample: Sample) -> str:
-    names = "January February March April May June July August September October November December".split()  # noqa: SIM905
-    return ", ".join(names[month - 1] for month in sorted(sample.months))
+    if len(sample.months) == 12:
+        return "January to December"
+    return " and ".join(NAMES[month - 1] for month in sorted(sample.months))
 
 
 def _missing_months(sample: Sample) -> str:

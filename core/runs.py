@@ -107,7 +107,6 @@ def make_trainer(
     """A Lightning trainer that logs to CSV and TensorBoard and keeps ``last.ckpt``."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers")  # reading a batch is two array look-ups
-    warnings.filterwarnings("ignore", ".*number of training batches.*smaller than the logging interval")
     warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty")  # on resume
     warnings.filterwarnings("ignore", ".*GPU available but not used")
     callbacks: list[L.Callback] = [TQDMProgressBar(refresh_rate=10)]
@@ -120,10 +119,10 @@ def make_trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
         devices=1,
         precision=precision,  # type: ignore[arg-type]
-        logger=[CSVLogger(out, name="", version="logs"), TensorBoardLogger(out, name="", version="logs")],
+        logger=[CSVLogger(out, name="", version=version), TensorBoardLogger(out, name="", version=version)],
         callbacks=callbacks,
         enable_checkpointing=checkpoints,
         enable_model_summary=False,
-        log_every_n_steps=10,
+        log_every_n_steps=min(10, steps),
         num_sanity_val_steps=0,
     )

@@ -56,24 +56,23 @@ def read_header(path: Union[str, Path]) -> OnnxHeader:
     size = path.stat().st_size
     if not 16 <= size <= MAX_BYTES:
         raise ModelFault(f"{path}: {size} bytes cannot be an ONNX model (16 bytes to 2 GB)")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        view = memoryview(mapped)
-        try:
-            return _header(bytes_view=view, path=path)
-        except (_BadWire, UnicodeDecodeError) as error:
-            raise ModelFault(f"{path}: not an ONNX file, or a damaged one ({error})") from None
-        finally:
-            view.release()
+    with path.open("rb") as file:
+        # Not closed by hand: the frames of a raised error may still hold views of it.
+        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    try:
+        return _header(view, path)
+    except (_BadWire, UnicodeDecodeError) as error:
+        raise ModelFault(f"{path}: not an ONNX file, or a damaged one ({error})") from None
 
 
 class _BadWire(ValueError):
     """The bytes are not protobuf."""
 
 
-def _header(bytes_view: memoryview, path: Path) -> OnnxHeader:
+def _header(model: memoryview, path: Path) -> OnnxHeader:
     ir_version, opset, metadata = 0, 0, {}  # type: int, int, Dict[str, str]
     graph: Optional[memoryview] = None
-    for number, value in _fields(bytes_view):
+    for number, value in _fields(model):
         if number == 1 and isinstance(value, int):
             ir_version = value
         elif number == 7:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Tuple
 from xml.etree import ElementTree  # only builds trees; nothing untrusted is parsed
 
 from .card import LandClass
 
+CLASSES_PROPERTY = "geoaware/classes"  # of a QGIS layer: JSON, class value to name; the plugin's map tips read it
+
 
 def qml(classes: Tuple[LandClass, ...]) -> str:
     """Style of QGIS 3.22 or newer: the class band in the legend's colours, class names as map tips."""
     root = ElementTree.Element("qgis", version="3.22.0", styleCategories="Symbology|MapTips|CustomProperties")
+    properties = ElementTree.SubElement(ElementTree.SubElement(root, "customproperties"), "Option", type="Map")
+    names = json.dumps({entry.value: entry.name for entry in classes})
+    ElementTree.SubElement(properties, "Option", name=CLASSES_PROPERTY, type="QString", value=names)
     pipe = ElementTree.SubElement(root, "pipe")
     renderer = ElementTree.SubElement(
         pipe, "rasterrenderer", type="paletted", band="1", opacity="1", alphaBand="-1", nodataColor=""

@@ -1,0 +1,108 @@
+"""Builds the plugin's zip, unpacks it and loads the package from there: what is tested is what ships."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="the tiny models of the tests are made with the onnx package")
+from export import plugin
+from tests.models import write_strongest_band
+
+ROOT = Path(__file__).resolve().parents[2]
+NODATA = 255
+RED, GREEN, BLUE = 3, 7, 12  # class values of the tiny model: the band with the highest value
+
+
+@pytest.fixture(scope="session")
+def plugins_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like a profile's ``python/plugins``, with the unpacked plugin in it."""
+    folder = tmp_path_factory.mktemp("plugins")
+    with zipfile.ZipFile(plugin.build(tmp_path_factory.mktemp("dist"))) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def geoaware(plugins_folder: Path):
+    """The plugin's package."""
+    sys.path.insert(0, str(plugins_folder))
+    package = importlib.import_module("geoaware")
+    assert Path(package.__file__).parent.parent == plugins_folder
+    return package
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_strongest_band(tmp_path / "colours.onnx")
+
+
+@pytest.fixture
+def scene() -> tuple[np.ndarray, np.ndarray]:
+    """(3, 70, 90) pixels whose strongest band changes from block to block, and the classes to expect.
+
+    The first 10 columns are 0 in all bands: no data.
+    """
+    strongest = np.add.outer(np.arange(70) // 16, np.arange(90) // 20) % 3
+    pixels = np.full((3, 70, 90), 40, np.uint8)
+    np.put_along_axis(pixels, strongest[None], 200, axis=0)
+    pixels[:, :, :10] = 0
+    classes = np.array([RED, GREEN, BLUE], np.uint8)[strongest]
+    classes[:, :10] = NODATA
+    return pixels, classes
+
+
+class Desktop:
+    """Stands in for QGIS's window: keeps what a plugin adds, and a real canvas and main window."""
+
+    def __init__(self, iface) -> None:
+        self.mainWindow, self.mapCanvas = iface.mainWindow, iface.mapCanvas
+        self.toolbar, self.raster_menu, self.layer_menu, self.messages = [], [], [], []
+        self.layer = None
+
+    def activeLayer(self):
+        return self.layer
+
+    def addToolBarIcon(self, action):
+        self.toolbar.append(action)
+
+    def removeToolBarIcon(self, action):
+        self.toolbar.remove(action)
+
+    def addPluginToRasterMenu(self, name, action):
+        self.raster_menu.append((name, action))
+
+    def removePluginRasterMenu(self, name, action):
+        self.raster_menu.remove((name, action))
+
+    def addCustomActionForLayerType(self, action, menu, kind, all_layers):
+        assert all_layers
+        self.layer_menu.append((action, kind))
+
+    def removeCustomActionForLayerType(self, action):
+        self.layer_menu = [entry for entry in self.layer_menu if entry[0] is not action]
+
+    def messageBar(self):
+        return self
+
+    def pushMessage(self, title, text):
+        self.messages.append(text)
+
+
+@pytest.fixture
+def desktop(qgis_iface, qgis_new_project, qgis_processing) -> Desktop:
+    return Desktop(qgis_iface)
+
+
+@pytest.fixture
+def running(geoaware, desktop):
+    """The plugin, started as QGIS Desktop starts it."""
+    started = geoaware.classFactory(desktop)
+    started.initGui()
+    yield started
+    started.unload()

@@ -1,0 +1,358 @@
+"""The algorithm on rasters whose answer is known, run through Processing as QGIS runs it."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+pytest.importorskip("qgis.core", reason="QGIS's Python packages are not installed here")
+from osgeo import gdal
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsPointXY,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRasterRange,
+)
+
+from tests.models import CLASSES, card_item, write_model, write_strongest_band
+from tests.qgis import rasters
+from tests.qgis.conftest import BLUE, GREEN, NODATA, RED
+
+
+def run(raster, model, out, feedback=None, load=False, **more):
+    """Run it; with ``load``, add the result to the project as the dialog does, and return its layer."""
+    import processing
+
+    parameters = {"INPUT": raster, "MODEL": str(model), "OUTPUT": str(out), **more}
+    call = processing.runAndLoadResults if load else processing.run
+    answer = call("geoaware:segment", parameters, feedback=feedback or QgsProcessingFeedback())
+    if not load:
+        return answer
+    (layer,) = [x for x in QgsProject.instance().mapLayers().values() if x.source() == str(out)]
+    return layer
+
+
+def refusal(raster, model, out) -> str:
+    """The one sentence with which a run is refused."""
+    from qgis.core import QgsApplication
+
+    algorithm = QgsApplication.processingRegistry().algorithmById("geoaware:segment").create()
+    context = QgsProcessingContext()
+    context.setProject(QgsProject.instance())
+    fine, text = algorithm.checkParameterValues({"INPUT": raster, "MODEL": str(model), "OUTPUT": str(out)}, context)
+    assert not fine
+    assert "\n" not in text
+    return text
+
+
+class Feedback(QgsProcessingFeedback):
+    """Keeps warnings and can cancel after some progress."""
+
+    def __init__(self, cancel_at: float = 1000) -> None:
+        super().__init__()
+        self.warnings, self.infos = [], []
+        self.cancel_at = cancel_at
+        self.progressChanged.connect(self.look)
+
+    def look(self, progress):
+        if progress >= self.cancel_at:
+            self.cancel()
+
+    def pushWarning(self, text):
+        self.warnings.append(text)
+
+    def pushInfo(self, text):
+        self.infos.append(text)
+
+
+@pytest.fixture
+def raster(tmp_path, scene) -> Path:
+    return rasters.write(tmp_path / "scene.tif", scene[0], nodata=0)
+
+
+def test_classes_are_exact_and_nodata_stays_nodata(running, raster, model, scene, tmp_path):
+    run(str(raster), model, tmp_path / "out.tif")
+    np.testing.assert_array_equal(rasters.band(tmp_path / "out.tif"), scene[1])
+
+
+def test_result_is_a_cog_at_the_same_place(running, raster, model, tmp_path):
+    run(str(raster), model, tmp_path / "out.tif")
+    source, result = gdal.Open(str(raster)), gdal.Open(str(tmp_path / "out.tif"))
+    assert result.GetGeoTransform() == source.GetGeoTransform()
+    assert result.GetSpatialRef().GetAuthorityCode(None) == "32633"
+    assert (result.RasterXSize, result.RasterYSize, result.RasterCount) == (90, 70, 1)
+    assert result.GetMetadataItem("LAYOUT", "IMAGE_STRUCTURE") == "COG"
+    assert result.GetRasterBand(1).GetNoDataValue() == NODATA
+
+
+@pytest.mark.parametrize("confidence", [False, True])
+def test_names_and_colours_are_in_the_file(running, raster, model, tmp_path, confidence):
+    run(str(raster), model, tmp_path / "out.tif", CONFIDENCE=confidence)
+    band = gdal.Open(str(tmp_path / "out.tif")).GetRasterBand(1)
+    assert band.GetDescription() == "land cover"
+    for value, name, color in CLASSES:
+        assert band.GetCategoryNames()[value] == name
+        assert "{:02X}{:02X}{:02X}".format(*band.GetColorTable().GetColorEntry(value)[:3]) == color
+
+
+@pytest.mark.parametrize("confidence", [False, True])
+def test_loaded_layer_shows_classes_in_the_models_colours(running, raster, model, tmp_path, confidence):
+    layer = run(str(raster), model, tmp_path / "out.tif", load=True, CONFIDENCE=confidence)
+    renderer = layer.renderer()
+    assert renderer.type() == "paletted"
+    assert renderer.band() == 1
+    shown = [(int(c.value), c.label, c.color.name().upper()[1:]) for c in renderer.classes()]
+    assert shown == list(CLASSES)
+    assert layer.crs().authid() == "EPSG:32633"
+    assert layer.extent() == QgsRasterLayer(str(raster)).extent()
+
+
+def test_loaded_layer_is_grouped_after_model_and_source(running, raster, model, tmp_path):
+    source = QgsRasterLayer(str(raster), "my scene")
+    QgsProject.instance().addMapLayer(source)
+    layer = run(source, model, tmp_path / "out.tif", load=True)
+    assert layer.name() == "my scene: land cover"
+    root = QgsProject.instance().layerTreeRoot()
+    assert root.findLayer(layer.id()).parent().name() == "GeoAware: tiny colours – my scene"
+    assert [node.layerId() for node in root.findLayers()] == [layer.id(), source.id()]
+    from geoaware import layers
+
+    assert layers._Styler.alive == []
+
+
+def test_style_beside_the_file_serves_when_it_is_opened_again(running, raster, model, tmp_path):
+    run(str(raster), model, tmp_path / "out.tif", CONFIDENCE=True)
+    again = QgsRasterLayer(str(tmp_path / "out.tif"), "again")
+    assert [c.label for c in again.renderer().classes()] == [name for _, name, _ in CLASSES]
+    from geoaware.layers import class_names
+
+    assert class_names(again) == {value: name for value, name, _ in CLASSES}
+
+
+def test_confidence_is_a_second_band_in_per_cent(running, raster, model, scene, tmp_path):
+    run(str(raster), model, tmp_path / "out.tif", CONFIDENCE=True)
+    confidence = rasters.band(tmp_path / "out.tif", 2)
+    empty = scene[1] == NODATA
+    assert (confidence[empty] == NODATA).all()
+    assert (confidence[~empty] == 100).all()  # 200 against 40: certain
+    assert gdal.Open(str(tmp_path / "out.tif")).GetRasterBand(2).GetDescription() == "confidence, per cent"
+
+
+def test_result_equals_the_runtimes_own_answer(running, tmp_path):
+    from geoaware.runtime.session import Model
+    from geoaware.runtime.sweep import segment
+
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 255, (3, 101, 77)).astype(np.uint8)
+    kernel = rng.normal(0, 0.01, (3, 3, 5, 5))
+    model = write_model(tmp_path / "wide.onnx", kernel, card_item(overlap=12))
+    run(str(rasters.write(tmp_path / "noise.tif", pixels)), model, tmp_path / "out.tif", CONFIDENCE=True)
+
+    def read(window):
+        part = pixels[:, window.row : window.row + window.height, window.column : window.column + window.width]
+        return part, np.ones(part.shape[1:], bool)
+
+    rows = list(segment(Model(model), read, 101, 77))
+    np.testing.assert_array_equal(rasters.band(tmp_path / "out.tif"), np.concatenate([r.classes for r in rows]))
+    np.testing.assert_array_equal(rasters.band(tmp_path / "out.tif", 2), np.concatenate([r.confidence for r in rows]))
+
+
+def test_nodata_that_the_user_set_is_respected(running, model, scene, tmp_path):
+    layer = QgsRasterLayer(str(rasters.write(tmp_path / "plain.tif", scene[0])), "plain")
+    QgsProject.instance().addMapLayer(layer)
+    layer.dataProvider().setUserNoDataValue(2, [QgsRasterRange(200, 200)])
+    run(layer, model, tmp_path / "out.tif")
+    found = rasters.band(tmp_path / "out.tif")
+    np.testing.assert_array_equal(found == NODATA, scene[0][1] == 200)
+
+
+def test_nodata_that_the_user_switched_off_is_read(running, raster, model, tmp_path):
+    layer = QgsRasterLayer(str(raster), "scene")
+    QgsProject.instance().addMapLayer(layer)
+    for number in (1, 2, 3):
+        layer.dataProvider().setUseSourceNoDataValue(number, False)
+    run(layer, model, tmp_path / "out.tif")
+    assert not (rasters.band(tmp_path / "out.tif") == NODATA).any()
+
+
+def test_transparent_pixels_are_nodata(running, model, scene, tmp_path):
+    pixels = np.concatenate([scene[0], np.full((1, 70, 90), 255, np.uint8)])
+    pixels[3, :20] = 0
+    run(str(rasters.write(tmp_path / "rgba.tif", pixels, alpha=True)), model, tmp_path / "out.tif")
+    np.testing.assert_array_equal((rasters.band(tmp_path / "out.tif") == NODATA).all(axis=1), np.arange(70) < 20)
+
+
+def test_sixteen_bits_and_float_with_nan_give_the_same_classes(running, model, scene, tmp_path):
+    wide = rasters.write(tmp_path / "wide.tif", scene[0].astype(np.uint16), nodata=0)
+    run(str(wide), model, tmp_path / "wide_out.tif")
+    np.testing.assert_array_equal(rasters.band(tmp_path / "wide_out.tif"), scene[1])
+    pixels = scene[0].astype(np.float32)
+    pixels[1, scene[1] == NODATA] = np.nan
+    run(str(rasters.write(tmp_path / "float.tif", pixels)), model, tmp_path / "float_out.tif")
+    np.testing.assert_array_equal(rasters.band(tmp_path / "float_out.tif"), scene[1])
+
+
+def test_bands_are_matched_by_name_and_can_be_chosen(running, model, scene, tmp_path):
+    turned = np.ascontiguousarray(scene[0][[2, 0, 1]])
+    named = rasters.write(tmp_path / "named.tif", turned, nodata=0, names=("Blue", "Red", "Green"))
+    run(str(named), model, tmp_path / "named_out.tif")
+    np.testing.assert_array_equal(rasters.band(tmp_path / "named_out.tif"), scene[1])
+    plain = rasters.write(tmp_path / "plain.tif", turned, nodata=0)
+    run(str(plain), model, tmp_path / "chosen_out.tif", BANDS=[2, 3, 1])
+    np.testing.assert_array_equal(rasters.band(tmp_path / "chosen_out.tif"), scene[1])
+
+
+def test_log_names_the_execution_provider_and_the_bands(running, raster, model, tmp_path):
+    feedback = Feedback()
+    run(str(raster), model, tmp_path / "out.tif", feedback)
+    assert "Model: tiny colours, run by CPUExecutionProvider" in feedback.infos
+    assert "Bands: red = 1, green = 2, blue = 3" in feedback.infos
+    assert feedback.warnings == []
+
+
+def test_another_pixel_size_is_warned_of(running, raster, tmp_path):
+    feedback = Feedback()
+    run(str(raster), write_strongest_band(tmp_path / "m.onnx", gsd=100.0), tmp_path / "out.tif", feedback)
+    assert feedback.warnings == [
+        "A pixel of this layer is 10 m wide, the model was trained on 100 m: expect poor results."
+    ]
+
+
+def test_pixel_size_of_degrees_is_taken_in_metres(running, scene, tmp_path):
+    step = 10 / 111320
+    path = rasters.write(tmp_path / "deg.tif", scene[0], epsg=4326, transform=(13, step, 0, 48, 0, -step))
+    feedback = Feedback()
+    run(str(path), write_strongest_band(tmp_path / "m.onnx", gsd=10.0), tmp_path / "out.tif", feedback)
+    assert feedback.warnings == []
+
+
+@pytest.mark.parametrize("factor", [20, 1 / 255])
+def test_values_of_another_unit_are_warned_of(running, model, scene, tmp_path, factor):
+    path = rasters.write(tmp_path / "unit.tif", (scene[0] * factor).astype(np.float32))
+    feedback = Feedback()
+    run(str(path), model, tmp_path / "out.tif", feedback)
+    (warning,) = feedback.warnings
+    assert warning.endswith("are not what the model was trained on: 8-bit colour, 0 to 255.")
+
+
+def test_cancel_leaves_no_file(running, model, tmp_path):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    path = rasters.write(tmp_path / "big.tif", np.full((3, 400, 400), 9, np.uint8))
+    feedback = Feedback(cancel_at=20)
+    run(str(path), model, folder / "out.tif", feedback)
+    assert feedback.isCanceled()
+    assert feedback.progress() < 25
+    assert list(folder.iterdir()) == []
+
+
+def test_failure_in_the_middle_leaves_no_file_and_keeps_the_old_one(running, model, tmp_path, monkeypatch):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    (folder / "out.tif").write_text("old")
+    path = rasters.write(tmp_path / "big.tif", np.random.default_rng(0).integers(0, 255, (3, 300, 300)).astype(np.uint8))
+    data = bytearray(path.read_bytes())
+    path.write_bytes(bytes(data[: len(data) // 2]))  # a copy that was cut off
+    with pytest.raises(QgsProcessingException, match="damaged, it cannot be read to its end"):
+        run(str(path), model, folder / "out.tif")
+    assert [p.name for p in folder.iterdir()] == ["out.tif"]
+    assert (folder / "out.tif").read_text() == "old"
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_gdal_exception_setting_of_qgis_is_kept(running, raster, model, tmp_path, before):
+    was = gdal.GetUseExceptions()
+    try:
+        (gdal.UseExceptions if before else gdal.DontUseExceptions)()
+        run(str(raster), model, tmp_path / "out.tif")
+        assert bool(gdal.GetUseExceptions()) is before
+    finally:
+        (gdal.UseExceptions if was else gdal.DontUseExceptions)()
+
+
+def test_missing_model_is_named(running, raster, tmp_path):
+    assert refusal(str(raster), tmp_path / "no.onnx", tmp_path / "out.tif") == f"{tmp_path / 'no.onnx'}: no such file"
+
+
+def test_model_without_card_is_refused(running, raster, tmp_path):
+    model = write_model(tmp_path / "bare.onnx", np.ones((3, 3, 1, 1)), {})
+    assert "has no model card" in refusal(str(raster), model, tmp_path / "out.tif")
+
+
+def test_renamed_text_file_is_refused(running, raster, tmp_path):
+    text = tmp_path / "text.onnx"
+    text.write_text("this is not a model, it is a text file")
+    assert "not an ONNX file" in refusal(str(raster), text, tmp_path / "out.tif")
+
+
+def test_model_of_another_task_is_refused(running, raster, tmp_path):
+    model = write_strongest_band(tmp_path / "scenes.onnx", task="scene-classification")
+    assert "a segmentation model is needed" in refusal(str(raster), model, tmp_path / "out.tif")
+
+
+def test_model_with_weights_elsewhere_is_refused(running, raster, model, tmp_path):
+    loaded = onnx.load(str(model))
+    loaded.graph.initializer[0].data_location = onnx.TensorProto.EXTERNAL
+    model.write_bytes(loaded.SerializeToString())
+    assert "its weights lie in another file" in refusal(str(raster), model, tmp_path / "out.tif")
+
+
+def test_too_few_bands_are_counted(running, model, scene, tmp_path):
+    path = rasters.write(tmp_path / "two.tif", np.ascontiguousarray(scene[0][:2]))
+    found = refusal(str(path), model, tmp_path / "out.tif")
+    assert found == "The layer 'two' has 2 bands, but the model needs 3 (red, green, blue)."
+
+
+def test_raster_without_crs_is_refused_unless_the_layer_has_one(running, model, scene, tmp_path):
+    path = rasters.write(tmp_path / "bare.tif", scene[0], epsg=None)
+    layer = QgsRasterLayer(str(path), "bare")
+    layer.setCrs(QgsCoordinateReferenceSystem())
+    QgsProject.instance().addMapLayer(layer)
+    assert "has no CRS" in refusal(layer, model, tmp_path / "out.tif")
+    layer.setCrs(QgsCoordinateReferenceSystem("EPSG:3857"))
+    with contextlib.closing(open(tmp_path / "log", "w")):
+        run(layer, model, tmp_path / "out.tif")
+    assert gdal.Open(str(tmp_path / "out.tif")).GetSpatialRef().GetAuthorityCode(None) == "3857"
+
+
+def test_layer_of_a_web_service_is_refused(running, model, tmp_path):
+    layer = QgsRasterLayer("type=xyz&url=http://localhost/{z}/{x}/{y}.png", "web", "wms")
+    QgsProject.instance().addMapLayer(layer)
+    assert "save it as a GeoTIFF first" in refusal(layer, model, tmp_path / "out.tif")
+
+
+def test_result_never_overwrites_its_source(running, raster, model):
+    before = raster.read_bytes()
+    with pytest.raises(QgsProcessingException, match="overwrite its own source"):
+        run(str(raster), model, raster)
+    assert raster.read_bytes() == before
+
+
+def test_map_tip_names_the_class_under_the_cursor(running, desktop, raster, model, scene, tmp_path):
+    layer = run(str(raster), model, tmp_path / "out.tif", load=True, CONFIDENCE=True)
+    desktop.layer = layer
+    desktop.mapCanvas().setDestinationCrs(layer.crs())
+    row, column = np.argwhere(scene[1] == GREEN)[0]
+    point = QgsPointXY(500_005 + 10 * column, 4_999_995 - 10 * row)
+    assert running.map_tips.text_at(point) == "green land (100 %)"
+    assert running.map_tips.text_at(QgsPointXY(500_005, 4_999_995)) == ""  # no data
+    assert running.map_tips.text_at(QgsPointXY(0, 0)) == ""  # beside the raster
+    desktop.mapCanvas().xyCoordinates.emit(point)
+    assert running.map_tips._timer.isActive()
+    desktop.layer = QgsRasterLayer(str(raster), "source")
+    assert running.map_tips.text_at(point) == ""
+    assert {RED, GREEN, BLUE} <= set(np.unique(scene[1]))
+
+
+def test_map_tip_follows_a_map_in_another_crs(running, desktop, raster, model, tmp_path):
+    desktop.layer = run(str(raster), model, tmp_path / "out.tif", load=True)
+    desktop.mapCanvas().setDestinationCrs(QgsCoordinateReferenceSystem("EPSG:4326"))
+    assert running.map_tips.text_at(QgsPointXY(15.0015, 45.1534)) in [name for _, name, _ in CLASSES]
