@@ -102,9 +102,20 @@ def pick_precision(name: str, device: torch.device) -> str:
 
 
 def make_trainer(
-    out: Path, *, epochs: int, device: torch.device, precision: str, checkpoints: bool = True
+    out: Path, *, epochs: int, steps: int, device: torch.device, precision: str, checkpoints: bool = True
 ) -> L.Trainer:
-    """A Lightning trainer that logs to CSV and TensorBoard and keeps ``last.ckpt``."""
+    """A Lightning trainer that logs to CSV and TensorBoard and keeps ``last.ckpt``.
+
+    Args:
+        out: the run's folder; logs go to ``logs``, those of a resumed run to ``logs-2`` and so on.
+        epochs: passes over the data.
+        steps: in one epoch.
+        device: where it runs.
+        precision: Lightning's name of it.
+        checkpoints: keep ``last.ckpt``, renewed after each epoch.
+    """
+    earlier = len(list(out.glob("logs*")))
+    version = f"logs-{earlier + 1}" if earlier else "logs"
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers")  # reading a batch is two array look-ups
     warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty")  # on resume

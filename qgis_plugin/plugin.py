@@ -24,13 +24,13 @@ class GeoAwarePlugin:
         self.action = None
         self.map_tips = None
 
-    def initProcessing(self):  # noqa: N802
+    def initProcessing(self):
         """The only part that qgis_process calls."""
         onnxruntime_help.add_packages_folder()
         self.provider = GeoAwareProvider()
         QgsApplication.processingRegistry().addProvider(self.provider)
 
-    def initGui(self):  # noqa: N802
+    def initGui(self):
         """Called by QGIS Desktop."""
         self.initProcessing()
         self.action = QAction(QIcon(str(ICON)), tr("Segment with GeoAware…"), self.iface.mainWindow())

@@ -25,18 +25,18 @@ class GeoAwareProvider(QgsProcessingProvider):
         """Icon in the toolbox."""
         return QIcon(str(ICON))
 
-    def svgIconPath(self):  # noqa: N802
+    def svgIconPath(self):
         """Icon for the model designer."""
         return str(ICON)
 
-    def loadAlgorithms(self):  # noqa: N802
+    def loadAlgorithms(self):
         """Called by QGIS at start and on refresh."""
         self.addAlgorithm(SegmentAlgorithm())
 
-    def supportedOutputRasterLayerExtensions(self):  # noqa: N802
+    def supportedOutputRasterLayerExtensions(self):
         """What the writer can write."""
         return ["tif"]
 
-    def defaultRasterFileExtension(self, has_geometry=True):  # noqa: N802
+    def defaultRasterFileExtension(self, has_geometry=True):
         """Temporary results are GeoTIFF too."""
         return "tif"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("onnx", reason="the tiny models of the tests are made with the onnx package")
+pytest.importorskip("onnx", reason="the tests make their tiny models with the onnx package")
 from export import plugin
 from tests.models import write_strongest_band
 
