@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,7 +64,10 @@ class Pretraining(L.LightningModule):
         """SGD as in the paper; the rate falls along a cosine, step by step."""
         parameters = [p for p in self.parameters() if p.requires_grad]
         optimizer = torch.optim.SGD(parameters, self.lr, momentum=0.9, weight_decay=1e-4)
-        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
+        # A function of the step alone, so that a resumed run with more epochs follows its own cosine.
+        cosine = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cosine, "interval": "step"}}
 
 

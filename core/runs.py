@@ -120,6 +120,7 @@ def make_trainer(
     warnings.filterwarnings("ignore", ".*does not have many workers")  # reading a batch is two array look-ups
     warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty")  # on resume
     warnings.filterwarnings("ignore", ".*GPU available but not used")
+    warnings.filterwarnings("ignore", ".*treespec, LeafSpec", FutureWarning)  # lightning 2.6 with torch 2.15
     callbacks: list[L.Callback] = [TQDMProgressBar(refresh_rate=10)]
     if checkpoints:
         callbacks.append(

@@ -87,28 +87,14 @@ def test_the_same_seed_learns_the_same_weights(store, tmp_path):
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
-def test_pretraining_goes_on_where_it_was(run, store, tmp_path):
-    import shutil
-
-    shutil.copytree(run, tmp_path / "run")
-    arguments = [
-        "pretrain",
-        "--data",
-        store.path,
-        "--out",
-        tmp_path / "run",
-        "--epochs",
-        3,
-        "--batch-size",
-        32,
-        "--queue",
-        64,
-        "--clusters",
-        5,
-    ]
-    assert call(train.main, *arguments, "--resume") == 0
-    steps = json.loads((run / "metrics.json").read_text())["steps"]
-    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["steps"] == steps * 3 // 2
+def test_pretraining_goes_on_where_it_was(store, tmp_path):
+    options = ["--data", store.path, "--batch-size", 32, "--queue", 64, "--clusters", 5, "--out", tmp_path / "run"]
+    assert call(train.main, "pretrain", *options, "--epochs", 2) == 0
+    before = json.loads((tmp_path / "run" / "metrics.json").read_text())["steps"]
+    assert call(train.main, "pretrain", *options, "--epochs", 3, "--resume") == 0
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["steps"] == before * 3 // 2
+    assert (tmp_path / "run" / "logs" / "metrics.csv").is_file()  # the first part's are kept
+    assert (tmp_path / "run" / "logs-2" / "metrics.csv").is_file()
 
 
 def test_a_collapse_is_said_once(run, store, capsys):

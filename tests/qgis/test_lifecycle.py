@@ -99,7 +99,10 @@ def without_onnxruntime():
         return real(name, *rest, **named)
 
     hidden = {name: None for name in sys.modules if name.split(".")[0] == "onnxruntime"}
-    with mock.patch.dict(sys.modules, {**hidden, "onnxruntime": None}), mock.patch.object(builtins, "__import__", refuse):
+    with (
+        mock.patch.dict(sys.modules, {**hidden, "onnxruntime": None}),
+        mock.patch.object(builtins, "__import__", refuse),
+    ):
         yield
 
 
@@ -109,7 +112,9 @@ def test_missing_onnxruntime_is_explained_in_a_dialog(running, desktop, without_
 
     def read(dialog):
         seen.append((dialog.findChildren(QLineEdit)[0].text(), [b.text() for b in dialog.findChildren(QDialog)]))
-        next(b for b in dialog.findChildren(type(dialog.layout().itemAt(2).widget()))[0].buttons() if "Copy" in b.text()).click()
+        next(
+            b for b in dialog.findChildren(type(dialog.layout().itemAt(2).widget()))[0].buttons() if "Copy" in b.text()
+        ).click()
 
     with mock.patch.object(QDialog, "exec", read):
         desktop.toolbar[0].trigger()

@@ -258,7 +258,9 @@ def test_failure_in_the_middle_leaves_no_file_and_keeps_the_old_one(running, mod
     folder = tmp_path / "results"
     folder.mkdir()
     (folder / "out.tif").write_text("old")
-    path = rasters.write(tmp_path / "big.tif", np.random.default_rng(0).integers(0, 255, (3, 300, 300)).astype(np.uint8))
+    path = rasters.write(
+        tmp_path / "big.tif", np.random.default_rng(0).integers(0, 255, (3, 300, 300)).astype(np.uint8)
+    )
     data = bytearray(path.read_bytes())
     path.write_bytes(bytes(data[: len(data) // 2]))  # a copy that was cut off
     with pytest.raises(QgsProcessingException, match="damaged, it cannot be read to its end"):
