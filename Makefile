@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 QGIS_PYTHON ?= /usr/bin/python3
 QGIS_VENV := .venv-qgis
 QGIS_RUN := $(QGIS_VENV)/bin/python
-TEST_MODEL := build/test-quickstart/landcover.onnx
+TEST_RUN := build/test-quickstart
 
 .DEFAULT_GOAL := help
 .PHONY: help setup quickstart test test-core test-qgis lint plugin benchmark clean
@@ -35,7 +35,8 @@ test-core: setup  ## the tests that need no QGIS
 test-qgis: setup  ## the plugin's tests, in a real QGIS
 	@sh tests/qgis/setup.sh $(QGIS_PYTHON) $(QGIS_VENV)
 	@if [ -x $(QGIS_RUN) ]; then \
-	  QT_QPA_PLATFORM=offscreen GEOAWARE_TEST_MODEL=$(TEST_MODEL) $(QGIS_RUN) -m pytest tests/qgis; \
+	  QT_QPA_PLATFORM=offscreen GEOAWARE_TEST_MODEL=$(TEST_RUN)/landcover.onnx GEOAWARE_TEST_RASTER=$(TEST_RUN)/europe.tif \
+	    $(QGIS_RUN) -m pytest tests/qgis; \
 	else \
 	  $(RUN) -m pytest tests/qgis; \
 	fi

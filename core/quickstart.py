@@ -32,7 +32,7 @@ def quickstart(
     out: Path = Path("outputs/quickstart"),
     data: Path | None = None,
     pretrain_epochs: int = 9,
-    finetune_epochs: int = 8,
+    finetune_epochs: int = 6,
     labels_fraction: float = 0.5,
     device: str = "auto",
     seed: int = 0,

@@ -50,3 +50,14 @@ def test_a_store_without_labels_cannot_be_probed(tmp_path):
     call(main, "rasters", *paths, "--size", 32, "--out", tmp_path / "s")
     with pytest.raises(UserError, match="needs labelled places"):
         _Protocol(ChipStore(tmp_path / "s"), 0)
+
+
+def test_macro_f1_is_that_of_scikit_learn():
+    from sklearn.metrics import f1_score
+
+    from core.probe import _macro_f1
+
+    rng = np.random.default_rng(0)
+    labels, predicted = rng.integers(0, 5, 300), rng.integers(0, 7, 300)
+    expected = f1_score(labels, predicted, labels=np.unique(labels), average="macro", zero_division=0)
+    assert _macro_f1(predicted, labels) == pytest.approx(expected)
