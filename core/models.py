@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import segmentation_models_pytorch as smp
 import torch
 import torchvision
 from safetensors import SafetensorError, safe_open
@@ -137,6 +136,8 @@ class Segmenter(nn.Module):
     """A U-Net on the trunk: raw pixels to logits (N, classes, rows, cols)."""
 
     def __init__(self, spec: ModelSpec) -> None:
+        import segmentation_models_pytorch as smp  # slow to import, and only this needs it
+
         super().__init__()
         self.standardise = Standardise(spec)
         self.unet = smp.Unet(spec.arch, encoder_weights=None, in_channels=len(spec.bands), classes=len(spec.classes))

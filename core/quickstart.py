@@ -1,7 +1,7 @@
 """``core.train quickstart``: the whole path on real imagery, from the sample to a map and a report.
 
 Each step is one of the project's commands, run as a user would run it, so that the report can say how to
-repeat it.
+repeat it. What reads rasters is imported late: pretraining from a chip store runs without rasterio.
 """
 
 from __future__ import annotations
@@ -16,13 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import rasterio
 
 from core.errors import UserError
 from core.finetune import scores
-from core.report import write_report
 from core.runs import ROOT, start_run, write_json
-from core.sample import WORLD, find_sample, make_store
 from core.store import UNLABELLED, ChipStore
 
 MAP = "landcover"
@@ -49,6 +46,9 @@ def quickstart(
         seed: Of everything that is random.
     """
     settings = dict(locals())
+    from core.report import write_report
+    from core.sample import WORLD, find_sample, make_store
+
     started = time.monotonic()
     sample = find_sample(data)
     start_run(out, settings, overwrite=True)
@@ -140,6 +140,8 @@ def map_agreement(path: Path, store: ChipStore) -> dict:
     Returns:
         The numbers of ``core.finetune.scores``, over all pixels and over land alone.
     """
+    import rasterio
+
     size, classes = store.info.chip_size, store.info.classes
     number_of = np.full(256, UNLABELLED)
     number_of[[entry.value for entry in classes]] = np.arange(len(classes))

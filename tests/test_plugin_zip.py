@@ -7,11 +7,11 @@ import configparser
 import json
 import subprocess
 import sys
-import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+import tomllib
 
 from export import plugin
 

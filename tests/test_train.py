@@ -1,6 +1,9 @@
 """The commands of core.train and export.to_onnx, from a store to an ONNX file."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -286,3 +289,10 @@ def test_an_encoder_of_other_imagery_is_refused(run, tmp_path, capsys):
     assert ChipStore(tmp_path / "s").info.unit == "reflectance x 10000"
     assert call(train.main, "probe", "--data", tmp_path / "s", "--encoder", run / "encoder.safetensors") == 2
     assert "was trained on '8-bit values, 0 to 255'" in capsys.readouterr().err
+
+
+def test_pretraining_imports_nothing_that_reads_rasters():
+    code = (
+        "import sys\nfor n in ('rasterio', 'torchgeo', 'geopandas', 'onnx'): sys.modules[n] = None\nimport core.train"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, cwd=Path(train.__file__).parents[1])
