@@ -213,7 +213,7 @@ def load_encoder(path: Path, store: ChipStore) -> tuple[ModelSpec, Encoder]:
     """
     spec, model = load_model(path)
     if not isinstance(model, Encoder):
-        raise UserError(f"{path}: holds a {spec.task} model; give the encoder.safetensors of a pretraining run")
+        raise UserError(f"{path}: is a model for {spec.task}; give the encoder.safetensors of a pretraining run")
     check_fit(path, spec, store)
     return spec, model
 

@@ -192,7 +192,7 @@ def main() -> int:
         weights = _weights_file(arguments.source)
         held = load_model(weights)[0].task
         if arguments.task and held != arguments.task:
-            raise UserError(f"{weights}: holds a {held} model, not a {arguments.task} model")
+            raise UserError(f"{weights}: is a model for {held}, not for {arguments.task}")
         difference = export_onnx(weights, arguments.out, arguments.data, arguments.tile_size, arguments.name)
         print(f"torch and onnxruntime agree on real chips: largest difference {difference:.1e} (limit {TOLERANCE:g})")
         print(f"model: {arguments.out}, card: {arguments.out.with_suffix('.mlm.json')}")

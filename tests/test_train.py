@@ -260,7 +260,7 @@ def test_bad_input_of_export_gets_one_sentence_and_no_file(run, tmp_path, capsys
         "no such file": [tmp_path / "none.safetensors", "--out", tmp_path / "m.onnx"],
         "is it a finished run?": [tmp_path, "--out", tmp_path / "m.onnx"],
         "must end in .onnx": [run, "--out", tmp_path / "m.pt"],
-        "holds a embedding model": [run, "--task", "segmentation", "--out", tmp_path / "m.onnx"],
+        "is a model for embedding, not for segmentation": [run, "--task", "segmentation", "--out", tmp_path / "m.onnx"],
         "must be a multiple of 32": [run, "--tile-size", 50, "--out", tmp_path / "m.onnx"],
     }
     for message, arguments in cases.items():

@@ -23,9 +23,8 @@ def write(
 ) -> Path:
     """Write (bands, rows, columns) as a GeoTIFF."""
     bands, rows, columns = pixels.shape
-    options = ["ALPHA=YES"] if alpha else []
     target = gdal.GetDriverByName("GTiff").Create(
-        str(path), columns, rows, bands, TYPES[pixels.dtype.name], [*options, "PHOTOMETRIC=MINISBLACK"]
+        str(path), columns, rows, bands, TYPES[pixels.dtype.name], ["PHOTOMETRIC=MINISBLACK", "ALPHA=NO"]
     )
     if epsg:
         srs = osr.SpatialReference()
@@ -47,4 +46,5 @@ def write(
 
 def band(path: Path, number: int = 1) -> np.ndarray:
     """One band as (rows, columns)."""
-    return gdal.Open(str(path)).GetRasterBand(number).ReadAsArray()
+    dataset = gdal.Open(str(path))  # kept: a band dies with its dataset
+    return dataset.GetRasterBand(number).ReadAsArray()

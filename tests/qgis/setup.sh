@@ -21,7 +21,8 @@ fi
 echo "setting up $venv beside the system's QGIS"
 numpy=$("$python" -c 'import numpy; print(numpy.__version__)')
 "$python" -m venv --system-site-packages "$venv"
-# GDAL's Python was compiled against the system's numpy, so that version stays.
+# GDAL's Python was compiled against the system's numpy, so that version stays; ml_dtypes (which onnx needs) asks
+# for no numpy in its metadata, but from 0.6 on fails with one older than 1.25.
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-  "numpy==$numpy" 'onnxruntime>=1.24.1' 'onnx>=1.21' 'pytest>=8' 'pytest-qgis>=2'
+  "numpy==$numpy" 'onnxruntime>=1.24.1' 'onnx>=1.21' 'ml_dtypes<0.6' 'pytest>=8' 'pytest-qgis>=2'
 touch "$venv/.done"

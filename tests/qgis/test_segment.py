@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +95,8 @@ def test_result_is_a_cog_at_the_same_place(running, raster, model, tmp_path):
 @pytest.mark.parametrize("confidence", [False, True])
 def test_names_and_colours_are_in_the_file(running, raster, model, tmp_path, confidence):
     run(str(raster), model, tmp_path / "out.tif", CONFIDENCE=confidence)
-    band = gdal.Open(str(tmp_path / "out.tif")).GetRasterBand(1)
+    result = gdal.Open(str(tmp_path / "out.tif"))
+    band = result.GetRasterBand(1)
     assert band.GetDescription() == "land cover"
     for value, name, color in CLASSES:
         assert band.GetCategoryNames()[value] == name
@@ -121,7 +121,7 @@ def test_loaded_layer_is_grouped_after_model_and_source(running, raster, model, 
     layer = run(source, model, tmp_path / "out.tif", load=True)
     assert layer.name() == "my scene: land cover"
     root = QgsProject.instance().layerTreeRoot()
-    assert root.findLayer(layer.id()).parent().name() == "GeoAware: tiny colours – my scene"
+    assert root.findLayer(layer.id()).parent().name() == "GeoAware: tiny colours – my scene"  # noqa: RUF001
     assert [node.layerId() for node in root.findLayers()] == [layer.id(), source.id()]
     from geoaware import layers
 
@@ -143,7 +143,8 @@ def test_confidence_is_a_second_band_in_per_cent(running, raster, model, scene, 
     empty = scene[1] == NODATA
     assert (confidence[empty] == NODATA).all()
     assert (confidence[~empty] == 100).all()  # 200 against 40: certain
-    assert gdal.Open(str(tmp_path / "out.tif")).GetRasterBand(2).GetDescription() == "confidence, per cent"
+    result = gdal.Open(str(tmp_path / "out.tif"))
+    assert result.GetRasterBand(2).GetDescription() == "confidence, per cent"
 
 
 def test_result_equals_the_runtimes_own_answer(running, tmp_path):
@@ -236,7 +237,7 @@ def test_pixel_size_of_degrees_is_taken_in_metres(running, scene, tmp_path):
 
 @pytest.mark.parametrize("factor", [20, 1 / 255])
 def test_values_of_another_unit_are_warned_of(running, model, scene, tmp_path, factor):
-    path = rasters.write(tmp_path / "unit.tif", (scene[0] * factor).astype(np.float32))
+    path = rasters.write(tmp_path / "unit.tif", scene[0].astype(np.float32) * factor)
     feedback = Feedback()
     run(str(path), model, tmp_path / "out.tif", feedback)
     (warning,) = feedback.warnings
@@ -320,8 +321,7 @@ def test_raster_without_crs_is_refused_unless_the_layer_has_one(running, model, 
     QgsProject.instance().addMapLayer(layer)
     assert "has no CRS" in refusal(layer, model, tmp_path / "out.tif")
     layer.setCrs(QgsCoordinateReferenceSystem("EPSG:3857"))
-    with contextlib.closing(open(tmp_path / "log", "w")):
-        run(layer, model, tmp_path / "out.tif")
+    run(layer, model, tmp_path / "out.tif")
     assert gdal.Open(str(tmp_path / "out.tif")).GetSpatialRef().GetAuthorityCode(None) == "3857"
 
 
