@@ -55,6 +55,9 @@ class Pretraining(L.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """The kNN probe on the validation places, so that progress can be seen without the test places."""
+        done, every = self.current_epoch + 1, self.trainer.check_val_every_n_epoch or 1
+        if done % every and done != self.trainer.max_epochs:
+            return
         accuracy = validation_knn(self.moco.encoder_q[0], self.store, self.device)
         if accuracy is not None:
             self.log("val_knn", accuracy, prog_bar=True)

@@ -104,7 +104,7 @@ def pick_precision(name: str, device: torch.device) -> str:
 def make_trainer(
     out: Path, *, epochs: int, steps: int, device: torch.device, precision: str, checkpoints: bool = True
 ) -> L.Trainer:
-    """A Lightning trainer that logs to CSV and TensorBoard and keeps ``last.ckpt``.
+    """A Lightning trainer that logs to CSV and TensorBoard and keeps ``last.ckpt``, renewed ten times a run.
 
     Args:
         out: the run's folder; logs go to ``logs``, those of a resumed run to ``logs-2`` and so on.
@@ -112,9 +112,12 @@ def make_trainer(
         steps: in one epoch.
         device: where it runs.
         precision: Lightning's name of it.
-        checkpoints: keep ``last.ckpt``, renewed after each epoch.
+        checkpoints: keep ``last.ckpt``.
     """
     earlier = len(list(out.glob("logs*")))
+    every = max(
+        1, epochs // 10
+    )  # ten looks at a run are enough; short epochs would spend more on them than on learning
     version = f"logs-{earlier + 1}" if earlier else "logs"
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers")  # reading a batch is two array look-ups
@@ -124,7 +127,9 @@ def make_trainer(
     callbacks: list[L.Callback] = [TQDMProgressBar(refresh_rate=10)]
     if checkpoints:
         callbacks.append(
-            ModelCheckpoint(out, filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
+            ModelCheckpoint(
+                out, filename="last", enable_version_counter=False, save_on_train_epoch_end=True, every_n_epochs=every
+            )
         )
     return L.Trainer(
         max_epochs=epochs,
@@ -137,4 +142,5 @@ def make_trainer(
         enable_model_summary=False,
         log_every_n_steps=min(10, steps),
         num_sanity_val_steps=0,
+        check_val_every_n_epoch=every,
     )

@@ -11,6 +11,7 @@ import argparse
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,17 +29,18 @@ geoaware=true
 checkVersion=false
 showTips=false
 newsFeedVersion=0
-[Processing]
-Configuration\\USE_FILENAME_AS_LAYER_NAME=false
 """
 
 
 def launch(model: Path, raster: Path, out: Path, seconds: int) -> None:
     """Start QGIS with the plugin in a fresh profile and wait until it has taken the pictures."""
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    root = Path(__file__).resolve().parent.parent
+    sys.path.insert(0, str(root))
     from export import plugin
 
-    with tempfile.TemporaryDirectory() as name:
+    # not in the system's folder for temporary files, because QGIS marks layers from there as temporary
+    (root / "build").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root / "build") as name:
         home = Path(name) / "profiles" / "default"
         plugin.stage(home / "python" / "plugins" / "geoaware")
         (home / "QGIS").mkdir()
@@ -49,13 +51,25 @@ def launch(model: Path, raster: Path, out: Path, seconds: int) -> None:
             spec = importlib.util.find_spec(package)
             if spec is not None:
                 (packages / package).symlink_to(next(iter(spec.submodule_search_locations)))
-        task = {"model": str(model), "raster": str(raster), "out": str(out), "result": f"{name}/land_cover.tif"}
+        # QGIS works in this folder, so the dialog shows the model's name and no path of this machine
+        (Path(name) / model.name).symlink_to(model)
+        task = {
+            "model": model.name,
+            "raster": str(raster),
+            "out": str(out),
+            "result": f"{name}/{raster.stem}_land_cover.tif",
+        }
         screen = f"-screen 0 {SIZE[0]}x{SIZE[1]}x24"
         qgis = 'openbox & exec qgis --nologo --profiles-path "$0" --code "$1"'
         command = ["xvfb-run", "-a", "-s", screen, "sh", "-c", qgis, name, str(Path(__file__).resolve())]
         environment = {**os.environ, TASK: json.dumps(task), "QT_QPA_PLATFORM": "xcb", "XDG_RUNTIME_DIR": name}
         environment.pop("PYTHONPATH", None)
-        subprocess.run(command, env=environment, timeout=seconds, check=False)
+        with subprocess.Popen(command, env=environment, cwd=name, start_new_session=True) as running:
+            try:
+                running.wait(seconds)
+            finally:
+                if running.poll() is None:  # QGIS hangs: end it, its window manager and its screen
+                    os.killpg(running.pid, signal.SIGTERM)
     for picture in ("qgis_dialog.png", "qgis_layer.png"):
         print(out / picture)
 
@@ -93,10 +107,9 @@ def steps(task: dict) -> Iterator[float]:
     dialog.close()
     result = next(other for other in QgsProject.instance().mapLayers().values() if other is not layer)
     iface.setActiveLayer(result)
-    layer.setCustomProperty("embeddedWidgets/count", 0)
     QgsProject.instance().layerTreeRoot().findLayer(layer.id()).setExpanded(False)
     iface.messageBar().clearWidgets()
-    window.findChild(QDockWidget, "Layers").setMinimumWidth(330)
+    window.findChild(QDockWidget, "Layers").setMinimumWidth(430)
     yield 1
     iface.zoomToActiveLayer()
     yield 3
@@ -138,7 +151,7 @@ def drive(task: dict) -> None:
         except BaseException as error:  # in a Qt slot nobody else would see it, and QGIS would stay open
             if not isinstance(error, StopIteration):
                 traceback.print_exc()
-            QgsProject.instance().setDirty(False)
+            QgsProject.instance().clear()  # or QGIS asks whether to save it
             iface.actionExit().trigger()
         else:
             QTimer.singleShot(int(pause * 1000), step)

@@ -62,5 +62,7 @@ def _move_to_group(project, layer, name: str) -> None:
         return
     group = root.findGroup(name) or root.insertGroup(0, name)
     if node.parent() != group:
-        group.insertChildNode(0, node.clone())
+        copy = node.clone()
+        copy.setExpanded(True)  # QGIS folds long legends
+        group.insertChildNode(0, copy)
         node.parent().removeChildNode(node)

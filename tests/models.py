@@ -29,7 +29,8 @@ def card_item(
             "mlm:output": [
                 {
                     "classification:classes": [
-                        {"value": v, "name": n.replace(" ", "_"), "title": n, "color_hint": c} for v, n, c in classes
+                        {"value": v, "name": n.replace(" ", "_"), "description": n, "color_hint": c}
+                        for v, n, c in classes
                     ]
                 }
             ],

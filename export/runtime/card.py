@@ -127,7 +127,7 @@ def _land_class(entry: Dict[str, Any]) -> LandClass:
     color = str(entry["color_hint"]).upper()
     if not re.fullmatch("[0-9A-F]{6}", color):
         raise ValueError(f"'{color}' is not a colour like 1C6330")
-    return LandClass(int(entry["value"]), str(entry.get("title") or entry["name"]), color)
+    return LandClass(int(entry["value"]), str(entry.get("description") or entry["name"]), color)
 
 
 def _pair(values: Any) -> Tuple[float, float]:

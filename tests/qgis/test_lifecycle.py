@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("qgis.core", reason="QGIS's Python packages are not installed here")
-from qgis.core import QgsApplication, QgsPointXY, QgsProject, QgsRasterLayer, QgsVectorLayer
+from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsVectorLayer
+from qgis.PyQt.QtCore import QEvent
+from qgis.PyQt.QtGui import QHelpEvent
 from qgis.PyQt.QtWidgets import QApplication, QDialog, QLineEdit
 
 from tests.qgis import rasters
@@ -47,13 +49,13 @@ def test_action_stands_in_toolbar_raster_menu_and_layer_menu(running, desktop):
 def test_unload_removes_everything(geoaware, desktop):
     plugin = geoaware.classFactory(desktop)
     plugin.initGui()
-    tips = plugin.map_tips
     plugin.unload()
     assert (desktop.toolbar, desktop.raster_menu, desktop.layer_menu) == ([], [], [])
     assert registry().providerById("geoaware") is None
+    viewport = desktop.mapCanvas().viewport()
+    help_event = QHelpEvent(QEvent.Type.ToolTip, viewport.rect().center(), viewport.rect().center())
     with mock.patch.object(desktop, "activeLayer", side_effect=AssertionError("still listening")):
-        desktop.mapCanvas().xyCoordinates.emit(QgsPointXY(1, 1))
-    assert not tips._timer.isActive()
+        QApplication.sendEvent(viewport, help_event)
 
 
 def test_plugin_starts_again_after_unload(geoaware, desktop):

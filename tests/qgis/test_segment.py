@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import onnx
@@ -20,6 +21,9 @@ from qgis.core import (
     QgsRasterLayer,
     QgsRasterRange,
 )
+from qgis.PyQt.QtCore import QEvent
+from qgis.PyQt.QtGui import QHelpEvent
+from qgis.PyQt.QtWidgets import QApplication, QToolTip
 
 from tests.models import CLASSES, card_item, write_model, write_strongest_band
 from tests.qgis import rasters
@@ -347,11 +351,21 @@ def test_map_tip_names_the_class_under_the_cursor(running, desktop, raster, mode
     assert running.map_tips.text_at(point) == "green land (100 %)"
     assert running.map_tips.text_at(QgsPointXY(500_005, 4_999_995)) == ""  # no data
     assert running.map_tips.text_at(QgsPointXY(0, 0)) == ""  # beside the raster
-    desktop.mapCanvas().xyCoordinates.emit(point)
-    assert running.map_tips._timer.isActive()
     desktop.layer = QgsRasterLayer(str(raster), "source")
     assert running.map_tips.text_at(point) == ""
     assert {RED, GREEN, BLUE} <= set(np.unique(scene[1]))
+
+
+def test_resting_cursor_shows_the_map_tip(running, desktop, raster, model, tmp_path):
+    layer = run(str(raster), model, tmp_path / "out.tif", load=True)
+    desktop.layer, canvas = layer, desktop.mapCanvas()
+    canvas.setDestinationCrs(layer.crs())
+    canvas.setExtent(layer.extent())
+    at = canvas.viewport().rect().center()
+    help_event = QHelpEvent(QEvent.Type.ToolTip, at, canvas.viewport().mapToGlobal(at))
+    with mock.patch.object(QToolTip, "showText") as show:
+        QApplication.sendEvent(canvas.viewport(), help_event)
+    assert show.call_args.args[1] in [name for _, name, _ in CLASSES]
 
 
 def test_map_tip_follows_a_map_in_another_crs(running, desktop, raster, model, tmp_path):
