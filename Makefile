@@ -22,7 +22,7 @@ $(VENV)/.done: pyproject.toml constraints.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,dev]'
 	@touch $@
 
-quickstart: setup  ## learn, measure, export and map on real imagery (about six minutes); results in outputs/quickstart
+quickstart: setup  ## learn, measure, export and map on real imagery (about seven minutes); results in outputs/quickstart
 	$(RUN) -m core.train quickstart
 
 test: setup  ## all tests; QGIS is installed from the system's packages where that is possible
