@@ -102,7 +102,7 @@ def _missing_months(sample: Sample) -> str:
     if not missing:
         return ""
     return (
-        f"<p><b>{missing} months are missing.</b> NASA's server was not to be reached, so this run knows {html.escape(_months(sample))} only. "
+        f"<p><b>{missing} months are missing.</b> Only {html.escape(_months(sample))} were to be had here. "
         f"The other {missing} would have added a year of seasons: temporal positives from {12 * 11 // 2} pairs of months instead of "
         f"{len(sample.months) * (len(sample.months) - 1) // 2}, and an average over twelve dates instead of {len(sample.months)} in the all-dates probe.</p>"
     )
