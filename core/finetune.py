@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from core.errors import UserError
 from core.models import encoder_of, for_task, load_encoder, save_model
-from core.runs import make_trainer, pick_device, pick_precision, start_run, version, write_json
+from core.runs import check_positive, make_trainer, pick_device, pick_precision, start_run, version, write_json
 from core.store import UNLABELLED, ChipStore
 from core.views import colour_jitter
 
@@ -156,6 +156,7 @@ def finetune(
     precision: str = "auto",
     device: str = "auto",
     seed: int = 0,
+    resume: bool = False,
     overwrite: bool = False,
 ) -> Path:
     """Train a land-cover model from an encoder and a share of the labels, and test it in other spatial blocks.
@@ -173,6 +174,7 @@ def finetune(
         precision: auto (bf16 where it is faster), 32-true or bf16-mixed.
         device: auto, cpu, cuda or another name that torch knows.
         seed: Of the labelled places, weights and order.
+        resume: Go on from the last checkpoint in the run's folder.
         overwrite: Replace the run's folder.
     """
     settings = dict(locals())
@@ -180,6 +182,7 @@ def finetune(
         raise UserError(f"--task {task} --mode {mode}: choose segmentation or classification, full or linear")
     if not 0 < labels_fraction <= 1:
         raise UserError(f"--labels-fraction {labels_fraction}: must lie above 0 and up to 1")
+    check_positive(epochs=epochs, batch_size=batch_size, lr=lr)
     store = ChipStore(data)
     places = few(labelled_places(store, "train", task), labels_fraction, seed)
     # Validation, after each epoch, sees one date a place; the test, once, sees every date.
@@ -187,7 +190,8 @@ def finetune(
     held_out["val"] = [rows[:1] for rows in held_out["val"]]
     spec, trunk = load_encoder(encoder, store)
     target = pick_device(device)
-    start_run(out, settings, overwrite=overwrite)
+    precision = pick_precision(precision, target)
+    start_run(out, settings, overwrite=overwrite, resume=resume)
     L.seed_everything(seed, verbose=False)
     spec, model = for_task(spec, trunk, task, store.info.classes)
     frozen = encoder_of(model) if mode == "linear" else None
@@ -205,11 +209,10 @@ def finetune(
         epochs=epochs,
         steps=len(train),
         device=target,
-        precision=pick_precision(precision, target),
-        checkpoints=False,
+        precision=precision,
     )
     loaders = {side: Labelled(store, np.concatenate(rows), task).loader(256) for side, rows in held_out.items()}
-    trainer.fit(module, train, loaders["val"])
+    trainer.fit(module, train, loaders["val"], ckpt_path=str(out / "last.ckpt") if resume else None, weights_only=False)
     trainer.test(module, loaders["test"], verbose=False)
 
     description = f"{spec.description}; fine-tuned ({mode}) with labels of {len(places)} places"

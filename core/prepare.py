@@ -6,6 +6,9 @@ import argparse
 from datetime import datetime
 from pathlib import Path
 
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
 from core.errors import UserError, run_command
 from core.rasters import Cut, Placement, Tally, cut_rasters, parse_date, read_dates, read_legend
 from core.sample import find_sample, make_store
@@ -37,6 +40,8 @@ def _sample(arguments: argparse.Namespace) -> tuple[ChipStore, Tally]:
 def _rasters(arguments: argparse.Namespace) -> tuple[ChipStore, Tally]:
     if (arguments.crs is None) != (arguments.bounds is None):
         raise UserError("--crs and --bounds go together: both, or none")
+    if not 0 <= arguments.min_valid <= 1:
+        raise UserError(f"--min-valid {arguments.min_valid}: must lie within 0 and 1")
     if arguments.size < 8:
         raise UserError(f"--size {arguments.size}: a chip needs at least 8 pixels a side")
     legend = read_legend(arguments.legend) if arguments.legend else None
@@ -55,11 +60,24 @@ def _rasters(arguments: argparse.Namespace) -> tuple[ChipStore, Tally]:
             arguments.background,
             arguments.keep_background,
         ),
-        placement=Placement(arguments.crs, tuple(arguments.bounds)) if arguments.crs else None,
+        placement=_placement(arguments),
         labels=arguments.labels,
         unit=arguments.unit,
         overwrite=arguments.overwrite,
     )
+
+
+def _placement(arguments: argparse.Namespace) -> Placement | None:
+    if arguments.crs is None:
+        return None
+    west, south, east, north = arguments.bounds
+    if not (west < east and south < north):
+        raise UserError(f"--bounds {west:g} {south:g} {east:g} {north:g}: must be west, south, east, north")
+    try:
+        CRS.from_user_input(arguments.crs)
+    except CRSError as error:
+        raise UserError(f"--crs {arguments.crs}: not a CRS ({error})") from error
+    return Placement(arguments.crs, (west, south, east, north))
 
 
 def _dated(arguments: argparse.Namespace) -> list[tuple[Path, datetime]]:

@@ -17,7 +17,7 @@ from core.moco import VARIANTS, Losses, MoCo
 from core.models import Encoder, ModelSpec, save_model
 from core.pairs import Batch, Pairs
 from core.probe import knn_accuracy
-from core.runs import make_trainer, pick_device, pick_precision, start_run, version, write_json
+from core.runs import check_positive, make_trainer, pick_device, pick_precision, start_run, version, write_json
 from core.store import ChipStore
 from core.views import Views
 
@@ -141,15 +141,17 @@ def pretrain(
     settings = dict(locals())
     if variant not in VARIANTS:
         raise UserError(f"--variant {variant}: choose one of {', '.join(VARIANTS)}")
+    check_positive(epochs=epochs, batch_size=batch_size, lr=lr, temperature=temperature, queue=queue, clusters=clusters)
     if queue % batch_size:
         raise UserError(f"--queue {queue}: must be a multiple of the batch size {batch_size}")
     store = ChipStore(data)
     places = store.places_of("train")
     target = pick_device(device)
+    precision = pick_precision(precision, target)
+    spec = ModelSpec.of_store(store, arch)
     start_run(out, settings, overwrite=overwrite, resume=resume)
     L.seed_everything(seed, verbose=False)
 
-    spec = ModelSpec.of_store(store, arch)
     lonlat = places[["lon", "lat"]].to_numpy()
     centres = fit_geo_clusters(lonlat, clusters, seed)
     np.save(out / "geo_clusters.npy", centres)
@@ -159,7 +161,6 @@ def pretrain(
     _announce(store, variant, len(pairs), target)
 
     encoder = Encoder(spec).to(memory_format=torch.channels_last)
-    precision = pick_precision(precision, target)
     moco = MoCo(
         encoder,
         encoder.width,
@@ -173,6 +174,8 @@ def pretrain(
     module = Pretraining(moco, views, store, lr * batch_size / 256, epochs * len(loader))
     trainer = make_trainer(out, epochs=epochs, steps=len(loader), device=target, precision=precision)
     trainer.fit(module, loader, ckpt_path=str(out / "last.ckpt") if resume else None, weights_only=False)
+    if "loss" not in trainer.callback_metrics:
+        raise UserError(f"{out}: has run its {epochs} epochs already; give more --epochs to go on")
     if not trainer.callback_metrics["loss"].isfinite():
         raise UserError(f"{out}: the loss is not a finite number; lower --lr or raise --temperature")
 

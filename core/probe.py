@@ -126,6 +126,8 @@ class _Protocol:
         self.sides = {side: places[places["split"] == side] for side in ("train", "val", "test")}
         if any(side.empty for side in self.sides.values()):
             raise UserError(f"{store.path}: the probe needs labelled places in the splits train, val and test")
+        if self.sides["train"]["label"].nunique() < 2:
+            raise UserError(f"{store.path}: its training places have one class only; a probe needs two")
         self.rows = np.sort(np.concatenate([np.concatenate(side["images"].tolist()) for side in self.sides.values()]))
         self.position = pd.Series(np.arange(len(self.rows)), self.rows)
         self.random_rows = {

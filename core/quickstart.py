@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -70,7 +71,7 @@ def quickstart(
         "--out",
         out / "pretrain",
     )
-    os.replace(out / "pretrain" / "encoder.safetensors", encoder)
+    shutil.copyfile(out / "pretrain" / "encoder.safetensors", encoder)
     python.train("probe", out / "store", "--encoder", encoder, "--out", out / "probe")
     python.train(
         "finetune", out / "store-map", "--task", "segmentation", "--encoder", encoder, "--labels-fraction", labels_fraction,

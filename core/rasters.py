@@ -18,7 +18,7 @@ from pyproj import Transformer
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
-from rasterio.transform import from_bounds
+from rasterio.transform import Affine, from_bounds
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
@@ -83,6 +83,8 @@ def parse_date(path: Path, date_format: str) -> datetime:
         UserError: there is none, or more than one.
     """
     parts = re.split(r"(%[A-Za-z])", date_format)
+    if len(set(parts[1::2])) < len(parts[1::2]):
+        raise UserError(f"--date-format {date_format}: names a part of the date twice")
     pattern = "".join(_DATE_PATTERNS.get(p, r"\d{2}") if p.startswith("%") else re.escape(p) for p in parts)
     found = {match for match in re.findall(f"(?<!\\d){pattern}(?!\\d)", path.stem)}
     dates = set()
@@ -107,11 +109,11 @@ def read_dates(table: Path) -> dict[str, datetime]:
     """
     dates: dict[str, datetime] = {}
     try:
-        with table.open(newline="") as file:
+        with table.open(newline="", encoding="utf-8-sig") as file:
             for row in csv.DictReader(file):
                 date = datetime.fromisoformat(row["date"])
                 dates[row["file"]] = date if date.tzinfo else date.replace(tzinfo=UTC)
-    except (OSError, UnicodeDecodeError, KeyError, ValueError) as error:
+    except (OSError, UnicodeDecodeError, KeyError, ValueError, TypeError) as error:
         raise UserError(f"{table}: needs the columns file and date, with dates like 2024-06-30 ({error})") from error
     return dates
 
@@ -123,12 +125,15 @@ def read_legend(table: Path) -> tuple[LandClass, ...]:
         UserError: the table cannot be read.
     """
     try:
-        with table.open(newline="") as file:
+        with table.open(newline="", encoding="utf-8-sig") as file:
             rows = [LandClass(int(r["value"]), r["name"], r["color"].lstrip("#").upper()) for r in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, KeyError, ValueError, AttributeError) as error:
+    except (OSError, UnicodeDecodeError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{table}: needs the columns value, name and color ({error})") from error
     if not rows or any(not re.fullmatch("[0-9A-F]{6}", row.color) for row in rows):
         raise UserError(f"{table}: colours must look like 1C6330")
+    values = [row.value for row in rows]
+    if len(set(values)) < len(values) or not 0 <= min(values) <= max(values) < UNLABELLED:
+        raise UserError(f"{table}: class values must differ and lie within 0 to 254")
     return tuple(rows)
 
 
@@ -172,7 +177,7 @@ def cut_rasters(
             legend = cut.legend
             label_source = None
             if labels is not None:
-                label_source = _open_labels(labels, reference, stack)
+                label_source = _open_labels(labels, reference, placement, stack)
                 legend = legend or _legend_of(labels)
             cutter = _Cutter(cut, legend or (), writer, Tally(), reference)
             for strip in tqdm(cutter.strips(), desc="cutting chips", unit="row"):
@@ -193,10 +198,10 @@ def cut_rasters(
 
 
 def pixel_size_m(source: rasterio.DatasetReader | WarpedVRT) -> float:
-    """Pixel size in metres; for a geographic grid its height along a meridian."""
-    if source.crs.is_geographic:
-        return abs(source.transform.e) * METRES_PER_DEGREE
-    return abs(source.transform.e) * source.crs.linear_units_factor[1]
+    """Longer side of a pixel in metres; of a geographic grid as at the equator."""
+    grid = source.transform
+    side = float(max(np.hypot(grid.a, grid.d), np.hypot(grid.b, grid.e)))
+    return side * (METRES_PER_DEGREE if source.crs.is_geographic else source.crs.linear_units_factor[1])
 
 
 class _Cutter:
@@ -272,7 +277,8 @@ class _Cutter:
                     self.tally.dropped["windows of mostly background"] += 1
                     continue
                 label = self._majority(chip_numbers)
-                mask = self.writer.add_mask(chip_numbers)
+                if (chip_numbers != UNLABELLED).any():
+                    mask = self.writer.add_mask(chip_numbers)
             yield left, f"r{top}c{left}", lon, lat, label, mask
 
     def _is_spare_background(self, numbers: np.ndarray) -> bool:
@@ -284,6 +290,7 @@ class _Cutter:
     def _label_numbers(self, label_source: WarpedVRT, window: Window) -> np.ndarray:
         values, valid = _read(label_source, window, Path(label_source.name))
         values = values[0]
+        valid &= values != UNLABELLED
         outside = ~np.isin(values, [entry.value for entry in self.legend]) & valid
         if outside.any():
             raise UserError(
@@ -337,7 +344,7 @@ def open_raster(path: Path, placement: Placement | None = None) -> Iterator[rast
                 source = stack.enter_context(rasterio.open(path))
         except RasterioIOError as error:
             raise UserError(f"{path}: cannot be read as a raster ({error})") from error
-        if placement is not None:
+        if placement is not None and source.crs is None:
             source = stack.enter_context(
                 WarpedVRT(
                     source,
@@ -347,6 +354,7 @@ def open_raster(path: Path, placement: Placement | None = None) -> Iterator[rast
                     transform=from_bounds(*placement.bounds, source.width, source.height),
                     width=source.width,
                     height=source.height,
+                    add_alpha=_needs_alpha(source),
                 )
             )
         if source.crs is None or source.transform.is_identity:
@@ -360,8 +368,9 @@ def open_raster(path: Path, placement: Placement | None = None) -> Iterator[rast
 
 def _check_overlap(path: Path, source: rasterio.DatasetReader, reference: rasterio.DatasetReader) -> None:
     west, south, east, north = transform_bounds(source.crs, reference.crs, *source.bounds)
-    box = reference.bounds
-    if west >= box.right or east <= box.left or south >= box.top or north <= box.bottom:
+    (left, right), (bottom, top) = (sorted(side) for side in (reference.bounds[::2], reference.bounds[1::2]))
+    south, north = sorted((south, north))  # south-up rasters exist
+    if west >= right or east <= left or south >= top or north <= bottom:
         raise UserError(f"{path}: does not overlap {reference.name}, whose grid all rasters are put on")
 
 
@@ -369,9 +378,10 @@ def _on_grid(
     source: rasterio.DatasetReader, reference: rasterio.DatasetReader, how: Resampling, stack: ExitStack
 ) -> rasterio.DatasetReader | WarpedVRT:
     same_shape = (source.width, source.height) == (reference.width, reference.height)
-    if same_shape and source.crs == reference.crs and source.transform.almost_equals(reference.transform):
-        return source
-    # A source without nodata needs an alpha band, else what it does not cover reads as valid zeros.
+    if same_shape and source.crs == reference.crs:
+        shift = ~reference.transform @ source.transform  # in pixels, whatever the unit of the CRS
+        if shift.almost_equals(Affine.identity(), 1e-3 / max(source.width, source.height)):
+            return source
     return stack.enter_context(
         WarpedVRT(
             source,
@@ -380,15 +390,20 @@ def _on_grid(
             width=reference.width,
             height=reference.height,
             resampling=how,
-            add_alpha=source.nodata is None,
+            add_alpha=_needs_alpha(source),
         )
     )
 
 
+def _needs_alpha(source: rasterio.DatasetReader | WarpedVRT) -> bool:
+    """A warped source without nodata needs an alpha band, else what it does not cover reads as valid zeros."""
+    return source.nodata is None and all(color.name != "alpha" for color in source.colorinterp)
+
+
 def _open_labels(
-    labels: Path, reference: rasterio.DatasetReader, stack: ExitStack
+    labels: Path, reference: rasterio.DatasetReader, placement: Placement | None, stack: ExitStack
 ) -> rasterio.DatasetReader | WarpedVRT:
-    source = stack.enter_context(open_raster(labels))
+    source = stack.enter_context(open_raster(labels, placement))
     if source.dtypes[0] != "uint8":
         raise UserError(f"{labels}: class numbers must be uint8, these are {source.dtypes[0]}")
     _check_overlap(labels, source, reference)

@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,13 @@ def start_run(out: Path, settings: dict[str, Any], *, overwrite: bool, resume: b
     Raises:
         UserError: the folder exists and may not be replaced, or there is nothing to resume.
     """
+    for name in ("data", "encoder"):
+        used = Path(settings[name]).resolve() if settings.get(name) else None
+        if used and out.resolve() in (used, *used.parents):
+            raise UserError(f"--out {out}: holds the --{name} of this run; choose another folder")
     if resume:
+        if (out / "last.ckpt").is_file() and not zipfile.is_zipfile(out / "last.ckpt"):
+            raise UserError(f"{out / 'last.ckpt'}: damaged; start again with --overwrite")
         if not (out / "last.ckpt").is_file():
             raise UserError(f"{out}: has no last.ckpt to resume from; leave out --resume to start it")
     elif out.exists():
@@ -44,6 +51,13 @@ def start_run(out: Path, settings: dict[str, Any], *, overwrite: bool, resume: b
     write_json(
         out / "version.json", {"geoaware": version(), "python": platform.python_version(), "torch": torch.__version__}
     )
+
+
+def check_positive(**options: float) -> None:
+    """Refuse options that must be above 0."""
+    for name, value in options.items():
+        if not value > 0:
+            raise UserError(f"--{name.replace('_', '-')} {value}: must be above 0")
 
 
 def _plain(value: Any) -> Any:
@@ -86,6 +100,8 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        if torch.device(name).type not in ("cpu", "cuda", "mps"):
+            raise UserError(f"--device {name}: choose auto, cpu, cuda or mps")
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"--device {name}: not to be had here ({str(error).splitlines()[0]})") from error
@@ -101,9 +117,7 @@ def pick_precision(name: str, device: torch.device) -> str:
     return name
 
 
-def make_trainer(
-    out: Path, *, epochs: int, steps: int, device: torch.device, precision: str, checkpoints: bool = True
-) -> L.Trainer:
+def make_trainer(out: Path, *, epochs: int, steps: int, device: torch.device, precision: str) -> L.Trainer:
     """A Lightning trainer that logs to CSV and TensorBoard and keeps ``last.ckpt``, renewed ten times a run.
 
     Args:
@@ -112,7 +126,6 @@ def make_trainer(
         steps: in one epoch.
         device: where it runs.
         precision: Lightning's name of it.
-        checkpoints: keep ``last.ckpt``.
     """
     earlier = len(list(out.glob("logs*")))
     every = max(
@@ -124,21 +137,16 @@ def make_trainer(
     warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty")  # on resume
     warnings.filterwarnings("ignore", ".*GPU available but not used")
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec", FutureWarning)  # lightning 2.6 with torch 2.15
-    callbacks: list[L.Callback] = [TQDMProgressBar(refresh_rate=10)]
-    if checkpoints:
-        callbacks.append(
-            ModelCheckpoint(
-                out, filename="last", enable_version_counter=False, save_on_train_epoch_end=True, every_n_epochs=every
-            )
-        )
+    checkpoint = ModelCheckpoint(
+        out, filename="last", enable_version_counter=False, save_on_train_epoch_end=True, every_n_epochs=every
+    )
     return L.Trainer(
         max_epochs=epochs,
         accelerator="gpu" if device.type == "cuda" else device.type,
         devices=1,
         precision=precision,  # type: ignore[arg-type]
         logger=[CSVLogger(out, name="", version=version), TensorBoardLogger(out, name="", version=version)],
-        callbacks=callbacks,
-        enable_checkpointing=checkpoints,
+        callbacks=[TQDMProgressBar(refresh_rate=10), checkpoint],
         enable_model_summary=False,
         log_every_n_steps=min(10, steps),
         num_sanity_val_steps=0,

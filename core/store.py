@@ -137,7 +137,10 @@ class ChipStore:
         """
         if self.labels is None:
             raise UserError(f"{self.path}: has no label masks; make it with --labels")
-        return self.labels[self.index["mask"].to_numpy()[rows]]
+        numbers = self.index["mask"].to_numpy()[rows]
+        masks = self.labels[np.maximum(numbers, 0)]
+        masks[numbers < 0] = UNLABELLED
+        return masks
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
         """Mean and deviation per band, and the range of values, of up to 2,000 training images.

@@ -60,7 +60,10 @@ class SourceRaster:
             )
 
     def _place(self, placement: Placement | None) -> tuple[CRS, Affine]:
-        if placement is not None:
+        if placement is not None and self.dataset.crs is None:
+            west, south, east, north = placement.bounds
+            if not (west < east and south < north):
+                raise InputFault(f"--bounds {west:g} {south:g} {east:g} {north:g}: must be west, south, east, north")
             try:
                 crs = CRS.from_user_input(placement.crs)
             except CRSError as error:
@@ -125,9 +128,9 @@ def write_map(rows: Iterable[Rows], source: SourceRaster, card: ModelCard, out: 
     Raises:
         InputFault: it cannot be written.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
     plain, cog = (out.with_name(f".{out.stem}.{os.getpid()}.{kind}.tif") for kind in ("plain", "cog"))
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         _write_rows(rows, source, plain, card, bands=2 if confidence else 1)
         rasterio.shutil.copy(
             plain, cog, driver="COG", compress="DEFLATE", overview_resampling="MODE", bigtiff="IF_SAFER"
@@ -136,14 +139,14 @@ def write_map(rows: Iterable[Rows], source: SourceRaster, card: ModelCard, out: 
             if written.shape != source.dataset.shape:
                 raise InputFault(f"{out}: could not be written whole")
             written.checksum(1)  # reads every block
+        _write_text(out.with_name(out.name + ".aux.xml"), pam_xml(card.classes, 2 if confidence else 1))
+        _write_text(out.with_suffix(".qml"), qml(card.classes))
         cog.replace(out)
     except (RasterioError, OSError) as error:
         raise InputFault(f"{out}: cannot be written ({error})") from error
     finally:
-        for leftover in (plain, cog, *out.parent.glob(f".{out.stem}.{os.getpid()}.*")):
+        for leftover in out.parent.glob(f".{out.stem}.{os.getpid()}.*"):
             leftover.unlink(missing_ok=True)
-    _write_text(out.with_name(out.name + ".aux.xml"), pam_xml(card.classes, 2 if confidence else 1))
-    _write_text(out.with_suffix(".qml"), qml(card.classes))
 
 
 def _write_rows(rows: Iterable[Rows], source: SourceRaster, path: Path, card: ModelCard, bands: int) -> None:

@@ -69,8 +69,9 @@ def export_onnx(
     spec, network = load_model(weights)
     store = ChipStore(data or _store_of(weights))
     check_fit(weights, spec, store)
-    tile = tile_size or (256 if spec.task == "segmentation" else spec.chip_size)
-    if tile % 32:
+    default = 256 if spec.task == "segmentation" else spec.chip_size
+    tile = default if tile_size is None else tile_size
+    if tile < 32 or tile % 32:
         raise UserError(f"--tile-size {tile}: must be a multiple of 32, the network's stride")
     overlap = tile // 4 if spec.task == "segmentation" else 0
     model = _Probabilities(network, spec.task).eval()
@@ -120,7 +121,10 @@ def _store_of(weights: Path) -> Path:
     config = weights.parent / "config.yaml"
     if not config.is_file():
         raise UserError(f"{weights}: has no config.yaml beside it that names its chip store; name it with --data")
-    return Path(yaml.safe_load(config.read_text())["data"])
+    settings = yaml.safe_load(config.read_text()) or {}
+    if not settings.get("data"):
+        raise UserError(f"{config}: names no chip store; name it with --data")
+    return Path(settings["data"])
 
 
 def _checksum(store: ChipStore) -> str:

@@ -105,6 +105,7 @@ def test_labels_outside_their_raster_are_unlabelled(tmp_path):
     labels = dict(zip(store.index["place"], store.index["label"]))
     assert (labels["r0c0"], labels["r0c32"]) == (0, -1)
     assert (store.masks(np.array([1])) == UNLABELLED).all()
+    assert store.index["mask"].tolist()[:2] == [0, -1]
 
 
 def test_files_without_coordinates_take_them_from_the_command_line(tmp_path):
@@ -151,6 +152,27 @@ BAD = {
         ["rasters", "a_20200101.tif", "--size", 32, "--crs", "EPSG:4326"],
         "--crs and --bounds go together",
     ),
+    "no such crs": (
+        ["rasters", "a_20200101.tif", "--size", 32, "--crs", "x", "--bounds", 0, 0, 1, 1],
+        "--crs x: not a CRS",
+    ),
+    "empty bounds": (
+        ["rasters", "a_20200101.tif", "--size", 32, "--crs", "EPSG:4326", "--bounds", 1, 0, 1, 1],
+        "must be west, south",
+    ),
+    "short date table": (
+        ["rasters", "a_20200101.tif", "--size", 32, "--dates", "short.csv"],
+        "short.csv: needs the columns",
+    ),
+    "a date part twice": (
+        ["rasters", "a_20200101.tif", "--size", 32, "--date-format", "%Y%Y"],
+        "names a part of the date twice",
+    ),
+    "impossible share": (["rasters", "a_20200101.tif", "--size", 32, "--min-valid", 5], "must lie within 0 and 1"),
+    "legend beyond 8 bit": (
+        ["rasters", "a_20200101.tif", "--size", 32, "--legend", "legend.csv"],
+        "lie within 0 to 254",
+    ),
     "incomplete sample": (["sample", "--data", "."], "needs bluemarble_monthly_2004"),
 }
 
@@ -167,6 +189,8 @@ def test_bad_input_gets_one_sentence_and_leaves_nothing(case, tmp_path, monkeypa
         write_raster(tmp_path / "bare_20200101.tif", flat, crs=None)
     (tmp_path / "text_20200101.tif").write_text("no raster")
     (tmp_path / "dates.csv").write_text("file,date\nother.tif,2020-01-01\n")
+    (tmp_path / "short.csv").write_text("file,date\na_20200101.tif\n")
+    (tmp_path / "legend.csv").write_text("value,name,color\n300,much,00FF00\n")
     before = sorted(tmp_path.iterdir())
     arguments, message = BAD[case]
     assert call(main, *arguments, "--out", "store") == 2
@@ -210,3 +234,105 @@ def test_real_landsat_scenes_make_a_store_of_eight_dates(real, tmp_path):
     assert store.index["datetime"].dt.year.nunique() == 8
     assert (store.index.groupby("place")["datetime"].nunique() > 1).all()
     assert store.info.gsd == pytest.approx(90, abs=10)
+
+
+def open_grids(*paths, placement=None):
+    from contextlib import ExitStack
+
+    from core.rasters import _open_all
+
+    with ExitStack() as stack:
+        return [(s.read(1), s.read_masks(1)) for s in _open_all(paths, placement, stack)]
+
+
+def test_coordinates_of_the_command_line_are_for_files_without(tmp_path):
+    from core.rasters import Placement, open_raster
+
+    path = write_raster(tmp_path / "a.tif", np.full((1, 64, 64), 9, np.uint8))
+    with open_raster(path, Placement("EPSG:4326", (0, 0, 1, 1))) as source:
+        assert source.crs == UTM
+
+
+def test_grids_are_compared_in_pixels_not_in_units_of_the_crs(tmp_path):
+    edge = np.ones((1, 64, 64), np.uint8)
+    edge[:, :, 32:] = 2
+    place = {"crs": "EPSG:4326", "pixel": 1e-6, "nodata": 0}
+    first = write_raster(tmp_path / "a.tif", edge, origin=(10, 50), **place)
+    shifted = write_raster(tmp_path / "b.tif", edge, origin=(10 + 8e-6, 50), **place)
+    (_, _), (pixels, mask) = open_grids(first, shifted)
+    assert (mask[:, :8] == 0).all()
+    assert (pixels[:, 8:40] == 1).all()
+    assert (pixels[:, 40:] == 2).all()
+
+
+def test_an_alpha_band_is_kept_as_the_mask_when_a_raster_is_warped(tmp_path):
+    pixels = np.full((4, 64, 64), 100, np.uint8)
+    pixels[3] = 255
+    pixels[3, :, :16] = 0
+    options = {"photometric": "RGB", "alpha": "YES"}
+    first = write_raster(tmp_path / "a.tif", pixels, **options)
+    shifted = write_raster(tmp_path / "b.tif", pixels, origin=(500_160, 5_000_000), **options)
+    (_, _), (_, mask) = open_grids(first, shifted)
+    assert (mask[:, :32] == 0).all()
+    assert (mask[:, 32:] == 255).all()
+
+
+def test_a_south_up_raster_is_read(tmp_path):
+    from rasterio.transform import Affine
+
+    path = tmp_path / "a_20200101.tif"
+    grid = Affine(10, 0, 500_000, 0, 10, 4_999_360)
+    with rasterio.open(
+        path, "w", driver="GTiff", height=64, width=64, count=1, dtype="uint8", crs=UTM, transform=grid
+    ) as out:
+        out.write(np.full((64, 64), 9, np.uint8), 1)
+    assert call(main, "rasters", path, "--size", 32, "--out", tmp_path / "s") == 0
+    assert len(ChipStore(tmp_path / "s")) == 4
+
+
+def test_255_is_unlabelled_where_labels_declare_no_nodata(tmp_path):
+    write_raster(tmp_path / "a_20200101.tif", np.full((1, 64, 64), 9, np.uint8))
+    labels = np.full((1, 64, 64), 255, np.uint8)
+    labels[:, :32] = 4
+    write_raster(tmp_path / "l.tif", labels)
+    assert (
+        call(
+            main,
+            "rasters",
+            tmp_path / "a_20200101.tif",
+            "--size",
+            32,
+            "--labels",
+            tmp_path / "l.tif",
+            "--out",
+            tmp_path / "s",
+        )
+        == 0
+    )
+    assert ChipStore(tmp_path / "s").index["label"].tolist() == [0, 0, -1, -1]
+
+
+def test_the_margin_follows_the_longer_side_of_a_pixel(tmp_path):
+    from rasterio.transform import Affine
+
+    from core.rasters import pixel_size_m
+
+    with rasterio.open(
+        tmp_path / "a.tif",
+        "w",
+        driver="GTiff",
+        height=4,
+        width=4,
+        count=1,
+        dtype="uint8",
+        crs=UTM,
+        transform=Affine(20, 0, 0, 0, -10, 0),
+    ) as out:
+        assert pixel_size_m(out) == 20
+
+
+def test_an_unwritable_folder_gets_one_sentence(tmp_path, capsys):
+    paths, _ = make_world(tmp_path, dates=1)
+    (tmp_path / "file").write_text("in the way")
+    assert call(main, "rasters", *paths, "--size", 32, "--out", tmp_path / "file" / "s") == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")

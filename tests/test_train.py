@@ -245,6 +245,39 @@ def test_bad_input_of_training_gets_one_sentence(run, store, tmp_path, capsys):
             "--task",
             "art",
         ],
+        "--epochs 0: must be above 0": ["pretrain", "--data", store.path, "--out", tmp_path / "x", "--epochs", 0],
+        "--temperature 0.0: must be above 0": [
+            "pretrain",
+            "--data",
+            store.path,
+            "--out",
+            tmp_path / "x",
+            "--temperature",
+            0,
+        ],
+        "--arch vgg: choose": ["pretrain", "--data", store.path, "--out", tmp_path / "x", "--arch", "vgg"],
+        "--precision half": [
+            "finetune",
+            "--data",
+            store.path,
+            "--encoder",
+            encoder,
+            "--out",
+            tmp_path / "x",
+            "--precision",
+            "half",
+        ],
+        "holds the --encoder of this run": [
+            "probe",
+            "--data",
+            store.path,
+            "--encoder",
+            encoder,
+            "--out",
+            run,
+            "--overwrite",
+        ],
+        "has run its 2 epochs already": ["pretrain", "--config", run / "config.yaml", "--out", run, "--resume"],
         "--device tpu9": ["pretrain", "--data", store.path, "--out", tmp_path / "x", "--device", "tpu9"],
     }
     for message, arguments in cases.items():
@@ -255,12 +288,28 @@ def test_bad_input_of_training_gets_one_sentence(run, store, tmp_path, capsys):
         assert not (tmp_path / "x").exists()
 
 
+def test_a_refused_option_leaves_the_old_run_alone(run, store, capsys):
+    assert call(train.main, "pretrain", "--data", store.path, "--out", run, "--overwrite", "--arch", "vgg") == 2
+    assert (run / "encoder.safetensors").is_file()
+
+
+def test_a_damaged_checkpoint_is_said(run, store, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "last.ckpt").write_bytes((run / "last.ckpt").read_bytes()[:5000])
+    assert call(train.main, "pretrain", "--data", store.path, "--out", tmp_path / "run", "--resume") == 2
+    assert "last.ckpt: damaged" in capsys.readouterr().err
+
+
 def test_bad_input_of_export_gets_one_sentence_and_no_file(run, tmp_path, capsys):
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "encoder.safetensors").symlink_to(run / "encoder.safetensors")
+    (tmp_path / "bare" / "config.yaml").write_text("data: null\n")
     cases = {
         "no such file": [tmp_path / "none.safetensors", "--out", tmp_path / "m.onnx"],
         "is it a finished run?": [tmp_path, "--out", tmp_path / "m.onnx"],
         "must end in .onnx": [run, "--out", tmp_path / "m.pt"],
         "is a model for embedding, not for segmentation": [run, "--task", "segmentation", "--out", tmp_path / "m.onnx"],
+        "names no chip store": [tmp_path / "bare", "--out", tmp_path / "m.onnx"],
         "must be a multiple of 32": [run, "--tile-size", 50, "--out", tmp_path / "m.onnx"],
     }
     for message, arguments in cases.items():
