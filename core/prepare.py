@@ -10,9 +10,10 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from core.errors import UserError, run_command
-from core.rasters import Cut, Placement, Tally, cut_rasters, parse_date, read_dates, read_legend
+from core.rasters import Cut, Placement, Tally, cut_rasters
 from core.sample import find_sample, make_store
 from core.store import ChipStore
+from core.tables import parse_date, read_dates, read_legend
 
 
 def main() -> int:
