@@ -18,7 +18,14 @@ setup: $(VENV)/.done  ## a virtual environment with the packages (about 6 GB, tw
 $(VENV)/.done: pyproject.toml constraints.txt
 	@echo "setting up $(VENV): this takes a few minutes once"
 	@$(PYTHON) -c 'import sys; sys.exit("GeoAware needs Python 3.11 or newer, $(PYTHON) is older: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
-	@$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing: on Debian or Ubuntu, apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing python3-venv from the system's packages, to make $(VENV)"; \
+	    apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null; \
+	  else \
+	    echo "the venv module is missing: on Debian or Ubuntu, apt-get install python3-venv"; exit 1; \
+	  fi; }
+	@$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,dev]'
 	@touch $@
 
