@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from core.errors import UserError
+from core.files import write_json
 from core.models import encoder_of, for_task, load_encoder, save_model
-from core.runs import check_positive, make_trainer, pick_device, pick_precision, start_run, version, write_json
+from core.runs import check_positive, make_trainer, pick_device, pick_precision, start_run, version
 from core.store import UNLABELLED, ChipStore
 from core.views import colour_jitter
 

@@ -8,16 +8,18 @@ from pathlib import Path
 
 import lightning as L
 import numpy as np
+import pandas as pd
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
 from core.errors import UserError
+from core.files import write_json
 from core.geo import assign_geo_clusters, fit_geo_clusters
 from core.moco import VARIANTS, Losses, MoCo
 from core.models import Encoder, ModelSpec, save_model
 from core.pairs import Batch, Pairs
 from core.probe import knn_accuracy
-from core.runs import check_positive, make_trainer, pick_device, pick_precision, start_run, version, write_json
+from core.runs import check_positive, make_trainer, pick_device, pick_precision, start_run, version
 from core.store import ChipStore
 from core.views import Views
 
@@ -158,7 +160,7 @@ def pretrain(
     pairs = Pairs(store, places, assign_geo_clusters(lonlat, centres), "tp" in variant, seed)
     batch_size = min(batch_size, len(pairs))
     loader = pairs.loader(batch_size, seed)
-    _announce(store, variant, len(pairs), target)
+    _announce(variant, places, len(pairs), target)
 
     encoder = Encoder(spec).to(memory_format=torch.channels_last)
     moco = MoCo(
@@ -189,8 +191,7 @@ def pretrain(
     return out / "encoder.safetensors"
 
 
-def _announce(store: ChipStore, variant: str, images: int, device: torch.device) -> None:
-    places = store.places_of("train")
+def _announce(variant: str, places: pd.DataFrame, images: int, device: torch.device) -> None:
     several = sum(len(rows) > 1 for rows in places["images"])
     print(
         f"{variant} on {device}: {images} images of {len(places)} training places, {several} places with more than one date"

@@ -21,8 +21,9 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from core.errors import UserError
+from core.files import write_json
 from core.models import Encoder, features, load_encoder
-from core.runs import pick_device, start_run, write_json
+from core.runs import pick_device, start_run
 from core.store import ChipStore
 
 K_NEIGHBOURS = 5

@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import UserError
+from core.files import write_json
 from core.finetune import scores
-from core.runs import ROOT, start_run, write_json
+from core.runs import ROOT, start_run
 from core.store import UNLABELLED, ChipStore
 
 MAP = "landcover"

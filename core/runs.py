@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import platform
 import shutil
@@ -19,6 +18,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from core.errors import UserError
+from core.files import write_json
 from core.models import faster_in_bf16
 
 ROOT = Path(__file__).parent.parent
@@ -82,13 +82,6 @@ def version() -> str:
     except FileNotFoundError:  # no git here
         return number
     return f"{number}+{done.stdout.strip()}" if done.returncode == 0 else number
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write under a temporary name first."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    partial.replace(path)
 
 
 def pick_device(name: str) -> torch.device:

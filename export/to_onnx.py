@@ -20,9 +20,10 @@ import yaml
 from torch import Tensor, nn
 
 from core.errors import UserError, run_command
+from core.files import write_json
 from core.models import ModelSpec, check_fit, load_model
 from core.store import ChipStore
-from export.mlm import metadata, model_item, write_item
+from export.mlm import metadata, model_item
 from export.runtime.errors import RuntimeFault
 from export.runtime.session import Model
 
@@ -102,7 +103,7 @@ def export_onnx(
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
-    write_item(item, out.with_suffix(".mlm.json"))
+    write_json(out.with_suffix(".mlm.json"), item)
     return difference
 
 
