@@ -10,6 +10,11 @@ class UserError(Exception):
     """Something that the user can mend; the message is one plain sentence that names the file."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, without the lines that only a programmer wants."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def run_command(command: Callable[[], None]) -> int:
     """Run a command; a ``UserError`` becomes one line on stderr and exit code 2."""
     try:

@@ -17,7 +17,7 @@ from core.errors import UserError
 from core.files import write_json
 from core.models import encoder_of, for_task, load_encoder, save_model
 from core.runs import check_positive, make_trainer, pick_device, pick_precision, start_run, version
-from core.store import UNLABELLED, ChipStore
+from core.store import UNLABELLED, ChipStore, images_of
 from core.views import colour_jitter
 
 TASKS = ("segmentation", "classification")
@@ -28,7 +28,7 @@ class Labelled(Dataset):
 
     def __init__(self, store: ChipStore, rows: np.ndarray, task: str) -> None:
         self.store, self.rows, self.task = store, rows, task
-        self.labels = store.index["label"].to_numpy()
+        self.labels = store.column("label")
 
     def __len__(self) -> int:
         """Number of images."""
@@ -129,8 +129,8 @@ def labelled_places(store: ChipStore, side: str, task: str) -> list[np.ndarray]:
     Raises:
         UserError: there is none.
     """
-    column = "mask" if task == "segmentation" else "label"
-    images = [rows for rows in store.places_of(side)["images"] if store.index[column].iloc[rows[0]] >= 0]
+    known = store.column("mask" if task == "segmentation" else "label") >= 0
+    images = [rows[known[rows]] for rows in images_of(store.places_of(side)) if known[rows].any()]
     if not images:
         raise UserError(
             f"{store.path}: no place of the '{side}' split has a label; make the store with --labels, or with more imagery"

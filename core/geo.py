@@ -54,7 +54,7 @@ def spatial_split(lonlat: np.ndarray, margin_m: float, block_deg: tuple[float, f
     Returns:
         (N,) text: train, val, test, or margin (too near to another side to be used).
     """
-    from sklearn.neighbors import BallTree
+    from scipy.spatial import cKDTree
 
     lonlat = np.asarray(lonlat, np.float64)
     side_deg = max(float(np.ptp(lonlat, axis=0).max()) / 18, 4 * margin_m / METRES_PER_DEGREE, 1e-9)
@@ -65,10 +65,10 @@ def spatial_split(lonlat: np.ndarray, margin_m: float, block_deg: tuple[float, f
         block_of = cells[:, 0] + cells[:, 1] * round(360 / block_deg[0])
     result = DEAL[block_of % len(DEAL)]
     # The test side keeps all its places; the others give way.
-    radians = np.radians(lonlat[:, ::-1])
+    points = unit_vectors(lonlat)
+    chord = 2 * np.sin(margin_m / EARTH_RADIUS_M / 2)
     for side, others in (("test", ("val", "train")), ("val", ("train",))):
         if (result == side).any():
-            nearest, _ = BallTree(radians[result == side], metric="haversine").query(radians)
-            close = nearest[:, 0] * EARTH_RADIUS_M <= margin_m
-            result[close & np.isin(result, others)] = "margin"
+            distance, _ = cKDTree(points[result == side]).query(points, distance_upper_bound=chord, workers=-1)
+            result[(distance <= chord) & np.isin(result, others)] = "margin"
     return result

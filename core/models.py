@@ -61,15 +61,14 @@ class ModelSpec:
         """An embedding model for the imagery of a store, scaled by its training places."""
         if arch not in ARCHS:
             raise UserError(f"--arch {arch}: choose one of {', '.join(ARCHS)}")
-        mean, std, value_range = store.statistics()
         return cls(
             task="embedding",
             arch=arch,
             bands=store.info.bands,
             unit=store.info.unit,
-            value_range=value_range,
-            mean=tuple(mean.tolist()),
-            std=tuple(std.tolist()),
+            value_range=store.info.value_range,
+            mean=store.info.mean,
+            std=store.info.std,
             gsd=store.info.gsd,
             chip_size=store.info.chip_size,
             license=store.info.license,

@@ -34,9 +34,9 @@ class Pairs(Dataset):
             seed: of the choice of partners.
         """
         self.store, self.temporal = store, temporal
-        self.images = places["images"].tolist()
-        self.place_of = np.repeat(np.arange(len(places)), [len(rows) for rows in self.images])
-        self.within = np.concatenate([np.arange(len(rows)) for rows in self.images])
+        self.first, self.count = places["first"].to_numpy(), places["count"].to_numpy()
+        self.place_of = np.repeat(np.arange(len(places), dtype=np.int32), self.count)
+        self.start = np.cumsum(self.count) - self.count
         self.clusters = torch.from_numpy(clusters.astype(np.int64))
         self.random = np.random.default_rng(seed)
 
@@ -46,15 +46,13 @@ class Pairs(Dataset):
 
     def partners(self, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Index rows of the images and of their partners, (N,) each."""
-        queries, keys = [], []
-        for place, at in zip(self.place_of[items], self.within[items]):
-            rows = self.images[place]
-            other = at
-            if self.temporal and len(rows) > 1:
-                other = (at + self.random.integers(1, len(rows))) % len(rows)
-            queries.append(rows[at])
-            keys.append(rows[other])
-        return np.array(queries), np.array(keys)
+        place = self.place_of[items]
+        first, count, at = self.first[place], self.count[place], items - self.start[place]
+        other = at
+        if self.temporal:
+            step = self.random.integers(1, np.maximum(count, 2))
+            other = np.where(count > 1, (at + step) % count, at)
+        return first + at, first + other
 
     def __getitems__(self, items: list[int]) -> Batch:
         """One batch: raw chips (N, bands, size, size) twice, and the geo clusters (N,)."""

@@ -82,7 +82,7 @@ def validation_knn(encoder: torch.nn.Module, store: ChipStore, device: torch.dev
     train, val = places[places["split"] == "train"], places[places["split"] == "val"]
     if train.empty or val.empty:
         return None
-    sides = [(np.array([rows[0] for rows in side["images"]]), side["label"].to_numpy()) for side in (train, val)]
+    sides = [(side["first"].to_numpy(), side["label"].to_numpy()) for side in (train, val)]
     return knn_accuracy(encoder, store, sides[0], sides[1], device)
 
 
@@ -192,7 +192,7 @@ def pretrain(
 
 
 def _announce(variant: str, places: pd.DataFrame, images: int, device: torch.device) -> None:
-    several = sum(len(rows) > 1 for rows in places["images"])
+    several = int((places["count"] > 1).sum())
     print(
         f"{variant} on {device}: {images} images of {len(places)} training places, {several} places with more than one date"
     )

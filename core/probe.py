@@ -24,7 +24,7 @@ from core.errors import UserError
 from core.files import write_json
 from core.models import Encoder, features, load_encoder
 from core.runs import pick_device, start_run
-from core.store import ChipStore
+from core.store import ChipStore, images_of
 
 K_NEIGHBOURS = 5
 PENALTIES = (0.001, 0.01, 0.1)  # candidates for C of the logistic regression
@@ -129,16 +129,17 @@ class _Protocol:
             raise UserError(f"{store.path}: the probe needs labelled places in the splits train, val and test")
         if self.sides["train"]["label"].nunique() < 2:
             raise UserError(f"{store.path}: its training places have one class only; a probe needs two")
-        self.rows = np.sort(np.concatenate([np.concatenate(side["images"].tolist()) for side in self.sides.values()]))
+        self.images = {name: images_of(side) for name, side in self.sides.items()}
+        self.rows = np.sort(np.concatenate([rows for images in self.images.values() for rows in images]))
         self.position = pd.Series(np.arange(len(self.rows)), self.rows)
         self.random_rows = {
-            name: [np.random.default_rng([seed, i]).choice(images, 1) for i, images in enumerate(side["images"])]
-            for name, side in self.sides.items()
+            name: [np.random.default_rng([seed, i]).choice(images, 1) for i, images in enumerate(places)]
+            for name, places in self.images.items()
         }
 
     def vectors(self, everything: np.ndarray, side: str, dates: str) -> np.ndarray:
         """One vector a place: of one random date, or the mean over all."""
-        chosen = self.random_rows[side] if dates == "one_date" else self.sides[side]["images"]
+        chosen = self.random_rows[side] if dates == "one_date" else self.images[side]
         return np.stack([everything[self.position[rows].to_numpy()].mean(axis=0) for rows in chosen])
 
     def labels(self, side: str) -> np.ndarray:

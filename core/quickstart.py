@@ -48,8 +48,8 @@ def quickstart(
         seed: Of everything that is random.
     """
     settings = dict(locals())
+    from core.prepare.sample import WORLD, find_sample, make_store
     from core.report import write_report
-    from core.sample import WORLD, find_sample, make_store
 
     started = time.monotonic()
     sample = find_sample(data)
@@ -150,10 +150,10 @@ def map_agreement(path: Path, store: ChipStore) -> dict:
     with rasterio.open(path) as dataset:
         predicted = dataset.read(1)
     confusion = np.zeros((len(classes), len(classes)), np.int64)
-    for images in store.places_of("test")["images"]:
-        first = store.index.iloc[images[0]]
+    for row in store.places_of("test")["first"]:
+        first = store.index.iloc[row]
         said = number_of[predicted[first["row"] : first["row"] + size, first["column"] : first["column"] + size]]
-        truth = store.masks(images[:1])[0]
+        truth = store.masks(np.array([row]))[0]
         known = (truth != UNLABELLED) & (said != UNLABELLED)
         np.add.at(confusion, (truth[known], said[known]), 1)
     result: dict = {"all_pixels": scores(confusion), "confusion": confusion.tolist()}

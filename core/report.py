@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from rasterio.enums import Resampling
 
-from core.sample import IGBP, Sample
+from core.prepare.sample import IGBP, Sample
 
 matplotlib.use("Agg")
 

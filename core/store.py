@@ -1,30 +1,37 @@
 """The chip store: fixed-size chips on disk, indexed by place and date.
 
-    chips.npy      (images, bands, rows, cols), the raster's own data type, memory-mapped
-    valid.npy      (images, rows, cols) bool, only where some pixel holds no data
-    labels.npy     (masks, rows, cols) uint8 class numbers, 255 = not labelled, only with labels
-    index.parquet  GeoParquet, one row an image
-    store.json     bands, unit, pixel size, classes, provenance
+    store.json               bands, unit, pixel size, classes, statistics, provenance
+    index.parquet            GeoParquet 1.1, one row an image; images of a place together, by date
+    boxes.parquet            objects: image (row of the index), xmin, ymin, xmax, ymax (px), label
+    shards/N/chips.npy       (images, bands, rows, cols), the imagery's own data type
+    shards/N/valid.npy       (images, rows, cols) bool, only where some pixel of the shard holds no data
+    shards/N/labels.npy      (masks, rows, cols) uint8 class numbers, 255 = not labelled
+    SHA256SUMS               of the files above, as sha256sum reads it
 
-A store is made in a folder beside its own and renamed when it is whole.
+The index says where a chip lies: ``shard``, ``chip`` (its number in chips.npy and valid.npy) and ``mask``
+(its number in labels.npy, -1 without). Reading knows nothing of rasters; ``core.prepare`` makes stores.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from core.errors import UserError
 
+FORMAT = 2
 UNLABELLED = 255
-_HEADER_BYTES = 256  # a .npy header of fixed length can be written last
+SPLITS = ("train", "val", "test", "margin")  # margin: too near to another side to be used
+COLUMNS = "place place_number datetime lon lat split label shard chip mask row column source".split()  # noqa: SIM905
+_OPEN_FILES = 256  # memory-mapped shards that stay open
 
 
 @dataclass(frozen=True)
@@ -42,16 +49,21 @@ class StoreInfo:
 
     Attributes:
         bands: names, in order.
+        dtype: of the pixels: uint8, uint16, int16 or float32.
         unit: what a pixel value means.
         gsd: pixel size in metres (at the equator for geographic grids), None where unknown.
         chip_size: rows = columns of a chip, px.
-        classes: the legend; entry i explains the number i in labels.npy and in the index.
+        classes: the legend; entry i explains the number i in labels.npy, boxes.parquet and the index.
         background: number of the class that never names a chip (open sea, say), or None.
         provenance: where the chips come from, for people.
         license: of the imagery, as its source states it.
+        mean: per band, of the pixels with data of the training places.
+        std: per band, likewise.
+        value_range: lowest and highest value there.
     """
 
     bands: tuple[str, ...]
+    dtype: str
     unit: str
     gsd: float | None
     chip_size: int
@@ -59,57 +71,81 @@ class StoreInfo:
     background: int | None = None
     provenance: str = ""
     license: str = ""
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    value_range: tuple[float, float] = (0.0, 0.0)
+    format: int = FORMAT
 
     @classmethod
     def read(cls, path: Path) -> StoreInfo:
         """Read store.json."""
         fields = json.loads(path.read_text())
-        fields["bands"] = tuple(fields["bands"])
+        for name in ("bands", "mean", "std", "value_range"):
+            fields[name] = tuple(fields[name])
         fields["classes"] = tuple(LandClass(**entry) for entry in fields["classes"])
         return cls(**fields)
 
 
 class ChipStore:
-    """A finished store, read without copying."""
+    """A finished store. Nothing is read before it is needed: opening ten million chips takes milliseconds."""
 
     def __init__(self, path: str | Path) -> None:
         """Open a folder.
 
         Raises:
-            UserError: it is no chip store, or its parts do not fit together.
+            UserError: it is no chip store, is damaged, or was made by another version.
         """
         self.path = Path(path)
         if not (self.path / "store.json").is_file():
             raise UserError(f"{path}: no chip store there; make one with 'python -m core.prepare'")
         try:
+            found = json.loads((self.path / "store.json").read_text()).get("format", 1)
+            if found != FORMAT:
+                raise UserError(
+                    f"{path}: is a chip store of format {found}, this version reads {FORMAT}; make it again with --overwrite"
+                )
             self.info = StoreInfo.read(self.path / "store.json")
-            self.index = pd.read_parquet(
-                self.path / "index.parquet",
-                columns=["place", "datetime", "lon", "lat", "split", "label", "mask", "row", "column", "source"],
-            )
-            self.chips = np.load(self.path / "chips.npy", mmap_mode="r")
-            self.valid = self._optional("valid.npy")
-            self.labels = self._optional("labels.npy")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            self._index = pq.ParquetFile(self.path / "index.parquet", read_dictionary=["split"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
             raise UserError(f"{path}: damaged chip store ({error}); make it again with --overwrite") from error
-        if len(self.index) != len(self.chips):
-            raise UserError(f"{path}: damaged chip store, {len(self.index)} index rows but {len(self.chips)} chips")
+        self._columns: dict[str, np.ndarray] = {}
+        # Memory maps hold a file handle each, and a store may have more shards than handles are allowed.
+        self._array: Callable[[int, str], np.ndarray | None] = lru_cache(_OPEN_FILES)(self._map)
 
-    def _optional(self, name: str) -> np.ndarray | None:
-        path = self.path / name
-        return np.load(path, mmap_mode="r") if path.exists() else None
+    def __reduce__(self) -> tuple:
+        """Open anew in another process, instead of carrying memory maps there."""
+        return ChipStore, (self.path,)
 
     def __len__(self) -> int:
         """Number of images."""
-        return len(self.index)
+        return self._index.metadata.num_rows
+
+    def column(self, name: str) -> np.ndarray:
+        """One column of the index, (images,); of ``split``, numbers into ``SPLITS``."""
+        if name not in self._columns:
+            values = self._index.read(columns=[name]).column(0).combine_chunks()
+            if name == "split":
+                names = np.array([SPLITS.index(side) for side in values.dictionary.to_pylist()], np.int8)
+                self._columns[name] = names[values.indices.to_numpy()]
+            else:
+                self._columns[name] = values.to_numpy(zero_copy_only=False)
+        return self._columns[name]
+
+    @cached_property
+    def index(self) -> pd.DataFrame:
+        """The index as a table: for looking at small stores, not for training on large ones."""
+        table = self._index.read(columns=COLUMNS).to_pandas()
+        return table.astype({"split": str})
 
     @cached_property
     def places(self) -> pd.DataFrame:
-        """One row a place: lon, lat, split, label, and ``images``, its rows in the index."""
-        grouped = self.index.groupby("place", sort=True)
-        places = grouped[["lon", "lat", "split", "label"]].first()
-        places["images"] = pd.Series(grouped.indices)
-        return places
+        """One row a place: lon, lat, split, label, and its images: rows ``first`` to ``first + count - 1``."""
+        number = self.column("place_number")
+        first = np.flatnonzero(np.diff(number, prepend=-1))
+        side = pd.Categorical.from_codes(self.column("split")[first], SPLITS)
+        fields = {name: self.column(name)[first] for name in ("lon", "lat", "label")}
+        count = np.diff(first, append=len(number))
+        return pd.DataFrame({**fields, "split": side, "first": first, "count": count})
 
     def places_of(self, split: str) -> pd.DataFrame:
         """The places of one side of the split.
@@ -122,11 +158,25 @@ class ChipStore:
             raise UserError(f"{self.path}: no place in the '{split}' split; use more imagery or smaller chips")
         return places
 
+    def raw(self, rows: np.ndarray) -> np.ndarray:
+        """Chips of these index rows as stored, (N, bands, size, size); pixels without data are 0."""
+        size = self.info.chip_size
+        out = np.empty((len(rows), len(self.info.bands), size, size), self.info.dtype)
+        self._gather("chips", rows, self.column("chip")[rows], out)
+        return out
+
+    def valid(self, rows: np.ndarray) -> np.ndarray:
+        """Which pixels of these index rows hold data, (N, size, size) bool."""
+        out = np.ones((len(rows), self.info.chip_size, self.info.chip_size), bool)
+        self._gather("valid", rows, self.column("chip")[rows], out)
+        return out
+
     def pixels(self, rows: np.ndarray) -> np.ndarray:
         """Chips of these index rows as (N, bands, size, size) float32; pixels without data are NaN."""
-        pixels = self.chips[rows].astype(np.float32)
-        if self.valid is not None:
-            np.copyto(pixels, np.nan, where=~self.valid[rows][:, None])
+        pixels = self.raw(rows).astype(np.float32)
+        valid = self.valid(rows)
+        if not valid.all():
+            np.copyto(pixels, np.nan, where=~valid[:, None])
         return pixels
 
     def masks(self, rows: np.ndarray) -> np.ndarray:
@@ -135,124 +185,38 @@ class ChipStore:
         Raises:
             UserError: the store has no segmentation labels.
         """
-        if self.labels is None:
+        numbers = self.column("mask")
+        if not (numbers >= 0).any():
             raise UserError(f"{self.path}: has no label masks; make it with --labels")
-        numbers = self.index["mask"].to_numpy()[rows]
-        masks = self.labels[np.maximum(numbers, 0)]
-        masks[numbers < 0] = UNLABELLED
-        return masks
+        out = np.full((len(rows), self.info.chip_size, self.info.chip_size), UNLABELLED, np.uint8)
+        self._gather("labels", rows, numbers[rows], out)
+        return out
 
-    def statistics(self) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
-        """Mean and deviation per band, and the range of values, of up to 2,000 training images.
+    def _gather(self, name: str, rows: np.ndarray, numbers: np.ndarray, out: np.ndarray) -> None:
+        """Copy entries of a per-shard array; a number of -1, or a shard without the array, leaves ``out`` as it is."""
+        shards = self.column("shard")[rows]
+        for shard in np.unique(shards):
+            array = self._array(int(shard), name)
+            if array is None:
+                continue
+            chosen = np.flatnonzero((shards == shard) & (numbers >= 0))
+            try:
+                out[chosen] = array[numbers[chosen]]
+            except (IndexError, ValueError) as error:
+                raise UserError(
+                    f"{self.path}: shard {shard} does not fit the index ({error}); see 'core.prepare check'"
+                ) from error
 
-        Returns:
-            (bands,) means, (bands,) standard deviations, (lowest, highest) value.
-        """
-        rows = np.flatnonzero(self.index["split"] == "train")
-        if len(rows) > 2000:
-            rows = np.sort(np.random.default_rng(0).choice(rows, 2000, replace=False))
-        pixels = self.pixels(rows)
-        mean = np.nanmean(pixels, axis=(0, 2, 3), dtype=np.float64)
-        std = np.nanstd(pixels, axis=(0, 2, 3), dtype=np.float64)
-        return np.asarray(mean), np.maximum(std, 1e-6), (float(np.nanmin(pixels)), float(np.nanmax(pixels)))
-
-
-@dataclass
-class StoreWriter:
-    """Collects chips in a folder beside the store's; ``finish`` renames it, ``abort`` removes it."""
-
-    path: Path
-    overwrite: bool = False
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    mask_count: int = 0
-
-    def __post_init__(self) -> None:
-        """Make the folder for the unfinished store.
-
-        Raises:
-            UserError: the store exists and may not be replaced.
-        """
-        if self.path.exists() and not self.overwrite:
-            raise UserError(f"{self.path}: exists already; choose another --out, or add --overwrite to replace it")
-        if self.path.exists() and not (self.path / "store.json").exists() and any(self.path.iterdir()):
-            raise UserError(f"{self.path}: is not a chip store, so --overwrite leaves it alone; choose another --out")
-        self.partial = self.path.with_name(self.path.name + ".partial")
-        shutil.rmtree(self.partial, ignore_errors=True)
-        self.partial.mkdir(parents=True)
-        self._files: dict[str, IO[bytes]] = {}
-        self._chip: np.ndarray | None = None
-        self._all_valid = True
-
-    def _append(self, name: str, array: np.ndarray) -> None:
-        if name not in self._files:
-            self._files[name] = (self.partial / name).open("wb")
-            self._files[name].write(b" " * _HEADER_BYTES)
-        self._files[name].write(np.ascontiguousarray(array).tobytes())
-
-    def add_mask(self, mask: np.ndarray) -> int:
-        """Store a (size, size) uint8 label mask; returns its number, for ``add``."""
-        self._append("labels.npy", mask)
-        self.mask_count += 1
-        return self.mask_count - 1
-
-    def add(self, chip: np.ndarray, valid: np.ndarray, **row: Any) -> None:
-        """Store one chip (bands, size, size) with its (size, size) bool mask and its index row."""
-        if self._chip is None:
-            self._chip = np.empty((0, *chip.shape), chip.dtype)
-        self._append("chips.npy", chip)
-        self._append("valid.npy", valid)
-        self._all_valid &= bool(valid.all())
-        self.rows.append(row)
-
-    def finish(self, info: StoreInfo, split: dict[str, str]) -> ChipStore:
-        """Write index and description, and give the store its name.
-
-        Args:
-            info: what holds for all chips.
-            split: side of each place.
-
-        Raises:
-            UserError: there is no chip.
-        """
-        if self._chip is None:
-            raise UserError(f"{self.path}: no chip was kept, so there is no store; see the reasons above")
-        side, count = self._chip.shape[-1], len(self.rows)
-        self._close("chips.npy", self._chip.dtype, (count, *self._chip.shape[1:]))
-        self._close("valid.npy", np.dtype(bool), (count, side, side))
-        self._close("labels.npy", np.dtype(np.uint8), (self.mask_count, side, side))
-        if self._all_valid:
-            (self.partial / "valid.npy").unlink()
-        self._write_index(split)
-        (self.partial / "store.json").write_text(json.dumps(asdict(info), indent=1))
-        if self.path.exists():
-            shutil.rmtree(self.path)
-        self.partial.rename(self.path)
-        return ChipStore(self.path)
-
-    def _close(self, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> None:
-        if name in self._files:
-            file = self._files.pop(name)
-            file.seek(0)
-            file.write(_npy_header(dtype, shape))
-            file.close()
-
-    def _write_index(self, split: dict[str, str]) -> None:
-        import geopandas as gpd
-
-        table = pd.DataFrame(self.rows)
-        table["split"] = table["place"].map(split)
-        points = gpd.points_from_xy(table["lon"], table["lat"], crs="EPSG:4326")
-        gpd.GeoDataFrame(table, geometry=points).to_parquet(self.partial / "index.parquet")
-
-    def abort(self) -> None:
-        """Remove what was written."""
-        for file in self._files.values():
-            file.close()
-        shutil.rmtree(self.partial, ignore_errors=True)
+    def _map(self, shard: int, name: str) -> np.ndarray | None:
+        path = self.path / "shards" / f"{shard:05}" / f"{name}.npy"
+        if name != "chips" and not path.exists():
+            return None
+        try:
+            return np.load(path, mmap_mode="r")
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: damaged ({error}); see 'python -m core.prepare check {self.path}'") from error
 
 
-def _npy_header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
-    """Header of numpy's format 1.0, padded to a fixed length."""
-    text = repr({"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape})
-    start = b"\x93NUMPY\x01\x00" + (_HEADER_BYTES - 10).to_bytes(2, "little")
-    return start + text.encode().ljust(_HEADER_BYTES - 11) + b"\n"
+def images_of(places: pd.DataFrame) -> list[np.ndarray]:
+    """Rows of the index, one array a place, by date."""
+    return [np.arange(first, first + count) for first, count in zip(places["first"], places["count"])]

@@ -6,6 +6,8 @@ import json
 import re
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pystac
 import shapely
 from stac_model.base import TaskEnum
@@ -46,15 +48,15 @@ def model_item(
     Returns:
         The Item as a dictionary.
     """
-    index = store.index
-    box = [float(f(index[c])) for f, c in ((min, "lon"), (min, "lat"), (max, "lon"), (max, "lat"))]
+    box = [float(extreme(store.column(axis))) for extreme in (np.nanmin, np.nanmax) for axis in ("lon", "lat")]
+    dates = pd.DatetimeIndex(store.column("datetime")).tz_localize("UTC")
     item = pystac.Item(
         id=re.sub("[^a-z0-9]+", "-", name.lower()).strip("-"),
         geometry=shapely.box(*box).__geo_interface__,
         bbox=box,
         datetime=None,
-        start_datetime=index["datetime"].min().to_pydatetime(),
-        end_datetime=index["datetime"].max().to_pydatetime(),
+        start_datetime=dates.min().to_pydatetime(),
+        end_datetime=dates.max().to_pydatetime(),
         properties={
             "description": spec.description,
             "license": spec.license or "unknown",

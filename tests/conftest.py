@@ -56,7 +56,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Path]:
 @pytest.fixture(scope="session")
 def store(world, tmp_path_factory: pytest.TempPathFactory):
     """A chip store of that world: 100 places, three dates, three classes."""
-    from core.prepare import main
+    from core.prepare.__main__ import main
 
     paths, labels = world
     out = tmp_path_factory.mktemp("stores") / "store"

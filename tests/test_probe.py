@@ -41,7 +41,7 @@ def test_colour_statistics_pass_over_missing_pixels():
 
 
 def test_a_store_without_labels_cannot_be_probed(tmp_path):
-    from core.prepare import main
+    from core.prepare.__main__ import main
     from core.probe import _Protocol
     from core.store import ChipStore
     from tests.conftest import call, make_world

@@ -12,7 +12,7 @@ from rasterio.transform import from_origin
 
 from core import train
 from core.quickstart import map_agreement
-from core.sample import IGBP
+from core.prepare.sample import IGBP
 from core.store import ChipStore
 from tests.conftest import call
 

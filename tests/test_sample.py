@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from core import sample
+from core.prepare import sample
 from core.errors import UserError
 
 

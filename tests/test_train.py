@@ -319,7 +319,7 @@ def test_bad_input_of_export_gets_one_sentence_and_no_file(run, tmp_path, capsys
 
 
 def test_an_encoder_of_other_imagery_is_refused(run, tmp_path, capsys):
-    from core.prepare import main as prepare
+    from core.prepare.__main__ import main as prepare
 
     paths, labels = make_world(tmp_path, dates=1)
     call(

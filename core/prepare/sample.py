@@ -5,6 +5,7 @@ Found in this order: a local copy, NASA's server, the two months that the Python
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -16,7 +17,10 @@ from pathlib import Path
 
 from core.errors import UserError
 from core.files import write_whole
-from core.rasters import Cut, Placement, Tally, cut_rasters
+from core.prepare.build import Tally, build
+from core.prepare.grids import Placement
+from core.prepare.labels import LabelRaster
+from core.prepare.rasters import Cut, Rasters, Scene
 from core.store import ChipStore, LandClass
 
 WORLD = Placement("EPSG:4326", (-180.0, -90.0, 180.0, 90.0))
@@ -104,33 +108,58 @@ def find_sample(local: Path | None = None) -> Sample:
     return Sample(_months_in(cache), labels, origin)
 
 
-def make_store(
-    sample: Sample, out: Path, *, map_windows: bool = False, overwrite: bool = False
-) -> tuple[ChipStore, Tally]:
-    """Cut the sample into a chip store.
+def plan(sample: Sample, *, map_windows: bool = False) -> Rasters:
+    """How the sample is cut.
 
     Args:
         sample: its files.
-        out: folder of the store.
         map_windows: windows for the map model, twice as large, at all latitudes and with some open sea,
             because the map shows the whole world; else small land windows for the encoder.
-        overwrite: replace an existing store.
     """
     months = [sample.reference_month, *(m for m in sorted(sample.months) if m != sample.reference_month)]
-    dated = [(sample.months[month], datetime(2004, month, 1, tzinfo=UTC)) for month in months]
-    land = Cut(size=CHIP_SIZE, max_abs_lat=60.0, legend=IGBP, background=0, block_deg=STRIPS)
+    scenes = [Scene.of_file(sample.months[month], datetime(2004, month, 1, tzinfo=UTC)) for month in months]
+    land = Cut(size=CHIP_SIZE, max_abs_lat=60.0, background=0)
     world = replace(land, size=2 * CHIP_SIZE, max_abs_lat=90.0, keep_background=8)
-    return cut_rasters(
-        dated,
-        out,
+    return Rasters.plan(
+        scenes,
         world if map_windows else land,
         placement=WORLD,
-        labels=sample.labels,
+        labels=LabelRaster(sample.labels, WORLD, IGBP),
         unit="8-bit colour, 0 to 255",
-        provenance=f"NASA Blue Marble Next Generation, {len(dated)} months of 2004; labels MODIS MCD12C1 2019 (IGBP)",
+        provenance=f"NASA Blue Marble Next Generation, {len(scenes)} months of 2004; labels MODIS MCD12C1 2019 (IGBP)",
         license="NASA imagery: free to use, credit NASA Earth Observatory; MODIS: no restrictions",
-        overwrite=overwrite,
     )
+
+
+def make_store(
+    sample: Sample, out: Path, *, map_windows: bool = False, overwrite: bool = False
+) -> tuple[ChipStore, Tally]:
+    """Cut the sample into a chip store; see ``plan``."""
+    return build(plan(sample, map_windows=map_windows), out, block_deg=STRIPS, overwrite=overwrite)
+
+
+def add_parser(sources: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """The command line of this source."""
+    parser = sources.add_parser(
+        "sample",
+        help="the quickstart's sample: Blue Marble months and MODIS land cover",
+        description="Cut the quickstart's sample: NASA Blue Marble months of 2004 with MODIS land cover.",
+    )
+    parser.add_argument(
+        "--data", type=Path, help="a local copy (default: $GEOAWARE_SAMPLE, else fetched into the cache)"
+    )
+    parser.add_argument(
+        "--map", action="store_true", help="larger windows with some sea and ice, to fine-tune a map model on"
+    )
+    parser.set_defaults(make=make, block_deg=STRIPS)
+    return parser
+
+
+def make(arguments: argparse.Namespace, scratch: Path) -> Rasters:
+    """The source that a command line asks for."""
+    sample = find_sample(arguments.data)
+    print(f"sample: {len(sample.months)} months, from {sample.origin}")
+    return plan(sample, map_windows=arguments.map)
 
 
 def _months_in(folder: Path) -> dict[int, Path]:

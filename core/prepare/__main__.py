@@ -1,0 +1,86 @@
+"""``python -m core.prepare``: imagery in, chip store out."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from core.errors import UserError, run_command
+from core.prepare import rasters, sample, table
+from core.prepare.build import Tally, build
+from core.store import ChipStore
+
+SOURCES = (rasters, table, sample)
+
+
+def main() -> int:
+    """Parse the command line and run the source that it names."""
+    arguments = _parser().parse_args()
+    return run_command(lambda: arguments.run(arguments))
+
+
+def _make(arguments: argparse.Namespace) -> None:
+    for name in ("max_bad", "workers", "margin"):
+        if (value := getattr(arguments, name)) is not None and value < (name == "workers"):
+            raise UserError(f"--{name.replace('_', '-')} {value}: must not be below {int(name == 'workers')}")
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=arguments.out.parent, prefix=f".{arguments.out.name}.") as scratch:
+        source = arguments.make(arguments, Path(scratch))
+        store, tally = build(
+            source,
+            arguments.out,
+            split=arguments.split,
+            margin_m=arguments.margin,
+            block_deg=getattr(arguments, "block_deg", None),
+            max_bad=arguments.max_bad,
+            workers=arguments.workers,
+            overwrite=arguments.overwrite,
+        )
+    _report(store, tally)
+
+
+def _report(store: ChipStore, tally: Tally) -> None:
+    several = (store.places["count"] > 1).sum()
+    sides = {side: count for side, count in store.places["split"].value_counts(sort=False).items() if count}
+    print(tally)
+    print(f"{len(store.places)} places, {several} of them with more than one image; places by side: {sides}")
+    print(f"chip store: {store.path} (look at it with 'python -m core.prepare info {store.path}')")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m core.prepare",
+        description="Make a chip store (fixed-size chips on disk, indexed by place and date), look into one, or check it.",
+    )
+    sources = parser.add_subparsers(required=True, metavar="SOURCE")
+    for source in SOURCES:
+        _add_common(source.add_parser(sources))
+    for module in ():
+        module.add_parser(sources)
+    return parser
+
+
+def _add_common(source: argparse.ArgumentParser) -> None:
+    source.set_defaults(run=_make)
+    group = source.add_argument_group("the store")
+    group.add_argument("--out", type=Path, required=True, metavar="STORE", help="folder of the chip store")
+    group.add_argument("--overwrite", action="store_true", help="replace an existing store")
+    group.add_argument(
+        "--max-bad", type=int, default=0, metavar="N",
+        help="files that may be left out because they cannot be used; beyond, it stops, and goes on later (default 0)",
+    )  # fmt: skip
+    group.add_argument("--workers", type=int, metavar="N", help="processes at work (default: one a core)")
+    group.add_argument(
+        "--split", choices=("spatial", "place", "source"),
+        help="how places are dealt to train, val and test: by blocks of longitude and latitude with a margin, one by one, "
+        "or as the source says (default: the source's sides where it states them, else spatial where there are coordinates)",
+    )  # fmt: skip
+    group.add_argument(
+        "--margin", type=float, metavar="METRES",
+        help="places of two sides lie farther apart than this (default: one and a half chips; 1 km where the pixel size is unknown)",
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

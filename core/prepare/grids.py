@@ -1,0 +1,130 @@
+"""Rasters with coordinates: opened, checked, brought to one grid, read with their masks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.transform import Affine, from_bounds
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from core.errors import UserError, first_line
+from core.geo import METRES_PER_DEGREE
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Coordinates for files that carry none: a CRS and (west, south, east, north) in its units."""
+
+    crs: str
+    bounds: tuple[float, float, float, float]
+
+
+def pixel_size_m(source: rasterio.DatasetReader | WarpedVRT) -> float:
+    """Longer side of a pixel in metres; of a geographic grid as at the equator."""
+    grid = source.transform
+    side = float(max(np.hypot(grid.a, grid.d), np.hypot(grid.b, grid.e)))
+    return side * (METRES_PER_DEGREE if source.crs.is_geographic else source.crs.linear_units_factor[1])
+
+
+@contextmanager
+def open_raster(
+    dataset: str | Path, placement: Placement | None = None, name: str | None = None
+) -> Iterator[rasterio.DatasetReader | WarpedVRT]:
+    """Open a raster with coordinates: its own, or those of ``placement``.
+
+    Raises:
+        UserError: it cannot be read, has no coordinates, or coordinates that its CRS cannot mean.
+    """
+    name = name or Path(str(dataset)).name
+    with ExitStack() as stack:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)  # said below in our own words
+                source = stack.enter_context(rasterio.open(dataset))
+        except RasterioIOError as error:
+            raise UserError(f"{name}: cannot be read as a raster ({first_line(error)})") from error
+        if placement is not None and source.crs is None:
+            source = stack.enter_context(_placed(source, placement))
+        if source.crs is None or source.transform.is_identity:
+            raise UserError(f"{name}: has no coordinates; give them with --crs and --bounds")
+        if source.dtypes[0] not in ("uint8", "uint16", "int16", "float32"):
+            raise UserError(
+                f"{name}: pixels of type {source.dtypes[0]} are not supported; convert to uint8, uint16, int16 or float32"
+            )
+        _check_crs(source, name)
+        yield source
+
+
+def _placed(source: rasterio.DatasetReader, placement: Placement) -> WarpedVRT:
+    crs, grid = CRS.from_user_input(placement.crs), from_bounds(*placement.bounds, source.width, source.height)
+    return WarpedVRT(
+        source, src_crs=crs, src_transform=grid, crs=crs, transform=grid,
+        width=source.width, height=source.height, add_alpha=_needs_alpha(source),
+    )  # fmt: skip
+
+
+def _check_crs(source: rasterio.DatasetReader | WarpedVRT, name: str) -> None:
+    """Refuse coordinates that the CRS cannot mean: metres called degrees, or degrees called metres."""
+    corners = [source.transform @ (x, y) for x in (0, source.width) for y in (0, source.height)]
+    x, y = (np.abs(side) for side in zip(*corners))
+    advice = f"its coordinates ({corners[0][0]:g}, {corners[0][1]:g}) are not those of its CRS"
+    if source.crs.is_geographic and (x.max() > 540 or y.max() > 90.01 + abs(source.transform.e)):
+        raise UserError(
+            f"{name}: {advice}, {source.crs}, which has degrees; give it the right one (gdal_edit.py -a_srs)"
+        )
+    if source.crs.is_projected and x.max() <= 360 and y.max() <= 90 and pixel_size_m(source) < 0.01:
+        raise UserError(
+            f"{name}: {advice}, {source.crs}, which has metres; give it the right one (gdal_edit.py -a_srs)"
+        )
+
+
+@contextmanager
+def on_grid(
+    source: rasterio.DatasetReader, grid: rasterio.DatasetReader, how: Resampling = Resampling.bilinear
+) -> Iterator[rasterio.DatasetReader | WarpedVRT]:
+    """A raster on the grid of another one: itself where it lies there already, else warped."""
+    if (source.width, source.height) == (grid.width, grid.height) and source.crs == grid.crs:
+        shift = ~grid.transform @ source.transform  # in pixels, whatever the unit of the CRS
+        if shift.almost_equals(Affine.identity(), 1e-3 / max(source.width, source.height)):
+            yield source
+            return
+    with WarpedVRT(
+        source, crs=grid.crs, transform=grid.transform, width=grid.width, height=grid.height,
+        resampling=how, add_alpha=_needs_alpha(source),
+    ) as warped:  # fmt: skip
+        yield warped
+
+
+def _needs_alpha(source: rasterio.DatasetReader | WarpedVRT) -> bool:
+    """A warped source without nodata needs an alpha band, else what it does not cover reads as valid zeros."""
+    return source.nodata is None and all(color.name != "alpha" for color in source.colorinterp)
+
+
+def read(source: rasterio.DatasetReader | WarpedVRT, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (bands, rows, cols) and where all bands hold data (rows, cols)."""
+    bands = [number for number, color in enumerate(source.colorinterp, start=1) if color.name != "alpha"]
+    pixels = source.read(bands, window=window)
+    valid = source.read_masks(bands, window=window).all(axis=0)
+    if pixels.dtype.kind == "f":
+        valid &= np.isfinite(pixels).all(axis=0)
+    return pixels, valid
+
+
+def band_names(source: rasterio.DatasetReader | WarpedVRT) -> tuple[str, ...]:
+    """Names as the file says them, else colours, else numbers; alpha is no band."""
+    names = []
+    for number, (description, color) in enumerate(zip(source.descriptions, source.colorinterp), start=1):
+        if color.name == "alpha":
+            continue
+        names.append(description or (color.name if color.name in ("red", "green", "blue") else f"band {number}"))
+    return tuple(names)
