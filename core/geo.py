@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 
 EARTH_RADIUS_M = 6_371_008.8  # mean radius, IUGG
@@ -40,6 +42,11 @@ def fit_geo_clusters(lonlat: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
 def assign_geo_clusters(lonlat: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Return for each of (N, 2) places in degrees the number of the nearest of (K, 3) centres."""
     return (unit_vectors(lonlat) @ centres.T).argmax(axis=1)
+
+
+def deal(name: str) -> str:
+    """Side of something without coordinates, by its name alone: the same in every store and on every machine."""
+    return str(DEAL[zlib.crc32(name.encode()) % len(DEAL)])
 
 
 def spatial_split(lonlat: np.ndarray, margin_m: float, block_deg: tuple[float, float] | None = None) -> np.ndarray:

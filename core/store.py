@@ -213,7 +213,7 @@ class ChipStore:
             return None
         try:
             return np.load(path, mmap_mode="r")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise UserError(f"{path}: damaged ({error}); see 'python -m core.prepare check {self.path}'") from error
 
 

@@ -7,11 +7,12 @@ import tempfile
 from pathlib import Path
 
 from core.errors import UserError, run_command
-from core.prepare import rasters, sample, table
+from core.prepare import fmow, info, rasters, sample, table, torchgeo
 from core.prepare.build import Tally, build
+from core.prepare.land import swapped_axes
 from core.store import ChipStore
 
-SOURCES = (rasters, table, sample)
+SOURCES = (rasters, table, fmow, torchgeo, sample)
 
 
 def main() -> int:
@@ -41,10 +42,15 @@ def _make(arguments: argparse.Namespace) -> None:
 
 
 def _report(store: ChipStore, tally: Tally) -> None:
-    several = (store.places["count"] > 1).sum()
-    sides = {side: count for side, count in store.places["split"].value_counts(sort=False).items() if count}
+    places = store.places
+    several = (places["count"] > 1).sum()
+    sides = {side: count for side, count in places["split"].value_counts(sort=False).items() if count}
     print(tally)
-    print(f"{len(store.places)} places, {several} of them with more than one image; places by side: {sides}")
+    print(f"{len(places)} places, {several} of them with more than one image; places by side: {sides}")
+    if not several:
+        print("warning: no place has two images, so a temporal positive can only be another view of the same image")
+    if warning := swapped_axes(places[["lon", "lat"]].to_numpy()):
+        print(f"warning: {warning}")
     print(f"chip store: {store.path} (look at it with 'python -m core.prepare info {store.path}')")
 
 
@@ -56,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     sources = parser.add_subparsers(required=True, metavar="SOURCE")
     for source in SOURCES:
         _add_common(source.add_parser(sources))
-    for module in ():
+    for module in (info,):
         module.add_parser(sources)
     return parser
 

@@ -164,7 +164,7 @@ def build(
         UserError: the store exists; an unfinished one of other options is there; too many files are bad;
             no chip is left.
     """
-    fingerprint = hashlib.sha256(f"{source!r} {split} {margin_m} {block_deg}".encode()).hexdigest()
+    fingerprint = hashlib.sha256(repr(source).encode()).hexdigest()  # sides are dealt at the end: they may change
     _check_bad(Tally(bad=list(source.bad)), max_bad)
     partial = _open_partial(out, fingerprint, overwrite)
     tally = _read_tally(partial / "made.json")
@@ -215,7 +215,7 @@ def _open_partial(out: Path, fingerprint: str, overwrite: bool) -> Path:
 
 def _check_bad(tally: Tally, max_bad: int) -> None:
     if len(tally.bad) > max_bad:
-        file, why = tally.bad[-1]
+        file, why = tally.bad[0]
         raise UserError(
             f"{file}: {why} ({len(tally.bad)} bad, --max-bad {max_bad}); mend it, or raise --max-bad: "
             "what is made already is kept"
@@ -301,7 +301,11 @@ def _make_shard(source: Source, task: Any, partial: Path, number: int) -> Tally:
             tally.kept += 1
         writer.finish()
     _write_tally(folder / "tally.json", tally, "")
-    folder.rename(partial / "shards" / f"{number:05}")
+    target = partial / "shards" / f"{number:05}"
+    if _read_tally(target / "tally.json") is None:
+        folder.rename(target)
+    else:  # a worker of a run that was killed had just finished the same shard
+        shutil.rmtree(folder)
     return tally
 
 

@@ -112,7 +112,7 @@ def _needs_alpha(source: rasterio.DatasetReader | WarpedVRT) -> bool:
 
 def read(source: rasterio.DatasetReader | WarpedVRT, window: Window) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (bands, rows, cols) and where all bands hold data (rows, cols)."""
-    bands = [number for number, color in enumerate(source.colorinterp, start=1) if color.name != "alpha"]
+    bands = data_bands(source)
     pixels = source.read(bands, window=window)
     valid = source.read_masks(bands, window=window).all(axis=0)
     if pixels.dtype.kind == "f":
@@ -120,11 +120,16 @@ def read(source: rasterio.DatasetReader | WarpedVRT, window: Window) -> tuple[np
     return pixels, valid
 
 
+def data_bands(source: rasterio.DatasetReader | WarpedVRT) -> list[int]:
+    """Numbers of the bands, from 1; alpha is none."""
+    return [number for number, color in enumerate(source.colorinterp, start=1) if color.name != "alpha"]
+
+
 def band_names(source: rasterio.DatasetReader | WarpedVRT) -> tuple[str, ...]:
-    """Names as the file says them, else colours, else numbers; alpha is no band."""
-    names = []
-    for number, (description, color) in enumerate(zip(source.descriptions, source.colorinterp), start=1):
-        if color.name == "alpha":
-            continue
-        names.append(description or (color.name if color.name in ("red", "green", "blue") else f"band {number}"))
-    return tuple(names)
+    """Names as the file says them where they differ, else colours, else numbers."""
+    bands = data_bands(source)
+    said = [source.descriptions[band - 1] for band in bands]
+    colors = [source.colorinterp[band - 1].name for band in bands]
+    plain = [color if color in ("red", "green", "blue") else f"band {band}" for band, color in zip(bands, colors)]
+    names = said if len(set(said)) == len(said) else plain
+    return tuple(name or other for name, other in zip(names, plain))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,9 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from core.errors import UserError, first_line
+from core.geo import deal
 from core.prepare.build import SHARD_BYTES, Chip, Tally
+from core.prepare.grids import band_names, data_bands
 from core.prepare.index import sha256
 from core.store import UNLABELLED, LandClass, StoreInfo
 
@@ -188,36 +191,47 @@ class ImageList:
 
     def _chips_of(self, row: dict[str, Any], tally: Tally) -> list[Chip]:
         """All chips of an image, or an error: never half an image."""
+        cuttings = read_squares(self.root / row["path"], self.info, self.fit, self.band_files)
+        masks: list[np.ndarray | None] = [None] * len(cuttings)
+        if row["mask"] is not None:
+            masks = list(self._masks(row, [cutting.square for cutting in cuttings]))
         chips = []
-        for cutting in read_squares(self.root / row["path"], self.info, self.fit, self.band_files):
-            square, pixels, valid, lonlat = cutting
-            if not valid.any():
+        for cutting, mask in zip(cuttings, masks):
+            if not cutting.valid.any():
                 tally.drop("without any pixel that holds data")
-                continue
-            if self.locate and lonlat is None:
-                raise UserError("has no georeference")
-            mask = None if row["mask"] is None else self._mask(row, square)
-            chips.append(
-                Chip(
-                    pixels=pixels,
-                    valid=valid,
-                    place=row["place"] if self.fit == "resize" else f"{row['place']} r{square.row}c{square.column}",
-                    lon=lonlat[0] if self.locate and lonlat else row["lon"],
-                    lat=lonlat[1] if self.locate and lonlat else row["lat"],
-                    datetime=row["datetime"],
-                    source=row["path"],
-                    row=square.row,
-                    column=square.column,
-                    label=row["label"] if mask is None else majority(mask, row["label"]),
-                    split=row["split"],
-                    mask=mask if mask is not None and (mask != UNLABELLED).any() else None,
-                )
-            )
+            else:
+                chips.append(self._chip(row, cutting, mask))
         return chips
 
-    def _mask(self, row: dict[str, Any], square: Square) -> np.ndarray:
-        """Class numbers (size, size) of a square; sources whose labels are no plain rasters override this."""
-        return read_mask(self.root / row["mask"], square, self.info)
+    def _masks(self, row: dict[str, Any], squares: list[Square]) -> Iterable[np.ndarray]:
+        """Class numbers (size, size) of each square; sources whose labels are no plain rasters override this."""
+        return read_masks(self.root / row["mask"], squares, self.info)
+
+    def _chip(self, row: dict[str, Any], cutting: Cutting, mask: np.ndarray | None) -> Chip:
+        square, lonlat = cutting.square, (row["lon"], row["lat"])
+        if self.locate:
+            if cutting.lonlat is None:
+                raise UserError("has no georeference")
+            lonlat = cutting.lonlat
+        place, side = row["place"], row["split"]
+        if self.fit == "cut":
+            if side is None and not np.isfinite(lonlat).all():
+                side = deal(place)  # all parts of an image on one side
+            place = f"{place} r{square.row}c{square.column}"
+        return Chip(
+            pixels=cutting.pixels,
+            valid=cutting.valid,
+            place=place,
+            lon=lonlat[0],
+            lat=lonlat[1],
+            datetime=row["datetime"],
+            source=row["path"],
+            row=square.row,
+            column=square.column,
+            label=row["label"] if mask is None else majority(mask, row["label"]),
+            split=side,
+            mask=mask if mask is not None and (mask != UNLABELLED).any() else None,
+        )
 
 
 def note_left_out(source: ImageList, left_out: Mapping[str, int]) -> ImageList:
@@ -266,7 +280,10 @@ def _sort(unsorted: Path, listing: Path, per_group: int) -> None:
     """By place and date, so that a place lies in one shard, or in neighbouring ones."""
     with duckdb.connect() as db:
         db.execute(f"SET memory_limit='1GB'; SET TimeZone='UTC'; SET temp_directory='{listing.parent / 'spill'}'")
-        rows: Any = db.sql(f"FROM read_parquet('{unsorted}') ORDER BY place, datetime NULLS LAST, path")
+        rows: Any = db.sql(
+            "SELECT * REPLACE (coalesce(lon, 'NaN') AS lon, coalesce(lat, 'NaN') AS lat) "
+            f"FROM read_parquet('{unsorted}') ORDER BY place, datetime NULLS LAST, path"
+        )
         with pq.ParquetWriter(listing, LISTING) as writer:
             held: list[pa.Table] = []
             for batch in rows.to_arrow_reader(100_000):
@@ -292,10 +309,7 @@ def _probe(paths: list[Path], band_files: tuple[str, ...]) -> tuple[str, tuple[s
             for file in _files(path, band_files):
                 with _opened(file) as source:
                     dtype, shape = source.dtypes[0], (source.height, source.width)
-                    for said, color in zip(source.descriptions, source.colorinterp):
-                        if color.name != "alpha":
-                            plain = color.name if color.name in ("red", "green", "blue") else f"band {len(names) + 1}"
-                            names.append(said or (Path(file).stem if band_files and source.count == 1 else plain))
+                    names += [file.stem] if band_files and source.count == 1 else band_names(source)
         except (RasterioError, OSError) as error:
             reasons.append(f"{path}: {first_line(error)}")
             continue
@@ -398,7 +412,8 @@ def _read_raster(files: list[Path], info: StoreInfo, fit: str) -> list[Cutting]:
                 raise UserError(f"{file.name}: pixels are {source.dtypes[0]}, not {info.dtype} as in the other images")
             for square in squares_of(height, width, info.chip_size, fit):
                 layers.setdefault(square, []).append(_read_window(source, square, info, scale))
-                places.setdefault(square, _lonlat(source, square))
+                if square not in places:
+                    places[square] = _lonlat(source, square)
     cuttings = []
     for square, parts in layers.items():
         pixels = np.concatenate([part for part, _ in parts])
@@ -412,7 +427,7 @@ def _read_window(
     source: rasterio.DatasetReader, square: Square, info: StoreInfo, scale: float
 ) -> tuple[np.ndarray, np.ndarray]:
     size = info.chip_size
-    bands = [i for i, color in enumerate(source.colorinterp, start=1) if color.name != "alpha"]
+    bands = data_bands(source)
     # GDAL calls the fourth of four 8-bit bands alpha unless told otherwise, near infrared too.
     misnamed = len(bands) < source.count == len(info.bands)
     if misnamed:
@@ -435,33 +450,47 @@ def _lonlat(source: rasterio.DatasetReader, square: Square) -> tuple[float, floa
     if source.crs is None or source.transform.is_identity:
         return None
     x, y = source.transform @ (square.column + square.side / 2, square.row + square.side / 2)
-    lon, lat = Transformer.from_crs(source.crs, "EPSG:4326", always_xy=True).transform(x, y)
+    lon, lat = _to_degrees(source.crs.to_wkt()).transform(x, y)
     return float(lon), float(lat)
 
 
-def read_mask(path: Path, square: Square, info: StoreInfo) -> np.ndarray:
-    """Class numbers (size, size) of a label image: one band of the legend's values, or its colours as RGB.
+@lru_cache(32)
+def _to_degrees(wkt: str) -> Transformer:
+    return Transformer.from_crs(wkt, "EPSG:4326", always_xy=True)
+
+
+def read_masks(path: Path, squares: list[Square], info: StoreInfo) -> Iterator[np.ndarray]:
+    """Class numbers of a label image: one band of the legend's values, or its colours as RGB.
+
+    Not labelled is what the file declares as nodata, the value 255, and black where the legend has no black.
+
+    Args:
+        path: of the label image, as large as the image.
+        squares: parts of it.
+        info: chip size and legend.
+
+    Yields:
+        (size, size) uint8 for each square.
 
     Raises:
         UserError: it holds a value or a colour that the legend does not explain.
         RasterioError: it cannot be read.
     """
     with _opened(path) as source:
-        window = Window(square.column, square.row, square.side, square.side)
+        colored = source.count >= 3
+        known = [int(entry.color, 16) if colored else entry.value for entry in info.classes]
         shape = (source.count, info.chip_size, info.chip_size)
-        values = source.read(window=window, out_shape=shape, resampling=Resampling.nearest)
-        valid = source.read_masks(1, window=window, out_shape=shape[1:]) > 0
-    if len(values) >= 3:
-        values = (values[0].astype(np.int64) << 16) + (values[1].astype(np.int64) << 8) + values[2]
-        known = [int(entry.color, 16) for entry in info.classes]
-    else:
-        values, known = values[0], [entry.value for entry in info.classes]
-    mask = np.full(values.shape, UNLABELLED, np.uint8)
-    for number, value in enumerate(known):
-        mask[valid & (values == value)] = number
-    unexplained = valid & (mask == UNLABELLED) & (values != UNLABELLED)
-    if unexplained.any():
-        value = int(values[unexplained][0])
-        said = f"colour {value:06X}" if len(known) and known[0] > UNLABELLED else f"value {value}"
-        raise UserError(f"its mask {path.name} holds the {said}, which the legend does not explain")
-    return mask
+        for square in squares:
+            window = Window(square.column, square.row, square.side, square.side)
+            values = source.read(window=window, out_shape=shape, resampling=Resampling.nearest).astype(np.int64)
+            valid = source.read_masks(1, window=window, out_shape=shape[1:]) > 0
+            values = (values[0] << 16) + (values[1] << 8) + values[2] if colored else values[0]
+            mask = np.full(values.shape, UNLABELLED, np.uint8)
+            for number, value in enumerate(known):
+                mask[valid & (values == value)] = number
+            unexplained = valid & (mask == UNLABELLED) & (values != (0 if colored else UNLABELLED))
+            if unexplained.any():
+                value = values[unexplained][0]
+                said = f"colour {value:06X}" if colored else f"value {value}"
+                raise UserError(f"its mask {path.name} holds the {said}, which the legend does not explain")
+            yield mask

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import pyproj
 
 from core.errors import UserError
 from core.files import write_json, write_whole
-from core.geo import DEAL, spatial_split
+from core.geo import deal, spatial_split
 from core.store import StoreInfo
 
 # Of a shard; they go when the store is whole.
@@ -134,7 +133,7 @@ def _sides(
     torn: Any = db.execute(
         "SELECT place, min(stated_split), max(stated_split) FROM rows GROUP BY place "
         "HAVING count(DISTINCT coalesce(stated_split, '-')) > 1 ORDER BY place LIMIT 1"
-    ).fetchone()
+    ).fetchall()
     lonlat = np.stack([places[name].to_numpy() for name in ("lon", "lat")], axis=1)
     located = bool(np.isfinite(lonlat).all())
     stated = places["stated"]
@@ -143,7 +142,7 @@ def _sides(
     if split == "source":
         if torn:
             raise UserError(
-                f"place {torn[0]}: the source puts it on two sides ({torn[1]}, {torn[2]}); use --split place or spatial"
+                f"place {torn[0][0]}: the source puts it on two sides ({torn[0][1]}, {torn[0][2]}); use --split place or spatial"
             )
         if stated.null_count:
             raise UserError("--split source: the source states no side for some places; use --split place or spatial")
@@ -153,7 +152,7 @@ def _sides(
             raise UserError("--split spatial: some places have no coordinates; use --split place")
         sides = spatial_split(lonlat, margin_m, block_deg)
     else:
-        sides = np.array([DEAL[zlib.crc32(name.encode()) % len(DEAL)] for name in places["place"].to_pylist()])
+        sides = np.array([deal(name) for name in places["place"].to_pylist()])
     return pa.table(
         {"place": places["place"], "place_number": np.arange(len(places), dtype=np.int32), "split": sides.astype(str)}
     )
@@ -199,10 +198,10 @@ def _with_statistics(db: duckdb.DuckDBPyConnection, info: StoreInfo) -> StoreInf
     bands = range(1, len(info.bands) + 1)
     totals = ", ".join(f"sum(sums[{b}]), sum(squares[{b}])" for b in bands)
     query = f"SELECT sum(valid_pixels), min(lowest), max(highest), {totals} FROM rows JOIN sides USING (place)"
-    found = db.execute(query + " WHERE split = 'train'").fetchone()
-    if not found or not found[0]:
-        found = db.execute(query).fetchone()
-    count, lowest, highest, *sums = (float(value or 0) for value in found or ())
+    found = db.sql(query + " WHERE split = 'train'").fetchall()[0]
+    if not found[0]:
+        found = db.sql(query).fetchall()[0]
+    count, lowest, highest, *sums = (float(value) for value in found)
     mean = np.array(sums[::2]) / max(count, 1)
     std = np.sqrt(np.maximum(np.array(sums[1::2]) / max(count, 1) - mean**2, 1e-12))
 

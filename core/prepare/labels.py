@@ -152,7 +152,7 @@ def _classes_of_polygons(path: Path, field: str) -> tuple[LandClass, ...]:
         values = pyogrio.read_dataframe(path, columns=[field], read_geometry=False)[field].dropna().unique()
     except DataSourceError as error:
         raise UserError(f"{path}: cannot be read as polygons ({first_line(error)})") from error
-    names = sorted({_plain(value) for value in values}, key=lambda name: (not name.isdigit(), name.zfill(9)))
+    names = sorted({_plain(value) for value in values}, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
     if not names:
         raise UserError(f"{path}: its field {field} holds no class")
     numeric = all(name.isdigit() and int(name) < UNLABELLED for name in names)

@@ -1,0 +1,261 @@
+"""Dated rasters: odd grids, bad files, labels as rasters and polygons, Sentinel-2 folders."""
+
+import numpy as np
+import pytest
+import rasterio
+from pyproj import Transformer
+from rasterio.transform import Affine, from_origin
+
+from core.prepare.__main__ import main
+from core.prepare.rasters import divide
+from core.store import UNLABELLED, ChipStore
+from tests.conftest import UTM, call, write_raster
+
+
+def scene(folder, name, *, value=9, side=64, **profile):
+    rng = np.random.default_rng(value)
+    pixels = rng.integers(value, value + 40, (2, side, side)).astype(np.uint8)
+    return write_raster(folder / name, pixels, **profile)
+
+
+def make(folder, *options, size=16):
+    return call(main, "rasters", *options, "--size", size, "--workers", 1, "--out", folder / "store")
+
+
+def written(folder, name, crs, transform, *, side=64, value=7):
+    """A raster with any transform."""
+    path = folder / name
+    profile = {"driver": "GTiff", "height": side, "width": side, "count": 1, "dtype": "uint8", "crs": crs}
+    with rasterio.open(path, "w", transform=transform, **profile) as target:
+        target.write(np.full((side, side), value, np.uint8), 1)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("shape", "block", "size"),
+    [((1000, 900), (256, 256), 64), ((1000, 900), (8, 900), 32), ((700, 650), (512, 512), 100)],
+)
+def test_areas_hold_every_window_once(shape, block, size):
+    seen = np.zeros((shape[0] // size, shape[1] // size), int)
+    for area in divide(shape, block, size, 256 * 256):
+        assert area.rows % size == area.columns % size == 0
+        seen[area.row // size :, area.column // size :][: area.rows // size, : area.columns // size] += 1
+    assert (seen == 1).all()
+
+
+def test_areas_are_whole_blocks_of_the_file():
+    assert {(a.row % 512, a.column % 512) for a in divide((4096, 4096), (512, 512), 64, 1_000_000)} == {(0, 0)}
+    assert {a.columns for a in divide((4096, 4096), (8, 4096), 64, 1_000_000)} == {4096}
+
+
+def test_dates_are_found_in_several_notations(tmp_path):
+    names = ["a_20200131.tif", "b_2020-02-29.tif", "c_2020_060.tif", "d_20200501T101112.tif", "e_2021.tif"]
+    assert make(tmp_path, *(scene(tmp_path, name, value=i + 1) for i, name in enumerate(names))) == 0
+    dates = ChipStore(tmp_path / "store").index.groupby("source")["datetime"].first().astype(str)
+    assert list(dates) == [
+        "2020-01-31 00:00:00+00:00",
+        "2020-02-29 00:00:00+00:00",
+        "2020-02-29 00:00:00+00:00",
+        "2020-05-01 10:11:12+00:00",
+        "2021-01-01 00:00:00+00:00",
+    ]
+
+
+def test_a_product_name_gives_the_date_of_the_picture(tmp_path):
+    name = "LC08_L2SP_007068_20200101_20200823_02_T1_SR_B4.TIF"
+    assert make(tmp_path, scene(tmp_path, name)) == 0
+    assert str(ChipStore(tmp_path / "store").index["datetime"].iloc[0].date()) == "2020-01-01"
+
+
+def truncated(folder):
+    path = scene(folder, "b_20200201.tif", value=50, side=256, tiled=True, blockxsize=64, blockysize=64, nodata=0)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    return path
+
+
+BAD = {
+    "no overlap": (
+        lambda f: scene(f, "b_20200201.tif", origin=(700_000, 5_000_000)),
+        "does not overlap a_20200101.tif",
+    ),
+    "no date": (lambda f: scene(f, "b.tif"), "its name holds no date; say how it is written with --date-format"),
+    "two dates": (lambda f: scene(f, "b_20200101_20200301.tif"), "its name holds more than one date"),
+    "truncated": (truncated, "damaged, it cannot be read to its end"),
+    "metres called degrees": (
+        lambda f: written(f, "b_20200201.tif", "EPSG:4326", from_origin(500_000, 5_000_000, 10, 10)),
+        "its coordinates (500000, 5e+06) are not those of its CRS, EPSG:4326, which has degrees",
+    ),
+    "degrees called metres": (
+        lambda f: written(f, "b_20200201.tif", UTM, from_origin(15.0, 45.1, 1e-4, 1e-4)),
+        "its coordinates (15, 45.1) are not those of its CRS, EPSG:32633, which has metres",
+    ),
+    "other bands": (
+        lambda f: write_raster(f / "b_20200201.tif", np.ones((3, 64, 64), np.uint8)),
+        "has 3 bands, but a_20200101.tif has 2",
+    ),
+    "other pixels": (
+        lambda f: write_raster(f / "b_20200201.tif", np.ones((2, 64, 64), np.int16)),
+        "its pixels are int16, but those of a_20200101.tif are uint8",
+    ),
+    "no raster": (
+        lambda f: (f / "b_20200201.tif").write_text("text") and f / "b_20200201.tif",
+        "cannot be read as a raster",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_raster_is_named_and_the_others_are_kept(case, tmp_path, capsys):
+    make_bad, message = BAD[case]
+    good = [scene(tmp_path, "a_20200101.tif", side=256), scene(tmp_path, "c_20200301.tif", value=99, side=256)]
+    bad = make_bad(tmp_path)
+    order = [good[0], bad, good[1]]
+    assert make(tmp_path, *order) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: {bad.name}: ")
+    assert message in error
+    assert "Traceback" not in error
+    assert make(tmp_path, *order, "--max-bad", 1) == 0
+    said = capsys.readouterr().out
+    assert f"left out {bad.name}: " in said
+    assert message in said
+    store = ChipStore(tmp_path / "store")
+    assert {"a_20200101.tif", "c_20200301.tif"} <= set(store.index["source"])
+    assert (store.index["source"] != bad.name).all()
+
+
+def test_a_rotated_raster_gives_the_grid_and_takes_others(tmp_path):
+    turned = Affine.translation(500_000, 5_000_000) @ Affine.rotation(-30) @ Affine.scale(10, -10)
+    first = written(tmp_path, "a_20200101.tif", UTM, turned)
+    second = scene(tmp_path, "b_20200201.tif", side=400, origin=(498_000, 5_002_000))
+    with rasterio.open(second) as source:
+        pixels = source.read(1)
+    one_band = write_raster(tmp_path / "c_20200301.tif", pixels[None] * 0 + 5, origin=(498_000, 5_002_000))
+    assert make(tmp_path, first, one_band) == 0
+    store = ChipStore(tmp_path / "store")
+    x, y = turned @ (16 * 2.5, 16 * 1.5)
+    row = store.index[store.index["place"] == "r16c32"].iloc[0]
+    assert (row["lon"], row["lat"]) == pytest.approx(
+        Transformer.from_crs(UTM, "EPSG:4326", always_xy=True).transform(x, y)
+    )
+    assert (store.places["count"] == 2).all()
+    assert {int(chip.max()) for chip in store.raw(np.arange(len(store)))} == {7, 5}
+
+
+@pytest.mark.parametrize(
+    ("crs", "origin", "pixel"), [("EPSG:32760", (812_000, 8_000_000), 100.0), ("EPSG:4326", (179.9, -18.0), 0.004)]
+)
+def test_a_raster_across_the_antimeridian_has_places_on_both_sides(crs, origin, pixel, tmp_path):
+    first = written(tmp_path, "a_20200101.tif", crs, from_origin(*origin, pixel, pixel))
+    # Another date on the other side's longitudes, which overlaps the first all the same.
+    second = written(tmp_path, "b_20200201.tif", "EPSG:4326", from_origin(-180.1, -17.9, 0.004, 0.004), value=5)
+    assert make(tmp_path, first, second) == 0
+    store = ChipStore(tmp_path / "store")
+    lon = store.places["lon"]
+    assert (lon < -179).any()
+    assert (lon > 179).any()
+    assert lon.abs().max() <= 180
+    assert (np.abs(store.places["lat"] + 18.1) < 0.5).all()
+
+
+def test_a_raster_over_the_pole_has_its_places_around_it(tmp_path):
+    path = written(tmp_path, "a_20200101.tif", "EPSG:3413", from_origin(-320_000, 320_000, 10_000, 10_000))
+    assert make(tmp_path, path) == 0
+    places = ChipStore(tmp_path / "store").places
+    assert len(places) == 16
+    assert places["lat"].min() > 85
+    # Each quarter of the circle has a quarter of the places.
+    assert (np.histogram(places["lon"], bins=[-180, -90, 0, 90, 180])[0] == 4).all()
+
+
+def test_of_background_windows_a_share_is_kept(tmp_path):
+    paths = scene(tmp_path, "a_20200101.tif", side=512)
+    labels = write_raster(tmp_path / "l.tif", np.zeros((1, 512, 512), np.uint8))
+    (tmp_path / "legend.csv").write_text("value,name,color\n0,sea,0000FF\n1,land,00FF00\n")
+    options = ["--labels", labels, "--legend", tmp_path / "legend.csv", "--background", 0, "--keep-background", 8]
+    assert make(tmp_path, paths, *options) == 0
+    assert 70 < len(ChipStore(tmp_path / "store")) < 190  # about 128 of 1024
+
+
+@pytest.fixture
+def polygons(tmp_path):
+    """Two fields and a lake, in another CRS than the raster; the raster spans 640 m from 500000, 5000000."""
+    import geopandas as gpd
+    from shapely import box
+
+    shapes = [box(500_000, 4_999_840, 500_160, 5_000_000), box(500_320, 4_999_680, 500_480, 4_999_840)]
+    shapes.append(box(500_080, 4_999_920, 500_160, 5_000_000))  # drawn later, over the first
+    table = gpd.GeoDataFrame({"kind": ["field", "field", "lake"], "code": [3, 3, 7]}, geometry=shapes, crs=UTM)
+    table.to_crs("EPSG:3857").to_file(tmp_path / "polygons.gpkg")
+    return tmp_path / "polygons.gpkg"
+
+
+def test_polygons_label_what_they_cover_and_nothing_else(polygons, tmp_path):
+    assert make(tmp_path, scene(tmp_path, "a_20200101.tif"), "--labels", polygons, "--class-field", "kind") == 0
+    store = ChipStore(tmp_path / "store")
+    assert [entry.name for entry in store.info.classes] == ["field", "lake"]
+    masks = dict(zip(store.index["place"], store.masks(np.arange(len(store)))))
+    expected = np.zeros((16, 16), np.uint8)
+    expected[:8, 8:] = 1
+    assert np.array_equal(masks["r0c0"], expected)
+    assert (masks["r16c32"] == 0).all()
+    labelled = {place for place, mask in masks.items() if (mask != UNLABELLED).any()}
+    assert labelled == {"r0c0", "r16c32"}
+    assert (store.index["label"] >= 0).sum() == 2
+    assert len(store) == 16  # the unlabelled windows stay, for pretraining
+
+
+def test_numbered_classes_keep_their_numbers(polygons, tmp_path):
+    assert make(tmp_path, scene(tmp_path, "a_20200101.tif"), "--labels", polygons, "--class-field", "code") == 0
+    assert [entry.value for entry in ChipStore(tmp_path / "store").info.classes] == [3, 7]
+
+
+def test_a_legend_names_the_classes_of_polygons(polygons, tmp_path, capsys):
+    (tmp_path / "legend.csv").write_text("value,name,color\n7,lake,0000FF\n3,field,00FF00\n")
+    options = ["--labels", polygons, "--class-field", "code", "--legend", tmp_path / "legend.csv"]
+    assert make(tmp_path, scene(tmp_path, "a_20200101.tif"), *options) == 0
+    store = ChipStore(tmp_path / "store")
+    assert store.info.classes[store.index.set_index("place")["label"]["r16c32"]].name == "field"
+    (tmp_path / "legend.csv").write_text("value,name,color\n7,lake,0000FF\n")
+    assert make(tmp_path, scene(tmp_path, "a_20200101.tif"), *options, "--overwrite") == 2
+    assert "holds the class 3, which the legend does not explain" in capsys.readouterr().err
+
+
+def points(folder):
+    import geopandas as gpd
+
+    table = gpd.GeoDataFrame({"kind": ["a"]}, geometry=gpd.points_from_xy([15.0], [45.0]), crs="EPSG:4326")
+    table.to_file(folder / "points.gpkg")
+    return folder / "points.gpkg"
+
+
+BAD_LABELS = {
+    "no such field": (
+        ["polygons.gpkg", "--class-field", "sort"],
+        "polygons.gpkg: has no field sort; it has kind, code",
+    ),
+    "no field named": (["polygons.gpkg"], "polygons.gpkg: holds polygons; name the field"),
+    "points": (["points.gpkg", "--class-field", "kind"], "points.gpkg: holds Points, not polygons"),
+    "elsewhere": (["far.gpkg", "--class-field", "kind"], "far.gpkg: none of its polygons lies on a_20200101.tif"),
+    "no vector file": (["a_20200101.tif", "--class-field", "kind"], "a_20200101.tif: cannot be read as polygons"),
+    "no such file": (["none.gpkg", "--class-field", "kind"], "none.gpkg: no such file"),
+    "not labels": (["text.txt"], "text.txt: cannot be read as labels"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_LABELS)
+def test_bad_labels_get_one_sentence_and_leave_nothing(case, polygons, tmp_path, monkeypatch, capsys):
+    import geopandas as gpd
+
+    monkeypatch.chdir(tmp_path)
+    path = scene(tmp_path, "a_20200101.tif")
+    points(tmp_path)
+    (tmp_path / "text.txt").write_text("words")
+    gpd.read_file(polygons).translate(5_000_000).to_frame("geometry").assign(kind="a").to_file(tmp_path / "far.gpkg")
+    before = sorted(tmp_path.iterdir())
+    options, message = BAD_LABELS[case]
+    assert make(tmp_path, path, "--labels", *options) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert message in error
+    assert sorted(tmp_path.iterdir()) == before

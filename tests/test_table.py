@@ -1,0 +1,291 @@
+"""Tables of images in, chip store out."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from core.prepare.__main__ import main
+from core.store import UNLABELLED, ChipStore
+from tests.conftest import call, write_raster
+
+
+def photo(path, color, size=(40, 30)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, color).save(path, quality=95)
+
+
+@pytest.fixture
+def album(tmp_path):
+    """Six photographs of three places on land, in Europe."""
+    rows = []
+    for number in range(6):
+        photo(tmp_path / "pictures" / f"{number}.jpg", (40 * number, 100, 200))
+        rows.append(
+            {
+                "path": f"pictures/{number}.jpg",
+                "lon": 10.0 + number // 2,
+                "lat": 50.0,
+                "datetime": ["2020-06-01", "2021-06-01T12:30:00Z", "20220601"][number % 3],
+                "label": ["oak", "elm", "oak"][number // 2],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def make(table, folder, *options, name="images.csv"):
+    if name.endswith(".csv"):
+        table.to_csv(folder / name, index=False)
+    return call(main, "table", folder / name, "--size", 16, "--workers", 1, "--out", folder / "store", *options)
+
+
+def test_photographs_come_in_with_place_date_label_and_coordinates(album, tmp_path):
+    assert make(album, tmp_path) == 0
+    store = ChipStore(tmp_path / "store")
+    index = store.index
+    assert len(store.places) == 3
+    assert (store.places["count"] == 2).all()  # same coordinates, same place
+    row = index[index["source"] == "pictures/3.jpg"].iloc[0]
+    assert (row["lon"], row["lat"], row["datetime"]) == (11.0, 50.0, pd.Timestamp("2020-06-01", tz="UTC"))
+    assert [store.info.classes[number].name for number in index.sort_values("source")["label"]] == ["oak"] * 2 + [
+        "elm"
+    ] * 2 + ["oak"] * 2
+    colors = store.raw(np.arange(6)).mean(axis=(2, 3))[np.argsort(index["source"].to_numpy())]
+    assert np.abs(colors[:, 0] - 40 * np.arange(6)).max() < 4
+    assert store.info.bands == ("red", "green", "blue")
+
+
+def test_times_in_several_iso_notations_are_read(album, tmp_path):
+    assert make(album, tmp_path) == 0
+    assert set(ChipStore(tmp_path / "store").index["datetime"].astype(str)) == {
+        "2020-06-01 00:00:00+00:00",
+        "2021-06-01 12:30:00+00:00",
+        "2022-06-01 00:00:00+00:00",
+    }
+
+
+def test_columns_may_have_other_names(album, tmp_path):
+    album = album.rename(columns={"path": "file", "lon": "x", "lat": "y"}).assign(site="all one")
+    assert make(album, tmp_path, "--columns", "path=file", "lon=x", "lat=y", "place=site") == 0
+    assert len(ChipStore(tmp_path / "store").places) == 1
+
+
+def test_stated_sides_are_kept(album, tmp_path):
+    assert make(album.assign(split=["train"] * 2 + ["validation"] * 2 + ["test"] * 2), tmp_path) == 0
+    assert list(ChipStore(tmp_path / "store").places["split"]) == ["train", "val", "test"]
+
+
+def test_a_geoparquet_gives_its_points_in_any_crs(album, tmp_path):
+    import geopandas as gpd
+
+    points = gpd.GeoDataFrame(
+        album.drop(columns=["lon", "lat"]), geometry=gpd.points_from_xy(album["lon"], album["lat"], crs="EPSG:4326")
+    )
+    points.to_crs("EPSG:3035").to_parquet(tmp_path / "images.parquet")
+    assert make(None, tmp_path, name="images.parquet") == 0
+    lon = ChipStore(tmp_path / "store").index.sort_values("source")["lon"]
+    assert np.allclose(lon, album["lon"], atol=1e-6)
+
+
+def test_a_photograph_is_scaled_from_its_centred_square(tmp_path):
+    pixels = np.zeros((32, 96, 3), np.uint8)
+    pixels[:, :32], pixels[:, 32:48], pixels[:, 48:64], pixels[:, 64:] = 255, 50, 150, 255
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    assert make(pd.DataFrame({"path": ["wide.png"], "lon": 1.0, "lat": 2.0}), tmp_path) == 0
+    chip = ChipStore(tmp_path / "store").raw(np.array([0]))[0, 0]
+    assert (chip[:, 2:6] == 50).all()
+    assert (chip[:, 10:14] == 150).all()
+
+
+def test_a_photograph_on_its_side_is_turned_upright(tmp_path):
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    pixels[:16] = 200
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright: turn by 90 degrees, clockwise
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    assert make(pd.DataFrame({"path": ["a.jpg"], "lon": 1.0, "lat": 2.0}), tmp_path) == 0
+    chip = ChipStore(tmp_path / "store").raw(np.array([0]))[0, 0]
+    assert chip[:, 10:].min() > 180
+    assert chip[:, :6].max() < 20
+
+
+def test_transparent_pixels_hold_no_data(tmp_path):
+    pixels = np.full((16, 16, 4), 90, np.uint8)
+    pixels[:4, :, 3] = 0
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert make(pd.DataFrame({"path": ["a.png"], "lon": 1.0, "lat": 2.0}), tmp_path) == 0
+    valid = ChipStore(tmp_path / "store").valid(np.array([0]))[0]
+    assert not valid[:4].any()
+    assert valid[4:].all()
+
+
+def test_patches_with_masks_are_cut_and_stay_on_one_side(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(30):
+        Image.fromarray(rng.integers(0, 255, (40, 50, 3)).astype(np.uint8)).save(tmp_path / f"{number}.png")
+        mask = np.zeros((40, 50, 3), np.uint8)
+        mask[:, :25], mask[:20, 25:] = (0, 170, 0), (0, 0, 170)
+        Image.fromarray(mask).save(tmp_path / f"{number}_mask.png")
+        rows.append({"path": f"{number}.png", "mask": f"{number}_mask.png"})
+    (tmp_path / "legend.csv").write_text("value,name,color\n1,forest,00AA00\n2,water,0000AA\n")
+    options = ["--fit", "cut", "--coordinates", "none", "--legend", tmp_path / "legend.csv"]
+    assert make(pd.DataFrame(rows), tmp_path, *options) == 0
+    store = ChipStore(tmp_path / "store")
+    assert len(store) == 30 * 6  # 2 x 3 chips of 16 px, the rest is less than a chip
+    index = store.index
+    first = index[(index["source"] == "7.png") & (index["row"] == 16) & (index["column"] == 16)].index.to_numpy()
+    truth = np.full((16, 16), UNLABELLED)
+    truth[:, :9], truth[:4, 9:] = 0, 1
+    assert np.array_equal(store.masks(first)[0], truth)
+    with Image.open(tmp_path / "7.png") as image:
+        assert np.array_equal(store.raw(first)[0], np.asarray(image)[16:32, 16:32].transpose(2, 0, 1))
+    assert (index.groupby("source")["split"].nunique() == 1).all()
+    assert index["split"].nunique() == 3
+
+
+def test_georeferenced_patches_know_their_place(tmp_path):
+    from pyproj import Transformer
+
+    write_raster(tmp_path / "a.tif", np.arange(2 * 32 * 32, dtype=np.uint16).reshape(2, 32, 32))
+    table = pd.DataFrame({"path": ["a.tif"]})
+    assert make(table, tmp_path, "--coordinates", "files", "--fit", "cut") == 0
+    store = ChipStore(tmp_path / "store")
+    row = store.index[store.index["place"] == "a.tif r16c16"].iloc[0]
+    lonlat = Transformer.from_crs("EPSG:32633", "EPSG:4326", always_xy=True).transform(500_240, 4_999_760)
+    assert (row["lon"], row["lat"]) == pytest.approx(lonlat)
+    assert store.info.dtype == "uint16"
+    assert store.raw(np.array([row.name]))[0, 1, 0, 0] == 32 * 32 + 16 * 32 + 16
+
+
+def test_one_bad_image_is_named_and_the_others_are_kept(album, tmp_path, capsys):
+    (tmp_path / "pictures" / "2.jpg").write_bytes((tmp_path / "pictures" / "2.jpg").read_bytes()[:300])
+    (tmp_path / "pictures" / "4.jpg").unlink()
+    assert make(album, tmp_path) == 2
+    assert "--max-bad 0" in capsys.readouterr().err.splitlines()[-1]
+    assert make(album, tmp_path, "--max-bad", 2) == 0
+    said = capsys.readouterr().out
+    assert "left out pictures/2.jpg: cannot be used" in said
+    assert "left out pictures/4.jpg: cannot be used" in said
+    assert "kept 4 chips" in said
+    assert len(ChipStore(tmp_path / "store")) == 4
+
+
+def change(column, row, value):
+    def changed(album):
+        album = album.astype({column: object})
+        album.loc[row, column] = value
+        return album
+
+    return changed
+
+
+BAD_ROWS = {
+    "latitude of 95 degrees": (
+        change("lat", 2, 95),
+        "row 3: lat 95 is not within -90 to 90 degrees; lon and lat may be swapped",
+    ),
+    "longitude is a word": (change("lon", 2, "east"), "row 3: lon east is not within -360 to 360 degrees"),
+    "no latitude": (change("lat", 2, None), "row 3: lat nan is not within"),
+    "a path twice": (change("path", 2, "pictures/0.jpg"), "row 3: lists pictures/0.jpg again, as row 1 does"),
+    "another notation of dates": (change("datetime", 2, "01/06/2020"), "row 3: datetime 01/06/2020 is not an ISO date"),
+    "no path": (change("path", 2, None), "row 3: has no path"),
+    "unknown side": (lambda album: album.assign(split=["train", "train", "best"] * 2), "row 3: its split is none of"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_a_bad_row_is_named_and_the_others_are_kept(case, album, tmp_path, capsys):
+    changed, message = BAD_ROWS[case]
+    assert make(changed(album), tmp_path) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert message in error.replace("None", "nan")
+    assert error.startswith("error: images.csv row")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images.csv", "pictures"]
+    assert make(changed(album), tmp_path, "--max-bad", 2) == 0
+    assert len(ChipStore(tmp_path / "store")) == 4 + (case != "unknown side")
+
+
+BAD_TABLES = {
+    "no coordinates": (lambda album: album.drop(columns="lon"), [], "images.csv: has no column lon; name the columns"),
+    "no paths": (lambda album: album.drop(columns="path"), [], "images.csv: has no column path"),
+    "unknown column": (
+        lambda album: album,
+        ["--columns", "lon=x"],
+        "images.csv: has no column x; it has path, lon, lat",
+    ),
+    "no field": (lambda album: album, ["--columns", "colour=x"], "--columns colour=x: must look like"),
+    "empty": (lambda album: album[:0], [], "images.csv: holds no row"),
+    "masks without legend": (lambda album: album.assign(mask="m.png"), [], "so it needs --legend"),
+    "no such root": (lambda album: album, ["--root", "elsewhere"], "--root elsewhere: no such folder"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TABLES)
+def test_a_bad_table_gets_one_sentence_and_leaves_nothing(case, album, tmp_path, capsys):
+    changed, options, message = BAD_TABLES[case]
+    assert make(changed(album), tmp_path, *options) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert message in error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images.csv", "pictures"]
+
+
+def test_what_is_no_table_is_said(tmp_path, capsys):
+    (tmp_path / "images.parquet").write_text("no parquet")
+    assert make(None, tmp_path, name="images.parquet") == 2
+    assert "images.parquet: cannot be read as a table" in capsys.readouterr().err
+    assert make(None, tmp_path, name="none.parquet") == 2
+    assert "none.parquet: cannot be read as a table" in capsys.readouterr().err
+
+
+def test_swapped_axes_are_noticed(tmp_path, capsys):
+    rows = []
+    for number in range(12):
+        photo(tmp_path / f"{number}.jpg", (9, 9, 9))
+        rows.append({"path": f"{number}.jpg", "lon": 51.0 + number / 10, "lat": 6.5 + number / 2})  # Germany, exchanged
+    table = pd.DataFrame(rows)
+    assert make(table, tmp_path) == 0
+    said = capsys.readouterr().out
+    right = table.rename(columns={"lon": "lat", "lat": "lon"})
+    assert make(right, tmp_path, "--overwrite") == 0
+    assert "the axes may be swapped" not in capsys.readouterr().out
+    assert "the axes may be swapped" in said
+
+
+def test_places_of_one_date_are_warned_about(album, tmp_path, capsys):
+    assert make(album.assign(lon=range(6)), tmp_path) == 0
+    assert "warning: no place has two images" in capsys.readouterr().out
+
+
+def test_eurosat_comes_in_as_a_table(real, tmp_path):
+    import tarfile
+
+    names = [
+        f"2750/{line.strip()}"
+        for part in ("train", "test")
+        for line in (real / "eurosat_rgb" / f"split_{part}.txt").read_text().splitlines()[::500]
+        if line
+    ]
+    with tarfile.open(real / "eurosat_rgb" / "eurosat_rgb_2750.tar") as archive:
+        archive.extractall(tmp_path, members=[archive.getmember(name) for name in names], filter="data")
+    table = pd.DataFrame(
+        {
+            "path": names,
+            "label": [name.split("/")[1] for name in names],
+            "split": ["train"] * 38 + ["test"] * (len(names) - 38),
+        }
+    )
+    assert (
+        call(main, "table", _csv(table, tmp_path), "--size", 64, "--coordinates", "none", "--out", tmp_path / "s") == 0
+    )
+    store = ChipStore(tmp_path / "s")
+    row = store.index.iloc[11]
+    with Image.open(tmp_path / row["source"]) as image:
+        assert np.array_equal(store.raw(np.array([11]))[0], np.asarray(image).transpose(2, 0, 1))
+    assert store.info.classes[row["label"]].name in row["source"]
+
+
+def _csv(table, folder):
+    table.to_csv(folder / "images.csv", index=False)
+    return folder / "images.csv"
