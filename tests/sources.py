@@ -32,6 +32,7 @@ class Ramp:
     bad_tasks: tuple[int, ...] = field(default=(), repr=False)  # a file that can be mended
     pause: float = field(default=0.0, repr=False)
     bad: tuple[tuple[str, str], ...] = ()
+    dropped: tuple[tuple[str, int], ...] = ()
 
     @property
     def tasks(self) -> range:

@@ -156,6 +156,7 @@ def test_every_data_type_is_kept(dtype, tmp_path):
         info: object
         tasks: tuple = (0,)
         bad: tuple = ()
+        dropped: tuple = ()
 
         def chips(self, task, tally):
             low = -5 if dtype in ("int16", "float32") else 5
@@ -207,6 +208,7 @@ def test_places_beyond_the_antimeridian_come_back_on_the_other_side(tmp_path):
         info: object
         tasks: tuple = (0,)
         bad: tuple = ()
+        dropped: tuple = ()
 
         def chips(self, task, tally):
             for lon in (179.5, 180.5, -180.5):
@@ -225,6 +227,7 @@ class Sided:
     located: bool = True
     tasks: tuple = (0,)
     bad: tuple = ()
+    dropped: tuple = ()
 
     def chips(self, task, tally):
         for number, side in enumerate(self.sides):

@@ -40,6 +40,7 @@ class Given:
     info: StoreInfo
     list_chips: Callable[[Tally], Iterable[Chip]] = field(repr=False)
     bad: tuple[tuple[str, str], ...] = ()
+    dropped: tuple = ()
     tasks = range(1)
 
     def chips(self, task: int, tally: Tally) -> Iterable[Chip]:

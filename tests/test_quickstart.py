@@ -11,8 +11,8 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from core import train
-from core.quickstart import map_agreement
 from core.prepare.sample import IGBP
+from core.quickstart import map_agreement
 from core.store import ChipStore
 from tests.conftest import call
 

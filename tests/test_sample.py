@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from core.prepare import sample
 from core.errors import UserError
+from core.prepare import sample
 
 
 @pytest.fixture

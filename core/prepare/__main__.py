@@ -7,12 +7,12 @@ import tempfile
 from pathlib import Path
 
 from core.errors import UserError, run_command
-from core.prepare import fmow, info, rasters, sample, table, torchgeo
+from core.prepare import check, detections, fmow, info, rasters, sample, table, torchgeo
 from core.prepare.build import Tally, build
 from core.prepare.land import swapped_axes
 from core.store import ChipStore
 
-SOURCES = (rasters, table, fmow, torchgeo, sample)
+SOURCES = (rasters, table, fmow, torchgeo, detections, sample)
 
 
 def main() -> int:
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     sources = parser.add_subparsers(required=True, metavar="SOURCE")
     for source in SOURCES:
         _add_common(source.add_parser(sources))
-    for module in (info,):
+    for module in (info, check):
         module.add_parser(sources)
     return parser
 

@@ -53,6 +53,8 @@ class Chip:
         source: the file it comes from, for people.
         row: of its upper left corner in the source, px.
         column: likewise.
+        group: what stays on one side where places are dealt by name (an image whose parts are places, say);
+            the place itself when None.
         label: number into the store's classes, -1 where unknown.
         split: the side that the source states: train, val or test; None where it states none.
         mask: (size, size) uint8 class numbers, ``UNLABELLED`` where unknown; chips that pass the same array
@@ -69,6 +71,7 @@ class Chip:
     source: str
     row: int = 0
     column: int = 0
+    group: str | None = None
     label: int = -1
     split: str | None = None
     mask: np.ndarray | None = None
@@ -113,10 +116,6 @@ class Source(Protocol):
 
     Its ``repr`` is the fingerprint of the store: whatever changes the chips must stand in it, and nothing
     else (temporary paths, say: ``field(repr=False)``).
-
-    Attributes:
-        info: what holds for all chips; statistics are filled in later.
-        bad: files that the planning had to leave out, with the reason.
     """
 
     @property
@@ -125,7 +124,11 @@ class Source(Protocol):
 
     @property
     def bad(self) -> tuple[tuple[str, str], ...]:
-        """Files left out."""
+        """Files that the planning had to leave out, and why."""
+
+    @property
+    def dropped(self) -> tuple[tuple[str, int], ...]:
+        """What else it left out: a reason that reads on after a number, and the number."""
 
     @property
     def tasks(self) -> Sequence[Any]:
@@ -169,7 +172,7 @@ def build(
     partial = _open_partial(out, fingerprint, overwrite)
     tally = _read_tally(partial / "made.json")
     if tally is None:
-        tally = Tally(bad=list(source.bad))
+        tally = Tally(0, Counter(dict(source.dropped)), list(source.bad))
         for shard in tqdm(_shards(source, partial, workers), total=len(source.tasks), desc="shards", unit="shard"):
             tally.add(shard)
             _check_bad(tally, max_bad)
@@ -339,7 +342,8 @@ class _ShardWriter:
             raise ValueError(
                 f"{chip.source}: {chip.pixels.dtype} {chip.pixels.shape}, not {self.info.dtype} {self.shape}"
             )
-        known = chip.pixels[:, chip.valid].astype(np.float64)
+        flat = chip.pixels.reshape(len(chip.pixels), -1) if chip.valid.all() else chip.pixels[:, chip.valid]
+        known = flat.astype(np.float64)
         self._append("chips", np.where(chip.valid, chip.pixels, chip.pixels.dtype.type(0)))
         self._append("valid", chip.valid)
         self.all_valid &= bool(chip.valid.all())
@@ -353,6 +357,7 @@ class _ShardWriter:
                 "lon": (chip.lon + 180) % 360 - 180,  # beyond the antimeridian, places go on from the other side
                 "lat": chip.lat,
                 "stated_split": chip.split,
+                "party": chip.group or chip.place,
                 "label": chip.label,
                 "shard": self.number,
                 "chip": number,
@@ -362,7 +367,7 @@ class _ShardWriter:
                 "source": chip.source,
                 "valid_pixels": known.shape[1],
                 "sums": known.sum(axis=1),
-                "squares": (known**2).sum(axis=1),
+                "squares": np.einsum("ij,ij->i", known, known),
                 "lowest": known.min(initial=np.inf),
                 "highest": known.max(initial=-np.inf),
             }

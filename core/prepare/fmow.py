@@ -16,7 +16,6 @@ Source: https://github.com/fMoW/dataset (layout, keys, boxes as x, y, width, hei
 from __future__ import annotations
 
 import argparse
-import colorsys
 import json
 import os
 from collections import Counter
@@ -31,7 +30,8 @@ import shapely
 from tqdm import tqdm
 
 from core.errors import UserError
-from core.prepare.images import ImageList, note_left_out
+from core.prepare.images import ImageList
+from core.prepare.tables import legend_of
 from core.store import LandClass
 
 # The side that each folder of the release becomes. "seq" was held back for the last round of the challenge: it
@@ -72,7 +72,7 @@ def make(arguments: argparse.Namespace, scratch: Path) -> ImageList:
     if arguments.size < 8:
         raise UserError(f"--size {arguments.size}: a chip needs at least 8 pixels a side")
     release = _Release.find(arguments.dir, arguments.folders, arguments.with_false_detection)
-    source = ImageList.of_rows(
+    return ImageList.of_rows(
         tqdm(release.rows(), desc="listing", unit="image"),
         scratch,
         release.root,
@@ -82,8 +82,8 @@ def make(arguments: argparse.Namespace, scratch: Path) -> ImageList:
         provenance="Functional Map of the World (Christie et al., CVPR 2018), fMoW-rgb",
         license=_LICENSE,
         bad=release.bad,
+        dropped=release.left_out,
     )
-    return note_left_out(source, release.left_out)
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ class _Release:
 
     def legend(self) -> tuple[LandClass, ...]:
         """Classes in the order of their names."""
-        return tuple(LandClass(number, name, _color(number)) for number, name in enumerate(self.categories))
+        return legend_of(dict(enumerate(self.categories)))
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """One row an image, see ``core.prepare.images.LISTING``; one folder in memory at a time."""
@@ -296,10 +296,3 @@ def _read_mapping(truth: Path, folder: str) -> dict[str, str]:
             f"{path}: is not a list of objects with 'input' (test_gt/category/place) and 'output' (test/number), as "
             "published; unpack groundtruth.tar.bz2 again"
         ) from error
-
-
-def _color(number: int) -> str:
-    """As ``RRGGBB``; no two of 62 are alike."""
-    # Steps of the golden section never meet on the circle of hues; saturation and brightness alternate.
-    rgb = colorsys.hsv_to_rgb(number * 0.618034 % 1, (0.9, 0.55)[number % 2], (0.95, 0.7, 0.5)[number % 3])
-    return "".join(f"{round(255 * part):02X}" for part in rgb)

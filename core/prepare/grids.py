@@ -36,6 +36,22 @@ def pixel_size_m(source: rasterio.DatasetReader | WarpedVRT) -> float:
     return side * (METRES_PER_DEGREE if source.crs.is_geographic else source.crs.linear_units_factor[1])
 
 
+def open_plain(dataset: str | Path) -> rasterio.DatasetReader:
+    """Open a raster that may have no coordinates.
+
+    Raises:
+        RasterioIOError: it cannot be read.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # who needs coordinates asks is_located
+        return rasterio.open(dataset)
+
+
+def is_located(source: rasterio.DatasetReader | WarpedVRT) -> bool:
+    """Whether it knows where on Earth it lies."""
+    return source.crs is not None and not source.transform.is_identity
+
+
 @contextmanager
 def open_raster(
     dataset: str | Path, placement: Placement | None = None, name: str | None = None
@@ -48,14 +64,12 @@ def open_raster(
     name = name or Path(str(dataset)).name
     with ExitStack() as stack:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)  # said below in our own words
-                source = stack.enter_context(rasterio.open(dataset))
+            source = stack.enter_context(open_plain(dataset))
         except RasterioIOError as error:
             raise UserError(f"{name}: cannot be read as a raster ({first_line(error)})") from error
         if placement is not None and source.crs is None:
             source = stack.enter_context(_placed(source, placement))
-        if source.crs is None or source.transform.is_identity:
+        if not is_located(source):
             raise UserError(f"{name}: has no coordinates; give them with --crs and --bounds")
         if source.dtypes[0] not in ("uint8", "uint16", "int16", "float32"):
             raise UserError(

@@ -6,9 +6,8 @@ is read a row group at a time. Each row group becomes a shard.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,13 +20,12 @@ import rasterio
 from PIL import Image, ImageOps
 from pyproj import Transformer
 from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from core.errors import UserError, first_line
-from core.geo import deal
 from core.prepare.build import SHARD_BYTES, Chip, Tally
-from core.prepare.grids import band_names, data_bands
+from core.prepare.grids import band_names, data_bands, is_located, open_plain
 from core.prepare.index import sha256
 from core.store import UNLABELLED, LandClass, StoreInfo
 
@@ -80,6 +78,7 @@ class ImageList:
         root: folder that paths are relative to.
         listing: the Parquet file, see ``LISTING``.
         bad: rows left out while listing.
+        dropped: what else was left out.
     """
 
     info: StoreInfo
@@ -90,6 +89,7 @@ class ImageList:
     root: Path = field(repr=False)
     listing: Path = field(repr=False)
     bad: tuple[tuple[str, str], ...] = ()
+    dropped: tuple[tuple[str, int], ...] = ()
 
     @classmethod
     def of_rows(
@@ -109,6 +109,7 @@ class ImageList:
         provenance: str = "",
         license: str = "",
         bad: Iterable[tuple[str, str]] = (),
+        dropped: Mapping[str, int] | None = None,
     ) -> ImageList:
         """List images; band names and data type are those of the first image that can be read.
 
@@ -126,7 +127,8 @@ class ImageList:
             band_files: see the class.
             provenance: for people.
             license: of the imagery.
-            bad: files left out already.
+            bad: files left out while listing; may grow as the rows are drawn.
+            dropped: what else is left out, likewise.
 
         Raises:
             UserError: there is no image, or none of the first hundred can be read.
@@ -137,7 +139,7 @@ class ImageList:
                 writer.write_table(pa.Table.from_pylist([_complete(row) for row in batch], LISTING))
         return cls.of_listing(
             unsorted, scratch, root, size=size, unit=unit, classes=classes, bands=bands, gsd=gsd, fit=fit, locate=locate,
-            band_files=band_files, provenance=provenance, license=license, bad=bad,
+            band_files=band_files, provenance=provenance, license=license, bad=bad, dropped=dropped or {},
         )  # fmt: skip
 
     @classmethod
@@ -158,6 +160,7 @@ class ImageList:
         provenance: str,
         license: str,
         bad: Iterable[tuple[str, str]],
+        dropped: Mapping[str, int],
     ) -> ImageList:
         """Likewise, of a listing that is a Parquet file already, in any order."""
         first = pq.ParquetFile(unsorted)
@@ -174,7 +177,17 @@ class ImageList:
             per_shard = max(1, per_shard // max(1, (shape[0] // size) * (shape[1] // size)))
         listing = scratch / "listing.parquet"
         _sort(unsorted, listing, per_shard)
-        return cls(info, sha256(listing), fit, locate, band_files, root, listing, tuple(bad))
+        return cls(
+            info,
+            sha256(listing),
+            fit,
+            locate,
+            band_files,
+            root,
+            listing,
+            tuple(sorted(bad)),
+            tuple(sorted(dropped.items())),
+        )
 
     @property
     def tasks(self) -> range:
@@ -205,6 +218,11 @@ class ImageList:
 
     def _masks(self, row: dict[str, Any], squares: list[Square]) -> Iterable[np.ndarray]:
         """Class numbers (size, size) of each square; sources whose labels are no plain rasters override this."""
+        image, mask = (_shape(self.root / row[name]) for name in ("path", "mask"))
+        if image != mask:
+            raise UserError(
+                f"its mask {row['mask']} has {mask[1]} x {mask[0]} pixels, the image {image[1]} x {image[0]}"
+            )
         return read_masks(self.root / row["mask"], squares, self.info)
 
     def _chip(self, row: dict[str, Any], cutting: Cutting, mask: np.ndarray | None) -> Chip:
@@ -213,10 +231,8 @@ class ImageList:
             if cutting.lonlat is None:
                 raise UserError("has no georeference")
             lonlat = cutting.lonlat
-        place, side = row["place"], row["split"]
+        place = row["place"]
         if self.fit == "cut":
-            if side is None and not np.isfinite(lonlat).all():
-                side = deal(place)  # all parts of an image on one side
             place = f"{place} r{square.row}c{square.column}"
         return Chip(
             pixels=cutting.pixels,
@@ -229,24 +245,10 @@ class ImageList:
             row=square.row,
             column=square.column,
             label=row["label"] if mask is None else majority(mask, row["label"]),
-            split=side,
+            split=row["split"],
+            group=row["place"],
             mask=mask if mask is not None and (mask != UNLABELLED).any() else None,
         )
-
-
-def note_left_out(source: ImageList, left_out: Mapping[str, int]) -> ImageList:
-    """Say what a listing left out, on the screen and in the store's provenance.
-
-    Args:
-        source: as listed; what is bad is put in order, since folders are read in any.
-        left_out: reason, which reads on after a number, and how many.
-    """
-    source = replace(source, bad=tuple(sorted(source.bad)))
-    if not left_out:
-        return source
-    said = "; ".join(f"{count} {why}" for why, count in sorted(left_out.items()))
-    print(f"left out: {said}", flush=True)
-    return replace(source, info=replace(source.info, provenance=f"{source.info.provenance}; left out: {said}"))
 
 
 def guess_unit(dtype: str) -> str:
@@ -307,7 +309,7 @@ def _probe(paths: list[Path], band_files: tuple[str, ...]) -> tuple[str, tuple[s
                     return "uint8", ("red", "green", "blue"), (photo.height, photo.width)
             names: list[str] = []
             for file in _files(path, band_files):
-                with _opened(file) as source:
+                with open_plain(file) as source:
                     dtype, shape = source.dtypes[0], (source.height, source.width)
                     names += [file.stem] if band_files and source.count == 1 else band_names(source)
         except (RasterioError, OSError) as error:
@@ -336,10 +338,13 @@ def _files(path: Path, band_files: tuple[str, ...]) -> list[Path]:
     return [path / name for name in band_files] if band_files else [path]
 
 
-def _opened(path: Path) -> rasterio.DatasetReader:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # patches need no coordinates
-        return rasterio.open(path)
+def _shape(path: Path) -> tuple[int, int]:
+    """Rows and columns."""
+    if is_photo(path):
+        with _photo(path) as photo:
+            return photo.height, photo.width
+    with open_plain(path) as source:
+        return source.shape
 
 
 def squares_of(height: int, width: int, size: int, fit: str) -> list[Square]:
@@ -405,7 +410,7 @@ def _read_raster(files: list[Path], info: StoreInfo, fit: str) -> list[Cutting]:
     places: dict[Square, tuple[float, float] | None] = {}
     height, width = 0, 0
     for file in files:
-        with _opened(file) as source:
+        with open_plain(file) as source:
             height, width = (height, width) if height else source.shape
             scale = source.height / height  # bands of other pixel sizes are brought to the first file's grid
             if source.dtypes[0] != info.dtype:
@@ -447,7 +452,7 @@ def _read_window(
 
 def _lonlat(source: rasterio.DatasetReader, square: Square) -> tuple[float, float] | None:
     """Of the square's centre."""
-    if source.crs is None or source.transform.is_identity:
+    if not is_located(source):
         return None
     x, y = source.transform @ (square.column + square.side / 2, square.row + square.side / 2)
     lon, lat = _to_degrees(source.crs.to_wkt()).transform(x, y)
@@ -476,7 +481,7 @@ def read_masks(path: Path, squares: list[Square], info: StoreInfo) -> Iterator[n
         UserError: it holds a value or a colour that the legend does not explain.
         RasterioError: it cannot be read.
     """
-    with _opened(path) as source:
+    with open_plain(path) as source:
         colored = source.count >= 3
         known = [int(entry.color, 16) if colored else entry.value for entry in info.classes]
         shape = (source.count, info.chip_size, info.chip_size)

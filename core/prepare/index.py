@@ -5,6 +5,7 @@ DuckDB joins and sorts, and spills to disk where memory ends; pyarrow writes the
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 from dataclasses import asdict, replace
@@ -31,6 +32,7 @@ ROWS = pa.schema(
         "lon": pa.float64(),
         "lat": pa.float64(),
         "stated_split": pa.string(),
+        "party": pa.string(),
         "label": pa.int32(),
         "shard": pa.int32(),
         "chip": pa.int32(),
@@ -119,7 +121,8 @@ def sha256(path: Path) -> str:
 
 
 def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
+    """A path in SQL, without the meaning that DuckDB gives to stars and brackets."""
+    return glob.escape(str(path)).replace("'", "''")
 
 
 def _sides(
@@ -127,7 +130,7 @@ def _sides(
 ) -> pa.Table:
     """Number and side of each place, in the order of their names."""
     places: Any = db.sql(
-        """SELECT place, arg_min(lon, (shard, chip)) AS lon, arg_min(lat, (shard, chip)) AS lat,
+        """SELECT place, min(party) AS party, arg_min(lon, (shard, chip)) AS lon, arg_min(lat, (shard, chip)) AS lat,
         min(stated_split) AS stated, max(stated_split) AS other FROM rows GROUP BY place ORDER BY place"""
     ).to_arrow_table()
     torn: Any = db.execute(
@@ -152,7 +155,7 @@ def _sides(
             raise UserError("--split spatial: some places have no coordinates; use --split place")
         sides = spatial_split(lonlat, margin_m, block_deg)
     else:
-        sides = np.array([deal(name) for name in places["place"].to_pylist()])
+        sides = np.array([deal(name) for name in places["party"].to_pylist()])
     return pa.table(
         {"place": places["place"], "place_number": np.arange(len(places), dtype=np.int32), "split": sides.astype(str)}
     )

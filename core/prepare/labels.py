@@ -19,7 +19,7 @@ from rasterio.windows import transform as transform_of
 
 from core.errors import UserError, first_line
 from core.prepare.grids import Placement, on_grid, open_raster, read
-from core.prepare.tables import made_up_colors
+from core.prepare.tables import legend_of, made_up_colors
 from core.store import UNLABELLED, LandClass
 
 Grid: TypeAlias = rasterio.DatasetReader | WarpedVRT
@@ -152,17 +152,16 @@ def _classes_of_polygons(path: Path, field: str) -> tuple[LandClass, ...]:
         values = pyogrio.read_dataframe(path, columns=[field], read_geometry=False)[field].dropna().unique()
     except DataSourceError as error:
         raise UserError(f"{path}: cannot be read as polygons ({first_line(error)})") from error
-    names = sorted({_plain(value) for value in values}, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
+    names = sorted(
+        {_plain(value) for value in values},
+        key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name),
+    )
     if not names:
         raise UserError(f"{path}: its field {field} holds no class")
     numeric = all(name.isdigit() and int(name) < UNLABELLED for name in names)
     if len(names) >= UNLABELLED:
         raise UserError(f"{path}: its field {field} holds {len(names)} classes; at most {UNLABELLED - 1} are possible")
-    colors = made_up_colors(len(names))
-    return tuple(
-        LandClass(int(name) if numeric else number, f"class {name}" if numeric else name, color)
-        for number, (name, color) in enumerate(zip(names, colors))
-    )
+    return legend_of({int(n) if numeric else i: f"class {n}" if numeric else n for i, n in enumerate(names)})
 
 
 def _classes_of_raster(path: Path) -> tuple[LandClass, ...]:

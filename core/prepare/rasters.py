@@ -116,6 +116,7 @@ class Rasters:
         labels: classes of the ground, or None.
         tasks: areas of the grid, a shard each.
         bad: files that were left out.
+        dropped: nothing else is left out before the cutting.
     """
 
     info: StoreInfo
@@ -125,6 +126,7 @@ class Rasters:
     labels: Labels | None
     tasks: tuple[Area, ...]
     bad: tuple[tuple[str, str], ...] = ()
+    dropped: tuple[tuple[str, int], ...] = ()
 
     @classmethod
     def plan(

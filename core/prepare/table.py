@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from core.errors import UserError, first_line
 from core.prepare.images import FITS, LISTING, ImageList
-from core.prepare.tables import made_up_colors, read_legend
+from core.prepare.tables import legend_of, read_legend
 from core.store import LandClass
 
 FIELDS = ("path", "lon", "lat", "datetime", "place", "label", "split", "mask")
@@ -92,7 +92,7 @@ def make(arguments: argparse.Namespace, scratch: Path) -> ImageList:
         scratch / "unsorted.parquet", scratch, root,
         size=arguments.size, unit=arguments.unit, classes=classes, bands=(), gsd=arguments.gsd, fit=arguments.fit,
         locate=arguments.coordinates == "files", band_files=(), provenance=arguments.table.name, license="",
-        bad=reader.bad,
+        bad=reader.bad, dropped={},
     )  # fmt: skip
 
 
@@ -289,8 +289,7 @@ def _classes(db: duckdb.DuckDBPyConnection, masks: bool, table: Path) -> tuple[L
     names = [row[0] for row in db.execute("SELECT DISTINCT label FROM rows WHERE label IS NOT NULL").fetchall()]
     numeric = all(name.lstrip("-").isdigit() for name in names)
     names.sort(key=int if numeric else str)
-    colors = made_up_colors(len(names))
-    return tuple(LandClass(int(n) if numeric else i, n, c) for i, (n, c) in enumerate(zip(names, colors)))
+    return legend_of({int(name) if numeric else number: name for number, name in enumerate(names)})
 
 
 def _number_labels(db: duckdb.DuckDBPyConnection, classes: tuple[LandClass, ...], table: Path, unsorted: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import colorsys
 import csv
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -70,12 +72,18 @@ def _dates_in(text: str, form: str) -> list[datetime]:
     return list(dates)
 
 
-def made_up_colors(count: int) -> list[str]:
-    """So many colours as ``RRGGBB``, neighbours well apart."""
-    from matplotlib import colormaps
+def legend_of(names: Mapping[int, str]) -> tuple[LandClass, ...]:
+    """Classes by value, in made-up colours."""
+    return tuple(
+        LandClass(value, names[value], color) for value, color in zip(sorted(names), made_up_colors(len(names)))
+    )
 
-    tab20 = (colormaps["tab20"](range(20))[:, :3] * 255).astype(int)
-    return ["{:02X}{:02X}{:02X}".format(*tab20[number % 20]) for number in range(count)]
+
+def made_up_colors(count: int) -> list[str]:
+    """So many colours as ``RRGGBB``; no two of 62 are alike."""
+    # Steps of the golden section never meet on the circle of hues; saturation and brightness alternate.
+    shades = ((i * 0.618034 % 1, (0.9, 0.55)[i % 2], (0.95, 0.7, 0.5)[i % 3]) for i in range(count))
+    return ["".join(f"{round(255 * part):02X}" for part in colorsys.hsv_to_rgb(*shade)) for shade in shades]
 
 
 def read_dates(table: Path) -> dict[str, datetime]:

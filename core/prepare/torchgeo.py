@@ -33,8 +33,8 @@ from rasterio.warp import transform_geom
 from tqdm import tqdm
 
 from core.errors import UserError
-from core.prepare.images import ImageList, Square, note_left_out
-from core.prepare.tables import made_up_colors
+from core.prepare.images import ImageList, Square
+from core.prepare.tables import legend_of
 from core.store import UNLABELLED, LandClass
 
 _L1C = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11", "B12")
@@ -208,7 +208,7 @@ def _folders(folder: Path) -> Iterator[str]:
 
 def _series(name: str, root: Path, series: Series, size: int, scratch: Path) -> ImageList:
     bad: list[tuple[str, str]] = []
-    source = ImageList.of_rows(
+    return ImageList.of_rows(
         _listed(_dated_folders(root, series, bad)),
         scratch,
         root,
@@ -222,7 +222,6 @@ def _series(name: str, root: Path, series: Series, size: int, scratch: Path) -> 
         license=_LICENSES[name],
         bad=bad,
     )
-    return note_left_out(source, {})
 
 
 def _dated_folders(root: Path, series: Series, bad: list[tuple[str, str]]) -> Iterator[dict[str, Any]]:
@@ -264,21 +263,21 @@ def _eurosat(name: str, root: Path, size: int, scratch: Path) -> ImageList:
                     left_out[why] = left_out.get(why, 0) + 1
         bad.extend((file, f"is named in {EUROSAT[name]}-{sides[file]}.txt, but is not there") for file in listed)
 
-    source = ImageList.of_rows(
+    return ImageList.of_rows(
         _listed(rows()),
         scratch,
         root,
         size=size,
         unit="top-of-atmosphere reflectance x 10000 (Sentinel-2 L1C)",
-        classes=tuple(LandClass(number, *pair) for number, pair in enumerate(zip(names, made_up_colors(len(names))))),
+        classes=legend_of(dict(enumerate(names))),
         bands=_EUROSAT_BANDS,
         gsd=10.0 * 64 / size,
         locate=True,
         provenance=_provenance(name),
         license=_LICENSES[name],
         bad=bad,
+        dropped=left_out,
     )
-    return note_left_out(source, left_out)
 
 
 def _eurosat_sides(root: Path, prefix: str) -> dict[str, str]:
@@ -298,7 +297,7 @@ def _eurosat_sides(root: Path, prefix: str) -> dict[str, str]:
 def _spacenet1(root: Path, product: str, size: int | None, scratch: Path) -> ImageList:
     bands, gsd, usual = SPACENET1[product]
     bad: list[tuple[str, str]] = []
-    source = _Footprints.of_rows(
+    return _Footprints.of_rows(
         _listed(_spacenet1_images(root, product, bad)),
         scratch,
         root,
@@ -313,7 +312,6 @@ def _spacenet1(root: Path, product: str, size: int | None, scratch: Path) -> Ima
         license=_LICENSES["SpaceNet1"],
         bad=bad,
     )
-    return note_left_out(source, {})
 
 
 def _spacenet1_images(root: Path, product: str, bad: list[tuple[str, str]]) -> Iterator[dict[str, Any]]:
@@ -378,7 +376,7 @@ def read_outlines(path: Path, crs: CRS) -> list[dict[str, Any]]:
 
 
 def _chesapeake(root: Path, product: str, size: int, scratch: Path) -> ImageList:
-    source = _LandCover.of_rows(
+    return _LandCover.of_rows(
         _listed(iter(_chesapeake_tiles(root, product))),
         scratch,
         root,
@@ -392,7 +390,6 @@ def _chesapeake(root: Path, product: str, size: int, scratch: Path) -> ImageList
         provenance=_provenance("ChesapeakeCVPR", product),
         license=_LICENSES["ChesapeakeCVPR"],
     )
-    return note_left_out(source, {})
 
 
 def _chesapeake_tiles(root: Path, product: str) -> Sequence[dict[str, Any]]:
