@@ -148,16 +148,23 @@ def pretrain(
         raise UserError(f"--queue {queue}: must be a multiple of the batch size {batch_size}")
     store = ChipStore(data)
     places = store.places_of("train")
+    if "geo" in variant and not np.isfinite(places[["lon", "lat"]].to_numpy()).all():
+        raise UserError(
+            f"{data}: some places have no coordinates, which --variant {variant} learns; take moco or moco-tp"
+        )
     target = pick_device(device)
     precision = pick_precision(precision, target)
     spec = ModelSpec.of_store(store, arch)
     start_run(out, settings, overwrite=overwrite, resume=resume)
     L.seed_everything(seed, verbose=False)
 
-    lonlat = places[["lon", "lat"]].to_numpy()
-    centres = fit_geo_clusters(lonlat, clusters, seed)
-    np.save(out / "geo_clusters.npy", centres)
-    pairs = Pairs(store, places, assign_geo_clusters(lonlat, centres), "tp" in variant, seed)
+    cluster_of, count = np.zeros(len(places), int), 0
+    if "geo" in variant:
+        lonlat = places[["lon", "lat"]].to_numpy()
+        centres = fit_geo_clusters(lonlat, clusters, seed)
+        np.save(out / "geo_clusters.npy", centres)
+        cluster_of, count = assign_geo_clusters(lonlat, centres), len(centres)
+    pairs = Pairs(store, places, cluster_of, "tp" in variant, seed)
     batch_size = min(batch_size, len(pairs))
     loader = pairs.loader(batch_size, seed)
     _announce(variant, places, len(pairs), target)
@@ -169,7 +176,7 @@ def pretrain(
         K=queue,
         m=momentum,
         T=temperature,
-        clusters=len(centres) if "geo" in variant else 0,
+        clusters=count,
         alpha=alpha,
         beta=beta,
     )

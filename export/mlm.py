@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -48,15 +49,14 @@ def model_item(
     Returns:
         The Item as a dictionary.
     """
-    box = [float(extreme(store.column(axis))) for extreme in (np.nanmin, np.nanmax) for axis in ("lon", "lat")]
-    dates = pd.DatetimeIndex(store.column("datetime")).tz_localize("UTC")
+    box, start, end = _extent(store)
     item = pystac.Item(
         id=re.sub("[^a-z0-9]+", "-", name.lower()).strip("-"),
-        geometry=shapely.box(*box).__geo_interface__,
+        geometry=shapely.box(*box).__geo_interface__ if box else None,
         bbox=box,
-        datetime=None,
-        start_datetime=dates.min().to_pydatetime(),
-        end_datetime=dates.max().to_pydatetime(),
+        datetime=None if start else datetime.now(UTC),  # STAC wants one: of the model, where the imagery has none
+        start_datetime=start,
+        end_datetime=end,
         properties={
             "description": spec.description,
             "license": spec.license or "unknown",
@@ -86,6 +86,15 @@ def model_item(
     )
     MLModelExtension.ext(item, add_if_missing=True).apply(_mlm_properties(spec, name, tile_size, parameters))
     return item.to_dict(include_self_link=False)
+
+
+def _extent(store: ChipStore) -> tuple[list[float] | None, datetime | None, datetime | None]:
+    """Bounding box in degrees, first and last date; None where they are unknown."""
+    corners = [extreme(store.column(axis)) for extreme in (np.fmin.reduce, np.fmax.reduce) for axis in ("lon", "lat")]
+    box = [float(degrees) for degrees in corners] if np.isfinite(corners).all() else None
+    dates = store.column("datetime")
+    dates = pd.DatetimeIndex(dates[~np.isnat(dates)]).tz_localize("UTC")
+    return (box, None, None) if dates.empty else (box, dates.min().to_pydatetime(), dates.max().to_pydatetime())
 
 
 def _mlm_properties(spec: ModelSpec, name: str, tile: int, parameters: int) -> MLModelProperties:

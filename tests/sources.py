@@ -66,6 +66,25 @@ class Ramp:
                 )
 
 
+@dataclass(frozen=True)
+class Bare:
+    """Forty places of two classes, two images each, without coordinates and dates."""
+
+    info: StoreInfo
+    tasks: tuple[int, ...] = (0,)
+    bad: tuple[tuple[str, str], ...] = ()
+    dropped: tuple[tuple[str, int], ...] = ()
+
+    def chips(self, task: int, tally: Tally) -> Iterator[Chip]:
+        rng = np.random.default_rng(0)
+        shape = (len(self.info.bands), self.info.chip_size, self.info.chip_size)
+        nowhere = float("nan")
+        for number in range(80):
+            pixels = rng.integers(0, 100 + 100 * (number // 2 % 2), shape).astype(self.info.dtype)
+            valid = np.ones(shape[1:], bool)
+            yield Chip(pixels, valid, f"place {number // 2}", nowhere, nowhere, None, "f.png", label=number // 2 % 2)
+
+
 if __name__ == "__main__":
     out, workers, pause = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     build(Ramp(info(), pause=pause), out, workers=workers)

@@ -216,7 +216,7 @@ def test_train_takes_what_was_taken_out_from_the_ground_truth_beside_it(release,
 
 def test_a_test_folder_without_ground_truth_is_left_out_and_said(release, tmp_path):
     view(release / "test/0011978", 0)
-    store, tally = made(release, tmp_path)
+    _, tally = made(release, tmp_path)
     assert tally.kept == 4
     assert "1 places of test that test_gt_mapping.json does not name" in str(tally)
 

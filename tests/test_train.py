@@ -13,11 +13,13 @@ import yaml
 
 from core import train
 from core.models import load_model
+from core.prepare.build import build
 from core.store import ChipStore
 from export import to_onnx
 from export.runtime.session import Model
 from export.to_onnx import real_tiles
 from tests.conftest import call, make_world
+from tests.sources import Bare, info
 
 
 @pytest.fixture(scope="module")
@@ -345,3 +347,19 @@ def test_pretraining_imports_nothing_that_reads_rasters():
         "import sys\nfor n in ('rasterio', 'torchgeo', 'geopandas', 'onnx'): sys.modules[n] = None\nimport core.train"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, cwd=Path(train.__file__).parents[1])
+
+
+def test_a_store_without_coordinates_and_dates_goes_all_the_way(tmp_path, capsys):
+    store, _ = build(Bare(info(chip_size=32, bands=("red", "green", "blue"), dtype="uint8")), tmp_path / "s", workers=1)
+    common = ["--data", store.path, "--device", "cpu", "--epochs", 1, "--batch-size", 16]
+    learn = [train.main, "pretrain", *common, "--queue", 32, "--out", tmp_path / "run"]
+    assert call(*learn) == 2
+    assert "some places have no coordinates, which --variant moco-geo-tp learns" in capsys.readouterr().err
+    assert call(*learn, "--variant", "moco-tp") == 0
+    encoder = tmp_path / "run" / "encoder.safetensors"
+    tune = ["--encoder", encoder, "--task", "classification", "--out", tmp_path / "tuned"]
+    assert call(train.main, "finetune", *common, *tune) == 0
+    assert call(to_onnx.main, tmp_path / "tuned", "--out", tmp_path / "m.onnx") == 0
+    item = json.loads((tmp_path / "m.mlm.json").read_text())
+    assert item["geometry"] is None
+    assert item["properties"]["datetime"] is not None
