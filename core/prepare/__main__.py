@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from core.errors import UserError, run_command
@@ -25,9 +27,8 @@ def _make(arguments: argparse.Namespace) -> None:
     for name in ("max_bad", "workers", "margin"):
         if (value := getattr(arguments, name)) is not None and value < (name == "workers"):
             raise UserError(f"--{name.replace('_', '-')} {value}: must not be below {int(name == 'workers')}")
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=arguments.out.parent, prefix=f".{arguments.out.name}.") as scratch:
-        source = arguments.make(arguments, Path(scratch))
+    with _scratch(arguments.out) as scratch:
+        source = arguments.make(arguments, scratch)
         store, tally = build(
             source,
             arguments.out,
@@ -39,6 +40,18 @@ def _make(arguments: argparse.Namespace) -> None:
             overwrite=arguments.overwrite,
         )
     _report(store, tally)
+
+
+@contextmanager
+def _scratch(out: Path) -> Iterator[Path]:
+    """An empty folder on the store's disk; that of a run that was killed is taken over."""
+    folder = out.with_name(f".{out.name}.scratch")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def _report(store: ChipStore, tally: Tally) -> None:

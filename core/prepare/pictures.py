@@ -269,19 +269,21 @@ class _Bars:
 
     def draw(self, page: Page, left: float, top: float) -> None:
         """Draw the names, and a column of bars for each side."""
-        page.heading(left, top, *self.heading)
+        logarithmic = any(_is_wide(self.counts[side]) for side in self.sides)
+        title, note = self.heading
+        page.heading(left, top, title, ", ".join(filter(None, [note, "log scale" if logarithmic else ""])))
         written = []
         for number, name in enumerate(self.names):
             y = top + 0.45 + (number + 0.5) * _PITCH + 0.035
-            written.append(page.text(left, y, name, width=1.8, fontsize=7.5))
+            written.append(page.text(left, y, name, width=1.4, fontsize=7.5))
         room = max(map(page.width, written)) + 0.1
         width = (WIDTH - EDGE - left - room) / len(self.sides)
         for column, side in enumerate(self.sides):
             x = left + room + column * width
             page.swatch(x, top + 0.34, SPLIT_COLOURS[SPLITS[side]])
             axes = page.axes(x, top + 0.45, width - 0.12, _PITCH * len(self.names), SPLITS[side])
-            logarithmic = _draw_bars(axes, self.counts[side], self.colours, width - 0.12)
-            page.text(x + 0.14, top + 0.34, SPLITS[side] + (", log scale" if logarithmic else ""), color=MUTED)
+            _draw_bars(axes, self.counts[side], self.colours, width - 0.12, logarithmic)
+            page.text(x + 0.14, top + 0.34, SPLITS[side], color=MUTED)
 
 
 def _short(number: float) -> str:
@@ -292,13 +294,18 @@ def _short(number: float) -> str:
     return f"{number:,.0f}"
 
 
-def _draw_bars(axes: Axes, counts: np.ndarray, colours: tuple[Any, ...], width: float) -> bool:
-    """Draw bars with their numbers; on a logarithmic scale, which is returned, where some would not be seen."""
+def _is_wide(counts: np.ndarray) -> bool:
+    """Whether some bars would not be seen beside the longest."""
+    some = counts[counts > 0]
+    return len(some) > 0 and some.max() > 200 * some.min()
+
+
+def _draw_bars(axes: Axes, counts: np.ndarray, colours: tuple[Any, ...], width: float, logarithmic: bool) -> None:
+    """Draw bars with their numbers behind them."""
     at = np.arange(len(counts))
     axes.barh(at, counts, height=0.72, color=colours, edgecolor="#00000055", linewidth=0.4)
     some = counts[counts > 0]
     most, least = (int(some.max()), int(some.min())) if len(some) else (1, 1)
-    logarithmic = most > 200 * least
     numbers = [_short(count) for count in counts]
     room = width / (width - 0.08 - 0.062 * max(map(len, numbers)))  # for the numbers behind the bars
     if logarithmic:
@@ -313,4 +320,3 @@ def _draw_bars(axes: Axes, counts: np.ndarray, colours: tuple[Any, ...], width: 
     axes.set(ylim=(len(counts) - 0.5, -0.5), yticks=[], xticks=[])
     axes.minorticks_off()
     axes.spines[["top", "right", "bottom"]].set_visible(False)
-    return logarithmic

@@ -365,7 +365,7 @@ def add_parser(sources: argparse._SubParsersAction) -> argparse.ArgumentParser:
     dates.add_argument("--dates", type=Path, metavar="TABLE", help="CSV with the columns file and date (2024-06-30)")
     parser.add_argument(
         "--bands", nargs="+", default=list(sentinel2.DEFAULT_BANDS), metavar="NAME",
-        help="bands of Sentinel-2 folders, or TCI for the true-colour image (default: %(default)s)",
+        help=f"bands of Sentinel-2 folders, or TCI for the true-colour image (default: {' '.join(sentinel2.DEFAULT_BANDS)})",
     )  # fmt: skip
     parser.add_argument("--crs", help="CRS of files without coordinates, e.g. EPSG:4326")
     parser.add_argument(
