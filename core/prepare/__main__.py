@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.errors import UserError, run_command
-from core.prepare import check, detections, fmow, info, rasters, sample, table, torchgeo
+from core.prepare import check, detections, fmow, info, rasters, sample, stac, table, torchgeo
 from core.prepare.build import Tally, build
 from core.prepare.land import swapped_axes
 from core.store import ChipStore
 
-SOURCES = (rasters, table, fmow, torchgeo, detections, sample)
+SOURCES = (rasters, table, stac, fmow, torchgeo, detections, sample)
 
 
 def main() -> int:

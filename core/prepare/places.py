@@ -1,0 +1,159 @@
+"""Places to fetch imagery of: points that the user names, or points drawn at random within polygons."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+
+from core.errors import UserError, first_line
+
+LISTING = pa.schema({"place": pa.string(), "lon": pa.float64(), "lat": pa.float64()})
+_EDGE_DEG = 0.25  # edges of polygons are straight in degrees: made of pieces so short, they stay so when projected
+_DRAWS = 1024
+
+
+@dataclass(frozen=True)
+class Places:
+    """Points on WGS 84.
+
+    Attributes:
+        table: place, lon, lat (degrees); names differ.
+        bad: rows that cannot be used, with the reason.
+    """
+
+    table: pd.DataFrame
+    bad: tuple[tuple[str, str], ...] = ()
+
+    def write(self, path: Path, per_group: int) -> None:
+        """Write as Parquet, ``per_group`` places a row group."""
+        pq.write_table(pa.Table.from_pandas(self.table, LISTING, preserve_index=False), path, row_group_size=per_group)
+
+
+def read_places(file: Path) -> Places:
+    """Read points: a CSV with lon and lat, or a vector file; both may name the places in a field ``place``.
+
+    Of lines and polygons a point that lies on them is taken.
+
+    Raises:
+        UserError: the file cannot be read, lacks columns, names a place twice or holds no usable point.
+    """
+    table = _read_csv(file) if file.suffix.lower() == ".csv" else _read_vector(file)
+    table = table.reset_index(drop=True)
+    numbers = pd.Series([f"{number:06}" for number in range(1, len(table) + 1)], dtype=object)
+    named = table["place"].astype(object) if "place" in table else numbers
+    table["place"] = named.where(named.notna(), numbers).astype(str)
+    twice = table["place"][table["place"].duplicated()]
+    if len(twice):
+        raise UserError(f"{file}: names the place '{twice.iloc[0]}' twice; give each place a name of its own")
+    lon, lat = table["lon"], table["lat"]
+    usable = lon.between(-180, 180) & lat.between(-90, 90)
+    bad = [
+        (f"{file}, place {row.place}", f"lon {row.lon}, lat {row.lat} is no point on Earth")
+        for row in table[~usable].itertuples()
+    ]
+    if not usable.any():
+        raise UserError(f"{file}: holds no point with lon within -180 to 180 and lat within -90 to 90")
+    return Places(table.loc[usable, LISTING.names].reset_index(drop=True), tuple(bad))
+
+
+def sample_places(file: Path, count: int, seed: int) -> Places:
+    """Draw points at random within the polygons of a vector file, uniform by area on the sphere.
+
+    Args:
+        file: anything that geopandas reads; polygons that overlap count once.
+        count: number of points.
+        seed: of the draw: the same seed draws the same points.
+
+    Raises:
+        UserError: the file cannot be read or holds no polygon.
+    """
+    shapes = _geometries(file)
+    polygons = shapely.get_parts(shapely.union_all(shapes[np.isin(shapely.get_dimensions(shapes), [2])]))
+    # Lambert's cylindrical projection, x = lon, y = sin(lat), keeps areas: uniform there is uniform on the sphere.
+    flat = shapely.transform(shapely.segmentize(polygons, _EDGE_DEG), _to_equal_area)
+    areas = shapely.area(flat)
+    if not areas.sum() > 0:
+        raise UserError(f"{file}: holds no polygon to draw places in")
+    random = np.random.default_rng(seed)
+    drawn = random.multinomial(count, areas / areas.sum())
+    points = np.concatenate([_draw(polygon, number, random) for polygon, number in zip(flat, drawn) if number])
+    lonlat = np.stack([points[:, 0], np.degrees(np.arcsin(points[:, 1]))], axis=1)[random.permutation(count)]
+    names = [f"{number:06}" for number in range(1, count + 1)]
+    return Places(pd.DataFrame({"place": names, "lon": lonlat[:, 0], "lat": lonlat[:, 1]}))
+
+
+def _to_equal_area(lonlat: np.ndarray) -> np.ndarray:
+    return np.stack([lonlat[:, 0], np.sin(np.radians(lonlat[:, 1].clip(-90, 90)))], axis=1)
+
+
+def _draw(polygon: shapely.Geometry, count: int, random: np.random.Generator) -> np.ndarray:
+    """(count, 2) points inside, uniform in the plane."""
+    west, south, east, north = polygon.bounds
+    shapely.prepare(polygon)
+    found: list[np.ndarray] = []
+    while sum(map(len, found)) < count:
+        points = random.uniform((west, south), (east, north), (_DRAWS, 2))
+        found.append(points[shapely.contains_xy(polygon, points)])
+    return np.concatenate(found)[:count]
+
+
+def _read_csv(file: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(file, encoding="utf-8-sig", dtype={"place": str})
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: cannot be read as CSV ({first_line(error)})") from error
+    missing = [name for name in ("lon", "lat") if name not in table]
+    if missing:
+        raise UserError(f"{file}: has no column '{missing[0]}'; needs lon and lat in degrees, and perhaps place")
+    for name in ("lon", "lat"):
+        table[name] = pd.to_numeric(table[name], errors="coerce")
+    return table
+
+
+def _read_vector(file: Path) -> pd.DataFrame:
+    frame = _frame(file)
+    points = shapely.point_on_surface(frame.geometry.to_numpy())
+    # A missing or empty geometry has no point: NaN, and so a bad row.
+    lon, lat = (np.asarray(values, float) for values in (shapely.get_x(points), shapely.get_y(points)))
+    table = pd.DataFrame({"lon": lon, "lat": lat})
+    if "place" in frame:
+        table["place"] = frame["place"].to_numpy()
+    return table
+
+
+def _geometries(file: Path) -> np.ndarray:
+    shapes = _frame(file).geometry.to_numpy()
+    return shapely.make_valid(shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))])
+
+
+def _frame(file: Path) -> gpd.GeoDataFrame:
+    """Features in longitude and latitude."""
+    if not file.is_file() and not file.is_dir():  # a folder may be a file geodatabase
+        raise UserError(f"{file}: no such file")
+    try:
+        frame = gpd.read_parquet(file) if file.suffix.lower() == ".parquet" else gpd.read_file(file)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{file}: cannot be read as a vector file ({first_line(error)})") from error
+    if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
+        raise UserError(f"{file}: holds no features")
+    if frame.crs is None:
+        raise UserError(f"{file}: states no CRS; store it with one, such as EPSG:4326")
+    return frame.to_crs("EPSG:4326")
+
+
+def chip_crs(lon: float, lat: float) -> str:
+    """The local UTM zone, or beyond 84 N and 80 S the polar stereographic grid."""
+    if lat > 84:
+        return "EPSG:32661"
+    if lat < -80:
+        return "EPSG:32761"
+    zone = math.floor((lon + 180) / 6) % 60 + 1
+    return f"EPSG:{(32600 if lat >= 0 else 32700) + zone}"
