@@ -100,7 +100,9 @@ def _blurred(views: Tensor) -> Tensor:
     at = torch.arange(-radius, radius + 1, device=views.device)
     kernel = (-0.5 * (at / sigma.clamp(min=1e-3)) ** 2).exp()
     kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(bands, dim=0)
-    image = F.pad(views.reshape(1, n * bands, *views.shape[2:]), [radius] * 4, mode="reflect")
+    hole = views.isnan()  # filled for the blur, so that it does not grow, and put back
+    filled = torch.where(hole, views.nanmean(dim=(2, 3), keepdim=True), views)
+    image = F.pad(filled.reshape(1, n * bands, *views.shape[2:]), [radius] * 4, mode="reflect")
     image = F.conv2d(image, kernel.view(n * bands, 1, -1, 1), groups=n * bands)
     image = F.conv2d(image, kernel.view(n * bands, 1, 1, -1), groups=n * bands)
-    return image.view_as(views)
+    return torch.where(hole, torch.nan, image.view_as(views))

@@ -293,3 +293,12 @@ def test_duckdb_finds_places_in_a_box(undisturbed):
     query = f"""SELECT DISTINCT place FROM read_parquet('{undisturbed}/index.parquet')
         WHERE bbox.xmin BETWEEN -58.1 AND -57.4 AND month(datetime) = 7 ORDER BY place"""
     assert duckdb.sql(query).fetchall() == [("place 004",), ("place 005",)]
+
+
+def test_geopandas_reads_the_places_in_a_box(undisturbed):
+    import geopandas as gpd
+
+    table = gpd.read_parquet(undisturbed / "index.parquet", bbox=(-58.1, -10, -57.4, -8))
+    assert set(table["place"]) == {"place 004", "place 005"}
+    assert table.crs == "EPSG:4326"
+    assert np.allclose(table.geometry.x, table["lon"])

@@ -286,6 +286,59 @@ def test_eurosat_comes_in_as_a_table(real, tmp_path):
     assert store.info.classes[row["label"]].name in row["source"]
 
 
+def test_aerial_images_with_coloured_masks_come_in_as_a_table(real, tmp_path):
+    root = real / "dubai_mbrsc_seg"
+    images = sorted((root / "Tile 1" / "images").glob("*.jpg"))[:2]
+    rows = [f"Tile 1/images/{path.name},Tile 1/masks/{path.stem}.png" for path in images]
+    (tmp_path / "images.csv").write_text("\n".join(["path,mask", *rows]))
+    legend = "value,name,color\n0,Water,E2A929\n1,Land,8429F6\n2,Road,6EC1E4\n3,Building,3C1098\n4,Vegetation,FEDD3A\n5,Other,9B9B9B\n"
+    (tmp_path / "legend.csv").write_text(legend)
+    options = [
+        "--legend",
+        tmp_path / "legend.csv",
+        "--root",
+        root,
+        "--fit",
+        "cut",
+        "--coordinates",
+        "none",
+        "--size",
+        256,
+    ]
+    assert call(main, "table", tmp_path / "images.csv", *options, "--workers", 1, "--out", tmp_path / "s") == 0
+    store = ChipStore(tmp_path / "s")
+    row = store.index.iloc[3]
+    corner = (row["column"], row["row"], row["column"] + 256, row["row"] + 256)
+    with Image.open(root / row["source"].replace("images", "masks").replace(".jpg", ".png")) as mask:
+        colors = np.asarray(mask.convert("RGB").crop(corner))
+    legend = np.array([[int(entry.color[at : at + 2], 16) for at in (0, 2, 4)] for entry in store.info.classes])
+    assert np.array_equal(legend[store.masks(np.array([3]))[0]], colors)
+
+
+def test_sentinel_tiles_with_land_cover_come_in_as_a_table(real, tmp_path):
+    import rasterio
+    from pyproj import Transformer
+
+    root = real / "terramind_s2_lulc"
+    names = sorted(path.name for path in (root / "S2RGB").glob("*.tif"))
+    (tmp_path / "t.csv").write_text("\n".join(["file,mask", *(f"S2RGB/{name},LULC/{name}" for name in names)]))
+    legend = [f"{value},class {value},{value:06X}" for value in range(10)]
+    (tmp_path / "legend.csv").write_text("\n".join(["value,name,color", *legend]))
+    options = ["--columns", "path=file", "--legend", tmp_path / "legend.csv", "--root", root, "--coordinates", "files"]
+    assert call(main, "table", tmp_path / "t.csv", *options, "--size", 224, "--out", tmp_path / "s") == 0
+    store = ChipStore(tmp_path / "s")
+    assert len(store) == 5
+    row = store.index.iloc[2]
+    with (
+        rasterio.open(root / row["source"]) as image,
+        rasterio.open(root / row["source"].replace("S2RGB", "LULC")) as mask,
+    ):
+        assert np.array_equal(store.raw(np.array([2]))[0], image.read())
+        assert np.array_equal(store.masks(np.array([2]))[0], mask.read(1))
+        centre = Transformer.from_crs(image.crs, "EPSG:4326", always_xy=True).transform(*(image.transform @ (112, 112)))
+    assert (row["lon"], row["lat"]) == pytest.approx(centre)
+
+
 def _csv(table, folder):
     table.to_csv(folder / "images.csv", index=False)
     return folder / "images.csv"

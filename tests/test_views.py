@@ -32,3 +32,15 @@ def test_without_changes_a_view_is_a_crop_of_its_chip():
     views = Views(flip=False, jitter=0.0)(chips)
     assert views.max() <= chips.max() + 1e-6
     assert views.min() >= chips.min() - 1e-6
+
+
+def test_pixels_without_data_change_no_other_pixel():
+    torch.manual_seed(0)
+    chips = torch.full((16, 3, 64, 64), 50.0)
+    chips[:, :, 16:40, 8:40] = torch.nan
+    views = Views(scale=0.9, jitter=0.4, grey=0.5, blur=1.0)(chips)
+    for view in views:
+        known = view[~view.isnan()]
+        # One colour goes in: whatever the gain, one colour comes out, and the hole is neither filled nor grown.
+        assert (known - known[0]).abs().max() < 1e-3
+        assert 0.1 < view.isnan().float().mean() < 0.3

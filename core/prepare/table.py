@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+from tqdm import tqdm
 
 from core.errors import UserError, first_line
 from core.prepare.images import FITS, LISTING, ImageList
@@ -121,10 +122,11 @@ class _Reader:
     def write(self, path: Path) -> None:
         """Write the sound rows as a Parquet file of the fields, labels as text."""
         line = 0
-        with pq.ParquetWriter(path, _RAW) as writer:
+        with pq.ParquetWriter(path, _RAW) as writer, tqdm(desc="reading the table", unit="row", delay=2) as progress:
             for piece in self._pieces():
                 piece["line"] = np.arange(line + 1, line + 1 + len(piece))
                 line += len(piece)
+                progress.update(len(piece))
                 writer.write_table(pa.Table.from_pandas(self._checked(piece), _RAW, preserve_index=False))
         if not line:
             raise UserError(f"{self.table}: holds no row")
