@@ -302,3 +302,9 @@ def test_geopandas_reads_the_places_in_a_box(undisturbed):
     assert set(table["place"]) == {"place 004", "place 005"}
     assert table.crs == "EPSG:4326"
     assert np.allclose(table.geometry.x, table["lon"])
+
+
+def test_folders_may_have_any_name(undisturbed, tmp_path):
+    out = tmp_path / 'it\'s [one] *of* "my" stores'
+    build(Ramp(info()), out, workers=2)
+    assert contents(out) == contents(undisturbed)

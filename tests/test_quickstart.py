@@ -73,10 +73,10 @@ def test_agreement_is_counted_on_test_places_alone(quickstart, tmp_path):
     store = ChipStore(quickstart / "store-map")
     perfect = np.full((2700, 5400), 255, np.uint8)
     values = np.array([entry.value for entry in IGBP], np.uint8)
-    for images in store.places_of("test")["images"]:
-        row = store.index.iloc[images[0]]
+    for image in store.places_of("test")["first"]:
+        row = store.index.iloc[image]
         window = np.s_[row["row"] : row["row"] + 64, row["column"] : row["column"] + 64]
-        perfect[window] = values[store.masks(images[:1])[0]]
+        perfect[window] = values[store.masks(np.array([image]))[0]]
     place = {"crs": "EPSG:4326", "transform": from_origin(-180, 90, 1 / 15, 1 / 15)}
     with rasterio.open(
         tmp_path / "m.tif", "w", driver="GTiff", height=2700, width=5400, count=1, dtype="uint8", **place

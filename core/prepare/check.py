@@ -7,7 +7,6 @@ more memory than a training run that opens the store.
 from __future__ import annotations
 
 import argparse
-import glob
 import json
 import math
 import os
@@ -28,6 +27,7 @@ from tqdm import tqdm
 
 from core.errors import UserError
 from core.prepare.index import sha256
+from core.prepare.spill import connect, parquet
 from core.store import COLUMNS, FORMAT, SPLITS, UNLABELLED, StoreInfo
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
@@ -326,12 +326,9 @@ class _Index:
         if not self.found.images:
             self._add("has no rows")
             return
-        with tempfile.TemporaryDirectory() as spill, duckdb.connect() as db:
-            db.execute(f"SET memory_limit='1GB'; SET TimeZone='UTC'; SET temp_directory='{spill}'")
-            path = _quoted(self.path)
-            db.execute(
-                f"CREATE VIEW rows AS SELECT *, file_row_number AS n FROM read_parquet('{path}', file_row_number=true)"
-            )
+        with tempfile.TemporaryDirectory() as spill, connect(Path(spill)) as db:
+            rows = parquet(self.path, "file_row_number=true")
+            db.execute(f"CREATE VIEW rows AS SELECT *, file_row_number AS n FROM {rows}")
             if not self._has_nulls(db):
                 self._check_places(db)
                 self._check_shards(db, shards)
@@ -544,8 +541,3 @@ def _check_boxes(store: Path, info: StoreInfo, found: Findings) -> None:
         first += len(batch)
     for what, (row, count) in broken.items():
         found.add("boxes.parquet", f"row {row} {what}" + (f" ({count} rows)" if count > 1 else ""))
-
-
-def _quoted(path: object) -> str:
-    """As DuckDB reads it in a query: neither quotes nor patterns."""
-    return glob.escape(str(path)).replace("'", "''")

@@ -12,7 +12,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,6 +26,7 @@ from core.errors import UserError, first_line
 from core.prepare.build import SHARD_BYTES, Chip, Tally
 from core.prepare.grids import band_names, data_bands, is_located, open_plain
 from core.prepare.index import sha256
+from core.prepare.spill import connect, parquet
 from core.store import UNLABELLED, LandClass, StoreInfo
 
 # path and mask: relative to the root, '/' between folders; label: number into the classes, -1 unknown;
@@ -280,11 +280,10 @@ def _batches(rows: Iterable[dict], size: int) -> Iterator[list[dict]]:
 
 def _sort(unsorted: Path, listing: Path, per_group: int) -> None:
     """By place and date, so that a place lies in one shard, or in neighbouring ones."""
-    with duckdb.connect() as db:
-        db.execute(f"SET memory_limit='1GB'; SET TimeZone='UTC'; SET temp_directory='{listing.parent / 'spill'}'")
+    with connect(listing.parent / "spill") as db:
         rows: Any = db.sql(
             "SELECT * REPLACE (coalesce(lon, 'NaN') AS lon, coalesce(lat, 'NaN') AS lat) "
-            f"FROM read_parquet('{unsorted}') ORDER BY place, datetime NULLS LAST, path"
+            f"FROM {parquet(unsorted)} ORDER BY place, datetime NULLS LAST, path"
         )
         with pq.ParquetWriter(listing, LISTING) as writer:
             held: list[pa.Table] = []

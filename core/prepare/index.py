@@ -5,7 +5,6 @@ DuckDB joins and sorts, and spills to disk where memory ends; pyarrow writes the
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 from dataclasses import asdict, replace
@@ -21,6 +20,7 @@ import pyproj
 from core.errors import UserError
 from core.files import write_json, write_whole
 from core.geo import deal, spatial_split
+from core.prepare.spill import connect, parquet, parts
 from core.store import StoreInfo
 
 # Of a shard; they go when the store is whole.
@@ -78,7 +78,6 @@ _GEO = {
     },
 }
 _ROW_GROUP = 100_000
-_MEMORY = "1GB"  # more is spilled to disk
 
 
 def write_index(
@@ -96,10 +95,8 @@ def write_index(
     Raises:
         UserError: a place is stated to be on two sides, or the sides asked for are not stated.
     """
-    with duckdb.connect() as db:
-        db.execute(f"SET memory_limit='{_MEMORY}'; SET TimeZone='UTC'; SET preserve_insertion_order=false")
-        db.execute(f"SET temp_directory='{_quoted(folder / 'spill')}'")
-        db.execute(f"CREATE VIEW rows AS FROM read_parquet('{_quoted(folder)}/shards/*/rows.parquet')")
+    with connect(folder / "spill") as db:
+        db.execute(f"CREATE VIEW rows AS FROM {parts(folder, 'shards/*/rows.parquet')}")
         sides = _sides(db, split, margin_m, block_deg)
         db.register("sides", sides)
         _write_rows(db, folder / "index.parquet")
@@ -118,11 +115,6 @@ def sha256(path: Path) -> str:
     """Checksum of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _quoted(path: Path) -> str:
-    """A path in SQL, without the meaning that DuckDB gives to stars and brackets."""
-    return glob.escape(str(path)).replace("'", "''")
 
 
 def _sides(
@@ -190,8 +182,8 @@ def _write_boxes(db: duckdb.DuckDBPyConnection, folder: Path) -> None:
     if not any((folder / "shards").glob("*/boxes.parquet")):
         return
     query = f"""SELECT i.file_row_number AS image, xmin, ymin, xmax, ymax, CAST(b.label AS INTEGER) AS label
-        FROM read_parquet('{_quoted(folder)}/shards/*/boxes.parquet', filename=true) b
-        JOIN read_parquet('{_quoted(folder)}/index.parquet', file_row_number=true) i
+        FROM {parts(folder, "shards/*/boxes.parquet", "filename=true")} b
+        JOIN {parquet(folder / "index.parquet", "file_row_number=true")} i
         ON b.chip = i.chip AND CAST(parse_path(b.filename)[-2] AS INTEGER) = i.shard ORDER BY ALL"""
     pq.write_table(db.sql(query).to_arrow_table(), folder / "boxes.parquet")
 

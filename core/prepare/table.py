@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from core.errors import UserError, first_line
 from core.prepare.images import FITS, LISTING, ImageList
+from core.prepare.spill import connect, literal, parquet
 from core.prepare.tables import legend_of, read_legend
 from core.store import LandClass
 
@@ -80,9 +81,8 @@ def make(arguments: argparse.Namespace, scratch: Path) -> ImageList:
     raw = scratch / "raw.parquet"
     reader.write(raw)
     classes = read_legend(arguments.legend) if arguments.legend else None
-    with duckdb.connect() as db:
-        db.execute(f"SET memory_limit='1GB'; SET TimeZone='UTC'; SET temp_directory='{scratch / 'spill'}'")
-        db.execute(f"CREATE VIEW raw AS FROM read_parquet('{raw}')")
+    with connect(scratch / "spill") as db:
+        db.execute(f"CREATE VIEW raw AS FROM {parquet(raw)}")
         _leave_out_doubles(db, reader)
         classes = classes if classes is not None else _classes(db, "mask" in reader.found, arguments.table)
         _number_labels(db, classes, arguments.table, scratch / "unsorted.parquet")
@@ -306,5 +306,5 @@ def _number_labels(db: duckdb.DuckDBPyConnection, classes: tuple[LandClass, ...]
         raise UserError(f"{table}: row {unknown[1]} has the label {unknown[0]}, which the legend does not explain")
     fields = ", ".join("coalesce(number, -1) AS label" if name == "label" else f"rows.{name}" for name in LISTING.names)
     db.execute(
-        f"COPY (SELECT {fields} FROM rows LEFT JOIN classes ON rows.label = classes.label) TO '{unsorted}' (FORMAT parquet)"
+        f"COPY (SELECT {fields} FROM rows LEFT JOIN classes ON rows.label = classes.label) TO {literal(unsorted)} (FORMAT parquet)"
     )
