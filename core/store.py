@@ -29,6 +29,7 @@ from core.errors import UserError
 
 FORMAT = 2
 UNLABELLED = 255
+DTYPES = ("uint8", "uint16", "int16", "float32")
 SPLITS = ("train", "val", "test", "margin")  # margin: too near to another side to be used
 COLUMNS = "place place_number datetime lon lat split label shard chip mask row column source".split()  # noqa: SIM905
 _OPEN_FILES = 256  # memory-mapped shards that stay open

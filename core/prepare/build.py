@@ -49,6 +49,8 @@ class Chip:
         place: name of the place; images of one place share it, to the letter.
         lon: degrees, WGS 84, of the chip's centre; NaN where unknown.
         lat: likewise.
+        reach_m: longest diagonal of what it shows, metres on the ground; NaN where unknown. Sides of the spatial
+            split lie farther apart than the longest of them.
         datetime: UTC, with its zone; None where unknown.
         source: the file it comes from, for people.
         row: of its upper left corner in the source, px.
@@ -71,6 +73,7 @@ class Chip:
     source: str
     row: int = 0
     column: int = 0
+    reach_m: float = float("nan")
     group: str | None = None
     label: int = -1
     split: str | None = None

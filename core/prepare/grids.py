@@ -6,10 +6,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import rasterio
+from pyproj import Transformer
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
@@ -18,7 +21,8 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from core.errors import UserError, first_line
-from core.geo import METRES_PER_DEGREE
+from core.geo import EARTH_RADIUS_M, METRES_PER_DEGREE, unit_vectors
+from core.store import DTYPES
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,61 @@ def is_located(source: rasterio.DatasetReader | WarpedVRT) -> bool:
     return source.crs is not None and not source.transform.is_identity
 
 
+class Ground(NamedTuple):
+    """Where windows lie on Earth: (N,) degrees of their centres, WGS 84, and their longest diagonals in metres.
+
+    NaN where a window reaches beyond what the CRS can mean.
+    """
+
+    lon: np.ndarray
+    lat: np.ndarray
+    reach_m: np.ndarray
+
+
+def ground(source: rasterio.DatasetReader | WarpedVRT, rows: np.ndarray, columns: np.ndarray, side: float) -> Ground:
+    """Place windows on Earth.
+
+    Args:
+        source: a raster that is located.
+        rows: (N,) px, of the windows' upper left corners.
+        columns: (N,) likewise.
+        side: rows = columns of a window, px.
+    """
+    down = np.add.outer(np.array([0.5, 0, 0, 1, 1]) * side, rows)  # centre, upper left, upper right, lower left, ...
+    across = np.add.outer(np.array([0.5, 0, 1, 0, 1]) * side, columns)
+    x, y = source.transform @ (across.ravel(), down.ravel())
+    lon, lat = (part.reshape(down.shape) for part in _to_lonlat(source.crs.to_wkt()).transform(x, y))
+    known = np.isfinite(lon + lat).all(axis=0) & (np.abs(lat) <= 90).all(axis=0)
+    lon, lat = (np.where(known, part, np.nan) for part in (lon, lat))
+    corners = unit_vectors(np.stack([lon[1:].ravel(), lat[1:].ravel()], axis=1)).reshape(4, -1, 3)
+    chords = [np.linalg.norm(corners[one] - corners[other], axis=1) for one, other in ((0, 3), (1, 2))]
+    reach = 2 * EARTH_RADIUS_M * np.arcsin(np.minimum(np.maximum(*chords) / 2, 1))
+    return Ground(lon[0], lat[0], reach)
+
+
+@lru_cache(32)
+def _to_lonlat(wkt: str) -> Transformer:
+    return Transformer.from_crs(wkt, "EPSG:4326", always_xy=True)
+
+
+def overlap(one: rasterio.DatasetReader | WarpedVRT, other: rasterio.DatasetReader | WarpedVRT) -> bool:
+    """Whether two rasters share ground: by points, since boxes break at the antimeridian and the poles."""
+    return _lies_in(one, other) or _lies_in(other, one)
+
+
+def _lies_in(one: rasterio.DatasetReader | WarpedVRT, other: rasterio.DatasetReader | WarpedVRT) -> bool:
+    """Whether one of 33 x 33 points of a raster lies in another one."""
+    rows, columns = (np.linspace(0, side, 33) for side in one.shape)
+    x, y = one.transform @ tuple(part.ravel() for part in np.meshgrid(columns, rows))
+    x, y = Transformer.from_crs(one.crs, other.crs, always_xy=True).transform(x, y)
+    turns = (-360, 0, 360) if other.crs.is_geographic else (0,)
+    for turn in turns:
+        column, row = ~other.transform @ (x + turn, y)
+        if ((column > 0) & (column < other.width) & (row > 0) & (row < other.height)).any():
+            return True
+    return False
+
+
 @contextmanager
 def open_raster(
     dataset: str | Path, placement: Placement | None = None, name: str | None = None
@@ -71,10 +130,7 @@ def open_raster(
             source = stack.enter_context(_placed(source, placement))
         if not is_located(source):
             raise UserError(f"{name}: has no coordinates; give them with --crs and --bounds")
-        if source.dtypes[0] not in ("uint8", "uint16", "int16", "float32"):
-            raise UserError(
-                f"{name}: pixels of type {source.dtypes[0]} are not supported; convert to uint8, uint16, int16 or float32"
-            )
+        check_dtype(source, name)
         _check_crs(source, name)
         yield source
 
@@ -89,6 +145,8 @@ def _placed(source: rasterio.DatasetReader, placement: Placement) -> WarpedVRT:
 
 def _check_crs(source: rasterio.DatasetReader | WarpedVRT, name: str) -> None:
     """Refuse coordinates that the CRS cannot mean: metres called degrees, or degrees called metres."""
+    if not (source.crs.is_geographic or source.crs.is_projected):
+        raise UserError(f"{name}: its CRS is neither geographic nor projected; give it one (gdal_edit.py -a_srs)")
     corners = [source.transform @ (x, y) for x in (0, source.width) for y in (0, source.height)]
     x, y = (np.abs(side) for side in zip(*corners))
     advice = f"its coordinates ({corners[0][0]:g}, {corners[0][1]:g}) are not those of its CRS"
@@ -132,6 +190,15 @@ def read(source: rasterio.DatasetReader | WarpedVRT, window: Window) -> tuple[np
     if pixels.dtype.kind == "f":
         valid &= np.isfinite(pixels).all(axis=0)
     return pixels, valid
+
+
+def check_dtype(source: rasterio.DatasetReader | WarpedVRT, name: object) -> None:
+    """Refuse pixels that a store cannot hold."""
+    dtypes = {source.dtypes[band - 1] for band in data_bands(source)}
+    if len(dtypes) > 1:
+        raise UserError(f"{name}: its bands have different types ({', '.join(sorted(dtypes))}); convert them to one")
+    if not dtypes <= set(DTYPES):
+        raise UserError(f"{name}: pixels of type {dtypes.pop()} are not supported; convert to {', '.join(DTYPES)}")
 
 
 def data_bands(source: rasterio.DatasetReader | WarpedVRT) -> list[int]:

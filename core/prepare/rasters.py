@@ -28,7 +28,7 @@ from core.errors import UserError, first_line
 from core.prepare import labels as label_sources
 from core.prepare import sentinel2
 from core.prepare.build import SHARD_BYTES, Chip, Tally
-from core.prepare.grids import Placement, band_names, on_grid, open_raster, pixel_size_m, read
+from core.prepare.grids import Placement, band_names, on_grid, open_raster, overlap, pixel_size_m, read
 from core.prepare.images import guess_unit
 from core.prepare.labels import Labels
 from core.prepare.tables import parse_date, read_dates, read_legend
@@ -326,21 +326,8 @@ def _check_fit(source: rasterio.DatasetReader, grid: rasterio.DatasetReader, fir
         raise UserError(f"has {bands} bands, but {first} has {wanted}")
     if source.dtypes[0] != grid.dtypes[0]:
         raise UserError(f"its pixels are {source.dtypes[0]}, but those of {first} are {grid.dtypes[0]}")
-    if not (_lies_in(source, grid) or _lies_in(grid, source)):
+    if not overlap(source, grid):
         raise UserError(f"does not overlap {first}, whose grid all rasters are put on")
-
-
-def _lies_in(one: rasterio.DatasetReader, other: rasterio.DatasetReader) -> bool:
-    """Whether a point of a raster lies in another one: by points, since boxes break at the antimeridian and the poles."""
-    rows, columns = (np.linspace(0, side, 33) for side in one.shape)
-    x, y = one.transform @ tuple(part.ravel() for part in np.meshgrid(columns, rows))
-    x, y = Transformer.from_crs(one.crs, other.crs, always_xy=True).transform(x, y)
-    turns = (-360, 0, 360) if other.crs.is_geographic else (0,)
-    for turn in turns:
-        column, row = ~other.transform @ (x + turn, y)
-        if ((column > 0) & (column < other.width) & (row > 0) & (row < other.height)).any():
-            return True
-    return False
 
 
 def add_parser(sources: argparse._SubParsersAction) -> argparse.ArgumentParser:
