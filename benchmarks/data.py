@@ -170,6 +170,7 @@ def _parts(folder: Path) -> None:
             "lat": np.degrees(np.arcsin((place * 0.6180339887 % 1) * 2 - 1)),
             "stated_split": pa.nulls(per, pa.string()),
             "party": [f"site{number:07}" for number in place],
+            "reach_m": np.full(per, 452.0),
             "label": rng.integers(0, 62, per),
             "shard": np.full(per, shard),
             "chip": np.arange(per),
@@ -178,8 +179,8 @@ def _parts(folder: Path) -> None:
             "column": np.zeros(per, int),
             "source": [f"images/site{number:07}/{i % 4}.jpg" for i, number in enumerate(place)],
             "valid_pixels": np.full(per, 1024),
-            "sums": [[1.0, 2.0, 3.0]] * per,
-            "squares": [[1.0, 2.0, 3.0]] * per,
+            "means": [[1.0, 2.0, 3.0]] * per,
+            "spreads": [[1.0, 2.0, 3.0]] * per,
             "lowest": np.zeros(per),
             "highest": np.full(per, 255.0),
         }
@@ -203,9 +204,9 @@ def index() -> str:
     try:
         _parts(folder)
         made = _measured(
-            "from core.prepare.index import write_index\nfrom core.store import StoreInfo\nstart = time.perf_counter()\n"
+            "from core.prepare.index import write_index\nfrom core.prepare.splits import Split\nfrom core.store import StoreInfo\nstart = time.perf_counter()\n"
             "info = StoreInfo(bands=('r', 'g', 'b'), dtype='uint8', unit='x', gsd=10, chip_size=32)\n"
-            f"write_index(Path({str(folder)!r}), info, None, 480.0, None)\nseconds = time.perf_counter() - start"
+            f"write_index(Path({str(folder)!r}), info, Split())\nseconds = time.perf_counter() - start"
         )
         opened = _measured(
             f"from core.store import ChipStore\nstart = time.perf_counter()\nstore = ChipStore({str(folder)!r})\n"

@@ -55,8 +55,8 @@ def spatial_split(lonlat: np.ndarray, margin_m: float, block_deg: tuple[float, f
     Args:
         lonlat: (N, 2) degrees, one row a place.
         margin_m: places of two different sides lie farther apart than this, metres on the sphere.
-        block_deg: extent of a block in longitude and latitude, degrees; by default squares with an
-            eighteenth of the longer extent, but never less than four margins.
+        block_deg: extent of a block in longitude and latitude, degrees; by default about squares on the ground
+            with an eighteenth of the longer extent, but never less than four margins.
 
     Returns:
         (N,) text: train, val, test, or margin (too near to another side to be used).
@@ -64,12 +64,14 @@ def spatial_split(lonlat: np.ndarray, margin_m: float, block_deg: tuple[float, f
     from scipy.spatial import cKDTree
 
     lonlat = np.asarray(lonlat, np.float64)
-    side_deg = max(float(np.ptp(lonlat, axis=0).max()) / 18, 4 * margin_m / METRES_PER_DEGREE, 1e-9)
-    origin = np.array([-180.0, -90.0]) if block_deg else lonlat.min(axis=0)
-    cells = np.floor((lonlat - origin) / (block_deg or side_deg)).astype(int)
-    block_of = np.unique(cells, axis=0, return_inverse=True)[1].ravel()
     if block_deg:  # counted from 180 W, 90 S, so that stores of other chips are split alike
+        cells = np.floor((lonlat - [-180.0, -90.0]) / block_deg).astype(int)
         block_of = cells[:, 0] + cells[:, 1] * round(360 / block_deg[0])
+    else:
+        flat = _unrolled(lonlat)
+        side_deg = max(float(np.ptp(flat, axis=0).max()) / 18, 4 * margin_m / METRES_PER_DEGREE, 1e-9)
+        cells = np.floor((flat - flat.min(axis=0)) / side_deg).astype(int)
+        block_of = np.unique(cells, axis=0, return_inverse=True)[1].ravel()
     result = DEAL[block_of % len(DEAL)]
     # The test side keeps all its places; the others give way.
     points = unit_vectors(lonlat)
@@ -79,3 +81,12 @@ def spatial_split(lonlat: np.ndarray, margin_m: float, block_deg: tuple[float, f
             distance, _ = cKDTree(points[result == side]).query(points, distance_upper_bound=chord, workers=-1)
             result[(distance <= chord) & np.isin(result, others)] = "margin"
     return result
+
+
+def _unrolled(lonlat: np.ndarray) -> np.ndarray:
+    """(N, 2) degrees of latitude on the ground, about: cut where no place is, narrowed by the latitude."""
+    lon, lat = lonlat.T
+    around = np.unique(lon % 360)
+    gaps = np.diff(around, append=around[0] + 360)
+    start = around[(gaps.argmax() + 1) % len(around)]  # east of the widest gap, not at the antimeridian
+    return np.stack([(lon - start) % 360 * max(np.cos(np.radians(np.median(lat))), 0.05), lat], axis=1)

@@ -14,6 +14,7 @@ import pytest
 
 from core.errors import UserError
 from core.prepare.build import Chip, build
+from core.prepare.splits import Split
 from core.store import ChipStore, images_of
 from tests.sources import Ramp, info
 
@@ -196,7 +197,7 @@ def test_another_command_does_not_touch_an_unfinished_store(tmp_path):
     out = tmp_path / "store"
     with pytest.raises(UserError):
         build(Ramp(info(), bad_tasks=(3,)), out, workers=1)
-    with pytest.raises(UserError, match=r"store.partial: holds an unfinished store of another command"):
+    with pytest.raises(UserError, match=r"store.partial: holds an unfinished store of other options or input"):
         build(Ramp(info(), count=2), out, workers=1)
     store, _ = build(Ramp(info(), count=2), out, workers=1, overwrite=True)
     assert len(store) == 2 * 9
@@ -245,7 +246,7 @@ def test_a_place_on_both_sides_is_refused(tmp_path):
     source = Sided(info(), ("train", "test"))
     with pytest.raises(UserError, match=r"place p0: the source puts it on two sides \(test, train\)"):
         build(source, tmp_path / "s", workers=1)
-    store, _ = build(source, tmp_path / "s", workers=1, split="place", overwrite=True)
+    store, _ = build(source, tmp_path / "s", workers=1, split=Split("place"), overwrite=True)
     assert store.index["split"].nunique() == 1
 
 
@@ -257,11 +258,11 @@ def test_without_coordinates_places_are_dealt_by_name(tmp_path):
     assert shares["val"] > 0.05
     assert shares["test"] > 0.1
     with pytest.raises(UserError, match="some places have no coordinates"):
-        build(source, tmp_path / "t", workers=1, split="spatial")
+        build(source, tmp_path / "t", workers=1, split=Split("spatial"))
 
 
 def test_sides_lie_apart_by_the_margin(tmp_path):
-    store, _ = build(Ramp(info(), count=60), tmp_path / "s", workers=1, margin_m=150_000)
+    store, _ = build(Ramp(info(), count=60), tmp_path / "s", workers=1, split=Split(margin_m=150_000))
     places = store.places
     for side in ("train", "val"):
         for other in ("val", "test"):
@@ -308,3 +309,116 @@ def test_folders_may_have_any_name(undisturbed, tmp_path):
     out = tmp_path / 'it\'s [one] *of* "my" stores'
     build(Ramp(info()), out, workers=2)
     assert contents(out) == contents(undisturbed)
+
+
+def test_a_place_that_lies_in_two_places_is_refused(tmp_path):
+    source = Sided(info(), (None,) * 4)  # two images of a place lie 10 degrees apart
+    with pytest.raises(
+        UserError, match=r"place p0: its images lie up to 1,116,\d\d\d m apart, but places of two sides"
+    ):
+        build(source, tmp_path / "s", workers=1)
+    store, _ = build(source, tmp_path / "s", workers=1, split=Split("place"))
+    assert len(store) == 4
+
+
+def test_a_small_spread_around_a_large_mean_is_measured(tmp_path):
+    @dataclass(frozen=True)
+    class Warm:
+        info: object
+        tasks: tuple = (0, 1, 2)
+        bad: tuple = ()
+        dropped: tuple = ()
+
+        def chips(self, task, tally):
+            rng = np.random.default_rng(task)
+            for number in range(50):
+                pixels = (1e6 + rng.choice([-1, 1], (2, 8, 8))).astype("float32")
+                yield Chip(pixels, np.ones((8, 8), bool), f"{task} {number}", 0, 0, None, "f", split="train")
+
+    store, _ = build(Warm(info(dtype="float32")), tmp_path / "s", workers=1)
+    assert store.info.std == pytest.approx((1, 1), abs=1e-3)
+
+
+def test_what_a_killed_run_spilled_is_not_part_of_the_store(undisturbed, tmp_path, monkeypatch):
+    from core.prepare import build as module
+
+    class Killed(BaseException):
+        pass
+
+    def killed(folder, *_):
+        (folder / "spill").mkdir()
+        (folder / "spill" / "half.tmp").write_text("half")
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_index", killed)
+        with pytest.raises(Killed):
+            build(Ramp(info()), tmp_path / "s", workers=1)
+    build(Ramp(info()), tmp_path / "s", workers=1)
+    assert contents(tmp_path / "s") == contents(undisturbed)
+
+
+def test_an_old_store_stays_until_the_new_one_is_whole(undisturbed, tmp_path, monkeypatch):
+    out = tmp_path / "store"
+    build(Ramp(info(), count=2), out, workers=1)
+    before = contents(out)
+    original = Path.rename
+
+    class Killed(BaseException):
+        pass
+
+    def rename(self, target):
+        if self.name == "store.partial":
+            raise Killed
+        return original(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", rename)
+        with pytest.raises(Killed):
+            build(Ramp(info()), out, workers=1, overwrite=True)
+    assert contents(tmp_path / ".store.old") == before
+    build(Ramp(info()), out, workers=1, overwrite=True)
+    assert contents(out) == contents(undisturbed)
+    assert not (tmp_path / ".store.old").exists()
+
+
+def test_other_sides_can_be_dealt_after_a_stop(undisturbed, tmp_path, monkeypatch):
+    from core.prepare import build as module
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_finish", killed)
+        with pytest.raises(Killed):
+            build(Ramp(info()), tmp_path / "s", workers=1)
+    store, _ = build(Ramp(info()), tmp_path / "s", workers=1, split=Split("place"))
+    assert list(store.places["split"]) != list(ChipStore(undisturbed).places["split"])
+
+
+@pytest.mark.parametrize("left", ["", '{"fingerprint": "'])
+def test_a_run_killed_before_it_began_is_no_obstacle(left, undisturbed, tmp_path):
+    (tmp_path / "s.partial" / "shards").mkdir(parents=True)
+    (tmp_path / "s.partial" / "made.json").write_text(left)
+    build(Ramp(info()), tmp_path / "s", workers=1)
+    assert contents(tmp_path / "s") == contents(undisturbed)
+
+
+def test_two_runs_do_not_make_one_store(tmp_path, capsys):
+    from filelock import FileLock
+
+    from core.prepare.__main__ import main
+    from tests.conftest import call, write_raster
+
+    path = write_raster(tmp_path / "a_20200101.tif", np.ones((1, 32, 32), np.uint8))
+    options = ["rasters", path, "--size", 16, "--workers", 1, "--out", tmp_path / "s"]
+    with FileLock(tmp_path / ".s.lock"):
+        assert call(main, *options) == 2
+    assert "another run is making this store" in capsys.readouterr().err
+    assert call(main, *options, "--margin", "nan") == 2
+    assert "--margin nan: must not be below 0" in capsys.readouterr().err
+    assert call(main, *options) == 0
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a_20200101.tif", "s"]

@@ -39,3 +39,11 @@ def test_strips_are_the_same_whatever_places_are_there():
     whole = spatial_split(lonlat, 0.0, (20.0, 180.0))
     part = spatial_split(lonlat[100:], 0.0, (20.0, 180.0))
     assert (whole[100:] == part).all()
+
+
+def test_a_region_across_the_antimeridian_is_split_like_any_other():
+    rng = np.random.default_rng(0)
+    lonlat = np.stack([rng.uniform(-4, 4, 2000), rng.uniform(-20, -12, 2000)], axis=1)
+    there = lonlat + [180, 0]
+    there[:, 0] = (there[:, 0] + 180) % 360 - 180
+    assert list(spatial_split(there, 1000)) == list(spatial_split(lonlat, 1000))

@@ -259,3 +259,64 @@ def test_bad_labels_get_one_sentence_and_leave_nothing(case, polygons, tmp_path,
     assert error.startswith("error: ")
     assert message in error
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_touching_windows_are_never_on_two_sides_on_any_grid(tmp_path):
+    # An equal-area grid squeezes the ground: near 65 N a window of 640 m is 1.5 km wide and 270 m high.
+    path = written(tmp_path, "a_20200101.tif", "EPSG:6933", from_origin(1_000_000, 6_650_000, 10, 10), side=640)
+    assert make(tmp_path, path, size=16) == 0
+    index = ChipStore(tmp_path / "store").index
+    side = np.full((40, 40), "", object)
+    side[index["row"] // 16, index["column"] // 16] = index["split"]
+    kinds = [np.isin(side, kind) for kind in ("train", "val", "test")]
+    assert all(kind.any() for kind in kinds)
+    for one in kinds:
+        near = np.zeros_like(one)
+        for down in (-1, 0, 1):
+            for across in (-1, 0, 1):
+                near |= np.roll(one, (down, across), (0, 1)) & np.roll(
+                    np.pad(np.ones((38, 38), bool), 1), (down, across), (0, 1)
+                )
+        assert not (near & ~one & (side != "margin")).any()
+
+
+def test_many_dates_are_spread_over_shards(tmp_path, monkeypatch):
+    from datetime import UTC, datetime
+
+    from core.prepare import rasters
+    from core.prepare.build import Tally
+    from core.prepare.rasters import Cut, Rasters, Scene
+
+    paths = [scene(tmp_path, f"a_202001{day:02}.tif", value=day) for day in range(1, 8)]
+    scenes = [Scene.of_file(path, datetime(2020, 1, day, tzinfo=UTC)) for day, path in enumerate(paths, 1)]
+    monkeypatch.setattr(rasters, "SHARD_BYTES", 2 * 64 * 64 * 3)  # three dates of the whole raster
+    source = Rasters.plan(scenes, Cut(16, max_abs_lat=44.0))
+    assert [(task.first, task.end) for task in source.tasks] == [(0, 3), (3, 6), (6, 7)]
+    tally = Tally()
+    assert not [chip for task in source.tasks for chip in source.chips(task, tally)]
+    assert tally.dropped == {"windows beyond latitude 44": 16}  # told once
+    source = Rasters.plan(scenes, Cut(16))
+    chips = [chip for task in source.tasks for chip in source.chips(task, tally)]
+    assert len(chips) == 7 * 16
+
+
+def test_the_same_file_is_taken_once(tmp_path, capsys):
+    path = scene(tmp_path, "a_20200101.tif")
+    assert make(tmp_path, path, tmp_path / "." / path.name) == 2
+    assert "is named twice" in capsys.readouterr().err
+
+
+def test_bands_in_another_order_are_not_mixed(tmp_path, capsys):
+    for name, bands in (("a_20200101.tif", ("B4", "B3")), ("b_20200201.tif", ("B3", "B4"))):
+        scene(tmp_path, name)
+        with rasterio.open(tmp_path / name, "r+") as target:
+            target.descriptions = bands
+    assert make(tmp_path, tmp_path / "a_20200101.tif", tmp_path / "b_20200201.tif") == 2
+    assert "its bands are in the order B3, B4, those of a_20200101.tif in B4, B3" in capsys.readouterr().err
+
+
+def test_near_infrared_called_alpha_is_not_taken_for_the_mask(tmp_path, capsys):
+    pixels = np.random.default_rng(0).integers(0, 255, (4, 64, 64)).astype(np.uint8)
+    path = write_raster(tmp_path / "a_20200101.tif", pixels, photometric="RGB", alpha="YES")
+    assert make(tmp_path, path) == 2
+    assert "its band 4 is called alpha, but 100% of its pixels are neither 0 nor 255" in capsys.readouterr().err

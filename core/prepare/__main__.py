@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from core.errors import UserError, run_command
 from core.prepare import check, detections, fmow, info, rasters, sample, stac, table, torchgeo
-from core.prepare.build import Tally, build
+from core.prepare.build import Tally, build, check_out
 from core.prepare.land import swapped_axes
+from core.prepare.splits import Split
 from core.store import ChipStore
 
 SOURCES = (rasters, table, stac, fmow, torchgeo, detections, sample)
@@ -24,37 +27,45 @@ def main() -> int:
 
 
 def _make(arguments: argparse.Namespace) -> None:
-    for name in ("max_bad", "workers", "margin"):
-        if (value := getattr(arguments, name)) is not None and value < (name == "workers"):
-            raise UserError(f"--{name.replace('_', '-')} {value}: must not be below {int(name == 'workers')}")
-    with _scratch(arguments.out) as scratch:
-        source = arguments.make(arguments, scratch)
+    for name, least in (("max_bad", 0), ("workers", 1), ("margin", 0)):
+        value = getattr(arguments, name)
+        if value is not None and not value >= least:  # "not", for a margin of NaN
+            raise UserError(f"--{name.replace('_', '-')} {value}: must not be below {least}")
+    out = arguments.out.resolve()
+    check_out(out, arguments.overwrite)
+    with _scratch(out) as scratch:
         store, tally = build(
-            source,
-            arguments.out,
-            split=arguments.split,
-            margin_m=arguments.margin,
-            block_deg=getattr(arguments, "block_deg", None),
+            arguments.make(arguments, scratch),
+            out,
+            split=Split(arguments.split, arguments.margin, getattr(arguments, "block_deg", None)),
             max_bad=arguments.max_bad,
             workers=arguments.workers,
             overwrite=arguments.overwrite,
         )
-    _report(store, tally)
+    _report(store, tally, arguments.out)
 
 
 @contextmanager
 def _scratch(out: Path) -> Iterator[Path]:
-    """An empty folder on the store's disk; that of a run that was killed is taken over."""
-    folder = out.with_name(f".{out.name}.scratch")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    """An empty folder on the store's disk, for one run at a time; that of a run that was killed is taken over."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out.with_name(f".{out.name}.lock"))
     try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(f"{out}: another run is making this store; wait for it, or choose another --out") from error
+    folder = out.with_name(f".{out.name}.scratch")
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
         yield folder
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
-def _report(store: ChipStore, tally: Tally) -> None:
+def _report(store: ChipStore, tally: Tally, out: Path) -> None:
     places = store.places
     several = (places["count"] > 1).sum()
     sides = {side: count for side, count in places["split"].value_counts(sort=False).items() if count}
@@ -64,7 +75,7 @@ def _report(store: ChipStore, tally: Tally) -> None:
         print("warning: no place has two images, so a temporal positive can only be another view of the same image")
     if warning := swapped_axes(places[["lon", "lat"]].to_numpy()):
         print(f"warning: {warning}")
-    print(f"chip store: {store.path} (look at it with 'python -m core.prepare info {store.path}')")
+    print(f"chip store: {out} (look at it with 'python -m core.prepare info {out}')")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,7 +108,8 @@ def _add_common(source: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--margin", type=float, metavar="METRES",
-        help="places of two sides lie farther apart than this (default: one and a half chips; 1 km where the pixel size is unknown)",
+        help="places of two sides lie farther apart than this (default: a little more than the longest diagonal of a chip on "
+        "the ground; 1 km where that is unknown)",
     )  # fmt: skip
 
 

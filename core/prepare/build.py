@@ -31,8 +31,9 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from core.errors import UserError
-from core.files import write_json
+from core.files import flush, write_json
 from core.prepare.index import BOXES, ROWS, WORKING_FILES, sha256, write_index
+from core.prepare.splits import Split
 from core.store import ChipStore, StoreInfo
 
 SHARD_BYTES = 64 << 20  # of pixels: small enough to lose without regret, large enough to be few
@@ -101,8 +102,10 @@ class Tally:
         """Add the counts of a shard."""
         self.kept += other.kept
         self.dropped += other.dropped
-        known = {file for file, _ in self.bad}  # a raster may fail in several shards
-        self.bad += [entry for entry in other.bad if entry[0] not in known]
+        reasons = dict(self.bad)
+        for file, why in other.bad:  # a raster may fail in several shards, which come in any order
+            reasons[file] = min(why, reasons.get(file, why))
+        self.bad = list(reasons.items())
 
     def __str__(self) -> str:
         """A line for the user, and one for each bad file (the first ten)."""
@@ -145,9 +148,7 @@ def build(
     source: Source,
     out: Path,
     *,
-    split: str | None = None,
-    margin_m: float | None = None,
-    block_deg: tuple[float, float] | None = None,
+    split: Split = Split(),  # noqa: B008 - frozen
     max_bad: int = 0,
     workers: int | None = None,
     overwrite: bool = False,
@@ -157,74 +158,74 @@ def build(
     Args:
         source: of the chips.
         out: folder of the store.
-        split: spatial (by blocks), place (at random, by the place's name) or source (what the source
-            states); by default the source's where it states sides, else spatial where there are coordinates.
-        margin_m: of the spatial split, metres; by default one and a half chips, or 1 km where the pixel
-            size is unknown.
-        block_deg: of the spatial split, see ``core.geo.spatial_split``.
+        split: how places are dealt to sides.
         max_bad: files that may be left out.
         workers: processes; one a core by default.
         overwrite: replace an existing store.
 
     Raises:
-        UserError: the store exists; an unfinished one of other options is there; too many files are bad;
+        UserError: the store exists; an unfinished one of another source is there; too many files are bad;
             no chip is left.
     """
-    fingerprint = hashlib.sha256(repr(source).encode()).hexdigest()  # sides are dealt at the end: they may change
+    fingerprint = hashlib.sha256(repr(source).encode()).hexdigest()
+    check_out(out, overwrite)
     _check_bad(Tally(bad=list(source.bad)), max_bad)
     partial = _open_partial(out, fingerprint, overwrite)
-    tally = _read_tally(partial / "made.json")
+    made = {"fingerprint": fingerprint, "split": repr(split)}  # sides are dealt at the end: they may change
+    tally = _read_tally(partial / "made.json", made)
     if tally is None:
         tally = Tally(0, Counter(dict(source.dropped)), list(source.bad))
-        for shard in tqdm(_shards(source, partial, workers), total=len(source.tasks), desc="shards", unit="shard"):
+        progress = tqdm(_shards(source, partial, workers), total=len(source.tasks), desc="shards", unit="shard")
+        for shard in progress:
             tally.add(shard)
             _check_bad(tally, max_bad)
         if not tally.kept:
             shutil.rmtree(partial)
             raise UserError(f"no chip was kept, so there is no store: {tally}")
-        if margin_m is None:
-            margin_m = 1.5 * source.info.chip_size * source.info.gsd if source.info.gsd else 1000.0
-        write_index(partial, source.info, split, margin_m, block_deg)
-        _write_tally(partial / "made.json", tally, fingerprint)
+        write_index(partial, source.info, split)
+        _write_tally(partial / "made.json", tally, made)
     _finish(partial, out)
     return ChipStore(out), tally
 
 
-def _open_partial(out: Path, fingerprint: str, overwrite: bool) -> Path:
-    """The folder of the unfinished store: a new one, or that of the same command cut off."""
+def check_out(out: Path, overwrite: bool) -> None:
+    """Refuse a folder that may not be replaced; asked for before hours of listing, too.
+
+    Raises:
+        UserError: it exists, or is no chip store.
+    """
     if out.exists() and not overwrite:
         raise UserError(f"{out}: exists already; choose another --out, or add --overwrite to replace it")
     if out.exists() and not (out / "store.json").exists() and any(out.iterdir()):
         raise UserError(f"{out}: is not a chip store, so --overwrite leaves it alone; choose another --out")
+
+
+def _open_partial(out: Path, fingerprint: str, overwrite: bool) -> Path:
+    """The folder of the unfinished store: a new one, or that of the same source cut off."""
     partial = out.with_name(out.name + ".partial")
-    if partial.exists():
-        try:
-            same = json.loads((partial / "made.json").read_text())["fingerprint"] == fingerprint
-        except (OSError, ValueError, KeyError):
-            same = False
-        if same:
-            print(f"{partial}: going on where an earlier run of this command stopped", flush=True)
-        elif not overwrite:
-            raise UserError(
-                f"{partial}: holds an unfinished store of another command; finish that, or add --overwrite to drop it"
-            )
-        else:
-            shutil.rmtree(partial)
+    found = _read_json(partial / "made.json")
+    if found.get("fingerprint") == fingerprint:
+        print(f"{partial}: going on where an earlier run of this command stopped", flush=True)
+    elif found and not overwrite:
+        raise UserError(
+            f"{partial}: holds an unfinished store of other options or input; finish that, or add --overwrite to drop it"
+        )
+    else:
+        shutil.rmtree(partial, ignore_errors=True)
     for left_over in (partial / "shards").glob(".*"):
         shutil.rmtree(left_over)
-    if not partial.exists():
-        partial.mkdir(parents=True)
+    (partial / "shards").mkdir(parents=True, exist_ok=True)
+    if found.get("fingerprint") != fingerprint:
         write_json(partial / "made.json", {"fingerprint": fingerprint})
-    (partial / "shards").mkdir(exist_ok=True)
     return partial
 
 
 def _check_bad(tally: Tally, max_bad: int) -> None:
     if len(tally.bad) > max_bad:
-        file, why = tally.bad[0]
+        file, why = tally.bad[max_bad]
         raise UserError(
-            f"{file}: {why} ({len(tally.bad)} bad, --max-bad {max_bad}); mend it, or raise --max-bad: "
-            "what is made already is kept"
+            f"{file}: {why} ({len(tally.bad)} bad, --max-bad {max_bad}); mend it, or raise --max-bad and go on with what is "
+            "made already"
         )
 
 
@@ -233,7 +234,7 @@ def _shards(source: Source, partial: Path, workers: int | None) -> Iterator[Tall
     todo = []
     for number in range(len(source.tasks)):
         folder = partial / "shards" / f"{number:05}"
-        done = _read_tally(folder / "tally.json")
+        done = _read_tally(folder / "tally.json", {})
         if done is not None and not done.bad:
             yield done
             continue
@@ -284,17 +285,25 @@ def _end_after(sentinel: int) -> None:
     os._exit(1)
 
 
-def _write_tally(path: Path, tally: Tally, fingerprint: str) -> None:
+def _write_tally(path: Path, tally: Tally, made: dict[str, str]) -> None:
     content = {"kept": tally.kept, "dropped": dict(sorted(tally.dropped.items())), "bad": sorted(tally.bad)}
-    write_json(path, {"fingerprint": fingerprint} | content)
+    write_json(path, made | content)
 
 
-def _read_tally(path: Path) -> Tally | None:
-    """What was kept and dropped; None where the work is not done."""
-    found = json.loads(path.read_text()) if path.exists() else {}
-    if "kept" not in found:
+def _read_tally(path: Path, made: dict[str, str]) -> Tally | None:
+    """What was kept and dropped; None where the work is not done, or was another."""
+    found = _read_json(path)
+    if "kept" not in found or any(found.get(name) != value for name, value in made.items()):
         return None
     return Tally(found["kept"], Counter(found["dropped"]), [(file, why) for file, why in found["bad"]])
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Content of a file; nothing where there is none, or one that a power cut left empty."""
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
 
 
 def _make_shard(source: Source, task: Any, partial: Path, number: int) -> Tally:
@@ -306,9 +315,11 @@ def _make_shard(source: Source, task: Any, partial: Path, number: int) -> Tally:
             writer.add(chip)
             tally.kept += 1
         writer.finish()
-    _write_tally(folder / "tally.json", tally, "")
+    for path in folder.iterdir():
+        flush(path)
+    _write_tally(folder / "tally.json", tally, {})
     target = partial / "shards" / f"{number:05}"
-    if _read_tally(target / "tally.json") is None:
+    if _read_tally(target / "tally.json", {}) is None:
         folder.rename(target)
     else:  # a worker of a run that was killed had just finished the same shard
         shutil.rmtree(folder)
@@ -316,15 +327,18 @@ def _make_shard(source: Source, task: Any, partial: Path, number: int) -> Tally:
 
 
 def _finish(partial: Path, out: Path) -> None:
-    """What only the making needed goes; the store gets its name."""
+    """What only the making needed goes; the store gets its name, and an old one goes last."""
     for shard in sorted((partial / "shards").iterdir()):
         for name in WORKING_FILES:
             (shard / name).unlink(missing_ok=True)
         if not any(shard.iterdir()):
             shard.rmdir()
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
     if out.exists():
-        shutil.rmtree(out)
+        out.rename(old)
     partial.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 class _ShardWriter:
@@ -347,6 +361,7 @@ class _ShardWriter:
             )
         flat = chip.pixels.reshape(len(chip.pixels), -1) if chip.valid.all() else chip.pixels[:, chip.valid]
         known = flat.astype(np.float64)
+        mean = known.sum(axis=1) / max(known.shape[1], 1)
         self._append("chips", np.where(chip.valid, chip.pixels, chip.pixels.dtype.type(0)))
         self._append("valid", chip.valid)
         self.all_valid &= bool(chip.valid.all())
@@ -361,6 +376,7 @@ class _ShardWriter:
                 "lat": chip.lat,
                 "stated_split": chip.split,
                 "party": chip.group or chip.place,
+                "reach_m": chip.reach_m,
                 "label": chip.label,
                 "shard": self.number,
                 "chip": number,
@@ -369,8 +385,8 @@ class _ShardWriter:
                 "column": chip.column,
                 "source": chip.source,
                 "valid_pixels": known.shape[1],
-                "sums": known.sum(axis=1),
-                "squares": np.einsum("ij,ij->i", known, known),
+                "means": mean,
+                "spreads": np.einsum("ij,ij->i", known - mean[:, None], known - mean[:, None]),
                 "lowest": known.min(initial=np.inf),
                 "highest": known.max(initial=-np.inf),
             }

@@ -182,11 +182,32 @@ def _needs_alpha(source: rasterio.DatasetReader | WarpedVRT) -> bool:
     return source.nodata is None and all(color.name != "alpha" for color in source.colorinterp)
 
 
-def read(source: rasterio.DatasetReader | WarpedVRT, window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (bands, rows, cols) and where all bands hold data (rows, cols)."""
-    bands = data_bands(source)
-    pixels = source.read(bands, window=window)
-    valid = source.read_masks(bands, window=window).all(axis=0)
+def read(
+    source: rasterio.DatasetReader | WarpedVRT,
+    window: Window,
+    *,
+    bands: list[int] | None = None,
+    shape: tuple[int, int] | None = None,
+    how: Resampling = Resampling.nearest,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (bands, rows, cols) and where all bands hold data (rows, cols).
+
+    Args:
+        source: of any kind.
+        window: part of it.
+        bands: numbers from 1; all but alpha by default. A band called alpha that is asked for counts as data:
+            then the nodata value alone tells what holds none.
+        shape: rows and columns to scale to; as they are by default.
+        how: the scaling of pixels.
+    """
+    data = data_bands(source)
+    bands = bands or data
+    out_shape = (len(bands), *shape) if shape else None
+    pixels = source.read(bands, window=window, out_shape=out_shape, resampling=how)
+    if set(bands) <= set(data):
+        valid = source.read_masks(bands, window=window, out_shape=out_shape).all(axis=0)
+    else:
+        valid = (pixels != source.nodata).all(axis=0)  # a nodata value of None differs from all
     if pixels.dtype.kind == "f":
         valid &= np.isfinite(pixels).all(axis=0)
     return pixels, valid
@@ -199,6 +220,27 @@ def check_dtype(source: rasterio.DatasetReader | WarpedVRT, name: object) -> Non
         raise UserError(f"{name}: its bands have different types ({', '.join(sorted(dtypes))}); convert them to one")
     if not dtypes <= set(DTYPES):
         raise UserError(f"{name}: pixels of type {dtypes.pop()} are not supported; convert to {', '.join(DTYPES)}")
+
+
+def check_alpha(source: rasterio.DatasetReader | WarpedVRT) -> None:
+    """Refuse a fourth band that is called alpha and is none: near infrared, say, which would become the mask.
+
+    GDAL calls the fourth of four 8-bit bands alpha unless it is told otherwise. True alpha is 0 or 255 nearly
+    everywhere; five samples of 256 x 256 px are looked at.
+    """
+    if len(data_bands(source)) == source.count:
+        return
+    band = next(number for number in source.indexes if number not in data_bands(source))
+    height, width = (min(side, 256) for side in source.shape)
+    parts = [(0, 0), (0, 1), (1, 0), (1, 1), (0.5, 0.5)]
+    windows = [Window((source.width - width) * x, (source.height - height) * y, width, height) for y, x in parts]
+    values = np.stack([source.read(band, window=window) for window in windows])
+    between = ((values > 0) & (values < np.iinfo(values.dtype).max)).mean() if values.dtype.kind in "ui" else 0.0
+    if between > 0.1:
+        raise UserError(
+            f"{Path(source.name).name}: its band {band} is called alpha, but {between:.0%} of its pixels are neither 0 nor 255; "
+            f"if it is a band like the others, say so with gdal_edit.py -colorinterp_{band} undefined"
+        )
 
 
 def data_bands(source: rasterio.DatasetReader | WarpedVRT) -> list[int]:

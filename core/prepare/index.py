@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -17,10 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyproj
 
-from core.errors import UserError
 from core.files import write_json, write_whole
-from core.geo import deal, spatial_split
 from core.prepare.spill import connect, parquet, parts
+from core.prepare.splits import Split, deal_places
 from core.store import StoreInfo
 
 # Of a shard; they go when the store is whole.
@@ -33,6 +33,7 @@ ROWS = pa.schema(
         "lat": pa.float64(),
         "stated_split": pa.string(),
         "party": pa.string(),
+        "reach_m": pa.float64(),
         "label": pa.int32(),
         "shard": pa.int32(),
         "chip": pa.int32(),
@@ -41,8 +42,8 @@ ROWS = pa.schema(
         "column": pa.int32(),
         "source": pa.string(),
         "valid_pixels": pa.int64(),
-        "sums": pa.list_(pa.float64()),
-        "squares": pa.list_(pa.float64()),
+        "means": pa.list_(pa.float64()),  # of each band
+        "spreads": pa.list_(pa.float64()),  # sums of squared deviations from it
         "lowest": pa.float64(),
         "highest": pa.float64(),
     }
@@ -80,28 +81,26 @@ _GEO = {
 _ROW_GROUP = 100_000
 
 
-def write_index(
-    folder: Path, info: StoreInfo, split: str | None, margin_m: float, block_deg: tuple[float, float] | None
-) -> None:
+def write_index(folder: Path, info: StoreInfo, split: Split) -> None:
     """Write index.parquet, boxes.parquet, store.json and SHA256SUMS.
 
     Args:
         folder: of the store, with the parts of the shards.
         info: what holds for all chips.
-        split: as in ``core.prepare.build.build``.
-        margin_m: of the spatial split, metres.
-        block_deg: of the spatial split.
+        split: how places are dealt to sides.
 
     Raises:
-        UserError: a place is stated to be on two sides, or the sides asked for are not stated.
+        UserError: see ``core.prepare.splits.deal_places``.
     """
-    with connect(folder / "spill") as db:
+    spill = folder / "spill"
+    shutil.rmtree(spill, ignore_errors=True)  # of a run that was killed
+    with connect(spill) as db:
         db.execute(f"CREATE VIEW rows AS FROM {parts(folder, 'shards/*/rows.parquet')}")
-        sides = _sides(db, split, margin_m, block_deg)
-        db.register("sides", sides)
+        db.register("sides", deal_places(db, split))
         _write_rows(db, folder / "index.parquet")
         _write_boxes(db, folder)
         write_json(folder / "store.json", asdict(_with_statistics(db, info)))
+    shutil.rmtree(spill, ignore_errors=True)
     sums: dict[str, str] = {}
     for part in sorted((folder / "shards").glob("*/sums.json")):
         sums |= json.loads(part.read_text())
@@ -117,40 +116,18 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sides(
-    db: duckdb.DuckDBPyConnection, split: str | None, margin_m: float, block_deg: tuple[float, float] | None
-) -> pa.Table:
-    """Number and side of each place, in the order of their names."""
-    places: Any = db.sql(
-        """SELECT place, min(party) AS party, arg_min(lon, (shard, chip)) AS lon, arg_min(lat, (shard, chip)) AS lat,
-        min(stated_split) AS stated, max(stated_split) AS other FROM rows GROUP BY place ORDER BY place"""
-    ).to_arrow_table()
-    torn: Any = db.execute(
-        "SELECT place, min(stated_split), max(stated_split) FROM rows GROUP BY place "
-        "HAVING count(DISTINCT coalesce(stated_split, '-')) > 1 ORDER BY place LIMIT 1"
-    ).fetchall()
-    lonlat = np.stack([places[name].to_numpy() for name in ("lon", "lat")], axis=1)
-    located = bool(np.isfinite(lonlat).all())
-    stated = places["stated"]
-    if split is None:
-        split = "source" if stated.null_count < len(stated) else "spatial" if located else "place"
-    if split == "source":
-        if torn:
-            raise UserError(
-                f"place {torn[0][0]}: the source puts it on two sides ({torn[0][1]}, {torn[0][2]}); use --split place or spatial"
-            )
-        if stated.null_count:
-            raise UserError("--split source: the source states no side for some places; use --split place or spatial")
-        sides = np.array(stated.to_pylist())
-    elif split == "spatial":
-        if not located:
-            raise UserError("--split spatial: some places have no coordinates; use --split place")
-        sides = spatial_split(lonlat, margin_m, block_deg)
-    else:
-        sides = np.array([deal(name) for name in places["party"].to_pylist()])
-    return pa.table(
-        {"place": places["place"], "place_number": np.arange(len(places), dtype=np.int32), "split": sides.astype(str)}
-    )
+def in_groups(rows: pa.RecordBatchReader, size: int) -> Iterator[pa.Table]:
+    """Tables of exactly so many rows, the last one aside: DuckDB's own pieces depend on its threads."""
+    held: list[pa.Table] = []
+    for batch in rows:
+        held.append(pa.table(batch))
+        ready = pa.concat_tables(held)
+        whole = len(ready) // size * size
+        for start in range(0, whole, size):
+            yield ready.slice(start, size)
+        held = [ready.slice(whole)]
+    if held and len(held[0]):
+        yield held[0]
 
 
 def _write_rows(db: duckdb.DuckDBPyConnection, path: Path) -> None:
@@ -158,8 +135,8 @@ def _write_rows(db: duckdb.DuckDBPyConnection, path: Path) -> None:
     query += "ORDER BY place_number, datetime NULLS LAST, shard, chip"
     schema = _INDEX.with_metadata({"geo": json.dumps(_GEO)})
     with pq.ParquetWriter(path, schema, use_dictionary=["split", "source"]) as writer:
-        for batch in db.sql(query).to_arrow_reader(_ROW_GROUP):
-            writer.write_table(_located(pa.table(batch)), row_group_size=_ROW_GROUP)
+        for group in in_groups(db.sql(query).to_arrow_reader(_ROW_GROUP), _ROW_GROUP):
+            writer.write_table(_located(group), row_group_size=_ROW_GROUP)
 
 
 def _located(table: pa.Table) -> pa.Table:
@@ -189,18 +166,31 @@ def _write_boxes(db: duckdb.DuckDBPyConnection, folder: Path) -> None:
 
 
 def _with_statistics(db: duckdb.DuckDBPyConnection, info: StoreInfo) -> StoreInfo:
-    """Mean and deviation of each band over the pixels with data of the training places (of all, if none trains)."""
-    bands = range(1, len(info.bands) + 1)
-    totals = ", ".join(f"sum(sums[{b}]), sum(squares[{b}])" for b in bands)
-    query = f"SELECT sum(valid_pixels), min(lowest), max(highest), {totals} FROM rows JOIN sides USING (place)"
-    found = db.sql(query + " WHERE split = 'train'").fetchall()[0]
-    if not found[0]:
-        found = db.sql(query).fetchall()[0]
-    count, lowest, highest, *sums = (float(value) for value in found)
-    mean = np.array(sums[::2]) / max(count, 1)
-    std = np.sqrt(np.maximum(np.array(sums[1::2]) / max(count, 1) - mean**2, 1e-12))
+    """Mean and deviation of each band over the pixels with data of the training places (of all, if none trains).
 
-    def rounded(values: np.ndarray) -> tuple[float, ...]:
-        return tuple(float(f"{value:.9g}") for value in values)  # the order of the sums shows no more
+    Deviations from the mean are combined pairwise (Chan et al. 1983): sums of squares would lose a small
+    spread around a large mean.
+    """
+    query = "SELECT valid_pixels, lowest, highest, means, spreads FROM rows JOIN sides USING (place) {} ORDER BY shard, chip"
+    trained = db.sql("SELECT count(*) FROM sides WHERE split = 'train'").fetchall()[0][0]
+    rows = db.sql(query.format("WHERE split = 'train'" if trained else "")).to_arrow_reader(_ROW_GROUP)
+    bands = len(info.bands)
+    count, mean, spread, lowest, highest = 0.0, np.zeros(bands), np.zeros(bands), np.inf, -np.inf
+    for group in in_groups(rows, _ROW_GROUP):
+        number = group["valid_pixels"].to_numpy().astype(np.float64)
+        means, spreads = (_matrix(group[name], bands) for name in ("means", "spreads"))
+        more = max(number.sum(), 1)
+        centre = number @ means / more
+        spread += spreads.sum(axis=0) + number @ (means - centre) ** 2
+        spread += (centre - mean) ** 2 * count * more / (count + more)
+        mean += (centre - mean) * more / (count + more)
+        count += more
+        lowest, highest = min(lowest, group["lowest"].to_numpy().min()), max(highest, group["highest"].to_numpy().max())
+    std = np.sqrt(np.maximum(spread / max(count, 1), 1e-12))
+    return replace(
+        info, mean=tuple(mean.tolist()), std=tuple(std.tolist()), value_range=(float(lowest), float(highest))
+    )
 
-    return replace(info, mean=rounded(mean), std=rounded(std), value_range=(lowest, highest))
+
+def _matrix(column: pa.ChunkedArray, width: int) -> np.ndarray:
+    return column.combine_chunks().flatten().to_numpy().reshape(-1, width)

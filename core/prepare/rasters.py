@@ -19,7 +19,6 @@ from typing import NamedTuple
 
 import numpy as np
 import rasterio
-from pyproj import Transformer
 from rasterio.crs import CRS
 from rasterio.errors import CRSError, RasterioError
 from rasterio.windows import Window
@@ -28,7 +27,17 @@ from core.errors import UserError, first_line
 from core.prepare import labels as label_sources
 from core.prepare import sentinel2
 from core.prepare.build import SHARD_BYTES, Chip, Tally
-from core.prepare.grids import Placement, band_names, on_grid, open_raster, overlap, pixel_size_m, read
+from core.prepare.grids import (
+    Placement,
+    band_names,
+    check_alpha,
+    ground,
+    on_grid,
+    open_raster,
+    overlap,
+    pixel_size_m,
+    read,
+)
 from core.prepare.images import guess_unit
 from core.prepare.labels import Labels
 from core.prepare.tables import parse_date, read_dates, read_legend
@@ -91,11 +100,20 @@ class Area(NamedTuple):
     columns: int
 
 
+class Task(NamedTuple):
+    """An area, and which scenes are cut there: from ``first`` up to, not including, ``end``."""
+
+    area: Area
+    first: int
+    end: int
+
+
 class _Place(NamedTuple):
     row: int
     column: int
     lon: float
     lat: float
+    reach_m: float
     label: int
     mask: np.ndarray | None
 
@@ -114,7 +132,7 @@ class Rasters:
         scenes: the first gives the grid.
         placement: for files without coordinates.
         labels: classes of the ground, or None.
-        tasks: areas of the grid, a shard each.
+        tasks: areas of the grid and their scenes, a shard each.
         bad: files that were left out.
         dropped: nothing else is left out before the cutting.
     """
@@ -124,7 +142,7 @@ class Rasters:
     scenes: tuple[Scene, ...]
     placement: Placement | None
     labels: Labels | None
-    tasks: tuple[Area, ...]
+    tasks: tuple[Task, ...]
     bad: tuple[tuple[str, str], ...] = ()
     dropped: tuple[tuple[str, int], ...] = ()
 
@@ -176,25 +194,30 @@ class Rasters:
             )
             if labels:
                 labels.check(grid)
-            bytes_per_pixel = len(bands) * np.dtype(info.dtype).itemsize * len(sound)
-            areas = divide(grid.shape, grid.block_shapes[0], cut.size, max(1, SHARD_BYTES // bytes_per_pixel))
-        return cls(info, cut, tuple(sound), placement, labels, tuple(areas), tuple(bad))
+            bytes_per_pixel = len(bands) * np.dtype(info.dtype).itemsize
+            areas = divide(
+                grid.shape, grid.block_shapes[0], cut.size, max(1, SHARD_BYTES // bytes_per_pixel // len(sound))
+            )
+        tasks = tuple(task for area in areas for task in _tasks(area, len(sound), bytes_per_pixel))
+        return cls(info, cut, tuple(sound), placement, labels, tasks, tuple(bad))
 
-    def chips(self, task: Area, tally: Tally) -> Iterator[Chip]:
-        """Cut one area out of every scene."""
+    def chips(self, task: Task, tally: Tally) -> Iterator[Chip]:
+        """Cut one area out of some scenes."""
+        area = task.area
         with ExitStack() as stack:
             grid = stack.enter_context(open_raster(self.scenes[0].dataset, self.placement))
-            places = list(self._places(task, grid, tally))
-            for scene in self.scenes:
+            # What is left out of the grid is told once, not for each group of scenes.
+            places = list(self._places(area, grid, tally if task.first == 0 else Tally()))
+            for scene in self.scenes[task.first : task.end]:
                 if not places:
                     return
                 try:
                     with open_raster(scene.dataset, self.placement) as source, on_grid(source, grid) as aligned:
-                        pixels, valid = read(aligned, Window(task.column, task.row, task.columns, task.rows))
+                        pixels, valid = read(aligned, Window(area.column, area.row, area.columns, area.rows))
                 except (RasterioError, UserError, OSError) as error:
                     tally.skip(scene.name, f"damaged, it cannot be read to its end ({first_line(error)})")
                     continue
-                yield from self._cut(scene, task, places, pixels, valid, tally)
+                yield from self._cut(scene, area, places, pixels, valid, tally)
 
     def _cut(
         self, scene: Scene, area: Area, places: list[_Place], pixels: np.ndarray, valid: np.ndarray, tally: Tally
@@ -212,6 +235,7 @@ class Rasters:
                 place=place.name,
                 lon=place.lon,
                 lat=place.lat,
+                reach_m=place.reach_m,
                 datetime=scene.date,
                 source=scene.name,
                 row=place.row,
@@ -225,22 +249,25 @@ class Rasters:
         numbers = (
             self.labels.numbers(grid, Window(area.column, area.row, area.columns, area.rows)) if self.labels else None
         )
-        to_lonlat = Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
-        for row in range(area.row, area.row + area.rows, size):
-            for column in range(area.column, area.column + area.columns, size):
-                lon, lat = to_lonlat.transform(*(grid.transform @ (column + size / 2, row + size / 2)))
-                if abs(lat) > cut.max_abs_lat:
-                    tally.drop(f"windows beyond latitude {cut.max_abs_lat:g}")
-                    continue
-                if numbers is None:
-                    yield _Place(row, column, lon, lat, -1, None)
-                    continue
+        rows, columns = np.mgrid[
+            area.row : area.row + area.rows : size, area.column : area.column + area.columns : size
+        ]
+        where = ground(grid, rows.ravel(), columns.ravel(), size)
+        for row, column, lon, lat, reach in zip(rows.ravel().tolist(), columns.ravel().tolist(), *where):
+            if np.isnan(lon):
+                tally.drop("windows off the Earth")
+                continue
+            if abs(lat) > cut.max_abs_lat:
+                tally.drop(f"windows beyond latitude {cut.max_abs_lat:g}")
+                continue
+            place = _Place(row, column, float(lon), float(lat), float(reach), -1, None)
+            if numbers is not None:
                 mask = numbers[row - area.row :, column - area.column :][:size, :size].copy()
-                place = _Place(row, column, lon, lat, self._label(mask), mask if (mask != UNLABELLED).any() else None)
-                if self._is_spare(place):
-                    tally.drop("windows of mostly background")
-                    continue
-                yield place
+                place = place._replace(label=self._label(mask), mask=mask if (mask != UNLABELLED).any() else None)
+            if self._is_spare(place):
+                tally.drop("windows of mostly background")
+                continue
+            yield place
 
     def _label(self, mask: np.ndarray) -> int:
         """Most frequent class of a window, the background aside; -1 where nothing is labelled."""
@@ -290,6 +317,13 @@ def divide(shape: tuple[int, int], block: tuple[int, int], size: int, pixels: in
     ]
 
 
+def _tasks(area: Area, scenes: int, bytes_per_pixel: int) -> Iterator[Task]:
+    """Divide the scenes of an area, where its blocks are too large to take all of them into one shard."""
+    step = max(1, SHARD_BYTES // (area.rows * area.columns * bytes_per_pixel))
+    for first in range(0, scenes, step):
+        yield Task(area, first, min(first + step, scenes))
+
+
 def _meeting(size: int, block: int) -> int:
     """Length after which chips and blocks meet; where that is far off, chips as long as a block."""
     common = math.lcm(size, block)
@@ -307,6 +341,7 @@ def _sound(
             try:
                 with ExitStack() as opened:
                     source = opened.enter_context(open_raster(scene.dataset, placement, scene.name))
+                    check_alpha(source)
                     if grid is not None:
                         _check_fit(source, grid, sound[0].name)
                     if grid is None:
@@ -321,9 +356,13 @@ def _sound(
 
 
 def _check_fit(source: rasterio.DatasetReader, grid: rasterio.DatasetReader, first: str) -> None:
-    bands, wanted = (len(band_names(s)) for s in (source, grid))
-    if bands != wanted:
-        raise UserError(f"has {bands} bands, but {first} has {wanted}")
+    bands, wanted = band_names(source), band_names(grid)
+    if len(bands) != len(wanted):
+        raise UserError(f"has {len(bands)} bands, but {first} has {len(wanted)}")
+    if bands != wanted and sorted(bands) == sorted(wanted):
+        raise UserError(
+            f"its bands are in the order {', '.join(bands)}, those of {first} in {', '.join(wanted)}; reorder them"
+        )
     if source.dtypes[0] != grid.dtypes[0]:
         raise UserError(f"its pixels are {source.dtypes[0]}, but those of {first} are {grid.dtypes[0]}")
     if not overlap(source, grid):
@@ -425,13 +464,19 @@ def _scenes(arguments: argparse.Namespace) -> tuple[list[Scene], list[tuple[str,
     dates = read_dates(arguments.dates) if arguments.dates else None
     scenes: list[Scene] = []
     bad: list[tuple[str, str]] = []
+    seen: set[Path] = set()
     for path in arguments.paths:
         if not path.exists():
             raise UserError(f"{path}: no such file")
         try:
+            if path.resolve() in seen:  # two "dates" with the same pixels would teach nothing
+                raise UserError(f"{path}: is named twice")
+            seen.add(path.resolve())
             if path.is_dir():
                 product = sentinel2.read_product(path, tuple(arguments.bands))
-                scenes.append(Scene(path.name, product.date, product.vrt, (0, 0), product.unit))
+                scenes.append(
+                    Scene(path.name, product.date, product.vrt, getattr(product, "stamp", (0, 0)), product.unit)
+                )
             elif dates is None:
                 scenes.append(Scene.of_file(path, parse_date(path, arguments.date_format)))
             elif path.name in dates:

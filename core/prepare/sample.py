@@ -21,11 +21,13 @@ from core.prepare.build import Tally, build
 from core.prepare.grids import Placement
 from core.prepare.labels import LabelRaster
 from core.prepare.rasters import Cut, Rasters, Scene
+from core.prepare.splits import Split
 from core.store import ChipStore, LandClass
 
 WORLD = Placement("EPSG:4326", (-180.0, -90.0, 180.0, 90.0))
 CHIP_SIZE = 32
-STRIPS = (20.0, 180.0)  # degrees: strips of longitude, so that every climate is on every side of the split
+# Strips of longitude, so that every climate is on every side.
+STRIPS = Split("spatial", block_deg=(20.0, 180.0))
 NASA = "https://assets.science.nasa.gov/content/dam/science/esd/eo/images/bmng/bmng-base"
 MONTHS = (
     "january february march april may june july august september october november december".split()  # noqa: SIM905
@@ -135,7 +137,7 @@ def make_store(
     sample: Sample, out: Path, *, map_windows: bool = False, overwrite: bool = False
 ) -> tuple[ChipStore, Tally]:
     """Cut the sample into a chip store; see ``plan``."""
-    return build(plan(sample, map_windows=map_windows), out, block_deg=STRIPS, overwrite=overwrite)
+    return build(plan(sample, map_windows=map_windows), out, split=STRIPS, overwrite=overwrite)
 
 
 def add_parser(sources: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -151,7 +153,7 @@ def add_parser(sources: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser.add_argument(
         "--map", action="store_true", help="larger windows with some sea and ice, to fine-tune a map model on"
     )
-    parser.set_defaults(make=make, block_deg=STRIPS)
+    parser.set_defaults(make=make, block_deg=STRIPS.block_deg)
     return parser
 
 

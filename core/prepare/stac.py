@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import re
 import time
 import warnings
@@ -198,7 +199,9 @@ class StacSource:
             tally.drop("dates with clouds or gaps over too much of the chip")
             return None
         lon, lat = centre(grid)
-        return Chip(pixels, valid, place, lon, lat, used[0].time, " + ".join(scene.id for scene in used))
+        reach = math.sqrt(2) * self.info.chip_size * (self.info.gsd or math.nan)
+        names = " + ".join(scene.id for scene in used)
+        return Chip(pixels, valid, place, lon, lat, used[0].time, names, reach_m=reach)
 
     def _read(self, scene: Scene, grid: GeoBox) -> tuple[np.ndarray, np.ndarray]:
         """Pixels (bands, rows, cols) in the store's unit and where they are valid (rows, cols).
