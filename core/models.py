@@ -255,20 +255,29 @@ def save_model(path: Path, spec: ModelSpec, model: nn.Module) -> None:
     partial.replace(path)
 
 
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors by name, and the metadata, of a safetensors file.
+
+    Raises:
+        UserError: no such file, or another kind of file.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            return weights, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a safetensors file, or a damaged one ({error})") from error
+
+
 def load_model(path: Path) -> tuple[ModelSpec, nn.Module]:
     """Read a file that ``save_model`` wrote; the model comes in eval mode, on the CPU.
 
     Raises:
         UserError: no such file, another kind of file, or weights that do not fit their specification.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a safetensors file, or a damaged one ({error})") from error
+    weights, metadata = read_safetensors(path)
     if "geoaware" not in metadata:
         raise UserError(f"{path}: does not say what it holds; give a file that core.train wrote")
     try:
@@ -277,24 +286,11 @@ def load_model(path: Path) -> tuple[ModelSpec, nn.Module]:
     except (ValueError, KeyError, TypeError, UserError) as error:
         raise UserError(f"{path}: its specification cannot be read ({error})") from error
     model = build(spec)
-    problems = _misfits(model.state_dict(), weights)
+    problems = misfits(model.state_dict(), weights)
     if problems:
-        raise UserError(f"{path}: weights do not fit {spec.arch}: {'; '.join(problems[:5])}")
+        raise UserError(f"{path}: does not fit {spec.arch}, {len(problems)} keys are wrong: {'; '.join(problems[:5])}")
     model.load_state_dict(weights)
     return spec, model.eval()
-
-
-def load_encoder(path: Path, store: ChipStore) -> tuple[ModelSpec, Encoder]:
-    """Read an encoder and check that it fits the imagery of a store.
-
-    Raises:
-        UserError: as ``load_model``; or it is no encoder; or bands or unit differ from the store's.
-    """
-    spec, model = load_model(path)
-    if not isinstance(model, Encoder):
-        raise UserError(f"{path}: is a model for {spec.task}; give the encoder.safetensors of a pretraining run")
-    check_fit(path, spec, store)
-    return spec, model
 
 
 def check_fit(path: Path, spec: ModelSpec, store: ChipStore) -> None:
@@ -305,15 +301,15 @@ def check_fit(path: Path, spec: ModelSpec, store: ChipStore) -> None:
         raise UserError(f"{path}: was trained on '{spec.unit}', but {store.path} holds '{store.info.unit}'")
 
 
-def _misfits(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
+def misfits(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
+    """What is wrong with a state dict, a phrase a key: missing, of another shape, or unknown."""
     problems = [f"{name} is missing" for name in wanted if name not in found]
-    problems += [f"{name} is unknown" for name in found if name not in wanted]
     problems += [
         f"{name} is {list(found[name].shape)}, not {list(wanted[name].shape)}"
         for name in wanted
         if name in found and found[name].shape != wanted[name].shape
     ]
-    return problems
+    return problems + [f"{name} is unknown" for name in found if name not in wanted]
 
 
 @cache
