@@ -32,6 +32,10 @@ REFLECTANCE = "reflectance x 10000"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 TORCHGEO = "torchgeo:"
+# What torch's reader raises on bytes that are no weights.
+_UNREADABLE = (
+    pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -138,14 +142,12 @@ def _unpickle(path: Path) -> Any:
     """What ``torch.save`` wrote, tensors and plain values alone."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Weights only load failed" in str(error) and "GLOBAL" in str(error):
+    except _UNREADABLE as error:
+        if "Unsupported global" in str(error):
             raise UserError(
                 f"{path}: not opened, it could run code; save its state dict alone and give that"
             ) from error
-        raise UserError(f"{path}: not a weights file, or a damaged one ({first_line(error)})") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
-        raise UserError(f"{path}: not a weights file, or a damaged one ({first_line(error)})") from error
+        raise UserError(f"{path}: not a weights file, or a damaged one") from error
 
 
 def _plain(name: str, content: Any) -> Weights:
@@ -220,7 +222,7 @@ def _from_torchgeo(name: str) -> Weights:
             f"{name}: cannot be downloaded from {weight.url} ({first_line(error)}); fetch it once where there is a network, "
             f"into {torch.hub.get_dir()}/checkpoints"
         ) from error
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
         raise UserError(
             f"{name}: its file in {torch.hub.get_dir()}/checkpoints is damaged or not what torchgeo expects; delete it"
         ) from error
