@@ -15,10 +15,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from core.errors import UserError
 from core.files import write_json
-from core.models import encoder_of, for_task, load_encoder, save_model
+from core.models import encoder_of, for_task, save_model
 from core.runs import check_positive, make_trainer, pick_device, pick_precision, start_run, version
 from core.store import UNLABELLED, ChipStore, images_of
 from core.views import colour_jitter
+from core.weights import load_encoder
 
 TASKS = ("segmentation", "classification")
 
@@ -146,7 +147,7 @@ def few(places: list[np.ndarray], fraction: float, seed: int) -> list[np.ndarray
 
 def finetune(
     data: Path,
-    encoder: Path,
+    encoder: str,
     out: Path,
     task: str = "segmentation",
     mode: str = "full",
@@ -164,7 +165,7 @@ def finetune(
 
     Args:
         data: Folder of a chip store with labels.
-        encoder: The encoder.safetensors of a pretraining run.
+        encoder: encoder.safetensors of a pretraining run, weights of others (.pth.tar, .pth, .safetensors), or torchgeo:ResNet50_Weights.NAME.
         out: Folder of the run; model.safetensors is the result.
         task: segmentation (a U-Net, one class a pixel) or classification (one class a chip).
         mode: full (all weights learn) or linear (the encoder stays as it is, the rest learns).

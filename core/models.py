@@ -6,6 +6,7 @@ wrong unit by forgetting a step.
 
 from __future__ import annotations
 
+import difflib
 import json
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from core.errors import UserError
 from core.store import ChipStore, LandClass
 
-ARCHS = ("resnet18", "resnet50")
+ARCHS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")  # torchvision's; timm has the others
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class ModelSpec:
 
     Attributes:
         task: embedding, segmentation or classification.
-        arch: one of ``ARCHS``.
+        arch: one of ``ARCHS``, or the name of a timm model.
         bands: names of the input bands, in order.
         unit: what a pixel value means.
         value_range: lowest and highest value seen in training.
@@ -59,8 +60,7 @@ class ModelSpec:
     @classmethod
     def of_store(cls, store: ChipStore, arch: str) -> ModelSpec:
         """An embedding model for the imagery of a store, scaled by its training places."""
-        if arch not in ARCHS:
-            raise UserError(f"--arch {arch}: choose one of {', '.join(ARCHS)}")
+        check_arch(arch)
         return cls(
             task="embedding",
             arch=arch,
@@ -84,6 +84,32 @@ class ModelSpec:
         return cls(**fields)
 
 
+def check_arch(arch: str) -> None:
+    """Refuse what is neither one of ``ARCHS`` nor a timm model that yields a feature pyramid.
+
+    Raises:
+        UserError: likewise; it names models that are spelt alike.
+    """
+    if arch in ARCHS:
+        return
+    import timm
+
+    if not timm.is_model(arch):
+        alike = difflib.get_close_matches(arch, timm.list_models(), cutoff=0.5)
+        hint = f"; spelt alike: {', '.join(alike)}" if alike else ""
+        raise UserError(f"--arch {arch}: choose {', '.join(ARCHS)} or a timm model with a feature pyramid{hint}")
+    try:
+        with torch.device("meta"), torch.inference_mode():  # shapes alone: no memory, no time
+            maps = _timm_trunk(arch, 3).eval()(torch.zeros(1, 3, 64, 64))
+        pyramid = [64 // size.shape[-1] for size in maps] == [1, 2, 4, 8, 16, 32]
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError):
+        pyramid = False  # plain transformers have one stride, others take one image size only
+    if not pyramid:
+        raise UserError(
+            f"--arch {arch}: yields no feature maps at strides 4, 8, 16 and 32 for chips of any size; take another model"
+        )
+
+
 class Standardise(nn.Module):
     """Raw pixel values to zero mean and unit deviation; pixels without data (NaN) become the mean."""
 
@@ -102,20 +128,73 @@ class Standardise(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A ResNet trunk: raw pixels (N, bands, rows, cols) to features (N, D) after average pooling."""
+    """A trunk without its head: raw pixels (N, bands, rows, cols) to features (N, D) after average pooling.
+
+    Attributes:
+        width: D.
+        channels: of each map that ``pyramid`` gives.
+    """
+
+    channels: list[int]
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.standardise = Standardise(spec)
-        self.trunk = getattr(torchvision.models, spec.arch)()
-        self.trunk.conv1 = nn.Conv2d(len(spec.bands), 64, 7, stride=2, padding=3, bias=False)
-        nn.init.kaiming_normal_(self.trunk.conv1.weight, mode="fan_out", nonlinearity="relu")
-        self.width = self.trunk.fc.in_features
-        self.trunk.fc = nn.Identity()
+        bands = len(spec.bands)
+        if spec.arch in ARCHS:
+            self.trunk = getattr(torchvision.models, spec.arch)()
+            self.trunk.conv1 = nn.Conv2d(bands, 64, 7, stride=2, padding=3, bias=False)
+            nn.init.kaiming_normal_(self.trunk.conv1.weight, mode="fan_out", nonlinearity="relu")
+            width = self.trunk.fc.in_features
+            self.trunk.fc = nn.Identity()
+            self.channels = [bands, 64, *(width // 2**n for n in (3, 2, 1, 0))]
+        else:
+            self.trunk = _timm_trunk(spec.arch, bands)
+            self.channels = list(self.trunk.out_channels)
+        self.is_resnet = spec.arch in ARCHS
+        self.width = self.channels[-1]
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features (N, D)."""
-        return self.trunk(self.standardise(pixels))
+        scaled = self.standardise(pixels)
+        return self.trunk(scaled) if self.is_resnet else self.trunk(scaled)[-1].mean(dim=(2, 3))
+
+    def pyramid(self, pixels: Tensor) -> list[Tensor]:
+        """Feature maps as the decoders of segmentation-models-pytorch take them.
+
+        Args:
+            pixels: (N, bands, rows, cols) raw values; rows and cols multiples of 32.
+
+        Returns:
+            The standardised input, then maps at strides 2, 4, 8, 16, 32; map i has ``channels[i]`` channels.
+            Networks that begin with stride 4 give an empty map, of 0 channels, at stride 2; VGGs give their
+            own first map in place of the input.
+        """
+        scaled = self.standardise(pixels)
+        if not self.is_resnet:
+            return self.trunk(scaled)
+        trunk = self.trunk
+        stem = trunk.relu(trunk.bn1(trunk.conv1(scaled)))
+        maps = [scaled, stem]
+        below = trunk.maxpool(stem)
+        for layer in (trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4):
+            below = layer(below)
+            maps.append(below)
+        return maps
+
+
+def _timm_trunk(arch: str, bands: int) -> nn.Module:
+    """A timm model, untrained, whose output is the list of maps that ``Encoder.pyramid`` promises."""
+    import segmentation_models_pytorch as smp  # slow to import, and ResNets do without
+
+    options = {"dynamic_img_size": True} if arch.startswith("swin") else {}
+    return smp.encoders.TimmUniversalEncoder(arch, pretrained=False, in_channels=bands, **options)
+
+
+def feature_width(spec: ModelSpec) -> int:
+    """Length of the features that the encoder of a specification gives."""
+    with torch.device("meta"):
+        return Encoder(spec).width
 
 
 class Classifier(nn.Module):
@@ -176,45 +255,42 @@ def save_model(path: Path, spec: ModelSpec, model: nn.Module) -> None:
     partial.replace(path)
 
 
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors by name, and the metadata, of a safetensors file.
+
+    Raises:
+        UserError: no such file, or another kind of file.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            return weights, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a safetensors file, or a damaged one ({error})") from error
+
+
 def load_model(path: Path) -> tuple[ModelSpec, nn.Module]:
     """Read a file that ``save_model`` wrote; the model comes in eval mode, on the CPU.
 
     Raises:
         UserError: no such file, another kind of file, or weights that do not fit their specification.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a safetensors file, or a damaged one ({error})") from error
+    weights, metadata = read_safetensors(path)
     if "geoaware" not in metadata:
         raise UserError(f"{path}: does not say what it holds; give a file that core.train wrote")
     try:
         spec = ModelSpec.from_json(metadata["geoaware"])
-    except (ValueError, KeyError, TypeError) as error:
+        check_arch(spec.arch)
+    except (ValueError, KeyError, TypeError, UserError) as error:
         raise UserError(f"{path}: its specification cannot be read ({error})") from error
     model = build(spec)
-    problems = _misfits(model.state_dict(), weights)
+    problems = misfits(model.state_dict(), weights)
     if problems:
-        raise UserError(f"{path}: weights do not fit {spec.arch}: {'; '.join(problems[:5])}")
+        raise UserError(f"{path}: does not fit {spec.arch}, {len(problems)} keys are wrong: {'; '.join(problems[:5])}")
     model.load_state_dict(weights)
     return spec, model.eval()
-
-
-def load_encoder(path: Path, store: ChipStore) -> tuple[ModelSpec, Encoder]:
-    """Read an encoder and check that it fits the imagery of a store.
-
-    Raises:
-        UserError: as ``load_model``; or it is no encoder; or bands or unit differ from the store's.
-    """
-    spec, model = load_model(path)
-    if not isinstance(model, Encoder):
-        raise UserError(f"{path}: is a model for {spec.task}; give the encoder.safetensors of a pretraining run")
-    check_fit(path, spec, store)
-    return spec, model
 
 
 def check_fit(path: Path, spec: ModelSpec, store: ChipStore) -> None:
@@ -225,15 +301,15 @@ def check_fit(path: Path, spec: ModelSpec, store: ChipStore) -> None:
         raise UserError(f"{path}: was trained on '{spec.unit}', but {store.path} holds '{store.info.unit}'")
 
 
-def _misfits(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
+def misfits(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
+    """What is wrong with a state dict, a phrase a key: missing, of another shape, or unknown."""
     problems = [f"{name} is missing" for name in wanted if name not in found]
-    problems += [f"{name} is unknown" for name in found if name not in wanted]
     problems += [
         f"{name} is {list(found[name].shape)}, not {list(wanted[name].shape)}"
         for name in wanted
         if name in found and found[name].shape != wanted[name].shape
     ]
-    return problems
+    return problems + [f"{name} is unknown" for name in found if name not in wanted]
 
 
 @cache

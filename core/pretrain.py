@@ -123,7 +123,7 @@ def pretrain(
         data: Folder of the chip store.
         out: Folder of the run; encoder.safetensors is the result.
         variant: moco, moco-geo, moco-tp or moco-geo-tp. "tp" pairs two dates of a place, "geo" adds the geo-location pretext.
-        arch: resnet18 or resnet50.
+        arch: resnet18, resnet34, resnet50 or a timm model that yields feature maps at strides 4 to 32, such as convnext_atto.
         epochs: Passes over all images.
         batch_size: Pairs in a step.
         lr: Learning rate of SGD for a batch of 256; it is scaled with the batch size.

@@ -22,9 +22,10 @@ from tqdm import tqdm
 
 from core.errors import UserError
 from core.files import write_json
-from core.models import Encoder, features, load_encoder
+from core.models import Encoder, features
 from core.runs import pick_device, start_run
 from core.store import ChipStore, images_of
+from core.weights import load_encoder
 
 K_NEIGHBOURS = 5
 PENALTIES = (0.001, 0.01, 0.1)  # candidates for C of the logistic regression
@@ -173,7 +174,7 @@ def _floor(store: ChipStore, protocol: _Protocol, dates: str, seed: int) -> np.n
 
 def probe(
     data: Path,
-    encoder: Path,
+    encoder: str,
     out: Path | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -183,7 +184,7 @@ def probe(
 
     Args:
         data: Folder of a chip store with labels.
-        encoder: The encoder.safetensors of a pretraining run.
+        encoder: encoder.safetensors of a pretraining run, weights of others (.pth.tar, .pth, .safetensors), or torchgeo:ResNet50_Weights.NAME.
         out: Folder for probe.json; nothing is written without it.
         device: auto, cpu, cuda or another name that torch knows.
         seed: Of the dates chosen, of the untrained encoder and of the bootstrap.

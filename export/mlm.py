@@ -16,7 +16,7 @@ from stac_model.input import InputStructure, ModelInput
 from stac_model.output import MLMClassification, ModelOutput, ModelResult
 from stac_model.schema import MLModelExtension, MLModelProperties
 
-from core.models import ModelSpec
+from core.models import ModelSpec, feature_width
 from core.store import ChipStore
 from export.runtime.card import MLM_TASKS
 
@@ -103,7 +103,7 @@ def _mlm_properties(spec: ModelSpec, name: str, tile: int, parameters: int) -> M
     shape, order = {
         "segmentation": ([-1, len(spec.classes), tile, tile], ["batch", "class", "height", "width"]),
         "classification": ([-1, len(spec.classes)], ["batch", "class"]),
-        "embedding": ([-1, 512 if spec.arch == "resnet18" else 2048], ["batch", "feature"]),
+        "embedding": ([-1, feature_width(spec)], ["batch", "feature"]),
     }[spec.task]
     return MLModelProperties(
         name=name,
