@@ -166,8 +166,8 @@ class Pairs:
 class Loader:
     """Batches of pairs in random order, the last incomplete one of an epoch left out, read ahead by threads.
 
-    Each pass is one epoch, or what is left of it: ``step`` counts the batches handed over so far, and
-    Lightning keeps it in its checkpoints through ``state_dict``.
+    Each pass is one epoch, or what is left of it: ``step`` counts the batches handed over so far. Checkpoints
+    keep ``state_dict``.
     """
 
     def __init__(
@@ -245,4 +245,4 @@ class Loader:
         if not self.pinned:
             return batch
         tensors = {name: part.pin_memory() for name, part in batch._asdict().items() if isinstance(part, Tensor)}
-        return batch._replace(**tensors)
+        return batch._replace(**tensors)  # type: ignore[arg-type]
