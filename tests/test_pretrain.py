@@ -28,6 +28,7 @@ from core.store import ChipStore
 from core.views import Views
 from core.watch import EVERY, Watch
 from tests.conftest import call
+from tests.processes import GroupedMoCo, SmoothEncoder
 from tests.sources import Ramp, info
 
 ROOT = Path(train.__file__).parents[1]
@@ -55,9 +56,9 @@ def options(store: ChipStore, out: Path, *more: object, epochs: int = 4) -> list
     return [str(x) for x in ["pretrain", "--data", store.path, "--out", out, "--epochs", epochs, *fixed, *more]]
 
 
-def started(*arguments: object, launcher: tuple = ()) -> subprocess.Popen:
+def started(*arguments: object, launcher: tuple = (), module: str = "core.train") -> subprocess.Popen:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, *launcher, "-m", "core.train", *map(str, arguments)]
+    command = [sys.executable, *launcher, "-m", module, *map(str, arguments)]
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -360,37 +361,20 @@ def test_chips_are_handed_over_as_stored(ramp, store):
 # Several processes
 
 
-class GroupedBatchNorm(nn.BatchNorm2d):
-    """Batch norm over each half of a batch, as two processes would have it."""
-
-    def forward(self, x):
-        return torch.cat([super(GroupedBatchNorm, self).forward(half) for half in x.chunk(2)])
-
-
-class GroupedMoCo(MoCo):
-    def __init__(self, *arguments, **named):
-        super().__init__(*arguments, **named)
-        for module in list(self.modules()):
-            for name, child in module.named_children():
-                if type(child) is nn.BatchNorm2d:
-                    grouped = GroupedBatchNorm(child.num_features)
-                    grouped.load_state_dict(child.state_dict())
-                    grouped.requires_grad_(child.weight.requires_grad)
-                    setattr(module, name, grouped)
-
-
 def test_two_processes_have_the_losses_of_one_with_batch_norm_in_two_groups(ramp, tmp_path, monkeypatch):
-    more = ["--mask-same-place", "--lr", "0.3"]
+    more = ["--mask-same-place", "--lr", 1.0]
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    process = started(*options(ramp, tmp_path / "two", *more, epochs=2), launcher=launcher)
+    process = started(*options(ramp, tmp_path / "two", *more), launcher=launcher, module="tests.processes")
+    monkeypatch.setattr(pretrain, "Encoder", SmoothEncoder)
+    assert call(train.main, *options(ramp, tmp_path / "plain", *more)) == 0
     monkeypatch.setattr(pretrain, "MoCo", GroupedMoCo)
-    assert call(train.main, *options(ramp, tmp_path / "one", *more, epochs=2)) == 0
+    assert call(train.main, *options(ramp, tmp_path / "grouped", *more)) == 0
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 0, said
-    one, two = (logged(tmp_path / name / "logs") for name in ("one", "two"))
-    assert len(one) >= 8
-    assert one["loss"].std() > 1e-3  # it does learn something
-    np.testing.assert_allclose(two.to_numpy(), one.to_numpy(), atol=1e-5, rtol=0)
+    plain, grouped, two = (logged(tmp_path / name / "logs").to_numpy() for name in ("plain", "grouped", "two"))
+    assert len(two) == 40
+    np.testing.assert_allclose(two, grouped, atol=1e-5, rtol=0)
+    assert np.abs(two - plain).max() > 1e-2  # the groups matter
     assert (tmp_path / "two" / "encoder.safetensors").is_file()
     assert json.loads((tmp_path / "two" / "metrics.json").read_text())["processes"] == 2
 
