@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,9 @@ class Pretraining(L.LightningModule):
         if done % every and done != self.trainer.max_epochs:
             return
         if self.trainer.is_global_zero:
-            with torch.compiler.set_stance("force_eager"):  # compiling for one look would not pay
+            # Compiling for one look would not pay; and asking for that loads torch's compiler.
+            compiled = getattr(self.moco.encoder_q[0], "_compiled_call_impl", None) is not None
+            with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
                 accuracy = validation_knn(self.moco.encoder_q[0], self.loader.pairs.store, self.device)
             if accuracy is not None:
                 self.log("val_knn", accuracy, prog_bar=True, rank_zero_only=True)
@@ -174,7 +177,7 @@ def pretrain(
         max_gap: Greatest number of days between them; any by default.
         views: How strongly the two views of a pair differ.
         precision: auto (bf16 where it is faster), 32-true or bf16-mixed.
-        compile: Compile the encoders with torch.compile; the first step takes minutes, so for long runs on a GPU.
+        compile: Compile the encoders with torch.compile: the first steps take long, so only for long runs.
         device: auto, cpu, cuda or another name that torch knows.
         seed: Of weights, order, partners and views.
         loggers: Lightning loggers beside CSV and TensorBoard, each a class_path with its init_args.
@@ -187,18 +190,13 @@ def pretrain(
     """
     settings = dict(locals())
     rank, count = processes()
-    if variant not in VARIANTS:
-        raise UserError(f"--variant {variant}: choose one of {', '.join(VARIANTS)}")
-    if geo_head not in GEO_HEADS:
-        raise UserError(f"--geo-head {geo_head}: choose one of {', '.join(GEO_HEADS)}")
+    gap = Gap(min_gap, max_gap)
+    _check(variant, geo_head, gap, queue, batch_size, count)
     check_positive(epochs=epochs, batch_size=batch_size, lr=lr, temperature=temperature, queue=queue, clusters=clusters)
+    if seed < 0:
+        raise UserError(f"--seed {seed}: must be at least 0")
     if checkpoint_every is not None:
         check_positive(checkpoint_every=checkpoint_every)
-    if queue % batch_size:
-        raise UserError(f"--queue {queue}: must be a multiple of the batch size {batch_size}")
-    if batch_size % count:
-        raise UserError(f"--batch-size {batch_size}: must be a multiple of the {count} processes")
-    gap = _gap(min_gap, max_gap, variant)
     store = ChipStore(data)
     places = store.places_of("train")
     if "geo" in variant and not np.isfinite(places[["lon", "lat"]].to_numpy()).all():
@@ -216,11 +214,7 @@ def pretrain(
 
     cluster_of, known = np.zeros(len(places), int), 0
     if "geo" in variant:
-        lonlat = places[["lon", "lat"]].to_numpy()
-        centres = from_first(fit_geo_clusters(lonlat, clusters, seed) if rank == 0 else None)
-        if rank == 0:
-            np.save(out / "geo_clusters.npy", centres)
-        cluster_of, known = assign_geo_clusters(lonlat, centres), len(centres)
+        cluster_of, known = _geo_clusters(places, clusters, seed, out / "geo_clusters.npy", resume)
     pairs = Pairs(store, places, cluster_of, "tp" in variant, seed, gap)
     batch_size = min(batch_size, len(pairs) // count * count)
     loader = Loader(pairs, batch_size, rank=rank, processes=count, pinned=target.type == "cuda")
@@ -272,17 +266,35 @@ def pretrain(
     return out / "encoder.safetensors"
 
 
-def _gap(least: float, most: float | None, variant: str) -> Gap:
-    """The days between the dates of a temporal pair, checked."""
-    if least < 0 or (most is not None and most < least):
+def _check(variant: str, geo_head: str, gap: Gap, queue: int, batch_size: int, count: int) -> None:
+    """Refuse options that do not go together."""
+    if variant not in VARIANTS:
+        raise UserError(f"--variant {variant}: choose one of {', '.join(VARIANTS)}")
+    if geo_head not in GEO_HEADS:
+        raise UserError(f"--geo-head {geo_head}: choose one of {', '.join(GEO_HEADS)}")
+    if gap.least < 0 or (gap.most is not None and gap.most < gap.least):
         raise UserError(
-            f"--min-gap {least:g}, --max-gap {most}: give days of at least 0, the second not below the first"
+            f"--min-gap {gap.least:g}, --max-gap {gap.most}: give days of at least 0, the second not below the first"
         )
-    if (least or most is not None) and "tp" not in variant:
+    if gap != Gap() and "tp" not in variant:
         raise UserError(
             f"--min-gap, --max-gap: choose temporal pairs, which --variant {variant} has not; leave them out"
         )
-    return Gap(least, most)
+    if batch_size > 0 and queue % batch_size:
+        raise UserError(f"--queue {queue}: must be a multiple of the batch size {batch_size}")
+    if batch_size % count:
+        raise UserError(f"--batch-size {batch_size}: must be a multiple of the {count} processes")
+
+
+def _geo_clusters(places: pd.DataFrame, clusters: int, seed: int, path: Path, resume: bool) -> tuple[np.ndarray, int]:
+    """Geo cluster of each place, and how many there are; fitted once for all processes and all parts of a run."""
+    lonlat = places[["lon", "lat"]].to_numpy()
+    centres = None
+    if processes()[0] == 0:
+        centres = np.load(path) if resume and path.exists() else fit_geo_clusters(lonlat, clusters, seed)
+        np.save(path, centres)
+    centres = from_first(centres)
+    return assign_geo_clusters(lonlat, centres), len(centres)
 
 
 def _fit(trainer: L.Trainer, module: Pretraining, queue: int, out: Path, resume: bool) -> bool:

@@ -121,9 +121,17 @@ def processes() -> tuple[int, int]:
 
 
 def join_processes(device: torch.device) -> torch.device:
-    """Let the processes that torchrun started find one another; returns this one's device."""
+    """Let the processes that torchrun started find one another; returns this one's device.
+
+    Raises:
+        UserError: there are more processes than GPUs.
+    """
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", device.index or 0)))
+        if device.index >= torch.cuda.device_count():
+            raise UserError(
+                f"torchrun --nproc-per-node: give at most the {torch.cuda.device_count()} GPUs of this machine"
+            )
         torch.cuda.set_device(device)
     if processes()[1] > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from core import pretrain, train
-from core.models import ModelSpec, Standardise
 from core.moco import MoCo
+from core.models import ModelSpec, Standardise
 
 
 class SmoothEncoder(nn.Module):
