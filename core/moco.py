@@ -7,9 +7,8 @@ negatives, ``T`` is the temperature. Which two images make a pair is decided in 
 are augmented, in ``core.views``.
 
 Shuffling for batch norm (MoCo, section 3.3) happens where a batch is dealt out (``core.pairs``): a process
-encodes the keys of other queries than its own, and ``order`` puts them back. On one device it changes
-nothing and is not needed: there the leak that it closes, small groups of images that share their
-statistics with their keys, would take batches far smaller than any that is worth training with.
+encodes the keys of other queries than its own, and ``order`` puts them back. On one device the whole batch
+is one group, whose statistics no order changes: there it does nothing, and nothing special is done.
 """
 
 from __future__ import annotations

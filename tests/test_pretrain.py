@@ -69,10 +69,10 @@ def logged(folder: Path) -> pd.DataFrame:
     return table.dropna(subset="loss").set_index("step")[LOSSES]
 
 
-def wait_for_step(process: subprocess.Popen, out: Path, step: int) -> None:
+def wait_for_step(process: subprocess.Popen, out: Path, step: int, saved: bool = False) -> None:
     csv = out / "logs" / "metrics.csv"
     for _ in range(3000):
-        if (out / "last.ckpt").exists() and csv.exists() and f",{step}," in csv.read_text():
+        if (not saved or (out / "last.ckpt").exists()) and csv.exists() and f",{step}," in csv.read_text():
             return
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.05)
@@ -102,7 +102,7 @@ def run_with(event: Callable[[int], None], *arguments: str) -> int:
 def test_a_killed_run_goes_on_with_exactly_the_losses_of_an_undisturbed_one(ramp, undisturbed, tmp_path):
     out = tmp_path / "killed"
     process = started(*options(ramp, out, "--checkpoint-every", 3))
-    wait_for_step(process, out, 4)
+    wait_for_step(process, out, 4, saved=True)
     process.kill()
     process.communicate()
     reached = torch.load(out / "last.ckpt", weights_only=False)["global_step"]
@@ -134,7 +134,7 @@ def test_a_run_goes_on_exactly_after_the_end_of_an_epoch(ramp, undisturbed, tmp_
 
 def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(ramp, undisturbed, tmp_path):
     out = tmp_path / "stopped"
-    process = started(*options(ramp, out, "--checkpoint-every", 2))
+    process = started(*options(ramp, out))
     wait_for_step(process, out, 2)
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=120)
