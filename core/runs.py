@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import shutil
 import subprocess
@@ -13,10 +14,14 @@ from typing import Any
 
 import lightning as L
 import torch
+import torch.distributed as dist
 import yaml
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from jsonargparse import ArgumentError, ArgumentParser
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
 
+from core.checkpoints import WholeFile
 from core.errors import UserError
 from core.files import write_json
 from core.models import faster_in_bf16
@@ -110,8 +115,63 @@ def pick_precision(name: str, device: torch.device) -> str:
     return name
 
 
-def make_trainer(out: Path, *, epochs: int, steps: int, device: torch.device, precision: str) -> L.Trainer:
-    """A Lightning trainer that logs to CSV and TensorBoard and keeps ``last.ckpt``, renewed ten times a run.
+def processes() -> tuple[int, int]:
+    """Rank of this process and number of processes, as torchrun says; (0, 1) without it."""
+    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+
+
+def join_processes(device: torch.device) -> torch.device:
+    """Let the processes that torchrun started find one another; returns this one's device.
+
+    Raises:
+        UserError: there are more processes than GPUs.
+    """
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", device.index or 0)))
+        if device.index >= torch.cuda.device_count():
+            raise UserError(
+                f"torchrun --nproc-per-node: give at most the {torch.cuda.device_count()} GPUs of this machine"
+            )
+        torch.cuda.set_device(device)
+    if processes()[1] > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return device
+
+
+def from_first(value: Any) -> Any:
+    """What the first process has, in every process."""
+    if not dist.is_initialized():
+        return value
+    box = [value]
+    dist.broadcast_object_list(box)
+    return box[0]
+
+
+def make_loggers(chosen: list[dict[str, Any]]) -> list[Logger]:
+    """Lightning loggers of ``class_path`` and ``init_args`` entries, as in a configuration file.
+
+    Raises:
+        UserError: there is no such logger, or it does not take these arguments.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--loggers", type=list[Logger])
+    try:
+        return parser.instantiate(parser.parse_object({"loggers": chosen})).loggers
+    except (ArgumentError, ImportError, TypeError, ValueError) as error:
+        raise UserError(f"--loggers: {' '.join(str(error).split())}") from error
+
+
+def make_trainer(
+    out: Path,
+    *,
+    epochs: int,
+    steps: int,
+    device: torch.device,
+    precision: str,
+    callbacks: list[Callback] | None = None,
+    loggers: list[Logger] | None = None,
+) -> L.Trainer:
+    """A Lightning trainer that logs to CSV and TensorBoard, on all processes that torchrun started.
 
     Args:
         out: the run's folder; logs go to ``logs``, those of a resumed run to ``logs-2`` and so on.
@@ -119,6 +179,8 @@ def make_trainer(out: Path, *, epochs: int, steps: int, device: torch.device, pr
         steps: in one epoch.
         device: where it runs.
         precision: Lightning's name of it.
+        callbacks: what else to do; by default ``last.ckpt`` is kept, renewed at the end of every tenth of the epochs.
+        loggers: beside CSV and TensorBoard.
     """
     earlier = len(list(out.glob("logs*")))
     every = max(
@@ -130,18 +192,38 @@ def make_trainer(out: Path, *, epochs: int, steps: int, device: torch.device, pr
     warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty")  # on resume
     warnings.filterwarnings("ignore", ".*GPU available but not used")
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec", FutureWarning)  # lightning 2.6 with torch 2.15
-    checkpoint = ModelCheckpoint(
-        out, filename="last", enable_version_counter=False, save_on_train_epoch_end=True, every_n_epochs=every
-    )
+    log_every = max(1, min(10, steps, epochs * steps // 50))  # a curve of fifty points, in a short run too
+    csv = CSVLogger(out, name="", version=version, flush_logs_every_n_steps=log_every)  # a kill loses no line
+    count = processes()[1]
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    index = device.index if device.type == "cuda" and count == 1 else None
     return L.Trainer(
         max_epochs=epochs,
         accelerator="gpu" if device.type == "cuda" else device.type,
-        devices=1,
+        devices=[index] if index is not None else local,
+        num_nodes=count // local,
+        # The queue is the same everywhere, and batch-norm statistics are each process's own (as in MoCo).
+        strategy=DDPStrategy(broadcast_buffers=False) if count > 1 else "auto",
+        plugins=[WholeFile()],
         precision=precision,  # type: ignore[arg-type]
-        logger=[CSVLogger(out, name="", version=version), TensorBoardLogger(out, name="", version=version)],
-        callbacks=[TQDMProgressBar(refresh_rate=10), checkpoint],
+        logger=[csv, TensorBoardLogger(out, name="", version=version), *(loggers or [])],
+        callbacks=[
+            TQDMProgressBar(refresh_rate=10),
+            *(
+                callbacks
+                or [
+                    ModelCheckpoint(
+                        out,
+                        filename="last",
+                        enable_version_counter=False,
+                        save_on_train_epoch_end=True,
+                        every_n_epochs=every,
+                    )
+                ]
+            ),
+        ],
         enable_model_summary=False,
-        log_every_n_steps=min(10, steps),
+        log_every_n_steps=log_every,
         num_sanity_val_steps=0,
         check_val_every_n_epoch=every,
     )

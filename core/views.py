@@ -13,89 +13,127 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+class Draw:
+    """Random numbers, one an image.
+
+    Processes that hold parts of one batch draw for all of it with the same seed and take their part, so
+    that an image's view does not depend on how many processes there are.
+    """
+
+    def __init__(
+        self, total: int, device: torch.device, part: slice = slice(None), generator: torch.Generator | None = None
+    ) -> None:
+        """Set up.
+
+        Args:
+            total: images in the whole batch.
+            device: of the numbers, and of the generator.
+            part: the images of this process.
+            generator: torch's own where it is left out.
+        """
+        self.total, self.device, self.part, self.generator = total, device, part, generator
+
+    def __call__(self, low: float, high: float) -> Tensor:
+        """(n,) uniform numbers."""
+        return torch.empty(self.total, device=self.device).uniform_(low, high, generator=self.generator)[self.part]
+
+    def images(self, low: float, high: float) -> Tensor:
+        """(n, 1, 1, 1) uniform numbers."""
+        return self(low, high).view(-1, 1, 1, 1)
+
+
+def as_float(chips: Tensor, valid: Tensor | None) -> Tensor:
+    """Chips as stored to float32, pixels without data to NaN; meant for the device, which gets fewer bytes so.
+
+    Args:
+        chips: (N, bands, rows, cols), any dtype of a store; uint16 converts, though torch cannot compute in it.
+        valid: (N, rows, cols) bool, or None where every pixel holds data.
+    """
+    pixels = chips.to(torch.float32)
+    return pixels if valid is None else pixels.masked_fill(~valid[:, None], torch.nan)
+
+
 @dataclass(frozen=True)
 class Views:
     """How strongly views differ.
 
     Attributes:
         scale: least share of the chip's area that a crop keeps.
-        flip: mirror and turn by quarters at random; imagery from above has no upright.
+        flip: mirror at random.
+        turn: turn by quarters at random; imagery from above has no upright.
         jitter: brightness, contrast and saturation change by up to this share (0.4 in the paper).
+        jitter_chance: probability of that change (0.8 in the paper).
         grey: probability of losing the colours (0.2 in the paper).
         blur: probability of a Gaussian blur, sigma 0.1 to 2 pixels of a 224 px view (0.5 in the paper).
     """
 
     scale: float = 0.2
     flip: bool = True
+    turn: bool = True
     jitter: float = 0.1
+    jitter_chance: float = 1.0
     grey: float = 0.0
     blur: float = 0.0
 
-    def __call__(self, chips: Tensor) -> Tensor:
+    def __call__(self, chips: Tensor, draw: Draw | None = None) -> Tensor:
         """One random view of each chip.
 
         Args:
             chips: (N, bands, rows, cols) float, raw values; NaN where there is no data.
+            draw: of the views' parameters; by default from torch's generator.
 
         Returns:
             The same shape.
         """
-        views = _crop(chips, self.scale, self.flip)
+        draw = draw or Draw(len(chips), chips.device)
+        views = self._crop(chips, draw)
         if self.jitter:
-            views = colour_jitter(views, self.jitter)
+            changed = colour_jitter(views, self.jitter, draw)
+            views = changed if self.jitter_chance == 1 else _mix(views, changed, self.jitter_chance, draw)
         if self.grey:
-            views = _mix(views, views.nanmean(dim=1, keepdim=True).expand_as(views), self.grey)
+            views = _mix(views, views.nanmean(dim=1, keepdim=True).expand_as(views), self.grey, draw)
         if self.blur:
-            views = _mix(views, _blurred(views), self.blur)
+            views = _mix(views, _blurred(views, draw), self.blur, draw)
         return views
 
-
-def _uniform(like: Tensor, low: float, high: float) -> Tensor:
-    """(N, 1, 1, 1) random numbers, one an image."""
-    return torch.empty(len(like), 1, 1, 1, device=like.device).uniform_(low, high)
-
-
-def _mix(plain: Tensor, changed: Tensor, probability: float) -> Tensor:
-    return torch.where(_uniform(plain, 0, 1) < probability, changed, plain)
-
-
-def _crop(chips: Tensor, smallest: float, flip: bool) -> Tensor:
-    """Random resized crop with aspect 3/4 to 4/3, mirrored and turned, in one bilinear sampling."""
-    n, device = len(chips), chips.device
-    area = torch.empty(n, device=device).uniform_(smallest, 1)
-    aspect = torch.empty(n, device=device).uniform_(-0.2877, 0.2877).exp()  # log of 4/3
-    height, width = (area / aspect).sqrt().clamp(max=1), (area * aspect).sqrt().clamp(max=1)
-    row = (1 - height) * torch.empty(n, device=device).uniform_(-1, 1)
-    column = (1 - width) * torch.empty(n, device=device).uniform_(-1, 1)
-    theta = torch.zeros(n, 2, 3, device=device)
-    if flip:
-        mirror = torch.randint(0, 2, (n,), device=device) * 2.0 - 1
-        quarter = torch.randint(0, 4, (n,), device=device) * (torch.pi / 2)
+    def _crop(self, chips: Tensor, draw: Draw) -> Tensor:
+        """Random resized crop with aspect 3/4 to 4/3, mirrored and turned, in one bilinear sampling."""
+        area, aspect = draw(self.scale, 1), draw(-0.2877, 0.2877).exp()  # log of 4/3
+        height, width = (area / aspect).sqrt().clamp(max=1), (area * aspect).sqrt().clamp(max=1)
+        row, column = (1 - height) * draw(-1, 1), (1 - width) * draw(-1, 1)
+        mirror, quarter = torch.ones_like(area), torch.zeros_like(area)
+        if self.flip:
+            mirror = torch.where(draw(0, 1) < 0.5, -1.0, 1.0)
+        if self.turn:
+            quarter = draw(0, 4).floor() * (torch.pi / 2)
         cos, sin = quarter.cos().round(), quarter.sin().round()
-    else:
-        mirror, cos, sin = torch.ones(n, device=device), torch.ones(n, device=device), torch.zeros(n, device=device)
-    theta[:, 0, 0], theta[:, 0, 1], theta[:, 0, 2] = width * cos * mirror, -width * sin, column
-    theta[:, 1, 0], theta[:, 1, 1], theta[:, 1, 2] = height * sin * mirror, height * cos, row
-    grid = F.affine_grid(theta, list(chips.shape), align_corners=False)
-    return F.grid_sample(chips, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+        theta = torch.stack(
+            [width * cos * mirror, -width * sin, column, height * sin * mirror, height * cos, row], dim=1
+        )
+        grid = F.affine_grid(theta.view(-1, 2, 3), list(chips.shape), align_corners=False)
+        return F.grid_sample(chips, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def colour_jitter(views: Tensor, strength: float) -> Tensor:
+def _mix(plain: Tensor, changed: Tensor, probability: float, draw: Draw) -> Tensor:
+    return torch.where(draw.images(0, 1) < probability, changed, plain)
+
+
+def colour_jitter(views: Tensor, strength: float, draw: Draw | None = None) -> Tensor:
     """Brightness, contrast, saturation, each by a random factor, one an image."""
-    low, high = 1 - strength, 1 + strength
-    views = views * _uniform(views, low, high)
+    draw, low, high = draw or Draw(len(views), views.device), 1 - strength, 1 + strength
+    views = views * draw.images(low, high)
     mean = views.flatten(1).nanmean(dim=1).view(-1, 1, 1, 1)
-    views = torch.lerp(mean.expand_as(views), views, _uniform(views, low, high))
+    views = torch.lerp(mean.expand_as(views), views, draw.images(low, high))
     if views.shape[1] > 1:
         grey = views.nanmean(dim=1, keepdim=True)
-        views = torch.lerp(grey.expand_as(views), views, _uniform(views, low, high))
+        views = torch.lerp(grey.expand_as(views), views, draw.images(low, high))
     return views
 
 
-def _blurred(views: Tensor) -> Tensor:
+def _blurred(views: Tensor, draw: Draw) -> Tensor:
     """Separable Gaussian, sigma 0.1 to 2 at 224 px and in proportion for other sizes."""
     n, bands, size = views.shape[0], views.shape[1], views.shape[-1]
-    sigma = torch.empty(n, 1, device=views.device).uniform_(0.1, 2.0) * size / 224
+    sigma = draw(0.1, 2.0)[:, None] * size / 224
     radius = max(1, round(4.0 * size / 224))
     at = torch.arange(-radius, radius + 1, device=views.device)
     kernel = (-0.5 * (at / sigma.clamp(min=1e-3)) ** 2).exp()

@@ -2,14 +2,12 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from core.moco import MoCo, info_nce
-from core.pairs import Pairs
-from core.pretrain import COLLAPSED
+from core.moco import NOWHERE, MoCo, info_nce
+from core.watch import COLLAPSED
 
 
 def tiny(clusters: int = 0, **options) -> MoCo:
@@ -80,19 +78,44 @@ def test_collapse_shows_in_the_spread_of_the_features():
     )
 
 
-def test_a_temporal_partner_is_another_date_of_the_same_place(store):
-    pairs = Pairs(store, store.places, np.zeros(len(store.places), int), temporal=True, seed=0)
-    partners: dict[int, set[int]] = {}
-    for _ in range(20):
-        queries, keys = pairs.partners(np.arange(len(pairs)))
-        assert (store.index["place"].to_numpy()[queries] == store.index["place"].to_numpy()[keys]).all()
-        assert (queries != keys).all()
-        for query, key in zip(queries, keys):
-            partners.setdefault(query, set()).add(key)
-    assert all(len(found) == 2 for found in partners.values())  # both other dates turn up
+def test_keys_of_the_same_place_can_be_left_out_of_the_negatives():
+    query, key = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    queue = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+    masked = torch.tensor([[True, False], [False, True]])
+    first = -math.log(math.exp(2) / (math.exp(2) + math.exp(-2)))
+    second = -math.log(1 / (1 + math.exp(2)))
+    assert info_nce(query, key, queue, 0.5, masked).item() == pytest.approx((first + second) / 2, abs=1e-6)
 
 
-def test_without_temporal_positives_the_partner_is_the_image_itself(store):
-    pairs = Pairs(store, store.places, np.zeros(len(store.places), int), temporal=False, seed=0)
-    queries, keys = pairs.partners(np.arange(len(pairs)))
-    assert (queries == keys).all()
+def test_the_queue_remembers_the_places_of_its_keys():
+    moco = tiny(mask_same_place=True)
+    images, cluster = torch.randn(4, 3, 2, 2), torch.zeros(4, dtype=torch.long)
+    places = torch.tensor([7, 8, 9, 7])
+    moco(images, images, cluster, places)
+    assert moco.queue_places.tolist() == [7, 8, 9, 7] + [NOWHERE] * 4
+    masked, plain = moco.eval(), tiny()
+    plain.load_state_dict(masked.state_dict())
+    elsewhere = torch.tensor([1, 2, 3, 4])
+    states = [m.state_dict() for m in (masked, plain)]
+    assert torch.equal(states[0]["queue"], states[1]["queue"])
+    assert plain(images, images, cluster, places).contrast > masked(images, images, cluster, places).contrast
+    moco, plain = tiny(mask_same_place=True), tiny()
+    torch.testing.assert_close(
+        moco(images, images, cluster, elsewhere).contrast, plain(images, images, cluster, elsewhere).contrast
+    )
+
+
+def test_the_geo_head_can_read_the_trunk():
+    moco = tiny(clusters=2, geo_head="trunk")
+    images, cluster = torch.randn(4, 3, 2, 2), torch.tensor([0, 1, 0, 1])
+    expected = nn.functional.cross_entropy(moco.geo_head(moco.encoder_q[0](images)), cluster)
+    torch.testing.assert_close(moco(images, images, cluster).geo, expected.detach())
+
+
+def test_keys_are_put_back_beside_their_queries():
+    images, order = torch.randn(4, 3, 2, 2), torch.tensor([2, 0, 3, 1])
+    cluster = torch.zeros(4, dtype=torch.long)
+    side_by_side, dealt = tiny(), tiny()
+    expected = side_by_side(images, images, cluster).contrast
+    torch.testing.assert_close(dealt(images, images[order], cluster, order=order).contrast, expected)
+    torch.testing.assert_close(dealt.queue, side_by_side.queue)

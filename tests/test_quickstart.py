@@ -83,9 +83,3 @@ def test_agreement_is_counted_on_test_places_alone(quickstart, tmp_path):
     ) as out:
         out.write(perfect, 1)
     assert map_agreement(tmp_path / "m.tif", store)["all_pixels"]["accuracy"] == 1.0
-
-
-def test_the_papers_settings_are_understood():
-    config = Path(train.__file__).parents[1] / "configs" / "paper.yaml"
-    chosen = train._parser().parse_args(["pretrain", "--config", str(config), "--data", "s", "--out", "r"]).pretrain
-    assert (chosen.queue, chosen.temperature, chosen.views.jitter) == (65536, 0.02, 0.4)

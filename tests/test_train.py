@@ -102,20 +102,6 @@ def test_pretraining_goes_on_where_it_was(store, tmp_path):
     assert (tmp_path / "run" / "logs-2" / "metrics.csv").is_file()
 
 
-def test_a_collapse_is_said_once(run, store, capsys):
-    from core.moco import MoCo
-    from core.pretrain import Pretraining
-    from core.views import Views
-
-    moco = MoCo(torch.nn.Identity(), 4, dim=4, K=8)
-    module = Pretraining(moco, Views(), store, 0.1, 10)
-    module._watch_collapse(0.9)
-    assert "collapsed" not in capsys.readouterr().out
-    module._watch_collapse(0.01)
-    module._watch_collapse(0.01)
-    assert capsys.readouterr().out.count("collapsed") == 1
-
-
 def test_the_encoder_is_compared_with_an_untrained_one(run, store, tmp_path, capsys):
     assert (
         call(
@@ -257,6 +243,16 @@ def test_bad_input_of_training_gets_one_sentence(run, store, tmp_path, capsys):
             "--temperature",
             0,
         ],
+        "--geo-head tail: choose one of projection, trunk": [
+            "pretrain",
+            "--data",
+            store.path,
+            "--out",
+            tmp_path / "x",
+            "--geo-head",
+            "tail",
+        ],
+        "--seed -1: must be at least 0": ["pretrain", "--data", store.path, "--out", tmp_path / "x", "--seed", -1],
         "--arch vgg: choose": ["pretrain", "--data", store.path, "--out", tmp_path / "x", "--arch", "vgg"],
         "--precision half": [
             "finetune",

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from core.views import Views
+from core.views import Draw, Views, as_float
 
 
 @pytest.mark.parametrize("bands", [1, 3, 5])
@@ -44,3 +44,29 @@ def test_pixels_without_data_change_no_other_pixel():
         # One colour goes in: whatever the gain, one colour comes out, and the hole is neither filled nor grown.
         assert (known - known[0]).abs().max() < 1e-3
         assert 0.1 < view.isnan().float().mean() < 0.3
+
+
+def test_a_part_of_a_batch_gets_the_views_that_it_has_in_the_whole():
+    chips, views = torch.rand(6, 3, 16, 16), Views(jitter=0.4, jitter_chance=0.8, grey=0.5, blur=0.5)
+
+    def draw(part: slice) -> Draw:
+        return Draw(6, chips.device, part, torch.Generator().manual_seed(3))
+
+    whole = views(chips, draw(slice(0, 6)))
+    torch.testing.assert_close(views(chips[2:4], draw(slice(2, 4))), whole[2:4])
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int16, torch.float32])
+def test_stored_chips_become_floats_with_holes(dtype):
+    chips = torch.tensor([[[[0, 255], [3, 4]]]]).to(dtype)
+    valid = torch.tensor([[[False, True], [True, True]]])
+    assert as_float(chips, valid).nan_to_num(-1).flatten().tolist() == [-1.0, 255.0, 3.0, 4.0]
+    assert as_float(chips, None).flatten().tolist() == [0.0, 255.0, 3.0, 4.0]
+    assert as_float(torch.tensor([60000], dtype=torch.uint16), None).tolist() == [60000.0]
+
+
+def test_mirrors_without_turns_leave_up_up():
+    chips = torch.arange(16.0).view(1, 1, 4, 4).repeat(64, 1, 1, 1)
+    views = Views(scale=1.0, turn=False, jitter=0.0)(chips)
+    assert (views[:, :, 1:] - views[:, :, :-1] >= 0).all()  # rows go on rising downwards
+    assert len({bool(view[0, 0, 0] > view[0, 0, 3]) for view in views}) == 2
