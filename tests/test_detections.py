@@ -20,7 +20,7 @@ from core.prepare import annotations, detections
 from core.prepare.annotations import XVIEW_CLASSES
 from core.prepare.build import Tally, build
 from core.prepare.check import check
-from core.prepare.detections import Cut, add_parser
+from core.prepare.detections import Cut, Detections, add_parser
 from core.prepare.tables import legend_of
 from core.store import ChipStore
 from tests.conftest import write_raster
@@ -71,9 +71,13 @@ def xview(features: list[dict], corner: tuple[float, float] = (30.0, 10.0), step
 
 def prepare(folder: Path, table: object, out: str = "store", **options) -> tuple[ChipStore, Tally]:
     """Make a store of ``folder/images`` and a table of labels, as the command does."""
+    build_options = {name: options.pop(name) for name in ("max_bad", "workers") if name in options}
+    return build(listed(folder, table, out, **options), folder / out, **{"workers": 1} | build_options)
+
+
+def listed(folder: Path, table: object, out: str = "store", **options) -> Detections:
     labels = folder / "labels.json"
     labels.write_text(table if isinstance(table, str) else json.dumps(table))
-    build_options = {name: options.pop(name) for name in ("max_bad", "workers", "split") if name in options}
     parser = argparse.ArgumentParser()
     add_parser(parser.add_subparsers())
     words = ["detections", "--images", folder / "images", "--labels", labels]
@@ -82,7 +86,7 @@ def prepare(folder: Path, table: object, out: str = "store", **options) -> tuple
     arguments = parser.parse_args([str(word) for word in words])
     scratch = folder / f"scratch-{out}"
     scratch.mkdir(exist_ok=True)
-    return build(arguments.make(arguments, scratch), folder / out, **{"workers": 1} | build_options)
+    return arguments.make(arguments, scratch)
 
 
 def boxes_of(store: ChipStore) -> dict[tuple[str, int, int], list[list[float]]]:
@@ -209,6 +213,34 @@ def test_georeferenced_images_are_split_by_blocks_and_know_where_their_chips_lie
     assert store.places["split"].tolist() == spatial_split(lonlat, 1.5 * 16 * store.info.gsd).tolist()
     assert store.info.bands == ("red", "green", "blue")
     assert boxes_of(store) == {("b.tif", 0, 16): [[1, 2, 4, 5, 0]]}
+
+
+def test_chips_know_how_far_they_reach_on_the_ground(folder):
+    write_raster(folder / "images" / "a.tif", np.ones((3, 32, 32), np.uint8))
+    bare_raster(folder, "b.tif", np.ones((3, 32, 32), np.uint8))
+    table = xview(
+        [{"image_id": name, "type_id": 73, "bounds_imcoords": "1,1,9,9"} for name in ("a.tif", "b.tif")], (30.0, 60.0)
+    )
+    source = listed(folder, table)
+    reach = {chip.source: chip.reach_m for task in source.tasks for chip in source.chips(task, Tally())}
+    assert reach["a.tif"] == pytest.approx(16 * 10 * 2**0.5, rel=0.005)
+    assert reach["b.tif"] == pytest.approx(16 * 0.3 * 2**0.5, rel=1e-4)  # by the pixel size of xView
+
+
+def test_images_of_a_type_that_no_store_holds_are_told(folder):
+    photo(folder, "a.png", 16, 16)
+    bare_raster(folder, "b.tif", np.ones((3, 16, 16), np.float64))
+    images = [{"id": name, "file_name": name} for name in ("a.png", "b.tif")]
+    _, tally = prepare(folder, coco(images, []), max_bad=1)
+    assert tally.bad[0][0] == "b.tif"
+    assert tally.bad[0][1].startswith("pixels of type float64 are not supported")
+
+
+def test_images_of_another_folder_are_another_source(folder):
+    photo(folder, "a.png", 16, 16)
+    first = repr(listed(folder, coco([ONE], [])))
+    (folder / "images").rename(folder / "other")
+    assert first != repr(listed(folder, coco([ONE], []), images=folder / "other"))
 
 
 def test_one_image_without_coordinates_lets_names_deal_for_all(folder):
@@ -446,8 +478,8 @@ def test_bad_images_and_strange_annotations_are_told_and_the_others_are_kept(fol
     assert reasons["resized.png"] == "is 16 x 16 px, but the labels were made on 640 x 16"
     assert reasons["other.tif"] == "has 4 bands of uint16, most images have 3 bands of uint8"
     labels = str(folder / "labels.json")
-    assert tally.bad[0] == (labels, "image_id x is not in 'images', so 2 of its boxes cannot be used")
-    assert tally.bad[1] == (labels, "class 99 is not in the list of classes, so 1 of its boxes cannot be used")
+    assert tally.bad[0] == (f"{labels}: image_id x", "is not in 'images', so 2 of its boxes cannot be used")
+    assert tally.bad[1] == (f"{labels}: class 99", "is not in the list of classes, so 1 of its boxes cannot be used")
     with pytest.raises(UserError, match="--max-bad 5"):
         prepare(folder, coco(images, annotations), out="other", max_bad=5)
 

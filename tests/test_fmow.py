@@ -290,6 +290,13 @@ def test_a_place_across_the_antimeridian_does_not_lie_at_longitude_zero(tmp_path
     assert found.lat == pytest.approx(11, abs=1e-9)
 
 
+def test_a_view_knows_how_far_it_reaches(tmp_path):
+    path = tmp_path / "view.json"
+    path.write_text(json.dumps(record()))
+    # 0.0044915766 degrees of longitude at 47.449 N, and 0.0030467706 of latitude: 338 m and 339 m.
+    assert fmow.View.read(path).reach_m == pytest.approx(478.4, abs=1)
+
+
 def test_a_timestamp_of_another_zone_is_turned_into_utc(tmp_path):
     path = tmp_path / "view.json"
     path.write_text(json.dumps(record(timestamp="2015-01-01T01:30:00+02:00")))

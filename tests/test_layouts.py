@@ -18,6 +18,7 @@ from rasterio.enums import Resampling
 from core.errors import UserError
 from core.prepare import torchgeo as layouts
 from core.prepare.build import Tally, build
+from core.prepare.splits import Split
 from core.store import UNLABELLED, ChipStore
 from tests.conftest import write_raster
 
@@ -506,7 +507,7 @@ def test_labels_that_are_no_class_leave_out_their_tile_only(tmp_path, made):
     chesapeake(root)
     folder, tile, _, utm, origin = TILES[0]
     write_raster(root / folder / f"{tile}_lc.tif", np.full((1, 150, 130), 9, np.uint8), crs=utm, origin=origin, pixel=1)
-    _, tally = made("ChesapeakeCVPR", "--size", 64, max_bad=1, split="spatial")
+    _, tally = made("ChesapeakeCVPR", "--size", 64, max_bad=1, split=Split("spatial"))
     assert tally.kept == 4
     assert "hold the value 9, which is no class" in tally.bad[0][1]
 

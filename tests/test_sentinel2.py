@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import rasterio
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import from_origin
 
 from core.prepare.__main__ import main
+from core.prepare.sentinel2 import read_product
 from core.store import ChipStore
 from tests.conftest import UTM, call
 
@@ -26,13 +28,12 @@ OFFSETS = (
 )
 
 
-def jp2(path, pixels, pixel, dtype="uint16"):
+def jp2(path, pixels, pixel, dtype="uint16", crs=UTM):
     path.parent.mkdir(parents=True, exist_ok=True)
     profile = {"driver": "JP2OpenJPEG", "height": pixels.shape[1], "width": pixels.shape[2], "count": len(pixels)}
     lossless = {"QUALITY": "100", "REVERSIBLE": "YES"}
-    with rasterio.open(
-        path, "w", dtype=dtype, crs=UTM, transform=from_origin(500_000, 5_000_000, pixel, pixel), **profile, **lossless
-    ) as out:
+    place = {"crs": crs, "transform": from_origin(500_000, 5_000_000, pixel, pixel)} if crs else {}
+    with rasterio.open(path, "w", dtype=dtype, **place, **profile, **lossless) as out:
         out.write(pixels.astype(dtype))
 
 
@@ -121,6 +122,16 @@ def test_a_single_jp2_is_a_raster_like_any_other(tmp_path):
     assert np.array_equal(store.raw(row)[0, 0], truth["B04"][:32, 32:])
 
 
+def test_a_product_is_read_by_the_blocks_of_its_finest_file_and_knows_when_files_change(tmp_path):
+    safe, _ = product(tmp_path, "20220716", baseline="04.00")
+    fine = next(safe.rglob("*_B04_10m.jp2"))
+    found = read_product(safe, ("B11", "B04"))
+    with rasterio.open(found.vrt) as mosaic, rasterio.open(fine) as file:
+        assert mosaic.block_shapes == list(file.block_shapes) * 2
+    jp2(fine, np.zeros((1, 64, 64)), 10)
+    assert read_product(safe, ("B11", "B04")).stamp != found.stamp
+
+
 def spoil(safe, case):
     metadata = safe / "MTD_MSIL2A.xml"
     if case == "no metadata":
@@ -134,14 +145,31 @@ def spoil(safe, case):
     if case == "damaged band":
         path = next(safe.rglob("*_B04_10m.jp2"))
         path.write_bytes(path.read_bytes()[:40])
+    if case == "senseless date":
+        metadata.write_text(metadata.read_text().replace("2020-06-15T", "yesterday, "))
+    if case in OFFSETS_SPOILT:
+        metadata.write_text(metadata.read_text().replace("</n1:General_Info>", OFFSETS_SPOILT[case]))
+    if case == "no coordinates":
+        with pytest.warns(NotGeoreferencedWarning):
+            jp2(next(safe.rglob("*_B04_10m.jp2")), np.ones((1, 64, 64)), 10, crs=None)
 
 
+OFFSETS_SPOILT = {
+    "offset of no band": '<BOA_ADD_OFFSET band_id="99">-1000</BOA_ADD_OFFSET></n1:General_Info>',
+    "offset without band": "<BOA_ADD_OFFSET>-1000</BOA_ADD_OFFSET></n1:General_Info>",
+    "offset in words": '<BOA_ADD_OFFSET band_id="3">minus</BOA_ADD_OFFSET></n1:General_Info>',
+}
 SPOILT = {
     "no metadata": "is a folder, but no Sentinel-2 product",
     "broken metadata": "MTD_MSIL2A.xml: cannot be read",
     "no date": "MTD_MSIL2A.xml: has no PRODUCT_START_TIME",
     "no band": "has no file of the band B04",
     "damaged band": "_B04_10m.jp2: cannot be read as a raster",
+    "senseless date": "its PRODUCT_START_TIME is yesterday, 10:15:59.024Z, no date",
+    "offset of no band": "its BOA_ADD_OFFSET '-1000' of band_id '99' makes no sense",
+    "offset without band": "its BOA_ADD_OFFSET '-1000' of band_id '' makes no sense",
+    "offset in words": "its BOA_ADD_OFFSET 'minus' of band_id '3' makes no sense",
+    "no coordinates": "_B04_10m.jp2: has no coordinates",
     "unknown band": "--bands B77: Sentinel-2 has B01, B02",
 }
 

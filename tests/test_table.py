@@ -65,7 +65,7 @@ def test_times_in_several_iso_notations_are_read(album, tmp_path):
 
 
 def test_columns_may_have_other_names(album, tmp_path):
-    album = album.rename(columns={"path": "file", "lon": "x", "lat": "y"}).assign(site="all one")
+    album = album.rename(columns={"path": "file", "lon": "x", "lat": "y"}).assign(site="all one", x=10.0)
     assert make(album, tmp_path, "--columns", "path=file", "lon=x", "lat=y", "place=site") == 0
     assert len(ChipStore(tmp_path / "store").places) == 1
 
@@ -342,3 +342,240 @@ def test_sentinel_tiles_with_land_cover_come_in_as_a_table(real, tmp_path):
 def _csv(table, folder):
     table.to_csv(folder / "images.csv", index=False)
     return folder / "images.csv"
+
+
+def write(folder, text, name="t.csv"):
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def run(folder, table, *options):
+    return call(main, "table", table, "--size", 16, "--workers", 1, "--out", folder / "store", *options)
+
+
+def said(capsys):
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_png_of_16_bits_keeps_its_values_and_is_no_photograph_among_others(tmp_path, capsys):
+    deep = np.full((16, 16), 1000, np.uint16)
+    deep[:8] = 40_000
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    photo(tmp_path / "plain.png", (1, 2, 3))
+    assert run(tmp_path, write(tmp_path, "path,lon,lat\ndeep.png,0,0\n")) == 0
+    store = ChipStore(tmp_path / "store")
+    assert np.array_equal(store.raw(np.array([0]))[0, 0], deep)
+    both = write(tmp_path, "path,lon,lat,place\ndeep.png,0,0,a\nplain.png,0,0,b\n")
+    assert run(tmp_path, both, "--overwrite", "--max-bad", 1) == 0
+    assert "left out plain.png: cannot be used (its pixels are uint8, not uint16" in capsys.readouterr().out
+
+
+def test_a_turned_photograph_with_a_mask_is_refused(tmp_path, capsys):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.jpg", exif=exif)
+    Image.new("L", (16, 16), 1).save(tmp_path / "m.png")
+    write(tmp_path, "value,name,color\n1,land,00FF00\n", "legend.csv")
+    table = write(tmp_path, "path,lon,lat,mask\na.jpg,0,0,m.png\n")
+    assert run(tmp_path, table, "--legend", tmp_path / "legend.csv") == 2
+    assert "is turned by its EXIF orientation, but its mask m.png is not" in said(capsys)
+
+
+def test_words_that_pandas_takes_for_nothing_are_labels(tmp_path):
+    for name in "abc":
+        photo(tmp_path / f"{name}.png", (9, 9, 9))
+    assert run(tmp_path, write(tmp_path, "path,lon,lat,label\na.png,0,0,NA\nb.png,1,1,null\nc.png,2,2,\n")) == 0
+    store = ChipStore(tmp_path / "store")
+    assert [entry.name for entry in store.info.classes] == ["NA", "null"]
+    assert list(store.index.sort_values("source")["label"]) == [0, 1, -1]
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ("b.png,0,0,2999-01-01", "row 2: datetime 2999-01-01 is not within 1826 to "),
+        ("b.png,0,0,1700-01-01", "row 2: datetime 1700-01-01 is not within 1826 to "),
+        ("./a.png,0,0,2020-01-01", "row 2: lists a.png again, as row 1 does"),
+        ("b.png,0", "row 2: has 2 fields, the header 4"),
+    ],
+)
+def test_a_row_that_makes_no_sense_is_named_and_the_next_keeps_its_number(row, why, tmp_path, capsys):
+    for name in "abc":
+        photo(tmp_path / f"{name}.png", (9, 9, 9))
+    table = write(tmp_path, f"path,lon,lat,datetime\na.png,0,0,2020-01-01\n{row}\nc.png,0,0,never\n")
+    assert run(tmp_path, table, "--max-bad", 2) == 0
+    out = capsys.readouterr().out
+    assert f"left out t.csv {why}" in out
+    assert "left out t.csv row 3: datetime never" in out
+    assert list(ChipStore(tmp_path / "store").index["source"]) == ["a.png"]
+
+
+def test_what_is_cut_off_at_the_edges_is_counted(tmp_path, capsys):
+    photo(tmp_path / "a.png", (9, 9, 9), (40, 32))
+    photo(tmp_path / "b.png", (9, 9, 9), (32, 32))
+    assert run(tmp_path, write(tmp_path, "path,lon,lat\na.png,0,0\nb.png,1,1\n"), "--fit", "cut") == 0
+    assert "dropped: 1 images whose right or lower edge" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_other_separators_are_found(separator, tmp_path):
+    photo(tmp_path / "a.png", (9, 9, 9))
+    assert run(tmp_path, write(tmp_path, "path,lon,lat\na.png,3,4\n".replace(",", separator))) == 0
+    assert ChipStore(tmp_path / "store").index["lat"][0] == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "why"),
+    [
+        ("path,lon,lat\na.png,0,95\n", ["--max-bad", 3], "the first is t.csv row 1: lat 95"),
+        ("path,lon,lat\na.png,0,5\n", ["--gsd", -5], "--gsd -5.0: must be"),
+        ("path,lon,lat,datetime\na.png,0,5,2020\n", ["--date-format", "%Q"], "--date-format %Q: 'Q' is a bad"),
+        ("path,lon,lat,datetime\na.png,0,5,2020\n", ["--date-format", "%m"], "--date-format %m: names no year"),
+        ("path,lon,lat,lon\na.png,0,5,1\n", [], "t.csv: has two columns lon"),
+        ("", [], "t.csv: has no column lat and no column lon"),
+    ],
+)
+def test_senseless_tables_and_options_get_one_sentence(text, options, why, tmp_path, capsys):
+    photo(tmp_path / "a.png", (9, 9, 9))
+    assert run(tmp_path, write(tmp_path, text), *options) == 2
+    assert why in said(capsys)
+
+
+def test_a_broken_png_is_left_out_by_name(tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    for name in "ab":
+        Image.fromarray(noise).save(tmp_path / f"{name}.png")
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[33:37] = b"\x00\x00\x00\x10"  # the first chunk of pixels ends too early: what follows is no chunk
+    (tmp_path / "a.png").write_bytes(content)
+    assert run(tmp_path, write(tmp_path, "path,lon,lat\na.png,0,0\nb.png,1,1\n"), "--max-bad", 1) == 0
+    assert "left out a.png: cannot be used" in capsys.readouterr().out
+
+
+def test_a_hundred_missing_images_do_not_hide_the_sound_one(tmp_path):
+    photo(tmp_path / "z.png", (9, 9, 9))
+    rows = "".join(f"{number:03}.png,1,1,{number:03}\n" for number in range(120))
+    table = write(tmp_path, f"path,lon,lat,place\n{rows}z.png,1,1,z\n")
+    assert run(tmp_path, table, "--max-bad", 120) == 0
+    assert len(ChipStore(tmp_path / "store")) == 1
+
+
+def test_bands_in_another_order_are_refused(tmp_path, capsys):
+    import rasterio
+
+    for name, bands in (("a.tif", ("B4", "B3")), ("b.tif", ("B3", "B4"))):
+        with rasterio.open(write_raster(tmp_path / name, np.ones((2, 16, 16), np.uint16)), "r+") as target:
+            target.descriptions = bands
+    assert run(tmp_path, write(tmp_path, "path,lon,lat\na.tif,0,0\nb.tif,0,0\n"), "--max-bad", 1) == 0
+    assert "left out b.tif: cannot be used (its bands are in another order (B3, B4)" in capsys.readouterr().out
+
+
+def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path):
+    palette = Image.new("P", (16, 16), 1)
+    palette.putpalette([0, 0, 0, 10, 20, 30])
+    palette.putpixel((0, 0), 0)
+    palette.save(tmp_path / "a.png", transparency=b"\x00\xff")
+    assert run(tmp_path, write(tmp_path, "path,lon,lat\na.png,0,0\n")) == 0
+    store = ChipStore(tmp_path / "store")
+    assert store.raw(np.array([0]))[0, :, 8, 8].tolist() == [10, 20, 30]
+    assert not store.valid(np.array([0]))[0, 0, 0]
+
+
+BAD_GEO = {
+    "no CRS": ({"primary_column": "g", "columns": {"g": {"encoding": "WKB", "crs": None}}}, "has no CRS"),
+    "no column": ({}, "is no sound GeoParquet"),
+    "broken geometry": ({"primary_column": "g", "columns": {"g": {"encoding": "WKB"}}}, "row 1: lon nan"),
+    "other encoding": ({"primary_column": "g", "columns": {"g": {"encoding": "point"}}}, "is no column of WKB"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_GEO)
+def test_an_unsound_geoparquet_gets_one_sentence(case, tmp_path, capsys):
+    import json
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    metadata, why = BAD_GEO[case]
+    table = pa.table({"path": ["a.png"], "g": [b"xx"]}).replace_schema_metadata({"geo": json.dumps(metadata)})
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert run(tmp_path, tmp_path / "t.parquet") == 2
+    assert why in said(capsys)
+
+
+def listed(folder, rows, name="scratch", **images):
+    from core.prepare.images import ImageList, Images
+
+    (folder / name).mkdir()
+    return ImageList.of_rows(rows, folder / name, folder, Images(**{"size": 16} | images))
+
+
+def chips(source):
+    from core.prepare.build import Tally
+
+    return [chip for task in source.tasks for chip in source.chips(task, Tally())]
+
+
+def test_the_order_of_listing_does_not_matter(tmp_path):
+    photo(tmp_path / "a.png", (9, 9, 9))
+    write_raster(tmp_path / "b.tif", np.ones((1, 16, 16), np.uint16))
+    rows = [{"path": "a.png"}, {"path": "b.tif"}]
+    assert repr(listed(tmp_path, rows, "one")) == repr(listed(tmp_path, rows[::-1], "two"))
+
+
+def test_another_root_is_another_source(tmp_path):
+    for folder in ("one", "two"):
+        photo(tmp_path / folder / "a.png", (9, 9, 9))
+    one, two = (repr(listed(tmp_path / folder, [{"path": "a.png"}])) for folder in ("one", "two"))
+    assert one != two
+
+
+def test_shards_are_as_large_as_their_images_fill_them(tmp_path, monkeypatch):
+    from core.prepare import images
+
+    monkeypatch.setattr(images, "SHARD_BYTES", 4 * 16 * 16 * 3)  # four chips
+    for name, side in (("a", 16), ("b", 48), ("c", 16), ("d", 16)):
+        photo(tmp_path / f"{name}.png", (9, 9, 9), (side, side))
+    source = listed(tmp_path, [{"path": f"{name}.png"} for name in "abcd"], fit="cut")
+    assert len(source.tasks) == 3
+    assert [chip.source for chip in chips(source)] == ["a.png"] + ["b.png"] * 9 + ["c.png", "d.png"]
+
+
+def test_an_image_of_many_shards_that_breaks_off_gives_no_chip(tmp_path, monkeypatch):
+    from core.prepare import images
+    from core.prepare.build import Tally
+
+    monkeypatch.setattr(images, "SHARD_BYTES", 4 * 16 * 16)
+    noise = np.random.default_rng(0).integers(0, 255, (1, 512, 512)).astype(np.uint8)
+    path = write_raster(tmp_path / "a.tif", noise, tiled=True, blockxsize=256, blockysize=256)
+    path.write_bytes(path.read_bytes()[:200_000])
+    source, tally = listed(tmp_path, [{"path": "a.tif"}], fit="cut"), Tally()
+    assert list(source.chips(0, tally)) == []
+    assert [file for file, _ in tally.bad] == ["a.tif"]
+
+
+def test_chips_know_how_far_they_reach_on_the_ground(tmp_path):
+    pixels = np.ones((1, 32, 32), np.uint8)
+    write_raster(tmp_path / "a.tif", pixels)
+    diagonal = 2**0.5
+    located = chips(listed(tmp_path, [{"path": "a.tif"}], "1", fit="cut", locate=True))
+    assert [chip.reach_m for chip in located] == pytest.approx([16 * 10 * diagonal] * 4, rel=0.005)
+    [scaled] = chips(listed(tmp_path, [{"path": "a.tif"}], "2", locate=True))
+    assert scaled.reach_m == pytest.approx(32 * 10 * diagonal, rel=0.005)
+    [stated] = chips(listed(tmp_path, [{"path": "a.tif", "lon": 1, "lat": 2}], "3", gsd=20))
+    assert stated.reach_m == pytest.approx(16 * 20 * diagonal)
+    [*cut] = chips(listed(tmp_path, [{"path": "a.tif", "lon": 1, "lat": 2}], "4", gsd=10, fit="cut"))
+    assert [chip.reach_m for chip in cut] == pytest.approx([32 * 10 * diagonal] * 4)
+    [unknown] = chips(listed(tmp_path, [{"path": "a.tif", "lon": 1, "lat": 2}], "5"))
+    assert np.isnan(unknown.reach_m)
+
+
+def test_an_image_that_looks_beyond_the_earth_is_left_out(tmp_path):
+    from core.prepare.build import Tally
+
+    disc = "+proj=geos +h=35785831 +lon_0=0 +sweep=y"
+    origin = (-5_600_000, 5_600_000)
+    write_raster(tmp_path / "a.tif", np.ones((1, 32, 32), np.uint8), crs=disc, origin=origin, pixel=350_000)
+    source, tally = listed(tmp_path, [{"path": "a.tif"}], locate=True), Tally()
+    assert list(source.chips(0, tally)) == []
+    assert "its georeference leads to no longitude and latitude" in tally.bad[0][1]

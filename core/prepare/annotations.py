@@ -220,15 +220,15 @@ def _by_image(
 ) -> tuple[dict[Hashable, np.ndarray], dict[Hashable, np.ndarray]]:
     """Boxes (N, 5) and their longitudes and latitudes (N, 2), under the keys of their images."""
     numbers: dict[Hashable, int] = {entry.value: number for number, entry in enumerate(classes)}
-    strangers: Counter[str] = Counter()
+    strangers: Counter[tuple[str, str]] = Counter()
     boxes, lonlat = defaultdict(list), defaultdict(list)
     for entry in entries:
         if entry.image not in images:
-            strangers[f"image_id {entry.image} is not in 'images'"] += 1
+            strangers[f"image_id {entry.image}", "is not in 'images'"] += 1
         elif entry.type is None:
             continue
         elif entry.type not in numbers:
-            strangers[f"class {entry.type} is not in the list of classes"] += 1
+            strangers[f"class {entry.type}", "is not in the list of classes"] += 1
         elif entry.box is None:
             tally.drop("boxes that are not four numbers")
         elif entry.box[0] >= entry.box[2] or entry.box[1] >= entry.box[3]:
@@ -236,8 +236,8 @@ def _by_image(
         else:
             boxes[entry.image].append((*entry.box, numbers[entry.type]))
             lonlat[entry.image].append(entry.lonlat)
-    for why, count in strangers.items():
-        tally.skip(path, f"{why}, so {count} of its boxes cannot be used")
+    for (stranger, why), count in strangers.items():
+        tally.skip(f"{path}: {stranger}", f"{why}, so {count} of its boxes cannot be used")
     return {key: np.array(rows) for key, rows in boxes.items()}, {key: np.array(rows) for key, rows in lonlat.items()}
 
 

@@ -16,7 +16,7 @@ import pystac
 
 from core.errors import UserError
 from core.prepare import sentinel2
-from core.prepare.images import guess_unit
+from core.prepare.squares import guess_unit
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
 MASKS = ("scl", "qa_pixel")

@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import rasterio
-from pyproj import Transformer
 from pyproj.exceptions import ProjError
 from rasterio.errors import CRSError, RasterioError
 from rasterio.windows import Window
@@ -29,9 +28,10 @@ from core.errors import UserError, first_line
 from core.geo import METRES_PER_DEGREE
 from core.prepare.annotations import Labels, read_labels
 from core.prepare.build import SHARD_BYTES, Chip, Tally
-from core.prepare.grids import band_names, data_bands, is_located, open_plain
-from core.prepare.images import PHOTOS, guess_unit, is_photo
+from core.prepare.grids import Ground, band_names, check_dtype, ground, is_located, open_plain, read
 from core.prepare.index import sha256
+from core.prepare.squares import PHOTOS, guess_unit, is_photo
+from core.prepare.tables import check_size
 from core.store import StoreInfo
 
 IMAGES = (*PHOTOS, ".tif", ".tiff", ".jp2")
@@ -99,7 +99,7 @@ class Detections:
     info: StoreInfo
     digest: str
     cut: Cut
-    root: Path = field(repr=False)
+    root: Path
     listing: Path = field(repr=False)
     bad: tuple[tuple[str, str], ...] = ()
     dropped: tuple[tuple[str, int], ...] = ()
@@ -129,8 +129,8 @@ class Detections:
             if part["first_strip"] == 0:
                 self._count_unseen(boxes, (source.height, source.width), tally)
             for row, pixels, valid in self._strips(source, rows[part["first_strip"] : part["end_strip"]]):
-                centres = np.stack([columns, np.full(len(columns), row)]) + self.cut.size / 2
-                for column, lon, lat in zip(columns.tolist(), *_lonlat(source, part["line"], centres)):
+                places = _ground(source, part["line"], np.full(len(columns), row), columns, self.cut.size)
+                for column, lon, lat, reach_m in zip(columns.tolist(), *(known.tolist() for known in places)):
                     seen = np.s_[..., column : column + self.cut.size]
                     if not valid[seen].any():
                         tally.drop("without any pixel that holds data")
@@ -146,6 +146,7 @@ class Detections:
                             place=f"{part['path']} r{row}c{column}",
                             lon=lon,
                             lat=lat,
+                            reach_m=reach_m,
                             datetime=part["datetime"],
                             source=part["path"],
                             row=row,
@@ -158,15 +159,11 @@ class Detections:
 
     def _strips(self, source: rasterio.DatasetReader, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Row number, pixels and validity of full-width strips; what two strips share is read once."""
-        bands = data_bands(source)
         end, pixels, valid = int(rows[0]), np.empty(0), np.empty(0)
         for row in rows.tolist():
             window = Window(0, end, source.width, min(row + self.cut.size, source.height) - end)
-            more = source.read(bands, window=window)
-            known = source.read_masks(bands, window=window).all(axis=0)
-            if more.dtype.kind == "f":
-                known &= np.isfinite(more).all(axis=0)
-            more = _colours(source, more) if len(bands) != len(self.info.bands) else more
+            more, known = read(source, window)
+            more = _colours(source, more) if len(more) != len(self.info.bands) else more
             shared = end - row
             pixels = np.concatenate([pixels[:, -shared:], more], axis=1) if shared else more
             valid = np.concatenate([valid[-shared:], known]) if shared else known
@@ -245,8 +242,7 @@ def make(arguments: argparse.Namespace, scratch: Path) -> Detections:
         UserError: an option makes no sense; the labels are neither COCO nor xView, or miss a key; no image is left.
     """
     cut = Cut(arguments.size, arguments.overlap, arguments.min_remain, arguments.skip_empty)
-    if cut.size < 8:
-        raise UserError(f"--size {cut.size}: a chip needs at least 8 pixels a side")
+    check_size(cut.size)
     if not 0 <= cut.overlap < cut.size:
         raise UserError(f"--overlap {cut.overlap}: must be 0 or more, and less than --size {cut.size}")
     if not 0 <= cut.min_remain <= 1:
@@ -266,7 +262,7 @@ def make(arguments: argparse.Namespace, scratch: Path) -> Detections:
     listing = scratch / "listing.parquet"
     _write_listing(listing, headers, labels, info, cut, tally)
     dropped = tuple(sorted(tally.dropped.items()))
-    return Detections(info, sha256(listing), cut, arguments.images, listing, tuple(tally.bad), dropped)
+    return Detections(info, sha256(listing), cut, arguments.images.resolve(), listing, tuple(tally.bad), dropped)
 
 
 def _read_headers(root: Path, labels: Labels, tally: Tally) -> dict[Hashable, _Header]:
@@ -281,6 +277,9 @@ def _read_headers(root: Path, labels: Labels, tally: Tally) -> dict[Hashable, _H
             there = (root / image.path).is_file()
             why = f"cannot be read ({first_line(error)})" if there else "is named by the labels, but not there"
             tally.skip(image.path, why)
+            continue
+        except UserError as error:
+            tally.skip(image.path, str(error).removeprefix(f"{root / image.path}: "))
             continue
         if image.shape not in (None, header[:2]):
             height, width = image.shape or (0, 0)
@@ -303,6 +302,7 @@ def _alike(headers: dict[Hashable, _Header], labels: Labels, tally: Tally) -> di
 
 def _read_header(path: Path) -> _Header:
     with open_plain(path) as source:
+        check_dtype(source, path)
         names = list(band_names(source))
         if len(names) == 1 and is_photo(path) and source.dtypes[0] == "uint8":
             names = ["red", "green", "blue"]  # gray photographs stand among coloured ones
@@ -322,15 +322,10 @@ def _count_unnamed(root: Path, labels: Labels, tally: Tally) -> None:
 
 
 def _info(headers: dict[Hashable, _Header], labels: Labels, size: int) -> StoreInfo:
-    key, first = next(iter(headers.items()))
-    if first.dtype not in ("uint8", "uint16", "int16", "float32"):
-        raise UserError(
-            f"{labels.images[key].path}: pixels of type {first.dtype} are not supported; convert the images to uint8, "
-            "uint16, int16 or float32"
-        )
+    first = next(iter(headers.values()))
     sizes = [header.gsd for header in headers.values() if header.gsd]
     gsd = labels.gsd
-    if sizes:  # none for all where they differ: the margin of the split must not be too narrow for some
+    if sizes:  # none for all where they differ
         gsd = float(f"{np.median(sizes):.6g}") if max(sizes) < 1.5 * min(sizes) else None
     return StoreInfo(
         bands=first.bands, dtype=first.dtype, unit=guess_unit(first.dtype), gsd=gsd, chip_size=size,
@@ -416,22 +411,22 @@ def _colours(source: rasterio.DatasetReader, gray: np.ndarray) -> np.ndarray:
     return palette[gray[0]].transpose(2, 0, 1)
 
 
-def _lonlat(
-    source: rasterio.DatasetReader, line: list[float] | None, centres: np.ndarray
-) -> tuple[list[float], list[float]]:
-    """Longitudes and latitudes of (2, N) columns and rows."""
+def _ground(
+    source: rasterio.DatasetReader, line: list[float] | None, rows: np.ndarray, columns: np.ndarray, size: int
+) -> Ground:
+    """Where windows lie: by the georeference, or by the line that features gave, or nowhere."""
     if is_located(source):
-        transform = source.transform
-        x = transform.a * centres[0] + transform.b * centres[1] + transform.c
-        y = transform.d * centres[0] + transform.e * centres[1] + transform.f
-        lon, lat = Transformer.from_crs(source.crs, "EPSG:4326", always_xy=True).transform(x, y)
+        found = ground(source, rows, columns, size)
     elif line:
-        lon, lat = line[0] + line[1] * centres[0], line[2] + line[3] * centres[1]
+        lon, lat = line[0] + line[1] * (columns + size / 2), line[2] + line[3] * (rows + size / 2)
+        lat = np.where(np.abs(lat) <= 90, lat, math.nan)
+        sides = np.hypot(line[1] * np.cos(np.radians(lat)), line[3])
+        found = Ground(lon, lat, size * METRES_PER_DEGREE * sides)
     else:
-        return [math.nan] * centres.shape[1], [math.nan] * centres.shape[1]
-    if not (np.isfinite(lon).all() and (np.abs(lat) <= 90).all()):
+        return Ground(*np.full((3, len(rows)), math.nan))
+    if np.isnan(found.reach_m).any():
         raise UserError("its georeference leads to no longitude and latitude")
-    return lon.tolist(), lat.tolist()
+    return found
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -30,8 +31,9 @@ import shapely
 from tqdm import tqdm
 
 from core.errors import UserError
-from core.prepare.images import ImageList
-from core.prepare.tables import legend_of
+from core.geo import METRES_PER_DEGREE
+from core.prepare.images import ImageList, Images
+from core.prepare.tables import check_size, legend_of
 from core.store import LandClass
 
 # The side that each folder of the release becomes. "seq" was held back for the last round of the challenge: it
@@ -69,18 +71,19 @@ def make(arguments: argparse.Namespace, scratch: Path) -> ImageList:
     Raises:
         UserError: the folder is not laid out as fMoW-rgb, or holds no image.
     """
-    if arguments.size < 8:
-        raise UserError(f"--size {arguments.size}: a chip needs at least 8 pixels a side")
+    check_size(arguments.size)
     release = _Release.find(arguments.dir, arguments.folders, arguments.with_false_detection)
     return ImageList.of_rows(
         tqdm(release.rows(), desc="listing", unit="image"),
         scratch,
         release.root,
-        size=arguments.size,
-        unit="8-bit values, 0 to 255",
-        classes=release.legend(),
-        provenance="Functional Map of the World (Christie et al., CVPR 2018), fMoW-rgb",
-        license=_LICENSE,
+        Images(
+            size=arguments.size,
+            unit="8-bit values, 0 to 255",
+            classes=release.legend(),
+            provenance="Functional Map of the World (Christie et al., CVPR 2018), fMoW-rgb",
+            license=_LICENSE,
+        ),
         bad=release.bad,
         dropped=release.left_out,
     )
@@ -94,12 +97,14 @@ class View:
         datetime: of the exposure, UTC.
         lon: degrees, WGS 84, of the centre of what the image shows.
         lat: likewise.
+        reach_m: diagonal of what the image shows, metres on the ground.
         false: whether no box, other than the unconfirmed one of ID -1, holds anything of interest.
     """
 
     datetime: datetime
     lon: float
     lat: float
+    reach_m: float
     false: bool
 
     @classmethod
@@ -116,9 +121,9 @@ class View:
             raise UserError(f"broken JSON ({error})") from error
         if not isinstance(document, dict):
             raise UserError("broken JSON (no object with keys)")
-        lon, lat = _centre(_value(document, "raw_location", str))
+        lon, lat, reach_m = _extent(_value(document, "raw_location", str))
         boxes = _value(document, "bounding_boxes", (list, dict))
-        return cls(_time(_value(document, "timestamp", str)), lon, lat, _is_false(boxes))
+        return cls(_time(_value(document, "timestamp", str)), lon, lat, reach_m, _is_false(boxes))
 
 
 def _value(document: dict[str, Any], key: str, kind: type | tuple[type, ...]) -> Any:
@@ -138,8 +143,8 @@ def _time(text: str) -> datetime:
     return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _centre(wkt: str) -> tuple[float, float]:
-    """Longitude and latitude of the middle of a polygon."""
+def _extent(wkt: str) -> tuple[float, float, float]:
+    """Longitude and latitude of the middle of a polygon, and the diagonal of its bounds in metres."""
     try:
         outline = shapely.from_wkt(wkt)
     except shapely.errors.ShapelyError as error:
@@ -152,8 +157,9 @@ def _centre(wkt: str) -> tuple[float, float]:
         raise UserError(f"'raw_location' lies at longitude {lon[0]:g}, latitude {lat[0]:g}")
     if np.ptp(lon) > 180:  # both sides of the antimeridian: the mean of 179 and -179 is not 0
         outline = shapely.transform(outline, lambda xy: np.stack([xy[:, 0] % 360, xy[:, 1]], axis=1))
-    middle = outline.centroid
-    return (middle.x + 180) % 360 - 180, middle.y
+    middle, (west, south, east, north) = outline.centroid, outline.bounds
+    across = (east - west) * math.cos(math.radians(middle.y))
+    return (middle.x + 180) % 360 - 180, middle.y, math.hypot(across, north - south) * METRES_PER_DEGREE
 
 
 def _is_false(boxes: list | dict) -> bool:
@@ -225,6 +231,7 @@ class _Release:
                         "datetime": view.datetime,
                         "lon": view.lon,
                         "lat": view.lat,
+                        "reach_m": view.reach_m,
                         "label": self.categories.index(place.category),
                         "split": SIDES[folder],
                     }

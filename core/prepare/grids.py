@@ -204,10 +204,9 @@ def read(
     bands = bands or data
     out_shape = (len(bands), *shape) if shape else None
     pixels = source.read(bands, window=window, out_shape=out_shape, resampling=how)
-    if set(bands) <= set(data):
-        valid = source.read_masks(bands, window=window, out_shape=out_shape).all(axis=0)
-    else:
-        valid = (pixels != source.nodata).all(axis=0)  # a nodata value of None differs from all
+    by_nodata = not set(bands) <= set(data)  # where there is none, all pixels differ from it
+    masks = pixels != source.nodata if by_nodata else source.read_masks(bands, window=window, out_shape=out_shape)
+    valid = masks.all(axis=0)
     if pixels.dtype.kind == "f":
         valid &= np.isfinite(pixels).all(axis=0)
     return pixels, valid

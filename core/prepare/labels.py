@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import warnings
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 import pyogrio
 import rasterio
 from pyogrio.errors import DataSourceError
 from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
 from rasterio.features import rasterize
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 from rasterio.windows import transform as transform_of
 
 from core.errors import UserError, first_line
-from core.prepare.grids import Placement, on_grid, open_raster, read
-from core.prepare.tables import legend_of, made_up_colors
+from core.prepare.grids import Placement, on_grid, open_plain, open_raster, overlap, read
+from core.prepare.tables import legend_of, made_up_colors, stamp
 from core.store import UNLABELLED, LandClass
+
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 Grid: TypeAlias = rasterio.DatasetReader | WarpedVRT
 
@@ -69,17 +73,27 @@ class LabelRaster:
     path: Path
     placement: Placement | None
     classes: tuple[LandClass, ...]
+    stamp: tuple[int, int] = dataclasses.field(init=False)  # another file of the same name makes another store
+
+    def __post_init__(self) -> None:
+        """Look at the file."""
+        object.__setattr__(self, "stamp", stamp([self.path]))
 
     def check(self, grid: Grid) -> None:
-        """Refuse other data types."""
+        """Refuse other data types, and labels that lie elsewhere."""
         with open_raster(self.path, self.placement) as source:
             if source.dtypes[0] != "uint8":
                 raise UserError(f"{self.path}: class numbers must be uint8, these are {source.dtypes[0]}")
+            if not overlap(source, grid):
+                raise UserError(f"{self.path}: does not overlap {Path(grid.name).name}; are the CRSs right?")
 
     def numbers(self, grid: Grid, window: Window) -> np.ndarray:
         """Read a window."""
-        with open_raster(self.path, self.placement) as source, on_grid(source, grid, Resampling.nearest) as aligned:
-            values, valid = read(aligned, window)
+        try:
+            with open_raster(self.path, self.placement) as source, on_grid(source, grid, Resampling.nearest) as aligned:
+                values, valid = read(aligned, window)
+        except RasterioError as error:
+            raise UserError(f"{self.path}: damaged, it cannot be read to its end ({first_line(error)})") from error
         table = np.full(256, UNLABELLED, np.uint8)
         table[[entry.value for entry in self.classes]] = np.arange(len(self.classes))
         numbers = np.where(valid, table[values[0]], np.uint8(UNLABELLED))
@@ -97,6 +111,12 @@ class LabelPolygons:
     path: Path
     field: str
     classes: tuple[LandClass, ...]
+    stamp: tuple[int, int] = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        """Look at the file, or at the files of which a shapefile consists."""
+        parts = [self.path.with_suffix(suffix) for suffix in (".dbf", ".prj", ".cpg") if self.path.suffix == ".shp"]
+        object.__setattr__(self, "stamp", stamp([self.path, *(part for part in parts if part.exists())]))
 
     def check(self, grid: Grid) -> None:
         """Refuse polygons that all lie elsewhere."""
@@ -111,15 +131,12 @@ class LabelPolygons:
             window: part of it.
             at_most: rows and columns; a larger window is looked at more coarsely, and every pixel touched counts.
         """
-        import geopandas as gpd
-
         place = transform_of(window, grid.transform)
         shape = (int(window.height), int(window.width))
         if at_most:
             coarse = (min(shape[0], at_most), min(shape[1], at_most))
             place, shape = place @ place.scale(shape[1] / coarse[1], shape[0] / coarse[0]), coarse
-        table = gpd.read_file(self.path, columns=[self.field])
-        table = table[table.geometry.notna() & ~table.geometry.is_empty & table[self.field].notna()].to_crs(grid.crs)
+        table = self._read().to_crs(grid.crs)
         # A class is named by its name or, in files that number them, by its value.
         number_of = {str(entry.value): i for i, entry in enumerate(self.classes)}
         number_of |= {entry.name: i for i, entry in enumerate(self.classes)}
@@ -134,6 +151,18 @@ class LabelPolygons:
         return rasterize(
             shapes, shape, fill=UNLABELLED, transform=place, dtype="uint8", all_touched=at_most is not None
         )
+
+    def _read(self) -> gpd.GeoDataFrame:
+        """The polygons that have a class, and a place on Earth."""
+        import geopandas as gpd
+
+        try:
+            table = gpd.read_file(self.path, columns=[self.field])
+        except DataSourceError as error:
+            raise UserError(f"{self.path}: cannot be read as polygons ({first_line(error)})") from error
+        if table.crs is None:
+            raise UserError(f"{self.path}: its polygons have no CRS (of a shapefile, the .prj file); give it one")
+        return table[table.geometry.notna() & ~table.geometry.is_empty & table[self.field].notna()]
 
 
 def _plain(value: object) -> str:
@@ -166,19 +195,21 @@ def _classes_of_polygons(path: Path, field: str) -> tuple[LandClass, ...]:
 
 def _classes_of_raster(path: Path) -> tuple[LandClass, ...]:
     """Classes found in a label raster, named by number, in its own colours or in made-up ones."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        try:
-            source = rasterio.open(path)
-        except rasterio.errors.RasterioIOError as error:
-            raise UserError(f"{path}: cannot be read as labels ({first_line(error)})") from error
-    with source:
-        found: set[int] = set()
-        for _, window in source.block_windows(1):
-            found.update(np.unique(source.read(1, window=window, masked=True).compressed()).tolist())
-        values = sorted(found - {UNLABELLED})
-        try:
-            own = {value: "{:02X}{:02X}{:02X}".format(*rgba[:3]) for value, rgba in source.colormap(1).items()}
-        except ValueError:  # no colour table
-            own = dict(zip(values, made_up_colors(len(values))))
-    return tuple(LandClass(value, f"class {value}", own[value]) for value in values)
+    try:
+        with open_plain(path) as source:
+            found: set[int] = set()
+            for _, window in source.block_windows(1):
+                found.update(np.unique(source.read(1, window=window, masked=True).compressed()).tolist())
+            values = sorted(found - {UNLABELLED})
+            return tuple(LandClass(value, f"class {value}", color) for value, color in _colors(source, values).items())
+    except RasterioError as error:
+        raise UserError(f"{path}: cannot be read as labels ({first_line(error)})") from error
+
+
+def _colors(source: rasterio.DatasetReader, values: list[int]) -> dict[int, str]:
+    """Of values, from the file's colour table, or made up where it has none."""
+    try:
+        table = source.colormap(1)
+    except ValueError:
+        return dict(zip(values, made_up_colors(len(values))))
+    return {value: "{:02X}{:02X}{:02X}".format(*table[value][:3]) for value in values}

@@ -38,8 +38,8 @@ from core.prepare.grids import (
     pixel_size_m,
     read,
 )
-from core.prepare.images import guess_unit
 from core.prepare.labels import Labels
+from core.prepare.squares import guess_unit
 from core.prepare.tables import parse_date, read_dates, read_legend
 from core.store import UNLABELLED, LandClass, StoreInfo
 
@@ -474,9 +474,7 @@ def _scenes(arguments: argparse.Namespace) -> tuple[list[Scene], list[tuple[str,
             seen.add(path.resolve())
             if path.is_dir():
                 product = sentinel2.read_product(path, tuple(arguments.bands))
-                scenes.append(
-                    Scene(path.name, product.date, product.vrt, getattr(product, "stamp", (0, 0)), product.unit)
-                )
+                scenes.append(Scene(path.name, product.date, product.vrt, product.stamp, product.unit))
             elif dates is None:
                 scenes.append(Scene.of_file(path, parse_date(path, arguments.date_format)))
             elif path.name in dates:
@@ -484,7 +482,7 @@ def _scenes(arguments: argparse.Namespace) -> tuple[list[Scene], list[tuple[str,
             else:
                 raise UserError(f"{path}: {arguments.dates} has no row for {path.name}")
         except UserError as error:
-            bad.append((path.name, str(error).removeprefix(f"{path}: ")))
+            bad.append((path.name, str(error).removeprefix(f"{path}: ").replace(f"{path}/", "")))
     if not scenes:
         raise UserError(": ".join(bad[0]))
     units = {scene.unit for scene in scenes}

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
-import rasterio
 from rasterio.errors import RasterioIOError
 
 from core.errors import UserError, first_line
+from core.prepare.grids import is_located, open_plain
+from core.prepare.tables import stamp
 
 DEFAULT_BANDS = ("B02", "B03", "B04", "B08")
 BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
@@ -31,11 +32,13 @@ class Product:
         date: of the picture, UTC.
         vrt: a virtual raster as XML.
         unit: what a pixel value means.
+        stamp: bytes of the band files together, and time of the last change (ns).
     """
 
     date: datetime
     vrt: str
     unit: str
+    stamp: tuple[int, int]
 
 
 def read_product(folder: Path, bands: tuple[str, ...]) -> Product:
@@ -57,26 +60,39 @@ def read_product(folder: Path, bands: tuple[str, ...]) -> Product:
         raise UserError(f"{metadata}: cannot be read ({error}); fetch the product again") from error
     date = _date(tree, metadata)
     if bands == ("TCI",):
-        return Product(date, str(_band_file(folder, "TCI")), "8-bit colour, 0 to 255")
+        colour = _band_file(folder, "TCI")
+        return Product(date, str(colour), "8-bit colour, 0 to 255", stamp([colour]))
     unknown = [band for band in bands if band not in BANDS]
     if unknown:
         raise UserError(f"--bands {unknown[0]}: Sentinel-2 has {', '.join(BANDS)}, or TCI alone")
-    offsets = _offsets(tree)
+    offsets = _offsets(tree, metadata)
     files = [_band_file(folder, band) for band in bands]
-    return Product(date, _vrt(files, bands, [offsets.get(band, 0) for band in bands]), UNIT)
+    return Product(date, _vrt(files, bands, [offsets.get(band, 0) for band in bands]), UNIT, stamp(files))
 
 
 def _date(tree: ElementTree.Element, metadata: Path) -> datetime:
     text = tree.findtext(".//PRODUCT_START_TIME")
     if text is None:
         raise UserError(f"{metadata}: has no PRODUCT_START_TIME; fetch the product again")
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    try:
+        date = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UserError(f"{metadata}: its PRODUCT_START_TIME is {text}, no date; fetch the product again") from error
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-def _offsets(tree: ElementTree.Element) -> dict[str, int]:
+def _offsets(tree: ElementTree.Element, metadata: Path) -> dict[str, int]:
     """Of each band, to be added to its numbers; none before baseline 04.00."""
-    found = [*tree.iter("BOA_ADD_OFFSET"), *tree.iter("RADIO_ADD_OFFSET")]
-    return {BANDS[int(element.get("band_id", -1))]: int(element.text or 0) for element in found}
+    offsets = {}
+    for element in (*tree.iter("BOA_ADD_OFFSET"), *tree.iter("RADIO_ADD_OFFSET")):
+        number, offset = element.get("band_id", ""), element.text or ""
+        try:
+            offsets[dict(enumerate(BANDS))[int(number)]] = int(offset)
+        except (KeyError, ValueError) as error:
+            raise UserError(
+                f"{metadata}: its {element.tag} '{offset}' of band_id '{number}' makes no sense; fetch the product again"
+            ) from error
+    return offsets
 
 
 def _band_file(folder: Path, band: str) -> Path:
@@ -93,16 +109,20 @@ def _vrt(files: list[Path], bands: tuple[str, ...], offsets: list[int]) -> str:
     shapes = []
     for file in files:
         try:
-            with rasterio.open(file) as source:
-                shapes.append((source.width, source.height, source.crs.to_wkt(), source.transform.to_gdal()))
+            with open_plain(file) as source:
+                if not is_located(source):
+                    raise UserError(f"{file}: has no coordinates; fetch the product again")
+                crs, place = source.crs.to_wkt(), source.transform.to_gdal()
+                shapes.append((source.width, source.height, crs, place, source.block_shapes[0]))
         except RasterioIOError as error:
             raise UserError(f"{file}: cannot be read as a raster ({first_line(error)})") from error
-    width, height, crs, place = max(shapes)
+    width, height, crs, place, block = max(shapes)
     root = ElementTree.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
     ElementTree.SubElement(root, "SRS").text = crs
     ElementTree.SubElement(root, "GeoTransform").text = ", ".join(repr(number) for number in place)
     for number, (file, band, offset, shape) in enumerate(zip(files, bands, offsets, shapes), start=1):
         layer = ElementTree.SubElement(root, "VRTRasterBand", dataType="Int16", band=str(number))
+        layer.attrib |= {"blockXSize": str(block[1]), "blockYSize": str(block[0])}  # rasters are read by blocks
         ElementTree.SubElement(layer, "Description").text = band
         ElementTree.SubElement(layer, "NoDataValue").text = str(NODATA)
         source = ElementTree.SubElement(layer, "ComplexSource", resampling="bilinear")

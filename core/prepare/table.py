@@ -7,6 +7,10 @@ named by its row.
 from __future__ import annotations
 
 import argparse
+import csv
+import json
+import math
+import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +21,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+import pyproj
+from pyproj.exceptions import CRSError
 from tqdm import tqdm
 
 from core.errors import UserError, first_line
-from core.prepare.images import FITS, LISTING, ImageList
+from core.prepare.images import LISTING, ImageList, Images
 from core.prepare.spill import connect, literal, parquet
-from core.prepare.tables import legend_of, read_legend
+from core.prepare.squares import FITS
+from core.prepare.tables import check_date_format, check_size, legend_of, plausible_years, read_legend
 from core.store import LandClass
 
 FIELDS = ("path", "lon", "lat", "datetime", "place", "label", "split", "mask")
@@ -73,8 +80,11 @@ def add_parser(sources: argparse._SubParsersAction) -> argparse.ArgumentParser:
 
 def make(arguments: argparse.Namespace, scratch: Path) -> ImageList:
     """The source that a command line asks for."""
-    if arguments.size < 8:
-        raise UserError(f"--size {arguments.size}: a chip needs at least 8 pixels a side")
+    check_size(arguments.size)
+    if arguments.date_format:
+        check_date_format(arguments.date_format)
+    if arguments.gsd is not None and not 0 < arguments.gsd < math.inf:
+        raise UserError(f"--gsd {arguments.gsd}: must be a number of metres above 0")
     reader = _Reader(
         arguments.table, _mapping(arguments), arguments.coordinates, arguments.date_format, arguments.max_bad
     )
@@ -89,12 +99,16 @@ def make(arguments: argparse.Namespace, scratch: Path) -> ImageList:
     root = arguments.root or arguments.table.parent
     if not root.is_dir():
         raise UserError(f"--root {root}: no such folder")
-    return ImageList.of_listing(
-        scratch / "unsorted.parquet", scratch, root,
-        size=arguments.size, unit=arguments.unit, classes=classes, bands=(), gsd=arguments.gsd, fit=arguments.fit,
-        locate=arguments.coordinates == "files", band_files=(), provenance=arguments.table.name, license="",
-        bad=reader.bad, dropped={},
-    )  # fmt: skip
+    images = Images(
+        size=arguments.size,
+        unit=arguments.unit,
+        classes=classes,
+        gsd=arguments.gsd,
+        fit=arguments.fit,
+        locate=arguments.coordinates == "files",
+        provenance=arguments.table.name,
+    )
+    return ImageList.of_listing(scratch / "unsorted.parquet", scratch, root, images, bad=reader.bad)
 
 
 def _mapping(arguments: argparse.Namespace) -> dict[str, str]:
@@ -118,55 +132,77 @@ class _Reader:
     max_bad: int
     bad: list[tuple[str, str]] = field(default_factory=list)
     found: set[str] = field(default_factory=set)
+    ragged: list[int] = field(default_factory=list)  # rows that the CSV reader passed over
 
     def write(self, path: Path) -> None:
         """Write the sound rows as a Parquet file of the fields, labels as text."""
-        line = 0
+        start = 0
         with pq.ParquetWriter(path, _RAW) as writer, tqdm(desc="reading the table", unit="row", delay=2) as progress:
             for piece in self._pieces():
-                piece["line"] = np.arange(line + 1, line + 1 + len(piece))
-                line += len(piece)
+                lines = np.arange(start + 1, start + 1 + len(piece) + len(self.ragged))
+                piece["line"] = np.setdiff1d(lines, self.ragged)[: len(piece)]
+                start = int(piece["line"].iloc[-1])
                 progress.update(len(piece))
                 writer.write_table(pa.Table.from_pandas(self._checked(piece), _RAW, preserve_index=False))
-        if not line:
+        if not start and not self.ragged:
             raise UserError(f"{self.table}: holds no row")
 
     def _pieces(self) -> Iterator[pd.DataFrame]:
         """The table with the fields' names; a CSV all as text."""
         try:
-            if self.table.suffix.lower() == ".parquet":
-                file = pq.ParquetFile(self.table)
-                columns = self._columns(file.schema_arrow.names)
-                points = _Points.of(file) if self.coordinates == "table" and not {"lon", "lat"} <= self.found else None
-                self._require({"lon", "lat"} if points else set())
-                for batch in file.iter_batches(
-                    50_000, columns=[*columns.values(), *([points.column] if points else [])]
-                ):
-                    piece = batch.to_pandas()
-                    renamed = piece[list(columns.values())].set_axis(list(columns), axis=1)
-                    if points:
-                        renamed["lon"], renamed["lat"] = points.lonlat(piece)
-                    yield renamed
-                return
-            separator = "\t" if self.table.suffix.lower() == ".tsv" else ","
-            parse = pa_csv.ParseOptions(delimiter=separator, newlines_in_values=True)
-            with pa_csv.open_csv(self.table, parse_options=parse) as probe:
-                names = probe.schema.names
-            columns = self._columns(names)
-            self._require(set())
-            as_text = pa_csv.ConvertOptions(
-                include_columns=list(columns.values()), column_types={name: pa.string() for name in names},
-                strings_can_be_null=True,
-            )  # fmt: skip
-            with pa_csv.open_csv(self.table, parse_options=parse, convert_options=as_text) as rows:
-                for batch in rows:
-                    yield batch.to_pandas().set_axis(list(columns), axis=1)
-        except (OSError, pa.ArrowException) as error:
+            yield from self._of_parquet() if self.table.suffix.lower() == ".parquet" else self._of_csv()
+        except (OSError, pa.ArrowException, csv.Error, UnicodeDecodeError) as error:
             raise UserError(f"{self.table}: cannot be read as a table ({first_line(error)})") from error
+
+    def _of_parquet(self) -> Iterator[pd.DataFrame]:
+        file = pq.ParquetFile(self.table)
+        columns = self._columns(file.schema_arrow.names)
+        points = None
+        if self.coordinates == "table" and not {"lon", "lat"} <= self.found:
+            points = _Points.of(file, self.table)
+        self._require({"lon", "lat"} if points else set())
+        for batch in file.iter_batches(50_000, columns=[*columns.values(), *([points.column] if points else [])]):
+            piece = batch.to_pandas()
+            renamed = piece[list(columns.values())].set_axis(list(columns), axis=1)
+            if points:
+                renamed["lon"], renamed["lat"] = points.lonlat(piece)
+            if len(renamed):
+                yield renamed
+
+    def _of_csv(self) -> Iterator[pd.DataFrame]:
+        with self.table.open(newline="", encoding="utf-8-sig") as file:
+            header = file.readline()
+            separator = max(",;\t", key=header.count)  # the comma, where there is none
+            file.seek(0)
+            names = next(csv.reader(file, delimiter=separator), [])
+        columns = self._columns(names)
+        self._require(set())
+        # In one thread, so that rows are numbered.
+        reading = pa_csv.ReadOptions(use_threads=False)
+        parsing = pa_csv.ParseOptions(
+            delimiter=separator, newlines_in_values=True, invalid_row_handler=self._note_ragged
+        )
+        as_text = pa_csv.ConvertOptions(
+            include_columns=list(columns.values()), column_types={name: pa.string() for name in names},
+            strings_can_be_null=True, null_values=[""],
+        )  # fmt: skip
+        with pa_csv.open_csv(self.table, reading, parsing, as_text) as rows:
+            for batch in rows:
+                if len(batch):
+                    yield batch.to_pandas().set_axis(list(columns), axis=1)
+
+    def _note_ragged(self, row: pa_csv.InvalidRow) -> str:
+        line = row.number - 1  # the header counts as a row
+        self.ragged.append(line)
+        why = f"has {row.actual_columns} fields, the header {row.expected_columns}"
+        self.bad.append((f"{self.table.name} row {line}", why))
+        return "skip"
 
     def _columns(self, names: list[str]) -> dict[str, str]:
         """Columns by field, of the fields that the table has."""
         for name, column in self.mapping.items():
+            if names.count(column) > 1:
+                raise UserError(f"{self.table}: has two columns {column}; rename one")
             if column != name and column not in names:
                 raise UserError(f"{self.table}: has no column {column}; it has {', '.join(names)}")
         columns = {name: column for name, column in self.mapping.items() if column in names}
@@ -190,6 +226,9 @@ class _Reader:
         for name in ("path", "place", "label", "split", "mask"):
             text = piece[name] if name in piece else pd.Series(None, piece.index, "object")
             rows[name] = _as_text(text)
+        for name in ("path", "mask"):  # "./a.png" is "a.png"
+            rows[name] = rows[name].map(posixpath.normpath, na_action="ignore")
+        rows["reach_m"] = np.nan  # a table does not know
         wrong = pd.Series(None, piece.index, "object")
         wrong[rows["path"].isna()] = "has no path"
         for name, most in (("lon", 360.0), ("lat", 90.0)):
@@ -236,6 +275,9 @@ class _Reader:
             wrong.iloc[number] = (
                 f"datetime {said.iloc[number]} is not {form}; say how dates are written with --date-format"
             )
+        years = plausible_years()
+        for number in np.flatnonzero(dates.notna() & ~dates.dt.year.isin(years) & wrong.isna()):
+            wrong.iloc[number] = f"datetime {said.iloc[number]} is not within {years[0]} to {years[-1]}"
         return dates
 
 
@@ -244,26 +286,38 @@ class _Points:
     """The geometry column of a GeoParquet."""
 
     column: str
-    crs: object
+    crs: pyproj.CRS
 
     @classmethod
-    def of(cls, file: pq.ParquetFile) -> _Points | None:
-        import json
+    def of(cls, file: pq.ParquetFile, name: Path) -> _Points | None:
+        """Of a file's metadata; None where it is no GeoParquet.
 
+        Raises:
+            UserError: the metadata do not say where the geometry is, or in which CRS.
+        """
         metadata = (file.schema_arrow.metadata or {}).get(b"geo")
         if metadata is None:
             return None
-        geo = json.loads(metadata)
-        column = geo["primary_column"]
-        return cls(column, geo["columns"][column].get("crs", "OGC:CRS84"))
+        try:
+            geo = json.loads(metadata)
+            column = geo["primary_column"]
+            entry = geo["columns"][column]
+            if entry["encoding"] != "WKB" or column not in file.schema_arrow.names:
+                raise UserError(f"{name}: its geometry {column} is no column of WKB; write it so, or give lon and lat")
+            crs = entry.get("crs", "OGC:CRS84")
+            if crs is None:
+                raise UserError(f"{name}: its geometry has no CRS; set one, or give columns lon and lat")
+            return cls(column, pyproj.CRS.from_user_input(crs))
+        except (ValueError, KeyError, TypeError, CRSError) as error:
+            raise UserError(f"{name}: is no sound GeoParquet ({first_line(error)}); write it again") from error
 
     def lonlat(self, piece: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """Of the centres of the geometries, degrees."""
+        """Of the centres of the geometries, degrees; NaN of broken ones."""
         import shapely
-        from pyproj import Transformer
 
-        centres = shapely.centroid(shapely.from_wkb(piece[self.column].to_numpy()))
-        to_lonlat = Transformer.from_crs(self.crs, "OGC:CRS84", always_xy=True)
+        shapes = shapely.from_wkb(piece[self.column].to_numpy(), on_invalid="ignore")
+        centres = shapely.centroid(shapes)
+        to_lonlat = pyproj.Transformer.from_crs(self.crs, "OGC:CRS84", always_xy=True)
         return to_lonlat.transform(shapely.get_x(centres), shapely.get_y(centres))
 
 

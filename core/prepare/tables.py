@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -67,9 +67,37 @@ def _dates_in(text: str, form: str) -> list[datetime]:
             date = datetime.strptime(match, form).replace(tzinfo=UTC)
         except ValueError:
             continue
-        if 1826 <= date.year <= datetime.now(UTC).year + 1:  # the first photograph; other numbers are no years
+        if date.year in plausible_years():
             dates[date] = None
     return list(dates)
+
+
+def plausible_years() -> range:
+    """Years that a picture may be of: from the first photograph to next year; other numbers are no years."""
+    return range(1826, datetime.now(UTC).year + 2)
+
+
+def check_date_format(form: str) -> None:
+    """Refuse a form that strptime does not know, or that names no year."""
+    example = datetime(2024, 6, 30, tzinfo=UTC)
+    try:
+        found = datetime.strptime(example.strftime(form), form)
+    except (ValueError, re.error) as error:
+        raise UserError(f"--date-format {form}: {error}; write it like %Y-%m-%d") from error
+    if found.year != example.year:
+        raise UserError(f"--date-format {form}: names no year; write it like %Y-%m-%d")
+
+
+def check_size(size: int) -> None:
+    """Refuse chips that are too small to show anything."""
+    if size < 8:
+        raise UserError(f"--size {size}: a chip needs at least 8 pixels a side")
+
+
+def stamp(files: Iterable[Path]) -> tuple[int, int]:
+    """Bytes together and time of the last change (ns): files that were exchanged differ in them."""
+    stats = [file.stat() for file in files]
+    return sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)
 
 
 def legend_of(names: Mapping[int, str]) -> tuple[LandClass, ...]:

@@ -26,15 +26,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from rasterio.crs import CRS
 from rasterio.features import is_valid_geom, rasterize
 from rasterio.warp import transform_geom
 from tqdm import tqdm
 
 from core.errors import UserError
-from core.prepare.images import ImageList, Square
-from core.prepare.tables import legend_of
+from core.prepare.grids import open_plain
+from core.prepare.images import ImageList, Images
+from core.prepare.squares import Square
+from core.prepare.tables import check_size, legend_of
 from core.store import UNLABELLED, LandClass
 
 _L1C = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11", "B12")
@@ -163,8 +164,8 @@ def make(arguments: argparse.Namespace, scratch: Path) -> ImageList:
         UserError: the root does not hold the dataset, or holds several products and none was chosen.
     """
     name, root, size = arguments.name, arguments.root, arguments.size
-    if size is not None and size < 8:
-        raise UserError(f"--size {size}: a chip needs at least 8 pixels a side")
+    if size is not None:
+        check_size(size)
     if name in EUROSAT:
         if arguments.product:
             raise UserError(f"--product {arguments.product}: {name} has one product only; leave the option out")
@@ -212,14 +213,16 @@ def _series(name: str, root: Path, series: Series, size: int, scratch: Path) -> 
         _listed(_dated_folders(root, series, bad)),
         scratch,
         root,
-        size=size,
-        unit=series.unit,
-        bands=series.bands,
-        gsd=series.gsd * _SERIES_SIZE / size,
-        locate=True,
-        band_files=() if series.image else tuple(f"{band}.tif" for band in series.bands),
-        provenance=_provenance(name, series.folder),
-        license=_LICENSES[name],
+        Images(
+            size=size,
+            unit=series.unit,
+            bands=series.bands,
+            gsd=series.gsd * _SERIES_SIZE / size,
+            locate=True,
+            band_files=() if series.image else tuple(f"{band}.tif" for band in series.bands),
+            provenance=_provenance(name, series.folder),
+            license=_LICENSES[name],
+        ),
         bad=bad,
     )
 
@@ -267,14 +270,16 @@ def _eurosat(name: str, root: Path, size: int, scratch: Path) -> ImageList:
         _listed(rows()),
         scratch,
         root,
-        size=size,
-        unit="top-of-atmosphere reflectance x 10000 (Sentinel-2 L1C)",
-        classes=legend_of(dict(enumerate(names))),
-        bands=_EUROSAT_BANDS,
-        gsd=10.0 * 64 / size,
-        locate=True,
-        provenance=_provenance(name),
-        license=_LICENSES[name],
+        Images(
+            size=size,
+            unit="top-of-atmosphere reflectance x 10000 (Sentinel-2 L1C)",
+            classes=legend_of(dict(enumerate(names))),
+            bands=_EUROSAT_BANDS,
+            gsd=10.0 * 64 / size,
+            locate=True,
+            provenance=_provenance(name),
+            license=_LICENSES[name],
+        ),
         bad=bad,
         dropped=left_out,
     )
@@ -301,15 +306,17 @@ def _spacenet1(root: Path, product: str, size: int | None, scratch: Path) -> Ima
         _listed(_spacenet1_images(root, product, bad)),
         scratch,
         root,
-        size=size or usual,
-        unit="8-bit values, 0 to 255" if product == "3band" else "WorldView-2 digital numbers",
-        classes=_FOOTPRINTS,
-        bands=bands,
-        gsd=gsd,
-        fit="cut",
-        locate=True,
-        provenance=_provenance("SpaceNet1", product),
-        license=_LICENSES["SpaceNet1"],
+        Images(
+            size=size or usual,
+            unit="8-bit values, 0 to 255" if product == "3band" else "WorldView-2 digital numbers",
+            classes=_FOOTPRINTS,
+            bands=bands,
+            gsd=gsd,
+            fit="cut",
+            locate=True,
+            provenance=_provenance("SpaceNet1", product),
+            license=_LICENSES["SpaceNet1"],
+        ),
         bad=bad,
     )
 
@@ -345,7 +352,7 @@ class _Footprints(ImageList):
     """Images whose labels are outlines of buildings; what lies outside is labelled too: background."""
 
     def _masks(self, row: dict[str, Any], squares: list[Square]) -> Iterator[np.ndarray]:
-        with rasterio.open(self.root / row["path"]) as image:
+        with open_plain(self.root / row["path"]) as image:
             shape, transform, crs = image.shape, image.transform, image.crs
         if crs is None:
             raise UserError("has no georeference")
@@ -380,15 +387,17 @@ def _chesapeake(root: Path, product: str, size: int, scratch: Path) -> ImageList
         _listed(iter(_chesapeake_tiles(root, product))),
         scratch,
         root,
-        size=size,
-        unit="8-bit values, 0 to 255",
-        classes=_LAND_COVER,
-        bands=("red", "green", "blue", "nir"),
-        gsd=1.0,
-        fit="cut",
-        locate=True,
-        provenance=_provenance("ChesapeakeCVPR", product),
-        license=_LICENSES["ChesapeakeCVPR"],
+        Images(
+            size=size,
+            unit="8-bit values, 0 to 255",
+            classes=_LAND_COVER,
+            bands=("red", "green", "blue", "nir"),
+            gsd=1.0,
+            fit="cut",
+            locate=True,
+            provenance=_provenance("ChesapeakeCVPR", product),
+            license=_LICENSES["ChesapeakeCVPR"],
+        ),
     )
 
 
@@ -415,7 +424,7 @@ class _LandCover(ImageList):
     """Images whose label rasters have values that mean: not mapped."""
 
     def _masks(self, row: dict[str, Any], squares: list[Square]) -> Iterator[np.ndarray]:
-        with rasterio.open(self.root / row["mask"]) as labels, rasterio.open(self.root / row["path"]) as image:
+        with open_plain(self.root / row["mask"]) as labels, open_plain(self.root / row["path"]) as image:
             if labels.shape != image.shape:
                 raise UserError(
                     f"its labels {row['mask']} have {labels.width} x {labels.height} pixels, unlike the image"

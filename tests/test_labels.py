@@ -1,0 +1,60 @@
+"""Labels of the ground: files that cannot be used, lie elsewhere, or are exchanged for others."""
+
+import numpy as np
+import pytest
+import rasterio
+import shapely
+
+from core.errors import UserError
+from core.prepare.labels import LabelPolygons, LabelRaster, find
+from core.store import LandClass
+from tests.conftest import write_raster
+
+CLASSES = (LandClass(1, "wood", "00FF00"),)
+
+
+@pytest.fixture
+def grid(tmp_path):
+    with rasterio.open(write_raster(tmp_path / "grid.tif", np.ones((1, 64, 64), np.uint8))) as source:
+        yield source
+
+
+def polygons(path, crs="EPSG:32633", name="wood"):
+    import geopandas as gpd
+
+    frame = gpd.GeoDataFrame({"kind": [name]}, geometry=[shapely.box(500_000, 4_999_700, 500_300, 5_000_000)], crs=crs)
+    frame.to_file(path)
+    return path
+
+
+def test_polygons_without_a_crs_are_refused(tmp_path, grid):
+    with pytest.warns(UserWarning, match="crs"):
+        polygons(tmp_path / "p.shp", crs=None)
+    with pytest.raises(UserError, match=r"p\.shp: its polygons have no CRS"):
+        LabelPolygons(tmp_path / "p.shp", "kind", CLASSES).check(grid)
+
+
+def test_a_label_raster_that_lies_elsewhere_is_refused(tmp_path, grid):
+    path = write_raster(tmp_path / "l.tif", np.ones((1, 64, 64), np.uint8), origin=(900_000, 5_000_000))
+    with pytest.raises(UserError, match=r"l\.tif: does not overlap grid\.tif"):
+        LabelRaster(path, None, CLASSES).check(grid)
+
+
+def test_a_label_raster_that_breaks_off_is_refused_with_and_without_a_legend(tmp_path, grid):
+    noise = np.random.default_rng(0).integers(0, 2, (1, 512, 512)).astype(np.uint8)
+    path = write_raster(tmp_path / "l.tif", noise, tiled=True, blockxsize=256, blockysize=256)
+    path.write_bytes(path.read_bytes()[:30_000])
+    with pytest.raises(UserError, match=r"l\.tif: cannot be read as labels"):
+        find(path, None, None, None)
+    labels = find(path, None, CLASSES, None)
+    with pytest.raises(UserError, match=r"l\.tif: damaged"):
+        labels.numbers(grid, rasterio.windows.Window(0, 0, 64, 64))
+
+
+def test_other_labels_of_the_same_name_are_another_source(tmp_path):
+    def written(value):
+        return repr(LabelRaster(write_raster(tmp_path / "l.tif", np.full((1, 8, 8), value, np.uint8)), None, CLASSES))
+
+    assert written(1) != written(2)
+    first = repr(LabelPolygons(polygons(tmp_path / "p.shp"), "kind", CLASSES))
+    assert first != repr(LabelPolygons(polygons(tmp_path / "p.shp", name="town"), "kind", CLASSES))
