@@ -29,8 +29,8 @@ from core.probe import knn_predict
 from core.store import ChipStore, LandClass, StoreInfo
 from core.views import Views
 
-SIZE, PLACES, DATES, CLASSES, REGIONS = 32, 400, 4, 4, 2  # regions: of each class
-SEEDS, EPOCHS, BATCH, WIDTH = 3, 8, 64, 64
+SIZE, PLACES, DATES, CLASSES, REGIONS = 24, 400, 4, 4, 2  # regions: of each class
+SEEDS, EPOCHS, BATCH, WIDTH = 3, 14, 64, 64
 SMOOTHING = ((0.6, 0.6), (2.5, 2.5), (0.5, 5.0), (1.3, 1.3))  # px, of noise; the last one is folded
 
 
