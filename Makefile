@@ -2,16 +2,18 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+# More options of the learning benchmark, e.g. LEARNING='--eurosat DIR --peru DIR --seeds 3'.
+LEARNING ?=
 QGIS_PYTHON ?= /usr/bin/python3
 QGIS_VENV := .venv-qgis
 QGIS_RUN := $(QGIS_VENV)/bin/python
 TEST_RUN := build/test-quickstart
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-core test-qgis lint plugin benchmark clean
+.PHONY: help setup quickstart test test-core test-qgis lint plugin benchmark benchmark-learning benchmark-training clean
 
 help:  ## list what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
 setup: $(VENV)/.done  ## a virtual environment with the packages (about 6 GB, two minutes)
 
@@ -58,6 +60,13 @@ plugin: setup  ## dist/geoaware-<version>.zip, to install in QGIS
 
 benchmark: setup  ## speed and memory of prediction; writes docs/benchmarks/inference.md
 	$(RUN) -m benchmarks.inference
+
+benchmark-learning: setup  ## what pretraining buys, on real imagery (hours; goes on where it stopped); writes docs/benchmarks/learning.md
+	$(RUN) -m benchmarks.learning $(LEARNING)
+
+benchmark-training: setup  ## speed of pretraining against torchgeo and lightly; writes docs/benchmarks/training.md
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[benchmark]'
+	$(RUN) -m benchmarks.training
 
 clean:  ## remove what was built, not the environments
 	rm -rf build dist outputs .pytest_cache .mypy_cache .ruff_cache *.egg-info

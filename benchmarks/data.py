@@ -32,7 +32,7 @@ SIDE, SIZE, DATES = 4096, 64, 4  # px of a raster, px of a chip, rasters
 MILLIONS = 10
 
 
-def _rasters(folder: Path, compress: str | None, side: int = SIDE) -> list[Path]:
+def make_rasters(folder: Path, compress: str | None, side: int = SIDE) -> list[Path]:
     """Dated rasters of smooth patterns with noise, 3 bands of 8 bits, tiled as COGs are."""
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -49,14 +49,14 @@ def _rasters(folder: Path, compress: str | None, side: int = SIDE) -> list[Path]
     return paths
 
 
-def _store(paths: list[Path], out: Path, workers: int | None = None) -> float:
+def make_store(paths: list[Path], out: Path, workers: int | None = None, size: int = SIZE) -> float:
     """Make a store; seconds."""
     from core.prepare.build import build
     from core.prepare.rasters import Cut, Rasters, Scene
 
     scenes = [Scene.of_file(path, datetime(2020, i + 1, 1, tzinfo=UTC)) for i, path in enumerate(paths)]
     start = time.perf_counter()
-    build(Rasters.plan(scenes, Cut(SIZE)), out, workers=workers)
+    build(Rasters.plan(scenes, Cut(size)), out, workers=workers)
     return time.perf_counter() - start
 
 
@@ -98,8 +98,8 @@ def pairs() -> str:
     with tempfile.TemporaryDirectory() as name:
         for compress in (None, "deflate"):
             folder = Path(name) / str(compress)
-            paths = _rasters(folder, compress)
-            _store(paths, folder / "store")
+            paths = make_rasters(folder, compress)
+            make_store(paths, folder / "store")
             store = ChipStore(folder / "store")
             places = store.places_of("train")
             data = Pairs(store, places, np.zeros(len(places)), temporal=True, seed=0)
@@ -141,8 +141,8 @@ def making() -> str:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "scenes"
-        paths = _rasters(folder, "deflate", 2 * SIDE)
-        one, all_cores = (_store(paths, Path(name) / f"store{workers}", workers) for workers in (1, os.cpu_count()))
+        paths = make_rasters(folder, "deflate", 2 * SIDE)
+        one, all_cores = (make_store(paths, Path(name) / f"store{workers}", workers) for workers in (1, os.cpu_count()))
         scenes = [Scene.of_file(path, datetime(2020, i + 1, 1, tzinfo=UTC)) for i, path in enumerate(paths)]
         there = sum(path.stat().st_size for path in paths)
         lines = ["| chips | bytes read / bytes there |", "|---|---|"]

@@ -1,19 +1,18 @@
-"""``core.train probe``: how good are frozen features? kNN and logistic regression, by place.
+"""``core.train probe``: how good are frozen features? kNN, logistic regression, and retrieval across dates.
 
 Protocol: features of the trunk after average pooling, standardised with the training places; kNN by
 cosine similarity, majority of k; logistic regression with C chosen on the validation places. "One date"
-knows each place by one image, "all dates" by the mean of its features over all dates. Test places lie in
-other spatial blocks than training places. Intervals: 95 %, bootstrap over test places.
+knows each place by one image, "all dates" by the mean of its features over all dates. Sides are those of
+the store: other spatial blocks, or the split files of a dataset. Intervals: 95 %, bootstrap over test
+places. Retrieval needs no labels: see ``core.retrieval``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -22,28 +21,17 @@ from tqdm import tqdm
 
 from core.errors import UserError
 from core.files import write_json
+from core.intervals import Score, advantage, bootstrap, mean_score
 from core.models import Encoder, features
+from core.retrieval import TOP, Retrieval
 from core.runs import pick_device, start_run
 from core.store import ChipStore, images_of
 from core.weights import load_encoder
 
 K_NEIGHBOURS = 5
 PENALTIES = (0.001, 0.01, 0.1)  # candidates for C of the logistic regression
-RESAMPLES = 1000
+_BLOCK = 512  # queries compared at once
 Side = tuple[np.ndarray, np.ndarray]  # features or index rows (N, ...), labels (N,)
-
-
-@dataclass(frozen=True)
-class Score:
-    """A measured value with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        """In per cent."""
-        return f"{100 * self.value:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
 
 
 def knn_predict(train: Side, queries: np.ndarray, k: int = K_NEIGHBOURS) -> np.ndarray:
@@ -58,14 +46,23 @@ def knn_predict(train: Side, queries: np.ndarray, k: int = K_NEIGHBOURS) -> np.n
         (M,) labels.
     """
     known, labels = train
-    similarity = _unit(queries) @ _unit(known).T
-    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+    queries, known = _unit(queries), _unit(known)
+    blocks = np.array_split(queries, max(1, -(-len(queries) // _BLOCK)))  # memory: block x N, not M x N
+    nearest = np.concatenate([_nearest(block @ known.T, k) for block in blocks])
     # A neighbour counts a little less the farther down the list it stands: only ties notice.
     weights = 1 - np.arange(nearest.shape[1]) * 1e-3
     votes = np.zeros((len(queries), labels.max() + 1))
     for rank, weight in enumerate(weights):
         votes[np.arange(len(queries)), labels[nearest[:, rank]]] += weight
     return votes.argmax(axis=1)
+
+
+def _nearest(similarity: np.ndarray, k: int) -> np.ndarray:
+    """Columns of the k greatest values of each row, greatest first."""
+    k = min(k, similarity.shape[1])
+    some = np.sort(np.argpartition(-similarity, k - 1, axis=1)[:, :k], axis=1)
+    order = np.argsort(-np.take_along_axis(similarity, some, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(some, order, axis=1)
 
 
 def knn_accuracy(encoder: torch.nn.Module, store: ChipStore, train: Side, val: Side, device: torch.device) -> float:
@@ -80,50 +77,27 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def bootstrap(predicted: np.ndarray, labels: np.ndarray, seed: int = 0) -> dict[str, Score]:
-    """Accuracy and macro-F1 with intervals, resampling test places."""
-    rng = np.random.default_rng(seed)
-    draws = [rng.integers(0, len(labels), len(labels)) for _ in range(RESAMPLES)]
-
-    def score(metric) -> Score:  # type: ignore[no-untyped-def]
-        values = [metric(predicted[d], labels[d]) for d in draws]
-        low, high = np.percentile(values, [2.5, 97.5])
-        return Score(float(metric(predicted, labels)), float(low), float(high))
-
-    return {"accuracy": score(_accuracy), "macro_f1": score(_macro_f1)}
-
-
-def _accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
-    return float((predicted == labels).mean())
-
-
-def _macro_f1(predicted: np.ndarray, labels: np.ndarray) -> float:
-    """Mean F1 of the classes that occur; by counting, since the bootstrap asks a thousand times."""
-    size = int(max(labels.max(), predicted.max())) + 1
-    hits = np.bincount(labels[labels == predicted], minlength=size)
-    truth, said = np.bincount(labels, minlength=size), np.bincount(predicted, minlength=size)
-    return float((2 * hits / np.maximum(truth + said, 1))[truth > 0].mean())
-
-
-def advantage(better: np.ndarray, worse: np.ndarray, labels: np.ndarray, seed: int = 0) -> Score:
-    """How much more accurate one prediction is than another on the same places, paired bootstrap."""
-    gain = (better == labels).astype(float) - (worse == labels)
-    rng = np.random.default_rng(seed)
-    means = [gain[rng.integers(0, len(gain), len(gain))].mean() for _ in range(RESAMPLES)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Score(float(gain.mean()), float(low), float(high))
-
-
 def colour_statistics(pixels: np.ndarray) -> np.ndarray:
     """Mean, deviation, least and greatest of each band: (N, bands, rows, cols) to (N, 4 x bands)."""
     flat = pixels.reshape(*pixels.shape[:2], -1)
     return np.concatenate([f(flat, axis=2) for f in (np.nanmean, np.nanstd, np.nanmin, np.nanmax)], axis=1)
 
 
-class _Protocol:
-    """Which images stand for a place, and which places are on which side."""
+class Protocol:
+    """Which images stand for a place, and which places are on which side.
+
+    Attributes:
+        rows: the index rows that features are needed of, sorted.
+        dates: "one_date", and "all_dates" where places have several.
+        alike: whether all places have the same number of dates, more than one.
+    """
 
     def __init__(self, store: ChipStore, seed: int) -> None:
+        """Choose.
+
+        Raises:
+            UserError: a side has no labels, or the training side has one class only.
+        """
         places = store.places[store.places["label"] >= 0]
         self.sides = {side: places[places["split"] == side] for side in ("train", "val", "test")}
         if any(side.empty for side in self.sides.values()):
@@ -132,23 +106,36 @@ class _Protocol:
             raise UserError(f"{store.path}: its training places have one class only; a probe needs two")
         self.images = {name: images_of(side) for name, side in self.sides.items()}
         self.rows = np.sort(np.concatenate([rows for images in self.images.values() for rows in images]))
-        self.position = pd.Series(np.arange(len(self.rows)), self.rows)
+        counts = {len(rows) for images in self.images.values() for rows in images}
+        self.dates = ("one_date",) if counts == {1} else ("one_date", "all_dates")
+        self.alike = len(counts) == 1 and counts != {1}
         self.random_rows = {
             name: [np.random.default_rng([seed, i]).choice(images, 1) for i, images in enumerate(places)]
             for name, places in self.images.items()
         }
 
     def vectors(self, everything: np.ndarray, side: str, dates: str) -> np.ndarray:
-        """One vector a place: of one random date, or the mean over all."""
+        """One vector a place.
+
+        Args:
+            everything: (len(rows), D) features.
+            side: train, val or test.
+            dates: "one_date" (a random one), "all_dates" (the mean) or "stacked" (one after the other, by date).
+
+        Returns:
+            (places, D), or (places, dates x D) stacked.
+        """
         chosen = self.random_rows[side] if dates == "one_date" else self.images[side]
-        return np.stack([everything[self.position[rows].to_numpy()].mean(axis=0) for rows in chosen])
+        each = [everything[np.searchsorted(self.rows, rows)] for rows in chosen]
+        return np.stack([dated.ravel() if dates == "stacked" else dated.mean(axis=0) for dated in each])
 
     def labels(self, side: str) -> np.ndarray:
+        """Class of each place of a side."""
         return self.sides[side]["label"].to_numpy()
 
 
-def _predictions(everything: np.ndarray, protocol: _Protocol, dates: str) -> dict[str, np.ndarray]:
-    """Predicted labels of the test places by kNN and by logistic regression."""
+def predict(everything: np.ndarray, protocol: Protocol, dates: str) -> dict[str, np.ndarray]:
+    """Labels of the test places as kNN and logistic regression predict them from (len(rows), D) features."""
     scaler = StandardScaler().fit(protocol.vectors(everything, "train", dates))
     train, val, test = (scaler.transform(protocol.vectors(everything, s, dates)) for s in ("train", "val", "test"))
     labels = protocol.labels("train")
@@ -160,16 +147,17 @@ def _predictions(everything: np.ndarray, protocol: _Protocol, dates: str) -> dic
     return {"knn": knn_predict((train, labels), test), "logistic": best.predict(test)}
 
 
-def _floor(store: ChipStore, protocol: _Protocol, dates: str, seed: int) -> np.ndarray:
-    """The colour-statistics classifier: what needs no encoder at all."""
-    parts = [
-        colour_statistics(store.pixels(rows))
-        for rows in np.array_split(protocol.rows, max(1, len(protocol.rows) // 2000))
-    ]
-    everything = np.concatenate(parts)
-    train, test = (protocol.vectors(everything, side, dates) for side in ("train", "test"))
+def colour_floor(statistics: np.ndarray, protocol: Protocol, dates: str, seed: int) -> np.ndarray:
+    """Labels of the test places from colour statistics by gradient boosting: what needs no encoder at all."""
+    train, test = (protocol.vectors(statistics, side, dates) for side in ("train", "test"))
     model = HistGradientBoostingClassifier(random_state=seed, max_iter=100, early_stopping=False)
     return model.fit(train, protocol.labels("train")).predict(test)
+
+
+def colours_of(store: ChipStore, rows: np.ndarray) -> np.ndarray:
+    """Colour statistics of the images of these index rows, read in blocks."""
+    blocks = np.array_split(rows, max(1, len(rows) // 2000))
+    return np.concatenate([colour_statistics(store.pixels(block)) for block in blocks])
 
 
 def probe(
@@ -183,7 +171,7 @@ def probe(
     """Measure an encoder's frozen features beside an untrained encoder and beside colour statistics.
 
     Args:
-        data: Folder of a chip store with labels.
+        data: Folder of a chip store; without labels only retrieval across dates is measured.
         encoder: encoder.safetensors of a pretraining run, weights of others (.pth.tar, .pth, .safetensors), or torchgeo:ResNet50_Weights.NAME.
         out: Folder for probe.json; nothing is written without it.
         device: auto, cpu, cuda or another name that torch knows.
@@ -193,33 +181,28 @@ def probe(
     settings = dict(locals())
     store = ChipStore(data)
     spec, trained = load_encoder(encoder, store)
-    protocol = _Protocol(store, seed)
+    protocol = Protocol(store, seed) if (store.places["label"] >= 0).any() else None
+    retrieval = Retrieval.plan(store, seed)
+    if protocol is None and retrieval is None:
+        raise UserError(f"{data}: has neither labels nor test places with two dates, so there is nothing to measure")
     target = pick_device(device)
     if out is not None:
         start_run(out, settings, overwrite=overwrite)
     torch.manual_seed(seed)
-    encoders = {"trained": trained, "untrained": Encoder(spec)}
-    labels = protocol.labels("test")
-    result: dict = {
-        "test_places": len(labels),
-        "train_places": len(protocol.labels("train")),
-        "k": K_NEIGHBOURS,
-        "majority_class": float(np.bincount(labels).max() / len(labels)),
+    rows = np.unique(np.concatenate([part.rows for part in (protocol, retrieval) if part is not None]))
+    vectors = {
+        name: features(model, store, rows, target)
+        for name, model in tqdm(
+            {"untrained": Encoder(spec), "trained": trained}.items(), desc="probing", unit="encoder"
+        )
     }
-    predictions: dict = {}
-    for name, model in tqdm(encoders.items(), desc="probing", unit="encoder"):
-        everything = features(model, store, protocol.rows, target)
-        predictions[name] = {dates: _predictions(everything, protocol, dates) for dates in ("one_date", "all_dates")}
-    for dates in ("one_date", "all_dates"):
-        result[dates] = {
-            name: {kind: bootstrap(p, labels, seed) for kind, p in predictions[name][dates].items()}
-            for name in encoders
-        }
-        result[dates]["colour_statistics"] = {"boosting": bootstrap(_floor(store, protocol, dates, seed), labels, seed)}
-        result[dates]["advantage_over_untrained"] = {
-            kind: advantage(p, predictions["untrained"][dates][kind], labels, seed)
-            for kind, p in predictions["trained"][dates].items()
-        }
+    vectors["colour_statistics"] = colours_of(store, rows)
+    result: dict = {}
+    if protocol is not None:
+        ours = np.searchsorted(rows, protocol.rows)
+        result |= _with_labels({name: values[ours] for name, values in vectors.items()}, protocol, seed)
+    if retrieval is not None:
+        result["retrieval"] = _across_dates(vectors, retrieval, rows, target, seed)
     print(table(result))
     plain = _as_json(result)
     if out is not None:
@@ -227,20 +210,94 @@ def probe(
     return plain
 
 
+def _with_labels(vectors: dict[str, np.ndarray], protocol: Protocol, seed: int) -> dict:
+    """What kNN, logistic regression and the colour floor reach on the test places."""
+    labels = protocol.labels("test")
+    result: dict = {
+        "test_places": len(labels),
+        "train_places": len(protocol.labels("train")),
+        "k": K_NEIGHBOURS,
+        "majority_class": float(np.bincount(labels).max() / len(labels)),
+    }
+    for dates in protocol.dates:
+        predicted = {name: predict(vectors[name], protocol, dates) for name in ("untrained", "trained")}
+        predicted["colour_statistics"] = {"boosting": colour_floor(vectors["colour_statistics"], protocol, dates, seed)}
+        if dates == "all_dates" and protocol.alike:
+            stacked = colour_floor(vectors["colour_statistics"], protocol, "stacked", seed)
+            predicted["colour_statistics_stacked"] = {"boosting": stacked}
+        result[dates] = {
+            name: {kind: bootstrap(said, labels, seed) for kind, said in kinds.items()}
+            for name, kinds in predicted.items()
+        }
+        result[dates]["advantage_over_untrained"] = {
+            kind: advantage(said, predicted["untrained"][kind], labels, seed)
+            for kind, said in predicted["trained"].items()
+        }
+    return result
+
+
+def _across_dates(
+    vectors: dict[str, np.ndarray], retrieval: Retrieval, rows: np.ndarray, device: torch.device, seed: int
+) -> dict:
+    """Recall of finding a place at another date, and how much the encoder gained over an untrained one."""
+    found = {name: retrieval.recalls(values, rows, device) for name, values in vectors.items()}
+    return {
+        "places": retrieval.places,
+        "pairs_of_dates": len(retrieval.queries),
+        "chance": {f"recall_at_{top}": retrieval.chance(top) for top in TOP},
+        **{
+            name: {f"recall_at_{top}": mean_score(values, seed) for top, values in recalls.items()}
+            for name, recalls in found.items()
+        },
+        "advantage_over_untrained": {
+            f"recall_at_{top}": mean_score(found["trained"][top] - found["untrained"][top], seed) for top in TOP
+        },
+    }
+
+
+METHODS = ("untrained", "trained", "colour_statistics", "colour_statistics_stacked")
+
+
 def table(result: dict) -> str:
     """The result as text, one line a method."""
-    lines = [
-        f"{result['test_places']} test places in other spatial blocks; majority class {100 * result['majority_class']:.1f} %"
-    ]
-    for dates in ("one_date", "all_dates"):
-        for name in ("untrained", "trained", "colour_statistics"):
-            for kind, scores in result[dates][name].items():
-                label = f"{dates.replace('_', ' ')}, {name.replace('_', ' ')}, {kind}"
-                lines.append(f"{label:<40} accuracy {scores['accuracy']}, macro-F1 {scores['macro_f1']}")
-    for dates in ("one_date", "all_dates"):
+    lines = []
+    if "test_places" in result:
+        lines.append(
+            f"{result['test_places']} test places; always the majority class: {100 * result['majority_class']:.1f} %"
+        )
+    else:
+        lines.append("no labels, so no accuracy")
+    measured = [dates for dates in ("one_date", "all_dates") if dates in result]
+    for dates in measured:
+        for name in METHODS:
+            for kind, scores in result[dates].get(name, {}).items():
+                label = f"{words(dates)}, {words(name)}, {kind}"
+                lines.append(f"{label:<46} accuracy {scores['accuracy']}, macro-F1 {scores['macro_f1']}")
+    for dates in measured:
         for kind, score in result[dates]["advantage_over_untrained"].items():
-            lines.append(f"{dates.replace('_', ' ')}, {kind}: trained over untrained, accuracy {score}")
-    return "\n".join(lines)
+            lines.append(f"{words(dates)}, {kind}: trained over untrained, accuracy {score}")
+    return "\n".join(lines + _retrieval_lines(result.get("retrieval")))
+
+
+def _retrieval_lines(retrieval: dict | None) -> list[str]:
+    if retrieval is None:
+        return ["no retrieval across dates: fewer than two test places have two dates"]
+    lines = [
+        f"retrieval across dates: an image finds its own place among {retrieval['places']} at another date "
+        f"({retrieval['pairs_of_dates']} pairs of dates)"
+    ]
+    for name in METHODS:
+        if name in retrieval:
+            values = ", ".join(f"at {top} {retrieval[name][f'recall_at_{top}']}" for top in TOP)
+            lines.append(f"{'retrieval, ' + words(name):<46} recall {values}")
+    chance = ", ".join(f"at {top} {100 * retrieval['chance'][f'recall_at_{top}']:.1f} %" for top in TOP)
+    gain = ", ".join(f"at {top} {retrieval['advantage_over_untrained'][f'recall_at_{top}']}" for top in TOP)
+    return [*lines, f"{'retrieval, chance':<46} recall {chance}", f"retrieval: trained over untrained, recall {gain}"]
+
+
+def words(name: str) -> str:
+    """A name of the result as people read it."""
+    return name.replace("colour_statistics_stacked", "colour statistics, dates stacked").replace("_", " ")
 
 
 def _as_json(result: Any) -> Any:

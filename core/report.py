@@ -17,6 +17,7 @@ from matplotlib.patches import Patch
 from rasterio.enums import Resampling
 
 from core.prepare.sample import IGBP, Sample
+from core.probe import METHODS, words
 
 matplotlib.use("Agg")
 
@@ -178,16 +179,35 @@ def _curves(out: Path) -> Figure:
 def _probe_table(probe: dict) -> str:
     rows = ["<table><tr><th>protocol</th><th>features</th><th>classifier</th><th>accuracy</th><th>macro-F1</th></tr>"]
     for dates in ("one_date", "all_dates"):
-        for name in ("untrained", "trained", "colour_statistics"):
-            for kind, measured in probe[dates][name].items():
-                cells = [
-                    f"{m['value']:.1%} <small>({m['low']:.1%} to {m['high']:.1%})</small>"
-                    for m in (measured["accuracy"], measured["macro_f1"])
-                ]
+        for name in METHODS:
+            for kind, measured in probe[dates].get(name, {}).items():
                 rows.append(
-                    f"<tr><td>{dates.replace('_', ' ')}</td><td>{name.replace('_', ' ')}</td><td>{kind}</td><td>{cells[0]}</td><td>{cells[1]}</td></tr>"
+                    f"<tr><td>{words(dates)}</td><td>{words(name)}</td><td>{kind}</td>"
+                    f"<td>{_percent(measured['accuracy'])}</td><td>{_percent(measured['macro_f1'])}</td></tr>"
                 )
-    return "".join(rows) + "</table>"
+    return "".join(rows) + "</table>" + _retrieval_table(probe.get("retrieval"))
+
+
+def _retrieval_table(retrieval: dict | None) -> str:
+    if retrieval is None:
+        return ""
+    rows = [
+        f"<p>Found again at another date, among {retrieval['places']} test places, without labels:</p>"
+        "<table><tr><th>features</th><th>first</th><th>among the first 10</th></tr>"
+    ]
+    for name in METHODS:
+        if name in retrieval:
+            one, ten = retrieval[name]["recall_at_1"], retrieval[name]["recall_at_10"]
+            rows.append(f"<tr><td>{words(name)}</td><td>{_percent(one)}</td><td>{_percent(ten)}</td></tr>")
+    chance = retrieval["chance"]
+    rows.append(
+        f"<tr><td>chance</td><td>{chance['recall_at_1']:.1%}</td><td>{chance['recall_at_10']:.1%}</td></tr></table>"
+    )
+    return "".join(rows)
+
+
+def _percent(score: dict) -> str:
+    return f"{score['value']:.1%} <small>({score['low']:.1%} to {score['high']:.1%})</small>"
 
 
 def _class_table(confusion: np.ndarray) -> str:

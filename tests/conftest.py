@@ -48,6 +48,25 @@ def make_world(folder: Path, dates: int = 3, rows: int = 320, columns: int = 320
     return paths, labels
 
 
+def make_small_sample(folder: Path, months: int = 3) -> Path:
+    """The quickstart's sample in small: a world of blocks in three kinds of land, and open sea."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    kinds = np.array([0, 2, 12, 16])  # water, forest, cropland, barren
+    blocks = np.kron(rng.choice(4, (20, 40), p=[0.1, 0.3, 0.3, 0.3]), np.ones((32, 32), int))
+    colours = np.array([[10, 20, 60], [30, 80, 30], [140, 130, 60], [200, 180, 140]])
+    (folder / "bluemarble_monthly_2004").mkdir(parents=True)
+    (folder / "labels_mcd12c1").mkdir()
+    for month in range(1, months + 1):
+        pixels = colours[blocks] * rng.uniform(0.8, 1.1) + rng.normal(0, 10, (*blocks.shape, 3))
+        picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+        picture.save(folder / "bluemarble_monthly_2004" / f"2004{month:02}.jpg")
+    place = {"crs": "EPSG:4326", "origin": (-180, 90), "pixel": 360 / blocks.shape[1], "nodata": 255}
+    write_raster(folder / "labels_mcd12c1" / "labels.tif", kinds[blocks][None].astype(np.uint8), **place)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Path]:
     return make_world(tmp_path_factory.mktemp("world"))

@@ -1,0 +1,314 @@
+"""Speed of pretraining: ``python -m benchmarks.training``; writes docs/benchmarks/training.md.
+
+Whole training loops on the same chips, encoder, size and batch, in turn within one run: ``core.train
+pretrain``, torchgeo's MoCoTask with its own augmentations, lightly's MoCo v2 with its per-sample torchvision
+views and two workers (``pip install -e .[benchmark]``). Each is timed by the clock of its own TensorBoard log, from the first
+logged step (warm by then) to the last. With a CUDA device also ResNet-50 at 224 px: against the same step on
+tensors that are on the device already, memory, and the share of the bf16 peak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+import torchvision
+from lightning.pytorch.loggers import TensorBoardLogger
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from benchmarks.data import make_rasters, make_store
+from core.moco import MoCo
+from core.models import Encoder, ModelSpec
+from core.pairs import Batch, Loader, Pairs
+from core.pretrain import Pretraining, pretrain
+from core.store import ChipStore
+from core.views import Views, as_float
+
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "training.md"
+QUEUE, DIM, TEMPERATURE, MOMENTUM = 4096, 128, 0.2, 0.99
+PRECISIONS = ("bf16-mixed", "32-true")
+Log = dict[str, list[tuple[int, float, float]]]  # by name: step, wall clock in s, value
+
+
+def read_log(folder: Path) -> Log:
+    """All scalars of the TensorBoard files below a folder."""
+    log: Log = {}
+    for path in {file.parent for file in folder.rglob("events.out.tfevents.*")}:
+        events = EventAccumulator(str(path)).Reload()
+        for name in events.Tags()["scalars"]:
+            log[name] = [(entry.step, entry.wall_time, entry.value) for entry in events.Scalars(name)]
+    return log
+
+
+def pairs_per_second(log: Log, name: str, batch: int) -> float:
+    """From the first logged step to the last."""
+    (first, start, _), (last, end, _) = log[name][0], log[name][-1]
+    if last == first:
+        raise SystemExit("too few steps to time: give a larger --side or a smaller --batch")
+    return batch * (last - first) / (end - start)
+
+
+# --- three loops ---
+
+
+def ours(store: ChipStore, out: Path, batch: int, precision: str, device: str, arch: str = "resnet18") -> Log:
+    """``core.train pretrain``, one epoch, with its own defaults."""
+    pretrain(store.path, out, variant="moco-tp", arch=arch, epochs=1, batch_size=batch, queue=QUEUE, precision=precision,
+             device=device)  # fmt: skip
+    return read_log(out)
+
+
+class Glued(Dataset):
+    """Pairs as MoCoTask takes them: two dates glued on the channel axis."""
+
+    def __init__(self, store: ChipStore) -> None:
+        places = store.places_of("train")
+        self.pairs = Pairs(store, places, np.zeros(len(places)), True, 0)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.pairs)
+
+    def __getitem__(self, item: int) -> dict[str, Tensor]:
+        """One pair, 0 to 1."""
+        both = np.array([item, self.pairs.partners(np.array([item]))[0]])
+        return {"image": torch.cat(list(as_float(*self.pairs.read(both)))) / 255}
+
+
+def torchgeo(store: ChipStore, out: Path, batch: int, precision: str, device: str) -> Log:
+    """MoCoTask, version 2, with its own augmentations; the chips are read in the training process."""
+    from torchgeo.trainers import MoCoTask
+
+    task = MoCoTask(
+        model="resnet18", in_channels=3, version=2, layers=2, hidden_dim=512, output_dim=DIM, lr=0.03, weight_decay=1e-4,
+        temperature=TEMPERATURE, memory_bank_size=QUEUE, moco_momentum=MOMENTUM, size=store.info.chip_size,
+    )  # fmt: skip
+    return _fit(task, DataLoader(Glued(store), batch, shuffle=True, drop_last=True), out, precision, device)
+
+
+class Pictures(Dataset):
+    """Single images as lightly takes them, with two views each."""
+
+    def __init__(self, store: ChipStore, transform: Callable[[Image.Image], list[Tensor]]) -> None:
+        self.transform = transform
+        places = store.places_of("train")
+        self.pairs = Pairs(store, places, np.zeros(len(places)), False, 0)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.pairs)
+
+    def __getitem__(self, item: int) -> list[Tensor]:
+        """Two views."""
+        chips, _ = self.pairs.read(np.array([item]))
+        return self.transform(Image.fromarray(chips[0].numpy().transpose(1, 2, 0)))
+
+
+class LightlyMoCo(L.LightningModule):
+    """MoCo v2 of lightly's parts, as its documentation puts them together."""
+
+    def __init__(self) -> None:
+        from lightly.loss import NTXentLoss
+        from lightly.models.modules import MoCoProjectionHead
+
+        super().__init__()
+        trunk = torchvision.models.resnet18()
+        trunk.fc = nn.Identity()
+        self.query = nn.Sequential(trunk, MoCoProjectionHead(512, 512, DIM))
+        self.key = copy.deepcopy(self.query).requires_grad_(False)
+        self.criterion = NTXentLoss(TEMPERATURE, memory_bank_size=(QUEUE, DIM))
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        """One batch of two views."""
+        from lightly.models.utils import update_momentum
+
+        update_momentum(self.query, self.key, MOMENTUM)
+        query = self.query(batch[0])
+        with torch.no_grad():
+            key = self.key(batch[1])
+        loss = self.criterion(query, key)
+        self.log("train_loss", loss.detach())
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """SGD as in the paper."""
+        return torch.optim.SGD(self.query.parameters(), 0.03, momentum=0.9, weight_decay=1e-4)
+
+
+def lightly(store: ChipStore, out: Path, batch: int, precision: str, device: str) -> Log:
+    """Lightly's MoCo v2 with its torchvision views, two workers."""
+    from lightly.transforms import MoCoV2Transform
+
+    pictures = Pictures(store, MoCoV2Transform(input_size=store.info.chip_size))
+    loader = DataLoader(pictures, batch, shuffle=True, drop_last=True, num_workers=2, persistent_workers=True)
+    return _fit(LightlyMoCo(), loader, out, precision, device)
+
+
+def _fit(module: L.LightningModule, loader: Any, out: Path, precision: str, device: str) -> Log:
+    trainer = L.Trainer(
+        max_epochs=1, accelerator=device, devices=1, precision=precision, logger=TensorBoardLogger(out),
+        enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
+        log_every_n_steps=max(1, min(10, len(loader) // 2)),
+    )  # fmt: skip
+    trainer.fit(module, loader)
+    return read_log(out)
+
+
+LOOPS = {
+    "GeoAware": (ours, "loss"),
+    "torchgeo `MoCoTask`": (torchgeo, "train_loss"),
+    "lightly": (lightly, "train_loss"),
+}
+
+
+def compare(store: ChipStore, work: Path, batch: int, repeats: int, device: str) -> str:
+    """The three in turn, so that the machine's moods meet all of them."""
+    rates: dict[tuple[str, str], list[float]] = {}
+    waits: dict[str, list[float]] = {}
+    for repeat in range(repeats):
+        for precision in PRECISIONS:
+            for name, (loop, scalar) in LOOPS.items():
+                log = loop(store, work / f"{loop.__name__}-{precision}-{repeat}", batch, precision, device)
+                rates.setdefault((precision, name), []).append(pairs_per_second(log, scalar, batch))
+                waits.setdefault(precision, []).extend(value for _, _, value in log.get("data_wait", [])[1:])
+                print(f"{precision}, {name}: {rates[precision, name][-1]:.0f} pairs/s", flush=True)
+    lines = ["| precision | " + " | ".join(LOOPS) + " | ours / the faster one |", "|---" * (len(LOOPS) + 2) + "|"]
+    for precision in PRECISIONS:
+        each = {name: np.array(rates[precision, name]) for name in LOOPS}
+        faster = np.max([each[name] for name in list(LOOPS)[1:]], axis=0)
+        ratio = np.median(each["GeoAware"] / faster)  # within a repeat
+        cells = " | ".join(f"{np.median(rate):.0f} pairs/s" for rate in each.values())
+        lines.append(f"| {precision} | {cells} | {ratio:.2f} |")
+    waited = "; ".join(f"{precision} {100 * np.mean(values):.2f} %" for precision, values in waits.items() if values)
+    return (
+        f"ResNet-18, {store.info.chip_size} px, batch {batch}, queue {QUEUE}, {device}; medians of {repeats} repeats.\n\n"
+        + "\n".join(lines)
+        + f"\n\nShare of our steps spent waiting for data (`data_wait` of the log): {waited or 'not logged'}."
+    )
+
+
+# --- a GPU ---
+
+
+class Again:
+    """The same batch, on the device already, a number of times."""
+
+    def __init__(self, batch: Batch, times: int) -> None:
+        self.batch, self.times = batch, times
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return self.times
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batch again and again."""
+        for _ in range(self.times):
+            yield self.batch
+
+
+def _module(loader: Loader, arch: str, steps: int) -> Pretraining:
+    encoder = Encoder(ModelSpec.of_store(loader.pairs.store, arch)).to(memory_format=torch.channels_last)
+    moco = MoCo(encoder, encoder.width, K=QUEUE, m=MOMENTUM, T=TEMPERATURE)
+    return Pretraining(moco, Views(), loader, 0.03, steps)
+
+
+def _loader(store: ChipStore, size: int) -> Loader:
+    places = store.places_of("train")
+    return Loader(Pairs(store, places, np.zeros(len(places)), True, 0), size)
+
+
+def flops_per_pair(store: ChipStore, arch: str) -> float:
+    """Operations of a step, forward and backward, counted by torch; a multiply-add is two."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    loader = _loader(store, 2)
+    module, batch = _module(loader, arch, 1), next(iter(loader))
+    with FlopCounterMode(display=False) as counter:
+        module.moco(*module.pair_of_views(batch), batch.cluster).total.backward()
+    return counter.get_total_flops() / 2
+
+
+def peak_flops() -> float:
+    """What a large bf16 matrix product reaches on this device, operations a second."""
+    side = 8192
+    a = torch.randn(side, side, device="cuda", dtype=torch.bfloat16)
+    for _ in range(10):
+        a @ a
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(50):
+        a @ a
+    torch.cuda.synchronize()
+    return 50 * 2 * side**3 / (time.perf_counter() - start)
+
+
+def gpu(store: ChipStore, work: Path, batch: int, repeats: int, arch: str = "resnet50") -> str:
+    """The whole loop against the bare step, memory, share of the peak."""
+    whole, bare, waits = [], [], []
+    torch.cuda.reset_peak_memory_stats()
+    for repeat in range(repeats):
+        log = ours(store, work / f"gpu-{repeat}", batch, "bf16-mixed", "cuda", arch)
+        whole.append(pairs_per_second(log, "loss", batch))
+        waits += [value for _, _, value in log.get("data_wait", [])[1:]]
+        loader, steps = _loader(store, batch), log["loss"][-1][0] + 1
+        on_device = Batch(*(part.cuda() if isinstance(part, Tensor) else part for part in next(iter(loader))))
+        again = _fit(
+            _module(loader, arch, steps), Again(on_device, steps), work / f"bare-{repeat}", "bf16-mixed", "cuda"
+        )
+        bare.append(pairs_per_second(again, "loss", batch))
+    memory = torch.cuda.max_memory_allocated() / 2**30
+    share = np.median(whole) * flops_per_pair(store, arch) / peak_flops()
+    return (
+        f"{torch.cuda.get_device_name()}, {arch}, {store.info.chip_size} px, batch {batch}, bf16: "
+        f"{np.median(whole):.0f} pairs/s, {100 * np.median(np.array(whole) / bare):.1f} % of the speed of the same step on tensors "
+        f"already on the device; {memory:.1f} GiB at the peak; {100 * share:.0f} % of what a large bf16 matrix product reaches here; "
+        f"waiting for data {f'{100 * np.mean(waits):.2f} %' if waits else 'not logged'} of the time."
+    )
+
+
+def main() -> None:
+    """Measure and write the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--side", type=int, default=4096, help="px of the generated rasters: more make longer runs")
+    parser.add_argument("--gpu-batch", type=int, default=256, help="of ResNet-50 at 224 px")
+    parser.add_argument("--page", type=Path, default=PAGE)
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore")  # the other libraries' own
+    sections = []
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        paths = make_rasters(work / "scenes", None, options.side)
+        make_store(paths, work / "store")
+        store = ChipStore(work / "store")
+        sections.append(compare(store, work, options.batch, options.repeats, "cpu"))
+        if torch.cuda.is_available():
+            sections.append(compare(store, work / "cuda", options.batch, options.repeats, "cuda"))
+            make_store(paths, work / "store224", size=224)
+            sections.append(gpu(ChipStore(work / "store224"), work, options.gpu_batch, options.repeats))
+    head = (
+        f"# Speed of pretraining\n\nMade by `make benchmark-training` on {os.cpu_count()} CPU cores: whole training loops, "
+        "timed by their own logs from the first logged step to the last, in turn within one run. Reading pairs from "
+        "the store against GeoTIFF: [data.md](data.md)."
+    )
+    options.page.parent.mkdir(parents=True, exist_ok=True)
+    options.page.write_text("\n\n".join([head, *sections]) + "\n")
+    print(options.page.read_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""The benchmarks run from end to end on tiny data; what they say there means nothing."""
+
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks import learning
+from tests.conftest import call, make_small_sample, write_raster
+
+
+def make_eurosat(folder):
+    """Two classes of three times ten images, in a tar with split files."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    lists = {"train": [], "valid": [], "test": []}
+    with tarfile.open(folder / "eurosat.tar", "w") as archive:
+        for number in range(60):
+            name = f"{'Forest' if number % 2 else 'River'}/{number}.jpg"
+            buffer = io.BytesIO()
+            pixels = rng.integers(0, 100 + 100 * (number % 2), (64, 64, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(buffer, "jpeg")
+            entry = tarfile.TarInfo(f"2750/{name}")
+            entry.size = buffer.tell()
+            archive.addfile(entry, io.BytesIO(buffer.getvalue()))
+            list(lists.values())[number // 2 % 3].append(name)
+    for side, names in lists.items():
+        (folder / f"split_{side}.txt").write_text("\n".join(names) + "\n")
+    return folder
+
+
+def make_peru(folder):
+    """Two dated scenes."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for year in (1985, 2020):
+        pixels = rng.integers(1, 255, (4, 256, 256), dtype=np.uint8)
+        write_raster(folder / f"{year}.tif", pixels, crs="EPSG:4326", origin=(-75, -8), pixel=0.001, nodata=0)
+    return folder
+
+
+@pytest.fixture
+def tiny_runs(monkeypatch):
+    """No curve and one variant where all go the same way."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setattr(learning, "VARIANTS", ("moco", "moco-geo-tp"))
+    monkeypatch.setattr(learning, "FRACTIONS", (0.1,))
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_the_learning_benchmark_runs_and_goes_on_where_it_stopped(tmp_path, tiny_runs, capsys):
+    arguments = [
+        "--quick", "--seeds", 1, "--eurosat-seeds", 1, "--curve", "--device", "cpu",
+        "--sample", make_small_sample(tmp_path / "sample", months=2), "--peru", make_peru(tmp_path / "peru"),
+        "--eurosat", make_eurosat(tmp_path / "eurosat"), "--work", tmp_path / "work", "--page", tmp_path / "learning.md",
+    ]  # fmt: skip
+    assert call(learning.main, *arguments) == 0
+    page = (tmp_path / "learning.md").read_text()
+    for expected in ("## Blue Marble", "## Landsat", "## EuroSAT", "recall at 10", "10% of the labels", "stacked"):
+        assert expected in page
+    assert (tmp_path / "learning.png").stat().st_size > 0
+    results = tmp_path / "work" / "results.jsonl"
+    whole = results.read_text()
+    assert json.loads(whole.splitlines()[-1])["hits"]
+
+    results.write_text(whole[:-20])  # a kill in the middle of the last line
+    capsys.readouterr()
+    assert call(learning.main, *arguments) == 0
+    again = [line for line in capsys.readouterr().out.splitlines() if line[2:3] == ":" and "seed" in line]
+    assert len(again) == 1  # the one run whose line was cut off
+    assert (tmp_path / "learning.md").read_text().count("|") == page.count("|")
+
+
+def test_a_comparison_is_settled_only_where_its_interval_says_so():
+    rng = np.random.default_rng(0)
+    base = (rng.random((3, 200)) < 0.5).astype(int)
+    runs = {
+        "moco": [{"hits": {"kNN": "".join(map(str, row))}} for row in base],
+        "same": [{"hits": {"kNN": "".join(map(str, rng.permutation(row)))}} for row in base],
+        "right": [{"hits": {"kNN": "1" * 200}} for _ in base],
+    }
+    lines = learning._comparisons(runs).splitlines()
+    assert lines[2].endswith("not settled |")
+    assert lines[3].endswith("better |")
+
+
+def test_pairs_a_second_are_read_off_a_runs_own_log(tmp_path):
+    from torch.utils.tensorboard import SummaryWriter
+
+    from benchmarks.training import pairs_per_second, read_log
+
+    with SummaryWriter(tmp_path / "logs") as writer:
+        for step, wall in ((9, 100.0), (19, 103.0), (29, 105.0)):
+            writer.add_scalar("loss", 1.0, step, walltime=wall)
+    assert pairs_per_second(read_log(tmp_path), "loss", batch=64) == pytest.approx(64 * 20 / 5)
