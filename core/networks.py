@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.retinanet import RetinaNetHead
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
@@ -94,15 +95,10 @@ class Detector(RetinaNet):
         super().__init__(
             _Pyramid(Encoder(spec)),
             len(spec.classes),
-            # The encoder scales the pixels, and chips have one size: nothing is left to do before it but to fill up
-            # to its stride.
-            image_mean=[0.0] * len(spec.bands),
-            image_std=[1.0] * len(spec.bands),
-            size_divisible=STRIDE,
-            _skip_resize=True,
             anchor_generator=anchors,
             head=_Head(PYRAMID, anchors.num_anchors_per_location()[0], len(spec.classes)),
         )
+        self.transform = _OnlyFilledUp(1, 1, [0.0] * len(spec.bands), [1.0] * len(spec.bands), size_divisible=STRIDE)
 
     @property
     def encoder(self) -> Encoder:
@@ -121,6 +117,13 @@ class _Pyramid(nn.Module):
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         return self.fpn({str(level): maps for level, maps in enumerate(self.encoder.pyramid(pixels)[3:])})
+
+
+class _OnlyFilledUp(GeneralizedRCNNTransform):
+    """Images keep their size: torchvision's own would enlarge them. The encoder scales the pixels."""
+
+    def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
+        return image, target
 
 
 class _Head(RetinaNetHead):

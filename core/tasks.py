@@ -116,8 +116,8 @@ def read_boxes(store: ChipStore) -> dict[int, Boxes]:
     table = table[(table["label"] >= 0) & (table["xmax"] > table["xmin"]) & (table["ymax"] > table["ymin"])]
     table = table.sort_values("image", kind="stable")
     rows, starts = np.unique(table["image"].to_numpy(), return_index=True)
-    columns = [table[["xmin", "ymin", "xmax", "ymax"]].to_numpy(np.float32), table["label"].to_numpy(np.int64)]
-    corners, labels = (np.split(column, starts[1:]) for column in columns)
+    corners = np.split(np.array(table[["xmin", "ymin", "xmax", "ymax"]], np.float32), starts[1:])
+    labels = np.split(np.array(table["label"], np.int64), starts[1:])
     return {int(r): Boxes(c, n, np.ones(len(n), np.float32)) for r, c, n in zip(rows, corners, labels)}
 
 
