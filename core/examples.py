@@ -19,7 +19,7 @@ from core.tasks import FineTuning, Labelled, Naming, as_boxes
 
 _POOL = 200  # test images to choose from
 _RIGHT, _WRONG = "#0b5d3b", "#c8323c"
-_GAP, _CAPTION = 0.08, 0.24  # inches, between pictures and below them
+_GAP, _CAPTION = 0.08, 0.27  # inches, between pictures and below them
 _DATES = 8  # of a sequence
 
 
@@ -83,7 +83,7 @@ def _names(store: ChipStore, module: FineTuning, groups: list[np.ndarray], paint
     for at, number in enumerate(chosen):
         x, y = EDGE + at % across * (side + _GAP), at // across * line + 0.05
         page.picture(x, y, painter.chip(int(groups[number][0]), round(side * DPI)))
-        _verdict(page, store, x, y + side + 0.14, side, truth[number], said[number], sure[number])
+        _verdict(page, store, x, y + side + 0.16, side, truth[number], said[number], sure[number])
     return page.figure
 
 
@@ -91,9 +91,9 @@ def _verdict(
     page: Page, store: ChipStore, x: float, y: float, width: float, truth: int, said: int, sure: float
 ) -> None:
     names, right = [entry.name for entry in store.info.classes], truth == said
-    page.text(x, y, names[truth], width=width, fontsize=8, weight="bold")
+    page.text(x, y, names[truth], width=width, fontsize=10.5, weight="bold")
     answer = f"right, {sure:.0%}" if right else f"said: {names[said]}, {sure:.0%}"
-    page.text(x, y + 0.15, answer, width=width, fontsize=7.5, color=_RIGHT if right else _WRONG)
+    page.text(x, y + 0.18, answer, width=width, fontsize=10, color=_RIGHT if right else _WRONG)
 
 
 def _sequences(store: ChipStore, module: FineTuning, groups: list[np.ndarray], painter: Painter) -> Figure:
@@ -108,11 +108,11 @@ def _sequences(store: ChipStore, module: FineTuning, groups: list[np.ndarray], p
         rows, y = groups[number], at * line + 0.05
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, _DATES).round().astype(int))]
         _verdict(page, store, EDGE, y + 0.3, names - 0.15, truth[number], said[number], sure[number])
-        page.text(EDGE, y + 0.62, f"from {len(groups[number])} dates", fontsize=7.5, color=MUTED)
+        page.text(EDGE, y + 0.62, f"from {len(groups[number])} dates", fontsize=10, color=MUTED)
         for column, row in enumerate(rows):
             x = EDGE + names + column * (side + _GAP)
             page.picture(x, y, painter.chip(int(row), round(side * DPI)))
-            page.text(x + side / 2, y + side + 0.14, day(dates[row]), fontsize=7, color=MUTED, ha="center")
+            page.text(x + side / 2, y + side + 0.16, day(dates[row]), fontsize=9, color=MUTED, ha="center")
     return page.figure
 
 
@@ -135,7 +135,7 @@ def _maps(store: ChipStore, module: FineTuning, groups: list[np.ndarray], painte
         for column, (caption, picture) in enumerate(pictures.items(), start=at % 2 * 3):
             x, y = EDGE + column * (side + 0.12), top + at // 2 * line
             page.picture(x, y, picture)
-            page.text(x + side / 2, y + side + 0.14, caption, fontsize=7.5, color=MUTED, ha="center")
+            page.text(x + side / 2, y + side + 0.16, caption, fontsize=10, color=MUTED, ha="center")
     return page.figure
 
 
@@ -154,7 +154,7 @@ def _legend(page: Page, store: ChipStore, painter: Painter) -> None:
     for number, entry in enumerate(store.info.classes):
         x, y = EDGE + number % 7 * (width + _GAP), 0.15 + number // 7 * 0.2
         page.swatch(x, y, painter.colours[number] / 255)
-        page.text(x + 0.14, y, entry.name, width=width - 0.14)
+        page.text(x + 0.14, y, entry.name, width=width - 0.14, fontsize=10)
 
 
 def _objects(store: ChipStore, module: FineTuning, groups: list[np.ndarray], painter: Painter) -> Figure:
@@ -177,12 +177,12 @@ def _objects(store: ChipStore, module: FineTuning, groups: list[np.ndarray], pai
         hits = int((matched(found.corners, truth.corners) >= 0).sum())
         captions = (
             f"truth: {len(truth.labels)}",
-            f"found: {len(found.labels)} with a score from 0.5, {hits} of them right",
+            f"found: {len(found.labels)} with a score from {CONFIDENT:g}, {hits} of them right",
         )
         for column, (boxes, caption) in enumerate(zip((truth, found), captions), start=at % 2 * 2):
             x, y = EDGE + column * (side + 0.12), top + at // 2 * line
             page.picture(x, y, painter.chip(row, px, _frame(boxes)))
-            page.text(x + side / 2, y + side + 0.14, caption, fontsize=7.5, color=MUTED, ha="center")
+            page.text(x + side / 2, y + side + 0.16, caption, fontsize=10, color=MUTED, ha="center")
     return page.figure
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,6 +117,7 @@ def finetune(
     )
     at_once = min(_TEST_IMAGES, batch_size) if task == "detection" else _TEST_IMAGES  # its maps are large
     loaders = {s: Labelled(store, places[s], task).loader(at_once) if places[s] else None for s in ("val", "test")}
+    warnings.filterwarnings("ignore", ".*no `val_dataloader`")  # a few polygons may leave the side empty
     trainer.fit(module, train, loaders["val"], ckpt_path=str(out / "last.ckpt") if resume else None, weights_only=False)
     description = f"{spec.description}; fine-tuned ({mode}) with labels of {len(places['train'])} places"
     spec = replace(spec, description=f"{description}; GeoAware {version()}")

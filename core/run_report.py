@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from core.examples import draw_examples
 from core.prepare.chips import class_colours
 from core.prepare.page import INK, MUTED, RULE, page_style
+from core.scores import CONFIDENT
 from core.store import ChipStore
 from core.tasks import FineTuning
 from core.webpage import image, tile, webpage
@@ -42,7 +43,7 @@ def write_run_report(
     """
     body = [
         f"<h1>{_TITLES[task]}</h1><small>{html.escape(str(store.path.resolve().name))}: {result['labelled_images']:,} labelled "
-        f"images of {result['labelled_places']:,} places to learn from, {len(places):,} test places in other spatial blocks</small>",
+        f"images of {result['labelled_places']:,} places to learn from, {len(places):,} test places</small>",
     ]
     with page_style():
         if places:
@@ -154,6 +155,6 @@ def _confusion(result: dict) -> Figure:
     axes.set_ylabel("truth", color=MUTED)
     note = "per cent of each row" + (f"; the {_MOST} most frequent classes" if len(names) > _MOST + nothing else "")
     if nothing:
-        note += "; detections with a score of 0.5 and more; row 'nothing': found where nothing is, column: missed"
+        note += f"; detections with a score from {CONFIDENT:g}; row 'nothing': found where nothing is, column: missed"
     axes.set_xlabel(f"prediction ({note})", color=MUTED)
     return figure

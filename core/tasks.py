@@ -201,7 +201,7 @@ class Naming(FineTuning):
     def reset(self) -> None:
         """Forget what was counted."""
         self.confusion = np.zeros((len(self.names), len(self.names)), np.int64)
-        self.in_five = 0
+        self.in_five: int | None = None  # of images and sequences, where there are more than five classes
 
     def count(self, batch: Batch) -> None:
         """Count a batch into the confusion matrix."""
@@ -210,12 +210,12 @@ class Naming(FineTuning):
         truth, said = batch.targets[known].cpu().numpy(), logits.argmax(dim=1)[known].cpu().numpy()
         np.add.at(self.confusion, (truth, said), 1)
         if logits.ndim == 2 and len(self.names) > 5:
-            self.in_five += int((logits.topk(5, dim=1).indices == batch.targets[:, None]).sum())
+            self.in_five = (self.in_five or 0) + int((logits.topk(5, dim=1).indices == batch.targets[:, None]).sum())
 
     def result(self) -> dict:
         """Scores, a row a class, and the confusion matrix where it is not too large."""
         result: dict = scores(self.confusion)
-        if self.in_five:
+        if self.in_five is not None:
             result["top5_accuracy"] = self.in_five / int(self.confusion.sum())
         result["per_class"] = per_class(self.confusion, self.names)
         if len(self.names) <= _MOST_CONFUSED:

@@ -214,6 +214,8 @@ def _write(model: nn.Module, spec: ModelSpec, tile: int, path: Path, card: dict[
         # The newer exporter writes IR 10, which onnxruntime 1.17 refuses.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # decoders compare shapes in Python
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)  # as are these
+        warnings.filterwarnings("ignore", "To copy construct from a tensor", UserWarning)  # torchvision's detectors
         raw = Path(folder) / "raw.onnx"
         torch.onnx.export(
             model,
