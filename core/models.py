@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -30,7 +30,7 @@ class ModelSpec:
     """What a file of weights must say about itself.
 
     Attributes:
-        task: embedding, segmentation or classification.
+        task: embedding, classification, sequence, segmentation or detection.
         arch: one of ``ARCHS``, or the name of a timm model.
         bands: names of the input bands, in order.
         unit: what a pixel value means.
@@ -42,6 +42,7 @@ class ModelSpec:
         classes: the legend, in the order of the output; empty for an embedding.
         description: how and on what it was trained.
         license: of the imagery it was trained on.
+        decoder: of a segmentation: unet, deeplabv3plus or fpn.
     """
 
     task: str
@@ -56,6 +57,7 @@ class ModelSpec:
     classes: tuple[LandClass, ...] = ()
     description: str = ""
     license: str = ""
+    decoder: str = "unet"
 
     @classmethod
     def of_store(cls, store: ChipStore, arch: str) -> ModelSpec:
@@ -197,54 +199,23 @@ def feature_width(spec: ModelSpec) -> int:
         return Encoder(spec).width
 
 
-class Classifier(nn.Module):
-    """An encoder and one linear layer: raw pixels to logits (N, classes)."""
-
-    def __init__(self, spec: ModelSpec) -> None:
-        super().__init__()
-        self.encoder = Encoder(spec)
-        self.head = nn.Linear(self.encoder.width, len(spec.classes))
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Logits (N, classes)."""
-        return self.head(self.encoder(pixels))
-
-
-class Segmenter(nn.Module):
-    """A U-Net on the trunk: raw pixels to logits (N, classes, rows, cols)."""
-
-    def __init__(self, spec: ModelSpec) -> None:
-        import segmentation_models_pytorch as smp  # slow to import, and only this needs it
-
-        super().__init__()
-        self.standardise = Standardise(spec)
-        self.unet = smp.Unet(spec.arch, encoder_weights=None, in_channels=len(spec.bands), classes=len(spec.classes))
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Logits (N, classes, rows, cols)."""
-        return self.unet(self.standardise(pixels))
-
-
 def build(spec: ModelSpec) -> nn.Module:
     """The untrained network of a specification."""
-    return {"embedding": Encoder, "classification": Classifier, "segmentation": Segmenter}[spec.task](spec)
+    from core.networks import NETWORKS  # they stand on the encoder above
+
+    return NETWORKS[spec.task](spec)
 
 
-def for_task(
-    spec: ModelSpec, encoder: Encoder, task: str, classes: tuple[LandClass, ...]
-) -> tuple[ModelSpec, nn.Module]:
-    """A network for a task that starts from a trained encoder; its head is untrained."""
-    spec = replace(spec, task=task, classes=classes)
+def for_task(spec: ModelSpec, encoder: Encoder) -> nn.Module:
+    """The network of a specification on a trained encoder; its head is untrained."""
     model = build(spec)
-    # The U-Net's encoder is torchvision's ResNet without fc: the names are the same.
-    trained = encoder.trunk if isinstance(model, Segmenter) else encoder
-    encoder_of(model).load_state_dict(trained.state_dict())
-    return spec, model
+    encoder_of(model).load_state_dict(encoder.state_dict())
+    return model
 
 
-def encoder_of(model: nn.Module) -> nn.Module:
-    """The part of a segmentation or classification network that pretraining gave."""
-    return model.get_submodule("unet.encoder" if isinstance(model, Segmenter) else "encoder")
+def encoder_of(model: nn.Module) -> Encoder:
+    """The part of a task's network that pretraining gave."""
+    return model.encoder  # type: ignore[return-value]
 
 
 def save_model(path: Path, spec: ModelSpec, model: nn.Module) -> None:

@@ -20,8 +20,8 @@ import numpy as np
 
 from core.errors import UserError
 from core.files import write_json
-from core.finetune import scores
 from core.runs import ROOT, start_run
+from core.scores import scores
 from core.store import UNLABELLED, ChipStore
 
 MAP = "landcover"
@@ -140,7 +140,7 @@ def map_agreement(path: Path, store: ChipStore) -> dict:
         store: chips with labels and with their row and column in the grid.
 
     Returns:
-        The numbers of ``core.finetune.scores``, over all pixels and over land alone.
+        The numbers of ``core.scores.scores``, over all pixels and over land alone.
     """
     import rasterio
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from pathlib import Path
 
 import matplotlib
@@ -18,18 +16,9 @@ from rasterio.enums import Resampling
 
 from core.prepare.sample import IGBP, Sample
 from core.probe import METHODS, words
+from core.webpage import image, tile, webpage
 
 matplotlib.use("Agg")
-
-_STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#1d2733}
-h1{margin-bottom:0}h2{margin-top:2.5rem;border-bottom:1px solid #d5dbe1;padding-bottom:.3rem}
-img{width:100%;height:auto}table{border-collapse:collapse;width:100%}
-td,th{padding:.35rem .6rem;border-bottom:1px solid #e3e8ec;text-align:right}td:first-child,th:first-child{text-align:left}
-pre{background:#f3f5f7;padding:1rem;overflow-x:auto;border-radius:6px;font-size:14px}
-.big{display:flex;gap:1rem;flex-wrap:wrap;margin:1.2rem 0}.big div{flex:1;min-width:220px;background:#f3f5f7;border-radius:8px;padding:1rem}
-.big b{display:block;font-size:1.9rem;color:#0b5d3b}small{color:#5b6875}
-"""
 
 
 def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) -> Path:
@@ -51,25 +40,25 @@ def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) 
         f"{metrics['images']} chips; labels: MODIS land cover 2019 (IGBP); {metrics['seconds'] // 60} min {metrics['seconds'] % 60} s</small>",
         _missing_months(sample),
         '<div class="big">',
-        _tile(
+        tile(
             knn["trained"]["knn"]["accuracy"]["value"],
             f"kNN accuracy of the encoder's features over all dates; untrained: {knn['untrained']['knn']['accuracy']['value']:.1%}",
         ),
-        _tile(
+        tile(
             gain["value"], f"gained over the untrained encoder (95 % interval {gain['low']:.1%} to {gain['high']:.1%})"
         ),
-        _tile(
+        tile(
             area["accuracy"],
             f"of the map's pixels in held-out blocks agree with MODIS; always the majority class: {area['majority_class']:.1%}",
         ),
         "</div>",
         "<h2>The map, beside its reference</h2>",
-        _image(picture),
+        image(picture),
         f"<p>Made from one month ({NAMES[sample.reference_month - 1]}), with the labels of {metrics['finetune']['labelled_places']} places. "
         f"{metrics['map']['classes_used']} classes are in use. "
         "Held-out blocks are strips of 20 degrees of longitude that neither the encoder nor the map model saw.</p>",
         "<h2>Learning</h2>",
-        _image(_curves(out)),
+        image(_curves(out)),
         "<h2>The encoder, measured</h2>",
         _probe_table(metrics["probe"]),
         f"<p><small>Test places in other spatial blocks: {metrics['probe']['test_places']}; "
@@ -83,9 +72,8 @@ def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) 
         "names and colours load from <code>landcover.qml</code>. "
         "The model itself runs on any layer with the GeoAware plugin (<code>make plugin</code>).</p>",
     ]
-    page = f"<!doctype html><html lang=en><meta charset=utf-8><title>GeoAware quickstart</title><style>{_STYLE}</style><body>{''.join(body)}</body></html>"
     path = out / "report.html"
-    path.write_text(page, encoding="utf-8")
+    path.write_text(webpage("GeoAware quickstart", body), encoding="utf-8")
     return path
 
 
@@ -107,17 +95,6 @@ def _missing_months(sample: Sample) -> str:
         f"The other {missing} would have added a year of seasons: temporal positives from {12 * 11 // 2} pairs of months instead of "
         f"{len(sample.months) * (len(sample.months) - 1) // 2}, and an average over twelve dates instead of {len(sample.months)} in the all-dates probe.</p>"
     )
-
-
-def _tile(value: float, text: str) -> str:
-    return f"<div><b>{value:.1%}</b>{html.escape(text)}</div>"
-
-
-def _image(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=110, format="png")
-    plt.close(figure)
-    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
 
 
 def _colours(numbers: np.ndarray) -> np.ndarray:

@@ -16,11 +16,21 @@ from stac_model.input import InputStructure, ModelInput
 from stac_model.output import MLMClassification, ModelOutput, ModelResult
 from stac_model.schema import MLModelExtension, MLModelProperties
 
-from core.models import ModelSpec, feature_width
+from core.models import ModelSpec
+from core.networks import DECODERS
 from core.store import ChipStore
 from export.runtime.card import MLM_TASKS
 
 _MLM_OF = {ours: theirs for theirs, ours in MLM_TASKS.items()}
+_MLM_OF["sequence"] = _MLM_OF["classification"]  # the exported model sees one date
+SEQUENCE = (
+    "a place with several dates: average the logarithms of the probabilities over its dates, then take the softmax; "
+    "the model was trained on that average"
+)
+DETECTION = (
+    "boxes (M, 4) as xmin, ymin, xmax, ymax in px, x to the right and y down; scores (M), best first; labels (M), "
+    "numbers into the classes; decoded, overlapping boxes of a class removed; one tile at a time"
+)
 
 
 def model_item(
@@ -31,6 +41,7 @@ def model_item(
     file_name: str,
     tile_size: int,
     overlap: int,
+    output_shape: list[int],
     parameters: int,
     data_sha256: str,
 ) -> dict[str, Any]:
@@ -43,6 +54,7 @@ def model_item(
         file_name: of the ONNX file, beside the Item.
         tile_size: rows = columns of the input, px.
         overlap: px that neighbouring tiles should share.
+        output_shape: of the first output, for one tile.
         parameters: number of weights.
         data_sha256: checksum of the training chips.
 
@@ -75,6 +87,8 @@ def model_item(
     )
     if spec.gsd:
         item.properties["gsd"] = spec.gsd
+    if spec.task in ("sequence", "detection"):
+        item.properties["geoaware:answer"] = SEQUENCE if spec.task == "sequence" else DETECTION
     item.add_asset(
         "model",
         pystac.Asset(
@@ -84,7 +98,9 @@ def model_item(
             extra_fields={"mlm:artifact_type": "onnx"},
         ),
     )
-    MLModelExtension.ext(item, add_if_missing=True).apply(_mlm_properties(spec, name, tile_size, parameters))
+    MLModelExtension.ext(item, add_if_missing=True).apply(
+        _mlm_properties(spec, name, tile_size, output_shape, parameters)
+    )
     return item.to_dict(include_self_link=False)
 
 
@@ -97,17 +113,22 @@ def _extent(store: ChipStore) -> tuple[list[float] | None, datetime | None, date
     return (box, None, None) if dates.empty else (box, dates.min().to_pydatetime(), dates.max().to_pydatetime())
 
 
-def _mlm_properties(spec: ModelSpec, name: str, tile: int, parameters: int) -> MLModelProperties:
+def _mlm_properties(
+    spec: ModelSpec, name: str, tile: int, output_shape: list[int], parameters: int
+) -> MLModelProperties:
     task = TaskEnum(_MLM_OF[spec.task])
-    pixels = [-1, len(spec.bands), tile, tile]
-    shape, order = {
-        "segmentation": ([-1, len(spec.classes), tile, tile], ["batch", "class", "height", "width"]),
-        "classification": ([-1, len(spec.classes)], ["batch", "class"]),
-        "embedding": ([-1, feature_width(spec)], ["batch", "feature"]),
+    pixels = [1 if spec.task == "detection" else -1, len(spec.bands), tile, tile]
+    order = {
+        "segmentation": ["batch", "class", "height", "width"],
+        "classification": ["batch", "class"],
+        "sequence": ["batch", "class"],
+        "detection": ["object", "corner"],
+        "embedding": ["batch", "feature", "height", "width"][: len(output_shape)],
     }[spec.task]
+    answer = {"detection": "boxes", "embedding": "features"}.get(spec.task, "probabilities")
     return MLModelProperties(
         name=name,
-        architecture=f"U-Net {spec.arch}" if spec.task == "segmentation" else spec.arch,
+        architecture=_architecture(spec),
         tasks={task},
         framework="ONNX",
         total_parameters=parameters,
@@ -124,16 +145,22 @@ def _mlm_properties(spec: ModelSpec, name: str, tile: int, parameters: int) -> M
         ],
         output=[
             ModelOutput(
-                name="probabilities" if spec.classes else "features",
+                name=answer,
                 tasks={task},
                 classes=[
                     MLMClassification(value=c.value, name=_slug(c.name), description=c.name, color_hint=c.color)
                     for c in spec.classes
                 ],
-                result=ModelResult(shape=shape, dim_order=order, data_type="float32"),
+                result=ModelResult(shape=[-1, *output_shape[1:]], dim_order=order, data_type="float32"),
             )
         ],
     )
+
+
+def _architecture(spec: ModelSpec) -> str:
+    if spec.task == "segmentation":
+        return f"{DECODERS[spec.decoder]} {spec.arch}"
+    return f"RetinaNet {spec.arch}" if spec.task == "detection" else spec.arch
 
 
 def _slug(name: str) -> str:
@@ -145,11 +172,11 @@ def metadata(spec: ModelSpec, item: dict[str, Any], tile_size: int, overlap: int
 
     Deepness feeds raw / 255 and then applies mean and deviation: 0 and 1 / 255 give the raw value back.
     """
-    model_type = {"segmentation": "Segmentor", "classification": "Recognition", "embedding": "Recognition"}[spec.task]
+    # A detection is no "Detector" to Deepness, which decodes boxes itself: it stays without a type.
+    model_type = {"segmentation": "Segmentor", "detection": None}.get(spec.task, "Recognition")
     bands = len(spec.bands)
     keys: dict[str, Any] = {
         "mlm": item,
-        "model_type": model_type,
         "class_names": {str(number): entry.name for number, entry in enumerate(spec.classes)},
         "tile_size": tile_size,
         "tiles_size": tile_size,
@@ -159,6 +186,8 @@ def metadata(spec: ModelSpec, item: dict[str, Any], tile_size: int, overlap: int
         "seg_thresh": 0.0,
         "seg_small_segment": 0,
     }
+    if model_type:
+        keys["model_type"] = model_type
     if spec.gsd:
         keys["resolution"] = spec.gsd * 100  # Deepness counts centimetres
     return {key: json.dumps(value) for key, value in keys.items()}

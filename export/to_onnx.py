@@ -21,35 +21,66 @@ from torch import Tensor, nn
 
 from core.errors import UserError, run_command
 from core.files import write_json
-from core.models import ModelSpec, check_fit, load_model
+from core.models import Encoder, ModelSpec, check_fit, load_model
 from core.store import ChipStore
 from export.mlm import metadata, model_item
 from export.runtime.errors import RuntimeFault
 from export.runtime.session import Model
 
 OPSET, IR = 17, 8
-TOLERANCE = 1e-3  # largest difference of a probability between torch and onnxruntime
+# Largest difference between torch and onnxruntime: of a probability or a score; of a box in px.
+TOLERANCE = 1e-3
 FILE_OF_TASK = {
     "segmentation": "model.safetensors",
     "classification": "model.safetensors",
+    "sequence": "model.safetensors",
+    "detection": "model.safetensors",
     "embedding": "encoder.safetensors",
 }
+OUTPUTS = {"detection": ("boxes", "scores", "labels"), "embedding": ("features",)}  # the others: probabilities
 
 
 class _Probabilities(nn.Module):
-    """The network with softmax over the classes; an embedding as it is."""
+    """The network with softmax over the classes."""
 
-    def __init__(self, model: nn.Module, task: str) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model, self.task = model, task
+        self.model = model
 
     def forward(self, pixels: Tensor) -> Tensor:
-        answer = self.model(pixels)
-        return answer if self.task == "embedding" else answer.softmax(dim=1)
+        return self.model(pixels).softmax(dim=1)
+
+
+class _Objects(nn.Module):
+    """Boxes, scores and labels of one image."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        found = self.model(pixels)[0]
+        return found["boxes"], found["scores"], found["labels"]
+
+
+class _DenseFeatures(nn.Module):
+    """The encoder's last map: features of each 32 x 32 px."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.encoder.pyramid(pixels)[-1]
 
 
 def export_onnx(
-    source: Path, out: Path, data: Path | None = None, tile_size: int | None = None, name: str | None = None
+    source: Path,
+    out: Path,
+    data: Path | None = None,
+    tile_size: int | None = None,
+    name: str | None = None,
+    dense: bool = False,
 ) -> float:
     """Write the ONNX file and its Item, after comparing torch and onnxruntime on real chips.
 
@@ -59,6 +90,7 @@ def export_onnx(
         data: the chip store it was trained on; by default the one that the run's config.yaml names.
         tile_size: rows = columns of the input, px; by default 256 for a segmentation, else the chips' size.
         name: title of the model; by default the file's name.
+        dense: an encoder's features as a map at stride 32 instead of one vector a chip.
 
     Returns:
         The largest difference between torch's answer and onnxruntime's.
@@ -70,12 +102,14 @@ def export_onnx(
     spec, network = load_model(weights)
     store = ChipStore(data or _store_of(weights))
     check_fit(weights, spec, store)
-    default = 256 if spec.task == "segmentation" else spec.chip_size
-    tile = default if tile_size is None else tile_size
-    if tile < 32 or tile % 32:
-        raise UserError(f"--tile-size {tile}: must be a multiple of 32, the network's stride")
+    if dense and spec.task != "embedding":
+        raise UserError(f"--dense: {weights} is a model for {spec.task}; only an encoder has a map of features")
+    tile = _tile_size(spec, tile_size, dense)
     overlap = tile // 4 if spec.task == "segmentation" else 0
-    model = _Probabilities(network, spec.task).eval()
+    model = _as_exported(spec, network, dense).eval()
+    tiles = real_tiles(store, tile)
+    with torch.inference_mode():
+        expected = [_run_torch(model, tiles[i : i + 1]) for i in range(len(tiles))]
     item = model_item(
         spec,
         store,
@@ -83,6 +117,7 @@ def export_onnx(
         file_name=out.name,
         tile_size=tile,
         overlap=overlap,
+        output_shape=list(expected[0][0].shape),
         parameters=sum(p.numel() for p in network.parameters()),
         data_sha256=_checksum(store),
     )
@@ -90,12 +125,11 @@ def export_onnx(
     partial = out.with_name(out.name + ".partial")
     try:
         _write(model, spec, tile, partial, metadata(spec, item, tile, overlap))
-        tiles = real_tiles(store, tile)
-        with torch.inference_mode():
-            expected = model(torch.from_numpy(tiles)).numpy()
-        difference = float(np.abs(Model(partial).run(tiles) - expected).max())
-        # An embedding has no fixed scale: its difference is taken relative to its largest value.
-        difference /= float(np.abs(expected).max()) if spec.task == "embedding" else 1.0
+        runtime = Model(partial)  # its guard and its card are tested with it
+        found = [runtime.outputs(tiles[i : i + 1]) for i in range(len(tiles))]
+        difference = max(map(_difference, found, expected))
+        if spec.task == "embedding":  # it has no fixed scale: relative to the largest value
+            difference /= max(float(np.abs(answer[0]).max()) for answer in expected)
         if not difference <= TOLERANCE:
             raise UserError(
                 f"{out}: not written, onnxruntime's answer differs from torch's by {difference:.1e} (limit {TOLERANCE:g})"
@@ -105,6 +139,34 @@ def export_onnx(
         partial.unlink(missing_ok=True)
     write_json(out.with_suffix(".mlm.json"), item)
     return difference
+
+
+def _tile_size(spec: ModelSpec, wanted: int | None, dense: bool) -> int:
+    if wanted is not None and (wanted < 32 or wanted % 32):
+        raise UserError(f"--tile-size {wanted}: must be a multiple of 32, the network's stride")
+    if wanted is not None:
+        return wanted
+    if spec.task == "segmentation":
+        return 256
+    return -(-spec.chip_size // 32) * 32 if dense else spec.chip_size
+
+
+def _as_exported(spec: ModelSpec, network: nn.Module, dense: bool) -> nn.Module:
+    if isinstance(network, Encoder):
+        return _DenseFeatures(network) if dense else network
+    return _Objects(network) if spec.task == "detection" else _Probabilities(network)
+
+
+def _run_torch(model: nn.Module, tile: np.ndarray) -> list[np.ndarray]:
+    answer = model(torch.from_numpy(tile))
+    return [part.numpy() for part in (answer if isinstance(answer, tuple) else (answer,))]
+
+
+def _difference(found: list[np.ndarray], expected: list[np.ndarray]) -> float:
+    """Largest of all outputs; infinite where they differ in shape."""
+    if any(left.shape != right.shape for left, right in zip(found, expected)):
+        return float("inf")
+    return max((float(np.abs(left - right).max(initial=0)) for left, right in zip(found, expected)), default=0.0)
 
 
 def _weights_file(source: Path) -> Path:
@@ -144,19 +206,24 @@ def real_tiles(store: ChipStore, tile: int, count: int = 2) -> np.ndarray:
 
 
 def _write(model: nn.Module, spec: ModelSpec, tile: int, path: Path, card: dict[str, str]) -> None:
-    output = "features" if spec.task == "embedding" else "probabilities"
+    outputs = list(OUTPUTS.get(spec.task, ("probabilities",)))
+    # A detection is of one image; how many objects it has is free.
+    free = outputs if spec.task == "detection" else ["image", *outputs]
+    axis = "objects" if spec.task == "detection" else "batch"
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         # The newer exporter writes IR 10, which onnxruntime 1.17 refuses.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # decoders compare shapes in Python
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)  # as are these
+        warnings.filterwarnings("ignore", "To copy construct from a tensor", UserWarning)  # torchvision's detectors
         raw = Path(folder) / "raw.onnx"
         torch.onnx.export(
             model,
             (torch.zeros(1, len(spec.bands), tile, tile),),
             str(raw),
             input_names=["image"],
-            output_names=[output],
-            dynamic_axes={"image": {0: "batch"}, output: {0: "batch"}},
+            output_names=outputs,
+            dynamic_axes={name: {0: axis} for name in free},
             opset_version=OPSET,
             dynamo=False,
         )
@@ -183,6 +250,9 @@ def main() -> int:
         "--data", type=Path, metavar="STORE", help="chip store it was trained on (default: as in the run's config.yaml)"
     )
     parser.add_argument("--tile-size", type=int, help="rows = columns of the input (default: 256, or the chips' size)")
+    parser.add_argument(
+        "--dense", action="store_true", help="an encoder's features as a map at stride 32, not one vector a chip"
+    )
     parser.add_argument("--name", help="title of the model (default: the file's name)")
     arguments = parser.parse_args()
 
@@ -193,7 +263,9 @@ def main() -> int:
         held = load_model(weights)[0].task
         if arguments.task and held != arguments.task:
             raise UserError(f"{weights}: is a model for {held}, not for {arguments.task}")
-        difference = export_onnx(weights, arguments.out, arguments.data, arguments.tile_size, arguments.name)
+        difference = export_onnx(
+            weights, arguments.out, arguments.data, arguments.tile_size, arguments.name, arguments.dense
+        )
         print(f"torch and onnxruntime agree on real chips: largest difference {difference:.1e} (limit {TOLERANCE:g})")
         print(f"model: {arguments.out}, card: {arguments.out.with_suffix('.mlm.json')}")
 

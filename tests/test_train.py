@@ -223,7 +223,7 @@ def test_bad_input_of_training_gets_one_sentence(run, store, tmp_path, capsys):
             "--labels-fraction",
             2,
         ],
-        "choose segmentation or classification": [
+        "choose segmentation, classification, sequence or detection": [
             "finetune",
             "--data",
             store.path,

@@ -13,11 +13,12 @@ from typing import Any, Dict, Optional, Tuple
 
 from .errors import ModelFault
 
-TASKS = ("segmentation", "classification", "embedding")
+TASKS = ("segmentation", "classification", "detection", "embedding")
 # The names that the STAC MLM vocabulary gives to our tasks.
 MLM_TASKS = {
     "semantic-segmentation": "segmentation",
     "scene-classification": "classification",
+    "object-detection": "detection",
     "similarity-search": "embedding",
 }
 NODATA = 255  # of class rasters: no IGBP-like legend reaches it

@@ -63,11 +63,13 @@ class Model:
 
         Returns:
             (N, classes, tile_size, tile_size) probabilities of a segmentation, (N, classes) of a
-            scene classification, (N, D) of an embedding.
+            scene classification, (N, D) or (N, D, rows, cols) of an embedding.
 
         Raises:
-            ModelFault: onnxruntime fails, or the output has another shape than the card says.
+            ModelFault: it is a detection; onnxruntime fails; or the output has another shape than the card says.
         """
+        if self.card.task == "detection":
+            raise ModelFault(f"{self._where}: is a detection model, which answers for one tile at a time")
         step = self._batch or len(tiles)
         parts: List[np.ndarray] = []
         for start in range(0, len(tiles), step):
@@ -76,14 +78,24 @@ class Model:
         self._check_shape(answer)
         return answer
 
+    def outputs(self, tiles: np.ndarray) -> List[np.ndarray]:
+        """Every output of the graph for (N, bands, tile_size, tile_size), as it is.
+
+        A detection takes one tile and gives boxes (M, 4) as xmin, ymin, xmax, ymax in px, scores (M,), best first, and class numbers (M,).
+
+        Raises:
+            ModelFault: onnxruntime fails.
+        """
+        try:
+            return self._session.run(None, {self._input: tiles})
+        except Exception as error:  # onnxruntime's errors share no base class but this
+            raise ModelFault(f"{self._where}: onnxruntime failed: {str(error).splitlines()[0]}") from error
+
     def _run_once(self, tiles: np.ndarray) -> np.ndarray:
         missing = (self._batch or len(tiles)) - len(tiles)
         if missing:  # a fixed batch size: fill up and cut off
             tiles = np.concatenate([tiles, np.repeat(tiles[-1:], missing, axis=0)])
-        try:
-            answer = self._session.run(None, {self._input: tiles})[0]
-        except Exception as error:  # onnxruntime's errors share no base class but this
-            raise ModelFault(f"{self._where}: onnxruntime failed: {str(error).splitlines()[0]}") from error
+        answer = self.outputs(tiles)[0]
         return answer[: len(tiles) - missing] if missing else answer
 
     def _check_shape(self, answer: np.ndarray) -> None:
@@ -91,7 +103,7 @@ class Model:
         wanted = {
             "segmentation": (classes, tile, tile),
             "classification": (classes,),
-            "embedding": answer.shape[1:2],
+            "embedding": answer.shape[1:] if answer.ndim == 4 else answer.shape[1:2],  # a map, or a vector a tile
         }[self.card.task]
         if answer.shape[1:] != wanted:
             raise ModelFault(

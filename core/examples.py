@@ -1,0 +1,192 @@
+"""Test images beside their truth and what a model says, as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from core.prepare.chips import Painter
+from core.prepare.page import DPI, EDGE, MUTED, WIDTH, Page
+from core.prepare.sheet import day
+from core.prepare.summary import known_dates
+from core.scores import CONFIDENT, Boxes, matched
+from core.store import ChipStore
+from core.tasks import FineTuning, Labelled, Naming, as_boxes
+
+_POOL = 200  # test images to choose from
+_RIGHT, _WRONG = "#0b5d3b", "#c8323c"
+_GAP, _CAPTION = 0.08, 0.27  # inches, between pictures and below them
+_DATES = 8  # of a sequence
+
+
+def draw_examples(store: ChipStore, module: FineTuning, task: str, places: list[np.ndarray]) -> Figure:
+    """A page of examples, the same each time.
+
+    Args:
+        store: of the images.
+        module: what was learned; it is run on its own device.
+        task: one of ``core.tasks.TASKS``.
+        places: index rows of the test places.
+    """
+    order = np.random.default_rng(0).permutation(len(places))[:_POOL]
+    groups = [places[number] if task == "sequence" else places[number][:1] for number in np.sort(order)]
+    draw: dict[str, Callable[..., Figure]] = {
+        "segmentation": _maps,
+        "classification": _names,
+        "sequence": _sequences,
+        "detection": _objects,
+    }
+    module.eval()
+    with torch.inference_mode():
+        return draw[task](store, module, groups, Painter.of(store))
+
+
+def _page(height: float) -> Page:
+    return Page(Figure(figsize=(WIDTH, height), dpi=DPI), height)
+
+
+def _column(across: int, gap: float = _GAP) -> float:
+    """Width of one of so many columns."""
+    return (WIDTH - 2 * EDGE - (across - 1) * gap) / across
+
+
+def _said(store: ChipStore, module: FineTuning, task: str, groups: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Most probable class and its probability, of each group."""
+    assert isinstance(module, Naming)
+    data, parts = Labelled(store, groups, task), []
+    for group in groups:
+        batch = data.batch([group])
+        owner = None if batch.owner is None else batch.owner.to(module.device)
+        parts.append(module.logits(batch._replace(pixels=batch.pixels.to(module.device), owner=owner)).softmax(dim=1))
+    best = torch.cat(parts).max(dim=1)
+    return best.indices.cpu().numpy(), best.values.cpu().numpy()
+
+
+def _mixed(right: np.ndarray, most: int) -> np.ndarray:
+    """Numbers of some wrong examples, up to half, and some right ones."""
+    wrong = np.flatnonzero(~right)[: max(most // 2, most - int(right.sum()))]
+    return np.concatenate([wrong, np.flatnonzero(right)[: most - len(wrong)]])
+
+
+def _names(store: ChipStore, module: FineTuning, groups: list[np.ndarray], painter: Painter) -> Figure:
+    """Images in a grid; below each what it is, and what it was taken for."""
+    across, truth = 8, store.column("label")[[group[0] for group in groups]]
+    said, sure = _said(store, module, "classification", groups)
+    chosen = _mixed(said == truth, 4 * across)
+    side = _column(across)
+    line = side + 2 * _CAPTION
+    page = _page(line * -(-len(chosen) // across) + 0.1)
+    for at, number in enumerate(chosen):
+        x, y = EDGE + at % across * (side + _GAP), at // across * line + 0.05
+        page.picture(x, y, painter.chip(int(groups[number][0]), round(side * DPI)))
+        _verdict(page, store, x, y + side + 0.16, side, truth[number], said[number], sure[number])
+    return page.figure
+
+
+def _verdict(
+    page: Page, store: ChipStore, x: float, y: float, width: float, truth: int, said: int, sure: float
+) -> None:
+    names, right = [entry.name for entry in store.info.classes], truth == said
+    page.text(x, y, names[truth], width=width, fontsize=10.5, weight="bold")
+    answer = f"right, {sure:.0%}" if right else f"said: {names[said]}, {sure:.0%}"
+    page.text(x, y + 0.18, answer, width=width, fontsize=10, color=_RIGHT if right else _WRONG)
+
+
+def _sequences(store: ChipStore, module: FineTuning, groups: list[np.ndarray], painter: Painter) -> Figure:
+    """A place a line: what it is, what it was taken for, its dates."""
+    truth = store.column("label")[[group[0] for group in groups]]
+    said, sure = _said(store, module, "sequence", groups)
+    chosen, names = _mixed(said == truth, 8), 1.9
+    side = min(1.6, (WIDTH - 2 * EDGE - names) / min(_DATES, max(map(len, groups))) - _GAP)
+    line = side + _CAPTION
+    page, dates = _page(line * len(chosen) + 0.1), known_dates(store)
+    for at, number in enumerate(chosen):
+        rows, y = groups[number], at * line + 0.05
+        rows = rows[np.unique(np.linspace(0, len(rows) - 1, _DATES).round().astype(int))]
+        _verdict(page, store, EDGE, y + 0.3, names - 0.15, truth[number], said[number], sure[number])
+        page.text(EDGE, y + 0.62, f"from {len(groups[number])} dates", fontsize=10, color=MUTED)
+        for column, row in enumerate(rows):
+            x = EDGE + names + column * (side + _GAP)
+            page.picture(x, y, painter.chip(int(row), round(side * DPI)))
+            page.text(x + side / 2, y + side + 0.16, day(dates[row]), fontsize=9, color=MUTED, ha="center")
+    return page.figure
+
+
+def _maps(store: ChipStore, module: FineTuning, groups: list[np.ndarray], painter: Painter) -> Figure:
+    """Image, truth and prediction beside each other, two such a line; the classes on top."""
+    assert isinstance(module, Naming)
+    variety = [len(np.unique(store.masks(group))) for group in groups]
+    chosen = [groups[number] for number in np.argsort(variety, kind="stable")[::-1][:8]]
+    data, across = Labelled(store, chosen, "segmentation"), 6
+    side = _column(across, 0.12)
+    line, top = side + _CAPTION, _legend_height(store)
+    page = _page(top + line * -(-len(chosen) // 2) + 0.05)
+    _legend(page, store, painter)
+    for at, group in enumerate(chosen):
+        batch = data.batch([group])
+        numbers = module.logits(batch._replace(pixels=batch.pixels.to(module.device))).argmax(dim=1)[0].cpu().numpy()
+        row, px = int(group[0]), round(side * DPI)
+        predicted = painter.colours[_nearest(numbers, px)]
+        pictures = {"image": painter.chip(row, px), "truth": painter.mask(row, px), "prediction": predicted}
+        for column, (caption, picture) in enumerate(pictures.items(), start=at % 2 * 3):
+            x, y = EDGE + column * (side + 0.12), top + at // 2 * line
+            page.picture(x, y, picture)
+            page.text(x + side / 2, y + side + 0.16, caption, fontsize=10, color=MUTED, ha="center")
+    return page.figure
+
+
+def _nearest(array: np.ndarray, side: int) -> np.ndarray:
+    at = ((np.arange(side) + 0.5) * len(array) / side).astype(int)
+    return array[at][:, at]
+
+
+def _legend_height(store: ChipStore) -> float:
+    return 0.15 + 0.2 * -(-len(store.info.classes) // 7)
+
+
+def _legend(page: Page, store: ChipStore, painter: Painter) -> None:
+    """Names of the classes with their colours, seven a line."""
+    width = _column(7)
+    for number, entry in enumerate(store.info.classes):
+        x, y = EDGE + number % 7 * (width + _GAP), 0.15 + number // 7 * 0.2
+        page.swatch(x, y, painter.colours[number] / 255)
+        page.text(x + 0.14, y, entry.name, width=width - 0.14, fontsize=10)
+
+
+def _objects(store: ChipStore, module: FineTuning, groups: list[np.ndarray], painter: Painter) -> Figure:
+    """Truth and detections beside each other, two such a line; most objects first."""
+    data = Labelled(store, groups, "detection")
+    assert data.boxes is not None
+    there = [len(data.boxes[int(group[0])].labels) if int(group[0]) in data.boxes else 0 for group in groups]
+    busy = np.flatnonzero(np.array(there))[:6]  # as they come, but not the empty ones
+    chosen = [groups[number] for number in busy]
+    side = _column(4, 0.12)
+    line, top = side + _CAPTION, _legend_height(store)
+    page = _page(top + line * max(1, -(-len(chosen) // 2)) + 0.05)
+    _legend(page, store, painter)
+    for at, group in enumerate(chosen):
+        row, px = int(group[0]), round(side * DPI)
+        answer = as_boxes(module.model(data.batch([group]).pixels.to(module.device))[0])
+        sure = answer.scores >= CONFIDENT
+        found = Boxes(*(part[sure] for part in answer))
+        truth = data.boxes[row]
+        hits = int((matched(found.corners, truth.corners) >= 0).sum())
+        captions = (
+            f"truth: {len(truth.labels)}",
+            f"found: {len(found.labels)} with a score from {CONFIDENT:g}, {hits} of them right",
+        )
+        for column, (boxes, caption) in enumerate(zip((truth, found), captions), start=at % 2 * 2):
+            x, y = EDGE + column * (side + 0.12), top + at // 2 * line
+            page.picture(x, y, painter.chip(row, px, _frame(boxes)))
+            page.text(x + side / 2, y + side + 0.16, caption, fontsize=10, color=MUTED, ha="center")
+    return page.figure
+
+
+def _frame(boxes: Boxes) -> pd.DataFrame:
+    """As boxes.parquet has them."""
+    table = pd.DataFrame(boxes.corners, columns=["xmin", "ymin", "xmax", "ymax"])
+    return table.assign(label=boxes.labels)

@@ -1,0 +1,39 @@
+"""HTML pages that open from disk, with their pictures inside."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#1d2733}
+h1{margin-bottom:0}h2{margin-top:2.5rem;border-bottom:1px solid #d5dbe1;padding-bottom:.3rem}
+img{width:100%;height:auto}table{border-collapse:collapse;width:100%}
+td,th{padding:.35rem .6rem;border-bottom:1px solid #e3e8ec;text-align:right}td:first-child,th:first-child{text-align:left}
+pre{background:#f3f5f7;padding:1rem;overflow-x:auto;border-radius:6px;font-size:14px}
+.big{display:flex;gap:1rem;flex-wrap:wrap;margin:1.2rem 0}.big div{flex:1;min-width:220px;background:#f3f5f7;border-radius:8px;padding:1rem}
+.big b{display:block;font-size:1.9rem;color:#0b5d3b}small{color:#5b6875}
+"""
+
+
+def webpage(title: str, body: list[str]) -> str:
+    """A whole page."""
+    head = f"<meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>"
+    return f"<!doctype html><html lang=en>{head}<body>{''.join(body)}</body></html>"
+
+
+def tile(value: float, text: str) -> str:
+    """A share in large figures, and what it is of."""
+    return f"<div><b>{value:.1%}</b>{html.escape(text)}</div>"
+
+
+def image(figure: Figure, dpi: int = 110) -> str:
+    """A figure as a picture in the page; it is closed."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=dpi, format="png")
+    plt.close(figure)
+    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
