@@ -15,6 +15,7 @@ The index says where a chip lies: ``shard``, ``chip`` (its number in chips.npy a
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -110,6 +111,7 @@ class ChipStore:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
             raise UserError(f"{path}: damaged chip store ({error}); make it again with --overwrite") from error
         self._columns: dict[str, np.ndarray] = {}
+        self._reading = threading.Lock()  # chips are read ahead by threads; Arrow's file takes one at a time
         # Memory maps hold a file handle each, and a store may have more shards than handles are allowed.
         self._array: Callable[[int, str], np.ndarray | None] = lru_cache(_OPEN_FILES)(self._map)
 
@@ -123,14 +125,15 @@ class ChipStore:
 
     def column(self, name: str) -> np.ndarray:
         """One column of the index, (images,); of ``split``, numbers into ``SPLITS``."""
-        if name not in self._columns:
-            values = self._index.read(columns=[name]).column(0).combine_chunks()
-            if name == "split":
-                names = np.array([SPLITS.index(side) for side in values.dictionary.to_pylist()], np.int8)
-                self._columns[name] = names[values.indices.to_numpy()]
-            else:
-                self._columns[name] = values.to_numpy(zero_copy_only=False)
-        return self._columns[name]
+        with self._reading:
+            if name not in self._columns:
+                values = self._index.read(columns=[name]).column(0).combine_chunks()
+                if name == "split":
+                    names = np.array([SPLITS.index(side) for side in values.dictionary.to_pylist()], np.int8)
+                    self._columns[name] = names[values.indices.to_numpy()]
+                else:
+                    self._columns[name] = values.to_numpy(zero_copy_only=False)
+            return self._columns[name]
 
     @cached_property
     def index(self) -> pd.DataFrame:

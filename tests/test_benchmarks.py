@@ -39,7 +39,8 @@ def make_peru(folder):
     rng = np.random.default_rng(0)
     for year in (1985, 2020):
         pixels = rng.integers(1, 255, (4, 256, 256), dtype=np.uint8)
-        write_raster(folder / f"{year}.tif", pixels, crs="EPSG:4326", origin=(-75, -8), pixel=0.001, nodata=0)
+        place = {"crs": "EPSG:4326", "origin": (-75, -8), "pixel": 0.001}
+        write_raster(folder / f"{year}.tif", pixels, **place, nodata=0, photometric="MINISBLACK")
     return folder
 
 

@@ -422,3 +422,14 @@ def test_two_runs_do_not_make_one_store(tmp_path, capsys):
     assert "--margin nan: must not be below 0" in capsys.readouterr().err
     assert call(main, *options) == 0
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a_20200101.tif", "s"]
+
+
+def test_a_store_is_read_by_several_threads(undisturbed):
+    from concurrent.futures import ThreadPoolExecutor
+
+    expected = ChipStore(undisturbed).pixels(np.arange(52))
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(20):
+            store = ChipStore(undisturbed)  # its columns are first read by the threads
+            for found in pool.map(lambda _: store.pixels(np.arange(52)), range(16)):  # noqa: B023
+                assert np.array_equal(found, expected, equal_nan=True)
