@@ -111,7 +111,9 @@ class ChipStore:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
             raise UserError(f"{path}: damaged chip store ({error}); make it again with --overwrite") from error
         self._columns: dict[str, np.ndarray] = {}
-        self._reading = threading.Lock()  # chips are read ahead by threads; Arrow's file takes one at a time
+        # Chips are read ahead by threads, but Arrow's file and Python 3.11's parser, which reads the headers of
+        # arrays, take one at a time.
+        self._reading = threading.Lock()
         # Memory maps hold a file handle each, and a store may have more shards than handles are allowed.
         self._array: Callable[[int, str], np.ndarray | None] = lru_cache(_OPEN_FILES)(self._map)
 
@@ -216,7 +218,8 @@ class ChipStore:
         if name != "chips" and not path.exists():
             return None
         try:
-            return np.load(path, mmap_mode="r")
+            with self._reading:
+                return np.load(path, mmap_mode="r")
         except (OSError, ValueError, EOFError) as error:
             raise UserError(f"{path}: damaged ({error}); see 'python -m core.prepare check {self.path}'") from error
 
