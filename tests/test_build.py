@@ -80,13 +80,13 @@ def test_a_run_killed_while_it_finishes_goes_on(undisturbed, tmp_path, monkeypat
         assert contents(out) == contents(undisturbed)
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for the workers in /proc, which is Linux's")
 def test_workers_end_when_the_main_process_is_killed(tmp_path):
     child = start(tmp_path / "store", 2, 0.5)
     workers: list[int] = []
     while child.poll() is None and len(workers) < 2:
         time.sleep(0.05)
-        listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(child.pid)], capture_output=True, text=True)
-        workers = [int(line.split()[0]) for line in listed.stdout.splitlines() if "spawn_main" in line]
+        workers = workers_of(child.pid)
     while not list((tmp_path / "store.partial" / "shards").glob(".*")):
         time.sleep(0.05)
     child.send_signal(signal.SIGKILL)
@@ -95,6 +95,18 @@ def test_workers_end_when_the_main_process_is_killed(tmp_path):
     while any(alive(worker) for worker in workers):
         assert time.monotonic() < deadline, "a worker goes on without its main process"
         time.sleep(0.05)
+
+
+def workers_of(parent: int) -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            started_by = int((folder / "stat").read_text().rsplit(") ", 1)[1].split()[1])
+            if started_by == parent and b"spawn_main" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+        except (FileNotFoundError, ProcessLookupError):  # ended meanwhile
+            continue
+    return found
 
 
 def alive(process: int) -> bool:
