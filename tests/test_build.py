@@ -87,8 +87,10 @@ def test_workers_end_when_the_main_process_is_killed(tmp_path):
     while child.poll() is None and len(workers) < 2:
         time.sleep(0.05)
         workers = workers_of(child.pid)
-    while not list((tmp_path / "store.partial" / "shards").glob(".*")):
+    assert len(workers) == 2
+    while child.poll() is None and not list((tmp_path / "store.partial" / "shards").glob(".*")):
         time.sleep(0.05)
+    assert child.poll() is None
     child.send_signal(signal.SIGKILL)
     child.wait()
     deadline = time.monotonic() + 20
