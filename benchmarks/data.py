@@ -197,9 +197,11 @@ def _parts(folder: Path) -> None:
 def _measured(code: str) -> dict:
     """Run Python in a process of its own: seconds of what it times, and its peak memory in GB."""
     script = (
-        "import json, resource, time\nfrom pathlib import Path\n"
+        "import json, re, time\nfrom pathlib import Path\n"
         + code
-        + "\nprint(json.dumps({'s': seconds, 'gb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}))"
+        # Not getrusage: a child's begins with what its parent held.
+        + "\npeak = int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"
+        + "\nprint(json.dumps({'s': seconds, 'gb': peak * 1024 / 1e9}))"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
@@ -288,17 +290,19 @@ SECTIONS = {
 
 
 def main() -> None:
-    """Measure the parts named on the command line, or all; a page is written of all only."""
-    chosen = sys.argv[1:] or list(SECTIONS)
-    parts = []
-    for name in chosen:
+    """Measure the parts named on the command line, or all; the page keeps its other parts."""
+    known = {}
+    if PAGE.exists():
+        for part in PAGE.read_text().split("\n## ")[1:]:
+            known[part.partition("\n")[0]] = part.partition("\n\n")[2].strip()
+    for name in sys.argv[1:] or SECTIONS:
         title, measure = SECTIONS[name]
-        parts.append(f"## {title}\n\n{measure()}\n")
-        print(parts[-1], flush=True)
-    if chosen == list(SECTIONS):
-        PAGE.parent.mkdir(parents=True, exist_ok=True)
-        head = f"# The chip store\n\nMade by `python -m benchmarks.data` on {os.cpu_count()} CPU cores; figures beside each other are of one run.\n"
-        PAGE.write_text("\n".join([head, *parts]))
+        known[title] = measure()
+        print(f"## {title}\n\n{known[title]}\n", flush=True)
+    head = f"# The chip store\n\nMade by `python -m benchmarks.data` on {os.cpu_count()} CPU cores; figures of one part are of one run.\n"
+    parts = [f"## {title}\n\n{known[title]}\n" for title, _ in SECTIONS.values() if title in known]
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text("\n".join([head, *parts]))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def connect(spill: Path) -> duckdb.DuckDBPyConnection:
     """
     db = duckdb.connect()
     db.execute(f"SET memory_limit='{MEMORY}'; SET TimeZone='UTC'; SET preserve_insertion_order=false")
-    db.execute(f"SET temp_directory={literal(spill)}")
+    db.execute(f"SET temp_directory={literal(spill)}; SET enable_progress_bar=false")  # it would print among our lines
     return db
 
 
