@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
 import lightning as L
@@ -121,7 +122,7 @@ def read_boxes(store: ChipStore) -> dict[int, Boxes]:
     return {int(r): Boxes(c, n, np.ones(len(n), np.float32)) for r, c, n in zip(rows, corners, labels)}
 
 
-class FineTuning(L.LightningModule):
+class FineTuning(L.LightningModule, ABC):
     """AdamW with a one-cycle rate over what is not frozen."""
 
     headline: str  # what validation logs
@@ -165,21 +166,21 @@ class FineTuning(L.LightningModule):
         cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.lr, total_steps=self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
+    @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
         """To be made small, a scalar."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reset(self) -> None:
         """Forget what was counted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def count(self, batch: Batch) -> None:
         """Count what is right and wrong in a batch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def result(self) -> dict:
         """What was counted, as metrics.json has it."""
-        raise NotImplementedError
 
 
 class Naming(FineTuning):

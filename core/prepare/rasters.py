@@ -39,8 +39,8 @@ from core.prepare.grids import (
     read,
 )
 from core.prepare.labels import Labels
-from core.prepare.squares import guess_unit
-from core.prepare.tables import parse_date, read_dates, read_legend
+from core.prepare.squares import guess_unit, majority
+from core.prepare.tables import check_size, parse_date, read_dates, read_legend
 from core.store import UNLABELLED, LandClass, StoreInfo
 
 _LARGEST_AREA = 4096  # px a side, to meet whole blocks
@@ -263,18 +263,13 @@ class Rasters:
             place = _Place(row, column, float(lon), float(lat), float(reach), -1, None)
             if numbers is not None:
                 mask = numbers[row - area.row :, column - area.column :][:size, :size].copy()
-                place = place._replace(label=self._label(mask), mask=mask if (mask != UNLABELLED).any() else None)
+                place = place._replace(
+                    label=majority(mask, aside=self.info.background), mask=mask if (mask != UNLABELLED).any() else None
+                )
             if self._is_spare(place):
                 tally.drop("windows of mostly background")
                 continue
             yield place
-
-    def _label(self, mask: np.ndarray) -> int:
-        """Most frequent class of a window, the background aside; -1 where nothing is labelled."""
-        counts = np.bincount(mask.ravel(), minlength=256)[:UNLABELLED]
-        if self.info.background is not None:
-            counts[self.info.background] = 0
-        return int(counts.argmax()) if counts.any() else -1
 
     def _is_spare(self, place: _Place) -> bool:
         if self.info.background is None or place.mask is None or (place.mask == self.info.background).mean() <= 0.5:
@@ -424,8 +419,7 @@ def make(arguments: argparse.Namespace, scratch: Path) -> Rasters:
         raise UserError("--crs and --bounds go together: both, or none")
     if not 0 <= arguments.min_valid <= 1:
         raise UserError(f"--min-valid {arguments.min_valid}: must lie within 0 and 1")
-    if arguments.size < 8:
-        raise UserError(f"--size {arguments.size}: a chip needs at least 8 pixels a side")
+    check_size(arguments.size)
     legend = read_legend(arguments.legend) if arguments.legend else None
     _check_background(arguments, legend)
     placement = _placement(arguments)

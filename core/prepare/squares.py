@@ -42,9 +42,11 @@ def guess_unit(dtype: str) -> str:
     return "8-bit values, 0 to 255" if dtype == "uint8" else f"digital numbers of type {dtype}"
 
 
-def majority(mask: np.ndarray, default: int = -1) -> int:
-    """Most frequent class number of a mask; the default where nothing is labelled."""
+def majority(mask: np.ndarray, default: int = -1, aside: int | None = None) -> int:
+    """Most frequent class number of a mask, one of them aside; the default where nothing else is labelled."""
     counts = np.bincount(mask.ravel(), minlength=256)[:UNLABELLED]
+    if aside is not None:
+        counts[aside] = 0
     return int(counts.argmax()) if counts.any() else default
 
 
