@@ -193,12 +193,6 @@ def _timm_trunk(arch: str, bands: int) -> nn.Module:
     return smp.encoders.TimmUniversalEncoder(arch, pretrained=False, in_channels=bands, **options)
 
 
-def feature_width(spec: ModelSpec) -> int:
-    """Length of the features that the encoder of a specification gives."""
-    with torch.device("meta"):
-        return Encoder(spec).width
-
-
 def build(spec: ModelSpec) -> nn.Module:
     """The untrained network of a specification."""
     from core.networks import NETWORKS  # they stand on the encoder above
