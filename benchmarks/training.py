@@ -32,8 +32,9 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks.data import make_rasters, make_store
 from core.moco import MoCo
 from core.models import Encoder, ModelSpec
+from core.module import Pretraining
 from core.pairs import Batch, Loader, Pairs
-from core.pretrain import Pretraining, pretrain
+from core.pretrain import pretrain
 from core.store import ChipStore
 from core.views import Views, as_float
 

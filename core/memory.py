@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
+import lightning as L
 import torch
+
+from core.errors import UserError
+from core.module import Pretraining
 
 MARGIN = 0.9  # of what is free: memory falls into pieces, and libraries keep workspaces
 
@@ -36,3 +41,48 @@ def fitting_batch(peak: Callable[[int], float], asked: int, limit: float, queue:
         more = int(MARGIN * (limit - upper) / each) if each > 0 else 0
         return max(n for n in range(1, min(size + more, asked - 1) + 1) if queue % n == 0)
     return None
+
+
+def too_large(trainer: L.Trainer, module: Pretraining, queue: int, left: str) -> UserError:
+    """The error of a run whose step did not fit: which batch size would.
+
+    Args:
+        trainer: of the run.
+        module: likewise; what it has learned is lost.
+        queue: its length.
+        left: what there is to go on from.
+    """
+    asked, share = module.loader.batch_size, module.loader.batch_size // trainer.world_size
+    fits = fitting_batch(lambda n: _peak(module, n), share, _limit(module), queue // trainer.world_size)
+    if fits is None:
+        return UserError(
+            f"--batch-size {asked}: no batch fits into the memory of {module.device}; take a smaller --arch"
+        )
+    fits *= trainer.world_size
+    return UserError(
+        f"--batch-size {asked}: too much for the memory of {module.device}; about {fits} fit: give --batch-size {fits} "
+        f"(the learning rate follows by itself), or --precision bf16-mixed; {left}"
+    )
+
+
+def _limit(module: Pretraining) -> int:
+    """Bytes of the device that this process has or could have."""
+    if module.device.type != "cuda":
+        return 0  # a simulated device: the sizes that ran are all that is known
+    gc.collect()
+    torch.cuda.empty_cache()
+    return torch.cuda.mem_get_info(module.device)[0] + torch.cuda.memory_allocated(module.device)
+
+
+def _peak(module: Pretraining, pairs: int) -> int:
+    """Most memory, bytes, of a step with so many pairs; the run is over, so what it changes does not matter."""
+    info = module.loader.pairs.store.info
+    chips = torch.zeros(pairs, len(info.bands), info.chip_size, info.chip_size, device=module.device)
+    if module.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(module.device)
+    views = module.views(chips)
+    nowhere = torch.zeros(pairs, dtype=torch.long, device=module.device)
+    with module.trainer.precision_plugin.forward_context():
+        module.moco(views, module.views(chips), nowhere).total.backward()
+    module.zero_grad()
+    return torch.cuda.max_memory_allocated(module.device) if module.device.type == "cuda" else 0

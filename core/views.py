@@ -58,6 +58,8 @@ class Views:
     """How strongly views differ.
 
     Attributes:
+        size: rows = columns of a view, px; the chip's by default. Smaller views are quicker, in proportion to
+            their area: the same time sees more pairs.
         scale: least share of the chip's area that a crop keeps.
         flip: mirror at random.
         turn: turn by quarters at random; imagery from above has no upright.
@@ -67,6 +69,7 @@ class Views:
         blur: probability of a Gaussian blur, sigma 0.1 to 2 pixels of a 224 px view (0.5 in the paper).
     """
 
+    size: int | None = None
     scale: float = 0.2
     flip: bool = True
     turn: bool = True
@@ -83,7 +86,7 @@ class Views:
             draw: of the views' parameters; by default from torch's generator.
 
         Returns:
-            The same shape.
+            (N, bands, size, size).
         """
         draw = draw or Draw(len(chips), chips.device)
         views = self._crop(chips, draw)
@@ -110,7 +113,8 @@ class Views:
         theta = torch.stack(
             [width * cos * mirror, -width * sin, column, height * sin * mirror, height * cos, row], dim=1
         )
-        grid = F.affine_grid(theta.view(-1, 2, 3), list(chips.shape), align_corners=False)
+        shape = [*chips.shape[:2], *([self.size] * 2 if self.size else chips.shape[2:])]
+        grid = F.affine_grid(theta.view(-1, 2, 3), shape, align_corners=False)
         return F.grid_sample(chips, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 

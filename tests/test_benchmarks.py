@@ -6,10 +6,10 @@ import tarfile
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from benchmarks import learning
+from benchmarks.learning import __main__ as learning
+from benchmarks.learning import jobs, page
 from tests.conftest import call, make_small_sample, write_raster
 
 
@@ -45,37 +45,38 @@ def make_peru(folder):
 
 
 @pytest.fixture
-def tiny_runs(monkeypatch):
-    """No curve and one variant where all go the same way."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    monkeypatch.setattr(learning, "VARIANTS", ("moco", "moco-geo-tp"))
-    monkeypatch.setattr(learning, "FRACTIONS", (0.1,))
-    yield
-    torch.set_num_threads(threads)
+def tiny_plan(monkeypatch):
+    """One variant beside plain moco where all go the same way, and one of everything else."""
+    monkeypatch.setattr(jobs, "VARIANTS", ("moco", "moco-geo-tp"))
+    monkeypatch.setattr(jobs, "FRACTIONS", {1.0: 1})
+    for module in (jobs, page):
+        monkeypatch.setattr(module, "CHANGES", {"no quarter turns": jobs.CHANGES["no quarter turns"]})
+    monkeypatch.setattr(page, "FRACTIONS", {1.0: 1})
 
 
-def test_the_learning_benchmark_runs_and_goes_on_where_it_stopped(tmp_path, tiny_runs, capsys):
+def test_the_learning_benchmark_runs_and_goes_on_where_it_stopped(tmp_path, tiny_plan, capfd):
+    results, written = tmp_path / "work" / "results.jsonl", tmp_path / "learning.md"
     arguments = [
-        "--quick", "--seeds", 1, "--eurosat-seeds", 1, "--curve", "--device", "cpu",
+        "--quick", "--seeds", "1", "--curve", "--device", "cpu", "--lanes", "1",
         "--sample", make_small_sample(tmp_path / "sample", months=2), "--peru", make_peru(tmp_path / "peru"),
-        "--eurosat", make_eurosat(tmp_path / "eurosat"), "--work", tmp_path / "work", "--page", tmp_path / "learning.md",
+        "--eurosat", make_eurosat(tmp_path / "eurosat"), "--work", tmp_path / "work", "--page", written,
     ]  # fmt: skip
     assert call(learning.main, *arguments) == 0
-    page = (tmp_path / "learning.md").read_text()
-    for expected in ("## Blue Marble", "## Landsat", "## EuroSAT", "recall at 10", "10% of the labels", "stacked"):
-        assert expected in page
-    assert (tmp_path / "learning.png").stat().st_size > 0
-    results = tmp_path / "work" / "results.jsonl"
+    first = written.read_text()
+    for expected in ("## Blue Marble", "## Landsat", "## EuroSAT", "recall at 10", "100% of the labels", "stacked"):
+        assert expected in first
+    assert "are done" not in first
+    assert (tmp_path / "learning-bluemarble.png").stat().st_size > 0
     whole = results.read_text()
     assert json.loads(whole.splitlines()[-1])["hits"]
 
     results.write_text(whole[:-20])  # a kill in the middle of the last line
-    capsys.readouterr()
+    assert call(learning.main, *arguments, "--only-page") == 0
+    planned = len(whole.splitlines()) - 1
+    assert f"**{planned - 1} of {planned} runs are done" in written.read_text()
     assert call(learning.main, *arguments) == 0
-    again = [line for line in capsys.readouterr().out.splitlines() if line[2:3] == ":" and "seed" in line]
-    assert len(again) == 1  # the one run whose line was cut off
-    assert (tmp_path / "learning.md").read_text().count("|") == page.count("|")
+    assert len(results.read_text().splitlines()) == len(whole.splitlines()) + 1  # the one that was cut off
+    assert written.read_text() == first
 
 
 def test_a_comparison_is_settled_only_where_its_interval_says_so():
@@ -86,7 +87,7 @@ def test_a_comparison_is_settled_only_where_its_interval_says_so():
         "same": [{"hits": {"kNN": "".join(map(str, rng.permutation(row)))}} for row in base],
         "right": [{"hits": {"kNN": "1" * 200}} for _ in base],
     }
-    lines = learning._comparisons(runs).splitlines()
+    lines = page._comparisons(runs).splitlines()
     assert lines[2].endswith("not settled |")
     assert lines[3].endswith("better |")
 

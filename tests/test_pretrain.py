@@ -22,6 +22,7 @@ from core import pretrain, train
 from core.errors import UserError
 from core.memory import fitting_batch
 from core.moco import MoCo
+from core.module import Pretraining
 from core.pairs import AHEAD, Gap, Loader, Pairs
 from core.prepare.build import build
 from core.store import ChipStore
@@ -266,7 +267,7 @@ def test_a_step_never_waits_for_the_device(ramp, geo_head):
     loader = Loader(pairs, 8)
     trunk = nn.Sequential(nn.Flatten(), nn.Linear(128, 6))
     moco = MoCo(trunk, 6, dim=4, K=16, clusters=2, geo_head=geo_head, mask_same_place=True)
-    module = pretrain.Pretraining(moco, Views(jitter_chance=0.8, grey=0.2, blur=0.5), loader, 0.1, 10)
+    module = Pretraining(moco, Views(jitter_chance=0.8, grey=0.2, blur=0.5), loader, 0.1, 10)
     batch = next(iter(loader))
     with NoWaiting():
         im_q, im_k = module.pair_of_views(batch)

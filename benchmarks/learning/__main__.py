@@ -1,0 +1,89 @@
+"""``python -m benchmarks.learning``: see the package."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from benchmarks.learning import __doc__ as about
+from benchmarks.learning import page
+from benchmarks.learning.jobs import WHOLE_VIEWS, Bench, Job, Plan, measure_pace, pace_of
+from benchmarks.learning.lanes import keep, read_results, run_all
+from benchmarks.learning.stores import ROOT, make_store
+from core.errors import run_command
+
+SOURCES = ("bluemarble", "peru", "eurosat", "dubai")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.learning", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--sample", type=Path, help="copy of the quickstart's sample (default: as the quickstart finds it)"
+    )
+    for name in SOURCES[1:]:
+        parser.add_argument(f"--{name}", type=Path, help="folder of its files; left out without it")
+    parser.add_argument("--seeds", type=int, default=Plan.seeds)
+    parser.add_argument(
+        "--minutes", type=float, default=Plan.minutes, help="of a pretraining on Blue Marble (default 3)"
+    )
+    parser.add_argument("--eurosat-minutes", type=float, default=Plan.eurosat_minutes, help="likewise (default 30)")
+    parser.add_argument("--curve", type=float, nargs="*", default=list(Plan.curve), help="more budgets, minutes")
+    parser.add_argument("--work", type=Path, default=Path("build/learning"), help="stores, runs, results.jsonl")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "benchmarks" / "learning.md")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--lanes", type=int, default=None, help="jobs at a time (default: one a core, at most 4; 1 on a GPU)"
+    )
+    parser.add_argument("--only-page", action="store_true", help="write the page of what is measured, run nothing")
+    parser.add_argument("--quick", action="store_true", help="one epoch of everything: does it run?")
+    return parser
+
+
+def main() -> int:
+    """Measure what is not measured yet, and write the page."""
+    options = _parser().parse_args()
+    return run_command(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    folders = {"bluemarble": options.sample} | {name: getattr(options, name) for name in SOURCES[1:]}
+    names = tuple(name for name in SOURCES if name == "bluemarble" or folders[name])
+    plan = Plan(names, options.seeds, options.minutes, tuple(options.curve), eurosat_minutes=options.eurosat_minutes)
+    options.work.mkdir(parents=True, exist_ok=True)
+    results = options.work / "results.jsonl"
+    if not options.only_page:
+        for name in names:
+            make_store(name, folders[name], options.work)
+        bench = Bench(options.work, options.device, {}, options.quick)
+        if not options.quick:
+            _measure_paces(bench, names, results)
+        run_all(bench, plan.jobs(), results, options.lanes or _lanes(options.device))
+    page.write(options.page, plan, read_results(results), options.work)
+    print(options.page.read_text())
+
+
+def _measure_paces(bench: Bench, names: tuple[str, ...], results: Path) -> None:
+    """How long an epoch takes, before anything else runs."""
+    jobs = [Job(name, "moco") for name in names]
+    if "eurosat" in names:
+        jobs.append(Job("eurosat", "moco", change=WHOLE_VIEWS))
+    for job in jobs:
+        key = f"seconds of an epoch, {pace_of(job)}"
+        if key not in (done := read_results(results)):
+            done[key] = {"key": key, "seconds": round(measure_pace(bench, job), 2)}
+            keep(results, done[key])
+        bench.pace[pace_of(job)] = done[key]["seconds"]
+
+
+def _lanes(device: str) -> int:
+    import torch
+
+    on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    return 1 if on_gpu else min(4, os.cpu_count() or 1)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,302 @@
+"""What is measured: a job is one encoder, pretrained or not, measured in one way with one seed."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from core.errors import UserError
+from core.finetune import finetune
+from core.models import Encoder, ModelSpec, features, load_model, save_model
+from core.pretrain import pretrain
+from core.probe import Protocol, colour_floor, colours_of, predict
+from core.retrieval import TOP, Retrieval
+from core.runs import pick_device
+from core.store import ChipStore
+from core.views import Views
+from core.weights import load_encoder
+
+VARIANTS = ("moco", "moco-geo", "moco-tp", "moco-geo-tp")
+UNTRAINED, FLOOR = "untrained", "colour statistics"
+# One setting of ours put back to the paper's, or one that the paper leaves open, under moco-geo-tp.
+CHANGES: dict[str, dict[str, Any]] = {
+    "temperature 0.02": {"temperature": 0.02},
+    "momentum 0.999": {"momentum": 0.999},
+    "queue 65,536": {"queue": 65536},
+    "learning rate 0.03": {"lr": 0.03},
+    "jitter 0.4 in 80 %, grey in 20 %": {"views": Views(jitter=0.4, jitter_chance=0.8, grey=0.2)},
+    "blur in 50 %": {"views": Views(blur=0.5)},
+    "no quarter turns": {"views": Views(turn=False)},
+    "crops from 8 %": {"views": Views(scale=0.08)},
+    "geo head on the trunk": {"geo_head": "trunk"},
+    "keys of the same place masked": {"mask_same_place": True},
+}
+# EuroSAT's chips have 64 px: half of that sees three times the pairs in the same time (measured on the page).
+SETTINGS: dict[str, dict[str, Any]] = {"eurosat": {"views": Views(size=32)}}
+WHOLE_VIEWS = "views of 64 px"
+FRACTIONS = {0.01: 60, 0.1: 20, 1.0: 5}  # of the labels, and the epochs of fine-tuning: few labels need more passes
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One measurement.
+
+    Attributes:
+        data: name of the store.
+        method: a variant of pretraining, UNTRAINED or FLOOR.
+        measure: frozen (kNN, logistic regression, retrieval), fine-tuned, or detection.
+        seed: of pretraining, of the images that stand for a place, of fine-tuning.
+        minutes: of pretraining.
+        change: one of CHANGES or WHOLE_VIEWS, or none.
+        fraction: of the labels that fine-tuning sees.
+    """
+
+    data: str
+    method: str
+    measure: str = "frozen"
+    seed: int = 0
+    minutes: float = 0.0
+    change: str = ""
+    fraction: float = 1.0
+
+    @property
+    def key(self) -> str:
+        """Names the job in results.jsonl and in the log."""
+        return ", ".join(f"{name} {value:g}" if isinstance(value, (int, float)) else f"{value}"
+                         for name, value in asdict(self).items() if value not in ("", 0.0) or name == "seed")  # fmt: skip
+
+    @property
+    def run(self) -> str:
+        """Folder of its encoder."""
+        name = f"{self.data}-{self.method}-{self.change}-{self.minutes:g}-{self.seed}"
+        return "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in name)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of everything.
+
+    Attributes:
+        data: the datasets, in order.
+        seeds: of Blue Marble and Peru; of EuroSAT, Dubai and the ablations fewer.
+        minutes: of a pretraining on Blue Marble.
+        curve: further budgets of it.
+        change_minutes: of an ablation.
+        peru_minutes, eurosat_minutes, dubai_minutes: of a pretraining there.
+    """
+
+    data: tuple[str, ...]
+    seeds: int = 5
+    minutes: float = 3.0
+    curve: tuple[float, ...] = (1.0, 10.0)
+    change_minutes: float = 1.5
+    peru_minutes: float = 1.0
+    eurosat_minutes: float = 30.0
+    dubai_minutes: float = 10.0
+
+    def jobs(self) -> list[Job]:
+        """All of it: first what pretrains, then what begins with those encoders."""
+        every = [job for name in self.data for job in getattr(self, name)()]
+        return list(dict.fromkeys(sorted(every, key=lambda job: job.measure != "frozen")))
+
+    def few(self, most: int) -> range:
+        """Seeds of what is costly."""
+        return range(min(most, self.seeds))
+
+    def bluemarble(self) -> list[Job]:
+        """Every variant with every seed, the floor, fine-tuning, the curve, one setting changed."""
+        base = Job("bluemarble", "moco-geo-tp", minutes=self.change_minutes)
+        jobs = _frozen("bluemarble", range(self.seeds), VARIANTS, self.minutes)
+        for seed in range(self.seeds):
+            for start in (Job("bluemarble", UNTRAINED), Job("bluemarble", "moco-geo-tp", minutes=self.minutes)):
+                jobs.append(replace(start, measure="fine-tuned", seed=seed))
+        for minutes in self.curve:
+            jobs += _frozen("bluemarble", self.few(2), ("moco", "moco-geo-tp"), minutes)
+        return jobs + [replace(base, seed=seed, change=change) for change in ("", *CHANGES) for seed in self.few(3)]
+
+    def peru(self) -> list[Job]:
+        """Every variant with every seed."""
+        return _frozen("peru", range(self.seeds), VARIANTS, self.peru_minutes)
+
+    def eurosat(self) -> list[Job]:
+        """Frozen, with views as large as the chips too, and fine-tuned with few labels."""
+        minutes = self.eurosat_minutes
+        jobs = _frozen("eurosat", self.few(2), ("moco",), minutes)
+        jobs += [Job("eurosat", "moco", minutes=minutes / 5, change=change) for change in ("", WHOLE_VIEWS)]
+        for fraction in FRACTIONS:
+            for seed in self.few(2):
+                for start in (Job("eurosat", UNTRAINED), Job("eurosat", "moco", minutes=minutes)):
+                    jobs.append(replace(start, measure="fine-tuned", seed=seed, fraction=fraction))
+        return jobs
+
+    def dubai(self) -> list[Job]:
+        """Detection, on an untrained encoder and on one that has seen the images without their boxes."""
+        return [
+            replace(start, measure="detection", seed=seed)
+            for seed in self.few(3)
+            for start in (Job("dubai", UNTRAINED), Job("dubai", "moco", minutes=self.dubai_minutes))
+        ]
+
+
+def _frozen(data: str, seeds: range, variants: tuple[str, ...], minutes: float) -> list[Job]:
+    jobs = [Job(data, FLOOR)]
+    for seed in seeds:
+        jobs += [Job(data, UNTRAINED, seed=seed), *(Job(data, name, seed=seed, minutes=minutes) for name in variants)]
+    return jobs
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where jobs run.
+
+    Attributes:
+        work: folder of stores and runs.
+        device: as ``pretrain`` takes it.
+        pace: seconds of an epoch on this whole machine, by store and by px of the views; epochs follow from it, so
+            that a budget means the same for every variant, whatever else the machine does.
+        quick: one epoch of everything, small batches.
+    """
+
+    work: Path
+    device: str
+    pace: dict[str, float]
+    quick: bool = False
+
+    def measure(self, job: Job) -> Record:
+        """Run a job."""
+        store = ChipStore(self.work / job.data)
+        measures = {"frozen": self.frozen, "fine-tuned": self.fine_tuned, "detection": self.detection}
+        return measures[job.measure](job, store)
+
+    def frozen(self, job: Job, store: ChipStore) -> Record:
+        """Labels, where there are any, and retrieval, where places have dates."""
+        protocol = Protocol(store, job.seed) if (store.places["label"] >= 0).any() else None
+        plan = Retrieval.plan(store, 0)  # the same questions for all
+        rows = np.unique(np.concatenate([part.rows for part in (protocol, plan) if part is not None]))
+        if job.method == FLOOR:
+            everything = colours_of(store, rows)
+        else:
+            encoder = load_encoder(str(self.encoder(job, store)), store)[1]
+            everything = features(encoder, store, rows, pick_device(self.device))
+        record: Record = {}
+        if protocol is not None:
+            record["hits"] = _hits(protocol, everything[np.searchsorted(rows, protocol.rows)], job)
+        if plan is not None:
+            found = plan.recalls(everything, rows, pick_device(self.device))
+            record["recall"] = {f"recall at {top}": found[top].round(4).tolist() for top in TOP}
+            record["chance"] = {f"recall at {top}": plan.chance(top) for top in TOP}
+        return record
+
+    def fine_tuned(self, job: Job, store: ChipStore) -> Record:
+        """The whole network learns from labels; a place's dates are averaged as probabilities."""
+        folder = self._finetune(job, store, "classification", FRACTIONS[job.fraction], batch_size=64)
+        protocol = Protocol(store, job.seed)
+        logits = features(load_model(folder / "model.safetensors")[1], store, protocol.rows, pick_device(self.device))
+        shares = torch.from_numpy(logits).softmax(dim=1).numpy()
+        labels = protocol.labels("test")
+        return {
+            "hits": {
+                f"fine-tuned, {_spaced(dates)}": _right(protocol.vectors(shares, "test", dates).argmax(axis=1), labels)
+                for dates in protocol.dates
+            }
+        }
+
+    def detection(self, job: Job, store: ChipStore) -> Record:
+        """RetinaNet on the encoder."""
+        folder = self._finetune(job, store, "detection", 12, batch_size=8)
+        result = json.loads((folder / "metrics.json").read_text())
+        return {"ap50": result["ap50"], "objects": result["objects"], "images": result["images"]}
+
+    def _finetune(self, job: Job, store: ChipStore, task: str, epochs: int, batch_size: int) -> Path:
+        out = self.work / "runs" / f"{job.run}-{task}-{job.fraction:g}"
+        options = {"task": task, "labels_fraction": job.fraction, "seed": job.seed, "device": self.device}
+        epochs = 1 if self.quick else epochs
+        encoder = str(self.encoder(job, store))
+        finetune(store.path, encoder, out, epochs=epochs, batch_size=batch_size, overwrite=True, **options)  # type: ignore[arg-type]
+        (out / "last.ckpt").unlink(missing_ok=True)  # a hundred megabytes a run
+        return out
+
+    def encoder(self, job: Job, store: ChipStore) -> Path:
+        """Weights of a job's encoder; pretrained now, or as far as that is still to do."""
+        out = self.work / "runs" / job.run
+        path = out / "encoder.safetensors"
+        if path.exists():
+            return path
+        if job.method == UNTRAINED:
+            out.mkdir(parents=True, exist_ok=True)
+            spec = ModelSpec.of_store(store, "resnet18")
+            torch.manual_seed(job.seed)
+            save_model(path, spec, Encoder(spec))
+            return path
+        options = {"variant": job.method, "seed": job.seed, "device": self.device} | self.settings(job)
+        options |= {"epochs": self.epochs(job)} | (_small(store) if self.quick else {})
+        try:
+            pretrain(store.path, out, **options, resume=(out / "last.ckpt").exists(), overwrite=True)
+        except UserError as error:
+            if not (out / "last.ckpt").exists():
+                raise
+            print(f"{error}: starting it again", flush=True)
+            pretrain(store.path, out, **options, overwrite=True)
+        (out / "last.ckpt").unlink()
+        return path
+
+    def settings(self, job: Job) -> dict[str, Any]:
+        """What differs from the defaults of ``pretrain``."""
+        return {} if job.change == WHOLE_VIEWS else SETTINGS.get(job.data, {}) | CHANGES.get(job.change, {})
+
+    def epochs(self, job: Job) -> int:
+        """Passes that fit into the job's budget."""
+        return 1 if self.quick else max(1, int(60 * job.minutes / self.pace[pace_of(job)]))
+
+
+def pace_of(job: Job) -> str:
+    """Which pace a job's budget is counted with: changes of one setting are compared at the same number of epochs."""
+    return f"{job.data}{', ' + job.change if job.change == WHOLE_VIEWS else ''}"
+
+
+def measure_pace(bench: Bench, job: Job) -> float:
+    """Seconds of an epoch of a job's pretraining, alone on the machine."""
+    out = bench.work / "runs" / "pace"
+    options = {"variant": job.method, "epochs": 2, "device": bench.device, "overwrite": True} | bench.settings(job)
+    first = time.monotonic()
+    pretrain(bench.work / job.data, out, **options | {"epochs": 1})
+    second = time.monotonic()
+    pretrain(bench.work / job.data, out, **options)
+    return (time.monotonic() - second) - (second - first)  # what a run costs once is not an epoch's
+
+
+def _small(store: ChipStore) -> dict[str, Any]:
+    """Options that let a run finish on tiny data."""
+    batch = min(256, len(store.places_of("train")) // 2)
+    return {"batch_size": batch, "queue": 4 * batch, "clusters": 5}
+
+
+def _hits(protocol: Protocol, everything: np.ndarray, job: Job) -> dict[str, str]:
+    labels = protocol.labels("test")
+    if job.method != FLOOR:
+        return {
+            f"{kind}, {_spaced(dates)}": _right(said, labels)
+            for dates in protocol.dates
+            for kind, said in predict(everything, protocol, dates).items()
+        }
+    kinds = (*protocol.dates, "stacked") if protocol.alike else protocol.dates
+    return {
+        f"boosting, {_spaced(dates)}": _right(colour_floor(everything, protocol, dates, job.seed), labels)
+        for dates in kinds
+    }
+
+
+def _right(said: np.ndarray, labels: np.ndarray) -> str:
+    """One character a place: 1 where it is named rightly."""
+    return "".join("01"[int(right)] for right in said == labels)
+
+
+def _spaced(dates: str) -> str:
+    return dates.replace("_", " ")
