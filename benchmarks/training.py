@@ -25,11 +25,11 @@ import torch
 import torchvision
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.data import make_rasters, make_store
+from benchmarks.logs import Log, pairs_per_second, read_log
 from core.moco import MoCo
 from core.models import Encoder, ModelSpec
 from core.module import Pretraining
@@ -41,25 +41,6 @@ from core.views import Views, as_float
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "training.md"
 QUEUE, DIM, TEMPERATURE, MOMENTUM = 4096, 128, 0.2, 0.99
 PRECISIONS = ("bf16-mixed", "32-true")
-Log = dict[str, list[tuple[int, float, float]]]  # by name: step, wall clock in s, value
-
-
-def read_log(folder: Path) -> Log:
-    """All scalars of the TensorBoard files below a folder."""
-    log: Log = {}
-    for path in {file.parent for file in folder.rglob("events.out.tfevents.*")}:
-        events = EventAccumulator(str(path)).Reload()
-        for name in events.Tags()["scalars"]:
-            log[name] = [(entry.step, entry.wall_time, entry.value) for entry in events.Scalars(name)]
-    return log
-
-
-def pairs_per_second(log: Log, name: str, batch: int) -> float:
-    """From the first logged step to the last."""
-    (first, start, _), (last, end, _) = log[name][0], log[name][-1]
-    if last == first:
-        raise SystemExit("too few steps to time: give a larger --side or a smaller --batch")
-    return batch * (last - first) / (end - start)
 
 
 # --- three loops ---

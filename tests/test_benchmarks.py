@@ -95,7 +95,7 @@ def test_a_comparison_is_settled_only_where_its_interval_says_so():
 def test_pairs_a_second_are_read_off_a_runs_own_log(tmp_path):
     from torch.utils.tensorboard import SummaryWriter
 
-    from benchmarks.training import pairs_per_second, read_log
+    from benchmarks.logs import pairs_per_second, read_log
 
     with SummaryWriter(tmp_path / "logs") as writer:
         for step, wall in ((9, 100.0), (19, 103.0), (29, 105.0)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.logs import pairs_per_second, read_log
 from core.errors import UserError
 from core.finetune import finetune
 from core.models import Encoder, ModelSpec, features, load_model, save_model
@@ -41,6 +41,8 @@ CHANGES: dict[str, dict[str, Any]] = {
 SETTINGS: dict[str, dict[str, Any]] = {"eurosat": {"views": Views(size=32)}}
 WHOLE_VIEWS = "views of 64 px"
 FRACTIONS = {0.01: 60, 0.1: 20, 1.0: 5}  # of the labels, and the epochs of fine-tuning: few labels need more passes
+BATCH = 256
+TIMED_IMAGES = 10_000  # enough for a steady pace
 Record = dict[str, Any]
 
 
@@ -263,13 +265,11 @@ def pace_of(job: Job) -> str:
 
 def measure_pace(bench: Bench, job: Job) -> float:
     """Seconds of an epoch of a job's pretraining, alone on the machine."""
-    out = bench.work / "runs" / "pace"
-    options = {"variant": job.method, "epochs": 2, "device": bench.device, "overwrite": True} | bench.settings(job)
-    first = time.monotonic()
-    pretrain(bench.work / job.data, out, **options | {"epochs": 1})
-    second = time.monotonic()
-    pretrain(bench.work / job.data, out, **options)
-    return (time.monotonic() - second) - (second - first)  # what a run costs once is not an epoch's
+    store, out = ChipStore(bench.work / job.data), bench.work / "runs" / "pace"
+    images = int(store.places_of("train")["count"].sum())
+    options = {"variant": job.method, "batch_size": BATCH, "device": bench.device} | bench.settings(job)
+    pretrain(store.path, out, **options, epochs=-(-TIMED_IMAGES // images), overwrite=True)
+    return images / pairs_per_second(read_log(out), "loss", BATCH)
 
 
 def _small(store: ChipStore) -> dict[str, Any]:

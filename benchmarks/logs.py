@@ -1,0 +1,27 @@
+"""What a run's own TensorBoard log says of its speed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+Log = dict[str, list[tuple[int, float, float]]]  # by name: step, wall clock in s, value
+
+
+def read_log(folder: Path) -> Log:
+    """All scalars of the TensorBoard files below a folder."""
+    log: Log = {}
+    for path in {file.parent for file in folder.rglob("events.out.tfevents.*")}:
+        events = EventAccumulator(str(path)).Reload()
+        for name in events.Tags()["scalars"]:
+            log[name] = [(entry.step, entry.wall_time, entry.value) for entry in events.Scalars(name)]
+    return log
+
+
+def pairs_per_second(log: Log, name: str, batch: int) -> float:
+    """From the first logged step to the last."""
+    (first, start, _), (last, end, _) = log[name][0], log[name][-1]
+    if last == first:
+        raise SystemExit("too few steps to time: give a larger --side or a smaller --batch")
+    return batch * (last - first) / (end - start)
