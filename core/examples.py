@@ -15,7 +15,7 @@ from core.prepare.sheet import day
 from core.prepare.summary import known_dates
 from core.scores import CONFIDENT, Boxes, matched
 from core.store import ChipStore
-from core.tasks import FineTuning, Labelled, Naming, as_boxes
+from core.tasks import NO_BOXES, Finding, FineTuning, Labelled, Naming, as_boxes
 
 _POOL = 200  # test images to choose from
 _RIGHT, _WRONG = "#0b5d3b", "#c8323c"
@@ -54,9 +54,8 @@ def _column(across: int, gap: float = _GAP) -> float:
     return (WIDTH - 2 * EDGE - (across - 1) * gap) / across
 
 
-def _said(store: ChipStore, module: FineTuning, task: str, groups: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _said(store: ChipStore, module: Naming, task: str, groups: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Most probable class and its probability, of each group."""
-    assert isinstance(module, Naming)
     data, parts = Labelled(store, groups, task), []
     for group in groups:
         batch = data.batch([group])
@@ -72,7 +71,7 @@ def _mixed(right: np.ndarray, most: int) -> np.ndarray:
     return np.concatenate([wrong, np.flatnonzero(right)[: most - len(wrong)]])
 
 
-def _names(store: ChipStore, module: FineTuning, groups: list[np.ndarray], painter: Painter) -> Figure:
+def _names(store: ChipStore, module: Naming, groups: list[np.ndarray], painter: Painter) -> Figure:
     """Images in a grid; below each what it is, and what it was taken for."""
     across, truth = 8, store.column("label")[[group[0] for group in groups]]
     said, sure = _said(store, module, "classification", groups)
@@ -96,7 +95,7 @@ def _verdict(
     page.text(x, y + 0.18, answer, width=width, fontsize=10, color=_RIGHT if right else _WRONG)
 
 
-def _sequences(store: ChipStore, module: FineTuning, groups: list[np.ndarray], painter: Painter) -> Figure:
+def _sequences(store: ChipStore, module: Naming, groups: list[np.ndarray], painter: Painter) -> Figure:
     """A place a line: what it is, what it was taken for, its dates."""
     truth = store.column("label")[[group[0] for group in groups]]
     said, sure = _said(store, module, "sequence", groups)
@@ -116,9 +115,8 @@ def _sequences(store: ChipStore, module: FineTuning, groups: list[np.ndarray], p
     return page.figure
 
 
-def _maps(store: ChipStore, module: FineTuning, groups: list[np.ndarray], painter: Painter) -> Figure:
+def _maps(store: ChipStore, module: Naming, groups: list[np.ndarray], painter: Painter) -> Figure:
     """Image, truth and prediction beside each other, two such a line; the classes on top."""
-    assert isinstance(module, Naming)
     variety = [len(np.unique(store.masks(group))) for group in groups]
     chosen = [groups[number] for number in np.argsort(variety, kind="stable")[::-1][:8]]
     data, across = Labelled(store, chosen, "segmentation"), 6
@@ -157,24 +155,22 @@ def _legend(page: Page, store: ChipStore, painter: Painter) -> None:
         page.text(x + 0.14, y, entry.name, width=width - 0.14, fontsize=10)
 
 
-def _objects(store: ChipStore, module: FineTuning, groups: list[np.ndarray], painter: Painter) -> Figure:
-    """Truth and detections beside each other, two such a line; most objects first."""
+def _objects(store: ChipStore, module: Finding, groups: list[np.ndarray], painter: Painter) -> Figure:
+    """Truth and detections beside each other, two such a line: images with objects, where there are any."""
     data = Labelled(store, groups, "detection")
-    assert data.boxes is not None
-    there = [len(data.boxes[int(group[0])].labels) if int(group[0]) in data.boxes else 0 for group in groups]
-    busy = np.flatnonzero(np.array(there))[:6]  # as they come, but not the empty ones
-    chosen = [groups[number] for number in busy]
+    chosen = ([group for group in groups if int(group[0]) in data.boxes] or groups)[:6]
     side = _column(4, 0.12)
     line, top = side + _CAPTION, _legend_height(store)
-    page = _page(top + line * max(1, -(-len(chosen) // 2)) + 0.05)
+    page = _page(top + line * -(-len(chosen) // 2) + 0.05)
     _legend(page, store, painter)
     for at, group in enumerate(chosen):
         row, px = int(group[0]), round(side * DPI)
         answer = as_boxes(module.model(data.batch([group]).pixels.to(module.device))[0])
         sure = answer.scores >= CONFIDENT
         found = Boxes(*(part[sure] for part in answer))
-        truth = data.boxes[row]
-        hits = int((matched(found.corners, truth.corners) >= 0).sum())
+        truth = data.boxes.get(row, NO_BOXES)
+        taken = matched(found.corners, truth.corners)
+        hits = int((truth.labels[taken[taken >= 0]] == found.labels[taken >= 0]).sum())
         captions = (
             f"truth: {len(truth.labels)}",
             f"found: {len(found.labels)} with a score from {CONFIDENT:g}, {hits} of them right",

@@ -9,14 +9,15 @@ from pathlib import Path
 import lightning as L
 import numpy as np
 import torch
+from torch import nn
 
 from core.errors import UserError
 from core.files import write_json
-from core.models import encoder_of, for_task, save_model
+from core.models import ModelSpec, encoder_of, for_task, save_model
 from core.networks import DECODERS
 from core.runs import check_positive, make_trainer, pick_device, pick_precision, start_run, version
 from core.store import SPLITS, ChipStore, images_of
-from core.tasks import TASKS, Finding, FineTuning, Labelled, Naming, Training
+from core.tasks import TASKS, Finding, FineTuning, Labelled, Naming, Training, read_boxes
 from core.weights import load_encoder
 
 _LABEL = {"segmentation": "mask", "classification": "label", "sequence": "label"}  # columns of the index
@@ -79,64 +80,77 @@ def finetune(
     _check_options(task, decoder, mode, labels_fraction, batch_size)
     check_positive(epochs=epochs, lr=lr)
     store = ChipStore(data)
-    if not store.info.classes:
-        raise UserError(f"{data}: has no classes to learn; make the store with labels")
-    places = {side: labelled_places(store, side, task) for side in SPLITS}
-    if not places["train"]:
-        raise UserError(
-            f"{data}: no place of the 'train' split has a label; make the store with --labels, or with more imagery"
-        )
-    places["train"] = few(places["train"], labels_fraction, seed)
-    if task != "sequence":  # validation, after each epoch, sees one date a place; the test, once, sees every date
-        places["val"] = [rows[:1] for rows in places["val"]]
+    places = _sides(store, task, labels_fraction, seed)
     spec, trunk = load_encoder(encoder, store)
+    spec = replace(spec, task=task, decoder=decoder, classes=store.info.classes)
     target = pick_device(device)
     precision = pick_precision(precision, target)
-    start_run(out, settings, overwrite=overwrite, resume=resume)
     L.seed_everything(seed, verbose=False)
-    spec = replace(spec, task=task, decoder=decoder, classes=store.info.classes)
     model = for_task(spec, trunk)
-    frozen = encoder_of(model) if mode == "linear" else None
-    if frozen is not None:
-        frozen.requires_grad_(False)
+    start_run(out, settings, overwrite=overwrite, resume=resume)
 
-    images = Training(store, places["train"], task)
-    train = images.shuffled(batch_size, seed)
-    shown = sum(map(len, places["train"]))
+    train = Training(store, places["train"], task).shuffled(batch_size, seed)
+    module = _module(model, spec, lr, epochs * len(train), frozen=mode == "linear")
+    learnt = {"labelled_places": len(places["train"]), "labelled_images": sum(map(len, places["train"]))}
     print(
-        f"{task}, {mode}, on {target}: labels of {len(places['train'])} training places ({labels_fraction:.0%}), {shown} images"
+        f"{task}, {mode}, on {target}: labels of {learnt['labelled_places']} training places ({labels_fraction:.0%}), "
+        f"{learnt['labelled_images']} images"
     )
-    names = [entry.name for entry in spec.classes]
-    kind = Finding if task == "detection" else Naming
-    module = kind(model.to(memory_format=torch.channels_last), names, lr, epochs * len(train), frozen)
-    trainer = make_trainer(
-        out,
-        epochs=epochs,
-        steps=len(train),
-        device=target,
-        precision=precision,
-    )
+    trainer = make_trainer(out, epochs=epochs, steps=len(train), device=target, precision=precision)
     at_once = min(_TEST_IMAGES, batch_size) if task == "detection" else _TEST_IMAGES  # its maps are large
-    loaders = {s: Labelled(store, places[s], task).loader(at_once) if places[s] else None for s in ("val", "test")}
+    val, test = (
+        Labelled(store, places[side], task).loader(at_once) if places[side] else None for side in ("val", "test")
+    )
     warnings.filterwarnings("ignore", ".*no `val_dataloader`")  # a few polygons may leave the side empty
-    trainer.fit(module, train, loaders["val"], ckpt_path=str(out / "last.ckpt") if resume else None, weights_only=False)
-    description = f"{spec.description}; fine-tuned ({mode}) with labels of {len(places['train'])} places"
+    trainer.fit(module, train, val, ckpt_path=str(out / "last.ckpt") if resume else None, weights_only=False)
+    description = f"{spec.description}; fine-tuned ({mode}) with labels of {learnt['labelled_places']} places"
     spec = replace(spec, description=f"{description}; GeoAware {version()}")
     save_model(out / "model.safetensors", spec, module.model)
 
     result: dict = {"task": task}
-    if loaders["test"] is None:
-        print(f"{data}: no place of the 'test' split has a label, so nothing is measured")
-    else:
-        trainer.test(module, loaders["test"], verbose=False)
+    if test is not None:
+        trainer.test(module, test, verbose=False)
         result |= module.result()
-    result |= {"labelled_places": len(places["train"]), "labelled_images": shown, "test_places": len(places["test"])}
+    result |= learnt | {"test_places": len(places["test"])}
     write_json(out / "metrics.json", result)
     _show(out, store, module.to(target), task, places["test"], result)
-    if loaders["test"] is not None:
-        print(said(result))
+    print(
+        said(result) if test is not None else f"{data}: no place of the 'test' split has a label: nothing is measured"
+    )
     print(f"model: {out / 'model.safetensors'}, report: {out / 'report.html'}")
     return out / "model.safetensors"
+
+
+def _sides(store: ChipStore, task: str, fraction: float, seed: int) -> dict[str, list[np.ndarray]]:
+    """Images of the places to learn from, to validate and to test with.
+
+    Raises:
+        UserError: there is nothing to learn.
+    """
+    if not store.info.classes:
+        raise UserError(f"{store.path}: has no classes to learn; make the store with labels")
+    places = {side: labelled_places(store, side, task) for side in SPLITS}
+    if not places["train"]:
+        raise UserError(
+            f"{store.path}: no place of the 'train' split has a label; make the store with --labels, or with more imagery"
+        )
+    places["train"] = few(places["train"], fraction, seed)
+    if task == "detection" and read_boxes(store).keys().isdisjoint(np.concatenate(places["train"]).tolist()):
+        raise UserError(
+            f"{store.path}: none of the {len(places['train'])} places to learn from shows an object; "
+            "raise --labels-fraction, or make the store with more imagery"
+        )
+    if task != "sequence":  # validation, after each epoch, sees one date a place; the test, once, sees every date
+        places["val"] = [rows[:1] for rows in places["val"]]
+    return places
+
+
+def _module(model: nn.Module, spec: ModelSpec, lr: float, steps: int, *, frozen: bool) -> FineTuning:
+    """What learns, with or without the encoder."""
+    encoder = encoder_of(model).requires_grad_(False) if frozen else None
+    kind = Finding if spec.task == "detection" else Naming
+    names = [entry.name for entry in spec.classes]
+    return kind(model.to(memory_format=torch.channels_last), names, lr, steps, encoder)
 
 
 def _check_options(task: str, decoder: str, mode: str, labels_fraction: float, batch_size: int) -> None:
@@ -161,7 +175,8 @@ def said(result: dict) -> str:
     if result["task"] == "detection":
         return f"test images: AP50 {result['ap50']:.1%} over {result['objects']} objects in {result['images']} images"
     five = f", top-5 {result['top5_accuracy']:.1%}" if "top5_accuracy" in result else ""
+    iou = f", mean IoU {result['mean_iou']:.1%}" if result["task"] == "segmentation" else ""
     return (
-        f"test places: accuracy {result['accuracy']:.1%}{five}, macro-F1 {result['macro_f1']:.1%}, mean IoU "
-        f"{result['mean_iou']:.1%}; always the majority class would be right in {result['majority_class']:.1%}"
+        f"test places: accuracy {result['accuracy']:.1%}{five}, macro-F1 {result['macro_f1']:.1%}{iou}; "
+        f"always the majority class would be right in {result['majority_class']:.1%}"
     )

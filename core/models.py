@@ -193,6 +193,20 @@ def _timm_trunk(arch: str, bands: int) -> nn.Module:
     return smp.encoders.TimmUniversalEncoder(arch, pretrained=False, in_channels=bands, **options)
 
 
+def check_task(spec: ModelSpec) -> None:
+    """Refuse a task or a decoder that no network serves.
+
+    Raises:
+        UserError: likewise; it names what there is.
+    """
+    from core.networks import DECODERS, NETWORKS
+
+    if spec.task not in NETWORKS:
+        raise UserError(f"task '{spec.task}' is none of {', '.join(NETWORKS)}")
+    if spec.decoder not in DECODERS:
+        raise UserError(f"decoder '{spec.decoder}' is none of {', '.join(DECODERS)}")
+
+
 def build(spec: ModelSpec) -> nn.Module:
     """The untrained network of a specification."""
     from core.networks import NETWORKS  # they stand on the encoder above
@@ -240,7 +254,8 @@ def load_model(path: Path) -> tuple[ModelSpec, nn.Module]:
     """Read a file that ``save_model`` wrote; the model comes in eval mode, on the CPU.
 
     Raises:
-        UserError: no such file, another kind of file, or weights that do not fit their specification.
+        UserError: no such file, another kind of file, a specification of what this version does not know, or
+            weights that do not fit it.
     """
     weights, metadata = read_safetensors(path)
     if "geoaware" not in metadata:
@@ -248,6 +263,7 @@ def load_model(path: Path) -> tuple[ModelSpec, nn.Module]:
     try:
         spec = ModelSpec.from_json(metadata["geoaware"])
         check_arch(spec.arch)
+        check_task(spec)
     except (ValueError, KeyError, TypeError, UserError) as error:
         raise UserError(f"{path}: its specification cannot be read ({error})") from error
     model = build(spec)

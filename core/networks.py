@@ -6,6 +6,8 @@ the encoder's feature pyramid, so that any encoder serves every task.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -55,9 +57,15 @@ class Segmenter(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits (N, classes, rows, cols)."""
         rows, columns = pixels.shape[-2:]
-        if rows % STRIDE or columns % STRIDE:  # filled up with no data
-            pixels = F.pad(pixels, (0, -columns % STRIDE, 0, -rows % STRIDE), value=torch.nan)
-        return self.head(self.decoder(self.encoder.pyramid(pixels)))[..., :rows, :columns]
+        return self.head(self.decoder(self.encoder.pyramid(filled_up(pixels))))[..., :rows, :columns]
+
+
+def filled_up(pixels: Tensor) -> Tensor:
+    """Images (N, bands, rows, cols), below and to the right filled up with no data to multiples of ``STRIDE``."""
+    rows, columns = pixels.shape[-2:]
+    if rows % STRIDE == 0 and columns % STRIDE == 0:
+        return pixels
+    return F.pad(pixels, (0, -columns % STRIDE, 0, -rows % STRIDE), value=torch.nan)
 
 
 def _decoder(name: str, channels: list[int]) -> tuple[nn.Module, int, int, int]:
@@ -98,7 +106,7 @@ class Detector(RetinaNet):
             anchor_generator=anchors,
             head=_Head(PYRAMID, anchors.num_anchors_per_location()[0], len(spec.classes)),
         )
-        self.transform = _OnlyFilledUp(1, 1, [0.0] * len(spec.bands), [1.0] * len(spec.bands), size_divisible=STRIDE)
+        self.transform = _OnlyFilledUp(1, 1, [], [])  # its scaling and its sizes are not used
 
     @property
     def encoder(self) -> Encoder:
@@ -120,14 +128,26 @@ class _Pyramid(nn.Module):
 
 
 class _OnlyFilledUp(GeneralizedRCNNTransform):
-    """Images keep their size: torchvision's own would enlarge them. The encoder scales the pixels."""
+    """Images keep their size and their values: torchvision's own would enlarge them; the encoder scales the pixels."""
+
+    def normalize(self, image: Tensor) -> Tensor:
+        return image
 
     def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
         return image, target
 
+    def batch_images(self, images: list[Tensor], size_divisible: int = STRIDE) -> Tensor:
+        return filled_up(torch.stack(images))
+
 
 class _Head(RetinaNetHead):
-    """Answers in fp32: corners of boxes need more digits than bf16 has."""
+    """Group norm, without which a short training stays far behind; answers in fp32: boxes need more digits than bf16 has.
+
+    Source: the head of torchvision's second RetinaNet (``retinanet_resnet50_fpn_v2``).
+    """
+
+    def __init__(self, channels: int, anchors: int, classes: int) -> None:
+        super().__init__(channels, anchors, classes, norm_layer=partial(nn.GroupNorm, 32))
 
     def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
         return {name: answer.float() for name, answer in super().forward(x).items()}

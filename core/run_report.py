@@ -26,6 +26,7 @@ _TITLES = {
     "detection": "Object detection",
 }
 _COLUMNS = {"precision": "precision", "recall": "recall", "f1": "F1", "iou": "IoU", "ap50": "AP50"}
+_COUNTED = {"segmentation": "pixels", "classification": "images", "sequence": "places", "detection": "objects"}
 
 
 def write_run_report(
@@ -54,7 +55,7 @@ def write_run_report(
             ]
         body += ["<h2>Learning</h2>", image(_curves(out, module.headline))]
         if places:
-            body += ["<h2>Class by class</h2>", _table(store, result["per_class"])]
+            body += ["<h2>Class by class</h2>", _table(store, task, result["per_class"])]
         if "confusion" in result:
             body += ["<h2>What was taken for what</h2>", image(_confusion(result))]
     path = out / "report.html"
@@ -66,13 +67,16 @@ def _tiles(result: dict) -> list[str]:
     if "ap50" in result:
         text = "AP50: mean over the classes of the average precision at IoU 0.5"
         return [tile(result["ap50"], f"{text}, {result['objects']:,} objects in {result['images']:,} images")]
-    named = result["task"] == "segmentation"
-    what = "of the pixels" if named else "of the places" if result["task"] == "sequence" else "of the images"
-    tiles = [tile(result["accuracy"], f"{what} right; always the majority class: {result['majority_class']:.1%}")]
+    tiles = [
+        tile(
+            result["accuracy"],
+            f"of the {_COUNTED[result['task']]} right; always the majority class: {result['majority_class']:.1%}",
+        )
+    ]
     if "top5_accuracy" in result:
         tiles.append(tile(result["top5_accuracy"], "top-5: the class is among the five most probable"))
     tiles.append(tile(result["macro_f1"], "macro-F1, the mean over the classes that occur"))
-    return [*tiles, tile(result["mean_iou"], "mean IoU, likewise")] if named else tiles
+    return [*tiles, tile(result["mean_iou"], "mean IoU, likewise")] if result["task"] == "segmentation" else tiles
 
 
 def _curves(out: Path, headline: str) -> Figure:
@@ -100,11 +104,11 @@ def _curves(out: Path, headline: str) -> Figure:
     return figure
 
 
-def _table(store: ChipStore, rows: list[dict]) -> str:
+def _table(store: ChipStore, task: str, rows: list[dict]) -> str:
     colours = class_colours(store.info.classes)
     order = sorted(range(len(rows)), key=lambda number: -rows[number]["support"])
-    measures = [name for name in _COLUMNS if name in rows[0]]
-    cells = ["<th>class</th><th>support</th>", *(f"<th>{_COLUMNS[name]}</th>" for name in measures)]
+    measures = [name for name in _COLUMNS if name in rows[0] and (name != "iou" or task == "segmentation")]
+    cells = [f"<th>class</th><th>{_COUNTED[task]}</th>", *(f"<th>{_COLUMNS[name]}</th>" for name in measures)]
     lines = [f"<tr>{''.join(cells)}</tr>"]
     for number in order[:_ROWS]:
         row, colour = rows[number], "".join(f"{part:02x}" for part in colours[number])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import lightning as L
 import numpy as np
@@ -26,7 +26,11 @@ _MOST_CONFUSED = 300  # classes; the matrix of more would be hundreds of megabyt
 NO_BOXES = Boxes(np.empty((0, 4), np.float32), np.empty(0, np.int64), np.empty(0, np.float32))
 
 
-class Batch(NamedTuple):
+# Of a batch: class numbers, or a dictionary an image with its objects.
+Targets = TypeVar("Targets", Tensor, list[dict[str, Tensor]])
+
+
+class Batch(NamedTuple, Generic[Targets]):
     """Images with what is known of them.
 
     Attributes:
@@ -37,7 +41,7 @@ class Batch(NamedTuple):
     """
 
     pixels: Tensor
-    targets: Tensor | list[dict[str, Tensor]]
+    targets: Targets
     owner: Tensor | None = None
 
 
@@ -48,7 +52,7 @@ class Labelled(Dataset):
         self.store, self.task = store, task
         self.items = places if task == "sequence" else list(np.concatenate(places)[:, None])
         self.labels = store.column("label")
-        self.boxes = read_boxes(store) if task == "detection" else None
+        self.boxes = read_boxes(store) if task == "detection" else {}
 
     def __len__(self) -> int:
         """Number of items."""
@@ -62,8 +66,8 @@ class Labelled(Dataset):
         """The images of these index rows, one array an item."""
         rows = np.concatenate(groups)
         pixels = torch.from_numpy(self.store.pixels(rows))
-        if self.boxes is not None:
-            return Batch(pixels, [self._objects(row) for row in rows])
+        if self.task == "detection":
+            return Batch(pixels, [self._objects(int(row)) for row in rows])
         if self.task == "segmentation":
             masks = self.store.masks(rows).astype(np.int64)
             masks[masks == UNLABELLED] = IGNORED
@@ -75,8 +79,7 @@ class Labelled(Dataset):
         return Batch(pixels, targets, torch.from_numpy(owner))
 
     def _objects(self, row: int) -> dict[str, Tensor]:
-        assert self.boxes is not None
-        objects = self.boxes.get(int(row), NO_BOXES)
+        objects = self.boxes.get(row, NO_BOXES)
         return {"boxes": torch.from_numpy(objects.corners), "labels": torch.from_numpy(objects.labels)}
 
     def loader(self, images: int) -> DataLoader:
@@ -122,7 +125,7 @@ def read_boxes(store: ChipStore) -> dict[int, Boxes]:
     return {int(r): Boxes(c, n, np.ones(len(n), np.float32)) for r, c, n in zip(rows, corners, labels)}
 
 
-class FineTuning(L.LightningModule, ABC):
+class FineTuning(L.LightningModule, ABC, Generic[Targets]):
     """AdamW with a one-cycle rate over what is not frozen."""
 
     headline: str  # what validation logs
@@ -136,14 +139,14 @@ class FineTuning(L.LightningModule, ABC):
         if self.frozen is not None:
             self.frozen.eval()
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch[Targets], batch_idx: int) -> Tensor:
         """One batch, mirrored, turned and coloured a little at random."""
         batch = turned(batch, int(torch.randint(0, 4, ())), bool(torch.randint(0, 2, ())))
         loss = self.loss(batch._replace(pixels=colour_jitter(batch.pixels, 0.1)))
         self.log("loss", loss.detach(), prog_bar=True, batch_size=len(batch.pixels))
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch[Targets], batch_idx: int) -> None:
         """Count a batch."""
         self.count(batch)
 
@@ -167,7 +170,7 @@ class FineTuning(L.LightningModule, ABC):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
     @abstractmethod
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: Batch[Targets]) -> Tensor:
         """To be made small, a scalar."""
 
     @abstractmethod
@@ -175,7 +178,7 @@ class FineTuning(L.LightningModule, ABC):
         """Forget what was counted."""
 
     @abstractmethod
-    def count(self, batch: Batch) -> None:
+    def count(self, batch: Batch[Targets]) -> None:
         """Count what is right and wrong in a batch."""
 
     @abstractmethod
@@ -183,19 +186,18 @@ class FineTuning(L.LightningModule, ABC):
         """What was counted, as metrics.json has it."""
 
 
-class Naming(FineTuning):
+class Naming(FineTuning[Tensor]):
     """One class a pixel, an image or a sequence: cross-entropy over what is labelled."""
 
     headline = "accuracy"
 
-    def logits(self, batch: Batch) -> Tensor:
+    def logits(self, batch: Batch[Tensor]) -> Tensor:
         """Logits (N, classes, ...); of a sequence (places, classes), the mean over the dates."""
         answer = self.model(batch.pixels).float()
         return answer if batch.owner is None else mean_by_owner(answer, batch.owner, len(batch.targets))
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: Batch[Tensor]) -> Tensor:
         """Mean over the labelled; 0 where nothing is."""
-        assert isinstance(batch.targets, Tensor)
         total = F.cross_entropy(self.logits(batch), batch.targets, ignore_index=IGNORED, reduction="sum")
         return total / (batch.targets != IGNORED).sum().clamp(min=1)
 
@@ -204,9 +206,8 @@ class Naming(FineTuning):
         self.confusion = np.zeros((len(self.names), len(self.names)), np.int64)
         self.in_five: int | None = None  # of images and sequences, where there are more than five classes
 
-    def count(self, batch: Batch) -> None:
+    def count(self, batch: Batch[Tensor]) -> None:
         """Count a batch into the confusion matrix."""
-        assert isinstance(batch.targets, Tensor)
         logits, known = self.logits(batch), batch.targets != IGNORED
         truth, said = batch.targets[known].cpu().numpy(), logits.argmax(dim=1)[known].cpu().numpy()
         np.add.at(self.confusion, (truth, said), 1)
@@ -234,12 +235,12 @@ def mean_by_owner(answers: Tensor, owner: Tensor, places: int) -> Tensor:
     return total / torch.bincount(owner, minlength=places)[:, None]
 
 
-class Finding(FineTuning):
+class Finding(FineTuning[list[dict[str, Tensor]]]):
     """Objects: RetinaNet's losses; average precision at IoU 0.5."""
 
     headline = "ap50"
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: Batch[list[dict[str, Tensor]]]) -> Tensor:
         """Sum of the loss of classes and the loss of boxes."""
         return torch.stack(list(self.model(batch.pixels, batch.targets).values())).sum()
 
@@ -248,10 +249,10 @@ class Finding(FineTuning):
         self.found: list[Boxes] = []
         self.truth: list[Boxes] = []
 
-    def count(self, batch: Batch) -> None:
+    def count(self, batch: Batch[list[dict[str, Tensor]]]) -> None:
         """Keep what was found beside what is there."""
         self.found += [as_boxes(answer) for answer in self.model(batch.pixels)]
-        self.truth += [as_boxes(target) for target in batch.targets]  # type: ignore[arg-type]
+        self.truth += [as_boxes(target) for target in batch.targets]
 
     def result(self) -> dict:
         """AP50, a row a class, and what was taken for what."""
@@ -277,7 +278,7 @@ def as_boxes(objects: dict[str, Tensor]) -> Boxes:
     return Boxes(*(part.cpu().numpy() for part in (objects["boxes"], objects["labels"], certainty)))
 
 
-def turned(batch: Batch, quarters: int, mirror: bool) -> Batch:
+def turned(batch: Batch[Targets], quarters: int, mirror: bool) -> Batch[Targets]:
     """Turn a batch by quarters, then mirror it left to right; masks and boxes alike."""
 
     def turn(grid: Tensor) -> Tensor:
