@@ -33,7 +33,7 @@ def draw_examples(store: ChipStore, module: FineTuning, task: str, places: list[
         places: index rows of the test places.
     """
     order = np.random.default_rng(0).permutation(len(places))[:_POOL]
-    groups = [places[number] if task == "sequence" else places[number][:1] for number in np.sort(order)]
+    groups = [places[number] if task == "sequence" else places[number][:1] for number in order]
     draw: dict[str, Callable[..., Figure]] = {
         "segmentation": _maps,
         "classification": _names,
@@ -65,17 +65,19 @@ def _said(store: ChipStore, module: Naming, task: str, groups: list[np.ndarray])
     return best.indices.cpu().numpy(), best.values.cpu().numpy()
 
 
-def _mixed(right: np.ndarray, most: int) -> np.ndarray:
-    """Numbers of some wrong examples, up to half, and some right ones."""
-    wrong = np.flatnonzero(~right)[: max(most // 2, most - int(right.sum()))]
-    return np.concatenate([wrong, np.flatnonzero(right)[: most - len(wrong)]])
+def _mixed(truth: np.ndarray, right: np.ndarray, most: int) -> np.ndarray:
+    """Numbers of some wrong examples, up to half, and some right ones; the classes take turns."""
+    turn = pd.DataFrame({"truth": truth, "right": right}).groupby(["truth", "right"]).cumcount().to_numpy()
+    order = np.argsort(turn, kind="stable")
+    wrong = order[~right[order]][: max(most // 2, most - int(right.sum()))]
+    return np.concatenate([wrong, order[right[order]][: most - len(wrong)]])
 
 
 def _names(store: ChipStore, module: Naming, groups: list[np.ndarray], painter: Painter) -> Figure:
     """Images in a grid; below each what it is, and what it was taken for."""
     across, truth = 8, store.column("label")[[group[0] for group in groups]]
     said, sure = _said(store, module, "classification", groups)
-    chosen = _mixed(said == truth, 4 * across)
+    chosen = _mixed(truth, said == truth, 4 * across)
     side = _column(across)
     line = side + 2 * _CAPTION
     page = _page(line * -(-len(chosen) // across) + 0.1)
@@ -96,20 +98,22 @@ def _verdict(
 
 
 def _sequences(store: ChipStore, module: Naming, groups: list[np.ndarray], painter: Painter) -> Figure:
-    """A place a line: what it is, what it was taken for, its dates."""
+    """What each place is, what it was taken for, its dates; a place a line, or two where there are few dates."""
     truth = store.column("label")[[group[0] for group in groups]]
     said, sure = _said(store, module, "sequence", groups)
-    chosen, names = _mixed(said == truth, 8), 1.9
-    side = min(1.6, (WIDTH - 2 * EDGE - names) / min(_DATES, max(map(len, groups))) - _GAP)
+    names, most = 2.3, min(_DATES, max(map(len, groups)))
+    across = 2 if most <= 4 else 1
+    chosen, width = _mixed(truth, said == truth, 8 * across), _column(across, 0.2)
+    side = min(1.6, (width - names) / most - _GAP)
     line = side + _CAPTION
-    page, dates = _page(line * len(chosen) + 0.1), known_dates(store)
+    page, dates = _page(line * -(-len(chosen) // across) + 0.1), known_dates(store)
     for at, number in enumerate(chosen):
-        rows, y = groups[number], at * line + 0.05
+        rows, left, y = groups[number], EDGE + at % across * (width + 0.2), at // across * line + 0.05
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, _DATES).round().astype(int))]
-        _verdict(page, store, EDGE, y + 0.3, names - 0.15, truth[number], said[number], sure[number])
-        page.text(EDGE, y + 0.62, f"from {len(groups[number])} dates", fontsize=10, color=MUTED)
+        _verdict(page, store, left, y + 0.3, names - 0.15, truth[number], said[number], sure[number])
+        page.text(left, y + 0.68, f"from {len(groups[number])} dates", fontsize=10, color=MUTED)
         for column, row in enumerate(rows):
-            x = EDGE + names + column * (side + _GAP)
+            x = left + names + column * (side + _GAP)
             page.picture(x, y, painter.chip(int(row), round(side * DPI)))
             page.text(x + side / 2, y + side + 0.16, day(dates[row]), fontsize=9, color=MUTED, ha="center")
     return page.figure
@@ -173,7 +177,7 @@ def _objects(store: ChipStore, module: Finding, groups: list[np.ndarray], painte
         hits = int((truth.labels[taken[taken >= 0]] == found.labels[taken >= 0]).sum())
         captions = (
             f"truth: {len(truth.labels)}",
-            f"found: {len(found.labels)} with a score from {CONFIDENT:g}, {hits} of them right",
+            f"found (score from {CONFIDENT:g}): {len(found.labels)}, right: {hits}",
         )
         for column, (boxes, caption) in enumerate(zip((truth, found), captions), start=at % 2 * 2):
             x, y = EDGE + column * (side + 0.12), top + at // 2 * line

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from core.examples import draw_examples
 from core.prepare.chips import class_colours
@@ -99,8 +100,10 @@ def _curves(out: Path, headline: str) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(length=0)
         axes.set_ylim(bottom=0)
+        axes.set_xlim(-0.5, max(log["step"], default=0) + 0.5)  # both alike, be there one validation only
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         if column != "loss":
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+            axes.yaxis.set_major_formatter(PercentFormatter(1))  # as many digits as the ticks need
     return figure
 
 
@@ -146,7 +149,7 @@ def _confusion(result: dict) -> Figure:
             column, row, f"{100 * part[row, column]:.0f}", ha="center", va="center", fontsize=8,
             color="white" if dark else INK,
         )  # fmt: skip
-    labels = [names[number][:28] for number in shown]
+    labels = [names[number][:34] for number in shown]
     axes.set_xticks(range(len(shown)), labels, rotation=40, ha="left", rotation_mode="anchor", fontsize=8)
     axes.set_yticks(range(len(shown)), labels, fontsize=8)
     axes.xaxis.tick_top()
