@@ -1,11 +1,13 @@
 """Each task of core.train finetune from an encoder, and its ONNX file."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import geopandas as gpd
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 import rasterio
 import shapely
@@ -14,13 +16,14 @@ import yaml
 from PIL import Image
 
 from core import train
+from core.finetune import labelled_places
 from core.models import Encoder, ModelSpec, encoder_of, load_model, save_model
 from core.models import build as build_network
 from core.networks import DECODERS
 from core.prepare.__main__ import main as prepare
 from core.prepare.build import build
 from core.scores import Boxes, ap50, average_precision, object_confusion, scores
-from core.store import ChipStore, LandClass
+from core.store import SPLITS, ChipStore, LandClass
 from core.tasks import IGNORED, Batch, Finding, Labelled, Naming, mean_by_owner, turned
 from export import predict, to_onnx
 from export.runtime.session import Model
@@ -211,6 +214,53 @@ def test_a_detector_learns_its_objects(squares):
         optimizer.step()
         losses.append(loss.detach().item())
     assert min(losses[-5:]) < 0.6 * losses[0]
+
+
+def found_in(store, module):
+    """AP50 over the test places."""
+    module.eval().reset()
+    with torch.inference_mode():
+        for batch in Labelled(store, labelled_places(store, "test", "detection"), "detection").loader(8):
+            module.count(batch)
+    return module.result()
+
+
+def test_a_short_fine_tuning_finds_easy_objects(squares, tmp_path):
+    untaught = untrained(squares, tmp_path)
+    options = ["--task", "detection", "--epochs", 8, "--batch-size", 4, "--lr", 5e-4]
+    assert finetune(squares, untaught, tmp_path / "run", *options)["ap50"] > 0.5
+
+
+def test_a_detector_that_learnt_nothing_finds_nothing(squares):
+    spec = replace(ModelSpec.of_store(squares, "resnet18"), task="detection", classes=squares.info.classes)
+    torch.manual_seed(0)
+    model = build_network(spec)
+    model.score_thresh = 0.0  # else there is nothing to count
+    assert found_in(squares, Finding(model, ["roof", "pool"], 1e-3, 1, None))["ap50"] < 0.1
+
+
+def test_images_without_objects_are_tested_too(squares, tmp_path):
+    """Neither validation, nor the test, nor the report needs an object; training does."""
+    bare = tmp_path / "store"
+    shutil.copytree(squares.path, bare)
+    table = pd.read_parquet(bare / "boxes.parquet")
+    learnt = np.flatnonzero(squares.column("split") == SPLITS.index("train"))
+    table[table["image"].isin(learnt)].to_parquet(bare / "boxes.parquet")
+    store = ChipStore(bare)
+    options = ["--task", "detection", "--epochs", 1, "--batch-size", 8, "--labels-fraction", 0.3]
+    result = finetune(store, untrained(store, tmp_path), tmp_path / "run", *options)
+    assert (result["ap50"], result["objects"]) == (0.0, 0)
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_training_without_any_object_is_refused(squares, tmp_path, capsys):
+    bare = tmp_path / "store"
+    shutil.copytree(squares.path, bare)
+    pd.read_parquet(bare / "boxes.parquet")[:0].to_parquet(bare / "boxes.parquet")
+    options = ["--data", bare, "--encoder", untrained(squares, tmp_path), "--out", tmp_path / "run"]
+    assert call(train.main, "finetune", *options, "--task", "detection") == 2
+    assert "places to learn from shows an object" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_detectors_run_reports_what_it_found(detector):
