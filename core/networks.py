@@ -141,7 +141,7 @@ class _OnlyFilledUp(GeneralizedRCNNTransform):
 
 
 class _Head(RetinaNetHead):
-    """Group norm, without which a short training stays far behind; answers in fp32: boxes need more digits than bf16 has.
+    """Group norm, so that training does not start with vanishing maps; answers in fp32: boxes need more digits than bf16 has.
 
     Source: the head of torchvision's second RetinaNet (``retinanet_resnet50_fpn_v2``).
     """
