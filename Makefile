@@ -38,8 +38,9 @@ test: setup  ## all tests; QGIS is installed from the system's packages where th
 	@$(MAKE) --no-print-directory test-core
 	@$(MAKE) --no-print-directory test-qgis
 
+# A process a core, each with one thread: trainings that share cores wait for each other's threads.
 test-core: setup  ## the tests that need no QGIS
-	$(RUN) -m pytest tests
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile tests
 
 test-qgis: setup  ## the plugin's tests, in a real QGIS
 	@sh tests/qgis/setup.sh $(QGIS_PYTHON) $(QGIS_VENV)

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from rasterio.enums import Resampling
 
 from core.prepare.sample import IGBP, Sample
-from core.probe import METHODS, words
+from core.probe import DATES, METHODS, words
 from core.webpage import image, tile, webpage
 
 matplotlib.use("Agg")
@@ -155,7 +155,7 @@ def _curves(out: Path) -> Figure:
 
 def _probe_table(probe: dict) -> str:
     rows = ["<table><tr><th>protocol</th><th>features</th><th>classifier</th><th>accuracy</th><th>macro-F1</th></tr>"]
-    for dates in ("one_date", "all_dates"):
+    for dates in (dates for dates in DATES if dates in probe):
         for name in METHODS:
             for kind, measured in probe[dates].get(name, {}).items():
                 rows.append(

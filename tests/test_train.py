@@ -117,11 +117,10 @@ def test_the_encoder_is_compared_with_an_untrained_one(run, store, tmp_path, cap
         == 0
     )
     result = json.loads((tmp_path / "probe" / "probe.json").read_text())
-    for dates in ("one_date", "all_dates"):
+    for dates in ("one_date", "all_dates", "stacked"):
         assert {"trained", "untrained", "colour_statistics", "advantage_over_untrained"} <= set(result[dates])
         score = result[dates]["trained"]["knn"]["accuracy"]
         assert score["low"] <= score["value"] <= score["high"]
-    assert "colour_statistics_stacked" in result["all_dates"]
     assert "majority class" in capsys.readouterr().out
     assert result["all_dates"]["colour_statistics"]["boosting"]["accuracy"]["value"] > 0.9  # this world is colour
 

@@ -15,7 +15,7 @@ from core.errors import UserError
 from core.finetune import finetune
 from core.models import Encoder, ModelSpec, features, load_model, save_model
 from core.pretrain import pretrain
-from core.probe import Protocol, colour_floor, colours_of, predict
+from core.probe import Protocol, colour_floor, colours_of, predict, words
 from core.retrieval import TOP, Retrieval
 from core.runs import pick_device
 from core.store import ChipStore
@@ -205,8 +205,9 @@ class Bench:
         labels = protocol.labels("test")
         return {
             "hits": {
-                f"fine-tuned, {_spaced(dates)}": _right(protocol.vectors(shares, "test", dates).argmax(axis=1), labels)
+                f"fine-tuned, {words(dates)}": _right(protocol.vectors(shares, "test", dates).argmax(axis=1), labels)
                 for dates in protocol.dates
+                if dates != "stacked"
             }
         }
 
@@ -279,24 +280,18 @@ def _small(store: ChipStore) -> dict[str, Any]:
 
 
 def _hits(protocol: Protocol, everything: np.ndarray, job: Job) -> dict[str, str]:
-    labels = protocol.labels("test")
-    if job.method != FLOOR:
-        return {
-            f"{kind}, {_spaced(dates)}": _right(said, labels)
-            for dates in protocol.dates
-            for kind, said in predict(everything, protocol, dates).items()
-        }
-    kinds = (*protocol.dates, "stacked") if protocol.alike else protocol.dates
+    def said(dates: str) -> dict[str, np.ndarray]:
+        if job.method == FLOOR:
+            return {"boosting": colour_floor(everything, protocol, dates, job.seed)}
+        return predict(everything, protocol, dates)
+
     return {
-        f"boosting, {_spaced(dates)}": _right(colour_floor(everything, protocol, dates, job.seed), labels)
-        for dates in kinds
+        f"{kind}, {words(dates)}": _right(answer, protocol.labels("test"))
+        for dates in protocol.dates
+        for kind, answer in said(dates).items()
     }
 
 
 def _right(said: np.ndarray, labels: np.ndarray) -> str:
     """One character a place: 1 where it is named rightly."""
     return "".join("01"[int(right)] for right in said == labels)
-
-
-def _spaced(dates: str) -> str:
-    return dates.replace("_", " ")
