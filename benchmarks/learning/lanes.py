@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import torch
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from benchmarks.learning.jobs import Bench, Job, Record
@@ -76,6 +77,7 @@ def _enter(free: multiprocessing.Queue, lanes: int, work: Path) -> None:
         own = cores[lane::lanes]
         os.sched_setaffinity(0, own)
         torch.set_num_threads(len(own))
+        threadpool_limits(len(own))  # numpy's and scikit-learn's
     log = os.open(work / f"lane-{lane}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
