@@ -104,8 +104,8 @@ class Plan:
     dubai_minutes: float = 10.0
 
     def jobs(self) -> list[Job]:
-        """All of it: first what pretrains, then what begins with those encoders."""
-        every = [job for name in self.data for job in getattr(self, name)()]
+        """All of it: first what pretrains, then what begins with those encoders; the variants before the details."""
+        every = [job for name in self.data for job in getattr(self, name)()] + self.details()
         return list(dict.fromkeys(sorted(every, key=lambda job: job.measure != "frozen")))
 
     def few(self, most: int) -> range:
@@ -113,15 +113,20 @@ class Plan:
         return range(min(most, self.seeds))
 
     def bluemarble(self) -> list[Job]:
-        """Every variant with every seed, the floor, fine-tuning, the curve, one setting changed."""
-        base = Job("bluemarble", "moco-geo-tp", minutes=self.change_minutes)
+        """Every variant with every seed, the floor, fine-tuning."""
         jobs = _frozen("bluemarble", range(self.seeds), VARIANTS, self.minutes)
         for seed in range(self.seeds):
             for start in (Job("bluemarble", UNTRAINED), Job("bluemarble", "moco-geo-tp", minutes=self.minutes)):
                 jobs.append(replace(start, measure="fine-tuned", seed=seed))
+        return jobs
+
+    def details(self) -> list[Job]:
+        """The curve, and one setting changed."""
+        base = Job("bluemarble", "moco-geo-tp", minutes=self.change_minutes)
+        jobs = [replace(base, seed=seed, change=change) for change in ("", *CHANGES) for seed in self.few(3)]
         for minutes in self.curve:
             jobs += _frozen("bluemarble", self.few(2), ("moco", "moco-geo-tp"), minutes)
-        return jobs + [replace(base, seed=seed, change=change) for change in ("", *CHANGES) for seed in self.few(3)]
+        return jobs
 
     def peru(self) -> list[Job]:
         """Every variant with every seed."""

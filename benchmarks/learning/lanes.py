@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import sys
+import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
@@ -71,6 +72,7 @@ def run_all(bench: Bench, jobs: list[Job], results: Path, lanes: int) -> None:
 
 def _enter(free: multiprocessing.Queue, lanes: int, work: Path) -> None:
     """A process of the pool takes its cores, and writes what it has to say to a file of its own."""
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     lane = free.get()
     if hasattr(os, "sched_setaffinity"):  # Linux
         cores = sorted(os.sched_getaffinity(0))
@@ -82,3 +84,9 @@ def _enter(free: multiprocessing.Queue, lanes: int, work: Path) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
         os.dup2(log, stream.fileno())
+
+
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    """A benchmark that is killed leaves no training behind."""
+    parent.join()
+    os._exit(1)
