@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from core.errors import UserError
+
 
 class Draw:
     """Random numbers, one an image.
@@ -58,8 +60,10 @@ class Views:
     """How strongly views differ.
 
     Attributes:
-        size: rows = columns of a view, px; the chip's by default. Smaller views are quicker, in proportion to
-            their area: the same time sees more pairs.
+        size: rows = columns of a view, px; the chip's by default (224 in the paper, from images of 448). Smaller
+            views are quicker, in proportion to their area: the same time sees more pairs. Nothing is smoothed
+            before it is made smaller: down to half its size bilinear sampling still sees every pixel of a
+            crop, below that it skips some, so make the store's chips smaller instead.
         scale: least share of the chip's area that a crop keeps.
         flip: mirror at random.
         turn: turn by quarters at random; imagery from above has no upright.
@@ -77,6 +81,20 @@ class Views:
     jitter_chance: float = 1.0
     grey: float = 0.0
     blur: float = 0.0
+
+    def check(self) -> None:
+        """Refuse what makes no views.
+
+        Raises:
+            UserError: it names the option.
+        """
+        if self.size is not None and self.size < 2:
+            raise UserError(f"--views.size {self.size}: must be at least 2 px")
+        if not 0 < self.scale <= 1:
+            raise UserError(f"--views.scale {self.scale}: must lie above 0 and up to 1")
+        for name in ("jitter", "jitter_chance", "grey", "blur"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"--views.{name.replace('_', '-')} {getattr(self, name)}: must lie between 0 and 1")
 
     def __call__(self, chips: Tensor, draw: Draw | None = None) -> Tensor:
         """One random view of each chip.

@@ -1,6 +1,9 @@
+import math
+
 import pytest
 import torch
 
+from core.errors import UserError
 from core.views import Draw, Views, as_float
 
 
@@ -10,6 +13,38 @@ def test_views_keep_shape_and_stay_finite_for_any_number_of_bands(bands):
     views = Views(jitter=0.4, grey=0.5, blur=0.5)(chips)
     assert views.shape == chips.shape
     assert views.isfinite().all()
+
+
+class Middle(Draw):
+    """No chance: the middle of each range."""
+
+    def __call__(self, low: float, high: float) -> torch.Tensor:
+        return torch.full((self.total,), (low + high) / 2)
+
+
+@pytest.mark.parametrize("size", [2, 16, 40])
+def test_views_have_the_size_asked_for(size):
+    chips = torch.rand(4, 3, 32, 32)
+    assert Views(size=size, jitter=0.4, grey=0.5, blur=1.0)(chips).shape == (4, 3, size, size)
+
+
+def test_half_the_size_is_the_mean_of_four_pixels():
+    chips = torch.rand(2, 3, 32, 32)
+    views = Views(size=16, scale=1.0, flip=False, turn=False, jitter=0.0)(chips, Middle(2, chips.device))
+    torch.testing.assert_close(views, torch.nn.functional.avg_pool2d(chips, 2))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"size": 0}, {"size": -8}, {"size": 1}, {"scale": 0.0}, {"scale": 1.5}, {"scale": math.nan}, {"jitter": -0.1},
+        {"jitter": 2.0}, {"jitter_chance": 1.1}, {"grey": -1.0}, {"blur": math.nan},
+    ],
+)  # fmt: skip
+def test_what_makes_no_views_is_refused_by_name(bad):
+    (name,) = bad
+    with pytest.raises(UserError, match=f"^--views.{name.replace('_', '-')} .*: must "):
+        Views(**bad).check()
 
 
 def test_every_image_of_a_batch_gets_its_own_view():
