@@ -28,7 +28,7 @@ def fitting_batch(peak: Callable[[int], float], asked: int, limit: float, queue:
         queue: its length, which the answer divides.
 
     Returns:
-        Pairs in a step; None where not even two fit.
+        Pairs in a step; None where not even four fit.
     """
     size = asked // 2
     while size >= 4:

@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from core.checkpoints import going_on
@@ -80,4 +81,4 @@ class Watch(L.Callback):
     def _warn(self, what: str, sentence: str) -> None:
         if what not in self.said:
             self.said.add(what)
-            print(f"\nwarning: {sentence}", flush=True)
+            rank_zero_only(print)(f"\nwarning: {sentence}", flush=True)
