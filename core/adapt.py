@@ -48,7 +48,7 @@ class Unit:
             return cls("brightness", 1 / 255)
         if "reflectance" in plain:
             return cls("reflectance", 1e-4 if "10000" in plain else 1.0)
-        if "0 to 1" in plain:
+        if re.search(r"\b0 to 1(?!\d|\.\d)", plain):
             return cls("brightness")
         return cls("backscatter in dB" if "db" in plain.split() else plain)
 
