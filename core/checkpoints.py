@@ -1,4 +1,9 @@
-"""Keeps ``last.ckpt`` of a run: often enough, whole or not at all, and when the machine asks to stop."""
+"""Keeps ``last.ckpt`` of a run: often enough, whole or not at all, and when the machine asks to stop.
+
+Under torchrun any process that gets SIGTERM stops them all, and each ends with 0. A torchrun that is itself
+sent SIGTERM passes it on and waits 30 seconds; then it ends with 1 and a traceback of its own, whatever its
+processes said.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +21,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
 from core.errors import UserError, first_line
+from core.files import flush
 
 SECONDS = 120.0  # the most that a kill costs
 AT_LEAST = 10.0  # seconds between two of the ten that a run has anyway, so that short runs do not only write
@@ -42,6 +48,7 @@ class WholeFile(TorchCheckpointIO):
         self.failed = None
         try:
             torch.save(checkpoint, partial)
+            flush(partial)
             partial.replace(path)
         except (OSError, RuntimeError) as error:  # torch says RuntimeError when the disk is full
             partial.unlink(missing_ok=True)

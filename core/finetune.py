@@ -13,14 +13,26 @@ from torch import nn
 
 from core.errors import UserError
 from core.files import write_json
-from core.models import ModelSpec, encoder_of, for_task, save_model
-from core.networks import DECODERS
-from core.runs import check_positive, make_trainer, pick_device, pick_precision, start_run, version
+from core.models import ModelSpec, check_size, encoder_of, for_task, save_model
+from core.networks import DECODERS, STRIDE
+from core.runs import (
+    check_positive,
+    check_seed,
+    make_trainer,
+    pick_device,
+    pick_precision,
+    processes,
+    start_run,
+    version,
+)
 from core.store import SPLITS, ChipStore, images_of
 from core.tasks import TASKS, Finding, FineTuning, Labelled, Naming, Training, read_boxes
 from core.weights import load_encoder
 
 _LABEL = {"segmentation": "mask", "classification": "label", "sequence": "label"}  # columns of the index
+# The rate of the one cycle is planned for the whole run.
+_LASTING = ("task", "decoder", "mode", "labels_fraction", "epochs", "batch_size", "lr", "seed")
+_FILLED_UP = ("segmentation", "detection")  # their images grow to multiples of the stride
 _TEST_IMAGES = 256  # in a batch without gradients
 
 
@@ -71,7 +83,7 @@ def finetune(
         batch_size: Images in a step.
         lr: Highest learning rate of AdamW.
         precision: auto (bf16 where it is faster), 32-true or bf16-mixed.
-        device: auto, cpu, cuda or another name that torch knows.
+        device: auto, cpu, cuda, cuda:1 and so on, or mps.
         seed: Of the labelled places, weights and order.
         resume: Go on from the last checkpoint in the run's folder.
         overwrite: Replace the run's folder.
@@ -79,15 +91,20 @@ def finetune(
     settings = dict(locals())
     _check_options(task, decoder, mode, labels_fraction, batch_size)
     check_positive(epochs=epochs, lr=lr)
+    check_seed(seed)
     store = ChipStore(data)
     places = _sides(store, task, labels_fraction, seed)
     spec, trunk = load_encoder(encoder, store)
     spec = replace(spec, task=task, decoder=decoder, classes=store.info.classes)
     target = pick_device(device)
-    precision = pick_precision(precision, target)
+    size = store.info.chip_size
+    if task in _FILLED_UP:
+        size = -(-size // STRIDE) * STRIDE
+    check_size(spec.arch, len(spec.bands), size)
+    precision = pick_precision(precision, target, size)
     L.seed_everything(seed, verbose=False)
     model = for_task(spec, trunk)
-    start_run(out, settings, overwrite=overwrite, resume=resume)
+    start_run(out, settings, overwrite=overwrite, resume=resume, lasting=_LASTING)
 
     train = Training(store, places["train"], task).shuffled(batch_size, seed)
     module = _module(model, spec, lr, epochs * len(train), frozen=mode == "linear")
@@ -160,6 +177,8 @@ def _check_options(task: str, decoder: str, mode: str, labels_fraction: float, b
         raise UserError(f"--decoder {decoder}: choose one of {', '.join(DECODERS)}")
     if not 0 < labels_fraction <= 1:
         raise UserError(f"--labels-fraction {labels_fraction}: must lie above 0 and up to 1")
+    if processes()[1] > 1:
+        raise UserError("torchrun: fine-tuning runs in one process; start it without")
     if batch_size < 2:
         raise UserError(f"--batch-size {batch_size}: batch norm needs at least 2 images in a step")
 

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from core.errors import UserError
+from core.files import flush
 from core.store import ChipStore, LandClass
 
 ARCHS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")  # torchvision's; timm has the others
@@ -110,6 +111,24 @@ def check_arch(arch: str) -> None:
         raise UserError(
             f"--arch {arch}: yields no feature maps at strides 4, 8, 16 and 32 for chips of any size; take another model"
         )
+
+
+def check_size(arch: str, bands: int, size: int) -> None:
+    """Refuse images that a network cannot take because they are too small; a ResNet takes any.
+
+    Raises:
+        UserError: likewise.
+    """
+    if arch in ARCHS:
+        return
+    try:
+        with torch.device("meta"), torch.inference_mode():
+            _timm_trunk(arch, bands).eval()(torch.zeros(1, bands, size, size))
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError) as error:
+        raise UserError(
+            f"--arch {arch}: does not take images of {size} px; make the chips or the views larger, 32 px or more, "
+            "or take a ResNet"
+        ) from error
 
 
 class Standardise(nn.Module):
@@ -231,6 +250,7 @@ def save_model(path: Path, spec: ModelSpec, model: nn.Module) -> None:
     partial = path.with_name(path.name + ".partial")
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, partial, metadata={"geoaware": json.dumps(asdict(spec))})
+    flush(partial)
     partial.replace(path)
 
 

@@ -24,6 +24,7 @@ from core.store import ChipStore
 
 ORDER, PARTNER, KEYS = range(3)  # what a random number is for, so that no two draws are the same
 SPAN = 1 << 37  # seconds set aside for each place: four thousand years
+MOST_DAYS = SPAN // 2 // 86400  # of a gap
 READERS, AHEAD = 2, 4  # threads that read, batches that are read before they are asked for
 
 

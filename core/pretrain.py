@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +17,12 @@ from core.files import write_json
 from core.geo import assign_geo_clusters, fit_geo_clusters
 from core.memory import too_large
 from core.moco import GEO_HEADS, VARIANTS, MoCo
-from core.models import Encoder, ModelSpec, save_model
+from core.models import Encoder, ModelSpec, check_size, save_model
 from core.module import Pretraining
-from core.pairs import Gap, Loader, Pairs
+from core.pairs import MOST_DAYS, Gap, Loader, Pairs
 from core.runs import (
     check_positive,
+    check_seed,
     from_first,
     join_processes,
     make_loggers,
@@ -34,6 +36,9 @@ from core.runs import (
 from core.store import ChipStore
 from core.views import Views
 from core.watch import Watch
+
+# Options that shape the network, the queue or the pairs: a run that goes on keeps them.
+_LASTING = ("variant", "arch", "batch_size", "queue", "clusters", "geo_head", "min_gap", "max_gap", "seed")
 
 
 def pretrain(
@@ -89,7 +94,7 @@ def pretrain(
         views: How strongly the two views of a pair differ.
         precision: auto (bf16 where it is faster), 32-true or bf16-mixed.
         compile: Compile the encoders with torch.compile: the first steps take long, so only for long runs.
-        device: auto, cpu, cuda or another name that torch knows.
+        device: auto, cpu, cuda, cuda:1 and so on, or mps.
         seed: Of weights, order, partners and views.
         loggers: Lightning loggers beside CSV and TensorBoard, each a class_path with its init_args.
         checkpoint_every: Steps from one checkpoint to the next; by default every two minutes and ten times a run.
@@ -101,25 +106,22 @@ def pretrain(
     """
     settings = dict(locals())
     rank, count = processes()
-    gap = Gap(min_gap, max_gap)
-    _check(variant, geo_head, gap, queue, batch_size, count)
     check_positive(epochs=epochs, batch_size=batch_size, lr=lr, temperature=temperature, queue=queue, clusters=clusters)
-    if seed < 0:
-        raise UserError(f"--seed {seed}: must be at least 0")
     if checkpoint_every is not None:
         check_positive(checkpoint_every=checkpoint_every)
-    store = ChipStore(data)
-    places = store.places_of("train")
-    if "geo" in variant and not np.isfinite(places[["lon", "lat"]].to_numpy()).all():
-        raise UserError(
-            f"{data}: some places have no coordinates, which --variant {variant} learns; take moco or moco-tp"
-        )
+    check_seed(seed)
+    gap = Gap(min_gap, max_gap)
+    _check(variant, geo_head, gap, queue, batch_size, count)
+    _check_weights(momentum, alpha, beta)
+    views.check()
+    store, places = _training_places(data, variant, count)
+    spec, size = ModelSpec.of_store(store, arch), views.size or store.info.chip_size
+    check_size(arch, len(spec.bands), size)
     target = pick_device(device)
-    precision = pick_precision(precision, target)
-    spec = ModelSpec.of_store(store, arch)
+    precision = pick_precision(precision, target, size)
     more_loggers = make_loggers(loggers)
     if rank == 0:
-        start_run(out, settings, overwrite=overwrite, resume=resume)
+        start_run(out, settings, overwrite=overwrite, resume=resume, lasting=_LASTING)
     target = join_processes(target)
     L.seed_everything(seed, verbose=False)
 
@@ -127,10 +129,13 @@ def pretrain(
     if "geo" in variant:
         cluster_of, known = _geo_clusters(places, clusters, seed, out / "geo_clusters.npy", resume)
     pairs = Pairs(store, places, cluster_of, "tp" in variant, seed, gap)
-    batch_size = min(batch_size, len(pairs) // count * count)
-    loader = Loader(pairs, batch_size, rank=rank, processes=count, pinned=target.type == "cuda")
+    share = np.bincount(cluster_of[pairs.place_of]).max() / len(pairs) if known else None  # of the largest cluster
+    pairs_a_step = min(batch_size, len(pairs) // count * count)
+    loader = Loader(pairs, pairs_a_step, rank=rank, processes=count, pinned=target.type == "cuda")
     if rank == 0:
         _announce(variant, places, pairs, target)
+        if pairs_a_step < batch_size:
+            print(f"--batch-size {batch_size}: there are {len(pairs)} images only, so a step has {pairs_a_step} pairs")
 
     encoder = Encoder(spec).to(memory_format=torch.channels_last)
     moco = MoCo(
@@ -149,32 +154,56 @@ def pretrain(
         moco.encoder_q[0].compile()
         moco.encoder_k[0].compile()
     steps = epochs * len(loader)
-    module = Pretraining(moco, views, loader, lr * batch_size / 256, steps)
-    share = np.bincount(cluster_of[pairs.place_of]).max() / len(pairs) if known else None
-    watching = [Watch(out, share, steps), Checkpoints(out / "last.ckpt", steps, checkpoint_every)]
+    module = Pretraining(moco, views, loader, lr * pairs_a_step / 256, steps)
     trainer = make_trainer(
         out,
         epochs=epochs,
         steps=len(loader),
         device=target,
         precision=precision,
-        callbacks=watching,
+        callbacks=[Watch(out, share, steps), Checkpoints(out / "last.ckpt", steps, checkpoint_every)],
         loggers=more_loggers,
     )
     if not _fit(trainer, module, queue, out, resume):
         return None
-    if "loss" not in trainer.callback_metrics:
+    made = out / "encoder.safetensors"
+    if "loss" not in trainer.callback_metrics and _is_newer(made, out / "last.ckpt"):
         raise UserError(f"{out}: has run its {epochs} epochs already; give more --epochs to go on")
-    if rank:
-        return out / "encoder.safetensors"
+    if rank == 0:
+        learned = f"{variant}, {epochs} epochs over {len(pairs)} images of {len(places)} places"
+        description = f"{learned}; {store.info.provenance}; GeoAware {version()}"
+        _write_metrics(out / "metrics.json", trainer, loader, precision=precision, device=str(target), processes=count)
+        save_model(made, replace(spec, description=description), encoder)
+        print(f"encoder: {made}")
+    return made
 
-    description = f"{variant}, {epochs} epochs over {len(pairs)} images of {len(places)} places; {store.info.provenance}; GeoAware {version()}"
-    save_model(out / "encoder.safetensors", replace(spec, description=description), moco.encoder_q[0])
+
+def _training_places(data: Path, variant: str, count: int) -> tuple[ChipStore, pd.DataFrame]:
+    """The store, and its training places.
+
+    Raises:
+        UserError: there are too few images, or no coordinates for a variant that learns them.
+    """
+    store = ChipStore(data)
+    places = store.places_of("train")
+    if "geo" in variant and not np.isfinite(places[["lon", "lat"]].to_numpy()).all():
+        raise UserError(
+            f"{data}: some places have no coordinates, which --variant {variant} learns; take moco or moco-tp"
+        )
+    if (images := int(places["count"].sum())) < 2 * count:
+        raise UserError(f"{data}: has {images} training images, but a step needs {2 * count}; use more imagery")
+    return store, places
+
+
+def _is_newer(made: Path, last: Path) -> bool:
+    """Whether a file is there and was made after another: a kill may come between the two."""
+    return made.is_file() and made.stat().st_mtime >= last.stat().st_mtime
+
+
+def _write_metrics(path: Path, trainer: L.Trainer, loader: Loader, **about: str | int) -> None:
+    """What the last step, and the last look at the validation places, measured."""
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name != "total"}
-    about = {"steps": trainer.global_step, "precision": precision, "device": str(target), "processes": count}
-    write_json(out / "metrics.json", metrics | {"data_wait": loader.data_wait} | about)
-    print(f"encoder: {out / 'encoder.safetensors'}")
-    return out / "encoder.safetensors"
+    write_json(path, metrics | {"data_wait": loader.data_wait, "steps": trainer.global_step} | about)
 
 
 def _check(variant: str, geo_head: str, gap: Gap, queue: int, batch_size: int, count: int) -> None:
@@ -183,18 +212,29 @@ def _check(variant: str, geo_head: str, gap: Gap, queue: int, batch_size: int, c
         raise UserError(f"--variant {variant}: choose one of {', '.join(VARIANTS)}")
     if geo_head not in GEO_HEADS:
         raise UserError(f"--geo-head {geo_head}: choose one of {', '.join(GEO_HEADS)}")
-    if gap.least < 0 or (gap.most is not None and gap.most < gap.least):
+    if not 0 <= gap.least <= MOST_DAYS or (gap.most is not None and not gap.least <= gap.most <= MOST_DAYS):
         raise UserError(
-            f"--min-gap {gap.least:g}, --max-gap {gap.most}: give days of at least 0, the second not below the first"
+            f"--min-gap {gap.least:g}, --max-gap {gap.most}: give days from 0 to {MOST_DAYS:,}, the second not below the first"
         )
     if gap != Gap() and "tp" not in variant:
         raise UserError(
             f"--min-gap, --max-gap: choose temporal pairs, which --variant {variant} has not; leave them out"
         )
-    if batch_size > 0 and queue % batch_size:
+    if queue % batch_size:
         raise UserError(f"--queue {queue}: must be a multiple of the batch size {batch_size}")
     if batch_size % count:
         raise UserError(f"--batch-size {batch_size}: must be a multiple of the {count} processes")
+    if batch_size < 2 * count:
+        raise UserError(f"--batch-size {batch_size}: batch norm needs at least 2 pairs in each process")
+
+
+def _check_weights(momentum: float, alpha: float, beta: float) -> None:
+    """Refuse numbers that make no sense in the objective."""
+    if not 0 <= momentum <= 1:
+        raise UserError(f"--momentum {momentum}: must lie between 0 and 1")
+    for name, value in {"alpha": alpha, "beta": beta}.items():
+        if not 0 <= value < math.inf:
+            raise UserError(f"--{name} {value}: must be at least 0")
 
 
 def _geo_clusters(places: pd.DataFrame, clusters: int, seed: int, path: Path, resume: bool) -> tuple[np.ndarray, int]:

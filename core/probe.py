@@ -25,7 +25,7 @@ from core.files import write_json
 from core.intervals import Score, advantage, bootstrap, mean_score
 from core.models import Encoder, features
 from core.retrieval import TOP, Retrieval
-from core.runs import pick_device, start_run
+from core.runs import check_seed, pick_device, start_run
 from core.store import ChipStore, images_of
 from core.weights import load_encoder
 
@@ -196,11 +196,12 @@ def probe(
         data: Folder of a chip store; without labels only retrieval across dates is measured.
         encoder: encoder.safetensors of a pretraining run, weights of others (.pth.tar, .pth, .safetensors), or torchgeo:ResNet50_Weights.NAME.
         out: Folder for probe.json; nothing is written without it.
-        device: auto, cpu, cuda or another name that torch knows.
+        device: auto, cpu, cuda, cuda:1 and so on, or mps.
         seed: Of the dates chosen, of the untrained encoder and of the bootstrap.
         overwrite: Replace the folder.
     """
     settings = dict(locals())
+    check_seed(seed)
     store = ChipStore(data)
     spec, trained = load_encoder(encoder, store)
     protocol = Protocol(store, seed) if (store.places["label"] >= 0).any() else None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import platform
 import shutil
 import subprocess
 import warnings
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +31,23 @@ from core.models import faster_in_bf16
 ROOT = Path(__file__).parent.parent
 
 
-def start_run(out: Path, settings: dict[str, Any], *, overwrite: bool, resume: bool = False) -> None:
+SMALL = 16  # px: a network of stride 32 comes to maps of one pixel before its last stage
+
+
+def start_run(
+    out: Path, settings: dict[str, Any], *, overwrite: bool, resume: bool = False, lasting: Sequence[str] = ()
+) -> None:
     """Make the folder and keep the settings (a YAML file that --config reads) and the versions.
 
+    Args:
+        out: the folder.
+        settings: the run's options.
+        overwrite: replace the folder.
+        resume: go on in the folder.
+        lasting: options that a run cannot change when it goes on.
+
     Raises:
-        UserError: the folder exists and may not be replaced, or there is nothing to resume.
+        UserError: the folder exists and may not be replaced, or there is nothing to resume, or other options are given.
     """
     for name in ("data", "encoder"):
         used = Path(settings[name]).resolve() if settings.get(name) else None
@@ -44,6 +58,7 @@ def start_run(out: Path, settings: dict[str, Any], *, overwrite: bool, resume: b
             raise UserError(f"{out / 'last.ckpt'}: damaged; start again with --overwrite")
         if not (out / "last.ckpt").is_file():
             raise UserError(f"{out}: has no last.ckpt to resume from; leave out --resume to start it")
+        _check_same(out / "config.yaml", settings, lasting)
     elif out.exists():
         if not overwrite:
             raise UserError(f"{out}: exists already; choose another --out, or add --overwrite to replace it")
@@ -58,11 +73,32 @@ def start_run(out: Path, settings: dict[str, Any], *, overwrite: bool, resume: b
     )
 
 
+def _check_same(config: Path, settings: dict[str, Any], lasting: Sequence[str]) -> None:
+    """Refuse a resumed run with other options than its first part had."""
+    before = (yaml.safe_load(config.read_text()) or {}) if config.is_file() else {}
+    now = {name: _plain(settings[name]) for name in lasting}
+    changed = [
+        f"{_option(name)} {before[name]} is now {now[name]}" for name in now if before.get(name, now[name]) != now[name]
+    ]
+    if changed:
+        raise UserError(f"--resume: {', '.join(changed)}; go on with the first part's options")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def check_positive(**options: float) -> None:
-    """Refuse options that must be above 0."""
+    """Refuse options that must be above 0 and finite."""
     for name, value in options.items():
-        if not value > 0:
-            raise UserError(f"--{name.replace('_', '-')} {value}: must be above 0")
+        if not 0 < value < math.inf:
+            raise UserError(f"{_option(name)} {value}: must be above 0")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse what no random generator takes."""
+    if not 0 <= seed < 2**32:
+        raise UserError(f"--seed {seed}: must be at least 0 and below {2**32}")
 
 
 def _plain(value: Any) -> Any:
@@ -106,12 +142,30 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def pick_precision(name: str, device: torch.device) -> str:
-    """``auto``: bf16 where it is faster, with weights in fp32."""
+def pick_precision(name: str, device: torch.device, size: int) -> str:
+    """``auto``: bf16 where it is faster and right, with weights in fp32.
+
+    On a CPU the gradient in bf16 of a convolution with stride 2 over a map of one pixel is memory never written
+    to (torch 2.15 with oneDNN: values up to 1e36).
+
+    Args:
+        name: auto, 32-true or bf16-mixed.
+        device: where it runs.
+        size: rows = columns of the images, px.
+
+    Raises:
+        UserError: there is no such precision, or its gradients would be wrong.
+    """
+    wrong = device.type == "cpu" and size <= SMALL
     if name == "auto":
-        return "bf16-mixed" if faster_in_bf16(device) else "32-true"
+        return "bf16-mixed" if faster_in_bf16(device) and not wrong else "32-true"
     if name not in ("32-true", "bf16-mixed"):
         raise UserError(f"--precision {name}: choose auto, 32-true or bf16-mixed")
+    if name == "bf16-mixed" and wrong:
+        raise UserError(
+            f"--precision bf16-mixed: gives wrong gradients on a CPU for images of up to {SMALL} px, and these have {size}; "
+            "choose auto or 32-true"
+        )
     return name
 
 

@@ -25,6 +25,7 @@ from core.moco import MoCo
 from core.module import Pretraining
 from core.pairs import AHEAD, Gap, Loader, Pairs
 from core.prepare.build import build
+from core.runs import pick_precision
 from core.store import ChipStore
 from core.views import Views
 from core.watch import EVERY, Watch
@@ -147,8 +148,32 @@ def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(ramp, undisturb
 
 
 def test_other_options_cannot_go_on_with_a_run(ramp, undisturbed, capsys):
-    assert call(train.main, *options(ramp, undisturbed, "--resume", "--batch-size", 16)) == 2
-    assert "--resume: batch_size 8 is now 16; go on with" in capsys.readouterr().err
+    config = (undisturbed / "config.yaml").read_text()
+    more = ["--batch-size", 16, "--variant", "moco-tp", "--queue", 32]
+    assert call(train.main, *options(ramp, undisturbed, "--resume", *more)) == 2
+    said = "--resume: --variant moco-geo-tp is now moco-tp, --batch-size 8 is now 16, --queue 64 is now 32; go on with"
+    assert said in capsys.readouterr().err
+    assert (undisturbed / "config.yaml").read_text() == config
+
+
+def test_a_store_with_other_images_cannot_go_on_with_a_run(ramp):
+    loader = Loader(all_pairs(ramp, True), 8)
+    with pytest.raises(UserError, match=r"^--resume: images 60 is now \d+; go on with"):
+        loader.load_state_dict(loader.state_dict() | {"images": 60})
+
+
+def test_maps_of_one_pixel_learn_in_fp32_on_a_cpu(ramp, tmp_path, capsys):
+    cpu = torch.device("cpu")
+    assert pick_precision("auto", cpu, 16) == "32-true"
+    assert pick_precision("bf16-mixed", cpu, 17) == "bf16-mixed"
+    assert pick_precision("bf16-mixed", torch.device("meta"), 8) == "bf16-mixed"
+    assert call(train.main, *options(ramp, tmp_path / "x", "--precision", "bf16-mixed")) == 2
+    assert "--precision bf16-mixed: gives wrong gradients on a CPU" in capsys.readouterr().err
+
+
+def test_a_batch_larger_than_the_store_is_made_smaller_and_said(ramp, tmp_path, capsys):
+    assert call(train.main, *options(ramp, tmp_path / "run", "--batch-size", 512, "--queue", 512, epochs=1)) == 0
+    assert "images only, so a step has" in capsys.readouterr().out
 
 
 def test_a_full_disk_keeps_the_last_good_checkpoint_and_the_run(ramp, tmp_path, capsys):
@@ -378,6 +403,24 @@ def test_two_processes_have_the_losses_of_one_with_batch_norm_in_two_groups(ramp
     assert np.abs(two - plain).max() > 1e-2  # the groups matter
     assert (tmp_path / "two" / "encoder.safetensors").is_file()
     assert json.loads((tmp_path / "two" / "metrics.json").read_text())["processes"] == 2
+
+
+def test_one_of_two_processes_asked_to_stop_saves_and_stops_both(ramp, tmp_path):
+    out = tmp_path / "two"
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    process = started(*options(ramp, out, epochs=500), launcher=launcher, module="tests.processes")
+    wait_for_step(process, out, 2)
+    os.kill(workers_of(process)[1], signal.SIGTERM)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert said.count("go on with: ") == 1
+    assert 0 < torch.load(out / "last.ckpt", weights_only=False)["global_step"] < 5000
+
+
+def workers_of(process: subprocess.Popen) -> list[int]:
+    """Numbers of the processes that a launcher started."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    return sorted(map(int, children.split()))
 
 
 # Configurations

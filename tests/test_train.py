@@ -1,6 +1,7 @@
 """The commands of core.train and export.to_onnx, from a store to an ONNX file."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -187,6 +188,8 @@ def test_the_bare_encoder_is_exported_as_an_embedding_model(run, store, tmp_path
 def test_bad_input_of_training_gets_one_sentence(run, store, tmp_path, capsys):
     encoder = run / "encoder.safetensors"
     (tmp_path / "text.safetensors").write_text("nothing")
+    learn = ["pretrain", "--data", store.path, "--out", tmp_path / "x"]
+    tune = ["finetune", "--data", store.path, "--encoder", encoder, "--out", tmp_path / "x"]
     cases = {
         "no chip store there": ["pretrain", "--data", tmp_path, "--out", tmp_path / "x"],
         "--variant simclr: choose one of": [
@@ -276,6 +279,17 @@ def test_bad_input_of_training_gets_one_sentence(run, store, tmp_path, capsys):
             "--overwrite",
         ],
         "has run its 2 epochs already": ["pretrain", "--config", run / "config.yaml", "--out", run, "--resume"],
+        "--views.size 0: must be at least 2 px": [*learn, "--views.size", 0],
+        "--views.jitter-chance 2.0: must lie between 0 and 1": [*learn, "--views.jitter-chance", 2],
+        "--arch convnext_atto: does not take images of 16 px": [*learn, "--arch", "convnext_atto", "--views.size", 16],
+        "--momentum 1.5: must lie between 0 and 1": [*learn, "--momentum", 1.5],
+        "--beta -1.0: must be at least 0": [*learn, "--beta", -1],
+        "--lr inf: must be above 0": [*learn, "--lr", ".inf"],
+        "--batch-size 1: batch norm needs": [*learn, "--batch-size", 1],
+        "--max-gap inf: give days from 0 to": [*learn, "--max-gap", ".inf"],
+        "--seed 4294967296: must be at least 0": [*learn, "--seed", 2**32],
+        "--seed -2: must be at least 0": [*tune, "--seed", -2],
+        "--seed -3: must be at least 0": ["probe", "--data", store.path, "--encoder", encoder, "--seed", -3],
         "--device tpu9": ["pretrain", "--data", store.path, "--out", tmp_path / "x", "--device", "tpu9"],
     }
     for message, arguments in cases.items():
@@ -289,6 +303,29 @@ def test_bad_input_of_training_gets_one_sentence(run, store, tmp_path, capsys):
 def test_a_refused_option_leaves_the_old_run_alone(run, store, capsys):
     assert call(train.main, "pretrain", "--data", store.path, "--out", run, "--overwrite", "--arch", "vgg") == 2
     assert (run / "encoder.safetensors").is_file()
+
+
+def test_a_run_killed_before_its_encoder_was_written_is_finished_by_resuming(run, store, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(run, out)
+    (out / "encoder.safetensors").unlink()
+    assert call(train.main, "pretrain", "--config", out / "config.yaml", "--out", out, "--resume") == 0
+    weights = [load_model(folder / "encoder.safetensors")[1].state_dict() for folder in (run, out)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_fine_tuning_goes_on_with_its_own_options_only(tuned, store, run, capsys):
+    config = (tuned / "config.yaml").read_text()
+    again = ["finetune", "--config", tuned / "config.yaml", "--resume"]
+    assert call(train.main, *again, "--epochs", 5, "--labels-fraction", 1) == 2
+    assert "--resume: --labels-fraction 0.5 is now 1.0, --epochs 3 is now 5; go on with" in capsys.readouterr().err
+    assert (tuned / "config.yaml").read_text() == config
+
+
+def test_fine_tuning_refuses_to_run_in_several_processes(tuned, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert call(train.main, "finetune", "--config", tuned / "config.yaml") == 2
+    assert "torchrun: fine-tuning runs in one process" in capsys.readouterr().err
 
 
 def test_a_damaged_checkpoint_is_said(run, store, tmp_path, capsys):
