@@ -312,6 +312,16 @@ def test_units_are_read_from_what_stores_say(text, raw, quantity):
     assert unit.convert(raw, Unit(unit.quantity)) == pytest.approx(quantity)
 
 
+@pytest.mark.parametrize("text", ["counts, 0 to 100", "0 to 1023", "0 to 1.5"])
+def test_other_ranges_are_not_taken_for_0_to_1(text):
+    assert Unit.of(text).quantity == text
+
+
+@pytest.mark.parametrize("text", ["0 to 1", "brightness, 0 to 1.", "0 to 1 (float)"])
+def test_0_to_1_is_brightness(text):
+    assert Unit.of(text) == Unit("brightness")
+
+
 # torchgeo.
 
 
