@@ -52,16 +52,21 @@ def too_large(trainer: L.Trainer, module: Pretraining, queue: int, left: str) ->
         queue: its length.
         left: what there is to go on from.
     """
-    asked, share = module.loader.batch_size, module.loader.batch_size // trainer.world_size
-    fits = fitting_batch(lambda n: _peak(module, n), share, _limit(module), queue // trainer.world_size)
+    asked = module.loader.batch_size
+    if trainer.world_size > 1:  # a step waits for all processes, and the others may have had room
+        return _too_large(asked, module, f"take half, --batch-size {asked // 2}", left)
+    fits = fitting_batch(lambda n: _peak(module, n), asked, _limit(module), queue)
     if fits is None:
         return UserError(
             f"--batch-size {asked}: no batch fits into the memory of {module.device}; take a smaller --arch"
         )
-    fits *= trainer.world_size
+    return _too_large(asked, module, f"about {fits} fit: give --batch-size {fits}", left)
+
+
+def _too_large(asked: int, module: Pretraining, advice: str, left: str) -> UserError:
     return UserError(
-        f"--batch-size {asked}: too much for the memory of {module.device}; about {fits} fit: give --batch-size {fits} "
-        f"(the learning rate follows by itself), or --precision bf16-mixed; {left}"
+        f"--batch-size {asked}: too much for the memory of {module.device}; {advice} (the learning rate follows by "
+        f"itself), or --precision bf16-mixed; {left}"
     )
 
 
