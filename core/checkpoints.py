@@ -11,14 +11,16 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import lightning as L
 import numpy as np
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
+from torch.utils.data import DataLoader
 
 from core.errors import UserError, first_line
 from core.files import flush
@@ -26,6 +28,22 @@ from core.files import flush
 SECONDS = 120.0  # the most that a kill costs
 AT_LEAST = 10.0  # seconds between two of the ten that a run has anyway, so that short runs do not only write
 TOGETHER = 10  # steps after which processes agree whether one of them must save or stop
+
+
+class Loader(Protocol):
+    """Batches in an order that can be taken up again in the middle of an epoch."""
+
+    def __len__(self) -> int:
+        """Steps in an epoch."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """What is left of the epoch."""
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the run is."""
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on there."""
 
 
 class Stopped(Exception):
@@ -58,27 +76,31 @@ class WholeFile(TorchCheckpointIO):
 class Checkpoints(Checkpoint):
     """Saves ten times a run, and every two minutes; or every so many steps. SIGTERM saves and stops."""
 
-    def __init__(self, path: Path, steps: int, every: int | None = None) -> None:
+    def __init__(self, path: Path, loader: Loader, steps: int, every: int | None = None) -> None:
         """Set up.
 
         Args:
             path: of the checkpoint.
+            loader: of the training data; where it stands is kept too.
             steps: of the whole run.
             every: steps from one checkpoint to the next, instead of the times above.
         """
-        self.path, self.steps, self.every = path, steps, every
+        self.path, self.loader, self.steps, self.every = path, loader, steps, every
         self.due = self.asked_to_stop = False
         self.saved = time.monotonic()
         self.random: dict[str, Any] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """The states of everything random, for what draws from them (an encoder with dropout, say)."""
+        """Where the data stands, and the states of everything random, for what draws from them."""
         states = {"torch": torch.get_rng_state(), "numpy": np.random.get_state(), "python": random.getstate()}  # noqa: NPY002
-        return states | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {})
+        if torch.cuda.is_initialized():
+            states["cuda"] = torch.cuda.get_rng_state()
+        return {"random": states, "loader": self.loader.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep them until training starts: what comes before may draw too."""
-        self.random = state_dict
+        """Go on there; the random states wait until training starts, since what comes before may draw too."""
+        self.loader.load_state_dict(state_dict["loader"])  # Lightning does so only in the middle of an epoch
+        self.random = state_dict["random"]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Go on with the random states; answer to SIGTERM."""
@@ -141,6 +163,33 @@ class Checkpoints(Checkpoint):
             raise UserError(f"{failed}; {going_on(self.path)}")
         if failed:
             print(f"\nwarning: {failed}; the run goes on, and {going_on(self.path)}", flush=True)
+
+
+def fit(
+    trainer: L.Trainer, module: L.LightningModule, train: Loader, val: DataLoader | None, *, command: str, resume: bool
+) -> bool:
+    """Train from the start, or from the run's last checkpoint.
+
+    Args:
+        trainer: of the run.
+        module: what learns.
+        train: what it learns from.
+        val: what it is validated with.
+        command: sub-command of core.train, for the line that goes on with a stopped run.
+        resume: go on from the last checkpoint.
+
+    Returns:
+        Whether the run came to its end.
+    """
+    out = Path(trainer.default_root_dir)
+    try:
+        trainer.fit(module, train, val, ckpt_path=str(out / "last.ckpt") if resume else None, weights_only=False)
+        return True
+    except Stopped:
+        if trainer.is_global_zero:
+            again = f"python -m core.train {command} --config {out / 'config.yaml'} --resume"
+            print(f"\nstopped after step {trainer.global_step}, saved; go on with: {again}", flush=True)
+        return False
 
 
 def going_on(path: Path) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from core.checkpoints import Checkpoints, fit
 from core.errors import UserError
 from core.files import write_json
 from core.models import ModelSpec, check_size, encoder_of, for_task, save_model
@@ -65,9 +66,10 @@ def finetune(
     precision: str = "auto",
     device: str = "auto",
     seed: int = 0,
+    checkpoint_every: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
-) -> Path:
+) -> Path | None:
     """Train a model for a task from an encoder and a share of the labels, and test it in other spatial blocks.
 
     Args:
@@ -85,12 +87,18 @@ def finetune(
         precision: auto (bf16 where it is faster), 32-true or bf16-mixed.
         device: auto, cpu, cuda, cuda:1 and so on, or mps.
         seed: Of the labelled places, weights and order.
+        checkpoint_every: Steps from one checkpoint to the next; by default every two minutes and ten times a run.
         resume: Go on from the last checkpoint in the run's folder.
         overwrite: Replace the run's folder.
+
+    Returns:
+        The model's file; None where the run was stopped (SIGTERM).
     """
     settings = dict(locals())
     _check_options(task, decoder, mode, labels_fraction, batch_size)
     check_positive(epochs=epochs, lr=lr)
+    if checkpoint_every is not None:
+        check_positive(checkpoint_every=checkpoint_every)
     check_seed(seed)
     store = ChipStore(data)
     places = _sides(store, task, labels_fraction, seed)
@@ -107,19 +115,24 @@ def finetune(
     start_run(out, settings, overwrite=overwrite, resume=resume, lasting=_LASTING)
 
     train = Training(store, places["train"], task).shuffled(batch_size, seed)
-    module = _module(model, spec, lr, epochs * len(train), frozen=mode == "linear")
+    steps = epochs * len(train)
+    module = _module(model, spec, lr, steps, frozen=mode == "linear")
     learnt = {"labelled_places": len(places["train"]), "labelled_images": sum(map(len, places["train"]))}
     print(
         f"{task}, {mode}, on {target}: labels of {learnt['labelled_places']} training places ({labels_fraction:.0%}), "
         f"{learnt['labelled_images']} images"
     )
-    trainer = make_trainer(out, epochs=epochs, steps=len(train), device=target, precision=precision)
+    keeping = Checkpoints(out / "last.ckpt", train, steps, checkpoint_every)
+    trainer = make_trainer(
+        out, epochs=epochs, steps=len(train), device=target, precision=precision, callbacks=[keeping]
+    )
     at_once = min(_TEST_IMAGES, batch_size) if task == "detection" else _TEST_IMAGES  # its maps are large
     val, test = (
         Labelled(store, places[side], task).loader(at_once) if places[side] else None for side in ("val", "test")
     )
     warnings.filterwarnings("ignore", ".*no `val_dataloader`")  # a few polygons may leave the side empty
-    trainer.fit(module, train, val, ckpt_path=str(out / "last.ckpt") if resume else None, weights_only=False)
+    if not fit(trainer, module, train, val, command="finetune", resume=resume):
+        return None
     description = f"{spec.description}; fine-tuned ({mode}) with labels of {learnt['labelled_places']} places"
     spec = replace(spec, description=f"{description}; GeoAware {version()}")
     save_model(out / "model.safetensors", spec, module.model)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
 
 import lightning as L
 import numpy as np
@@ -63,14 +62,6 @@ class Pretraining(L.LightningModule):
             if accuracy is not None:
                 self.log("val_knn", accuracy, prog_bar=True, rank_zero_only=True)
         self.moco.train()
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep where the data stands."""
-        checkpoint["loader"] = self.loader.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on there: Lightning does that by itself only in the middle of an epoch."""
-        self.loader.load_state_dict(checkpoint["loader"])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """SGD as in the paper; the rate falls along a cosine, step by step."""

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from core.checkpoints import Checkpoints, Stopped, going_on
+from core.checkpoints import Checkpoints, fit, going_on
 from core.errors import UserError
 from core.files import write_json
 from core.geo import assign_geo_clusters, fit_geo_clusters
@@ -161,7 +161,7 @@ def pretrain(
         steps=len(loader),
         device=target,
         precision=precision,
-        callbacks=[Watch(out, share, steps), Checkpoints(out / "last.ckpt", steps, checkpoint_every)],
+        callbacks=[Watch(out, share, steps), Checkpoints(out / "last.ckpt", loader, steps, checkpoint_every)],
         loggers=more_loggers,
     )
     if not _fit(trainer, module, queue, out, resume):
@@ -254,20 +254,11 @@ def _fit(trainer: L.Trainer, module: Pretraining, queue: int, out: Path, resume:
     Raises:
         UserError: the device has too little memory.
     """
-    last = out / "last.ckpt"
     try:
-        trainer.fit(module, module.loader, ckpt_path=str(last) if resume else None, weights_only=False)
-        return True
-    except Stopped:
-        if trainer.is_global_zero:
-            again = f"python -m core.train pretrain --config {out / 'config.yaml'} --resume"
-            print(
-                f"\nstopped after step {trainer.global_step} of {module.steps}, saved; go on with: {again}", flush=True
-            )
-        return False
+        return fit(trainer, module, module.loader, None, command="pretrain", resume=resume)
     except torch.OutOfMemoryError:
         pass  # what the step held goes with its traceback; only then can smaller steps be measured
-    raise too_large(trainer, module, queue, going_on(last))
+    raise too_large(trainer, module, queue, going_on(out / "last.ckpt"))
 
 
 def _announce(variant: str, places: pd.DataFrame, pairs: Pairs, device: torch.device) -> None:

@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
@@ -222,7 +222,7 @@ def make_trainer(
     steps: int,
     device: torch.device,
     precision: str,
-    callbacks: list[Callback] | None = None,
+    callbacks: list[Callback],
     loggers: list[Logger] | None = None,
 ) -> L.Trainer:
     """A Lightning trainer that logs to CSV and TensorBoard, on all processes that torchrun started.
@@ -233,7 +233,7 @@ def make_trainer(
         steps: in one epoch.
         device: where it runs.
         precision: Lightning's name of it.
-        callbacks: what else to do; by default ``last.ckpt`` is kept, renewed at the end of every tenth of the epochs.
+        callbacks: what else to do.
         loggers: beside CSV and TensorBoard.
     """
     earlier = len(list(out.glob("logs*")))
@@ -261,21 +261,8 @@ def make_trainer(
         plugins=[WholeFile()],
         precision=precision,  # type: ignore[arg-type]
         logger=[csv, TensorBoardLogger(out, name="", version=version), *(loggers or [])],
-        callbacks=[
-            TQDMProgressBar(refresh_rate=10),
-            *(
-                callbacks
-                or [
-                    ModelCheckpoint(
-                        out,
-                        filename="last",
-                        enable_version_counter=False,
-                        save_on_train_epoch_end=True,
-                        every_n_epochs=every,
-                    )
-                ]
-            ),
-        ],
+        callbacks=[TQDMProgressBar(refresh_rate=10), *callbacks],
+        default_root_dir=out,
         enable_model_summary=False,
         log_every_n_steps=log_every,
         num_sanity_val_steps=0,

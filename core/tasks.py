@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import lightning as L
@@ -14,6 +15,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from core.errors import UserError
 from core.scores import Boxes, ap50, object_confusion, per_class, scores
 from core.store import UNLABELLED, ChipStore
 from core.views import colour_jitter
@@ -98,15 +100,51 @@ class Training(Labelled):
         groups = [self.items[item] for item in items]
         return self.batch([group[torch.randperm(len(group))[:DATES].numpy()] for group in groups])
 
-    def shuffled(self, images: int, seed: int) -> DataLoader:
+    def shuffled(self, images: int, seed: int) -> Shuffled:
         """Batches of about so many images; never of one alone, which batch norm cannot learn from."""
         if len(self.items) == 1:
             self.items = self.items * 2
-        size = max(2, images // min(DATES, self._longest()))
-        return DataLoader(
-            self, size, shuffle=True, drop_last=len(self) > size, collate_fn=_whole,
-            generator=torch.Generator().manual_seed(seed),
-        )  # fmt: skip
+        return Shuffled(self, max(2, images // min(DATES, self._longest())), seed)
+
+
+class Shuffled:
+    """Batches in random order, the last incomplete one of an epoch left out.
+
+    The order is a function of the seed and the epoch, so that a run can go on in the middle of one.
+    """
+
+    def __init__(self, data: Training, size: int, seed: int) -> None:
+        """Batches of ``size`` items, or of all where there are fewer."""
+        self.data, self.size, self.seed = data, min(size, len(data)), seed
+        self.step = 0  # batches handed over since the start of the run
+
+    def __len__(self) -> int:
+        """Steps in an epoch."""
+        return len(self.data) // self.size
+
+    def __iter__(self) -> Iterator[Batch]:
+        """What is left of the epoch."""
+        epoch, start = divmod(self.step, len(self))
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.data))
+        for number in range(start, len(self)):
+            self.step += 1
+            yield self.data.__getitems__(order[number * self.size : (number + 1) * self.size].tolist())
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the run is, and what it learns from."""
+        return {"step": self.step, "items": len(self.data)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on there.
+
+        Raises:
+            UserError: the store has changed.
+        """
+        if state["items"] != len(self.data):
+            raise UserError(
+                f"--resume: {state['items']} labelled items are now {len(self.data)}; go on with the same store"
+            )
+        self.step = state["step"]
 
 
 def _whole(batch: Any) -> Any:

@@ -11,11 +11,13 @@ import onnx
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 from core import train
 from core.models import load_model
 from core.prepare.build import build
 from core.store import ChipStore
+from core.tasks import Naming
 from export import to_onnx
 from export.runtime.session import Model
 from export.to_onnx import real_tiles
@@ -396,3 +398,26 @@ def test_a_store_without_coordinates_and_dates_goes_all_the_way(tmp_path, capsys
     item = json.loads((tmp_path / "m.mlm.json").read_text())
     assert item["geometry"] is None
     assert item["properties"]["datetime"] is not None
+
+
+def test_a_finetuning_that_was_cut_off_goes_on_exactly(run, store, tmp_path, monkeypatch):
+    options = ["finetune", "--data", store.path, "--encoder", run / "encoder.safetensors", "--task", "sequence"]
+    options += ["--epochs", 3, "--batch-size", 12, "--checkpoint-every", 1, "--precision", "32-true", "--device", "cpu"]
+    assert call(train.main, *options, "--out", tmp_path / "whole") == 0
+    step = Naming.training_step
+
+    def cut_off(self, batch, batch_idx):
+        if self.global_step == 17:
+            raise MemoryError
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Naming, "training_step", cut_off)
+        with pytest.raises(MemoryError):
+            call(train.main, *options, "--out", tmp_path / "cut")
+    state = torch.load(tmp_path / "cut" / "last.ckpt", weights_only=False)
+    loader = state["callbacks"]["Checkpoints"]["loader"]
+    assert state["global_step"] == loader["step"] == 17
+    assert call(train.main, *options, "--out", tmp_path / "cut", "--resume") == 0
+    cut, whole = (load_file(tmp_path / name / "model.safetensors") for name in ("cut", "whole"))
+    assert all(torch.equal(cut[name], whole[name]) for name in whole)
