@@ -197,7 +197,7 @@ def _check_options(task: str, decoder: str, mode: str, labels_fraction: float, b
 
 
 def _show(out: Path, store: ChipStore, module: FineTuning, task: str, places: list[np.ndarray], result: dict) -> None:
-    from core.run_report import write_run_report  # matplotlib is slow to import
+    from core.report.finetuning import write_run_report  # matplotlib is slow to import
 
     write_run_report(out, store, module, task, places, result)
 

@@ -49,7 +49,7 @@ def quickstart(
     """
     settings = dict(locals())
     from core.prepare.sample import WORLD, find_sample, make_store
-    from core.report import write_report
+    from core.report.quickstart import write_report
 
     started = time.monotonic()
     sample = find_sample(data)

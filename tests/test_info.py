@@ -20,12 +20,13 @@ from matplotlib.font_manager import FontProperties
 from PIL import Image
 
 from core.errors import UserError
-from core.prepare import geopackage, info, pictures
+from core.prepare import geopackage, info
 from core.prepare.build import Chip, Tally, build
-from core.prepare.chips import Painter, natural_bands, read_boxes
-from core.prepare.page import page_style, shorten
-from core.prepare.sheet import Sheet, choose_places
 from core.prepare.summary import Extent, Summary
+from core.report import pictures
+from core.report.chips import Painter, natural_bands, read_boxes
+from core.report.page import page_style, shorten
+from core.report.sheet import Sheet, choose_places
 from core.store import UNLABELLED, ChipStore, LandClass, StoreInfo
 
 SIZE = 16

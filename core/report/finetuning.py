@@ -10,13 +10,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from core.examples import draw_examples
-from core.prepare.chips import class_colours
-from core.prepare.page import INK, MUTED, RULE, page_style
+from core.report.chips import class_colours
+from core.report.examples import draw_examples
+from core.report.page import INK, MUTED, RULE, page_style
+from core.report.webpage import image, tile, webpage
 from core.scores import CONFIDENT
 from core.store import ChipStore
 from core.tasks import FineTuning
-from core.webpage import image, tile, webpage
 
 _MOST = 20  # classes in the confusion matrix
 _ROWS = 200  # of the table

@@ -9,10 +9,10 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from core.prepare.chips import Painter
-from core.prepare.page import DPI, EDGE, MUTED, WIDTH, Page
-from core.prepare.sheet import day
 from core.prepare.summary import known_dates
+from core.report.chips import Painter
+from core.report.page import DPI, EDGE, MUTED, WIDTH, Page
+from core.report.sheet import day
 from core.scores import CONFIDENT, Boxes, matched
 from core.store import ChipStore
 from core.tasks import NO_BOXES, Finding, FineTuning, Labelled, Naming, as_boxes

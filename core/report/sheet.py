@@ -11,9 +11,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from core.geo import unit_vectors
-from core.prepare.chips import Painter, class_colours, read_boxes
-from core.prepare.page import DPI, EDGE, MUTED, SPLIT_COLOURS, WIDTH, Page
 from core.prepare.summary import counted, degrees, known_dates
+from core.report.chips import Painter, class_colours, read_boxes
+from core.report.page import DPI, EDGE, MUTED, SPLIT_COLOURS, WIDTH, Page
 from core.store import SPLITS, ChipStore
 
 _POOL = 2000  # places to choose from

@@ -15,11 +15,11 @@ from matplotlib.ticker import MaxNLocator
 
 from core.files import write_whole
 from core.geo import METRES_PER_DEGREE
-from core.prepare.chips import class_colours
 from core.prepare.land import land_mask
-from core.prepare.page import DPI, EDGE, INK, MUTED, RULE, SPLIT_COLOURS, WIDTH, Page, page_style
-from core.prepare.sheet import Sheet, day
 from core.prepare.summary import Extent, Summary, counted, degrees, known_dates
+from core.report.chips import class_colours
+from core.report.page import DPI, EDGE, INK, MUTED, RULE, SPLIT_COLOURS, WIDTH, Page, page_style
+from core.report.sheet import Sheet, day
 from core.store import SPLITS, ChipStore
 
 _MAP = (7.3, 3.65)  # two to one: the whole world fits

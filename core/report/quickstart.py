@@ -16,7 +16,7 @@ from rasterio.enums import Resampling
 
 from core.prepare.sample import IGBP, Sample
 from core.probe import DATES, METHODS, words
-from core.webpage import image, tile, webpage
+from core.report.webpage import image, tile, webpage
 
 matplotlib.use("Agg")
 
