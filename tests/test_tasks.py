@@ -15,6 +15,7 @@ import torch
 import yaml
 from PIL import Image
 
+from benchmarks.learning import buildings
 from core import train
 from core.finetune import labelled_places
 from core.models import Encoder, ModelSpec, encoder_of, load_model, save_model
@@ -28,7 +29,6 @@ from core.tasks import IGNORED, Batch, Finding, Labelled, Naming, mean_by_owner,
 from export import predict, to_onnx
 from export.runtime.session import Model
 from export.to_onnx import real_tiles
-from tests import buildings
 from tests.conftest import call
 from tests.sources import Bare, info
 
