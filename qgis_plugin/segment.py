@@ -1,6 +1,6 @@
 """The Processing algorithm ``geoaware:segment``: a raster layer and a model give a land-cover layer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Sequence
 
@@ -20,7 +20,7 @@ from qgis.PyQt.QtGui import QIcon
 from . import onnxruntime_help
 from .gdal_host import LayerSource, SourceRaster, write_result
 from .layers import style_when_loaded
-from .runtime.card import ModelCard
+from .runtime.card import NODATA, ModelCard
 from .runtime.errors import Cancelled, InputFault, RuntimeFault
 from .runtime.guard import read_header
 from .runtime.session import Model
@@ -139,7 +139,8 @@ class SegmentAlgorithm(QgsProcessingAlgorithm):
         if problem:
             raise InputFault(onnxruntime_help.sentence(problem))
         model = self.parameterAsFile(parameters, self.MODEL, context)
-        card = ModelCard.from_metadata(read_header(model).metadata, model)
+        header = read_header(model)
+        card = ModelCard.from_metadata(header.metadata, model, header.input_shape)
         if card.task != "segmentation":
             text = tr("The model '{name}' is a {task} model; a segmentation model is needed.")
             raise InputFault(text.format(name=card.name, task=card.task))
@@ -157,7 +158,11 @@ class SegmentAlgorithm(QgsProcessingAlgorithm):
         for warning in (_pixel_size_warning(raster, plan.card), _values_warning(raster, plan.card)):
             if warning:
                 feedback.pushWarning(warning)
-        model = Model(plan.model)
+        model = Model(plan.model, provider="cpu")
+        if model.card.nodata > NODATA:
+            text = tr("The model '{name}' has classes above 254, which this version of the plugin cannot write.")
+            raise InputFault(text.format(name=model.card.name))
+        plan = self._plan = replace(plan, card=model.card)  # opened, it knows all its classes
         feedback.pushInfo(tr("Model: {name}, run by {provider}").format(name=plan.card.name, provider=model.provider))
         pairs = ", ".join(f"{name} = {number}" for name, number in zip(plan.card.bands, plan.bands))
         feedback.pushInfo(tr("Bands: {pairs}").format(pairs=pairs))

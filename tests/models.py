@@ -84,3 +84,55 @@ def write_strongest_band(path: Path, **card: object) -> Path:
     """A model whose class is the band with the highest value."""
     kernel = np.eye(3).reshape(3, 3, 1, 1) * 0.1
     return write_model(path, kernel, card_item(**card))
+
+
+def write_graph(
+    path: Path,
+    nodes: list,
+    outputs: dict,
+    weights: dict | None = None,
+    image: tuple = ("batch", 3, 32, 32),
+    metadata: dict | None = None,
+    kind: int = TensorProto.FLOAT,
+) -> Path:
+    """Any graph with one input called ``image``.
+
+    Args:
+        path: the file to write.
+        nodes: (operator, inputs, outputs, attributes).
+        outputs: name to (element type, shape).
+        weights: name to array.
+        image: shape of the input; a text is a free dimension.
+        metadata: keys and texts.
+        kind: element type of the input.
+    """
+    graph = helper.make_graph(
+        [helper.make_node(operator, into, out, **attributes) for operator, into, out, attributes in nodes],
+        "tiny",
+        [helper.make_tensor_value_info("image", kind, list(image))],
+        [helper.make_tensor_value_info(name, *described) for name, described in outputs.items()],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in (weights or {}).items()],
+    )
+    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+    helper.set_model_props(model, metadata or {})
+    onnx.save(model, str(path))
+    return path
+
+
+def given_card(**changes: object) -> dict:
+    """A card as a user writes it beside a model of three classes."""
+    card = {
+        "task": "segmentation",
+        "bands": ["red", "green", "blue"],
+        "value_range": [0, 255],
+        "classes": [{"value": v, "name": n, "color": c} for v, n, c in CLASSES],
+        "tile_size": 32,
+        "overlap": 8,
+    }
+    return {key: value for key, value in {**card, **changes}.items() if value is not None}
+
+
+def write_given(path: Path, **changes: object) -> Path:
+    """Put a card beside a model."""
+    path.with_suffix(".card.json").write_text(json.dumps(given_card(**changes)))
+    return path

@@ -22,6 +22,16 @@ _EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
 _MAX_DEPTH = 32  # nested sub-graphs; real models have two or three levels
 
 Field = Tuple[int, Union[int, memoryview]]
+Shape = Tuple[Optional[int], ...]  # None where free
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of the graph: its name, its element type by onnx.proto's number, its shape."""
+
+    name: str
+    kind: int
+    shape: Shape
 
 
 @dataclass(frozen=True)
@@ -34,13 +44,17 @@ class OnnxHeader:
         metadata: the card's keys, as text.
         input_name: name of the one image input.
         input_shape: its four dimensions, None where free.
+        input_kind: its element type, onnx.proto's number: 1 is float32.
+        outputs: all of them, in the graph's order; a shape is empty where the file does not tell.
     """
 
     ir_version: int
     opset: int
     metadata: Dict[str, str]
     input_name: str
-    input_shape: Tuple[Optional[int], ...]
+    input_shape: Shape
+    input_kind: int = 1
+    outputs: Tuple[Tensor, ...] = ()
 
 
 def read_header(path: Union[str, Path]) -> OnnxHeader:
@@ -90,8 +104,11 @@ def _header(model: memoryview, path: Path) -> OnnxHeader:
     if graph is None or ir_version == 0:
         raise _BadWire("no graph in it")
     _check_nodes(graph, path, node_field=1)
-    name, shape = _image_input(graph, path)
-    return OnnxHeader(ir_version, opset, metadata, name, shape)
+    image = _image_input(graph, path)
+    outputs = tuple(_tensor(_message(value)) for number, value in _fields(graph) if number == 12)
+    if not outputs:
+        raise ModelFault(f"{path}: has no output")
+    return OnnxHeader(ir_version, opset, metadata, image.name, image.shape, image.kind, outputs)
 
 
 def _check_domain(domain: str, path: Path) -> None:
@@ -141,23 +158,28 @@ def _check_tensor(tensor: memoryview, path: Path) -> None:
             raise ModelFault(f"{path}: refused, its weights lie in another file; export it as one file")
 
 
-def _image_input(graph: memoryview, path: Path) -> Tuple[str, Tuple[Optional[int], ...]]:
+def _image_input(graph: memoryview, path: Path) -> Tensor:
     weights = {_first_text(_message(v), 8) for n, v in _fields(graph) if n == 5}
-    inputs = [_message(v) for n, v in _fields(graph) if n == 11]
-    named = [(_first_text(i, 1), _shape(i)) for i in inputs if _first_text(i, 1) not in weights]
-    if len(named) != 1 or len(named[0][1]) != 4:
-        found = ", ".join(f"{name} {list(shape)}" for name, shape in named) or "none"
+    inputs = [_tensor(_message(v)) for n, v in _fields(graph) if n == 11]
+    images = [one for one in inputs if one.name not in weights]
+    if len(images) != 1 or len(images[0].shape) != 4:
+        found = ", ".join(f"{one.name} {list(one.shape)}" for one in images) or "none"
         raise ModelFault(
             f"{path}: needs exactly one image input of 4 dimensions (batch, bands, rows, columns), found {found}"
         )
-    return named[0]
+    return images[0]
 
 
-def _shape(value_info: memoryview) -> Tuple[Optional[int], ...]:
+def _tensor(value_info: memoryview) -> Tensor:
+    kinds = [v for t in _nested(value_info, 2, 1) for n, v in _fields(t) if n == 1 and isinstance(v, int)]
+    return Tensor(_first_text(value_info, 1), kinds[0] if kinds else 0, _shape(value_info))
+
+
+def _shape(value_info: memoryview) -> Shape:
     dims: List[Optional[int]] = []
     for tensor_type in _nested(value_info, 2, 1):
         for dim in _nested(tensor_type, 2, 1):
-            sizes = [v for n, v in _fields(dim) if n == 1 and isinstance(v, int)]
+            sizes = [v for n, v in _fields(dim) if n == 1 and isinstance(v, int) and 0 < v < 2**31]
             dims.append(sizes[0] if sizes else None)
     return tuple(dims)
 

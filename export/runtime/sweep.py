@@ -1,27 +1,30 @@
-"""Runs a segmentation model over a raster of any height in one pass, tiles blended.
+"""Runs a model over a raster of any height in one pass, tiles blended.
 
-Neighbouring tiles overlap. In an overlap the outer quarter of each tile is not used, because there the
-network has seen padding instead of the neighbourhood; over the middle half the probabilities fade from
-one tile to the next along a Hann ramp. The weights of all tiles sum to one at every pixel but for the
-last tile of a row or column, which lies closer: so they are divided by their sum. Memory grows with
-width x tile x classes, never with the height.
+Three things overlap: a thread reads ahead, others run the model, and the caller's own thread blends and hands
+finished rows to whoever writes them. Each tile is run alone or in a batch of always the same size, and the
+answers are added in the order of the tiles: so neither threads nor batches nor the part of the raster that is
+wanted change a bit of the result. Memory grows with width x tile x channels, never with the height.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Callable, Iterator, List, Tuple
+from dataclasses import dataclass, replace
+from typing import Callable, Iterator, List, Optional, Tuple
 
 import numpy as np
 
-from .card import NODATA
+from .answers import decide
+from .blend import Strip
 from .errors import Cancelled, InputFault
+from .flow import ahead, mapped
 from .grid import TileGrid, Window
 from .session import Model
 
 # (bands, rows, columns) raw pixels, and (rows, columns) True where they hold data
 Read = Callable[[Window], Tuple[np.ndarray, np.ndarray]]
 Progress = Callable[[int, int], bool]
+Touches = Callable[[Window], bool]
+NO_CONFIDENCE = 255  # where there are no data
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,57 @@ class Rows:
 
     Attributes:
         top: first row in the raster.
-        classes: (rows, width) uint8 class values of the card, ``NODATA`` where the raster holds none.
-        confidence: (rows, width) uint8, probability of that class in per cent, ``NODATA`` likewise.
+        valid: (rows, width) bool: where the raster holds data and a tile was run.
+        classes: (rows, width) class values of the card, uint8, or uint16 where they do not fit; ``card.nodata`` where
+            not valid; None for a regression or an embedding.
+        confidence: (rows, width) uint8, probability of that class in per cent, 255 where not valid; None likewise.
+        values: (K, rows, width) float32, NaN where not valid: a regression's values, an embedding's features, the
+            probabilities where they were asked for; else None.
     """
 
     top: int
-    classes: np.ndarray
-    confidence: np.ndarray
+    valid: np.ndarray
+    classes: Optional[np.ndarray] = None
+    confidence: Optional[np.ndarray] = None
+    values: Optional[np.ndarray] = None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Options of a run.
+
+    Attributes:
+        overlap: px that neighbouring tiles share; the card's by default.
+        tta: answer for the eight flips and quarter turns of each tile and average.
+        probabilities: hand out the probabilities too.
+        stride: scene classifiers: px from one window to the next; the tile's size by default.
+        output: name of the graph's output, where there are several.
+        area: the part of the raster that is wanted, all by default. Tiles lie where they lie for the whole raster,
+            so the parts of a raster fit together to the same bits.
+        read_ahead: tiles that another thread reads in advance; 0 reads in the caller's thread.
+    """
+
+    overlap: Optional[int] = None
+    tta: bool = False
+    probabilities: bool = False
+    stride: Optional[int] = None
+    output: Optional[str] = None
+    area: Optional[Window] = None
+    read_ahead: int = 4
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile on its way: where its pixels lie in the raster, and where in the tile; None: not to be run.
+
+    ``inner`` and ``valid`` tell of the part that its answer stands for.
+    """
+
+    inner: Window
+    valid: np.ndarray
+    mask: np.ndarray
+    pixels: Optional[np.ndarray] = None
+    offset: Tuple[int, int] = (0, 0)
 
 
 def go_on(done: int, total: int) -> bool:
@@ -44,18 +91,68 @@ def go_on(done: int, total: int) -> bool:
     return True
 
 
-def segment(
-    model: Model, read: Read, height: int, width: int, progress: Progress = go_on, batch_size: int = 4
+def always(window: Window) -> bool:
+    """Every tile is wanted."""
+    return True
+
+
+def sweep(
+    model: Model,
+    read: Read,
+    height: int,
+    width: int,
+    options: Sweep = Sweep(),
+    progress: Progress = go_on,
+    touches: Touches = always,
 ) -> Iterator[Rows]:
-    """Yield the classes of a raster from top to bottom, each row once.
+    """Yield the answer for a raster from top to bottom, each row once.
 
     Args:
-        model: a segmentation model.
-        read: gives the pixels of a window that lies inside the raster.
+        model: answers for each pixel: a segmentation or a regression.
+        read: gives the pixels of a window that lies inside the raster; called by one thread at a time.
         height: rows of the raster.
         width: columns of the raster.
-        progress: called after each batch with tiles done and tiles in all; False cancels.
-        batch_size: tiles that run at once.
+        options: of the run.
+        progress: called after each tile with tiles done and tiles in all; False cancels.
+        touches: tiles whose window it refuses are neither read nor run, and their pixels are not valid.
+
+    Raises:
+        InputFault: the model does not answer for each pixel, or an option does not fit.
+        ModelFault: the model fails.
+        Cancelled: ``progress`` returned False.
+    """
+    model = model.choose(options.output).sized(max(height, width))
+    if not model.dense or model.card.task not in ("segmentation", "regression"):
+        raise InputFault(f"the model '{model.card.name}' is a {model.card.task} model, which answers once a tile")
+    area = options.area or Window(0, 0, height, width)
+    side = model.card.tile_size - 2 * model.border
+    overlap = shared(model, options)
+    grid = TileGrid(height, width, side, overlap)
+    tops = [top for top in grid.tops if top < area.row + area.height and top + side > area.row]
+    lefts = [left for left in grid.lefts if left < area.column + area.width and left + side > area.column]
+    strip = Strip(model.channels, area, side, overlap, (grid.tops, grid.lefts))
+    strip.top = tops[0]
+    windows = [Window(top, left, min(side, height - top), min(side, width - left)) for top in tops for left in lefts]
+    answers = run_tiles(model, read, (height, width), windows, options, touches)
+    try:
+        for done, (tile, answer) in enumerate(answers, start=1):
+            strip.see(tile.inner.column, tile.valid)
+            if answer is not None:
+                strip.add(tile.inner.column, answer, height, width)
+            if not progress(done, len(windows)):
+                raise Cancelled("cancelled")
+            if done % len(lefts) == 0:
+                row = done // len(lefts)
+                finished = tops[row] if row < len(tops) else min(height, area.row + area.height)
+                top, share, valid = strip.pop(finished - strip.top)
+                if len(valid):
+                    yield rows_of(model, top, share, valid, options.probabilities)
+    finally:
+        answers.close()  # type: ignore[attr-defined]  # ends its threads now
+
+
+def segment(model: Model, read: Read, height: int, width: int, progress: Progress = go_on) -> Iterator[Rows]:
+    """Yield the classes of a raster from top to bottom, read by the caller's own thread; see ``sweep``.
 
     Raises:
         InputFault: the model is no segmentation.
@@ -63,93 +160,143 @@ def segment(
     """
     if model.card.task != "segmentation":
         raise InputFault(f"the model '{model.card.name}' is a {model.card.task} model; a segmentation model is needed")
-    grid = TileGrid(height, width, model.card.tile_size, model.card.overlap)
-    blend = _Blend(grid, model)
-    tops, done = grid.tops, 0
-    for index, top in enumerate(tops):
-        for lefts in _chunks(grid.lefts, batch_size):
-            blend.add(top, lefts, read)
-            done += len(lefts)
-            if not progress(done, len(grid)):
-                raise Cancelled("cancelled")
-        finished = tops[index + 1] if index + 1 < len(tops) else height
-        yield blend.pop(top, finished - top)
+    return sweep(model, read, height, width, Sweep(read_ahead=0), progress)
 
 
-def _chunks(values: list, size: int) -> Iterator[list]:
-    for start in range(0, len(values), size):
-        yield values[start : start + size]
+def shared(model: Model, options: Sweep) -> int:
+    """Px that neighbouring answers share: the overlap of the tiles without the borders that are not answered for.
+
+    Raises:
+        InputFault: the overlap is not smaller than the tile.
+    """
+    tile = model.card.tile_size
+    overlap = model.card.overlap if options.overlap is None else options.overlap
+    if not 0 <= overlap < tile:
+        raise InputFault(f"an overlap of {overlap} px does not fit tiles of {tile} px")
+    return max(overlap - 2 * model.border, 0)
 
 
-class _Blend:
-    """The strip of blended probabilities that later tiles can still change."""
+def run_tiles(
+    model: Model,
+    read: Read,
+    shape: Tuple[int, int],
+    windows: List[Window],
+    options: Sweep,
+    touches: Touches = always,
+) -> Iterator[Tuple[Tile, Optional[np.ndarray]]]:
+    """Read and run tiles; yield each with its answer, in order.
 
-    def __init__(self, grid: TileGrid, model: Model) -> None:
-        tile = grid.tile_size
-        self.grid, self.model = grid, model
-        self.values = np.array([entry.value for entry in model.card.classes], np.uint8)
-        self.fill = np.array(model.card.fill, np.float32)[:, None, None]
-        self.sum = np.zeros((len(self.values), tile, grid.width), np.float32)
-        self.weight = np.zeros((tile, grid.width), np.float32)
-        self.valid = np.zeros((tile, grid.width), bool)
+    Args:
+        model: any but a detection.
+        read: as in ``sweep``.
+        shape: height and width of the raster.
+        windows: what each tile answers for, inside the raster.
+        options: of the run.
+        touches: as in ``sweep``.
 
-    def add(self, top: int, lefts: list, read: Read) -> None:
-        """Run the tiles of one row of tiles that begin at these columns."""
-        tile = self.grid.tile_size
-        columns: List[int] = []
-        tiles = np.empty((len(lefts), len(self.fill), tile, tile), np.float32)
-        for left in lefts:
-            window = Window(top, left, min(tile, self.grid.height - top), min(tile, self.grid.width - left))
-            pixels, valid = read(window)
-            self.valid[: window.height, left : left + window.width] |= valid
-            if valid.any():  # an empty tile has nothing to say
-                tiles[len(columns)] = _padded(pixels, valid, self.fill, tile)
-                columns.append(left)
-        if not columns:
-            return
-        row_weight = _taper(self.grid.tops, top, tile, self.grid.height, self.grid.overlap)
-        for left, answer in zip(columns, self.model.run(tiles[: len(columns)])):
-            column_weight = _taper(self.grid.lefts, left, tile, self.grid.width, self.grid.overlap)
-            weight = row_weight[:, None] * column_weight[None, :]
-            right = left + len(column_weight)
-            self.sum[:, : len(row_weight), left:right] += answer[:, : len(row_weight), : len(column_weight)] * weight
-            self.weight[: len(row_weight), left:right] += weight
+    Yields:
+        The tile, and its answer: (channels, side, side) px of a map, (channels,) of a vector, None where nothing
+        was to be run.
+    """
+    tiles = (_read_tile(model, read, shape, window, touches) for window in windows)
+    groups = _groups(tiles, model.batch)
+    queue = max(options.read_ahead // model.batch, 1) if options.read_ahead else 0
 
-    def pop(self, top: int, rows: int) -> Rows:
-        """Take the uppermost rows, which no later tile reaches, and move the others up."""
-        total, valid = self.sum[:, :rows], self.valid[:rows] & (self.weight[:rows] > 0)
-        best = total.argmax(axis=0)
-        classes = np.where(valid, self.values[best], np.uint8(NODATA))
-        share = np.take_along_axis(total, best[None], axis=0)[0] / np.where(valid, self.weight[:rows], 1)
-        confidence = np.where(valid, np.rint(np.clip(share, 0, 1) * 100), NODATA).astype(np.uint8)
-        for strip in (self.sum, self.weight, self.valid):
-            axis = strip.ndim - 2
-            keep = strip.shape[axis] - rows
-            upper = (slice(None),) * axis + (slice(0, keep),)
-            strip[upper] = strip[(slice(None),) * axis + (slice(rows, None),)].copy()
-            strip[(slice(None),) * axis + (slice(keep, None),)] = 0
-        return Rows(top, classes, confidence)
+    def work(group: List[Tile]) -> List[Tuple[Tile, Optional[np.ndarray]]]:
+        return _run_group(model, group, options.tta)
+
+    for finished in mapped(work, ahead(groups, queue), model.threads):
+        yield from finished
 
 
-def _padded(pixels: np.ndarray, valid: np.ndarray, fill: np.ndarray, tile: int) -> np.ndarray:
-    """(bands, tile, tile) float32: pixels without data replaced, edges repeated up to a whole tile."""
-    clean = np.where(valid[None], pixels, fill).astype(np.float32)
-    rows, columns = tile - clean.shape[1], tile - clean.shape[2]
-    return np.pad(clean, ((0, 0), (0, rows), (0, columns)), mode="edge") if rows or columns else clean
+def _read_tile(model: Model, read: Read, shape: Tuple[int, int], inner: Window, touches: Touches) -> Tile:
+    """The pixels that the model must see to answer for a window: with its border, as far as there is a raster."""
+    border, tile = model.border, model.card.tile_size
+    nothing = np.zeros((inner.height, inner.width), bool)
+    if not touches(inner):
+        return Tile(inner, nothing, nothing)
+    top, left = max(inner.row - border, 0), max(inner.column - border, 0)
+    bottom, right = min(inner.row - border + tile, shape[0]), min(inner.column - border + tile, shape[1])
+    pixels, mask = read(Window(top, left, bottom - top, right - left))
+    down, across = inner.row - top, inner.column - left
+    valid = mask[down : down + inner.height, across : across + inner.width]
+    if not valid.any():  # an empty tile has nothing to say
+        return Tile(inner, nothing, nothing)
+    return Tile(inner, valid, mask, pixels, (border - down, border - across))
 
 
-def _taper(starts: list, start: int, tile: int, length: int, overlap: int) -> np.ndarray:
-    """Weights along one axis of a tile, one a pixel inside the raster; 1 at the raster's own edges."""
-    weight = np.ones(min(tile, length - start), np.float32)
-    ramp = _hann_ramp(overlap)
-    if overlap and start != starts[0]:
-        weight[:overlap] *= ramp
-    if overlap and start != starts[-1]:
-        weight[-overlap:] *= ramp[::-1]
-    return weight
+def _groups(tiles: Iterator[Tile], batch: int) -> Iterator[List[Tile]]:
+    """Runs of tiles with as many that are to be run as a batch takes."""
+    group: List[Tile] = []
+    for tile in tiles:
+        group.append(tile)
+        if sum(one.pixels is not None for one in group) == batch or len(group) >= 8 * batch:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
-def _hann_ramp(overlap: int) -> np.ndarray:
-    """Rise from 0 to 1 over the middle half of the overlap; ramp + its mirror image = 1 everywhere."""
-    at = (np.arange(overlap) + 0.5) / max(overlap, 1)
-    return np.sin(np.pi / 2 * np.clip((at - 0.25) * 2, 0, 1)) ** 2
+def _run_group(model: Model, group: List[Tile], tta: bool) -> List[Tuple[Tile, Optional[np.ndarray]]]:
+    fill = np.array(model.card.fill, np.float32)[:, None, None]
+    size = model.card.tile_size
+    batch = [padded(t.pixels, t.mask, t.offset, fill, size) for t in group if t.pixels is not None]
+    if not batch:
+        return [(tile, None) for tile in group]
+    answers = iter(_turned(model, np.stack(batch)) if tta else model.run(np.stack(batch)))
+    results = []
+    for tile in group:
+        answer = None if tile.pixels is None else next(answers)
+        if answer is not None and answer.ndim == 3 and model.factor > 1 and model.card.task != "embedding":
+            answer = answer.repeat(model.factor, axis=1).repeat(model.factor, axis=2)
+        results.append((replace(tile, pixels=None), answer))
+    return results
+
+
+def _turned(model: Model, tiles: np.ndarray) -> np.ndarray:
+    """Mean of the answers for the eight ways to lay a square."""
+    total = np.zeros((), np.float32)
+    for turns in range(4):
+        for flipped in (False, True):
+            seen = np.rot90(tiles, turns, axes=(2, 3))
+            answer = model.run(np.ascontiguousarray(seen[..., ::-1] if flipped else seen))
+            if answer.ndim == 4:
+                answer = np.rot90(answer[..., ::-1] if flipped else answer, -turns, axes=(2, 3))
+            total = total + answer
+    return total / np.float32(8)
+
+
+def padded(pixels: np.ndarray, mask: np.ndarray, offset: Tuple[int, int], fill: np.ndarray, size: int) -> np.ndarray:
+    """(bands, size, size) float32: pixels without data replaced, the raster's edges repeated up to a whole tile.
+
+    Args:
+        pixels: (bands, rows, columns) as read.
+        mask: (rows, columns) True where they hold data.
+        offset: row and column of the tile where they begin.
+        fill: (bands, 1, 1) what stands for no data.
+        size: rows = columns of the tile.
+    """
+    pixels = pixels.astype(np.float32, copy=False)
+    if not mask.all():
+        pixels = np.where(mask, pixels, fill)
+    rows, columns = pixels.shape[1:]
+    if (rows, columns) == (size, size):
+        return pixels
+    down, across = offset
+    around = ((0, 0), (down, size - rows - down), (across, size - columns - across))
+    return np.pad(pixels, around, mode="edge")
+
+
+def rows_of(model: Model, top: int, share: np.ndarray, valid: np.ndarray, probabilities: bool) -> Rows:
+    """What to say of blended numbers (K, rows, width)."""
+    card = model.card
+    classes = confidence = values = None
+    if card.task in ("segmentation", "classification"):
+        number, sure = decide(share, card)
+        legend = np.array([entry.value for entry in card.classes], card.class_dtype)
+        classes = np.where(valid, legend[number], card.class_dtype.type(card.nodata))
+        sure = np.rint(np.clip(sure, 0, 1) * np.float32(100))
+        confidence = np.where(valid, sure, NO_CONFIDENCE).astype(np.uint8)
+    if classes is None or probabilities:
+        values = np.where(valid, share, np.float32(np.nan))
+    return Rows(top, valid, classes, confidence, values)
