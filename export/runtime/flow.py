@@ -6,7 +6,7 @@ import queue
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Callable, Deque, Iterable, Iterator, TypeVar
+from typing import Any, Callable, Deque, Generator, Iterable, Iterator, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -58,7 +58,7 @@ def ahead(items: Iterable[Item], count: int) -> Iterator[Item]:
         thread.join()
 
 
-def mapped(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+def mapped(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Generator[Result, None, None]:
     """Yield ``work(item)`` in the order of the items, done by so many threads.
 
     At most ``threads + 1`` items are in work or done and not yet taken, so memory stays bounded.

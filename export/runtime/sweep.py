@@ -9,7 +9,7 @@ wanted change a bit of the result. Memory grows with width x tile x channels, ne
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Callable, Iterator, List, Optional, Tuple
+from typing import Callable, Generator, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -72,6 +72,9 @@ class Sweep:
     read_ahead: int = 4
 
 
+AS_CARD = Sweep()
+
+
 @dataclass(frozen=True)
 class Tile:
     """One tile on its way: where its pixels lie in the raster, and where in the tile; None: not to be run.
@@ -101,14 +104,15 @@ def sweep(
     read: Read,
     height: int,
     width: int,
-    options: Sweep = Sweep(),
+    options: Sweep = AS_CARD,
     progress: Progress = go_on,
     touches: Touches = always,
 ) -> Iterator[Rows]:
     """Yield the answer for a raster from top to bottom, each row once.
 
     Args:
-        model: answers for each pixel: a segmentation or a regression.
+        model: answers with a map: a segmentation, a regression, or an embedding, whose rows and columns then count
+            places of ``unit_of(model)`` px.
         read: gives the pixels of a window that lies inside the raster; called by one thread at a time.
         height: rows of the raster.
         width: columns of the raster.
@@ -117,38 +121,74 @@ def sweep(
         touches: tiles whose window it refuses are neither read nor run, and their pixels are not valid.
 
     Raises:
-        InputFault: the model does not answer for each pixel, or an option does not fit.
+        InputFault: the model answers once a tile, or an option does not fit.
         ModelFault: the model fails.
         Cancelled: ``progress`` returned False.
     """
     model = model.choose(options.output).sized(max(height, width))
-    if not model.dense or model.card.task not in ("segmentation", "regression"):
+    if not model.dense:
         raise InputFault(f"the model '{model.card.name}' is a {model.card.task} model, which answers once a tile")
-    area = options.area or Window(0, 0, height, width)
-    side = model.card.tile_size - 2 * model.border
-    overlap = shared(model, options)
-    grid = TileGrid(height, width, side, overlap)
+    unit = unit_of(model)
+    side, overlap = (model.card.tile_size - 2 * model.border) // unit, shared(model, options) // unit
+    whole = Window(0, 0, -(-height // unit), -(-width // unit))
+    area = in_units(options.area, unit) if options.area else whole
+    grid = TileGrid(whole.height, whole.width, side, overlap)
     tops = [top for top in grid.tops if top < area.row + area.height and top + side > area.row]
     lefts = [left for left in grid.lefts if left < area.column + area.width and left + side > area.column]
     strip = Strip(model.channels, area, side, overlap, (grid.tops, grid.lefts))
     strip.top = tops[0]
-    windows = [Window(top, left, min(side, height - top), min(side, width - left)) for top in tops for left in lefts]
+    corners = [(top * unit, left * unit) for top in tops for left in lefts]
+    size = side * unit
+    windows = [Window(top, left, min(size, height - top), min(size, width - left)) for top, left in corners]
     answers = run_tiles(model, read, (height, width), windows, options, touches)
     try:
         for done, (tile, answer) in enumerate(answers, start=1):
-            strip.see(tile.inner.column, tile.valid)
+            left = tile.inner.column // unit
+            strip.see(left, tile.valid if unit == 1 else any_valid(tile.valid, (unit, unit)))
             if answer is not None:
-                strip.add(tile.inner.column, answer, height, width)
+                strip.add(left, answer, whole.height, whole.width)
             if not progress(done, len(windows)):
                 raise Cancelled("cancelled")
             if done % len(lefts) == 0:
                 row = done // len(lefts)
-                finished = tops[row] if row < len(tops) else min(height, area.row + area.height)
+                finished = tops[row] if row < len(tops) else min(whole.height, area.row + area.height)
                 top, share, valid = strip.pop(finished - strip.top)
                 if len(valid):
                     yield rows_of(model, top, share, valid, options.probabilities)
     finally:
-        answers.close()  # type: ignore[attr-defined]  # ends its threads now
+        answers.close()  # ends its threads now
+
+
+def unit_of(model: Model) -> int:
+    """Side of a place of the result in px of the raster: 1, but for the map of an embedding, which stays coarse."""
+    return model.factor if model.card.task == "embedding" else 1
+
+
+def in_units(area: Window, unit: int) -> Window:
+    """A part of the raster, counted in places of ``unit`` px.
+
+    Raises:
+        InputFault: it does not begin where a place begins.
+    """
+    if area.row % unit or area.column % unit:
+        raise InputFault(f"a part of the raster must begin at a multiple of {unit} px")
+    last_row, last_column = -(-(area.row + area.height) // unit), -(-(area.column + area.width) // unit)
+    row, column = area.row // unit, area.column // unit
+    return Window(row, column, last_row - row, last_column - column)
+
+
+def any_valid(valid: np.ndarray, unit: Tuple[int, int], offset: Tuple[int, int] = (0, 0)) -> np.ndarray:
+    """Whether any pixel of each place holds data.
+
+    Args:
+        valid: (rows, columns) of a window.
+        unit: rows and columns of a place, px.
+        offset: row and column within a place at which the window begins.
+    """
+    for axis in (0, 1):
+        edges = np.arange(-offset[axis], valid.shape[axis], unit[axis]).clip(0)
+        valid = np.logical_or.reduceat(valid, edges, axis=axis)
+    return valid
 
 
 def segment(model: Model, read: Read, height: int, width: int, progress: Progress = go_on) -> Iterator[Rows]:
@@ -183,7 +223,7 @@ def run_tiles(
     windows: List[Window],
     options: Sweep,
     touches: Touches = always,
-) -> Iterator[Tuple[Tile, Optional[np.ndarray]]]:
+) -> Generator[Tuple[Tile, Optional[np.ndarray]], None, None]:
     """Read and run tiles; yield each with its answer, in order.
 
     Args:
@@ -198,7 +238,7 @@ def run_tiles(
         The tile, and its answer: (channels, side, side) px of a map, (channels,) of a vector, None where nothing
         was to be run.
     """
-    tiles = (_read_tile(model, read, shape, window, touches) for window in windows)
+    tiles = (read_tile(model, read, shape, window, touches) for window in windows)
     groups = _groups(tiles, model.batch)
     queue = max(options.read_ahead // model.batch, 1) if options.read_ahead else 0
 
@@ -209,7 +249,7 @@ def run_tiles(
         yield from finished
 
 
-def _read_tile(model: Model, read: Read, shape: Tuple[int, int], inner: Window, touches: Touches) -> Tile:
+def read_tile(model: Model, read: Read, shape: Tuple[int, int], inner: Window, touches: Touches) -> Tile:
     """The pixels that the model must see to answer for a window: with its border, as far as there is a raster."""
     border, tile = model.border, model.card.tile_size
     nothing = np.zeros((inner.height, inner.width), bool)
