@@ -52,7 +52,7 @@ def canonical(answer: np.ndarray, card: ModelCard, where: str) -> np.ndarray:
         return _votes(answer, card, where)
     answer = answer.astype(np.float32, copy=False)
     if card.activation == "logits":
-        return _softmax(answer) if answer.shape[1] > 1 else 1 / (1 + np.exp(-answer))
+        return _softmax(answer) if answer.shape[1] > 1 else _sigmoid(answer)
     return answer
 
 
@@ -78,10 +78,16 @@ def decide(share: np.ndarray, card: ModelCard) -> Tuple[np.ndarray, np.ndarray]:
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
-    logits = logits - logits.max(axis=1, keepdims=True)
-    np.exp(logits, out=logits)
-    logits /= logits.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # infinite numbers become NaN, which the blending leaves out
+        logits = logits - logits.max(axis=1, keepdims=True)
+        np.exp(logits, out=logits)
+        logits /= logits.sum(axis=1, keepdims=True)
     return logits
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # exp of a large number is infinite, and the answer 0
+        return 1 / (1 + np.exp(-logits))
 
 
 def _votes(numbers: np.ndarray, card: ModelCard, where: str) -> np.ndarray:

@@ -8,13 +8,15 @@ they are divided by their sum. No weight is zero at the raster's own edge.
 
 from __future__ import annotations
 
-from typing import List, Tuple
+from typing import Iterator, List, Tuple
 
 import numpy as np
 
 from .grid import Window
 
 UNUSED = 7 / 16  # share of an overlap, at either side: so a receptive field of 7 / 8 of it sees no padding
+
+PIECE = 64  # rows that are finished at once: the memory for that stays small
 
 
 class Strip:
@@ -57,24 +59,27 @@ class Strip:
         columns = taper(self.starts[1], column, self.tile, width, self.overlap)
         inside, own = self._columns(column, len(columns))
         weight = rows[:, None] * columns[None, own]
-        self.sum[:, : len(rows), inside] += answer[:, : len(rows), own] * weight
+        with np.errstate(invalid="ignore", over="ignore"):  # numbers that are none are left out in the end
+            self.sum[:, : len(rows), inside] += answer[:, : len(rows), own] * weight
         self.weight[: len(rows), inside] += weight
 
-    def pop(self, rows: int) -> Tuple[int, np.ndarray, np.ndarray]:
-        """Take the uppermost rows, which no later tile reaches, and move the others up.
+    def pop(self, rows: int) -> Iterator[Tuple[int, np.ndarray, np.ndarray]]:
+        """Take the uppermost rows, which no later tile reaches, a few at a time, and move the others up.
 
-        Returns:
+        Yields:
             First row in the raster, blended numbers (channels, rows, width), and where they are valid
-            (rows, width); only what lies inside the area.
+            (rows, width); only what lies inside the area. Where the model gave no numbers (NaN, infinite) is not valid.
         """
         first = max(self.area.row - self.top, 0)
         last = min(self.area.row + self.area.height - self.top, rows)
-        weight = self.weight[first:last]
-        valid = self.valid[first:last] & (weight > 0)
-        share = self.sum[:, first:last] / np.where(weight > 0, weight, 1)
-        top = self.top + first
+        for start in range(first, last, PIECE):
+            stop = min(start + PIECE, last)
+            weight = self.weight[start:stop]
+            with np.errstate(invalid="ignore", over="ignore"):
+                share = self.sum[:, start:stop] / np.where(weight > 0, weight, 1)
+                numbers = np.isfinite(share.sum(axis=0))
+            yield self.top + start, share, self.valid[start:stop] & (weight > 0) & numbers
         self._move(rows)
-        return top, share, valid
 
     def _move(self, rows: int) -> None:
         for part in (self.sum, self.weight[None], self.valid[None]):

@@ -77,12 +77,14 @@ def start(path: Union[str, Path], provider: str, precision: Optional[str]) -> An
     if provider == CPU:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
+        options.enable_mem_pattern = False  # its plan is a second copy of all that a tile needs
         if _bound_memory(onnxruntime):
             options.add_session_config_entry("session.use_env_allocators", "1")
     settings = provider_options(provider, precision)
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=[provider], provider_options=[settings])
-        session.disable_fallback()
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=[provider], provider_options=[settings], enable_fallback=0
+        )
     except Exception as error:  # onnxruntime's errors share no base class but this
         raise ModelFault(f"{path}: onnxruntime cannot open it on {provider}: {first_line(error)}") from error
     if session.get_providers()[0] != provider:

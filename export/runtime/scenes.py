@@ -156,5 +156,6 @@ class _Means:
         for cell in range(self.next, max(until, self.next)):
             total, count, held = self.rows.pop(cell, self.empty)
             share = total / np.where(count > 0, count, 1)
-            yield cell, share[:, None], (held & (count > 0))[None]
+            valid = held & (count > 0) & np.isfinite(share).all(axis=0)
+            yield cell, share[:, None], valid[None]
         self.next = max(until, self.next)

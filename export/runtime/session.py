@@ -155,13 +155,16 @@ class Model:
 
     def _call(self, session: Any, names: Optional[Sequence[str]], tiles: np.ndarray) -> List[np.ndarray]:
         try:
-            return session.run(names, {self._header.input_name: tiles})
+            answers = session.run(names, {self._header.input_name: tiles})
         except Exception as error:  # onnxruntime's errors share no base class but this
             if is_out_of_memory(error):
                 free = free_memory() / 2**30
                 text = f"{self._where}: needs more memory for {len(tiles)} x {tiles.shape[-1]} px than is free ({free:.1f} GB)"
                 raise ModelFault(text) from error
             raise ModelFault(f"{self._where}: onnxruntime failed: {first_line(error)}") from error
+        if not all(isinstance(answer, np.ndarray) and answer.dtype.kind in "fiub" for answer in answers):
+            raise ModelFault(f"{self._where}: answers with something else than numbers")
+        return answers
 
     def _start(self, names: Sequence[str], precision: Optional[str]) -> Tuple[Any, str]:
         """The quickest of these providers; what the others did goes into ``notes``."""
@@ -233,6 +236,8 @@ class Model:
         if not shape or 0 in shape or self.card.activation is None:
             size = _PROBE if self.free_size else size
             answer = self._answer(np.repeat(self._sample(size), self.batch, axis=0))[:1]
+            if not answer.size:
+                raise ModelFault(f"{self._where}: its output is empty")
             if self.card.activation is None and self.card.task in ("segmentation", "classification"):
                 self.card = replace(self.card, activation=kind_of(answer))
             shape = answer.shape[1:]

@@ -152,8 +152,7 @@ def sweep(
             if done % len(lefts) == 0:
                 row = done // len(lefts)
                 finished = tops[row] if row < len(tops) else min(whole.height, area.row + area.height)
-                top, share, valid = strip.pop(finished - strip.top)
-                if len(valid):
+                for top, share, valid in strip.pop(finished - strip.top):
                     yield rows_of(model, top, share, valid, options.probabilities)
     finally:
         answers.close()  # ends its threads now
