@@ -184,7 +184,7 @@ def test_fixed_and_free_shapes_give_the_same_bits(tmp_path, batch, side):
     def made(name: str, shape: tuple) -> Model:
         output = {"out": (FLOAT, [shape[0], 3, *shape[2:]])}
         path = write_graph(tmp_path / name, nodes, output, {"kernel": kernel}, shape)
-        return Model(write_given(path, activation="logits"))
+        return Model(write_given(path, activation="logits"), "cpu")
 
     image = image_of((3, 75, 90))
     found = swept(made("a.onnx", (batch, 3, side, side)), image, probabilities=True)
@@ -475,5 +475,5 @@ def test_graphs_that_make_no_sense_are_refused_in_one_sentence(tmp_path, nodes, 
     weights = {"far": np.array([10**6]), "further": np.array([10**6 + 1])}
     path = write_graph(tmp_path / "m.onnx", nodes, {"out": (FLOAT, None)}, weights)
     with pytest.raises(ModelFault, match=message) as caught:
-        Model(write_given(path))
+        Model(write_given(path), "cpu")
     assert "\n" not in str(caught.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
@@ -86,6 +87,8 @@ def start(path: Union[str, Path], provider: str, precision: Optional[str]) -> An
             str(path), options, providers=[provider], provider_options=[settings], enable_fallback=0
         )
     except Exception as error:  # onnxruntime's errors share no base class but this
+        if is_out_of_memory(error):
+            raise ModelFault(f"{path}: needs more memory than is free ({free_memory() / 2**30:.1f} GB)") from error
         raise ModelFault(f"{path}: onnxruntime cannot open it on {provider}: {first_line(error)}") from error
     if session.get_providers()[0] != provider:
         raise ModelFault(f"{provider} did not start; onnxruntime fell back to {session.get_providers()[0]}")
@@ -134,9 +137,9 @@ def free_memory() -> int:
 
 
 def first_line(error: BaseException) -> str:
-    """Of an error's message, without onnxruntime's code in front."""
+    """Of an error's message, without onnxruntime's codes in front."""
     lines = str(error).splitlines()
-    return lines[0].split("] : ", 1)[-1] if lines else type(error).__name__
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", lines[0]) if lines else type(error).__name__
 
 
 def is_out_of_memory(error: BaseException) -> bool:
