@@ -477,3 +477,10 @@ def test_graphs_that_make_no_sense_are_refused_in_one_sentence(tmp_path, nodes, 
     with pytest.raises(ModelFault, match=message) as caught:
         Model(write_given(path), "cpu")
     assert "\n" not in str(caught.value)
+
+
+def test_the_card_that_the_documentation_shows_can_be_read(tmp_path):
+    text = (ROOT / "docs" / "models.md").read_text().split("```json\n")[1].split("```")[0]
+    (tmp_path / "m.card.json").write_text(text)
+    card = ModelCard.from_file(tmp_path / "m.card.json")
+    assert [(entry.value, entry.name) for entry in card.classes] == [(0, "land"), (7, "water")]

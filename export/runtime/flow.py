@@ -58,17 +58,20 @@ def ahead(items: Iterable[Item], count: int) -> Iterator[Item]:
         thread.join()
 
 
-def mapped(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Generator[Result, None, None]:
+def mapped(
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int, spare: int = 1
+) -> Generator[Result, None, None]:
     """Yield ``work(item)`` in the order of the items, done by so many threads.
 
-    At most ``threads + 1`` items are in work or done and not yet taken, so memory stays bounded.
+    At most ``threads + spare`` items are in work or done and not yet taken, so memory stays bounded; the spare ones
+    keep the threads at work while the caller is busy with a result.
     """
     waiting: Deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="inference")
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
-            if len(waiting) > threads:
+            if len(waiting) >= threads + spare:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

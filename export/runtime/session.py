@@ -108,6 +108,12 @@ class Model:
         other._use(output)
         return other
 
+    @property
+    def answer_bytes(self) -> int:
+        """Size of what one call answers, in bytes: probabilities of a batch at the tile's own size."""
+        side = self._shape[-1] * self.factor if self.dense else 1
+        return 4 * self.batch * max(self.channels, 1) * side**2
+
     def run(self, tiles: np.ndarray) -> np.ndarray:
         """Run tiles of raw pixel values.
 

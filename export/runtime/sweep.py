@@ -25,6 +25,7 @@ Read = Callable[[Window], Tuple[np.ndarray, np.ndarray]]
 Progress = Callable[[int, int], bool]
 Touches = Callable[[Window], bool]
 NO_CONFIDENCE = 255  # where there are no data
+WAITING_BYTES = 48 * 1024**2  # of answers that wait while finished rows are written
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,8 @@ def run_tiles(
     def work(group: List[Tile]) -> List[Tuple[Tile, Optional[np.ndarray]]]:
         return _run_group(model, group, options.tta)
 
-    for finished in mapped(work, ahead(groups, queue), model.threads):
+    spare = min(max(WAITING_BYTES // model.answer_bytes, 1), 8)
+    for finished in mapped(work, ahead(groups, queue), model.threads, spare):
         yield from finished
 
 
