@@ -42,16 +42,16 @@ def test_the_map_has_the_rasters_grid_the_cards_classes_and_its_nodata(model, tm
     assert cog_validate(tmp_path / "out" / "scene.tif")[0]
     assert "<Category>green land</Category>" in (tmp_path / "out" / "scene.tif.aux.xml").read_text()
     assert 'label="blue water"' in (tmp_path / "out" / "scene.qml").read_text()
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"scene.tif", "scene.tif.aux.xml", "scene.qml"}
+    written = {p.name for p in (tmp_path / "out").iterdir()}
+    assert written == {"scene.tif", "scene.tif.aux.xml", "scene.qml", "scene.stac.json"}
 
 
-def test_confidence_is_a_second_band_in_per_cent_and_the_colours_stay(model, tmp_path):
+def test_confidence_is_a_raster_beside_the_map_in_per_cent(model, tmp_path):
     raster = write_raster(tmp_path / "scene.tif", stripes(), nodata=0)
     assert call(predict.main, model, raster, "--out", tmp_path / "out", "--confidence") == 0
-    with rasterio.open(tmp_path / "out" / "scene.tif") as result:
-        assert result.count == 2
-        confidence = result.read(2)
-        assert result.colormap(1)[3][:3] == (0xC0, 0x30, 0x20)
+    with rasterio.open(tmp_path / "out" / "scene_confidence.tif") as result:
+        assert (result.count, result.nodata) == (1, 255)
+        confidence = result.read(1)
     assert (confidence[:10, :10] == 255).all()
     assert confidence[50, 60] == 100
 
@@ -109,7 +109,7 @@ def test_an_unlikely_pixel_size_or_unit_is_said(model, tmp_path, capsys):
     raster = write_raster(tmp_path / "scene.tif", stripes().astype(np.uint16) * 50, pixel=60.0)
     assert call(predict.main, model, raster, "--out", tmp_path / "out") == 0
     error = capsys.readouterr().err
-    assert "its pixels are 60 m, the model learned from 10 m" in error
+    assert "its pixels are 60 m, the model learned from 10 m: resampled on the way in" in error
     assert "its values reach 1e+04, the model learned from 0 to 255" in error
 
 
@@ -119,14 +119,15 @@ import resource, sys
 from pathlib import Path
 from export.predict import predict
 from export.runtime.session import Model
-predict(Model(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]))
+model, raster, out = map(Path, sys.argv[1:])
+predict(Model(model), model, str(raster), out, "map")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
     peaks = []
     for height in (256, 8192):
         raster = write_raster(tmp_path / f"h{height}.tif", np.zeros((3, height, 1024), np.uint8), tiled=True)
         done = subprocess.run(
-            [sys.executable, "-c", code, model, raster, tmp_path / f"out{height}.tif"],
+            [sys.executable, "-c", code, model, raster, tmp_path / f"out{height}"],
             capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1], env={"GDAL_CACHEMAX": "16", "PATH": "/usr/bin"},
         )  # fmt: skip
         peaks.append(int(done.stdout.split()[-1]))

@@ -1,0 +1,153 @@
+"""The files of one map, all made together: class raster, confidence, probabilities, polygons, areas, STAC Item."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.host.areas import Tally, as_csv, as_json
+from export.host.cog import RowWriter
+from export.host.engine import Rows
+from export.host.files import Staging
+from export.host.grid import Grid
+from export.host.stac import item_text
+from export.host.vectors import write_polygons
+from export.runtime.card import ModelCard
+from export.runtime.style import pam_xml, qml
+
+CONFIDENCE_NODATA = 255
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which files are made beside the map.
+
+    Attributes:
+        confidence: raster, per cent.
+        probabilities: raster, a band a class.
+        polygons: GeoPackage.
+        min_area: of a polygon, square metres.
+        areas: CSV and JSON.
+    """
+
+    confidence: bool = False
+    probabilities: bool = False
+    polygons: bool = False
+    min_area: float = 0.0
+    areas: bool = False
+
+
+class Results:
+    """Takes finished rows from top to bottom, then makes the files."""
+
+    def __init__(self, staging: Staging, name: str, grid: Grid, card: ModelCard, wanted: Wanted) -> None:
+        self.staging, self.name, self.grid, self.card, self.wanted = staging, name, grid, card, wanted
+        self.tally = Tally(grid.row_areas)
+        self._map: RowWriter | None = None
+        self._nodata = 0
+        self._confidence: RowWriter | None = None
+        self._probabilities: RowWriter | None = None
+
+    def add(self, part: Rows) -> None:
+        """Write rows."""
+        if self._map is None:
+            self._begin(part)
+        assert self._map is not None  # nosec B101  # for mypy
+        if part.classes is None:
+            self._map.write(part.top, _all(part.values))
+            return
+        self._map.write(part.top, part.classes)
+        self.tally.add(part.top, part.classes, part.valid)
+        if self._confidence:
+            self._confidence.write(part.top, _all(part.confidence))
+        if self._probabilities:
+            self._probabilities.write(part.top, _all(part.values))
+
+    def _begin(self, part: Rows) -> None:
+        """Open the rasters, now that it is known what the model answers with."""
+        wanted, names = self.wanted, [entry.name for entry in self.card.classes]
+        if part.classes is None:
+            count = len(_all(part.values))
+            bands = names if len(names) == count else [f"value {number}" for number in range(1, count + 1)]
+            self._map = self._writer("map", "float32", np.nan, bands)
+            return
+        self._nodata = int(np.iinfo(part.classes.dtype).max)
+        self._map = self._writer("map", part.classes.dtype.name, self._nodata, ["land cover"])
+        if part.classes.dtype == np.uint8:
+            self._map.color({entry.value: (*entry.rgb, 255) for entry in self.card.classes})
+        if wanted.confidence or wanted.polygons:
+            self._confidence = self._writer("confidence", "uint8", CONFIDENCE_NODATA, ["confidence, per cent"])
+        if wanted.probabilities:
+            self._probabilities = self._writer("probabilities", "float32", np.nan, names)
+
+    def _writer(self, role: str, dtype: str, nodata: float, bands: list[str]) -> RowWriter:
+        return RowWriter(self.staging / f"plain-{role}.tif", self.grid, dtype, nodata, bands)
+
+    def close(self) -> None:
+        """Give the files back, after a run that failed."""
+        for writer in (self._map, self._confidence, self._probabilities):
+            if writer:
+                writer.close()
+
+    def finish(self, model: Path, raster: str, options: dict[str, Any]) -> dict[str, Path]:
+        """Make every file and give each its final name.
+
+        Returns:
+            Role and file of each.
+        """
+        assert self._map is not None  # nosec B101  # a raster has at least one row
+        files = {"map": self.staging.keep(f"{self.name}.tif")}
+        classes = self._map.names == ["land cover"]
+        self._map.to_cog(files["map"], "MODE" if classes else "AVERAGE")
+        if classes:
+            files |= self._beside(files["map"])
+        description = self.staging.keep(f"{self.name}.stac.json")
+        text = item_text(self.name, self.grid, self.card, model, raster, files, options)
+        description.write_text(text, "utf-8")
+        self.staging.commit()
+        return {role: self.staging.folder / path.name for role, path in {**files, "stac": description}.items()}
+
+    def _beside(self, classes: Path) -> dict[str, Path]:
+        """Everything that goes with a raster of classes."""
+        keep, name, wanted = self.staging.keep, self.name, self.wanted
+        files: dict[str, Path] = {}
+        confidence = keep(f"{name}_confidence.tif") if wanted.confidence else self.staging / "confidence.tif"
+        if self._confidence:
+            self._confidence.to_cog(confidence, "AVERAGE")
+        if wanted.confidence:
+            files["confidence"] = confidence
+        if self._probabilities:
+            files["probabilities"] = keep(f"{name}_probabilities.tif")
+            self._probabilities.to_cog(files["probabilities"], "AVERAGE")
+        if wanted.polygons:
+            files["polygons"] = keep(f"{name}.gpkg")
+            write_polygons(
+                files["polygons"], classes, confidence, self.grid, self.card.classes, self._nodata, wanted.min_area
+            )
+        if wanted.areas:
+            table = self.tally.table(self.card.classes)
+            crs = self.grid.crs
+            files["areas"], files["areas as JSON"] = keep(f"{name}_areas.csv"), keep(f"{name}_areas.json")
+            files["areas"].write_text(as_csv(table), "utf-8")
+            files["areas as JSON"].write_text(as_json(table, crs.to_string(), crs.is_geographic), "utf-8")
+        files["names and colours"], files["style"] = keep(f"{name}.tif.aux.xml"), keep(f"{name}.qml")
+        files["names and colours"].write_text(pam_xml(self.card.classes, 1), "utf-8")
+        files["style"].write_text(qml(self.card.classes), "utf-8")
+        return files
+
+    def bytes_needed(self) -> int:
+        """At most, on the disk, while the files are made: before and after they become COGs."""
+        bands = 2.0 if self.card.classes else 4.0
+        bands += 1.0 * (self.wanted.confidence or self.wanted.polygons) + 4.0 * self.wanted.polygons
+        bands += 4.0 * len(self.card.classes) * self.wanted.probabilities
+        return int(self.grid.height * self.grid.width * bands * 2.4)
+
+
+def _all(layer: np.ndarray | None) -> np.ndarray:
+    """A layer that the runtime promised."""
+    if layer is None:
+        raise TypeError("the runtime left out a layer that was asked for")
+    return layer

@@ -1,0 +1,235 @@
+"""A raster that a model will read: its bands, its gaps, its unit. Nothing is resampled here."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.transform import from_bounds
+from rasterio.windows import Window as RasterWindow
+
+from export.host.bands import choose_bands
+from export.host.grid import Bounds, Grid, check_bounds, crs_of
+from export.host.units import Conversion, baseline_of, conversion, doubt
+from export.runtime.card import ModelCard
+from export.runtime.errors import InputFault
+from export.runtime.grid import Window
+
+RASTER_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError, MemoryError)
+EMPTY_SHARE = 0.1  # of a raster: a constant value above it is likely to be a gap that nobody declared
+_LATTICE, _SAMPLE = 6, 64  # windows a side, and their side in px, that are looked at before a run
+_DTYPES = {"uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Coordinates for a file that has none: a CRS and (west, south, east, north) in its units."""
+
+    crs: str
+    bounds: Bounds
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a user says of a raster.
+
+    Attributes:
+        bands: names or numbers in the model's order; None: by their names, else in their order.
+        nodata: a value that means no data, for files that declare none.
+        kind: one of ``units.INPUTS``.
+        offset: to be added to Sentinel-2's numbers, where the file does not say it.
+        placement: coordinates, where the file has none.
+    """
+
+    bands: tuple[str, ...] | None = None
+    nodata: float | None = None
+    kind: str = "raw"
+    offset: float | None = None
+    placement: Placement | None = None
+
+
+class Source:
+    """An open raster.
+
+    Attributes:
+        grid: where its pixels lie.
+        bands: numbers of the bands that are read, from 1.
+        notes: sentences that the user should read before a long run.
+    """
+
+    def __init__(self, where: str | Path, card: ModelCard, choice: Choice | None = None) -> None:
+        """Open and check.
+
+        Raises:
+            InputFault: it cannot be read, has other bands, no coordinates, or values of a strange type.
+        """
+        choice = choice or Choice()
+        self.where = str(where)
+        self.notes: list[str] = []
+        self.dataset = _open(self.where)
+        self._lock = threading.Lock()  # GDAL reads a file in one thread at a time
+        self.grid = self._place(choice.placement)
+        names = _band_names(self.dataset)
+        usable = [i for i, color in enumerate(self.dataset.colorinterp, start=1) if color != ColorInterp.alpha]
+        self.bands, note = choose_bands(self.where, names, usable, card.bands, choice.bands)
+        self._note(note)
+        self._check_types()
+        flags = [self.dataset.mask_flag_enums[band - 1] for band in self.bands]
+        self._masked = any(MaskFlags.all_valid not in flag for flag in flags)
+        self.nodata = choice.nodata
+        if self.nodata is None and not self._masked and choice.kind != "raw":
+            self.nodata = 0.0  # Sentinel-2's own number for it
+        self._convert = self._conversion(choice, card)
+        self._look(card)
+
+    def _note(self, sentence: str | None) -> None:
+        if sentence:
+            self.notes.append(sentence if sentence.startswith(self.where) else f"{self.where}: {sentence}")
+
+    def _place(self, placement: Placement | None) -> Grid:
+        dataset = self.dataset
+        if dataset.crs is not None and not dataset.transform.is_identity:
+            grid = Grid(dataset.crs, dataset.transform, *dataset.shape)
+            if not (np.isfinite(list(grid.transform)[:6]).all() and grid.transform.determinant):
+                raise InputFault(f"{self.where}: its coordinates make no sense; set them again with gdal_edit")
+            try:
+                grid.pixel_size_m  # noqa: B018  # asks the CRS for its unit of length
+            except (CRSError, KeyError, TypeError) as error:
+                raise InputFault(f"{self.where}: its CRS has no unit of length; set another with gdal_edit") from error
+            return grid
+        if placement is None:
+            raise InputFault(
+                f"{self.where}: has no CRS, so its map could not be placed; give --crs and --bounds, or set it with gdal_edit"
+            )
+        check_bounds(placement.bounds)
+        transform = from_bounds(*placement.bounds, dataset.width, dataset.height)
+        return Grid(crs_of(placement.crs), transform, *dataset.shape)
+
+    def _check_types(self) -> None:
+        strange = {self.dataset.dtypes[band - 1] for band in self.bands} - _DTYPES
+        if strange:
+            raise InputFault(f"{self.where}: its pixels are {strange.pop()}; a model reads whole or real numbers")
+
+    def _conversion(self, choice: Choice, card: ModelCard) -> Conversion:
+        baseline = baseline_of(self.where)
+        tag = self.dataset.tags().get("PROCESSING_BASELINE", "")
+        if tag.replace(".", "", 1).isdigit():
+            baseline = float(tag)
+        stored = choice.offset
+        scale, offset = self.dataset.scales[self.bands[0] - 1], self.dataset.offsets[self.bands[0] - 1]
+        if stored is None and offset and scale:  # as catalogues write it: reflectance = 0.0001 x number - 0.1
+            stored = round(offset / scale, 6)
+        found = conversion(choice.kind, card, baseline, stored)
+        self._note(found.said and f"read as {choice.kind}, {found.said}")
+        return found
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.grid.shape
+
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels (bands, rows, columns) in the model's unit, and where all bands hold data (rows, columns).
+
+        Raises:
+            InputFault: the file is damaged.
+        """
+        pixels, valid = self._stored(window)
+        return self._convert(pixels), valid
+
+    def valid(self, window: Window) -> np.ndarray:
+        """(rows, columns) True where all bands hold data."""
+        return self._stored(window)[1]
+
+    def _stored(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        where = RasterWindow(window.column, window.row, window.width, window.height)
+        try:
+            with self._lock:
+                pixels = self.dataset.read(self.bands, window=where)
+                masks = self.dataset.read_masks(self.bands, window=where) if self._masked else None
+        except RASTER_ERRORS as error:
+            raise InputFault(f"{self.where}: damaged, it cannot be read to its end ({_plain(error)})") from error
+        valid = np.ones(pixels.shape[1:], bool) if masks is None else masks.all(axis=0)
+        if pixels.dtype.kind == "f":
+            valid &= np.isfinite(pixels).all(axis=0)
+            pixels = pixels.astype(np.float32, copy=False)
+        if self.nodata is not None:
+            valid &= (pixels != self.nodata).all(axis=0)
+        return pixels, valid
+
+    def _look(self, card: ModelCard) -> None:
+        """Say what looks wrong in a sample; reading all of a large raster would take too long."""
+        parts = [self._stored(window) for window in _lattice(*self.shape)]
+        pixels = np.concatenate([part.reshape(len(part), -1) for part, _ in parts], axis=1)
+        valid = np.concatenate([part.ravel() for _, part in parts])
+        if not self._masked and self.nodata is None:
+            value, share = _constant(pixels[:, valid])
+            if share >= EMPTY_SHARE:
+                self._note(
+                    f"{share:.0%} of it is {value:g} in every band and no nodata value is declared: if that is empty, give --nodata {value:g}"
+                )
+        self._note(doubt(self._convert(pixels[:, valid]).ravel(), card))
+
+    def close(self) -> None:
+        """Give the file back."""
+        self.dataset.close()
+
+
+def _open(where: str) -> rasterio.DatasetReader:
+    if "://" not in where and not where.startswith("/vsi") and not Path(where).exists():
+        raise InputFault(f"{where}: no such file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # said later in our own words
+            dataset = rasterio.open(where)
+            dataset.transform  # noqa: B018  # GDAL reads it late
+    except RASTER_ERRORS as error:
+        raise InputFault(f"{where}: cannot be read as a raster ({_plain(error)})") from error
+    if not dataset.count:
+        inside = ", ".join(dataset.subdatasets[:3]) or "nothing"
+        raise InputFault(f"{where}: is no single raster; it holds {inside}: name one of them")
+    return dataset
+
+
+def _band_names(dataset: rasterio.DatasetReader) -> list[str]:
+    """As described in the file, else by colour."""
+    colors = ("red", "green", "blue", "alpha")
+    found = []
+    for number, (text, color) in enumerate(zip(dataset.descriptions, dataset.colorinterp), start=1):
+        name = text or dataset.tags(number).get("BANDNAME") or (color.name if color.name in colors else "")
+        found.append(name)
+    return found
+
+
+def _lattice(height: int, width: int) -> list[Window]:
+    """Windows all over a raster; those of a small one cover it without meeting twice."""
+    rows, columns = _starts(height), _starts(width)
+    return [Window(row, column, tall, wide) for row, tall in rows for column, wide in columns]
+
+
+def _starts(length: int) -> list[tuple[int, int]]:
+    if length <= _LATTICE * _SAMPLE:
+        return [(0, length)]
+    return [(int(share * (length - _SAMPLE)), _SAMPLE) for share in np.linspace(0, 1, _LATTICE)]
+
+
+def _constant(pixels: np.ndarray) -> tuple[float, float]:
+    """The value that most pixels hold in all bands alike, and their share."""
+    alike = pixels[0][(pixels == pixels[:1]).all(axis=0)]
+    if not alike.size:
+        return 0.0, 0.0
+    values, counts = np.unique(alike, return_counts=True)
+    return float(values[counts.argmax()]), float(counts.max() / pixels.shape[1])
+
+
+def _plain(error: BaseException) -> str:
+    """First line of what GDAL says; rasterio hides it behind a sentence that says nothing."""
+    cause = error.__cause__ or error
+    return (str(cause).splitlines() or [type(error).__name__])[0]
