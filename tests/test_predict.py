@@ -117,10 +117,10 @@ def test_memory_does_not_grow_with_the_height(model, tmp_path):
     code = """
 import resource, sys
 from pathlib import Path
-from export.predict import predict
+from export.host.run import map_raster
 from export.runtime.session import Model
 model, raster, out = map(Path, sys.argv[1:])
-predict(Model(model), model, str(raster), out, "map")
+map_raster(Model(model), model, str(raster), out, "map")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
     peaks = []

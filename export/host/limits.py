@@ -51,6 +51,10 @@ class Mask:
         """Whether a polygon reaches into a window of a grid."""
         return self._near(grid.crop(window)).size > 0
 
+    def holds(self, point: shapely.Point) -> bool:
+        """Whether a point lies in a polygon."""
+        return self._tree.query(point, predicate="intersects").size > 0
+
     def inside(self, grid: Grid, window: Window) -> np.ndarray:
         """(rows, columns) True where the middle of a pixel lies in a polygon."""
         part = grid.crop(window)

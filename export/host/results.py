@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from export.host.areas import Tally, as_csv, as_json
+from export.host.areas import as_csv, as_json
 from export.host.cog import RowWriter
-from export.host.engine import Rows
 from export.host.files import Staging
 from export.host.grid import Grid
 from export.host.stac import item_text
 from export.host.vectors import write_polygons
+from export.runtime.areas import Areas
 from export.runtime.card import ModelCard
 from export.runtime.style import pam_xml, qml
+from export.runtime.sweep import Rows
 
 CONFIDENCE_NODATA = 255
 
@@ -45,11 +46,12 @@ class Results:
 
     def __init__(self, staging: Staging, name: str, grid: Grid, card: ModelCard, wanted: Wanted) -> None:
         self.staging, self.name, self.grid, self.card, self.wanted = staging, name, grid, card, wanted
-        self.tally = Tally(grid.row_areas)
+        self.areas = Areas(card.classes, grid.height)
         self._map: RowWriter | None = None
         self._nodata = 0
         self._confidence: RowWriter | None = None
         self._probabilities: RowWriter | None = None
+        self._objects: Path | None = None
 
     def add(self, part: Rows) -> None:
         """Write rows."""
@@ -60,7 +62,7 @@ class Results:
             self._map.write(part.top, _all(part.values))
             return
         self._map.write(part.top, part.classes)
-        self.tally.add(part.top, part.classes, part.valid)
+        self.areas.add(part)
         if self._confidence:
             self._confidence.write(part.top, _all(part.confidence))
         if self._probabilities:
@@ -74,7 +76,7 @@ class Results:
             bands = names if len(names) == count else [f"value {number}" for number in range(1, count + 1)]
             self._map = self._writer("map", "float32", np.nan, bands)
             return
-        self._nodata = int(np.iinfo(part.classes.dtype).max)
+        self._nodata = self.card.nodata
         self._map = self._writer("map", part.classes.dtype.name, self._nodata, ["land cover"])
         if part.classes.dtype == np.uint8:
             self._map.color({entry.value: (*entry.rgb, 255) for entry in self.card.classes})
@@ -85,6 +87,11 @@ class Results:
 
     def _writer(self, role: str, dtype: str, nodata: float, bands: list[str]) -> RowWriter:
         return RowWriter(self.staging / f"plain-{role}.tif", self.grid, dtype, nodata, bands)
+
+    def boxes(self) -> Path:
+        """Where the objects of a detection go, instead of a map."""
+        self._objects = self.staging.keep(f"{self.name}.gpkg")
+        return self._objects
 
     def close(self) -> None:
         """Give the files back, after a run that failed."""
@@ -98,17 +105,19 @@ class Results:
         Returns:
             Role and file of each.
         """
-        assert self._map is not None  # nosec B101  # a raster has at least one row
-        files = {"map": self.staging.keep(f"{self.name}.tif")}
-        classes = self._map.names == ["land cover"]
-        self._map.to_cog(files["map"], "MODE" if classes else "AVERAGE")
-        if classes:
-            files |= self._beside(files["map"])
+        files = {"objects": self._objects} if self._objects else self._map_files()
         description = self.staging.keep(f"{self.name}.stac.json")
         text = item_text(self.name, self.grid, self.card, model, raster, files, options)
         description.write_text(text, "utf-8")
         self.staging.commit()
         return {role: self.staging.folder / path.name for role, path in {**files, "stac": description}.items()}
+
+    def _map_files(self) -> dict[str, Path]:
+        assert self._map is not None  # nosec B101  # a raster has at least one row
+        files = {"map": self.staging.keep(f"{self.name}.tif")}
+        classes = self._map.names == ["land cover"]
+        self._map.to_cog(files["map"], "MODE" if classes else "AVERAGE")
+        return files | self._beside(files["map"]) if classes else files
 
     def _beside(self, classes: Path) -> dict[str, Path]:
         """Everything that goes with a raster of classes."""
@@ -128,7 +137,7 @@ class Results:
                 files["polygons"], classes, confidence, self.grid, self.card.classes, self._nodata, wanted.min_area
             )
         if wanted.areas:
-            table = self.tally.table(self.card.classes)
+            table = self.areas.table(self.grid.row_areas)
             crs = self.grid.crs
             files["areas"], files["areas as JSON"] = keep(f"{name}_areas.csv"), keep(f"{name}_areas.json")
             files["areas"].write_text(as_csv(table), "utf-8")

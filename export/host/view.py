@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from rasterio.errors import RasterioError
 
-from export.host.engine import Rows
 from export.host.grid import Bounds, check_bounds, crs_of
 from export.host.limits import Mask
 from export.host.resample import Scale, onto_source, resampled
@@ -17,7 +16,7 @@ from export.host.source import Source
 from export.runtime.card import ModelCard
 from export.runtime.errors import InputFault
 from export.runtime.grid import Window
-from export.runtime.sweep import Read
+from export.runtime.sweep import Read, Rows
 
 MOST_ENLARGED = 10  # times: beyond it, pixels made smaller hold nothing that a model could see
 SAME_SIZE = 0.1  # pixel sizes that differ by less than a tenth count as the same
@@ -46,7 +45,9 @@ class View:
         result: grid of the map.
     """
 
-    def __init__(self, source: Source, card: ModelCard, limits: Limits, *, resample: bool, model_grid: bool) -> None:
+    def __init__(
+        self, source: Source, card: ModelCard, limits: Limits, *, resample: bool, model_grid: bool, cell: int = 1
+    ) -> None:
         """Lay out a run.
 
         Args:
@@ -55,6 +56,7 @@ class View:
             limits: of the area.
             resample: whether to bring pixels to the model's size.
             model_grid: whether the map keeps that size.
+            cell: side of a pixel of the answer, in pixels that the model sees; a coarse answer stays coarse.
 
         Raises:
             InputFault: the area lies outside the raster, or the polygons cannot be read.
@@ -65,7 +67,8 @@ class View:
         self._crop = source.grid.crop(self.window)
         self.scale = scale_of(self._crop.pixel_size_m, card.gsd) if resample else None
         self.seen = self._crop.scaled(self.scale.rows, self.scale.columns) if self.scale else self._crop
-        self.result = self.seen if model_grid else self._crop
+        model_grid = model_grid or cell > 1
+        self.result = self.seen.scaled(cell, cell) if model_grid else self._crop
         self._back = self.scale is not None and not model_grid
         self.read: Read = self._read_crop
         if self.scale:

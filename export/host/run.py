@@ -1,0 +1,202 @@
+"""One raster from beginning to end: open it, run the model, write the results."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from tqdm import tqdm
+
+from export.host.boxes import write_boxes
+from export.host.files import Staging, free_bytes, size_text
+from export.host.limits import VECTOR_ERRORS
+from export.host.results import Results, Wanted
+from export.host.source import RASTER_ERRORS, Choice, Source
+from export.host.view import Limits, View
+from export.runtime.errors import InputFault
+from export.runtime.objects import detect
+from export.runtime.scenes import cell_size, windows
+from export.runtime.session import Model
+from export.runtime.sweep import Progress, Sweep, sweep
+
+CACHE = 64 * 2**20  # bytes of decoded blocks that GDAL keeps: a row of tiles needs no more
+GDAL_OPTIONS = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # beside a file on a server, nothing is searched
+    "GDAL_HTTP_TIMEOUT": "60",
+    "GDAL_HTTP_CONNECTTIMEOUT": "20",
+    "GDAL_HTTP_MAX_RETRY": "3",
+    "GDAL_HTTP_RETRY_DELAY": "1",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How rasters are mapped; every part has defaults.
+
+    Attributes:
+        choice: what the user says of the rasters.
+        limits: of the area.
+        wanted: files beside the map.
+        run: of the sweep.
+        resample: whether pixels are brought to the model's size.
+        model_grid: whether the map keeps that size.
+    """
+
+    choice: Choice = field(default_factory=Choice)
+    limits: Limits = field(default_factory=Limits)
+    wanted: Wanted = field(default_factory=Wanted)
+    run: Sweep = field(default_factory=Sweep)
+    resample: bool = True
+    model_grid: bool = False
+
+
+def map_raster(
+    model: Model, model_path: Path, raster: str, folder: Path, name: str, options: Options | None = None
+) -> dict[str, Path]:
+    """Write what a model says of one raster.
+
+    Args:
+        model: an opened model.
+        model_path: its file.
+        raster: a path, a URL, or another name that GDAL opens.
+        folder: for the results.
+        name: of the results, without a suffix.
+        options: how.
+
+    Returns:
+        Role and file of each result.
+
+    Raises:
+        RuntimeFault: the raster does not fit the model, or cannot be read or written.
+    """
+    options = options or Options()
+    out = folder / f"{name}.tif"
+    if out.exists() and Path(raster).exists() and out.samefile(raster):
+        raise InputFault(f"{out}: is the raster itself; choose another --out")
+    cache = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": CACHE}
+    with rasterio.Env(**cache, **(GDAL_OPTIONS if "://" in raster else {})):
+        source = Source(raster, model.card, options.choice)
+        try:
+            model = model.choose(options.run.output)
+            view = View(
+                source,
+                model.card,
+                options.limits,
+                resample=options.resample,
+                model_grid=options.model_grid,
+                cell=_cell(model, options.run),
+            )
+            _say(source, view, model, options)
+            _check_memory(view, model)
+            return _write(model, model_path, raster, view, folder, name, options)
+        finally:
+            source.close()
+
+
+def _cell(model: Model, run: Sweep) -> int:
+    """Side of a pixel of the answer, in pixels that the model sees."""
+    return cell_size(model, run) if model.card.task in ("classification", "embedding") else 1
+
+
+def _write(
+    model: Model, model_path: Path, raster: str, view: View, folder: Path, name: str, options: Options
+) -> dict[str, Path]:
+    with Staging(folder) as staging, tqdm(desc=name, unit="tile", disable=None) as bar:
+        results = Results(staging, name, view.result, model.card, options.wanted)
+        try:
+            _run(model, view, results, options.run, _shown_on(bar))
+            return results.finish(model_path, raster, _as_json(options))
+        except (InputFault, *RASTER_ERRORS, *VECTOR_ERRORS) as error:
+            _raise_plainly(error, folder / f"{name}.tif", results)
+            raise
+        finally:
+            _quietly(results.close)
+
+
+def _run(model: Model, view: View, results: Results, run: Sweep, progress: Progress) -> None:
+    """Let the model answer, and hand its answer on as it comes."""
+    place = (model, view.read, *view.seen.shape, run, progress, view.touches)
+    if model.card.task == "detection":
+        write_boxes(results.boxes(), detect(*place), view.seen, model.card, view.mask)
+        return
+    answer = windows if model.card.task in ("classification", "embedding") else sweep
+    for part in view.finish(answer(*place)):
+        results.add(part)
+
+
+def _shown_on(bar: Any) -> Progress:
+    def progress(done: int, total: int) -> bool:
+        bar.total = total
+        bar.update(done - bar.n)
+        return True
+
+    return progress
+
+
+def _raise_plainly(error: Exception, out: Path, results: Results) -> None:
+    """Say what stopped a run; a full disk shows in many ways."""
+    if isinstance(error, InputFault) and "written whole" not in str(error):
+        return
+    free, needed = free_bytes(out.parent), results.bytes_needed()
+    if free < needed or "No space" in str(error):
+        raise InputFault(
+            f"{out}: the disk is full: up to {size_text(needed)} are needed while it is made; make room or choose another --out"
+        ) from error
+    if isinstance(error, MemoryError):
+        raise InputFault(f"{out}: memory is not enough for it; map parts of it with --bounds") from error
+    raise InputFault(f"{out}: cannot be written ({(str(error).splitlines() or [type(error).__name__])[0]})") from error
+
+
+def _quietly(close: Any) -> None:
+    try:
+        close()
+    except RASTER_ERRORS:  # the files are removed anyway; what went wrong was said
+        logging.getLogger(__name__).debug("closing failed", exc_info=True)
+
+
+def _say(source: Source, view: View, model: Model, options: Options) -> None:
+    notes = list(source.notes)
+    height, _ = view.source.grid.pixel_size_m
+    gsd = model.card.gsd
+    if view.scale:
+        notes.append(
+            f"{source.where}: its pixels are {height:.4g} m, the model learned from {gsd:.4g} m: resampled on the way in"
+        )
+    elif gsd and not 0.5 <= height / gsd <= 2:
+        notes.append(
+            f"{source.where}: its pixels are {height:.4g} m, the model learned from {gsd:.4g} m: fed as they are"
+        )
+    distortion = view.result.area_distortion if options.wanted.areas or options.wanted.polygons else 1.0
+    if not 0.98 <= distortion <= 1.02:
+        notes.append(
+            f"{source.where}: areas are measured in its projection, which shows {distortion:.3g} times the true area at its middle"
+        )
+    for note in notes:
+        print(f"warning: {note}", file=sys.stderr)
+
+
+def _check_memory(view: View, model: Model) -> None:
+    """Refuse what cannot fit before the system ends the run without a word."""
+    needed = view.seen.width * model.card.tile_size * (model.channels + 2) * 4
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > 0.8 * there:
+        raise InputFault(
+            f"{view.source.where}: is {view.seen.width} px wide, which takes {size_text(needed)} of memory; map parts of it with --bounds"
+        )
+
+
+def _as_json(options: Options) -> dict[str, Any]:
+    """What differs from the defaults of a run, for the record."""
+    choice, limits, run = options.choice, options.limits, options.run
+    said: dict[str, Any] = {
+        "bands": choice.bands, "nodata": choice.nodata, "input": choice.kind, "offset": choice.offset,
+        "bounds": limits.bounds, "bounds_crs": limits.crs, "mask": limits.mask and limits.mask.name,
+        "grid": "model" if options.model_grid else "source", "resample": options.resample,
+        "overlap": run.overlap, "tta": run.tta, "stride": run.stride, "min_area_m2": options.wanted.min_area,
+    }  # fmt: skip
+    return {key: value for key, value in said.items() if value is not None}
