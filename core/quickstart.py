@@ -81,9 +81,8 @@ def quickstart(
     python.run("export.to_onnx", out / "finetune", "--out", model, "--name", "World land cover (IGBP), Blue Marble")
     python.run(
         "export.predict", model, month, "--out", out, "--crs", WORLD.crs, "--bounds", *WORLD.bounds, "--confidence",
+        "--name", MAP,
     )  # fmt: skip
-    for suffix in (".tif", ".tif.aux.xml", ".qml"):
-        os.replace(out / (month.stem + suffix), out / (MAP + suffix))
 
     metrics = _metrics(out, store, map_store, len(sample.months)) | {"seconds": round(time.monotonic() - started)}
     write_json(out / "metrics.json", metrics)

@@ -138,7 +138,7 @@ def test_the_runtime_parses_under_python_39():
 
 
 def test_predict_never_imports_torch_or_core():
-    code = "import sys\nsys.modules['torch'] = sys.modules['core'] = None\nimport export.predict"
+    code = "import sys\nsys.modules['torch'] = sys.modules['core'] = None\nimport export.predict, export.assess"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=RUNTIME.parents[1])
 
 

@@ -94,6 +94,8 @@ def map_raster(
             _say(source, view, model, options)
             _check_memory(view, model)
             return _write(model, model_path, raster, view, folder, name, options)
+        except MemoryError as error:
+            raise InputFault(f"{raster}: memory is not enough for it; map parts of it with --bounds") from error
         finally:
             source.close()
 

@@ -59,7 +59,7 @@ def item_text(
         "proj:shape": list(grid.shape),
         "proj:transform": [*list(grid.transform)[:6], 0, 0, 1],
         "geoaware:model": {"name": card.name, "file": model.name, "file:checksum": multihash(model)},
-        "geoaware:raster": raster,
+        "geoaware:raster": raster if "://" in raster else Path(raster).name,
         "geoaware:options": options,
     }
     code = grid.crs.to_epsg()
