@@ -229,3 +229,17 @@ def test_objects_are_boxes_in_the_rasters_crs(tmp_path):
     assert boxes[0].bounds == (500_200, 5_000_000 - 300, 500_440, 5_000_000 - 100)
     assert list(meta["fields"]) == ["class", "name", "score"]
     assert pystac.Item.from_file(str(out / "scene.stac.json")).assets["objects"].href.endswith("scene.gpkg")
+
+
+def test_polygons_bring_the_colours_of_the_legend(model, tmp_path):
+    import sqlite3
+    from contextlib import closing
+
+    raster = write_raster(tmp_path / "scene.tif", stripes())
+    out = run(model, raster, tmp_path / "out", "--polygons")
+    with closing(sqlite3.connect(out / "scene.gpkg")) as database:
+        style, default = database.execute("SELECT styleQML, useAsDefault FROM layer_styles").fetchone()
+    assert default == 1
+    assert 'label="green land"' in style
+    assert "48,160,64,255" in style
+    assert pyogrio.list_layers(out / "scene.gpkg")[:, 0].tolist() == ["land_cover", "layer_styles"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,7 +114,7 @@ def _write(
         try:
             _run(model, view, results, options.run, _shown_on(bar))
             return results.finish(model_path, raster, _as_json(options))
-        except (InputFault, *RASTER_ERRORS, *VECTOR_ERRORS) as error:
+        except (InputFault, sqlite3.Error, *RASTER_ERRORS, *VECTOR_ERRORS) as error:
             _raise_plainly(error, folder / f"{name}.tif", results)
             raise
         finally:

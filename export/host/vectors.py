@@ -13,6 +13,7 @@ import shapely
 from rasterio.features import shapes
 from rasterio.windows import Window as RasterWindow
 
+from export.host.gpkg_style import add_style
 from export.host.grid import Grid
 from export.host.patches import Patches, Runs, find_patches, row_blocks
 from export.runtime.card import LandClass
@@ -61,6 +62,7 @@ def write_polygons(
         _write_batch(out, [], patches, names, grid, append=False)
     if count != len(patches.value) or pyogrio.read_info(out, layer=LAYER)["features"] != count:
         raise InputFault(f"{out.name}: could not be written whole")
+    add_style(out, LAYER, legend)
     return count
 
 
