@@ -1,8 +1,10 @@
 """Rasters as users have them: types, gaps, bands, pixel sizes, places, servers, damage."""
 
+import signal
 import subprocess
 import sys
 import threading
+import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -366,6 +368,21 @@ def test_a_full_disk_gets_one_sentence_and_leaves_nothing(model, tmp_path, small
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert "the disk is full: up to" in error
     assert not list(small_disk.iterdir())
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_leaves_nothing_behind(model, tmp_path, sign):
+    raster = write_raster(tmp_path / "scene.tif", np.ones((3, 4000, 4000), np.uint8), compress="deflate")
+    command = [sys.executable, "-m", "export.predict", model, raster, "--out", tmp_path / "out", "--threads", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(predict.__file__).parents[1]) as running:
+        begun = time.monotonic()
+        while not list(tmp_path.glob("out/.*/*")) and time.monotonic() - begun < 60:
+            time.sleep(0.05)
+        running.send_signal(sign)
+        said = running.communicate(timeout=60)[1]
+    assert running.returncode == 130
+    assert said.splitlines()[-1] == "stopped; nothing unfinished was left behind"
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_the_same_options_serve_from_python(model, tmp_path):

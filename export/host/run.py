@@ -25,7 +25,7 @@ from export.runtime.scenes import cell_size, windows
 from export.runtime.session import Model
 from export.runtime.sweep import Progress, Sweep, sweep
 
-CACHE = 64 * 2**20  # bytes of decoded blocks that GDAL keeps: a row of tiles needs no more
+CACHE = 64 * 2**20, 512 * 2**20  # bytes of decoded blocks that GDAL keeps: at least and at most
 GDAL_OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # beside a file on a server, nothing is searched
     "GDAL_HTTP_TIMEOUT": "60",
@@ -79,8 +79,7 @@ def map_raster(
     out = folder / f"{name}.tif"
     if out.exists() and Path(raster).exists() and out.samefile(raster):
         raise InputFault(f"{out}: is the raster itself; choose another --out")
-    cache = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": CACHE}
-    with rasterio.Env(**cache, **(GDAL_OPTIONS if "://" in raster else {})):
+    with rasterio.Env(**(GDAL_OPTIONS if "://" in raster else {})):
         source = Source(raster, model.card, options.choice)
         try:
             model = model.choose(options.run.output)
@@ -94,11 +93,20 @@ def map_raster(
             )
             _say(source, view, model, options)
             _check_memory(view, model)
-            return _write(model, model_path, raster, view, folder, name, options)
+            with rasterio.Env(**_cache(view, model)):
+                return _write(model, model_path, raster, view, folder, name, options)
         except MemoryError as error:
             raise InputFault(f"{raster}: memory is not enough for it; map parts of it with --bounds") from error
         finally:
             source.close()
+
+
+def _cache(view: View, model: Model) -> dict[str, int]:
+    """Room for the blocks under a row of tiles, so that none is decoded for each tile again."""
+    if "GDAL_CACHEMAX" in os.environ:
+        return {}
+    rows = model.card.tile_size * (view.scale.rows if view.scale else 1)
+    return {"GDAL_CACHEMAX": int(min(max(1.25 * view.source.bytes_under(rows), CACHE[0]), CACHE[1]))}
 
 
 def _cell(model: Model, run: Sweep) -> int:

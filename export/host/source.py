@@ -177,6 +177,17 @@ class Source:
                 )
         self._note(doubt(self._convert(pixels[:, valid]).ravel(), card))
 
+    def bytes_under(self, rows: float) -> float:
+        """Decoded blocks under so many rows from side to side, where blocks are as wide as the raster; else 0."""
+        dataset = self.dataset
+        tall, wide = dataset.block_shapes[self.bands[0] - 1]
+        if wide < dataset.width:
+            return 0.0
+        pixel = sum(np.dtype(dataset.dtypes[band - 1]).itemsize for band in self.bands)
+        if dataset.interleaving and dataset.interleaving.value == "PIXEL":
+            pixel = sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
+        return float((rows + 2 * tall) * wide * pixel)
+
     def close(self) -> None:
         """Give the file back."""
         self.dataset.close()
