@@ -76,7 +76,7 @@ def read_shapes(path: Path, grid: Grid, layer: str | None = None) -> tuple[np.nd
     if not Path(path).exists():
         raise InputFault(f"{path}: no such file")
     try:
-        meta, _, wkb, columns = pyogrio.raw.read(path, layer=layer)
+        meta, _, wkb, columns = pyogrio.raw.read(path, layer=layer or _first_layer(path))
         if wkb is None:
             raise InputFault(f"{path}: holds a table without shapes")
         shapes = shapely.from_wkb(wkb)
@@ -89,6 +89,11 @@ def read_shapes(path: Path, grid: Grid, layer: str | None = None) -> tuple[np.nd
     except shapely.errors.ShapelyError as error:
         raise InputFault(f"{path}: holds shapes that make no sense ({str(error).splitlines()[0]})") from error
     return shapes, list(meta["fields"]), [column[there] for column in columns]
+
+
+def _first_layer(path: Path) -> str | None:
+    """First layer with shapes: QGIS keeps styles as another layer of a GeoPackage."""
+    return next((str(name) for name, kind in pyogrio.list_layers(path) if kind is not None), None)
 
 
 def _bent(shapes: np.ndarray, crs: str, grid: Grid) -> np.ndarray:
