@@ -145,7 +145,7 @@ class Report:
 
     def as_text(self) -> str:
         """For people."""
-        names = [self.names.get(value, str(value)) for value in self.classes]
+        names = [f"{value} {self.names.get(value, '')}".strip() for value in self.classes]
         wide = max(9, *map(len, names))
         lines = ["sample units (rows: map, columns: reference)"]
         lines.append(" " * (wide + 2) + "".join(f"{value:>8}" for value in self.classes))
