@@ -10,7 +10,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from benchmarks.learning.jobs import CHANGES, FLOOR, FRACTIONS, UNTRAINED, VARIANTS, WHOLE_VIEWS, Job, Plan, Record
+from benchmarks.learning.jobs import CHANGES, FLOOR, FRACTIONS, UNTRAINED, VARIANTS, Job, Plan, Record
 from core.intervals import Score, mean_score
 from core.store import ChipStore
 
@@ -164,7 +164,7 @@ def bluemarble(plan: Plan, records: Records, work: Path, path: Path) -> str:
 
 def _changes(plan: Plan, records: Records) -> list[str]:
     """What each of our settings is worth."""
-    few = plan.few(3)
+    few = plan.few(2)
     base = Job("bluemarble", "moco-geo-tp", minutes=plan.change_minutes)
     changed = known({name: of_seeds(records, replace(base, change=name), few) for name in ("", *CHANGES)})
     if "" not in changed:
@@ -199,12 +199,6 @@ def eurosat(plan: Plan, records: Records, work: Path, path: Path) -> str:
     parts.append("Pretrained on its own training images without labels; the split files given; views of 32 px.")
     if "moco" in runs:
         parts += [_accuracies(runs), _comparisons(runs, UNTRAINED)]
-    short = Job("eurosat", "moco", minutes=minutes / 5)
-    sizes = {"views of 32 px": short, "views of 64 px, as large as the chips": replace(short, change=WHOLE_VIEWS)}
-    compared = known({name: of_seeds(records, job, range(1)) for name, job in sizes.items()})
-    if len(compared) == 2:
-        parts += ["### Half the size, three times the pairs", f"{minutes / 5:g} minutes each, one seed."]
-        parts += [_accuracies(compared), _comparisons(compared, list(compared)[1])]
     for fraction, epochs in FRACTIONS.items():
         found = tuned(records, "eurosat", seeds, minutes, "moco", fraction)
         if len(found) == 2:
@@ -215,7 +209,7 @@ def eurosat(plan: Plan, records: Records, work: Path, path: Path) -> str:
 
 def dubai(plan: Plan, records: Records, work: Path, path: Path) -> str:
     """AP50 of each seed: a handful of numbers is better shown than summed up."""
-    few = plan.few(3)
+    few = plan.few(2)
     jobs = {UNTRAINED: Job("dubai", UNTRAINED), "moco": Job("dubai", "moco", minutes=plan.dubai_minutes)}
     runs = known({name: of_seeds(records, replace(job, measure="detection"), few) for name, job in jobs.items()})
     parts = ["## Buildings, Dubai", _places(work / "dubai", plan.dubai_minutes, len(few))]
