@@ -17,13 +17,13 @@ import shapely
 from rasterio.features import geometry_mask
 from rasterio.windows import Window as RasterWindow
 
-from export.host.accuracy import Estimate, estimate
-from export.host.files import Staging
 from export.host.grid import Grid
 from export.host.limits import read_shapes
-from export.host.patches import row_blocks
 from export.host.source import RASTER_ERRORS
+from export.runtime.accuracy import Estimate, estimate
 from export.runtime.errors import InputFault, RuntimeFault
+from export.runtime.files import Staging
+from export.runtime.patches import row_blocks
 
 DESCRIPTION = """Compares a map with reference points or polygons: confusion matrix, user's and producer's accuracy and
 the area of each class, with 95 %% confidence intervals, by stratified estimation (Olofsson et al. 2014): each

@@ -12,13 +12,13 @@ from typing import Any
 from export.host.results import Wanted
 from export.host.run import Options, map_raster
 from export.host.source import Choice, Placement
-from export.host.units import INPUTS
 from export.host.view import Limits
 from export.runtime.card import ModelCard
 from export.runtime.errors import RuntimeFault
 from export.runtime.providers import PRECISIONS, PROVIDERS
 from export.runtime.session import Model
 from export.runtime.sweep import Sweep
+from export.runtime.units import INPUTS
 
 
 def stem(raster: str) -> str:

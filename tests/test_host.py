@@ -6,14 +6,14 @@ import pytest
 from rasterio.crs import CRS
 from rasterio.transform import Affine, from_origin
 
-from export.host.bands import choose_bands
 from export.host.grid import Grid
-from export.host.patches import Runs, find_patches
-from export.host.resample import Scale, resampled
-from export.host.units import baseline_of, conversion, doubt
+from export.runtime.bands import choose_bands
 from export.runtime.card import ModelCard
 from export.runtime.errors import InputFault
 from export.runtime.grid import Window
+from export.runtime.patches import Runs, find_patches
+from export.runtime.resample import Scale, resampled
+from export.runtime.units import baseline_of, conversion, doubt
 from tests.models import card_item
 
 RGB = ("red", "green", "blue")

@@ -12,8 +12,9 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldE
 from pyproj.exceptions import CRSError, ProjError
 from rasterio.features import rasterize
 
-from export.host.grid import Bounds, Grid
+from export.host.grid import Grid
 from export.runtime.errors import InputFault
+from export.runtime.geometry import Bounds
 from export.runtime.grid import Window
 
 VECTOR_ERRORS = (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError, CRSError, ProjError, OSError)

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from export.host.areas import as_csv, as_json
 from export.host.cog import RowWriter
-from export.host.files import Staging
 from export.host.grid import Grid
 from export.host.stac import item_text
 from export.host.vectors import write_polygons
+from export.runtime.area_table import as_csv, as_json
 from export.runtime.areas import Areas
 from export.runtime.card import ModelCard
+from export.runtime.files import Staging
 from export.runtime.style import pam_xml, qml
 from export.runtime.sweep import Rows
 

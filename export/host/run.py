@@ -14,12 +14,12 @@ import rasterio
 from tqdm import tqdm
 
 from export.host.boxes import write_boxes
-from export.host.files import Staging, free_bytes, size_text
 from export.host.limits import VECTOR_ERRORS
 from export.host.results import Results, Wanted
 from export.host.source import RASTER_ERRORS, Choice, Source
 from export.host.view import Limits, View
 from export.runtime.errors import InputFault
+from export.runtime.files import Staging, free_bytes, size_text
 from export.runtime.objects import detect
 from export.runtime.scenes import cell_size, windows
 from export.runtime.session import Model

@@ -15,16 +15,16 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.transform import from_bounds
 from rasterio.windows import Window as RasterWindow
 
-from export.host.bands import choose_bands
-from export.host.grid import Bounds, Grid, check_bounds, crs_of
-from export.host.units import Conversion, baseline_of, conversion, doubt
+from export.host.grid import Grid, crs_of
+from export.runtime.bands import choose_bands
 from export.runtime.card import ModelCard
 from export.runtime.errors import InputFault
+from export.runtime.geometry import Bounds, check_bounds
 from export.runtime.grid import Window
+from export.runtime.look import look
+from export.runtime.units import Conversion, baseline_of, conversion
 
 RASTER_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError, MemoryError)
-EMPTY_SHARE = 0.1  # of a raster: a constant value above it is likely to be a gap that nobody declared
-_LATTICE, _SAMPLE = 6, 64  # windows a side, and their side in px, that are looked at before a run
 _DTYPES = {"uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"}
 
 
@@ -87,7 +87,8 @@ class Source:
         if self.nodata is None and not self._masked and choice.kind != "raw":
             self.nodata = 0.0  # Sentinel-2's own number for it
         self._convert = self._conversion(choice, card)
-        self._look(card)
+        for sentence in look(self._stored, self.shape, self._convert, card, self._masked or self.nodata is not None):
+            self._note(sentence)
 
     def _note(self, sentence: str | None) -> None:
         if sentence:
@@ -164,19 +165,6 @@ class Source:
             valid &= (pixels != self.nodata).all(axis=0)
         return pixels, valid
 
-    def _look(self, card: ModelCard) -> None:
-        """Say what looks wrong in a sample; reading all of a large raster would take too long."""
-        parts = [self._stored(window) for window in _lattice(*self.shape)]
-        pixels = np.concatenate([part.reshape(len(part), -1) for part, _ in parts], axis=1)
-        valid = np.concatenate([part.ravel() for _, part in parts])
-        if not self._masked and self.nodata is None:
-            value, share = _constant(pixels[:, valid])
-            if share >= EMPTY_SHARE:
-                self._note(
-                    f"{share:.0%} of it is {value:g} in every band and no nodata value is declared: if that is empty, give --nodata {value:g}"
-                )
-        self._note(doubt(self._convert(pixels[:, valid]).ravel(), card))
-
     def bytes_under(self, rows: float) -> float:
         """Decoded blocks under so many rows from side to side, where blocks are as wide as the raster; else 0."""
         dataset = self.dataset
@@ -217,27 +205,6 @@ def _band_names(dataset: rasterio.DatasetReader) -> list[str]:
         name = text or dataset.tags(number).get("BANDNAME") or (color.name if color.name in colors else "")
         found.append(name)
     return found
-
-
-def _lattice(height: int, width: int) -> list[Window]:
-    """Windows all over a raster; those of a small one cover it without meeting twice."""
-    rows, columns = _starts(height), _starts(width)
-    return [Window(row, column, tall, wide) for row, tall in rows for column, wide in columns]
-
-
-def _starts(length: int) -> list[tuple[int, int]]:
-    if length <= _LATTICE * _SAMPLE:
-        return [(0, length)]
-    return [(int(share * (length - _SAMPLE)), _SAMPLE) for share in np.linspace(0, 1, _LATTICE)]
-
-
-def _constant(pixels: np.ndarray) -> tuple[float, float]:
-    """The value that most pixels hold in all bands alike, and their share."""
-    alike = pixels[0][(pixels == pixels[:1]).all(axis=0)]
-    if not alike.size:
-        return 0.0, 0.0
-    values, counts = np.unique(alike, return_counts=True)
-    return float(values[counts.argmax()]), float(counts.max() / pixels.shape[1])
 
 
 def _plain(error: BaseException) -> str:

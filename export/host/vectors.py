@@ -13,11 +13,11 @@ import shapely
 from rasterio.features import shapes
 from rasterio.windows import Window as RasterWindow
 
-from export.host.gpkg_style import add_style
 from export.host.grid import Grid
-from export.host.patches import Patches, Runs, find_patches, row_blocks
 from export.runtime.card import LandClass
 from export.runtime.errors import InputFault
+from export.runtime.gpkg_style import add_style
+from export.runtime.patches import Patches, Runs, find_patches, row_blocks
 
 BATCH = 20_000  # polygons written at once
 LAYER = "land_cover"

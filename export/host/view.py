@@ -1,25 +1,20 @@
-"""What a model sees of a raster, and where its answer goes: area, pixel size, polygons."""
+"""The area that a user wants, on a raster's grid."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from rasterio.errors import RasterioError
 
-from export.host.grid import Bounds, check_bounds, crs_of
+from export.host.grid import Grid, crs_of
 from export.host.limits import Mask
-from export.host.resample import Scale, onto_source, resampled
 from export.host.source import Source
 from export.runtime.card import ModelCard
 from export.runtime.errors import InputFault
+from export.runtime.geometry import Bounds, check_bounds, common
 from export.runtime.grid import Window
-from export.runtime.sweep import Read, Rows
-
-MOST_ENLARGED = 10  # times: beyond it, pixels made smaller hold nothing that a model could see
-SAME_SIZE = 0.1  # pixel sizes that differ by less than a tenth count as the same
+from export.runtime.view import Layout
 
 
 @dataclass(frozen=True)
@@ -37,13 +32,13 @@ class Limits:
     mask: Path | None = None
 
 
-class View:
-    """A raster as the model sees it.
+class View(Layout):
+    """A raster as the model sees it, within the limits that a user sets."""
 
-    Attributes:
-        seen: grid that the model works on.
-        result: grid of the map.
-    """
+    source: Source
+    mask: Mask | None
+    seen: Grid
+    result: Grid
 
     def __init__(
         self, source: Source, card: ModelCard, limits: Limits, *, resample: bool, model_grid: bool, cell: int = 1
@@ -63,17 +58,7 @@ class View:
         """
         self.source = source
         self.mask = Mask.read(limits.mask, source.grid) if limits.mask else None
-        self.window = self._window(limits)
-        self._crop = source.grid.crop(self.window)
-        self.scale = scale_of(self._crop.pixel_size_m, card.gsd) if resample else None
-        self.seen = self._crop.scaled(self.scale.rows, self.scale.columns) if self.scale else self._crop
-        model_grid = model_grid or cell > 1
-        self.result = self.seen.scaled(cell, cell) if model_grid else self._crop
-        self._back = self.scale is not None and not model_grid
-        self.read: Read = self._read_crop
-        if self.scale:
-            least = 0.5 if model_grid else 0.0  # on the source's grid its own gaps are cut out later
-            self.read = resampled(self._read_crop, *self._crop.shape, self.scale, least)
+        super().__init__(source, card.gsd if resample else None, self._window(limits), self.mask, model_grid, cell)
 
     def _window(self, limits: Limits) -> Window:
         grid, window = self.source.grid, self.source.grid.whole
@@ -86,7 +71,7 @@ class View:
                 raise InputFault(f"--bounds: they cannot be brought into the CRS of {self.source.where}") from error
             window = self._met(found, "--bounds")
         if self.mask:
-            window = self._met(_common(window, grid.window_of(self.mask.bounds, grid.crs)), f"--mask {limits.mask}")
+            window = self._met(common(window, grid.window_of(self.mask.bounds, grid.crs)), f"--mask {limits.mask}")
         return window
 
     def _met(self, window: Window | None, option: str) -> Window:
@@ -94,60 +79,3 @@ class View:
             box = ", ".join(f"{v:.10g}" for v in self.source.grid.bounds)
             raise InputFault(f"{option}: lies outside {self.source.where} ({box} in its CRS); nothing to map")
         return window
-
-    def _read_crop(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        return self.source.read(self._moved(window))
-
-    def _moved(self, window: Window) -> Window:
-        return replace(window, row=window.row + self.window.row, column=window.column + self.window.column)
-
-    def touches(self, window: Window) -> bool:
-        """Whether a window of the seen grid holds anything that is wanted."""
-        return self.mask is None or self.mask.touches(self.seen, window)
-
-    def finish(self, rows: Iterator[Rows]) -> Iterator[Rows]:
-        """Bring the model's answer onto the result's grid; what is no data or not wanted is cut out."""
-        if self._back and self.scale:
-            rows = onto_source(rows, *self._crop.shape, self.seen.shape, self.scale)
-        for part in rows:
-            window = Window(part.top, 0, len(part.valid), self.result.width)
-            valid = part.valid
-            if self.mask:
-                valid = valid & self.mask.inside(self.result, window)
-            if self._back and valid.any():
-                valid = valid & self.source.valid(self._moved(window))
-            yield part if valid is part.valid else blanked(part, valid)
-
-
-def scale_of(pixel_size_m: tuple[float, float], gsd: float | None) -> Scale | None:
-    """How many source pixels a pixel of the model's size takes; None where the sizes are alike, or too far apart."""
-    if not gsd:
-        return None
-    found = Scale(gsd / pixel_size_m[0], gsd / pixel_size_m[1])
-    alike = all(1 - SAME_SIZE <= side <= 1 + SAME_SIZE for side in (found.rows, found.columns))
-    coarse = min(found.rows, found.columns) < 1 / MOST_ENLARGED
-    return None if alike or coarse else found
-
-
-def blanked(part: Rows, valid: np.ndarray) -> Rows:
-    """The same rows with no data outside ``valid``."""
-
-    def empty(layer: np.ndarray | None) -> np.ndarray | None:
-        if layer is None:
-            return None
-        return np.where(valid, layer, np.nan if layer.dtype.kind == "f" else np.iinfo(layer.dtype).max).astype(
-            layer.dtype
-        )
-
-    return replace(
-        part, valid=valid, classes=empty(part.classes), confidence=empty(part.confidence), values=empty(part.values)
-    )
-
-
-def _common(one: Window, other: Window | None) -> Window | None:
-    if other is None:
-        return None
-    top, left = max(one.row, other.row), max(one.column, other.column)
-    bottom = min(one.row + one.height, other.row + other.height)
-    right = min(one.column + one.width, other.column + other.width)
-    return Window(top, left, bottom - top, right - left) if top < bottom and left < right else None

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from export.runtime.grid import Window
-from export.runtime.sweep import Read
+from .grid import Window
+from .sweep import Read
 
 STRIP = 256  # source rows that are held at once
 

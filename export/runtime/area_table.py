@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Sequence
 
-from export.runtime.areas import ClassArea
+from .areas import ClassArea
 
 FIELDS = ("class", "name", "pixels", "hectares", "per_cent")
 NOTE = "areas of counted pixels are biased by the map's errors: python -m export.assess corrects them"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from export.runtime.errors import InputFault
+from .errors import InputFault
 
 # Sentinel-2's numbers and the names that cards and files use for the same band.
 _SAME = {

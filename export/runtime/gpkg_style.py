@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from xml.etree import ElementTree  # nosec B405: only builds trees, nothing is parsed
 
-from export.runtime.card import LandClass
+from .card import LandClass
 
 # The table as QGIS itself makes it.
 _TABLE = """

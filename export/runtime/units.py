@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.runtime.card import ModelCard
-from export.runtime.errors import InputFault
+from .card import ModelCard
+from .errors import InputFault
 
 INPUTS = ("raw", "s2-l2a", "s2-l1c", "tci")
 TCI_RANGE = 3558  # reflectance x 10,000 of ESA's true-colour image at 255: Sentinel-2 L2A product definition

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 
-from export.runtime.errors import InputFault
+from .errors import InputFault
 
 
 class Staging:

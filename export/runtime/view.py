@@ -1,0 +1,120 @@
+"""What a model sees of a raster, and where its answer goes: area, pixel size, mask."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Iterator, Optional, Protocol, Tuple
+
+import numpy as np
+
+from .grid import Window
+from .resample import Scale, onto_source, resampled
+from .sweep import Read, Rows
+
+MOST_ENLARGED = 10  # times: beyond it, pixels made smaller hold nothing that a model could see
+SAME_SIZE = 0.1  # pixel sizes that differ by less than a tenth count as the same
+
+
+class Raster(Protocol):
+    """What a host gives to be mapped: its ``Lattice``, and its pixels in the model's unit."""
+
+    grid: Any
+
+    def read(self, window: Window) -> Tuple[np.ndarray, np.ndarray]:
+        """Pixels (bands, rows, columns), and (rows, columns) True where all bands hold data."""
+
+    def valid(self, window: Window) -> np.ndarray:
+        """(rows, columns) True where all bands hold data."""
+
+
+class Area(Protocol):
+    """Polygons that a host puts on a grid."""
+
+    def touches(self, grid: Any, window: Window) -> bool:
+        """Whether a polygon reaches into a window of a grid."""
+
+    def inside(self, grid: Any, window: Window) -> np.ndarray:
+        """(rows, columns) True where the middle of a pixel lies in a polygon."""
+
+
+class Layout:
+    """A raster as the model sees it.
+
+    Attributes:
+        seen: grid that the model works on.
+        result: grid of the map.
+        scale: size of a pixel of ``seen`` in the raster's pixels, None where they are the same.
+    """
+
+    def __init__(
+        self, source: Raster, gsd: Optional[float], window: Window, mask: Optional[Area], model_grid: bool, cell: int
+    ) -> None:
+        """Lay out a run.
+
+        Args:
+            source: the raster.
+            gsd: pixel size in metres that the raster is brought to; None leaves it.
+            window: part of the raster that is wanted.
+            mask: polygons to which it is limited.
+            model_grid: whether the map keeps the model's pixel size.
+            cell: side of a pixel of the answer, in pixels that the model sees; a coarse answer stays coarse.
+        """
+        self.source, self.window, self.mask = source, window, mask
+        self._crop = source.grid.crop(window)
+        self.scale = scale_of(self._crop.pixel_size_m, gsd)
+        self.seen = self._crop.scaled(self.scale.rows, self.scale.columns) if self.scale else self._crop
+        model_grid = model_grid or cell > 1
+        self.result = self.seen.scaled(cell, cell) if model_grid else self._crop
+        self._back = self.scale is not None and not model_grid
+        self.read: Read = self._read_crop
+        if self.scale:
+            least = 0.5 if model_grid else 0.0  # on the source's grid its own gaps are cut out later
+            self.read = resampled(self._read_crop, self._crop.height, self._crop.width, self.scale, least)
+
+    def _read_crop(self, window: Window) -> Tuple[np.ndarray, np.ndarray]:
+        return self.source.read(self._moved(window))
+
+    def _moved(self, window: Window) -> Window:
+        return replace(window, row=window.row + self.window.row, column=window.column + self.window.column)
+
+    def touches(self, window: Window) -> bool:
+        """Whether a window of the seen grid holds anything that is wanted."""
+        return self.mask is None or self.mask.touches(self.seen, window)
+
+    def finish(self, rows: Iterator[Rows]) -> Iterator[Rows]:
+        """Bring the model's answer onto the result's grid; what is no data or not wanted is cut out."""
+        if self._back and self.scale:
+            rows = onto_source(rows, self._crop.height, self._crop.width, self.seen.shape, self.scale)
+        for part in rows:
+            window = Window(part.top, 0, len(part.valid), self.result.width)
+            valid = part.valid
+            if self.mask:
+                valid = valid & self.mask.inside(self.result, window)
+            if self._back and valid.any():
+                valid = valid & self.source.valid(self._moved(window))
+            yield part if valid is part.valid else blanked(part, valid)
+
+
+def scale_of(pixel_size_m: Tuple[float, float], gsd: Optional[float]) -> Optional[Scale]:
+    """How many source pixels a pixel of the model's size takes; None where the sizes are alike, or too far apart."""
+    if not gsd:
+        return None
+    found = Scale(gsd / pixel_size_m[0], gsd / pixel_size_m[1])
+    alike = all(1 - SAME_SIZE <= side <= 1 + SAME_SIZE for side in (found.rows, found.columns))
+    coarse = min(found.rows, found.columns) < 1 / MOST_ENLARGED
+    return None if alike or coarse else found
+
+
+def blanked(part: Rows, valid: np.ndarray) -> Rows:
+    """The same rows with no data outside ``valid``."""
+
+    def empty(layer: Optional[np.ndarray]) -> Optional[np.ndarray]:
+        if layer is None:
+            return None
+        return np.where(valid, layer, np.nan if layer.dtype.kind == "f" else np.iinfo(layer.dtype).max).astype(
+            layer.dtype
+        )
+
+    return replace(
+        part, valid=valid, classes=empty(part.classes), confidence=empty(part.confidence), values=empty(part.values)
+    )
