@@ -6,10 +6,8 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rasterio
@@ -20,7 +18,7 @@ from rasterio.windows import Window as RasterWindow
 from export.host.grid import Grid
 from export.host.limits import read_shapes
 from export.host.source import RASTER_ERRORS
-from export.runtime.accuracy import Estimate, estimate
+from export.runtime.assessment import Report, class_numbers, compare, true_field
 from export.runtime.errors import InputFault, RuntimeFault
 from export.runtime.files import Staging
 from export.runtime.patches import row_blocks
@@ -112,65 +110,6 @@ def _category_names(path: Path) -> dict[int, str]:
     return {number: entry.text for number, entry in enumerate(categories) if entry.text}
 
 
-@dataclass(frozen=True)
-class Report:
-    """A comparison of a map with a sample."""
-
-    classes: list[int]
-    names: dict[int, str]
-    counts: np.ndarray
-    mapped: np.ndarray
-    result: Estimate
-    notes: list[str]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For a program; square metres become hectares, what cannot be said None."""
-        overall, margin = self.result.overall
-        rows = []
-        for i, value in enumerate(self.classes):
-            row: dict[str, Any] = {"class": value, "name": self.names.get(value, str(value))}
-            row |= {"mapped_ha": self.mapped[i] / 1e4, "sampled": int(self.counts[i].sum())}
-            row |= dict(zip(("area_ha", "area_ha_margin"), _said(self.result.areas[:, i] / 1e4)))
-            row |= dict(zip(("users", "users_margin"), _said(self.result.users[:, i])))
-            row |= dict(zip(("producers", "producers_margin"), _said(self.result.producers[:, i])))
-            rows.append(row)
-        return {
-            "method": "stratified estimation, Olofsson et al. 2014; margins are half-widths of 95 % confidence intervals",
-            "overall": _said([overall, margin])[0],
-            "overall_margin": _said([overall, margin])[1],
-            "classes": rows,
-            "confusion": {"rows": "map", "columns": "reference", "counts": self.counts.tolist()},
-            "notes": self.notes,
-        }
-
-    def as_text(self) -> str:
-        """For people."""
-        names = [f"{value} {self.names.get(value, '')}".strip() for value in self.classes]
-        wide = max(9, *map(len, names))
-        lines = ["sample units (rows: map, columns: reference)"]
-        lines.append(" " * (wide + 2) + "".join(f"{value:>8}" for value in self.classes))
-        for name, row in zip(names, self.counts):
-            lines.append(f"{name:<{wide}}  " + "".join(f"{count:>8}" for count in row))
-        lines += ["", f"{'':<{wide}}  {'mapped ha':>14} {'estimated ha':>26} {'users':>15} {'producers':>15}"]
-        for i, name in enumerate(names):
-            area = _plus_minus(self.result.areas[:, i] / 1e4, "{:,.1f}")
-            users, producers = (
-                _plus_minus(part[:, i], "{:.2f}") for part in (self.result.users, self.result.producers)
-            )
-            lines.append(f"{name:<{wide}}  {self.mapped[i] / 1e4:>14,.1f} {area:>26} {users:>15} {producers:>15}")
-        lines += ["", f"overall accuracy {_plus_minus(np.array(self.result.overall), '{:.2f}')} (95 % confidence)"]
-        return "\n".join(lines)
-
-
-def _said(numbers: Sequence[float] | np.ndarray) -> list[float | None]:
-    return [float(number) if np.isfinite(number) else None for number in numbers]
-
-
-def _plus_minus(pair: np.ndarray, pattern: str) -> str:
-    value, margin = ("-" if not np.isfinite(number) else pattern.format(number) for number in pair)
-    return f"{value} ± {margin}"
-
-
 def assess(path: Path, reference: Path, field: str | None = None, layer: str | None = None) -> Report:
     """Compare a map with a sample.
 
@@ -185,64 +124,9 @@ def assess(path: Path, reference: Path, field: str | None = None, layer: str | N
     """
     found = MapClasses.read(path)
     shapes, fields, columns = read_shapes(reference, found.grid, layer)
-    truth, notes = _truth(reference, fields, columns, field, found), []
-    said = found.at(shapes)
-    outside = int((said < 0).sum())
-    if outside == len(said):
-        raise InputFault(f"{reference}: no point or polygon lies on the data of {path}")
-    if outside:
-        notes.append(f"{outside} of {len(said)} units lie outside the map or on nodata and do not count")
-    said, truth = said[said >= 0], truth[said >= 0]
-    classes = sorted({*found.square_metres, *truth.tolist()})
-    number = {value: i for i, value in enumerate(classes)}
-    counts = np.zeros((len(classes), len(classes)), np.int64)
-    np.add.at(counts, ([number[v] for v in said.tolist()], [number[v] for v in truth.tolist()]), 1)
-    mapped = np.array([found.square_metres.get(value, 0.0) for value in classes])
-    weighed = _weighed(counts, mapped, [found.names.get(v, str(v)) for v in classes], notes)
-    return Report(classes, found.names, counts, mapped, estimate(counts, weighed), notes)
-
-
-def _weighed(counts: np.ndarray, mapped: np.ndarray, names: list[str], notes: list[str]) -> np.ndarray:
-    """Mapped areas without the classes that were never sampled."""
-    sampled = counts.sum(axis=1)
-    bare = (sampled == 0) & (mapped > 0)
-    if bare.any():
-        missed = ", ".join(name for name, is_bare in zip(names, bare) if is_bare)
-        share = mapped[bare].sum() / mapped.sum()
-        notes.append(f"no unit lies on {missed}: {share:.1%} of the map is left out of all estimates")
-    if ((sampled == 1) & (mapped > 0)).any():
-        few = ", ".join(name for name, n in zip(names, sampled) if n == 1)
-        notes.append(f"one unit alone lies on {few}: a margin needs two or more")
-    return np.where(bare, 0.0, mapped)
-
-
-def _truth(
-    path: Path, fields: list[str], columns: list[np.ndarray], wanted: str | None, found: MapClasses
-) -> np.ndarray:
-    """(N,) class numbers of the reference."""
-    guesses = [wanted] if wanted else ["class", "reference", "label", "value", "name"]
-    lower = {field.lower(): number for number, field in enumerate(fields)}
-    field = next((name for name in guesses if name.lower() in lower), None)
-    if field is None and len(fields) == 1 and not wanted:
-        field = fields[0]
-    if field is None:
-        has = ", ".join(fields) or "none"
-        raise InputFault(f"{path}: has no attribute '{wanted or 'class'}'; it has {has}: name it with --field")
-    by_name = {name.lower(): value for value, name in found.names.items()}
-    return np.array([_class_number(path, field, value, by_name) for value in columns[lower[field.lower()]]], np.int64)
-
-
-def _class_number(path: Path, field: str, value: Any, by_name: dict[str, int]) -> int:
-    text = str(value).strip()
-    if text.lower() in by_name:
-        return by_name[text.lower()]
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not np.isfinite(number) or number < 0 or number != int(number):
-        raise InputFault(f"{path}: '{text}' in '{field}' is neither a class number nor a class name of the map")
-    return int(number)
+    at = true_field(str(reference), fields, field)
+    truth = class_numbers(str(reference), fields[at], columns[at], found.names)
+    return compare(found.at(shapes), truth, found.square_metres, found.names, str(reference))
 
 
 def main() -> int:
