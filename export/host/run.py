@@ -171,29 +171,14 @@ def _quietly(close: Any) -> None:
 
 
 def _say(source: Source, view: View, model: Model, options: Options) -> None:
-    notes = list(source.notes)
-    height, _ = view.source.grid.pixel_size_m
-    gsd = model.card.gsd
-    if view.scale:
-        notes.append(
-            f"{source.where}: its pixels are {height:.4g} m, the model learned from {gsd:.4g} m: resampled on the way in"
-        )
-    elif gsd and not 0.5 <= height / gsd <= 2:
-        notes.append(
-            f"{source.where}: its pixels are {height:.4g} m, the model learned from {gsd:.4g} m: fed as they are"
-        )
-    distortion = view.result.area_distortion if options.wanted.areas or options.wanted.polygons else 1.0
-    if not 0.98 <= distortion <= 1.02:
-        notes.append(
-            f"{source.where}: areas are measured in its projection, which shows {distortion:.3g} times the true area at its middle"
-        )
-    for note in notes:
+    notes = view.notes(model.card.gsd, options.wanted.areas or options.wanted.polygons)
+    for note in [*source.notes, *(f"{source.where}: {note}" for note in notes)]:
         print(f"warning: {note}", file=sys.stderr)
 
 
 def _check_memory(view: View, model: Model) -> None:
     """Refuse what cannot fit before the system ends the run without a word."""
-    needed = view.seen.width * model.card.tile_size * (model.channels + 2) * 4
+    needed = view.bytes_needed(model)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > 0.8 * there:
         raise InputFault(

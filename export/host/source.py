@@ -22,7 +22,7 @@ from export.runtime.errors import InputFault
 from export.runtime.geometry import Bounds, check_bounds
 from export.runtime.grid import Window
 from export.runtime.look import look
-from export.runtime.units import Conversion, baseline_of, conversion
+from export.runtime.units import Conversion, baseline_of, conversion, stored_offset
 
 RASTER_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError, MemoryError)
 _DTYPES = {"uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"}
@@ -119,14 +119,10 @@ class Source:
             raise InputFault(f"{self.where}: its pixels are {strange.pop()}; a model reads whole or real numbers")
 
     def _conversion(self, choice: Choice, card: ModelCard) -> Conversion:
-        baseline = baseline_of(self.where)
-        tag = self.dataset.tags().get("PROCESSING_BASELINE", "")
-        if tag.replace(".", "", 1).isdigit():
-            baseline = float(tag)
+        baseline = baseline_of(self.where, self.dataset.tags().get("PROCESSING_BASELINE", ""))
         stored = choice.offset
-        scale, offset = self.dataset.scales[self.bands[0] - 1], self.dataset.offsets[self.bands[0] - 1]
-        if stored is None and offset and scale:  # as catalogues write it: reflectance = 0.0001 x number - 0.1
-            stored = round(offset / scale, 6)
+        if stored is None:
+            stored = stored_offset(self.dataset.scales[self.bands[0] - 1], self.dataset.offsets[self.bands[0] - 1])
         found = conversion(choice.kind, card, baseline, stored)
         self._note(found.said and f"read as {choice.kind}, {found.said}")
         return found

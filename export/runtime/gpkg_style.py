@@ -21,8 +21,8 @@ CREATE TABLE layer_styles (
 )"""
 
 
-def add_style(path: Path, layer: str, classes: tuple[LandClass, ...]) -> None:
-    """Write the legend as the default style of a layer of polygons with a field ``class``."""
+def add_style(path: Path, layer: str, classes: tuple[LandClass, ...], outlines: bool = False) -> None:
+    """Write the legend as the default style of a layer of polygons with a field ``class``; filled, or as outlines."""
     with closing(sqlite3.connect(path)) as database, database:
         (geometry,) = database.execute(
             "SELECT column_name FROM gpkg_geometry_columns WHERE table_name = ?", (layer,)
@@ -34,11 +34,11 @@ def add_style(path: Path, layer: str, classes: tuple[LandClass, ...]) -> None:
         database.execute(
             "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, "
             "styleQML, useAsDefault) VALUES ('', '', ?, ?, 'classes', ?, 1)",
-            (layer, geometry, _qml(classes)),
+            (layer, geometry, _qml(classes, outlines)),
         )
 
 
-def _qml(classes: tuple[LandClass, ...]) -> str:
+def _qml(classes: tuple[LandClass, ...], outlines: bool) -> str:
     root = ElementTree.Element("qgis", version="3.22.0", styleCategories="Symbology")
     renderer = ElementTree.SubElement(
         root, "renderer-v2", type="categorizedSymbol", attr="class", symbollevels="0", enableorderby="0"
@@ -56,10 +56,10 @@ def _qml(classes: tuple[LandClass, ...]) -> str:
             type="long",
         )
         symbol = ElementTree.SubElement(symbols, "symbol", type="fill", name=str(number), alpha="1")
-        fill = ElementTree.SubElement(
-            symbol, "layer", {"class": "SimpleFill", "enabled": "1", "pass": "0", "locked": "0"}
-        )
-        red, green, blue = entry.rgb
-        for key, value in (("color", f"{red},{green},{blue},255"), ("style", "solid"), ("outline_style", "no")):
+        fill = ElementTree.SubElement(symbol, "layer", {"class": "SimpleFill", "enabled": "1"})
+        color = ",".join(map(str, (*entry.rgb, 255)))
+        drawn = {"style": "no", "outline_color": color, "outline_width": "0.5"} if outlines else {"style": "solid"}
+        drawn["outline_style"] = "solid" if outlines else "no"
+        for key, value in {"color": color, **drawn}.items():
             ElementTree.SubElement(fill, "prop", k=key, v=value)
     return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ElementTree.tostring(root, "unicode")

@@ -26,7 +26,7 @@ from .providers import (
     start,
 )
 
-__all__ = ["MINIMUM_ONNXRUNTIME", "Model"]
+__all__ = ["MINIMUM_ONNXRUNTIME", "Model", "card_of"]
 
 # Element types of onnx.proto that an image input may have.
 _DTYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 10: "float16"}
@@ -78,10 +78,7 @@ class Model:
             ModelFault: the file or its card is refused, or the provider is not there.
         """
         header = read_header(path)
-        beside = Path(path).with_suffix(".card.json")
-        if card is None and beside.is_file():
-            card = ModelCard.from_file(beside)
-        card = card or ModelCard.from_metadata(header.metadata, str(path), header.input_shape)
+        card = card or card_of(path, header)
         self._where, self._header = str(path), header
         if header.input_kind not in _DTYPES:
             raise ModelFault(f"{path}: its input is of no kind of number that a raster has")
@@ -297,6 +294,18 @@ class Model:
             places = (size - 2 * self.border) // self.factor
             other._shape = (self._shape[0], places, places)
         return other
+
+
+def card_of(path: Union[str, Path], header: OnnxHeader) -> ModelCard:
+    """The card of a model: ``<model>.card.json`` beside the file, else the one inside it.
+
+    Raises:
+        ModelFault: there is none, or it is not right.
+    """
+    beside = Path(path).with_suffix(".card.json")
+    if beside.is_file():
+        return ModelCard.from_file(beside)
+    return ModelCard.from_metadata(header.metadata, str(path), header.input_shape)
 
 
 def _with_tile(card: ModelCard, header: OnnxHeader, where: str) -> ModelCard:

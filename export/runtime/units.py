@@ -87,10 +87,22 @@ def _reflectance_per_step(card: ModelCard) -> float:
     )
 
 
-def baseline_of(text: str) -> float | None:
-    """Processing baseline in the name of a Sentinel-2 product, or of a file inside one: ``..._N0509_...``."""
+def baseline_of(text: str, tag: str = "") -> float | None:
+    """Processing baseline of a Sentinel-2 product.
+
+    Args:
+        text: its name, or that of a file inside it: ``..._N0509_...``.
+        tag: what the file's own tag ``PROCESSING_BASELINE`` says, which counts first.
+    """
+    if tag.replace(".", "", 1).isdigit():
+        return float(tag)
     found = re.search(r"_N(\d{2})(\d{2})_", text)
     return float(f"{found[1]}.{found[2]}") if found else None
+
+
+def stored_offset(scale: float | None, offset: float | None) -> float | None:
+    """What is to be added to numbers, as catalogues write it: reflectance = 0.0001 x number - 0.1."""
+    return round(offset / scale, 6) if offset and scale else None
 
 
 def doubt(pixels: np.ndarray, card: ModelCard) -> str | None:

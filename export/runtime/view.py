@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Iterator, Optional, Protocol, Tuple
+from typing import Any, Iterator, List, Optional, Protocol, Tuple
 
 import numpy as np
 
 from .grid import Window
 from .resample import Scale, onto_source, resampled
+from .session import Model
 from .sweep import Read, Rows
 
 MOST_ENLARGED = 10  # times: beyond it, pixels made smaller hold nothing that a model could see
@@ -70,6 +71,29 @@ class Layout:
         if self.scale:
             least = 0.5 if model_grid else 0.0  # on the source's grid its own gaps are cut out later
             self.read = resampled(self._read_crop, self._crop.height, self._crop.width, self.scale, least)
+
+    def notes(self, gsd: Optional[float], measured: bool) -> List[str]:
+        """Sentences that the user should read before a long run.
+
+        Args:
+            gsd: pixel size in metres that the model learned from.
+            measured: whether areas will be measured on the result.
+        """
+        notes, height = [], self._crop.pixel_size_m[0]
+        if self.scale:
+            notes.append(f"its pixels are {height:.4g} m, the model learned from {gsd:.4g} m: resampled on the way in")
+        elif gsd and not 0.5 <= height / gsd <= 2:
+            notes.append(f"its pixels are {height:.4g} m, the model learned from {gsd:.4g} m: fed as they are")
+        distortion = self.result.area_distortion if measured else 1.0
+        if not 0.98 <= distortion <= 1.02:
+            notes.append(
+                f"areas are measured in its projection, which shows {distortion:.3g} times the true area at its middle"
+            )
+        return notes
+
+    def bytes_needed(self, model: Model) -> int:
+        """Memory that the blending takes, which grows with the width."""
+        return int(self.seen.width) * model.card.tile_size * (model.channels + 2) * 4
 
     def _read_crop(self, window: Window) -> Tuple[np.ndarray, np.ndarray]:
         return self.source.read(self._moved(window))
