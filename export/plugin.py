@@ -43,11 +43,11 @@ def stage(folder: Path) -> Path:
         if any(folder.iterdir()) and not (folder / "metadata.txt").is_file():
             raise ValueError(f"{folder}: exists and is no staged plugin; nothing was removed")
         shutil.rmtree(folder)
-    (folder / "runtime").mkdir(parents=True)
-    for source in _texts(ROOT / "qgis_plugin"):
-        shutil.copyfile(source, folder / source.name)
-    for source in _texts(ROOT / "export" / "runtime"):
-        shutil.copyfile(source, folder / "runtime" / source.name)
+    for part, into in ((ROOT / "qgis_plugin", folder), (ROOT / "export" / "runtime", folder / "runtime")):
+        for source in _texts(part):
+            target = into / source.relative_to(part)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
     for name in ("metadata.txt", "LICENSE"):
         shutil.copyfile(ROOT / name, folder / name)
     return folder
@@ -75,7 +75,7 @@ def build(dist: Path) -> Path:
 
 
 def _texts(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in TEXT_SUFFIXES)
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in TEXT_SUFFIXES)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> None:

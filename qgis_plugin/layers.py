@@ -1,14 +1,16 @@
 """How a loaded result looks in QGIS: legend, group, map tips."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Dict, List
 
-from qgis.core import QgsProcessingLayerPostProcessorInterface
+from qgis.core import QgsProcessingLayerPostProcessorInterface, QgsRasterLayer
 
 from .runtime.card import ModelCard
 from .runtime.style import CLASSES_PROPERTY, map_tip
-from .texts import tr
+
+CONFIDENCE_PROPERTY = "geoaware/confidence"  # of a map of classes: file with the confidence in per cent
 
 
 def class_names(layer) -> Dict[int, str]:
@@ -17,16 +19,36 @@ def class_names(layer) -> Dict[int, str]:
     return {int(value): name for value, name in json.loads(text).items()} if text else {}
 
 
-def style_when_loaded(context, destination: str, card: ModelCard, source_name: str) -> None:
-    """Ask QGIS to name, group and style the result once it loads it; without effect in qgis_process."""
+@dataclass(frozen=True)
+class Shown:
+    """Whose result it is: the model's card and the layer's name."""
+
+    card: ModelCard
+    source: str
+
+    @property
+    def group(self) -> str:
+        """Title of the group of all results of a run."""
+        return f"GeoAware: {self.card.name} – {self.source}"  # noqa: RUF001, the dash of the group's title
+
+
+def show_when_loaded(context, destination: str, shown: Shown, title: str, confidence: str = "") -> None:
+    """Ask QGIS to name, group and style a result once it loads it; without effect in qgis_process.
+
+    Args:
+        context: of the algorithm.
+        destination: file or id of the layer.
+        shown: whose result it is.
+        title: what it shows.
+        confidence: file that the map tips of a map of classes read too.
+    """
     if not context.willLoadLayerOnCompletion(destination):
         return
     details = context.layerToLoadOnCompletionDetails(destination)
-    details.name = tr("{source}: land cover").format(source=source_name)
-    group = f"GeoAware: {card.name} – {source_name}"  # noqa: RUF001, the dash of the group's title
-    styler = _Styler(card, destination, group)
+    details.name = f"{shown.source}: {title}"
+    styler = _Styler(destination, shown.group, confidence if destination != confidence else "")
     if hasattr(details, "groupName"):  # QGIS 3.32 and newer group by themselves
-        details.groupName = group
+        details.groupName = shown.group
         styler.group = ""
     details.setPostProcessor(styler)
 
@@ -37,18 +59,23 @@ class _Styler(QgsProcessingLayerPostProcessorInterface):
     # QGIS keeps a bare pointer to a post-processor, so Python must keep the object until it has run
     alive: ClassVar[List["_Styler"]] = []
 
-    def __init__(self, card: ModelCard, path: str, group: str) -> None:
+    def __init__(self, path: str, group: str, confidence: str) -> None:
         super().__init__()
-        self.card, self.path, self.group = card, path, group
+        self.path, self.group, self.confidence = path, group, confidence
         self.alive.append(self)
 
     def postProcessLayer(self, layer, context, feedback):
         """Style and group the layer."""
         # again, although QGIS loads the style beside a file: Processing's own default style may have come after.
         # The style also sets the property by which the map tips know the layer, now and when it is opened again.
-        layer.loadNamedStyle(str(Path(self.path).with_suffix(".qml")))
-        if hasattr(layer, "setMapTipTemplate"):  # raster layers have them since QGIS 3.30
-            layer.setMapTipTemplate(map_tip(self.card.classes))
+        style = Path(self.path).with_suffix(".qml")
+        if isinstance(layer, QgsRasterLayer) and style.is_file():
+            layer.loadNamedStyle(str(style))
+        names = class_names(layer)
+        if names and hasattr(layer, "setMapTipTemplate"):  # raster layers have them since QGIS 3.30
+            layer.setMapTipTemplate(map_tip(names))
+        if names and self.confidence:
+            layer.setCustomProperty(CONFIDENCE_PROPERTY, self.confidence)
         layer.triggerRepaint()
         if self.group:
             _move_to_group(context.project(), layer, self.group)

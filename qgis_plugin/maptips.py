@@ -1,10 +1,12 @@
 """Class names under the cursor: QGIS before 3.30 has no map tips for rasters, and Identify shows numbers only."""
 
-from qgis.core import QgsCoordinateTransform, QgsCsException, QgsPointXY, QgsProject
+from pathlib import Path
+
+from qgis.core import QgsCoordinateTransform, QgsCsException, QgsPointXY, QgsProject, QgsRasterLayer
 from qgis.PyQt.QtCore import QEvent, QObject
 from qgis.PyQt.QtWidgets import QToolTip
 
-from .layers import class_names
+from .layers import CONFIDENCE_PROPERTY, class_names
 from .texts import tr
 
 
@@ -18,10 +20,12 @@ class MapTips(QObject):
         super().__init__()
         self._iface = iface
         self._canvas = iface.mapCanvas()
+        self._sure = None  # the raster of confidence that was asked last
         self._canvas.viewport().installEventFilter(self)
 
     def stop(self) -> None:
-        """Let go of the canvas."""
+        """Let go of the canvas and of the file that was asked last."""
+        self._sure = None
         self._canvas.viewport().removeEventFilter(self)
 
     def eventFilter(self, watched, event):
@@ -49,10 +53,19 @@ class MapTips(QObject):
         value, found = layer.dataProvider().sample(at, 1)
         if not found or int(value) not in names:
             return ""
-        if layer.bandCount() < 2:
-            return names[int(value)]
-        confidence, _ = layer.dataProvider().sample(at, 2)
-        return tr("{name} ({confidence} %)").format(name=names[int(value)], confidence=round(confidence))
+        sure = self._confidence(layer, at)
+        name = names[int(value)]
+        return name if sure is None else tr("{name} ({confidence} %)").format(name=name, confidence=round(sure))
+
+    def _confidence(self, layer, at: QgsPointXY):
+        """Per cent at a point in the layer's CRS; None where there is no such file."""
+        path = layer.customProperty(CONFIDENCE_PROPERTY)
+        if not path or not Path(path).is_file():
+            return None
+        if self._sure is None or self._sure.source() != path:
+            self._sure = QgsRasterLayer(path, "confidence")
+        value, found = self._sure.dataProvider().sample(at, 1) if self._sure.isValid() else (0, False)
+        return value if found else None
 
     def _qgis_shows_tips(self) -> bool:
         return hasattr(self._iface.activeLayer(), "mapTipTemplate") and self._iface.actionMapTips().isChecked()

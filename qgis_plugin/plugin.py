@@ -7,9 +7,10 @@ from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QAction
 
 from . import onnxruntime_help
+from .algorithms.base import ICON
+from .algorithms.run_model import LAST_MODEL
 from .maptips import MapTips
-from .provider import ICON, GeoAwareProvider
-from .segment import LAST_MODEL
+from .provider import GeoAwareProvider
 from .texts import tr
 
 MENU = "GeoAware"

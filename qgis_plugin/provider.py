@@ -1,17 +1,30 @@
 """The Processing provider: GeoAware's place in the toolbox."""
 
-from pathlib import Path
-
 from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
-from .segment import SegmentAlgorithm
+from .algorithms.areas import AreasAlgorithm
+from .algorithms.assess import AssessAlgorithm
+from .algorithms.base import ICON
+from .algorithms.classify_scenes import ClassifyScenesAlgorithm
+from .algorithms.detect import DetectAlgorithm
+from .algorithms.embed import EmbedAlgorithm
+from .algorithms.model_info import ModelInfoAlgorithm
+from .algorithms.segment import SegmentAlgorithm
 
-ICON = Path(__file__).parent / "icon.svg"
+ALGORITHMS = (
+    SegmentAlgorithm,
+    ClassifyScenesAlgorithm,
+    DetectAlgorithm,
+    EmbedAlgorithm,
+    AreasAlgorithm,
+    AssessAlgorithm,
+    ModelInfoAlgorithm,
+)
 
 
 class GeoAwareProvider(QgsProcessingProvider):
-    """Lists the algorithms; results are GeoTIFF only."""
+    """Lists the algorithms; rasters are GeoTIFF only, objects and polygons GeoPackage."""
 
     def id(self):
         """Prefix of the algorithms' ids."""
@@ -31,7 +44,8 @@ class GeoAwareProvider(QgsProcessingProvider):
 
     def loadAlgorithms(self):
         """Called by QGIS at start and on refresh."""
-        self.addAlgorithm(SegmentAlgorithm())
+        for algorithm in ALGORITHMS:
+            self.addAlgorithm(algorithm())
 
     def supportedOutputRasterLayerExtensions(self):
         """What the writer can write."""
@@ -40,3 +54,7 @@ class GeoAwareProvider(QgsProcessingProvider):
     def defaultRasterFileExtension(self, has_geometry=True):
         """Temporary results are GeoTIFF too."""
         return "tif"
+
+    def defaultVectorFileExtension(self, has_geometry=True):
+        """Temporary polygons are what the writer writes."""
+        return "gpkg"

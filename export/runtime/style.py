@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Tuple
+from typing import Dict, Tuple
 from xml.etree import ElementTree  # nosec B405: only builds trees, nothing is parsed
 
 from .card import LandClass
 
 CLASSES_PROPERTY = "geoaware/classes"  # of a QGIS layer: JSON, class value to name; the plugin's map tips read it
+
+_DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 
 
 def qml(classes: Tuple[LandClass, ...]) -> str:
@@ -31,15 +33,32 @@ def qml(classes: Tuple[LandClass, ...]) -> str:
             label=entry.name,
             alpha="255",
         )
-    ElementTree.SubElement(root, "mapTip").text = map_tip(classes)
-    return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ElementTree.tostring(root, "unicode")
+    ElementTree.SubElement(root, "mapTip").text = map_tip({entry.value: entry.name for entry in classes})
+    return _DOCTYPE + ElementTree.tostring(root, "unicode")
 
 
-def map_tip(classes: Tuple[LandClass, ...]) -> str:
+def confidence_qml() -> str:
+    """Style of QGIS 3.22 or newer for per cent: a veil over the map, white where unsure, nothing where certain."""
+    root = ElementTree.Element("qgis", version="3.22.0", styleCategories="Symbology")
+    pipe = ElementTree.SubElement(root, "pipe")
+    renderer = ElementTree.SubElement(
+        pipe, "rasterrenderer", type="singlebandpseudocolor", band="1", opacity="1", alphaBand="-1", nodataColor="",
+        classificationMin="0", classificationMax="100",
+    )  # fmt: skip
+    shader = ElementTree.SubElement(ElementTree.SubElement(renderer, "rastershader"), "colorrampshader")
+    shader.attrib.update(
+        colorRampType="INTERPOLATED", classificationMode="1", minimumValue="0", maximumValue="100", clip="0"
+    )
+    for value, alpha in ((0, 255), (100, 0)):
+        ElementTree.SubElement(shader, "item", value=str(value), label=f"{value} %", color="#ffffff", alpha=str(alpha))
+    return _DOCTYPE + ElementTree.tostring(root, "unicode")
+
+
+def map_tip(names: Dict[int, str]) -> str:
     """HTML with a QGIS expression that turns the class number under the cursor into its name."""
-    cases = " ".join(f"WHEN {entry.value} THEN '{_quoted(entry.name)}'" for entry in classes)
-    value = "raster_value(@layer_id, 1, @layer_cursor_point)"
-    return f"<b>[% CASE {value} {cases} ELSE 'no data' END %]</b>"
+    cases = " ".join(f"WHEN {value} THEN '{_quoted(name)}'" for value, name in names.items())
+    under = "raster_value(@layer_id, 1, @layer_cursor_point)"
+    return f"<b>[% CASE {under} {cases} ELSE 'no data' END %]</b>"
 
 
 def _quoted(name: str) -> str:

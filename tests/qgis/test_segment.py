@@ -96,9 +96,8 @@ def test_result_is_a_cog_at_the_same_place(running, raster, model, tmp_path):
     assert result.GetRasterBand(1).GetNoDataValue() == NODATA
 
 
-@pytest.mark.parametrize("confidence", [False, True])
-def test_names_and_colours_are_in_the_file(running, raster, model, tmp_path, confidence):
-    run(str(raster), model, tmp_path / "out.tif", CONFIDENCE=confidence)
+def test_names_and_colours_are_in_the_file(running, raster, model, tmp_path):
+    run(str(raster), model, tmp_path / "out.tif")
     result = gdal.Open(str(tmp_path / "out.tif"))
     band = result.GetRasterBand(1)
     assert band.GetDescription() == "land cover"
@@ -107,9 +106,8 @@ def test_names_and_colours_are_in_the_file(running, raster, model, tmp_path, con
         assert "{:02X}{:02X}{:02X}".format(*band.GetColorTable().GetColorEntry(value)[:3]) == color
 
 
-@pytest.mark.parametrize("confidence", [False, True])
-def test_loaded_layer_shows_classes_in_the_models_colours(running, raster, model, tmp_path, confidence):
-    layer = run(str(raster), model, tmp_path / "out.tif", load=True, CONFIDENCE=confidence)
+def test_loaded_layer_shows_classes_in_the_models_colours(running, raster, model, tmp_path):
+    layer = run(str(raster), model, tmp_path / "out.tif", load=True)
     renderer = layer.renderer()
     assert renderer.type() == "paletted"
     assert renderer.band() == 1
@@ -133,7 +131,7 @@ def test_loaded_layer_is_grouped_after_model_and_source(running, raster, model, 
 
 
 def test_style_beside_the_file_serves_when_it_is_opened_again(running, raster, model, tmp_path):
-    run(str(raster), model, tmp_path / "out.tif", CONFIDENCE=True)
+    run(str(raster), model, tmp_path / "out.tif")
     again = QgsRasterLayer(str(tmp_path / "out.tif"), "again")
     assert [c.label for c in again.renderer().classes()] == [name for _, name, _ in CLASSES]
     from geoaware.layers import class_names
@@ -141,14 +139,19 @@ def test_style_beside_the_file_serves_when_it_is_opened_again(running, raster, m
     assert class_names(again) == {value: name for value, name, _ in CLASSES}
 
 
-def test_confidence_is_a_second_band_in_per_cent(running, raster, model, scene, tmp_path):
-    run(str(raster), model, tmp_path / "out.tif", CONFIDENCE=True)
-    confidence = rasters.band(tmp_path / "out.tif", 2)
+def test_confidence_is_a_veil_over_what_is_unsure(running, raster, model, scene, tmp_path):
+    run(str(raster), model, tmp_path / "out.tif", load=True, CONFIDENCE=str(tmp_path / "sure.tif"))
+    confidence = rasters.band(tmp_path / "sure.tif")
     empty = scene[1] == NODATA
     assert (confidence[empty] == NODATA).all()
     assert (confidence[~empty] == 100).all()  # 200 against 40: certain
-    result = gdal.Open(str(tmp_path / "out.tif"))
-    assert result.GetRasterBand(2).GetDescription() == "confidence, per cent"
+    assert gdal.Open(str(tmp_path / "sure.tif")).GetRasterBand(1).GetDescription() == "confidence, per cent"
+    (layer,) = [x for x in QgsProject.instance().mapLayers().values() if x.source().endswith("sure.tif")]
+    ramp = layer.renderer().shader().rasterShaderFunction().colorRampItemList()
+    assert [(item.value, item.color.name(), item.color.alpha()) for item in ramp] == [
+        (0, "#ffffff", 255),
+        (100, "#ffffff", 0),
+    ]
 
 
 def test_result_equals_the_runtimes_own_answer(running, tmp_path):
@@ -159,7 +162,7 @@ def test_result_equals_the_runtimes_own_answer(running, tmp_path):
     pixels = rng.integers(0, 255, (3, 101, 77)).astype(np.uint8)
     kernel = rng.normal(0, 0.01, (3, 3, 5, 5))
     model = write_model(tmp_path / "wide.onnx", kernel, card_item(overlap=12))
-    run(str(rasters.write(tmp_path / "noise.tif", pixels)), model, tmp_path / "out.tif", CONFIDENCE=True)
+    run(str(rasters.write(tmp_path / "noise.tif", pixels)), model, tmp_path / "out.tif", CONFIDENCE=str(tmp_path / "c.tif"))
 
     def read(window):
         part = pixels[:, window.row : window.row + window.height, window.column : window.column + window.width]
@@ -167,7 +170,7 @@ def test_result_equals_the_runtimes_own_answer(running, tmp_path):
 
     rows = list(segment(Model(model), read, 101, 77))
     np.testing.assert_array_equal(rasters.band(tmp_path / "out.tif"), np.concatenate([r.classes for r in rows]))
-    np.testing.assert_array_equal(rasters.band(tmp_path / "out.tif", 2), np.concatenate([r.confidence for r in rows]))
+    np.testing.assert_array_equal(rasters.band(tmp_path / "c.tif"), np.concatenate([r.confidence for r in rows]))
 
 
 def test_nodata_that_the_user_set_is_respected(running, model, scene, tmp_path):
@@ -223,29 +226,29 @@ def test_log_names_the_execution_provider_and_the_bands(running, raster, model, 
     assert feedback.warnings == []
 
 
-def test_another_pixel_size_is_warned_of(running, raster, tmp_path):
+def test_another_pixel_size_is_said_and_resampled(running, raster, scene, tmp_path):
     feedback = Feedback()
-    run(str(raster), write_strongest_band(tmp_path / "m.onnx", gsd=100.0), tmp_path / "out.tif", feedback)
-    assert feedback.warnings == [
-        "A pixel of this layer is 10 m wide, the model was trained on 100 m: expect poor results."
-    ]
+    run(str(raster), write_strongest_band(tmp_path / "m.onnx", gsd=20.0), tmp_path / "out.tif", feedback, GRID="model")
+    assert feedback.warnings == ["scene: its pixels are 10 m, the model learned from 20 m: resampled on the way in"]
+    assert gdal.Open(str(tmp_path / "out.tif")).GetGeoTransform() == (500_000, 20, 0, 5_000_000, 0, -20)
 
 
 def test_pixel_size_of_degrees_is_taken_in_metres(running, scene, tmp_path):
     step = 10 / 111320
-    path = rasters.write(tmp_path / "deg.tif", scene[0], epsg=4326, transform=(13, step, 0, 48, 0, -step))
+    path = rasters.write(tmp_path / "deg.tif", scene[0], nodata=0, epsg=4326, transform=(13, step, 0, 48, 0, -step))
     feedback = Feedback()
     run(str(path), write_strongest_band(tmp_path / "m.onnx", gsd=10.0), tmp_path / "out.tif", feedback)
     assert feedback.warnings == []
 
 
-@pytest.mark.parametrize("factor", [20, 1 / 255])
-def test_values_of_another_unit_are_warned_of(running, model, scene, tmp_path, factor):
-    path = rasters.write(tmp_path / "unit.tif", scene[0].astype(np.float32) * factor)
+@pytest.mark.parametrize(("factor", "said"), [(20, "reach 4000"), (1 / 255, "reach 0.7843")])
+def test_values_of_another_unit_are_warned_of(running, model, scene, tmp_path, factor, said):
+    path = rasters.write(tmp_path / "unit.tif", scene[0].astype(np.float32) * factor, nodata=0)
     feedback = Feedback()
     run(str(path), model, tmp_path / "out.tif", feedback)
     (warning,) = feedback.warnings
-    assert warning.endswith("are not what the model was trained on: 8-bit colour, 0 to 255.")
+    assert warning.startswith(f"unit: its values {said}, the model learned from 0 to 255 (8-bit colour, 0 to 255)")
+    assert "--" not in warning
 
 
 def test_cancel_leaves_no_file(running, model, tmp_path):
@@ -302,7 +305,7 @@ def test_renamed_text_file_is_refused(running, raster, tmp_path):
 
 def test_model_of_another_task_is_refused(running, raster, tmp_path):
     model = write_strongest_band(tmp_path / "scenes.onnx", task="scene-classification")
-    assert "a segmentation model is needed" in refusal(str(raster), model, tmp_path / "out.tif")
+    assert "a segmentation or regression model is needed" in refusal(str(raster), model, tmp_path / "out.tif")
 
 
 def test_model_with_weights_elsewhere_is_refused(running, raster, model, tmp_path):
@@ -315,7 +318,7 @@ def test_model_with_weights_elsewhere_is_refused(running, raster, model, tmp_pat
 def test_too_few_bands_are_counted(running, model, scene, tmp_path):
     path = rasters.write(tmp_path / "two.tif", np.ascontiguousarray(scene[0][:2]))
     found = refusal(str(path), model, tmp_path / "out.tif")
-    assert found == "The layer 'two' has 2 bands, but the model needs 3 (red, green, blue)."
+    assert found == "two: has 2 bands, but the model needs 3 (red, green, blue)"
 
 
 def test_raster_without_crs_is_refused_unless_the_layer_has_one(running, model, scene, tmp_path):
@@ -329,12 +332,6 @@ def test_raster_without_crs_is_refused_unless_the_layer_has_one(running, model, 
     assert gdal.Open(str(tmp_path / "out.tif")).GetSpatialRef().GetAuthorityCode(None) == "3857"
 
 
-def test_layer_of_a_web_service_is_refused(running, model, tmp_path):
-    layer = QgsRasterLayer("type=xyz&url=http://localhost/{z}/{x}/{y}.png", "web", "wms")
-    QgsProject.instance().addMapLayer(layer)
-    assert "save it as a GeoTIFF first" in refusal(layer, model, tmp_path / "out.tif")
-
-
 def test_result_never_overwrites_its_source(running, raster, model):
     before = raster.read_bytes()
     with pytest.raises(QgsProcessingException, match="overwrite its own source"):
@@ -343,7 +340,7 @@ def test_result_never_overwrites_its_source(running, raster, model):
 
 
 def test_map_tip_names_the_class_under_the_cursor(running, desktop, raster, model, scene, tmp_path):
-    layer = run(str(raster), model, tmp_path / "out.tif", load=True, CONFIDENCE=True)
+    layer = run(str(raster), model, tmp_path / "out.tif", load=True, CONFIDENCE=str(tmp_path / "sure.tif"))
     desktop.layer = layer
     desktop.mapCanvas().setDestinationCrs(layer.crs())
     row, column = np.argwhere(scene[1] == GREEN)[0]

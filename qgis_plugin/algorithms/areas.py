@@ -1,0 +1,92 @@
+"""``geoaware:areas``: how much each class of a map covers."""
+
+from dataclasses import dataclass
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingOutputNumber,
+    QgsProcessingParameterExtent,
+    QgsProcessingParameterFeatureSink,
+    QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterRasterLayer,
+)
+
+from ..host.classes import Classes, ClassLayer
+from ..host.job import Limits
+from ..host.mask import Mask
+from ..host.tables import AREA_FIELDS, area_rows
+from ..texts import tr
+from .base import Algorithm, extent_in
+
+
+@dataclass(frozen=True)
+class _Plan:
+    classes: ClassLayer
+    limits: Limits
+
+
+class AreasAlgorithm(Algorithm):
+    """Counts the pixels of a map of classes."""
+
+    NAME = "areas"
+    INPUT, EXTENT, MASK, OUTPUT, TOTAL = "INPUT", "EXTENT", "MASK", "OUTPUT", "TOTAL"
+
+    def displayName(self):
+        """Name in the toolbox."""
+        return tr("Areas of classes")
+
+    def shortHelpString(self):
+        """Help beside the dialog."""
+        return tr(
+            "Tells how many pixels, hectares and per cent each class of a map covers. In a geographic CRS areas are "
+            "measured on the ellipsoid, in a projection in its plane.\n\n"
+            "Areas of counted pixels are biased by the map's errors: 'Assess a map' corrects them with a sample."
+        )
+
+    def initAlgorithm(self, configuration=None):
+        """Declare the parameters."""
+        hint = tr("A raster of class numbers, as 'Segment raster layer' makes it.")
+        self.add(QgsProcessingParameterRasterLayer(self.INPUT, tr("Map of classes")), hint)
+        extent = QgsProcessingParameterExtent(self.EXTENT, tr("Extent (empty: the whole layer)"), optional=True)
+        self.add(extent, tr("Only this part of the map, in any CRS."))
+        polygons = [QgsProcessing.SourceType.TypeVectorPolygon]
+        self.add(
+            QgsProcessingParameterFeatureSource(self.MASK, tr("Only inside these polygons"), polygons, optional=True),
+            tr("All or the selected polygons of a layer; all together, pixels whose middle lies in one."),
+        )
+        table = QgsProcessing.SourceType.TypeVector
+        self.add(QgsProcessingParameterFeatureSink(self.OUTPUT, tr("Areas"), table), tr("A row a class."))
+        self.addOutput(QgsProcessingOutputNumber(self.TOTAL, tr("Hectares in all")))
+
+    def plan(self, parameters, context):
+        """Copy the layer and the area."""
+        layer = self.parameterAsRasterLayer(parameters, self.INPUT, context)
+        classes = ClassLayer.of(layer)
+        box = extent_in(self, parameters, self.EXTENT, context, layer.crs())
+        source = self.parameterAsSource(parameters, self.MASK, context)
+        mask = Mask.of(source, classes.layer.crs, context.transformContext()) if source else None
+        return _Plan(classes, Limits(box, mask))
+
+    def work(self, plan, parameters, context, feedback):
+        """Count and write the table."""
+
+        def progress(done: int, total: int) -> bool:
+            feedback.setProgress(100 * done / total)
+            return not feedback.isCanceled()
+
+        classes = Classes(plan.classes)
+        try:
+            table = classes.areas(plan.limits, progress)
+            distortion = classes.grid.area_distortion
+        finally:
+            classes.close()
+        if not 0.98 <= distortion <= 1.02:
+            text = tr(
+                "Areas are measured in the projection, which shows {times:.3g} times the true area at its middle."
+            )
+            feedback.pushWarning(text.format(times=distortion))
+        for row in table:
+            text = tr("{name}: {hectares:,.1f} ha, {share:.1f} %")
+            feedback.pushInfo(text.format(name=row.name, hectares=row.m2 / 1e4, share=row.percent))
+        made = self.write_table(parameters, self.OUTPUT, context, AREA_FIELDS, area_rows(table))
+        return {self.OUTPUT: made, self.TOTAL: sum(row.m2 for row in table) / 1e4}

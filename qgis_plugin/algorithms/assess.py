@@ -1,0 +1,128 @@
+"""``geoaware:assess``: how right a map is, and how much each class really covers."""
+
+import html
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, List
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingOutputNumber,
+    QgsProcessingParameterFeatureSink,
+    QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterField,
+    QgsProcessingParameterFileDestination,
+    QgsProcessingParameterRasterLayer,
+)
+
+from ..host.classes import Classes, ClassLayer
+from ..host.job import Limits
+from ..host.mask import bent
+from ..host.tables import ASSESS_FIELDS, assess_rows
+from ..runtime.assessment import Report, class_numbers, compare, true_field
+from ..runtime.errors import InputFault
+from ..texts import in_our_words, tr
+from .base import Algorithm
+
+
+@dataclass(frozen=True)
+class _Plan:
+    classes: ClassLayer
+    sample: str
+    shapes: List[Any]
+    field: str
+    truth: List[Any]
+
+
+class AssessAlgorithm(Algorithm):
+    """Compares a map with reference points or polygons."""
+
+    NAME = "assess"
+    INPUT, REFERENCE, FIELD, OUTPUT, REPORT = "INPUT", "REFERENCE", "FIELD", "OUTPUT", "REPORT"
+    OVERALL, MARGIN = "OVERALL", "MARGIN"
+
+    def displayName(self):
+        """Name in the toolbox."""
+        return tr("Assess a map")
+
+    def shortHelpString(self):
+        """Help beside the dialog."""
+        return tr(
+            "Compares a map of classes with reference points or polygons: confusion matrix, user's and producer's "
+            "accuracy and the area of each class, with 95 % confidence intervals.\n\n"
+            "Each class of the map is a stratum, and counts become proportions of the mapped area before anything is "
+            "computed (Olofsson et al. 2014). The sample must be random within each class of the map, or over the "
+            "whole map, and must not have served for training. A polygon counts as one unit: its class on the map is "
+            "the one that most of its pixels have."
+        )
+
+    def initAlgorithm(self, configuration=None):
+        """Declare the parameters."""
+        hint = tr("A raster of class numbers, as 'Segment raster layer' makes it.")
+        self.add(QgsProcessingParameterRasterLayer(self.INPUT, tr("Map of classes")), hint)
+        shapes = [QgsProcessing.SourceType.TypeVectorPoint, QgsProcessing.SourceType.TypeVectorPolygon]
+        sample = QgsProcessingParameterFeatureSource(self.REFERENCE, tr("Reference points or polygons"), shapes)
+        self.add(sample, tr("In any CRS; all or the selected ones."))
+        label = tr("Field with the true class (empty: found by its name)")
+        field = QgsProcessingParameterField(self.FIELD, label, parentLayerParameterName=self.REFERENCE, optional=True)
+        self.add(field, tr("Numbers or names of the map's classes; a field named class is found by itself."))
+        table = QgsProcessing.SourceType.TypeVector
+        self.add(QgsProcessingParameterFeatureSink(self.OUTPUT, tr("Accuracy and areas"), table), tr("A row a class."))
+        report = QgsProcessingParameterFileDestination(
+            self.REPORT, tr("Report"), tr("HTML files (*.html)"), None, True, True
+        )
+        self.add(report, tr("Confusion matrix, accuracies and areas to read."))
+        self.addOutput(QgsProcessingOutputNumber(self.OVERALL, tr("Overall accuracy, 0 to 1")))
+        self.addOutput(QgsProcessingOutputNumber(self.MARGIN, tr("Half-width of its 95 % confidence interval")))
+
+    def plan(self, parameters, context):
+        """Copy the layer and the sample."""
+        layer = self.parameterAsRasterLayer(parameters, self.INPUT, context)
+        classes = ClassLayer.of(layer)
+        source = self.parameterAsSource(parameters, self.REFERENCE, context)
+        if source is None:
+            raise InputFault(tr("The reference layer cannot be read."))
+        names = source.fields().names()
+        at = true_field(source.sourceName(), names, self.parameterAsString(parameters, self.FIELD, context) or None)
+        shapes, truth = [], []
+        for feature in source.getFeatures():
+            placed = bent([feature.geometry()], source.sourceCrs(), layer.crs(), context.transformContext())
+            shapes += placed
+            truth += [feature.attributes()[at]] * len(placed)
+        return _Plan(classes, source.sourceName(), shapes, names[at], truth)
+
+    def work(self, plan, parameters, context, feedback):
+        """Compare and write table and report."""
+
+        def progress(done: int, total: int) -> bool:
+            feedback.setProgress(80 * done / total)
+            return not feedback.isCanceled()
+
+        classes = Classes(plan.classes)
+        try:
+            mapped = {row.value: row.m2 for row in classes.areas(Limits(), progress)}
+            truth = class_numbers(plan.sample, plan.field, plan.truth, classes.names)
+            report = compare(classes.at(plan.shapes), truth, mapped, classes.names, plan.sample)
+        finally:
+            classes.close()
+        for note in report.notes:
+            feedback.pushWarning(in_our_words(note))
+        feedback.pushInfo(report.as_text())
+        table = self.write_table(parameters, self.OUTPUT, context, ASSESS_FIELDS, assess_rows(report))
+        overall, margin = (number if math.isfinite(number) else None for number in report.result.overall)
+        outputs = {self.OUTPUT: table, self.OVERALL: overall, self.MARGIN: margin}
+        page = self.parameterAsFileOutput(parameters, self.REPORT, context)
+        if page:
+            Path(page).write_text(_html(report, plan), "utf-8")
+            outputs[self.REPORT] = page
+        return outputs
+
+
+def _html(report: Report, plan: _Plan) -> str:
+    title = html.escape(tr("{map} compared with {sample}").format(map=plan.classes.layer.name, sample=plan.sample))
+    notes = "".join(f"<p>{html.escape(note)}</p>" for note in report.notes)
+    return (
+        f"<!DOCTYPE html><html><head><meta charset='utf-8'><title>{title}</title></head>"
+        f"<body><h1>{title}</h1><pre>{html.escape(report.as_text())}</pre>{notes}</body></html>\n"
+    )

@@ -1,0 +1,162 @@
+"""What the algorithms share: how they speak, the icon, and one sentence for each error."""
+
+from pathlib import Path
+from typing import Dict, Optional, Sequence
+
+from qgis.core import (
+    Qgis,
+    QgsCoordinateReferenceSystem,
+    QgsField,
+    QgsFields,
+    QgsProcessingAlgorithm,
+    QgsProcessingException,
+    QgsProcessingParameterDefinition,
+    QgsProcessingParameterRasterDestination,
+    QgsWkbTypes,
+)
+from qgis.PyQt.QtCore import QMetaType, QVariant
+from qgis.PyQt.QtGui import QIcon
+
+from ..host.tables import write_table
+from ..runtime.errors import Cancelled, InputFault, RuntimeFault
+from ..runtime.geometry import Bounds
+from ..texts import in_our_words, tr
+
+ICON = Path(__file__).resolve().parent.parent / "icon.svg"
+_KINDS = {"text": ("QString", "String"), "number": ("Double", "Double"), "count": ("LongLong", "LongLong")}
+
+
+class Algorithm(QgsProcessingAlgorithm):
+    """Checks and copies its input on the thread of the layers, works on another."""
+
+    NAME = ""
+
+    def __init__(self):
+        super().__init__()
+        self._plan = None
+
+    def createInstance(self):
+        """A fresh one for each run."""
+        return type(self)()
+
+    def name(self):
+        """Id within the provider."""
+        return self.NAME
+
+    def icon(self):
+        """The plugin's icon."""
+        return QIcon(str(ICON))
+
+    def svgIconPath(self):
+        """The plugin's icon, for the model designer."""
+        return str(ICON)
+
+    def checkParameterValues(self, parameters, context):
+        """Say in one sentence what is wrong before anything runs."""
+        fine, message = super().checkParameterValues(parameters, context)
+        if not fine:
+            return fine, message
+        try:
+            self.plan(parameters, context)
+        except RuntimeFault as error:
+            return False, in_our_words(str(error))
+        return True, ""
+
+    def prepareAlgorithm(self, parameters, context, feedback):
+        """Copy from the layers all that the worker needs; called where they live."""
+        try:
+            self._plan = self.plan(parameters, context)
+        except RuntimeFault as error:
+            raise QgsProcessingException(in_our_words(str(error))) from error
+        return True
+
+    def processAlgorithm(self, parameters, context, feedback):
+        """Run; a worker thread calls this."""
+        try:
+            return self.work(self._plan, parameters, context, feedback)
+        except Cancelled:
+            feedback.pushInfo(tr("Cancelled; nothing was written."))
+            return {}
+        except RuntimeFault as error:
+            raise QgsProcessingException(in_our_words(str(error))) from error
+        except MemoryError as error:
+            raise QgsProcessingException(tr("There is not enough memory: choose a smaller extent.")) from error
+        except OSError as error:
+            raise QgsProcessingException(tr("The result cannot be written ({error})").format(error=error)) from error
+        finally:
+            self._plan = None  # a snapshot may hold a provider
+
+    def plan(self, parameters, context):
+        """Check the parameters and copy what the worker needs.
+
+        Raises:
+            RuntimeFault: they do not fit.
+        """
+        raise NotImplementedError
+
+    def work(self, plan, parameters, context, feedback):
+        """Do what is planned and return the outputs.
+
+        Raises:
+            RuntimeFault: it failed, or was cancelled.
+        """
+        raise NotImplementedError
+
+    def add(self, parameter, hint: str = "", advanced: bool = False):
+        """Declare a parameter, with its help."""
+        parameter.setHelp(hint)
+        if advanced:
+            parameter.setFlags(parameter.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
+        self.addParameter(parameter)
+
+    def add_raster_output(self, name: str, label: str, hint: str = "", optional: bool = True):
+        """Declare a GeoTIFF; an optional one is not made unless it is asked for."""
+        self.add(QgsProcessingParameterRasterDestination(name, label, None, optional, not optional), hint)
+
+    def output_file(self, parameters, name: str, context, suffix: str) -> Optional[Path]:
+        """Where a result goes; None where it is not wanted.
+
+        Raises:
+            InputFault: the file is of another format than is written.
+        """
+        text = self.parameterAsOutputLayer(parameters, name, context)
+        if not text:
+            return None
+        path = Path(text)
+        if path.suffix.lower() not in ((".tif", ".tiff") if suffix == ".tif" else (suffix,)):
+            raise InputFault(
+                tr("{name}: choose a file name that ends in {suffix}").format(name=path.name, suffix=suffix)
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def write_table(self, parameters, name: str, context, kinds: Dict[str, str], rows: Sequence[tuple]) -> str:
+        """Write rows into the sink of that name; what Processing gives on as the output."""
+        fields, nowhere = fields_of(kinds), QgsCoordinateReferenceSystem()
+        sink = self.parameterAsSink(parameters, name, context, fields, QgsWkbTypes.Type.NoGeometry, nowhere)
+        return write_table(sink, fields, rows)
+
+
+def fields_of(kinds: Dict[str, str]) -> QgsFields:
+    """Fields of a table: "text", "number" or "count" each."""
+    fields = QgsFields()
+    for name, kind in kinds.items():
+        new, old = _KINDS[kind]
+        # the old form is deprecated from 3.38 on, the new one unknown before
+        of = getattr(QMetaType.Type, new) if Qgis.QGIS_VERSION_INT >= 33800 else getattr(QVariant, old)
+        fields.append(QgsField(name, of))
+    return fields
+
+
+def extent_in(algorithm, parameters, name: str, context, crs: QgsCoordinateReferenceSystem) -> Optional[Bounds]:
+    """An optional extent in a CRS; None where it is left empty.
+
+    Raises:
+        InputFault: it is empty there.
+    """
+    if parameters.get(name) in (None, ""):
+        return None
+    extent = algorithm.parameterAsExtent(parameters, name, context, crs)
+    if extent.isEmpty():
+        raise InputFault(tr("The extent is empty, or cannot be brought into the CRS of the layer."))
+    return extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum()

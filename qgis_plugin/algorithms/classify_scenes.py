@@ -1,0 +1,67 @@
+"""``geoaware:classifyscenes``: a class for each window that slides over a raster."""
+
+from dataclasses import replace
+
+from ..host.results import Targets
+from ..layers import Shown, show_when_loaded
+from ..runtime.sweep import Sweep
+from ..texts import tr
+from .run_model import ModelAlgorithm
+
+
+class ClassifyScenesAlgorithm(ModelAlgorithm):
+    """Runs scene classifiers."""
+
+    NAME = "classifyscenes"
+    TASKS = ("classification",)
+    CONFIDENCE, PROBABILITIES, STRIDE, THRESHOLD = "CONFIDENCE", "PROBABILITIES", "STRIDE", "THRESHOLD"
+
+    def displayName(self):
+        """Name in the toolbox."""
+        return tr("Classify scenes")
+
+    def shortHelpString(self):
+        """Help beside the dialog."""
+        return tr(
+            "Slides a window over a raster layer and gives each place the class of the scene around it, such as "
+            "residential or forest. The window has the size that the model learned from.\n\n"
+            "Scenes: a coarse Cloud-Optimized GeoTIFF with class names and colours. A pixel of it is as wide as a step "
+            "of the window; smaller steps give a finer picture and take longer: half a step is four times the work.\n\n"
+            "Confidence: the probability of the class, 0 to 100 per cent."
+        )
+
+    def add_outputs(self):
+        """Declare the results."""
+        self.add_raster_output(self.OUTPUT, tr("Scenes"), optional=False)
+        self.add_raster_output(self.CONFIDENCE, tr("Confidence"), tr("Probability of the class in per cent."))
+        self.add_raster_output(self.PROBABILITIES, tr("Probabilities"), tr("A band a class, 0 to 1."))
+
+    def add_options(self):
+        """Declare more advanced parameters."""
+        hint = tr("Pixels, of the model's size, from one window to the next; empty: a whole window.")
+        self._add_number(self.STRIDE, tr("Step of the window"), hint, least=1)
+        hint = tr("Models of independent classes only: from which probability on a class counts; empty: the card's.")
+        self._add_number(self.THRESHOLD, tr("Threshold"), hint, least=0.0, most=1.0)
+
+    def sweep(self, parameters, context) -> Sweep:
+        """How the window slides."""
+        stride = self._number(parameters, self.STRIDE, context, whole=True)
+        wanted = parameters.get(self.PROBABILITIES) not in (None, "")
+        return replace(super().sweep(parameters, context), stride=stride, probabilities=wanted)
+
+    def plan(self, parameters, context):
+        """Check model, layer and area."""
+        return self.with_threshold(super().plan(parameters, context), parameters, context)
+
+    def work(self, plan, parameters, context, feedback):
+        """Classify and write what is wanted."""
+        titles = {
+            self.OUTPUT: tr("scenes"), self.CONFIDENCE: tr("confidence"), self.PROBABILITIES: tr("probabilities")
+        }  # fmt: skip
+        files = {name: self.output_file(parameters, name, context, ".tif") for name in titles}
+        run, _ = self.map_layer(plan, Targets(*files.values()), feedback)
+        outputs = {name: str(path) for name, path in files.items() if path}
+        for name, path in outputs.items():
+            confidence = outputs.get(self.CONFIDENCE, "")
+            show_when_loaded(context, path, Shown(run.card, plan.layer.name), titles[name], confidence)
+        return outputs

@@ -1,0 +1,68 @@
+"""``geoaware:detect``: objects as boxes."""
+
+from dataclasses import replace
+
+from qgis.core import QgsProcessing, QgsProcessingOutputNumber, QgsProcessingParameterVectorDestination
+
+from ..host.vectors import write_objects
+from ..layers import Shown, show_when_loaded
+from ..runtime.files import Staging
+from ..runtime.sweep import Sweep
+from ..texts import tr
+from .run_model import ModelAlgorithm
+
+
+class DetectAlgorithm(ModelAlgorithm):
+    """Runs detectors."""
+
+    NAME = "detect"
+    TASKS = ("detection",)
+    THRESHOLD, OVERLAP, COUNT = "THRESHOLD", "OVERLAP", "COUNT"
+
+    def displayName(self):
+        """Name in the toolbox."""
+        return tr("Detect objects")
+
+    def shortHelpString(self):
+        """Help beside the dialog."""
+        return tr(
+            "Finds objects such as aircraft, ships or trees in a raster layer.\n\n"
+            "Objects: boxes in a GeoPackage with class, name and score (0 to 1), in the model's colours. An object "
+            "that several tiles see is one box. Where polygons limit the area, objects count whose middle lies in one."
+        )
+
+    def add_outputs(self):
+        """Declare the results."""
+        polygons = QgsProcessing.SourceType.TypeVectorPolygon
+        self.add(QgsProcessingParameterVectorDestination(self.OUTPUT, tr("Objects"), polygons), tr("GeoPackage."))
+        self.addOutput(QgsProcessingOutputNumber(self.COUNT, tr("Number of objects")))
+
+    def add_options(self):
+        """Declare more advanced parameters."""
+        hint = tr("Boxes with a lower score are left out; empty: all that the model itself does not leave out.")
+        self._add_number(self.THRESHOLD, tr("Lowest score"), hint, least=0.0, most=1.0)
+        hint = tr("Pixels that neighbouring tiles share; empty: as the model's card says.")
+        self._add_number(self.OVERLAP, tr("Overlap of tiles"), hint, least=0)
+
+    def sweep(self, parameters, context) -> Sweep:
+        """How the model slides over the raster."""
+        overlap = self._number(parameters, self.OVERLAP, context, whole=True)
+        return replace(super().sweep(parameters, context), overlap=overlap)
+
+    def work(self, plan, parameters, context, feedback):
+        """Detect and write the boxes."""
+        out = self.output_file(parameters, self.OUTPUT, context, ".gpkg")
+        least = self._number(parameters, self.THRESHOLD, context) or 0.0
+        run = self.opened(plan, feedback)
+        try:
+            with Staging(out.parent) as staging:
+                found = run.objects(self.progress(feedback))
+                made = staging.keep(out.name)
+                go_on = lambda: not feedback.isCanceled()  # noqa: E731
+                count = write_objects(made, found, run.layout.seen, run.card.classes, run.layout.mask, least, go_on)
+                staging.commit()
+        finally:
+            run.close()
+        feedback.pushInfo(tr("{count} objects").format(count=count))
+        show_when_loaded(context, str(out), Shown(run.card, plan.layer.name), tr("objects"))
+        return {self.OUTPUT: str(out), self.COUNT: count}

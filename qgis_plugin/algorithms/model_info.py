@@ -1,0 +1,105 @@
+"""``geoaware:modelinfo``: what a model needs and what it says, from its card; the model is not run."""
+
+import html
+from pathlib import Path
+from typing import Dict
+
+from qgis.core import (
+    QgsProcessingOutputNumber,
+    QgsProcessingOutputString,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterFileDestination,
+)
+
+from ..host.job import card_in
+from ..runtime.card import ModelCard
+from ..runtime.files import size_text
+from ..texts import tr
+from .base import Algorithm
+
+
+class ModelInfoAlgorithm(Algorithm):
+    """Reads a card. Works without onnxruntime."""
+
+    NAME = "modelinfo"
+    MODEL, OUTPUT = "MODEL", "OUTPUT"
+
+    def displayName(self):
+        """Name in the toolbox."""
+        return tr("About a model")
+
+    def shortHelpString(self):
+        """Help beside the dialog."""
+        return tr(
+            "Shows what a model needs (bands, unit, pixel size), what it answers with (classes and colours), what it "
+            "was trained on and its licence. The file is checked, the model is not run."
+        )
+
+    def initAlgorithm(self, configuration=None):
+        """Declare the parameters."""
+        model = QgsProcessingParameterFile(self.MODEL, tr("Model"), fileFilter=tr("ONNX models (*.onnx)"))
+        self.add(model, tr("One ONNX file with its card: made with GeoAware, for Deepness, or with NAME.card.json."))
+        page = QgsProcessingParameterFileDestination(
+            self.OUTPUT, tr("Page"), tr("HTML files (*.html)"), None, True, True
+        )
+        self.add(page, tr("The same to read."))
+        self.addOutput(QgsProcessingOutputString("NAME", tr("Name")))
+        self.addOutput(QgsProcessingOutputString("TASK", tr("Task")))
+        self.addOutput(QgsProcessingOutputString("BANDS", tr("Bands, in the model's order")))
+        self.addOutput(QgsProcessingOutputString("CLASSES", tr("Names of the classes")))
+        self.addOutput(QgsProcessingOutputNumber("PIXEL_SIZE", tr("Pixel size in metres")))
+
+    def plan(self, parameters, context):
+        """Read the card."""
+        path = self.parameterAsFile(parameters, self.MODEL, context)
+        return path, card_in(path)
+
+    def work(self, plan, parameters, context, feedback):
+        """Log it and write the page."""
+        path, card = plan
+        facts = facts_of(path, card)
+        for name, said in facts.items():
+            feedback.pushInfo(f"{name}: {said}")
+        outputs = {
+            "NAME": card.name, "TASK": card.task, "BANDS": ", ".join(card.bands), "PIXEL_SIZE": card.gsd,
+            "CLASSES": ", ".join(entry.name for entry in card.classes),
+        }  # fmt: skip
+        page = self.parameterAsFileOutput(parameters, self.OUTPUT, context)
+        if page:
+            Path(page).write_text(_html(facts, card), "utf-8")
+            outputs[self.OUTPUT] = page
+        return outputs
+
+
+def facts_of(path: str, card: ModelCard) -> Dict[str, str]:
+    """What a card says, for people, in the order in which they ask."""
+    low, high = card.value_range
+    tile = tr("{side} x {side} px").format(side=card.tile_size) if card.tile_size else tr("any size")
+    return {
+        tr("Model"): card.name,
+        tr("File"): f"{Path(path).name} ({size_text(Path(path).stat().st_size)})",
+        tr("Task"): card.task,
+        tr("Bands"): ", ".join(card.bands),
+        tr("Values"): f"{card.unit} ({low:g} - {high:g})",
+        tr("Pixel size"): f"{card.gsd:g} m" if card.gsd else tr("not stated"),
+        tr("Tile"): tile,
+        tr("Classes"): ", ".join(f"{entry.value} {entry.name}" for entry in card.classes) or tr("none"),
+        tr("Trained on"): card.description or tr("not stated"),
+        tr("Licence"): card.license or tr("not stated"),
+    }
+
+
+def _html(facts: Dict[str, str], card: ModelCard) -> str:
+    rows = "".join(
+        f"<tr><th align='left'>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in facts.items()
+    )
+    legend = "".join(
+        f"<tr><td style='background:#{entry.color}' width='40'></td><td>{entry.value}</td>"
+        f"<td>{html.escape(entry.name)}</td></tr>"
+        for entry in card.classes
+    )
+    title = html.escape(card.name)
+    return (
+        f"<!DOCTYPE html><html><head><meta charset='utf-8'><title>{title}</title></head>"
+        f"<body><h1>{title}</h1><table>{rows}</table><table>{legend}</table></body></html>\n"
+    )

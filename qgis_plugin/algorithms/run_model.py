@@ -1,0 +1,258 @@
+"""What the algorithms that run a model share: layer, model, area, how it is run."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Tuple
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingParameterBand,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterExtent,
+    QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterString,
+    QgsSettings,
+)
+from qgis.PyQt.QtCore import Qt
+
+from .. import onnxruntime_help
+from ..host.job import Limits, OpenRun, Plan, card_in
+from ..host.mask import Mask
+from ..host.results import Results, Targets
+from ..host.source import Choice, snapshot
+from ..runtime.errors import InputFault
+from ..runtime.providers import PROVIDERS
+from ..runtime.sweep import Sweep
+from ..runtime.units import INPUTS
+from ..texts import tr
+from .base import Algorithm, extent_in
+
+LAST_MODEL = "geoaware/last_model"  # in QGIS's settings
+RUNNING = 90  # per cent of the progress bar until the files are made
+
+
+class ModelAlgorithm(Algorithm):
+    """Runs a model of one of ``TASKS`` over a raster layer."""
+
+    INPUT, MODEL, BANDS, EXTENT, MASK, OUTPUT = "INPUT", "MODEL", "BANDS", "EXTENT", "MASK", "OUTPUT"
+    VALUES, OFFSET, NODATA, RESAMPLE = "VALUES", "OFFSET", "NODATA", "RESAMPLE"
+    TTA, PROVIDER, THREADS, MODEL_OUTPUT = "TTA", "PROVIDER", "THREADS", "MODEL_OUTPUT"
+    TASKS: Tuple[str, ...] = ()
+
+    def initAlgorithm(self, configuration=None):
+        """Declare the parameters."""
+        self.add(
+            QgsProcessingParameterRasterLayer(self.INPUT, tr("Raster layer")),
+            tr("A file of any format, or a service: WMS, XYZ tiles, WCS; services need an extent or polygons."),
+        )
+        self.add(
+            QgsProcessingParameterFile(self.MODEL, tr("Model"), fileFilter=tr("ONNX models (*.onnx)")),
+            tr("One ONNX file with its card: made with GeoAware, for Deepness, or with NAME.card.json beside it."),
+        )
+        self.add(
+            QgsProcessingParameterExtent(self.EXTENT, tr("Extent (empty: the whole layer)"), optional=True),
+            tr("Only this part of the layer, in any CRS."),
+        )
+        polygons = [QgsProcessing.SourceType.TypeVectorPolygon]
+        self.add(
+            QgsProcessingParameterFeatureSource(self.MASK, tr("Only inside these polygons"), polygons, optional=True),
+            tr("All or the selected polygons of a layer, in any CRS. Tiles that touch none are never read."),
+        )
+        self.add_outputs()
+        self._add_input()
+        self.add_options()
+        self._add_run()
+
+    def add_outputs(self):
+        """Declare the results."""
+        raise NotImplementedError
+
+    def add_options(self):
+        """Declare more advanced parameters."""
+
+    def _add_input(self):
+        self.add(
+            QgsProcessingParameterBand(
+                self.BANDS,
+                tr("Bands, in the model's order (empty: matched by name, else in their order)"),
+                parentLayerParameterName=self.INPUT,
+                optional=True,
+                allowMultiple=True,
+            ),
+            tr("Bands are found by the names in the model's card, B04 and red being one."),
+            advanced=True,
+        )
+        self.add(
+            QgsProcessingParameterEnum(
+                self.VALUES, tr("Values"), list(INPUTS), defaultValue="raw", usesStaticStrings=True
+            ),
+            tr(
+                "What the numbers are: the model's own unit (raw), Sentinel-2 L2A or L1C as delivered, or its "
+                "true-colour image. Sentinel-2 numbers are turned into the model's unit."
+            ),
+            advanced=True,
+        )
+        self._add_number(
+            self.OFFSET, tr("Offset"), tr("Added to Sentinel-2's numbers, where the file does not say it.")
+        )
+        self._add_number(self.NODATA, tr("No-data value"), tr("For layers that declare none."))
+        self.add(
+            QgsProcessingParameterBoolean(self.RESAMPLE, tr("Bring pixels to the model's size"), defaultValue=True),
+            tr("Pixels of another size than the model learned from are resampled on the way in."),
+            advanced=True,
+        )
+
+    def _add_run(self):
+        self.add(
+            QgsProcessingParameterBoolean(self.TTA, tr("Average over flips and turns"), defaultValue=False),
+            tr("A little more accurate, and eight times as long."),
+            advanced=True,
+        )
+        providers = ["auto", *PROVIDERS]
+        self.add(
+            QgsProcessingParameterEnum(
+                self.PROVIDER, tr("Run on"), providers, defaultValue="auto", usesStaticStrings=True
+            ),
+            tr("Execution provider of onnxruntime; auto takes the quickest that is here. The log names it."),
+            advanced=True,
+        )
+        self._add_number(self.THREADS, tr("Threads"), tr("On the processor; empty: as many as fit."), least=1)
+        self.add(
+            QgsProcessingParameterString(self.MODEL_OUTPUT, tr("Output of the model"), optional=True),
+            tr("Its name, where a model has several outputs."),
+            advanced=True,
+        )
+
+    def _add_number(self, name, label, hint, least=None, most=None):
+        """An optional advanced number: whole where a least one is given."""
+        whole = isinstance(least, int)
+        kind = QgsProcessingParameterNumber.Type.Integer if whole else QgsProcessingParameterNumber.Type.Double
+        parameter = QgsProcessingParameterNumber(name, label, kind, None, True)
+        if least is not None:
+            parameter.setMinimum(least)
+        if most is not None:
+            parameter.setMaximum(most)
+        self.add(parameter, hint, advanced=True)
+
+    def plan(self, parameters, context) -> Plan:
+        """Check model, layer and area, and copy what the worker needs."""
+        problem = onnxruntime_help.problem()
+        if problem:
+            raise InputFault(onnxruntime_help.sentence(problem))
+        model = self.parameterAsFile(parameters, self.MODEL, context)
+        card = card_in(model)
+        if card.task not in self.TASKS:
+            text = tr("The model '{name}' is a {task} model; a {wanted} model is needed.")
+            raise InputFault(text.format(name=card.name, task=card.task, wanted=" or ".join(self.TASKS)))
+        layer = snapshot(self.parameterAsRasterLayer(parameters, self.INPUT, context))
+        plan = Plan(
+            model,
+            card,
+            layer,
+            Choice(
+                tuple(self.parameterAsInts(parameters, self.BANDS, context)),
+                self._number(parameters, self.NODATA, context),
+                self.parameterAsEnumString(parameters, self.VALUES, context) or "raw",
+                self._number(parameters, self.OFFSET, context),
+            ),
+            self._limits(parameters, context, layer.crs),
+            self.sweep(parameters, context),
+            resample=self.parameterAsBoolean(parameters, self.RESAMPLE, context),
+            provider=self.parameterAsEnumString(parameters, self.PROVIDER, context) or "auto",
+            threads=self._number(parameters, self.THREADS, context, whole=True),
+        )
+        source = plan.source()
+        try:
+            plan.layout(source)
+        finally:
+            source.close()
+        return plan
+
+    def prepareAlgorithm(self, parameters, context, feedback):
+        """Plan, and remember the model for the next dialog."""
+        prepared = super().prepareAlgorithm(parameters, context, feedback)
+        QgsSettings().setValue(LAST_MODEL, self._plan.model)
+        return prepared
+
+    def sweep(self, parameters, context) -> Sweep:
+        """How the model slides over the raster."""
+        return Sweep(
+            tta=self.parameterAsBoolean(parameters, self.TTA, context),
+            output=self.parameterAsString(parameters, self.MODEL_OUTPUT, context) or None,
+        )
+
+    def _limits(self, parameters, context, crs) -> Limits:
+        system = self.parameterAsRasterLayer(parameters, self.INPUT, context).crs()
+        box = extent_in(self, parameters, self.EXTENT, context, system)
+        source = self.parameterAsSource(parameters, self.MASK, context)
+        return Limits(box, Mask.of(source, crs, context.transformContext()) if source else None)
+
+    def _number(self, parameters, name, context, whole=False):
+        """The number, None where it is left empty."""
+        if parameters.get(name) in (None, ""):
+            return None
+        read = self.parameterAsInt if whole else self.parameterAsDouble
+        return read(parameters, name, context)
+
+    def opened(self, plan: Plan, feedback, measured: bool = False) -> OpenRun:
+        """Open model and layer, and say what the user should know."""
+        run = OpenRun(plan)
+        feedback.pushInfo(
+            tr("Model: {name}, run by {provider}").format(name=run.card.name, provider=run.model.provider)
+        )
+        pairs = ", ".join(f"{name} = {number}" for name, number in zip(run.card.bands, run.source.bands))
+        feedback.pushInfo(tr("Bands: {pairs}").format(pairs=pairs))
+        for note in run.notes(measured):
+            feedback.pushWarning(note)
+        if run.on_cancel():
+            feedback.canceled.connect(run.on_cancel(), Qt.ConnectionType.DirectConnection)
+        return run
+
+    def map_layer(self, plan: Plan, targets: Targets, feedback, measured: bool = False):
+        """Run a model that answers with a raster, and write its files.
+
+        Returns:
+            The run, closed, and its results.
+        """
+        _protect(plan, targets)
+        run = self.opened(plan, feedback, measured)
+        try:
+            with Results(run.layout.result, run.card, targets) as results:
+                try:
+                    for part in run.rows(self.progress(feedback)):
+                        results.add(part)
+                    results.finish(lambda: not feedback.isCanceled())
+                except (InputFault, OSError) as error:
+                    short = results.space()
+                    if not short:
+                        raise
+                    raise InputFault(f"{error}; {short}") from error
+        finally:
+            run.close()
+        feedback.setProgress(100)
+        return run, results
+
+    def progress(self, feedback):
+        """Shows tiles done and hands a cancel on."""
+
+        def said(done: int, total: int) -> bool:
+            feedback.setProgress(done / total * RUNNING)
+            return not feedback.isCanceled()
+
+        return said
+
+    def with_threshold(self, plan: Plan, parameters, context) -> Plan:
+        """The plan with the threshold of the parameter of that name."""
+        return replace(plan, threshold=self._number(parameters, "THRESHOLD", context))
+
+
+def _protect(plan: Plan, targets: Targets) -> None:
+    uri = getattr(plan.layer, "uri", "")
+    source = Path(uri) if uri else None
+    files = [targets.map, targets.confidence, targets.probabilities, targets.picture]
+    if source and source.exists() and any(path and path.exists() and path.samefile(source) for path in files):
+        raise InputFault(tr("The result would overwrite its own source; choose another file."))

@@ -1,0 +1,180 @@
+"""One run of a model over a layer: planned on the layer's thread, done on any other.
+
+The seam for whoever starts runs: make a ``Plan`` where the layer lives, then an ``OpenRun`` in a worker, and take
+its rows or objects. Neither knows Processing.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Callable, Iterator, List, Optional
+
+from ..runtime.card import ModelCard
+from ..runtime.errors import InputFault
+from ..runtime.files import size_text
+from ..runtime.geometry import Bounds, common
+from ..runtime.grid import TileGrid, Window
+from ..runtime.guard import read_header
+from ..runtime.objects import Objects, detect
+from ..runtime.providers import free_memory
+from ..runtime.scenes import cell_size, windows
+from ..runtime.session import Model, card_of
+from ..runtime.sweep import Progress, Rows, Sweep, sweep
+from ..runtime.view import Layout
+from ..texts import in_our_words, tr
+from .mask import Mask
+from .source import Choice, Layer, Source
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The area that is wanted.
+
+    Attributes:
+        bounds: west, south, east, north in the layer's CRS.
+        mask: polygons in the layer's CRS.
+    """
+
+    bounds: Optional[Bounds] = None
+    mask: Optional[Mask] = None
+
+    @property
+    def box(self) -> Optional[Bounds]:
+        """Both together; None for the whole layer."""
+        boxes = [box for box in (self.bounds, self.mask and self.mask.bounds) if box]
+        if not boxes:
+            return None
+        west, south, east, north = zip(*boxes)
+        return max(west), max(south), min(east), min(north)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a worker needs.
+
+    Attributes:
+        model: file.
+        card: as the file tells it before it is opened.
+        layer: snapshot.
+        choice: what the user says of the layer.
+        limits: of the area.
+        run: of the sweep.
+        resample: whether pixels are brought to the model's size.
+        model_grid: whether the result keeps that size.
+        provider: of onnxruntime, "auto" for the quickest.
+        threads: on the CPU; None for as many as fit.
+        threshold: instead of the card's.
+    """
+
+    model: str
+    card: ModelCard
+    layer: Layer
+    choice: Choice = field(default_factory=Choice)
+    limits: Limits = field(default_factory=Limits)
+    run: Sweep = field(default_factory=Sweep)
+    resample: bool = True
+    model_grid: bool = False
+    provider: str = "auto"
+    threads: Optional[int] = None
+    threshold: Optional[float] = None
+
+    def source(self) -> Source:
+        """The layer, opened anew: a GDAL dataset belongs to one thread.
+
+        Raises:
+            InputFault: it does not fit the model.
+        """
+        return Source(self.layer.open(self.card.gsd, self.limits.box), self.card, self.choice)
+
+    def layout(self, source: Source, cell: int = 1) -> Layout:
+        """What the model will see of it.
+
+        Raises:
+            InputFault: the area lies outside the layer.
+        """
+        window: Optional[Window] = source.grid.whole
+        for box in (self.limits.bounds, self.limits.mask and self.limits.mask.bounds):
+            if box and window:
+                window = common(window, source.grid.window_inside(box))
+        if window is None:
+            raise InputFault(tr("The area lies outside the layer '{name}'.").format(name=source.where))
+        gsd = None if source.pixels.sized or not self.resample else self.card.gsd
+        return Layout(source, gsd, window, self.limits.mask, self.model_grid, cell)
+
+    def tiles(self) -> int:
+        """How many tiles the run will take, those outside the polygons included; 0 where only the model can tell."""
+        if not self.card.tile_size:
+            return 0
+        source = self.source()
+        try:
+            layout = self.layout(source)
+        finally:
+            source.close()
+        overlap = self.card.overlap if self.run.overlap is None else self.run.overlap
+        if self.card.task in ("classification", "embedding"):
+            overlap = self.card.tile_size - (self.run.stride or self.card.tile_size)
+        return len(TileGrid(layout.seen.height, layout.seen.width, self.card.tile_size, overlap))
+
+
+def card_in(path: str) -> ModelCard:
+    """The card of a model file, which is checked but not run.
+
+    Raises:
+        ModelFault: it is refused.
+    """
+    return card_of(path, read_header(path))
+
+
+class OpenRun:
+    """A run whose model and layer are open.
+
+    Attributes:
+        card: completed by what the model itself tells.
+        layout: grids of the run; ``layout.result`` is that of a map.
+        notes: sentences that the user should read.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        """Open both.
+
+        Raises:
+            RuntimeFault: they cannot be opened or do not fit.
+        """
+        self.model = Model(plan.model, plan.provider, threads=plan.threads).choose(plan.run.output)
+        if plan.threshold is not None:
+            self.model.card = replace(self.model.card, threshold=plan.threshold)
+        self.card, self.plan = self.model.card, plan
+        self.source = plan.source()
+        coarse = self.card.task in ("classification", "embedding")
+        self.layout = plan.layout(self.source, cell_size(self.model, plan.run) if coarse else 1)
+        if self.layout.bytes_needed(self.model) > free_memory():
+            text = tr("The layer '{name}' is {width} px wide, which takes {size} of memory: choose a smaller extent.")
+            size = size_text(self.layout.bytes_needed(self.model))
+            raise InputFault(text.format(name=self.source.where, width=self.layout.seen.width, size=size))
+
+    def notes(self, measured: bool) -> List[str]:
+        """Sentences to read before a long run; looks at a sample of the layer."""
+        gsd = None if self.source.pixels.sized else self.card.gsd
+        notes = [*self.source.notes, *self.source.look(self.card), *self.layout.notes(gsd, measured)]
+        return [f"{self.source.where}: {in_our_words(note)}" for note in notes]
+
+    def rows(self, progress: Progress) -> Iterator[Rows]:
+        """Finished rows of ``layout.result``, from top to bottom."""
+        coarse = self.card.task in ("classification", "embedding")
+        return self.layout.finish((windows if coarse else sweep)(*self._place(progress)))
+
+    def objects(self, progress: Progress) -> Objects:
+        """Objects in pixels of ``layout.seen``."""
+        return detect(*self._place(progress))
+
+    def on_cancel(self) -> Optional[Callable[[], None]]:
+        """What ends a request that is under way; None where files are read."""
+        feedback = getattr(self.source.pixels, "feedback", None)
+        return feedback.cancel if feedback else None
+
+    def _place(self, progress: Progress):
+        seen, layout = self.layout.seen, self.layout
+        run = replace(self.plan.run, read_ahead=self.source.pixels.read_ahead)
+        return self.model, layout.read, seen.height, seen.width, run, progress, layout.touches
+
+    def close(self) -> None:
+        """Give the file back."""
+        self.source.close()
