@@ -159,7 +159,7 @@ def test_polygons_and_probabilities_are_equal(running, world, tmp_path):
     assert len(found) > 20
     assert [values for values, _ in found] == [values for values, _ in expected]
     assert all(one.isGeosValid() for _, one in found)
-    assert all(one.equals(other) for (_, one), (_, other) in zip(found, expected))
+    assert all(one.isGeosEqual(other) for (_, one), (_, other) in zip(found, expected))
 
 
 def test_scenes_are_equal(running, world, tmp_path):
@@ -174,4 +174,4 @@ def test_objects_are_equal(running, world, tmp_path):
     found, expected = features(tmp_path / "o.gpkg", "objects"), features(world / "case objects/map.gpkg", "objects")
     assert made["COUNT"] == len(found) == 2
     assert [values for values, _ in found] == [values for values, _ in expected]
-    assert all(one.equals(other) for (_, one), (_, other) in zip(found, expected))
+    assert all(one.isGeosEqual(other) for (_, one), (_, other) in zip(found, expected))
