@@ -1,10 +1,20 @@
 """Pixels of layers without a file (WMS, XYZ tiles, WCS, virtual rasters), read through a clone of their provider."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
-from qgis.core import Qgis, QgsPointXY, QgsRasterBlockFeedback, QgsRectangle
+from qgis.core import (
+    Qgis,
+    QgsNetworkAccessManager,
+    QgsNetworkReplyContent,
+    QgsPointXY,
+    QgsRasterBlockFeedback,
+    QgsRectangle,
+)
+from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtNetwork import QNetworkReply, QNetworkRequest
 
 from ..runtime.errors import Cancelled, InputFault
 from ..runtime.geometry import Bounds, Transform
@@ -18,6 +28,7 @@ _DTYPES = {
     Qgis.DataType.Byte: "u1", Qgis.DataType.UInt16: "u2", Qgis.DataType.Int16: "i2", Qgis.DataType.UInt32: "u4",
     Qgis.DataType.Int32: "i4", Qgis.DataType.Float32: "f4", Qgis.DataType.Float64: "f8",
 }  # fmt: skip
+_NOT_THERE = (204, 404)  # status of a tile of which there is none
 _PICTURES = (Qgis.DataType.ARGB32, Qgis.DataType.ARGB32_Premultiplied)
 
 
@@ -139,10 +150,11 @@ class ServicePixels:
         """Nothing to give back: the provider goes with its snapshot."""
 
     def _block(self, band: int, extent: QgsRectangle, part: Grid) -> np.ndarray:
-        block = self._provider.block(band, extent, part.width, part.height, self.feedback)
+        with failed_requests() as failed:
+            block = self._provider.block(band, extent, part.width, part.height, self.feedback)
         if self.feedback.isCanceled():
             raise Cancelled("cancelled")
-        said = self.feedback.errors()
+        said = [*self.feedback.errors(), *failed.values()]
         if said or not block.isValid() or block.isEmpty():
             text = tr("The service of the layer '{name}' did not answer ({reason}); try again later.")
             reason = said[0].splitlines()[0] if said and said[0] else tr("no data came")
@@ -155,3 +167,29 @@ class ServicePixels:
     def _name(self, number: int) -> str:
         shown = self._provider.generateBandName(number)
         return shown.split(": ", 1)[1] if ": " in shown else ""
+
+
+@contextmanager
+def failed_requests() -> Iterator[Dict[str, str]]:
+    """What requests of this thread failed: address and reason.
+
+    Providers of tiles give transparent pixels instead of an error, which would become gaps in a map. A tile that is
+    not there (404) is such a gap; one that came in a second try did not fail.
+    """
+    failed: Dict[str, str] = {}
+
+    def look(reply) -> None:
+        address = reply.request().url().toString()
+        status = reply.attribute(QNetworkRequest.Attribute.HttpStatusCodeAttribute)
+        if reply.error() != QNetworkReply.NetworkError.NoError and status not in _NOT_THERE:
+            # without the address, which is long and may hold a key
+            failed[address] = tr("status {number}").format(number=status) if status else tr("no connection")
+        else:
+            failed.pop(address, None)
+
+    signal = QgsNetworkAccessManager.instance().finished[QgsNetworkReplyContent]
+    signal.connect(look, Qt.ConnectionType.DirectConnection)
+    try:
+        yield failed
+    finally:
+        signal.disconnect(look)
