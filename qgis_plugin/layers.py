@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Dict, List
 
-from qgis.core import QgsProcessingLayerPostProcessorInterface, QgsRasterLayer
+from qgis.core import QgsProcessingLayerPostProcessorInterface, QgsRasterLayer, QgsVectorLayer
 
 from .runtime.card import ModelCard
 from .runtime.style import CLASSES_PROPERTY, map_tip
@@ -71,6 +71,8 @@ class _Styler(QgsProcessingLayerPostProcessorInterface):
         style = Path(self.path).with_suffix(".qml")
         if isinstance(layer, QgsRasterLayer) and style.is_file():
             layer.loadNamedStyle(str(style))
+        elif isinstance(layer, QgsVectorLayer):
+            layer.loadDefaultStyle()  # the one inside the GeoPackage, which Processing leaves out
         names = class_names(layer)
         if names and hasattr(layer, "setMapTipTemplate"):  # raster layers have them since QGIS 3.30
             layer.setMapTipTemplate(map_tip(names))

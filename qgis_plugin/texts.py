@@ -16,4 +16,4 @@ def in_our_words(sentence: str) -> str:
         "--bands": tr("Bands"), "--input": tr("Values"), "--offset": tr("Offset"), "--nodata": tr("No-data value"),
         "--bounds": tr("Extent"), "--field": tr("Field with the true class"),
     }  # fmt: skip
-    return re.sub(r"--[a-z]+", lambda option: f"'{names.get(option[0], option[0])}'", sentence)
+    return re.sub("|".join(names), lambda option: f"'{names[option[0]]}'", sentence)

@@ -30,7 +30,7 @@ class Report:
         rows = []
         for i, value in enumerate(self.classes):
             row: Dict[str, Any] = {"class": value, "name": self.names.get(value, str(value))}
-            row.update(mapped_ha=self.mapped[i] / 1e4, sampled=int(self.counts[i].sum()))
+            row.update(mapped_ha=float(self.mapped[i]) / 1e4, sampled=int(self.counts[i].sum()))
             row.update(dict(zip(("area_ha", "area_ha_margin"), _said(self.result.areas[:, i] / 1e4))))
             row.update(dict(zip(("users", "users_margin"), _said(self.result.users[:, i]))))
             row.update(dict(zip(("producers", "producers_margin"), _said(self.result.producers[:, i]))))

@@ -14,7 +14,12 @@ _SAME = {
 
 
 def choose_bands(
-    where: str, names: Sequence[str], usable: Sequence[int], wanted: Sequence[str], asked: Sequence[str] | None
+    where: str,
+    names: Sequence[str],
+    usable: Sequence[int],
+    wanted: Sequence[str],
+    asked: Sequence[str] | None,
+    first: bool = False,
 ) -> tuple[list[int], str | None]:
     """Choose a raster's bands.
 
@@ -24,6 +29,7 @@ def choose_bands(
         usable: numbers, from 1, of those that are no alpha channel.
         wanted: what the model calls its own.
         asked: of the user: names or numbers in the model's order; None leaves it to the names.
+        first: where names do not tell, the first ones serve; else a raster with more than the model needs is refused.
 
     Returns:
         Numbers from 1, in the model's order, and a warning or None.
@@ -39,6 +45,10 @@ def choose_bands(
     known = {_plain(names[number - 1]): number for number in reversed(usable) if names[number - 1]}
     if all(_plain(band) in known for band in wanted):
         return [known[_plain(band)] for band in wanted], None
+    if first and len(usable) > len(wanted):
+        return list(usable[: len(wanted)]), (
+            f"{where}: has {len(usable)} bands, none of them named as the model's ({', '.join(wanted)}): the first are taken, see --bands"
+        )
     if len(usable) != len(wanted):
         more = f"; choose with --bands from {_listed(names, usable)}" if len(usable) > len(wanted) else ""
         raise InputFault(

@@ -70,13 +70,16 @@ class Source:
         self.pixels, self.grid, self.where = pixels, pixels.grid, pixels.layer.name
         self.notes: List[str] = []
         asked = [str(band) for band in choice.bands]
-        self.bands, note = choose_bands(self.where, _numbered(pixels.names, asked), pixels.usable, card.bands, asked)
+        names = _numbered(pixels.names, asked)
+        self.bands, note = choose_bands(self.where, names, pixels.usable, card.bands, asked, first=True)
         self._masked = pixels.masked(self.bands)
         self.nodata = choice.nodata
         if self.nodata is None and not self._masked and choice.kind != "raw":
             self.nodata = 0.0  # Sentinel-2's own number for it
         self._convert = self._conversion(choice, card)
-        self.notes += [text for text in (note, self._convert.said) if text]
+        said = self._convert.said and f"read as {choice.kind}, {self._convert.said}"
+        prefix = f"{self.where}: "
+        self.notes += [text[len(prefix) :] if text.startswith(prefix) else text for text in (note, said) if text]
 
     def _conversion(self, choice: Choice, card: ModelCard) -> Conversion:
         stated = choice.offset

@@ -72,7 +72,7 @@ def test_real_model_maps_a_real_raster(running, tmp_path):
     from geoaware.runtime.session import Model
 
     out = tmp_path / "land.tif"
-    parameters = {"INPUT": str(raster), "MODEL": str(model), "OUTPUT": str(out), "CONFIDENCE": True}
+    parameters = {"INPUT": str(raster), "MODEL": str(model), "OUTPUT": str(out)}
     processing.runAndLoadResults("geoaware:segment", parameters, feedback=QgsProcessingFeedback())
     card = Model(model).card
     found = set(np.unique(rasters.band(out))) - {NODATA}

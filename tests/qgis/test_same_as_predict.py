@@ -22,7 +22,9 @@ from tests.qgis.conftest import ROOT
 from tests.test_runtime_scenes import detector, scene_model, scene_with
 
 PYTHON = os.environ.get("GEOAWARE_TEST_PYTHON") or str(ROOT / ".venv" / "bin" / "python")
-pytestmark = pytest.mark.skipif(shutil.which(PYTHON) is None, reason="no Python with rasterio: see GEOAWARE_TEST_PYTHON")
+pytestmark = pytest.mark.skipif(
+    shutil.which(PYTHON) is None, reason="no Python with rasterio: see GEOAWARE_TEST_PYTHON"
+)
 RUN_ALL = """
 import json, sys
 from export import predict
@@ -153,7 +155,8 @@ def test_polygons_and_probabilities_are_equal(running, world, tmp_path):
     parameters = {"POLYGONS": str(polygons), "MIN_AREA": 900, "PROBABILITIES": str(shares)}
     run("segment", world, "utm", "plain", OUTPUT=str(tmp_path / "map.tif"), **parameters)
     np.testing.assert_array_equal(
-        gdal.Open(str(shares)).ReadAsArray(), gdal.Open(str(world / "case polygons/map_probabilities.tif")).ReadAsArray()
+        gdal.Open(str(shares)).ReadAsArray(),
+        gdal.Open(str(world / "case polygons/map_probabilities.tif")).ReadAsArray(),
     )
     found, expected = features(polygons, "land_cover"), features(world / "case polygons/map.gpkg", "land_cover")
     assert len(found) > 20

@@ -162,7 +162,12 @@ def test_result_equals_the_runtimes_own_answer(running, tmp_path):
     pixels = rng.integers(0, 255, (3, 101, 77)).astype(np.uint8)
     kernel = rng.normal(0, 0.01, (3, 3, 5, 5))
     model = write_model(tmp_path / "wide.onnx", kernel, card_item(overlap=12))
-    run(str(rasters.write(tmp_path / "noise.tif", pixels)), model, tmp_path / "out.tif", CONFIDENCE=str(tmp_path / "c.tif"))
+    run(
+        str(rasters.write(tmp_path / "noise.tif", pixels)),
+        model,
+        tmp_path / "out.tif",
+        CONFIDENCE=str(tmp_path / "c.tif"),
+    )
 
     def read(window):
         part = pixels[:, window.row : window.row + window.height, window.column : window.column + window.width]
