@@ -118,8 +118,9 @@ def test_objects_are_outlined_in_the_models_colours(running, tmp_path):
     (feature,) = layer.getFeatures()
     assert feature.attributes()[1:3] == [GREEN, "green land"]
     assert feature.geometry().boundingBox().toString(0) == "500200,4999700 : 500440,4999900"
-    symbol = layer.renderer().categories()[1].symbol().symbolLayer(0)
-    assert (symbol.strokeColor().name(), int(symbol.brushStyle())) == ("#30a040", 0)
+    category = layer.renderer().categories()[1]  # kept: its symbol dies with it
+    properties = category.symbol().symbolLayer(0).properties()
+    assert (properties["outline_color"], properties["style"]) == ("48,160,64,255", "no")
     low = run("detect", INPUT=raster, MODEL=tmp_path / "boxes.onnx", THRESHOLD=0.9, OUTPUT=tmp_path / "low.gpkg")
     assert low["COUNT"] == 0
 
