@@ -46,6 +46,7 @@ test-qgis: setup  ## the plugin's tests, in a real QGIS
 	@sh tests/qgis/setup.sh $(QGIS_PYTHON) $(QGIS_VENV)
 	@if [ -x $(QGIS_RUN) ]; then \
 	  QT_QPA_PLATFORM=offscreen GEOAWARE_TEST_MODEL=$(TEST_RUN)/landcover.onnx GEOAWARE_TEST_RASTER=$(TEST_RUN)/europe.tif \
+	    GEOAWARE_TEST_PYTHON=$(abspath $(RUN)) \
 	    $(QGIS_RUN) -m pytest tests/qgis; \
 	else \
 	  $(RUN) -m pytest tests/qgis; \

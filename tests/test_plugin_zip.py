@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import configparser
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -63,6 +64,8 @@ def test_zip_holds_one_folder_with_all_parts(archive):
         "plugin.py",
         "runtime/__init__.py",
         "runtime/sweep.py",
+        "host/job.py",
+        "algorithms/segment.py",
     )
     assert {f"geoaware/{part}" for part in parts} <= set(names)
     assert archive.stat().st_size < MAX_BYTES
@@ -124,6 +127,56 @@ def test_no_module_imports_what_qgis_lacks(unpacked):
             if isinstance(node, ast.ImportFrom) and node.level == 0:
                 names = [node.module]
             assert {name.split(".")[0] for name in names} & FORBIDDEN_IMPORTS == set(), path.name
+
+
+def test_modules_import_under_qt_6(unpacked):
+    pytest.importorskip(
+        "PyQt6.QtWidgets", reason="PyQt6 or a library of the system that it needs is missing", exc_type=ImportError
+    )
+    command = [sys.executable, str(ROOT / "tests" / "qt6_imports.py"), str(unpacked)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert len(answer.stdout.split()) == len(list(unpacked.rglob("*.py")))
+
+
+def test_qt_is_imported_through_qgis_and_its_enums_are_scoped(unpacked):
+    """``Qt.AlignLeft`` and ``QgsProcessing.TypeVector`` are gone in Qt 6: their enum must be named too."""
+    for path in unpacked.rglob("*.py"):
+        text = path.read_text("utf-8")
+        tree = ast.parse(text)
+        scopes = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        arguments = {
+            id(node.args[0])
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr"
+        }
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Attribute) or id(node) in scopes | arguments:
+                continue
+            of_qt = isinstance(node.value, ast.Name) and re.match("Q[a-z]|Qgs|Qgis", node.value.id)
+            assert not (of_qt and re.match("[A-Z]+[a-z]", node.attr)), f"{path.name}: {node.value.id}.{node.attr}"
+        assert "exec_(" not in text, path.name
+
+
+def test_nothing_that_the_repository_blocks_is_called(unpacked):
+    blocked = {"exec", "eval", "compile", "__import__", "urlopen", "system", "popen", "extractall"}
+    for path in unpacked.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call):
+                name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+                dialog = isinstance(node.func, ast.Attribute) and name == "exec"
+                regular = isinstance(node.func, ast.Attribute) and name == "compile"
+                assert dialog or regular or name not in blocked, f"{path.name}: {name}"
+
+
+def test_links_and_folder_are_as_the_repository_wants_them(metadata, archive):
+    for key in ("tracker", "repository", "homepage"):
+        assert metadata[key].startswith("https://")
+    assert "@" in metadata["email"]
+    names = zipfile.ZipFile(archive).namelist()
+    assert not [name for name in names if "__pycache__" in name or "/." in name or name.startswith("__MACOSX")]
+    assert f"geoaware/{metadata['icon']}" in names
+    assert metadata["changelog"].startswith(metadata["version"])
 
 
 def scan(*command: object) -> dict:
