@@ -24,6 +24,48 @@ _CAPABILITIES = """<?xml version="1.0"?><WMS_Capabilities version="1.3.0" xmlns=
 <BoundingBox CRS="EPSG:3857" minx="-19000000" miny="-15000000" maxx="19000000" maxy="15000000"/></Layer></Layer>
 </Capability></WMS_Capabilities>"""
 
+_XML = """<?xml version="1.0"?><{tag} version="1.0.0" xmlns="http://www.opengis.net/wcs"
+ xmlns:gml="http://www.opengis.net/gml" xmlns:xlink="http://www.w3.org/1999/xlink">{inside}</{tag}>"""
+_NAMED = """<name>scene</name><label>scene</label><lonLatEnvelope srsName="urn:ogc:def:crs:OGC:1.3:CRS84">
+<gml:pos>15.0 45.147</gml:pos><gml:pos>15.0115 45.1534</gml:pos></lonLatEnvelope>"""
+_GET = "<DCPType><HTTP><Get><OnlineResource xlink:href='{url}/wcs?'/></Get></HTTP></DCPType>"
+_OFFER = """<CoverageOffering>{named}<domainSet><spatialDomain><gml:Envelope srsName="EPSG:32633">
+<gml:pos>500000 4999300</gml:pos><gml:pos>500900 5000000</gml:pos></gml:Envelope><gml:RectifiedGrid dimension="2">
+<gml:limits><gml:GridEnvelope><gml:low>0 0</gml:low><gml:high>89 69</gml:high></gml:GridEnvelope></gml:limits>
+<gml:axisName>x</gml:axisName><gml:axisName>y</gml:axisName><gml:origin><gml:pos>500000 5000000</gml:pos></gml:origin>
+<gml:offsetVector>10 0</gml:offsetVector><gml:offsetVector>0 -10</gml:offsetVector></gml:RectifiedGrid></spatialDomain>
+</domainSet><rangeSet><RangeSet><name>r</name><label>r</label></RangeSet></rangeSet><supportedCRSs>
+<requestResponseCRSs>EPSG:32633</requestResponseCRSs><nativeCRSs>EPSG:32633</nativeCRSs></supportedCRSs>
+<supportedFormats nativeFormat="GTiff"><formats>GTiff</formats></supportedFormats></CoverageOffering>"""
+
+
+def coverage(url: str, asked: dict, raster: str) -> tuple[str, bytes]:
+    """What a WCS 1.0.0 with one coverage, a file in UTM, answers: kind and data."""
+    if asked["request"] == "DescribeCoverage":
+        return "text/xml", _XML.format(tag="CoverageDescription", inside=_OFFER.format(named=_NAMED)).encode()
+    if asked["request"] == "GetCapabilities":
+        calls = ("GetCapabilities", "DescribeCoverage", "GetCoverage")
+        requests = "".join(f"<{call}>{_GET.format(url=url)}</{call}>" for call in calls)
+        inside = (
+            f"<Service><name>WCS</name><label>WCS</label></Service><Capability><Request>{requests}</Request></Capability>"
+            f"<ContentMetadata><CoverageOfferingBrief>{_NAMED}</CoverageOfferingBrief></ContentMetadata>"
+        )
+        return "text/xml", _XML.format(tag="WCS_Capabilities", inside=inside).encode()
+    west, south, east, north = (float(v) for v in asked["bbox"].split(","))
+    name, size = f"/vsimem/coverage-{threading.get_ident()}.tif", (int(asked["width"]), int(asked["height"]))
+    box = (west, south, east, north)
+    gdal.Warp(name, raster, outputBounds=box, width=size[0], height=size[1], resampleAlg="near").FlushCache()
+    return "image/tiff", _taken(name)
+
+
+def _taken(name: str) -> bytes:
+    """The bytes of a file in memory, which goes."""
+    file = gdal.VSIFOpenL(name, "rb")
+    data = gdal.VSIFReadL(1, gdal.VSIStatL(name).size, file)
+    gdal.VSIFCloseL(file)
+    gdal.Unlink(name)
+    return bytes(data)
+
 
 def stripe_at(x: np.ndarray) -> np.ndarray:
     """0, 1, 2: which colour lies at a place."""
@@ -41,11 +83,7 @@ def picture(west: float, south: float, east: float, north: float, width: int, he
         target.GetRasterBand(number + 1).WriteArray(pixels[number])
     name = f"/vsimem/picture-{threading.get_ident()}.png"
     gdal.GetDriverByName("PNG").CreateCopy(name, target)
-    file = gdal.VSIFOpenL(name, "rb")
-    data = gdal.VSIFReadL(1, gdal.VSIStatL(name).size, file)
-    gdal.VSIFCloseL(file)
-    gdal.Unlink(name)
-    return bytes(data)
+    return _taken(name)
 
 
 class _Answer(BaseHTTPRequestHandler):
@@ -56,7 +94,9 @@ class _Answer(BaseHTTPRequestHandler):
         if server.broken and asked.get("request") != "GetCapabilities":
             self.send_error(503, "overloaded")
             return
-        if asked.get("request") == "GetCapabilities":
+        if url.path == "/wcs":
+            self._send(*coverage(server.url, asked, server.raster))
+        elif asked.get("request") == "GetCapabilities":
             self._send("text/xml", _CAPABILITIES.format(url=server.url).encode())
         elif url.path == "/wms":
             box = [float(v) for v in asked["bbox"].split(",")]

@@ -7,12 +7,21 @@ import pytest
 
 pytest.importorskip("qgis.core", reason="QGIS's Python packages are not installed here")
 from osgeo import gdal
-from qgis.core import QgsProcessingException, QgsProcessingFeedback, QgsProject, QgsRasterLayer
+from qgis.core import (
+    QgsApplication,
+    QgsProcessingAlgRunnerTask,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProject,
+    QgsRasterLayer,
+)
 
 from tests.models import write_strongest_band
 from tests.qgis import rasters
 from tests.qgis.conftest import BLUE, GREEN, RED
 from tests.qgis.services import running_server, stripe_at
+from tests.qgis.test_algorithms import wait
 from tests.qgis.test_segment import Feedback, refusal
 
 # at the equator, where a metre of EPSG:3857 is one on the ground
@@ -86,6 +95,20 @@ def test_a_service_can_be_cancelled(running, layer, tmp_path):
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_a_service_is_read_in_the_background_when_its_layer_is_gone(running, layer, tmp_path):
+    model = write_strongest_band(tmp_path / "m.onnx", gsd=10.0)
+    context, feedback = QgsProcessingContext(), QgsProcessingFeedback()
+    context.setProject(QgsProject.instance())
+    parameters = {"INPUT": layer.id(), "MODEL": str(model), "OUTPUT": str(tmp_path / "out.tif"), "EXTENT": EXTENT}
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("geoaware:segment")
+    steps = wait(QgsProcessingAlgRunnerTask(algorithm, parameters, context, feedback))
+    next(steps)
+    QgsProject.instance().removeMapLayer(layer.id())
+    fine, _ = next(steps)
+    assert fine, feedback.textLog()
+    assert {RED, GREEN, BLUE} == set(np.unique(rasters.band(tmp_path / "out.tif")))
+
+
 def test_a_virtual_raster_is_read_on_its_own_grid(running, model, scene, tmp_path, qgis_new_project):
     path = rasters.write(tmp_path / "scene.tif", scene[0])
     QgsProject.instance().addMapLayer(QgsRasterLayer(str(path), "scene"))
@@ -105,3 +128,27 @@ def test_a_file_in_memory_is_a_file(running, model, scene, tmp_path, qgis_new_pr
     run(QgsRasterLayer("/vsimem/scene.tif", "in memory"), model, tmp_path / "out.tif")
     gdal.Unlink("/vsimem/scene.tif")
     np.testing.assert_array_equal(rasters.band(tmp_path / "out.tif"), scene[1])
+
+
+def test_a_coverage_of_a_wcs_is_read_pixel_for_pixel(running, server, model, scene, tmp_path, qgis_new_project):
+    server.raster = str(rasters.write(tmp_path / "scene.tif", scene[0], nodata=0))
+    uri = f"url={server.url}/wcs&identifier=scene&crs=EPSG:32633&format=GTiff&version=1.0.0&cache=AlwaysNetwork"
+    layer = QgsRasterLayer(uri, "coverage", "wcs")
+    assert layer.isValid()
+    QgsProject.instance().addMapLayer(layer)
+    run(layer, model, tmp_path / "out.tif")
+    np.testing.assert_array_equal(rasters.band(tmp_path / "out.tif"), scene[1])
+
+
+@pytest.mark.parametrize("gsd", [None, 20.0])
+def test_the_tiles_of_a_run_are_known_before_it(running, scene, tmp_path, gsd):
+    from geoaware.host.job import OpenRun, Plan, card_in
+    from geoaware.host.source import snapshot
+
+    model = str(write_strongest_band(tmp_path / "m.onnx", gsd=gsd))
+    layer = QgsRasterLayer(str(rasters.write(tmp_path / "scene.tif", np.tile(scene[0], (1, 3, 4)))), "scene")
+    plan, seen = Plan(model, card_in(model), snapshot(layer), provider="cpu"), []
+    run = OpenRun(plan)
+    list(run.rows(lambda done, total: seen.append((done, total)) or True))
+    run.close()
+    assert seen[-1] == (plan.tiles(), plan.tiles())
