@@ -11,7 +11,7 @@ from rasterio.errors import RasterioError
 
 from export.host.grid import Bounds, check_bounds, crs_of
 from export.host.limits import Mask
-from export.host.resample import Scale, onto_source, resampled
+from export.host.resample import Scale, nearest, onto_source, resampled
 from export.host.source import Source
 from export.runtime.card import ModelCard
 from export.runtime.errors import InputFault
@@ -43,6 +43,8 @@ class View:
     Attributes:
         seen: grid that the model works on.
         result: grid of the map.
+        scale: px of the raster that a pixel of the seen grid takes; None where they are the same.
+        cell: side of a pixel of the answer, in pixels of the seen grid.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class View:
         self.mask = Mask.read(limits.mask, source.grid) if limits.mask else None
         self.window = self._window(limits)
         self._crop = source.grid.crop(self.window)
+        self.cell = cell
         self.scale = scale_of(self._crop.pixel_size_m, card.gsd) if resample else None
         self.seen = self._crop.scaled(self.scale.rows, self.scale.columns) if self.scale else self._crop
         model_grid = model_grid or cell > 1
@@ -105,18 +108,52 @@ class View:
         """Whether a window of the seen grid holds anything that is wanted."""
         return self.mask is None or self.mask.touches(self.seen, window)
 
-    def finish(self, rows: Iterator[Rows]) -> Iterator[Rows]:
-        """Bring the model's answer onto the result's grid; what is no data or not wanted is cut out."""
-        if self._back and self.scale:
-            rows = onto_source(rows, *self._crop.shape, self.seen.shape, self.scale)
+    def came_from(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Row and column of the seen grid that each row and column of the result is taken from; None: none is."""
+        if not (self._back and self.scale):
+            return None
+        (height, width), (rows, columns) = self._crop.shape, self.seen.shape
+        return nearest(height, self.scale.rows, rows), nearest(width, self.scale.columns, columns)
+
+    def area_of(self, block: Window) -> Window:
+        """The part of the seen grid that a block of the result is made from."""
+        taken = self.came_from()
+        if taken:
+            (top, bottom), (left, right) = (
+                (int(of[start]), int(of[start + count - 1]) + 1)
+                for of, start, count in zip(taken, (block.row, block.column), (block.height, block.width))
+            )
+        else:
+            top, left = block.row * self.cell, block.column * self.cell
+            bottom = min(top + block.height * self.cell, self.seen.height)
+            right = min(left + block.width * self.cell, self.seen.width)
+        return Window(top, left, bottom - top, right - left)
+
+    def finish(self, rows: Iterator[Rows], block: Window | None = None) -> Iterator[Rows]:
+        """Bring the model's answer onto the result's grid; what is no data or not wanted is cut out.
+
+        Args:
+            rows: the answer for ``area_of(block)``.
+            block: of the result; all of it by default.
+
+        Yields:
+            Rows of the block, whose ``top`` counts from its first row.
+        """
+        block = block or self.result.whole
+        taken = self.came_from()
+        if taken:
+            row_of = taken[0][block.row : block.row + block.height]
+            column_of = taken[1][block.column : block.column + block.width]
+            rows = onto_source(rows, row_of, column_of - column_of[0], block.row)
         for part in rows:
-            window = Window(part.top, 0, len(part.valid), self.result.width)
+            window = Window(part.top, block.column, len(part.valid), block.width)
             valid = part.valid
             if self.mask:
                 valid = valid & self.mask.inside(self.result, window)
-            if self._back and valid.any():
+            if taken and valid.any():
                 valid = valid & self.source.valid(self._moved(window))
-            yield part if valid is part.valid else blanked(part, valid)
+            part = part if valid is part.valid else blanked(part, valid)
+            yield replace(part, top=part.top - block.row) if block.row else part
 
 
 def scale_of(pixel_size_m: tuple[float, float], gsd: float | None) -> Scale | None:
