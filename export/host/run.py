@@ -128,9 +128,9 @@ def map_raster(
                 results = Results(
                     staging, name, view.result.crop(block) if block else view.result, model.card, options.wanted
                 )
-                with _plainly(folder / f"{name}.tif", results):
+                with plainly(folder / f"{name}.tif", results.bytes_needed()), closing_quietly(results):
                     _run(model, view, results, run, block, listener.progress or _shown_on(bar))
-                    return results.finish(model_path, raster, _as_json(options), unit)
+                    return results.finish(model_path, raster, as_json(options), unit)
         except MemoryError as error:
             raise InputFault(f"{raster}: memory is not enough for it; map parts of it with --bounds") from error
         finally:
@@ -167,15 +167,13 @@ def _cell(model: Model, run: Sweep) -> int:
 
 
 @contextmanager
-def _plainly(out: Path, results: Results) -> Iterator[None]:
-    """Turn what can go wrong with the files into sentences."""
+def plainly(out: Path, needed: int) -> Iterator[None]:
+    """Turn what can go wrong with a file that takes so many bytes into sentences."""
     try:
         yield
     except (InputFault, sqlite3.Error, *RASTER_ERRORS, *VECTOR_ERRORS) as error:
-        _raise_plainly(error, out, results.bytes_needed())
+        _raise_plainly(error, out, needed)
         raise
-    finally:
-        _quietly(results.close)
 
 
 def _run(model: Model, view: View, results: Results, run: Sweep, block: Window | None, progress: Progress) -> None:
@@ -212,11 +210,16 @@ def _raise_plainly(error: Exception, out: Path, needed: int) -> None:
     raise InputFault(f"{out}: cannot be written ({(str(error).splitlines() or [type(error).__name__])[0]})") from error
 
 
-def _quietly(close: Any) -> None:
+@contextmanager
+def closing_quietly(results: Results) -> Iterator[None]:
+    """Give the files back in any case."""
     try:
-        close()
-    except RASTER_ERRORS:  # the files are removed anyway; what went wrong was said
-        logging.getLogger(__name__).debug("closing failed", exc_info=True)
+        yield
+    finally:
+        try:
+            results.close()
+        except RASTER_ERRORS:  # the files are removed anyway; what went wrong was said
+            logging.getLogger(__name__).debug("closing failed", exc_info=True)
 
 
 def _notes(source: Source, view: View, model: Model, options: Options) -> list[str]:
@@ -250,7 +253,7 @@ def _check_memory(view: View, model: Model, run: Sweep) -> None:
         )
 
 
-def _as_json(options: Options) -> dict[str, Any]:
+def as_json(options: Options) -> dict[str, Any]:
     """What differs from the defaults of a run, for the record."""
     choice, limits, run = options.choice, options.limits, options.run
     said: dict[str, Any] = {
