@@ -100,10 +100,8 @@ class _Joining:
             for rows in self._rows(whole["map"]):
                 areas.add(rows)
         confidence = whole.get("confidence", whole["map"])
-        beside = write_beside(
-            self.staging, self.target.name, whole["map"], confidence, areas, self.grid, self.card, wanted
-        )
-        return files | beside
+        place = (self.staging, self.target.name, whole["map"], confidence, areas, self.grid, self.card, wanted)
+        return files | write_beside(*place, virtual=not merge)
 
     def _is_classes(self) -> bool:
         return self.card.task in ("segmentation", "classification")

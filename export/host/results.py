@@ -163,6 +163,8 @@ def write_beside(
     grid: Grid,
     card: ModelCard,
     wanted: Wanted,
+    *,
+    virtual: bool = False,
 ) -> dict[str, Path]:
     """What is made from a finished raster of classes.
 
@@ -175,6 +177,7 @@ def write_beside(
         grid: of the map.
         card: of the model.
         wanted: which files.
+        virtual: the raster is a VRT, which holds names and colours itself.
 
     Returns:
         Role and file of each.
@@ -189,7 +192,9 @@ def write_beside(
         files["areas"].write_text(as_csv(table), "utf-8")
         files["areas as JSON"].write_text(as_json(table, crs.to_string(), crs.is_geographic), "utf-8")
     if wanted.style:
-        files["names and colours"], files["style"] = keep(f"{name}.tif.aux.xml"), keep(f"{name}.qml")
-        files["names and colours"].write_text(pam_xml(card.classes, 1), "utf-8")
+        files["style"] = keep(f"{name}.qml")
         files["style"].write_text(qml(card.classes), "utf-8")
+    if wanted.style and not virtual:
+        files["names and colours"] = keep(f"{name}.tif.aux.xml")
+        files["names and colours"].write_text(pam_xml(card.classes, 1), "utf-8")
     return files
