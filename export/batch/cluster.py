@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import replace
 from typing import Any
 
 from export.batch.work import Job, Loaded, Outcome, Unit, work
 from export.runtime.errors import Cancelled, InputFault
-from export.runtime.providers import cores
 
 WAIT = 30  # seconds for the scheduler to answer
 AHEAD = 2  # units that wait at each thread of the cluster, so that none is idle
@@ -43,7 +43,7 @@ class Cluster:
 
     def _check(self, address: str) -> None:
         if not self._client.nthreads():
-            print(f"waiting for workers at {address}", flush=True)
+            print(f"waiting for workers at {address}", file=sys.stderr, flush=True)
         try:
             self._client.submit(_ready, pure=False).result()
         except Exception as error:  # whatever a strange worker says
@@ -97,13 +97,12 @@ def _work(job: Job, unit: Unit) -> Outcome:
 
     worker = get_worker()
     key = worker.get_current_task()
-    threads = job.threads or max(1, cores() // worker.state.nthreads)
 
     def alive(done: int, total: int) -> bool:
         task = worker.state.tasks.get(key)  # gone, or cancelled, when no client waits for it any more
         return task is not None and task.state == "executing"
 
-    shared = replace(job, threads=threads)
+    shared = replace(job, threads=job.threads or 1)  # Dask counts a core for each of a worker's threads
     try:
         return work(job, unit, lambda: _loaded(shared), alive)
     except Cancelled:
