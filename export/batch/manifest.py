@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -65,7 +66,8 @@ class Manifest:
 
     def close(self) -> None:
         """Let others write."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # of a full disk, which was said
+            self._file.close()
 
 
 def _entry(line: str) -> dict[str, Any] | None:
