@@ -71,11 +71,12 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> str:
 def _table(arguments: argparse.Namespace, kinds: list[str], seconds: dict[str, float]) -> str:
     start = seconds.pop("help")
     one = seconds["1"] - start
+    tiles = f"U-Net ResNet-18, {CLASSES} classes, {TILE} px tiles, {OVERLAP} px overlap"
     lines = [
-        f"Made by `python -m benchmarks.scale {' '.join(sys.argv[1:])}`".rstrip()
-        + f": {arguments.side} x {arguments.side} px in blocks of {arguments.block}, {arguments.model or 'U-Net ResNet-18'}"
-        f" ({CLASSES} classes, {TILE} px tiles, {OVERLAP} px overlap), one thread a process, {os.cpu_count()} cores; medians of "
-        f"{arguments.rounds} rounds in turns, less what `--help` takes ({start:.1f} s).",
+        f"Made by `python -m benchmarks.scale {' '.join(sys.argv[1:])}`: {arguments.side} x {arguments.side} px in blocks of "
+        f"{arguments.block}, {arguments.model.name if arguments.model else tiles}, one thread a process, {os.cpu_count()} cores; "
+        f"medians of {arguments.rounds} rounds in turns, less what `--help` takes ({start:.1f} s). `--workers 1` starts no "
+        "other process.",
         "",
         "| who | seconds | speed | of the ideal |",
         "|---|---|---|---|",
@@ -111,7 +112,7 @@ def _cluster(folder: Path, count: int) -> Iterator[str]:
         yield address
     finally:
         for process in processes:
-            process.terminate()
+            process.kill()  # a worker that loses its scheduler takes minutes to end by itself
         for process in processes:
             process.wait()
 
