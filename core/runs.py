@@ -134,12 +134,21 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        if torch.device(name).type not in ("cpu", "cuda", "mps"):
+        device = torch.device(name)
+        if device.type not in ("cpu", "cuda", "mps"):
             raise UserError(f"--device {name}: choose auto, cpu, cuda or mps")
-        torch.empty(1, device=name)
+        if (
+            device.type == "cuda"
+        ):  # only counted: a tensor there would cost each of torchrun's processes memory of GPU 0
+            if (device.index or 0) >= torch.cuda.device_count():
+                raise UserError(
+                    f"--device {name}: not to be had here (GPUs that torch can use: {torch.cuda.device_count()})"
+                )
+        else:
+            torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"--device {name}: not to be had here ({str(error).splitlines()[0]})") from error
-    return torch.device(name)
+    return device
 
 
 def pick_precision(name: str, device: torch.device, size: int) -> str:

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from export.batch.blocks import SIDE
+from export.batch.cluster import Cluster
+from export.batch.inputs import is_one, rasters, stem
+from export.batch.manifest import Manifest
+from export.batch.plan import Plan
+from export.batch.run import Batch, said_at_the_end
+from export.batch.work import Job
+from export.batch.workers import Here, Processes, Workers
 from export.host.results import Wanted
 from export.host.run import Options, map_raster
 from export.host.source import Choice, Placement
 from export.host.view import Limits
 from export.runtime.card import ModelCard
 from export.runtime.errors import RuntimeFault
+from export.runtime.files import clear_leftovers
 from export.runtime.providers import PRECISIONS, PROVIDERS
 from export.runtime.session import Model
 from export.runtime.sweep import Sweep
 from export.runtime.units import INPUTS
-
-
-def stem(raster: str) -> str:
-    """Name of a raster's results: the file's name without its suffix."""
-    path = raster.split("?")[0] if "://" in raster else raster
-    return PurePosixPath(path).stem if "://" in path or path.startswith("/vsi") else Path(path).stem
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -32,17 +37,23 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m export.predict",
         description="Maps from rasters, with a model in one ONNX file.",
         epilog="Writes NAME.tif (Cloud-Optimized GeoTIFF), its colours (NAME.tif.aux.xml, NAME.qml) and NAME.stac.json "
-        "for each raster. Exit code: 0 all mapped, 1 some failed, 2 none mapped or bad options.",
+        "for each raster. Many rasters: DIR/manifest.jsonl keeps what is done, and the same command goes on from there "
+        "(docs/scale.md). Exit code: 0 all mapped, 1 some failed, 2 none mapped or bad options, 130 stopped.",
     )
     add = parser.add_argument
     add("model", type=Path, metavar="MODEL.onnx")
-    add("rasters", nargs="+", metavar="RASTER", help="file, URL (http://...), or another name that GDAL opens")
+    add(
+        "rasters", nargs="+", metavar="RASTER",
+        help="file, folder, pattern in quotes ('scenes/**/*.tif'), list of files (.txt), STAC Item or ItemCollection "
+        "(.json), URL (http://...), or another name that GDAL opens",
+    )  # fmt: skip
     add("--out", type=Path, required=True, metavar="DIR", help="folder for the results, each named after its raster")
     add("--name", help="name of the results, for one raster (default: the raster's)")
     _add_input(parser.add_argument_group("what the raster holds"))
     _add_area(parser.add_argument_group("area and grid"))
     _add_outputs(parser.add_argument_group("results beside the map"))
     _add_run(parser.add_argument_group("how the model runs"))
+    _add_batch(parser.add_argument_group("many rasters, many machines"))
     return parser
 
 
@@ -123,6 +134,21 @@ def _add_run(group: Any) -> None:
     group.add_argument("--output", metavar="NAME", help="which output of the model, where it has several")
 
 
+def _add_batch(group: Any) -> None:
+    group.add_argument(
+        "--workers", type=int, metavar="N", help="processes on this machine that share the rasters, and its cores"
+    )
+    group.add_argument(
+        "--dask", metavar="ADDRESS", help="scheduler of a Dask cluster that does the work, e.g. tcp://HOST:8786"
+    )
+    group.add_argument(
+        "--block", type=int, metavar="PX",
+        help=f"side of the blocks that larger rasters are cut into (default: {SIDE} where there are many rasters, "
+        "--workers or --dask); NAME.vrt joins them",
+    )  # fmt: skip
+    group.add_argument("--merge", action="store_true", help="one NAME.tif instead of NAME.vrt and its blocks")
+
+
 def _options(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> Options:
     bounds = tuple(arguments.bounds) if arguments.bounds else None
     if arguments.crs and not bounds:
@@ -151,56 +177,100 @@ def _options(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> 
     )  # fmt: skip
 
 
-def _names(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> list[str]:
-    if arguments.name is not None:
-        if len(arguments.rasters) > 1 or not arguments.name or Path(arguments.name).name != arguments.name:
-            parser.error("--name is one plain name, for one raster")
-        return [arguments.name]
-    names = [stem(raster) for raster in arguments.rasters]
-    doubled = {name for name in names if names.count(name) > 1}
-    if doubled:
-        parser.error(f"several rasters are called {doubled.pop()}: their maps would have one name; run them one by one")
-    return names
+def _check(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    name = arguments.name
+    if name is not None and (_is_batch(arguments.rasters) or not name or Path(name).name != name):
+        parser.error("--name is one plain name, for one raster")
+    if arguments.workers is not None and arguments.dask:
+        parser.error("--workers are processes of this machine, --dask is a cluster: give one of them")
+    if arguments.workers is not None and arguments.workers < 1:
+        parser.error("--workers must be 1 or more")
+    if arguments.block is not None and arguments.block < 256:
+        parser.error("--block must be 256 px or more")
+
+
+def _is_batch(words: list[str]) -> bool:
+    return len(words) > 1 or not is_one(words[0])
 
 
 def main() -> int:
     """Parse the command line and predict; 2 after bad input, 1 when only some rasters failed."""
     parser = _parser()
     arguments = parser.parse_args()
-    options, names = _options(arguments, parser), _names(arguments, parser)
+    options = _options(arguments, parser)
+    _check(arguments, parser)
     logging.getLogger("rasterio").addHandler(logging.NullHandler())  # what GDAL says is part of our own sentences
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    many = _is_batch(arguments.rasters) or arguments.merge
+    many = many or any(given is not None for given in (arguments.workers, arguments.dask, arguments.block))
     try:
-        return _predict_all(arguments, names, options)
+        return _predict_many(arguments, options) if many else _predict_one(arguments, options)
     except RuntimeFault as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; nothing unfinished was left behind", file=sys.stderr)
+        how = "; what is done is in manifest.jsonl: the same command goes on from there" if many else ""
+        print(f"stopped; nothing unfinished was left behind{how}", file=sys.stderr)
         return 130
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _predict_all(arguments: argparse.Namespace, names: list[str], options: Options) -> int:
+def _open(arguments: argparse.Namespace, provider: str) -> Model:
     card = ModelCard.from_file(arguments.card) if arguments.card else None
-    model = Model(
-        arguments.model, arguments.provider, card, arguments.threads, arguments.precision, output=arguments.output
-    )
-    failed = 0
+    precision = arguments.precision if provider == arguments.provider else None
+    model = Model(arguments.model, provider, card, arguments.threads, precision, output=arguments.output)
     for note in model.notes:
         print(note, file=sys.stderr)
-    for raster, name in zip(arguments.rasters, names):
-        try:
-            files = map_raster(model, arguments.model, raster, arguments.out, name, options)
-            role, path = next(iter(files.items()))
-            print(f"{role}: {path} ({model.provider})")
-        except RuntimeFault as fault:
-            failed += 1
-            print(f"error: {fault}", file=sys.stderr)
-    if not failed:
+    return model
+
+
+def _predict_one(arguments: argparse.Namespace, options: Options) -> int:
+    """Map one raster in this process."""
+    model, (raster,) = _open(arguments, arguments.provider), arguments.rasters
+    clear_leftovers(arguments.out)
+    files = map_raster(model, arguments.model, raster, arguments.out, arguments.name or stem(raster), options)
+    role, path = next(iter(files.items()))
+    print(f"{role}: {path} ({model.provider})")
+    return 0
+
+
+def _predict_many(arguments: argparse.Namespace, options: Options) -> int:
+    """Map what is not done yet, by whoever does the work."""
+    if arguments.dask:  # other machines work in other folders
+        arguments.model, arguments.out = arguments.model.absolute(), arguments.out.absolute()
+        arguments.rasters = [os.path.abspath(word) if os.path.exists(word) else word for word in arguments.rasters]
+        if options.limits.mask:
+            options = replace(options, limits=replace(options.limits, mask=options.limits.mask.absolute()))
+    model = _open(arguments, "cpu" if arguments.dask else arguments.provider)
+    found = rasters(arguments.rasters, options.choice.bands or model.card.bands, arguments.out)
+    if arguments.name:
+        found = [replace(found[0], name=arguments.name)]
+    job = Job(
+        arguments.model, model.card, options, arguments.out, arguments.merge,
+        arguments.provider if arguments.dask else model.provider, arguments.precision, arguments.threads, arguments.output,
+    )  # fmt: skip
+    manifest = Manifest(arguments.out)
+    try:
+        plan = Plan(job, model, manifest, arguments.block or SIDE)
+        batch = Batch(found, plan, _workers(arguments, job, model), manifest)
+        batch.run()
+    finally:
+        manifest.close()
+    for line in said_at_the_end(batch.report, arguments.out):
+        print(line, file=sys.stderr)
+    if not batch.report.failed:
         return 0
-    return 2 if failed == len(names) else 1
+    return 1 if batch.report.made + batch.report.skipped else 2
+
+
+def _workers(arguments: argparse.Namespace, job: Job, model: Model) -> Workers:
+    if arguments.dask:
+        return Cluster(job, arguments.dask)
+    count = arguments.workers or 1
+    if count == 1:
+        return Here(job, model)
+    return Processes(replace(job, threads=max(1, (arguments.threads or model.threads) // count)), count)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ class Plan:
     minutes: float = 3.0
     curve: tuple[float, ...] = (1.0, 8.0)
     change_minutes: float = 1.0
-    peru_minutes: float = 1.0
+    peru_minutes: float = 0.5
     eurosat_minutes: float = 15.0
     dubai_minutes: float = 3.0
 

@@ -16,6 +16,17 @@ from export.runtime.errors import InputFault
 BLOCK = 512  # px: side of a block of the result
 
 
+def cog_options(dtype: str, overviews: str) -> dict[str, object]:
+    """How a COG is written.
+
+    Args:
+        dtype: of its pixels.
+        overviews: GDAL's name of the resampling: MODE for classes, AVERAGE for numbers.
+    """
+    options = {"compress": "DEFLATE", "blocksize": BLOCK, "overview_resampling": overviews, "bigtiff": "IF_SAFER"}
+    return options | ({"predictor": "FLOATING_POINT"} if dtype.startswith("float") else {})
+
+
 class RowWriter:
     """A plain GeoTIFF that is filled from top to bottom, then turned into a COG.
 
@@ -57,12 +68,7 @@ class RowWriter:
             overviews: GDAL's name of the resampling: MODE for classes, AVERAGE for numbers.
         """
         self.close()
-        floats = self._file.dtypes[0].startswith("float")
-        options = {"predictor": "FLOATING_POINT"} if floats else {}
-        rasterio.shutil.copy(
-            self.path, out, driver="COG", compress="DEFLATE", blocksize=BLOCK, overview_resampling=overviews,
-            bigtiff="IF_SAFER", **options,
-        )  # fmt: skip
+        rasterio.shutil.copy(self.path, out, driver="COG", **cog_options(self._file.dtypes[0], overviews))
         self.path.unlink()
         self._check(out)
 

@@ -32,6 +32,7 @@ class Wanted:
         polygons: GeoPackage.
         min_area: of a polygon, square metres.
         areas: CSV and JSON.
+        style: names and colours of the classes, for GDAL and for QGIS.
     """
 
     confidence: bool = False
@@ -39,6 +40,7 @@ class Wanted:
     polygons: bool = False
     min_area: float = 0.0
     areas: bool = False
+    style: bool = True
 
 
 class Results:
@@ -48,7 +50,6 @@ class Results:
         self.staging, self.name, self.grid, self.card, self.wanted = staging, name, grid, card, wanted
         self.areas = Areas(card.classes, grid.height)
         self._map: RowWriter | None = None
-        self._nodata = 0
         self._confidence: RowWriter | None = None
         self._probabilities: RowWriter | None = None
         self._objects: Path | None = None
@@ -76,8 +77,7 @@ class Results:
             bands = names if len(names) == count else [f"value {number}" for number in range(1, count + 1)]
             self._map = self._writer("map", "float32", np.nan, bands)
             return
-        self._nodata = self.card.nodata
-        self._map = self._writer("map", part.classes.dtype.name, self._nodata, ["land cover"])
+        self._map = self._writer("map", part.classes.dtype.name, self.card.nodata, ["land cover"])
         if part.classes.dtype == np.uint8:
             self._map.color({entry.value: (*entry.rgb, 255) for entry in self.card.classes})
         if wanted.confidence or wanted.polygons:
@@ -99,15 +99,21 @@ class Results:
             if writer:
                 writer.close()
 
-    def finish(self, model: Path, raster: str, options: dict[str, Any]) -> dict[str, Path]:
+    def finish(self, model: Path, raster: str, options: dict[str, Any], unit: str = "") -> dict[str, Path]:
         """Make every file and give each its final name.
+
+        Args:
+            model: file of the model.
+            raster: what was mapped.
+            options: how.
+            unit: checksum of all that the files are made from.
 
         Returns:
             Role and file of each.
         """
         files = {"objects": self._objects} if self._objects else self._map_files()
         description = self.staging.keep(f"{self.name}.stac.json")
-        text = item_text(self.name, self.grid, self.card, model, raster, files, options)
+        text = item_text(self.name, self.grid, self.card, model, raster, files, options, unit)
         description.write_text(text, "utf-8")
         self.staging.commit()
         return {role: self.staging.folder / path.name for role, path in {**files, "stac": description}.items()}
@@ -121,31 +127,17 @@ class Results:
 
     def _beside(self, classes: Path) -> dict[str, Path]:
         """Everything that goes with a raster of classes."""
-        keep, name, wanted = self.staging.keep, self.name, self.wanted
+        name, wanted = self.name, self.wanted
         files: dict[str, Path] = {}
-        confidence = keep(f"{name}_confidence.tif") if wanted.confidence else self.staging / "confidence.tif"
+        confidence = self.staging / "confidence.tif"
+        if wanted.confidence:
+            confidence = files["confidence"] = self.staging.keep(f"{name}_confidence.tif")
         if self._confidence:
             self._confidence.to_cog(confidence, "AVERAGE")
-        if wanted.confidence:
-            files["confidence"] = confidence
         if self._probabilities:
-            files["probabilities"] = keep(f"{name}_probabilities.tif")
+            files["probabilities"] = self.staging.keep(f"{name}_probabilities.tif")
             self._probabilities.to_cog(files["probabilities"], "AVERAGE")
-        if wanted.polygons:
-            files["polygons"] = keep(f"{name}.gpkg")
-            write_polygons(
-                files["polygons"], classes, confidence, self.grid, self.card.classes, self._nodata, wanted.min_area
-            )
-        if wanted.areas:
-            table = self.areas.table(self.grid.row_areas)
-            crs = self.grid.crs
-            files["areas"], files["areas as JSON"] = keep(f"{name}_areas.csv"), keep(f"{name}_areas.json")
-            files["areas"].write_text(as_csv(table), "utf-8")
-            files["areas as JSON"].write_text(as_json(table, crs.to_string(), crs.is_geographic), "utf-8")
-        files["names and colours"], files["style"] = keep(f"{name}.tif.aux.xml"), keep(f"{name}.qml")
-        files["names and colours"].write_text(pam_xml(self.card.classes, 1), "utf-8")
-        files["style"].write_text(qml(self.card.classes), "utf-8")
-        return files
+        return files | write_beside(self.staging, name, classes, confidence, self.areas, self.grid, self.card, wanted)
 
     def bytes_needed(self) -> int:
         """At most, on the disk, while the files are made: before and after they become COGs."""
@@ -160,3 +152,49 @@ def _all(layer: np.ndarray | None) -> np.ndarray:
     if layer is None:
         raise TypeError("the runtime left out a layer that was asked for")
     return layer
+
+
+def write_beside(
+    staging: Staging,
+    name: str,
+    classes: Path,
+    confidence: Path,
+    areas: Areas,
+    grid: Grid,
+    card: ModelCard,
+    wanted: Wanted,
+    *,
+    virtual: bool = False,
+) -> dict[str, Path]:
+    """What is made from a finished raster of classes.
+
+    Args:
+        staging: where.
+        name: of the map.
+        classes: raster.
+        confidence: raster, read for polygons alone.
+        areas: counted pixels of the map.
+        grid: of the map.
+        card: of the model.
+        wanted: which files.
+        virtual: the raster is a VRT, which holds names and colours itself.
+
+    Returns:
+        Role and file of each.
+    """
+    keep, files = staging.keep, {}
+    if wanted.polygons:
+        files["polygons"] = keep(f"{name}.gpkg")
+        write_polygons(files["polygons"], classes, confidence, grid, card.classes, card.nodata, wanted.min_area)
+    if wanted.areas:
+        table, crs = areas.table(grid.row_areas), grid.crs
+        files["areas"], files["areas as JSON"] = keep(f"{name}_areas.csv"), keep(f"{name}_areas.json")
+        files["areas"].write_text(as_csv(table), "utf-8")
+        files["areas as JSON"].write_text(as_json(table, crs.to_string(), crs.is_geographic), "utf-8")
+    if wanted.style:
+        files["style"] = keep(f"{name}.qml")
+        files["style"].write_text(qml(card.classes), "utf-8")
+    if wanted.style and not virtual:
+        files["names and colours"] = keep(f"{name}.tif.aux.xml")
+        files["names and colours"].write_text(pam_xml(card.classes, 1), "utf-8")
+    return files

@@ -6,7 +6,9 @@ import logging
 import os
 import sqlite3
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from export.host.source import RASTER_ERRORS, Choice, Source
 from export.host.view import Limits, View
 from export.runtime.errors import InputFault
 from export.runtime.files import Staging, free_bytes, size_text
+from export.runtime.grid import Window
 from export.runtime.objects import detect
 from export.runtime.scenes import cell_size, windows
 from export.runtime.session import Model
@@ -56,8 +59,34 @@ class Options:
     model_grid: bool = False
 
 
+def _warn(note: str) -> None:
+    print(f"warning: {note}", file=sys.stderr)
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who hears of a run: by default a user at a terminal.
+
+    Attributes:
+        note: takes sentences that the user should read.
+        progress: called after each tile with tiles done and tiles in all, False cancels; None shows a bar.
+    """
+
+    note: Callable[[str], None] = _warn
+    progress: Progress | None = None
+
+
 def map_raster(
-    model: Model, model_path: Path, raster: str, folder: Path, name: str, options: Options | None = None
+    model: Model,
+    model_path: Path,
+    raster: str,
+    folder: Path,
+    name: str,
+    options: Options | None = None,
+    *,
+    block: Window | None = None,
+    unit: str = "",
+    listener: Listener | None = None,
 ) -> dict[str, Path]:
     """Write what a model says of one raster.
 
@@ -68,14 +97,17 @@ def map_raster(
         folder: for the results.
         name: of the results, without a suffix.
         options: how.
+        block: of the map's grid, the only part that is written; it has the same bits as in the whole map.
+        unit: checksum of what the files are made from, for the record beside them.
+        listener: who hears of it.
 
     Returns:
         Role and file of each result.
 
     Raises:
-        RuntimeFault: the raster does not fit the model, or cannot be read or written.
+        RuntimeFault: the raster does not fit the model, or cannot be read or written; or the listener cancelled.
     """
-    options = options or Options()
+    options, listener = options or Options(), listener or Listener()
     out = folder / f"{name}.tif"
     if out.exists() and Path(raster).exists() and out.samefile(raster):
         raise InputFault(f"{out}: is the raster itself; choose another --out")
@@ -83,22 +115,42 @@ def map_raster(
         source = Source(raster, model.card, options.choice)
         try:
             model = model.choose(options.run.output)
-            view = View(
-                source,
-                model.card,
-                options.limits,
-                resample=options.resample,
-                model_grid=options.model_grid,
-                cell=_cell(model, options.run),
-            )
-            _say(source, view, model, options)
-            _check_memory(view, model)
-            with rasterio.Env(**_cache(view, model)):
-                return _write(model, model_path, raster, view, folder, name, options)
+            view = view_of(source, model, options)
+            for note in _notes(source, view, model, options):
+                listener.note(note)
+            run = replace(options.run, area=view.area_of(block)) if block else options.run
+            _check_memory(view, model, run)
+            with (
+                rasterio.Env(**_cache(view, model)),
+                Staging(folder) as staging,
+                tqdm(desc=name, unit="tile", disable=None if listener.progress is None else True) as bar,
+            ):
+                results = Results(
+                    staging, name, view.result.crop(block) if block else view.result, model.card, options.wanted
+                )
+                with plainly(folder / f"{name}.tif", results.bytes_needed()), closing_quietly(results):
+                    _run(model, view, results, run, block, listener.progress or _shown_on(bar))
+                    return results.finish(model_path, raster, as_json(options), unit)
         except MemoryError as error:
             raise InputFault(f"{raster}: memory is not enough for it; map parts of it with --bounds") from error
         finally:
             source.close()
+
+
+def view_of(source: Source, model: Model, options: Options) -> View:
+    """A raster as a model sees it.
+
+    Raises:
+        InputFault: what is wanted lies outside.
+    """
+    return View(
+        source,
+        model.card,
+        options.limits,
+        resample=options.resample,
+        model_grid=options.model_grid,
+        cell=_cell(model, options.run),
+    )
 
 
 def _cache(view: View, model: Model) -> dict[str, int]:
@@ -114,29 +166,24 @@ def _cell(model: Model, run: Sweep) -> int:
     return cell_size(model, run) if model.card.task in ("classification", "embedding") else 1
 
 
-def _write(
-    model: Model, model_path: Path, raster: str, view: View, folder: Path, name: str, options: Options
-) -> dict[str, Path]:
-    with Staging(folder) as staging, tqdm(desc=name, unit="tile", disable=None) as bar:
-        results = Results(staging, name, view.result, model.card, options.wanted)
-        try:
-            _run(model, view, results, options.run, _shown_on(bar))
-            return results.finish(model_path, raster, _as_json(options))
-        except (InputFault, sqlite3.Error, *RASTER_ERRORS, *VECTOR_ERRORS) as error:
-            _raise_plainly(error, folder / f"{name}.tif", results)
-            raise
-        finally:
-            _quietly(results.close)
+@contextmanager
+def plainly(out: Path, needed: int) -> Iterator[None]:
+    """Turn what can go wrong with a file that takes so many bytes into sentences."""
+    try:
+        yield
+    except (InputFault, sqlite3.Error, *RASTER_ERRORS, *VECTOR_ERRORS) as error:
+        _raise_plainly(error, out, needed)
+        raise
 
 
-def _run(model: Model, view: View, results: Results, run: Sweep, progress: Progress) -> None:
+def _run(model: Model, view: View, results: Results, run: Sweep, block: Window | None, progress: Progress) -> None:
     """Let the model answer, and hand its answer on as it comes."""
     place = (model, view.read, *view.seen.shape, run, progress, view.touches)
     if model.card.task == "detection":
         write_boxes(results.boxes(), detect(*place), view.seen, model.card, view.mask)
         return
     answer = windows if model.card.task in ("classification", "embedding") else sweep
-    for part in view.finish(answer(*place)):
+    for part in view.finish(answer(*place), block):
         results.add(part)
 
 
@@ -149,11 +196,11 @@ def _shown_on(bar: Any) -> Progress:
     return progress
 
 
-def _raise_plainly(error: Exception, out: Path, results: Results) -> None:
+def _raise_plainly(error: Exception, out: Path, needed: int) -> None:
     """Say what stopped a run; a full disk shows in many ways."""
     if isinstance(error, InputFault) and "written whole" not in str(error):
         return
-    free, needed = free_bytes(out.parent), results.bytes_needed()
+    free = free_bytes(out.parent)
     if free < needed or "No space" in str(error):
         raise InputFault(
             f"{out}: the disk is full: up to {size_text(needed)} are needed while it is made; make room or choose another --out"
@@ -163,30 +210,34 @@ def _raise_plainly(error: Exception, out: Path, results: Results) -> None:
     raise InputFault(f"{out}: cannot be written ({(str(error).splitlines() or [type(error).__name__])[0]})") from error
 
 
-def _quietly(close: Any) -> None:
+@contextmanager
+def closing_quietly(results: Results) -> Iterator[None]:
+    """Give the files back in any case."""
     try:
-        close()
-    except RASTER_ERRORS:  # the files are removed anyway; what went wrong was said
-        logging.getLogger(__name__).debug("closing failed", exc_info=True)
+        yield
+    finally:
+        try:
+            results.close()
+        except RASTER_ERRORS:  # the files are removed anyway; what went wrong was said
+            logging.getLogger(__name__).debug("closing failed", exc_info=True)
 
 
-def _say(source: Source, view: View, model: Model, options: Options) -> None:
+def _notes(source: Source, view: View, model: Model, options: Options) -> list[str]:
     notes = view.notes(model.card.gsd, options.wanted.areas or options.wanted.polygons)
-    for note in [*source.notes, *(f"{source.where}: {note}" for note in notes)]:
-        print(f"warning: {note}", file=sys.stderr)
+    return [*source.notes, *(f"{source.where}: {note}" for note in notes)]
 
 
-def _check_memory(view: View, model: Model) -> None:
+def _check_memory(view: View, model: Model, run: Sweep) -> None:
     """Refuse what cannot fit before the system ends the run without a word."""
-    needed = view.bytes_needed(model)
+    needed = view.bytes_needed(model, run.area)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > 0.8 * there:
         raise InputFault(
-            f"{view.source.where}: is {view.seen.width} px wide, which takes {size_text(needed)} of memory; map parts of it with --bounds"
+            f"{view.source.where}: is so wide that it takes {size_text(needed)} of memory; map it in parts with --block or --bounds"
         )
 
 
-def _as_json(options: Options) -> dict[str, Any]:
+def as_json(options: Options) -> dict[str, Any]:
     """What differs from the defaults of a run, for the record."""
     choice, limits, run = options.choice, options.limits, options.run
     said: dict[str, Any] = {

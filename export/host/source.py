@@ -64,8 +64,16 @@ class Source:
         notes: sentences that the user should read before a long run.
     """
 
-    def __init__(self, where: str | Path, card: ModelCard, choice: Choice | None = None) -> None:
+    def __init__(
+        self, where: str | Path, card: ModelCard, choice: Choice | None = None, *, sample: bool = True
+    ) -> None:
         """Open and check.
+
+        Args:
+            where: a path, a URL, or another name that GDAL opens.
+            card: of the model.
+            choice: what the user says of it.
+            sample: whether to read a sample of the pixels, and note what looks wrong.
 
         Raises:
             InputFault: it cannot be read, has other bands, no coordinates, or values of a strange type.
@@ -87,8 +95,11 @@ class Source:
         if self.nodata is None and not self._masked and choice.kind != "raw":
             self.nodata = 0.0  # Sentinel-2's own number for it
         self._convert = self._conversion(choice, card)
-        for sentence in look(self._stored, self.shape, self._convert, card, self._masked or self.nodata is not None):
-            self._note(sentence)
+        if sample:
+            for sentence in look(
+                self._stored, self.shape, self._convert, card, self._masked or self.nodata is not None
+            ):
+                self._note(sentence)
 
     def _note(self, sentence: str | None) -> None:
         if sentence:

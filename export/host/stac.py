@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ EXTENSIONS = (
     "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
     "https://stac-extensions.github.io/file/v2.1.0/schema.json",
 )
+UNIT = "geoaware:unit"
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 MEDIA = {
     ".tif": _COG,
@@ -27,6 +29,7 @@ MEDIA = {
     ".json": "application/json",
     ".qml": "application/xml",
     ".xml": "application/xml",
+    ".vrt": "application/xml",
 }
 
 
@@ -36,8 +39,26 @@ def multihash(path: Path) -> str:
         return "1220" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def model_hash(path: Path) -> str:
+    """``multihash`` of a model, read once however many maps it makes."""
+    found = path.stat()
+    return _known_hash(path, found.st_size, found.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=4)
+def _known_hash(path: Path, size: int, mtime: int) -> str:
+    return multihash(path)
+
+
 def item_text(
-    name: str, grid: Grid, card: ModelCard, model: Path, raster: str, files: dict[str, Path], options: dict[str, Any]
+    name: str,
+    grid: Grid,
+    card: ModelCard,
+    model: Path,
+    raster: str,
+    files: dict[str, Path],
+    options: dict[str, Any],
+    unit: str = "",
 ) -> str:
     """The Item as JSON.
 
@@ -49,6 +70,7 @@ def item_text(
         raster: what was mapped.
         files: role of each file ("map", "confidence", ...) and where it lies now; it will lie beside the Item.
         options: how the model was run.
+        unit: checksum of all that the map is made from; ``export.batch`` knows a finished unit by it.
     """
     box, outline = _footprint(grid)
     made = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -58,10 +80,12 @@ def item_text(
         "title": f"{card.name}: {name}",
         "proj:shape": list(grid.shape),
         "proj:transform": [*list(grid.transform)[:6], 0, 0, 1],
-        "geoaware:model": {"name": card.name, "file": model.name, "file:checksum": multihash(model)},
+        "geoaware:model": {"name": card.name, "file": model.name, "file:checksum": model_hash(model)},
         "geoaware:raster": raster if "://" in raster else Path(raster).name,
         "geoaware:options": options,
     }
+    if unit:
+        properties[UNIT] = unit
     code = grid.crs.to_epsg()
     properties |= {"proj:code": f"EPSG:{code}"} if code else {"proj:wkt2": grid.crs.to_wkt(version="WKT2_2019")}
     if card.license:
@@ -93,7 +117,7 @@ def _footprint(grid: Grid) -> tuple[list[float] | None, dict[str, Any] | None]:
 
 
 def _asset(role: str, path: Path, card: ModelCard) -> dict[str, Any]:
-    data = path.suffix == ".tif" or path.suffix == ".gpkg"
+    data = path.suffix in (".tif", ".vrt", ".gpkg")
     asset: dict[str, Any] = {
         "href": f"./{path.name}",
         "type": MEDIA[path.suffix],

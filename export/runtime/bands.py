@@ -42,9 +42,9 @@ def choose_bands(
         if len(chosen) != len(wanted):
             raise InputFault(f"--bands: {len(chosen)} given, but the model needs {len(wanted)} ({', '.join(wanted)})")
         return chosen, None
-    known = {_plain(names[number - 1]): number for number in reversed(usable) if names[number - 1]}
-    if all(_plain(band) in known for band in wanted):
-        return [known[_plain(band)] for band in wanted], None
+    known = {common_name(names[number - 1]): number for number in reversed(usable) if names[number - 1]}
+    if all(common_name(band) in known for band in wanted):
+        return [known[common_name(band)] for band in wanted], None
     if first and len(usable) > len(wanted):
         return list(usable[: len(wanted)]), (
             f"{where}: has {len(usable)} bands, none of them named as the model's ({', '.join(wanted)}): the first are taken, see --bands"
@@ -54,7 +54,7 @@ def choose_bands(
         raise InputFault(
             f"{where}: has {len(usable)} bands, but the model needs {len(wanted)} ({', '.join(wanted)}){more}"
         )
-    if any(_plain(band) in map(_plain, wanted) for band in known):
+    if any(common_name(band) in map(common_name, wanted) for band in known):
         has = ", ".join(names[number - 1] or str(number) for number in usable)
         return list(usable), (
             f"{where}: its bands are {has}, the model's {', '.join(wanted)}; they are taken in their order, see --bands"
@@ -63,9 +63,9 @@ def choose_bands(
 
 
 def _number(where: str, names: Sequence[str], band: str) -> int:
-    plain = [_plain(name) for name in names]
-    if _plain(band) in plain:
-        return plain.index(_plain(band)) + 1
+    plain = [common_name(name) for name in names]
+    if common_name(band) in plain:
+        return plain.index(common_name(band)) + 1
     if band.isdigit() and 1 <= int(band) <= len(names):
         return int(band)
     raise InputFault(f"--bands {band}: {where} has {_listed(names, range(1, len(names) + 1))}")
@@ -76,6 +76,7 @@ def _listed(names: Sequence[str], numbers: Sequence[int]) -> str:
     return ", ".join(named if len(named) <= 20 else [*named[:8], "...", named[-1]])
 
 
-def _plain(name: str) -> str:
+def common_name(name: str) -> str:
+    """One spelling for all names of a band: ``B04`` is ``red``."""
     name = name.strip().lower()
     return _SAME.get(name, name)

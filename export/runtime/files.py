@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 from .errors import InputFault
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+PREFIX = ".geoaware-run-"
+_LOCK = "lock"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # of a disk that knows none
 
 
 class Staging:
     """A hidden folder in the target folder: results are made in it and moved out when all are sound.
 
-    Leaving the ``with`` block removes the folder and whatever was not moved.
+    Leaving the ``with`` block removes the folder and whatever was not moved. A process that is killed leaves the
+    folder: ``clear_leftovers`` knows it by its lock, which ends with the process.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -26,7 +38,7 @@ class Staging:
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._inside = Path(tempfile.mkdtemp(prefix=f".geoaware-{os.getpid()}-", dir=folder))
+            self._inside, self._lock = _locked_folder(folder)
         except OSError as error:
             raise InputFault(f"{folder}: cannot be written to ({error.strerror or error})") from error
         self._kept: list[str] = []
@@ -52,6 +64,50 @@ class Staging:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         shutil.rmtree(self._inside, ignore_errors=True)
+        self._lock.close()
+
+
+def _locked_folder(folder: Path) -> tuple[Path, IO[str]]:
+    """A new folder and its lock; again, where another process took it for a leftover before it was locked."""
+    while True:
+        inside = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
+        try:
+            lock = open(inside / _LOCK, "w")  # noqa: SIM115  # closed with the folder
+        except FileNotFoundError:
+            continue
+        locked(lock)
+        if (inside / _LOCK).exists():
+            return inside, lock
+        lock.close()
+
+
+def locked(file: IO[str]) -> bool:
+    """Lock an open file for this process; False where another process holds it.
+
+    Where the disk knows no locks everything counts as locked.
+    """
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in _NO_LOCKS
+    return True
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what killed processes left in a folder; what a living one works in is locked and stays."""
+    if fcntl is None:
+        return
+    for found in folder.glob(f"{PREFIX}*"):
+        try:
+            with open(found / _LOCK, "r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(found, ignore_errors=True)
+        except FileNotFoundError:  # killed before it could lock
+            shutil.rmtree(found, ignore_errors=True)
+        except OSError:  # alive, or on a disk that cannot tell
+            continue
 
 
 def free_bytes(folder: Path) -> int:

@@ -107,22 +107,20 @@ def nearest(length: int, scale: float, count: int) -> np.ndarray:
     return np.minimum(((np.arange(length) + 0.5) / scale).astype(np.int64), count - 1)
 
 
-def onto_source(rows: Iterator[Any], height: int, width: int, shape: tuple[int, int], scale: Scale) -> Iterator[Any]:
+def onto_source(rows: Iterator[Any], row_of: np.ndarray, column_of: np.ndarray, first: int = 0) -> Iterator[Any]:
     """Bring finished rows of the target back onto the source's grid; the nearest pixel, so no class is invented.
 
     Args:
         rows: of the target (``Rows``), from top to bottom.
-        height: rows of the source.
-        width: columns of the source.
-        shape: rows and columns of the target.
-        scale: of the target's pixels.
+        row_of: (source rows) the target row that each is taken from; see ``nearest``.
+        column_of: (source columns) the column of ``rows`` that each is taken from.
+        first: the source row that the first entry of ``row_of`` stands for.
     """
-    row_of, column_of = nearest(height, scale.rows, shape[0]), nearest(width, scale.columns, shape[1])
     for part in rows:
         low, high = np.searchsorted(row_of, [part.top, part.top + len(part.valid)])
         for top in range(low, high, STRIP):
             take = row_of[top : min(top + STRIP, high)] - part.top
-            yield _taken(part, int(top), take, column_of)
+            yield _taken(part, first + int(top), take, column_of)
 
 
 def _taken(part: Any, top: int, rows: np.ndarray, columns: np.ndarray) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, Iterator, List, Optional, Protocol, Tuple
 import numpy as np
 
 from .grid import Window
-from .resample import Scale, onto_source, resampled
+from .resample import Scale, nearest, onto_source, resampled
 from .session import Model
 from .sweep import Read, Rows
 
@@ -45,6 +45,7 @@ class Layout:
         seen: grid that the model works on.
         result: grid of the map.
         scale: size of a pixel of ``seen`` in the raster's pixels, None where they are the same.
+        cell: side of a pixel of the answer, in pixels of ``seen``.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Layout:
             model_grid: whether the map keeps the model's pixel size.
             cell: side of a pixel of the answer, in pixels that the model sees; a coarse answer stays coarse.
         """
-        self.source, self.window, self.mask = source, window, mask
+        self.source, self.window, self.mask, self.cell = source, window, mask, cell
         self._crop = source.grid.crop(window)
         self.scale = scale_of(self._crop.pixel_size_m, gsd)
         self.seen = self._crop.scaled(self.scale.rows, self.scale.columns) if self.scale else self._crop
@@ -91,9 +92,10 @@ class Layout:
             )
         return notes
 
-    def bytes_needed(self, model: Model) -> int:
-        """Memory that the blending takes, which grows with the width."""
-        return int(self.seen.width) * model.card.tile_size * (model.channels + 2) * 4
+    def bytes_needed(self, model: Model, area: Optional[Window] = None) -> int:
+        """Memory that the blending of a part of ``seen`` takes, by default of all; it grows with the width."""
+        width = area.width if area else int(self.seen.width)
+        return width * model.card.tile_size * (model.channels + 2) * 4
 
     def _read_crop(self, window: Window) -> Tuple[np.ndarray, np.ndarray]:
         return self.source.read(self._moved(window))
@@ -105,18 +107,52 @@ class Layout:
         """Whether a window of the seen grid holds anything that is wanted."""
         return self.mask is None or self.mask.touches(self.seen, window)
 
-    def finish(self, rows: Iterator[Rows]) -> Iterator[Rows]:
-        """Bring the model's answer onto the result's grid; what is no data or not wanted is cut out."""
-        if self._back and self.scale:
-            rows = onto_source(rows, self._crop.height, self._crop.width, self.seen.shape, self.scale)
+    def came_from(self) -> Optional[Tuple[np.ndarray, np.ndarray]]:
+        """Row and column of ``seen`` that each row and column of the result is taken from; None: none is."""
+        if not (self._back and self.scale):
+            return None
+        (height, width), (rows, columns) = self._crop.shape, self.seen.shape
+        return nearest(height, self.scale.rows, rows), nearest(width, self.scale.columns, columns)
+
+    def area_of(self, block: Window) -> Window:
+        """The part of ``seen`` that a block of the result is made from."""
+        taken = self.came_from()
+        if taken:
+            (top, bottom), (left, right) = (
+                (int(of[start]), int(of[start + count - 1]) + 1)
+                for of, start, count in zip(taken, (block.row, block.column), (block.height, block.width))
+            )
+        else:
+            top, left = block.row * self.cell, block.column * self.cell
+            bottom = min(top + block.height * self.cell, self.seen.height)
+            right = min(left + block.width * self.cell, self.seen.width)
+        return Window(top, left, bottom - top, right - left)
+
+    def finish(self, rows: Iterator[Rows], block: Optional[Window] = None) -> Iterator[Rows]:
+        """Bring the model's answer onto the result's grid; what is no data or not wanted is cut out.
+
+        Args:
+            rows: the answer for ``area_of(block)``.
+            block: of the result; all of it by default.
+
+        Yields:
+            Rows of the block, whose ``top`` counts from its first row.
+        """
+        block = block or Window(0, 0, *self.result.shape)
+        taken = self.came_from()
+        if taken:
+            row_of = taken[0][block.row : block.row + block.height]
+            column_of = taken[1][block.column : block.column + block.width]
+            rows = onto_source(rows, row_of, column_of - column_of[0], block.row)
         for part in rows:
-            window = Window(part.top, 0, len(part.valid), self.result.width)
+            window = Window(part.top, block.column, len(part.valid), block.width)
             valid = part.valid
             if self.mask:
                 valid = valid & self.mask.inside(self.result, window)
-            if self._back and valid.any():
+            if taken and valid.any():
                 valid = valid & self.source.valid(self._moved(window))
-            yield part if valid is part.valid else blanked(part, valid)
+            part = part if valid is part.valid else blanked(part, valid)
+            yield replace(part, top=part.top - block.row) if block.row else part
 
 
 def scale_of(pixel_size_m: Tuple[float, float], gsd: Optional[float]) -> Optional[Scale]:

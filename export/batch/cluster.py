@@ -1,0 +1,109 @@
+"""Units on a Dask cluster that is there already; its workers see the same files under the same names."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import replace
+from typing import Any
+
+from export.batch.work import Job, Loaded, Outcome, Unit, work
+from export.runtime.errors import Cancelled, InputFault
+
+WAIT = 30  # seconds for the scheduler to answer
+AHEAD = 2  # units that wait at each thread of the cluster, so that none is idle
+_loaded = Loaded()  # of this process, where it is a worker
+
+
+class Cluster:
+    """The workers of a scheduler. Dask gives the units of a lost worker to another."""
+
+    def __init__(self, job: Job, address: str) -> None:
+        """Connect.
+
+        Raises:
+            InputFault: the package is missing, nobody answers, or the workers cannot run our code.
+        """
+        try:
+            from distributed import Client, as_completed
+        except ImportError as error:
+            raise InputFault(
+                "--dask needs the package distributed: pip install 'geoaware[dask]', here and on the workers"
+            ) from error
+        for name in ("distributed", "tornado"):  # what goes wrong is said in our words
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self._job = job
+        try:
+            self._client = Client(address, timeout=WAIT, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:
+            raise InputFault(f"--dask {address}: no scheduler answers there") from error
+        self._futures: dict[Any, Unit] = {}
+        self._done = as_completed(loop=self._client.loop)
+        self._check(address)
+
+    def _check(self, address: str) -> None:
+        if not self._client.nthreads():
+            print(f"waiting for workers at {address}", file=sys.stderr, flush=True)
+        try:
+            self._client.submit(_ready, pure=False).result()
+        except Exception as error:  # whatever a strange worker says
+            self.close()
+            raise InputFault(
+                f"--dask {address}: its workers cannot run GeoAware ({error}); start them in its folder, with its packages"
+            ) from error
+
+    @property
+    def room(self) -> bool:
+        """Whether another unit may be given."""
+        return len(self._futures) < AHEAD * max(sum(self._client.nthreads().values()), 1)
+
+    @property
+    def busy(self) -> int:
+        """Units that were given and not yet taken."""
+        return len(self._futures)
+
+    def give(self, unit: Unit) -> None:
+        """Queue a unit."""
+        future = self._client.submit(_work, self._job, unit, pure=False)
+        self._futures[future] = unit
+        self._done.add(future)
+
+    def take(self) -> Outcome:
+        """Wait for a unit that is done, or that Dask gave up."""
+        future = next(self._done)
+        unit = self._futures.pop(future)
+        error = future.exception()
+        if error is None:
+            outcome: Outcome = future.result()
+            return outcome
+        if type(error).__name__ == "KilledWorker":
+            return Outcome(unit, {}, f"{unit.raster}: the workers that mapped it were lost; is their memory enough?")
+        return Outcome(unit, {}, f"{unit.raster}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+
+    def close(self) -> None:
+        """Let the workers stop what is still running, within a tile."""
+        self._client.cancel(list(self._futures), force=True)
+        self._client.close()
+
+
+def _ready() -> bool:
+    """Whether this worker has what is needed: the imports of this module."""
+    return True
+
+
+def _work(job: Job, unit: Unit) -> Outcome:
+    """Do a unit in a thread of a worker."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    key = worker.get_current_task()
+
+    def alive(done: int, total: int) -> bool:
+        task = worker.state.tasks.get(key)  # gone, or cancelled, when no client waits for it any more
+        return task is not None and task.state == "executing"
+
+    shared = replace(job, threads=job.threads or 1)  # Dask counts a core for each of a worker's threads
+    try:
+        return work(job, unit, lambda: _loaded(shared), alive)
+    except Cancelled:
+        return Outcome(unit, {}, "stopped")

@@ -1,0 +1,148 @@
+"""What is done: a file of JSON lines, one a unit. Later lines win; a line that a kill cut off does not count."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from export.host.stac import UNIT
+from export.runtime.errors import InputFault
+from export.runtime.files import locked
+
+NAME = "manifest.jsonl"
+# Looking at a map in QGIS changes these: it keeps statistics and styles in them, and a GeoPackage's header moves.
+_LOOKED_AT = {".xml", ".qml", ".gpkg"}
+Files = dict[str, list]  # name below the output folder: SHA-256, size in bytes, time of change in ns
+
+
+class Manifest:
+    """The manifest of an output folder, locked for this process."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read what is there.
+
+        Raises:
+            InputFault: another run writes there, or it cannot be written.
+        """
+        self.path = folder / NAME
+        self.entries: dict[str, dict[str, Any]] = {}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = open(self.path, "a+", encoding="utf-8", errors="replace")  # noqa: SIM115  # see close
+        except OSError as error:
+            raise InputFault(f"{self.path}: cannot be written ({error.strerror or error})") from error
+        if not locked(self._file):
+            self._file.close()
+            raise InputFault(f"{folder}: another run is writing there; wait for it, or choose another --out")
+        self._file.seek(0)
+        text = self._file.read()
+        for line in text.splitlines():
+            entry = _entry(line)
+            if entry:
+                self.entries[entry["unit"]] = entry
+        if text and not text.endswith("\n"):
+            self._write("\n")
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Keep what became of a unit.
+
+        Raises:
+            InputFault: the disk is full.
+        """
+        self.entries[entry["unit"]] = entry
+        self._write(json.dumps(entry) + "\n")
+
+    def _write(self, text: str) -> None:
+        try:
+            self._file.write(text)
+            self._file.flush()
+        except OSError as error:
+            raise InputFault(
+                f"{self.path}: cannot be written ({error.strerror or error}); make room, then the same command goes on"
+            ) from error
+
+    def close(self) -> None:
+        """Let others write."""
+        with contextlib.suppress(OSError):  # of a full disk, which was said
+            self._file.close()
+
+
+def _entry(line: str) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and isinstance(entry.get("unit"), str) else None
+
+
+def checksum(*parts: object) -> str:
+    """SHA-256 of things that JSON, or else their ``repr``, can tell apart."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()
+
+
+def file_checksum(path: Path) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def input_checksum(files: list[str]) -> str:
+    """Of a raster, by name, size and time of change of its files, as make and rsync do.
+
+    Reading every pixel to see that nothing changed would take as long as a fast model takes to map them. A file on a
+    server counts as unchanged as long as it has the same address.
+    """
+    told = []
+    for file in files:
+        try:
+            found = Path(file).stat()
+            told.append((Path(file).name, found.st_size, found.st_mtime_ns))
+        except OSError:
+            told.append((file, 0, 0))
+    return checksum(told)
+
+
+def unchanged(folder: Path, files: Files) -> bool:
+    """Whether results are what they were when they were made; read again only where size or time differ."""
+    return all(_same(folder / name, *known) for name, known in files.items())
+
+
+def _same(path: Path, expected: str, size: int, changed: int) -> bool:
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    if path.suffix in _LOOKED_AT:
+        return found.st_size >= size or path.suffix != ".gpkg"
+    if found.st_size != size:
+        return False
+    return found.st_mtime_ns == changed or file_checksum(path) == expected
+
+
+def recorded(folder: Path, name: str, unit: str) -> Files | None:
+    """Files of a unit as the STAC Item beside them lists them; None where there is none for this checksum.
+
+    The Item is moved to its place before the files, so they may still be missing or older: see ``unchanged``.
+    """
+    item_path = (folder / name).with_name(f"{Path(name).name}.stac.json")
+    try:
+        item = json.loads(item_path.read_text("utf-8"))
+        if item["properties"].get(UNIT) != unit:
+            return None
+        beside = Path(name).parent
+        files: Files = {
+            (beside / asset["href"]).as_posix(): [asset["file:checksum"][4:], asset["file:size"], 0]
+            for asset in item["assets"].values()
+        }
+        files[item_path.relative_to(folder).as_posix()] = [file_checksum(item_path), item_path.stat().st_size, 0]
+        return files
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def with_times(folder: Path, files: Files) -> Files:
+    """The same with the times that the files have now."""
+    return {name: [known, size, (folder / name).stat().st_mtime_ns] for name, (known, size, _) in files.items()}
