@@ -139,3 +139,154 @@ def _versions(model: ModelProto, rng: np.random.Generator) -> str:
 _CHANGES: tuple[Callable[[ModelProto, np.random.Generator], str], ...] = (
     _attribute, _attribute, _attribute, _weights_shape, _weights_type, _operator, _operator, _wire, _lost, _shape, _versions,
 )  # fmt: skip
+
+
+def hostile(folder: Path) -> dict[str, Path]:
+    """Files made to do harm, by what they try; each must be refused.
+
+    Beside them lies ``SECRET``, which a file with external data may want.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    outside = folder.parent / f"{folder.name}-secret.bin"
+    outside.write_bytes(SECRET.encode().ljust(2**16, b"!"))
+    (folder / "link.bin").symlink_to(outside)
+    (folder / "hard.bin").hardlink_to(outside)
+    made = {}
+    contents = {
+        **{f"weights in {where}": _external(where) for where in (f"../{outside.name}", str(outside), "link.bin", "hard.bin", "/dev/zero")},
+        **_foreign(), **_huge(), **_senseless(), **_no_models(),
+    }  # fmt: skip
+    for number, (name, data) in enumerate(contents.items()):
+        made[name] = folder / f"{number:02}.onnx"
+        made[name].write_bytes(data)
+    return made
+
+
+def _external(where: str) -> bytes:
+    model = good_model()
+    held = model.graph.initializer[0]
+    held.ClearField("raw_data")
+    held.data_location = TensorProto.EXTERNAL
+    held.external_data.add(key="location", value=where)
+    return model.SerializeToString()
+
+
+def _graph(nodes: list, held: list | None = None, opsets: dict[str, int] | None = None, functions: list | None = None) -> bytes:
+    """A model of these nodes, from ``image`` to ``out``."""
+    graph = helper.make_graph(
+        nodes,
+        "hostile",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, TILE, TILE])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["batch", 3, TILE, TILE])],
+        held or [],
+    )
+    imports = [helper.make_opsetid(domain, version) for domain, version in {"": 17, **(opsets or {})}.items()]
+    model = helper.make_model(graph, ir_version=8, opset_imports=imports, functions=functions or [])
+    helper.set_model_props(model, {"mlm": json.dumps(card_item(tile_size=TILE))})
+    return model.SerializeToString()
+
+
+def _whole(name: str, *values: int) -> TensorProto:
+    return numpy_helper.from_array(np.array(values, np.int64), name)
+
+
+def _foreign() -> dict[str, bytes]:
+    """Operators of strangers: in the open, in a branch, in a function, in a graph that another one covers."""
+    evil = helper.make_node("Evil", ["image"], ["out"], domain="evil.ops")
+    inner = helper.make_graph([evil], "inner", [], [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)])
+    branch = helper.make_node("If", ["yes"], ["out"], then_branch=inner, else_branch=inner)
+    yes = numpy_helper.from_array(np.array(True), "yes")
+    function = helper.make_function("", "Mine", ["image"], ["out"], [evil], [helper.make_opsetid("", 17)])
+    context = helper.make_node("EPContext", ["image"], ["out"], domain="com.microsoft")
+    return {
+        "foreign operator": _graph([evil], opsets={"evil.ops": 1}),
+        "foreign operator that is not declared": _graph([evil]),
+        "foreign operator in a branch": _graph([branch], [yes]),
+        "foreign operator in a function": _graph([helper.make_node("Mine", ["image"], ["out"])], functions=[function]),
+        "two graphs in one file": _graph([evil]) + good_model().SerializeToString(),
+        "precompiled node": _graph([context], opsets={"com.microsoft": 1}),
+        "library of onnxruntime's own": _graph([helper.make_node("FusedMatMul", ["image", "image"], ["out"], domain="com.microsoft")]),
+    }
+
+
+def _huge() -> dict[str, bytes]:
+    """More memory, or more time, than there is."""
+    side = _whole("size", 1, 3, 90_000, 90_000)
+    whole = _whole("more", 90_000, 90_000, 4)
+    inside = [
+        helper.make_node("ConstantOfShape", ["more"], ["big"]),
+        helper.make_node("ReduceMax", ["big"], ["top"], keepdims=0),
+        helper.make_node("Add", ["image", "top"], ["out"]),
+    ]
+    many = good_model()
+    many.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 65536
+    return {
+        "answer of 97 GB": _graph([helper.make_node("ConstantOfShape", ["size"], ["out"])], [side]),
+        "130 GB on the way": _graph(inside, [whole]),
+        "padding of terabytes": _graph([helper.make_node("Pad", ["image", "pads"], ["out"])], [_whole("pads", 0, 0, 2**33, 0, 0, 0, 2**33, 0)]),
+        "copies without end": _graph([helper.make_node("Tile", ["image", "times"], ["out"])], [_whole("times", 1, 1, 2**62, 2**62)]),
+        "loop without end": _graph([helper.make_node("Loop", ["", "yes", "image"], ["out"], body=_body())], [numpy_helper.from_array(np.array(True), "yes")]),
+        "65,536 tiles at once": many.SerializeToString(),
+    }  # fmt: skip
+
+
+def _body() -> onnx.GraphProto:
+    """Of a loop that never asks to stop."""
+    return helper.make_graph(
+        [helper.make_node("Identity", ["going"], ["on"]), helper.make_node("Neg", ["x"], ["y"])],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("going", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, None),
+        ],
+        [helper.make_tensor_value_info("on", TensorProto.BOOL, []), helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )
+
+
+def _senseless() -> dict[str, bytes]:
+    """Graphs that cannot be."""
+    calls = helper.make_function("", "Mine", ["x"], ["y"], [helper.make_node("Mine", ["x"], ["y"])], [helper.make_opsetid("", 17)])
+    lies = numpy_helper.from_array(np.zeros((3, 3, 1, 1), np.float32), "w")
+    lies.dims[0] = 2**40
+    return {
+        "empty graph": _graph([]),
+        "circle": _graph([helper.make_node("Add", ["image", "b"], ["a"]), helper.make_node("Neg", ["a"], ["b"]), helper.make_node("Neg", ["a"], ["out"])]),
+        "function that calls itself": _graph([helper.make_node("Mine", ["image"], ["out"])], functions=[calls]),
+        "weights smaller than their shape": _graph([helper.make_node("Conv", ["image", "w"], ["out"])], [lies]),
+        "division by zero": _graph(
+            [
+                helper.make_node("Cast", ["image"], ["whole"], to=TensorProto.INT64),
+                helper.make_node("Div", ["whole", "nought"], ["divided"]),
+                helper.make_node("Cast", ["divided"], ["out"], to=TensorProto.FLOAT),
+            ],
+            [_whole("nought", 0)],
+        ),
+    }  # fmt: skip
+
+
+def _no_models() -> dict[str, bytes]:
+    """Files of other kinds."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("model.onnx", good_model().SerializeToString())
+    tensor = numpy_helper.from_array(np.ones(100, np.float32), "w")
+    return {
+        "nothing": b"",
+        "text": b"no model at all, only words\n" * 10,
+        "renamed zip": packed.getvalue(),
+        "zeros": bytes(4096),
+        "protobuf of something else": tensor.SerializeToString(),
+        "a message in a message, a thousand times": _nested(1000),
+    }
+
+
+def _nested(depth: int) -> bytes:
+    data = b"\x08\x08"
+    for _ in range(depth):
+        length, size = len(data), bytearray()
+        while length > 127:
+            size.append(length & 127 | 128)
+            length >>= 7
+        data = b"\x3a" + bytes([*size, length]) + data
+    return data

@@ -22,7 +22,8 @@ from export.runtime.card import ModelCard
 from export.runtime.errors import InputFault
 from export.runtime.grid import Window
 
-RASTER_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError, MemoryError)
+# SystemError is rasterio's where GDAL fails without a word.
+RASTER_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError, MemoryError, SystemError)
 EMPTY_SHARE = 0.1  # of a raster: a constant value above it is likely to be a gap that nobody declared
 _LATTICE, _SAMPLE = 6, 64  # windows a side, and their side in px, that are looked at before a run
 _DTYPES = {"uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"}

@@ -90,6 +90,8 @@ def _header(model: memoryview, path: Path) -> OnnxHeader:
         if number == 1 and isinstance(value, int):
             ir_version = value
         elif number == 7:
+            if graph is not None:  # protobuf would join them into one
+                raise _BadWire("two graphs in it")
             graph = _message(value)
         elif number == 8:
             domain, version = _opset(_message(value))
@@ -124,6 +126,8 @@ def _check_nodes(graph: memoryview, path: Path, node_field: int, depth: int = 0)
     for number, value in _fields(graph):
         if number == node_field:
             _check_node(_message(value), path, depth)
+        elif number == 11 and node_field == 7:  # FunctionProto.attribute_proto: values that its nodes refer to
+            _check_attribute(_message(value), path, depth)
         elif number == 5 and node_field == 1:
             _check_tensor(_message(value), path)
         elif number == 15 and node_field == 1:
@@ -137,13 +141,17 @@ def _check_node(node: memoryview, path: Path, depth: int) -> None:
         elif number == 4 and _text(value) == "EPContext":
             raise ModelFault(f"{path}: refused, it holds a precompiled EPContext node")
         elif number == 5:
-            for inner, part in _fields(_message(value)):
-                if inner in (5, 10):  # AttributeProto.t, .tensors
-                    _check_tensor(_message(part), path)
-                elif inner in (6, 11):  # .g, .graphs
-                    _check_nodes(_message(part), path, node_field=1, depth=depth + 1)
-                elif inner in (22, 23):  # .sparse_tensor, .sparse_tensors
-                    _check_sparse(_message(part), path)
+            _check_attribute(_message(value), path, depth)
+
+
+def _check_attribute(attribute: memoryview, path: Path, depth: int) -> None:
+    for number, value in _fields(attribute):
+        if number in (5, 10):  # AttributeProto.t, .tensors
+            _check_tensor(_message(value), path)
+        elif number in (6, 11):  # .g, .graphs
+            _check_nodes(_message(value), path, node_field=1, depth=depth + 1)
+        elif number in (22, 23):  # .sparse_tensor, .sparse_tensors
+            _check_sparse(_message(value), path)
 
 
 def _check_sparse(sparse: memoryview, path: Path) -> None:
@@ -227,6 +235,8 @@ def _fields(message: memoryview) -> Iterator[Field]:
     while at < end:
         tag, at = _varint(message, at)
         number, wire = tag >> 3, tag & 7
+        if not 0 < number < 2**29:  # protobuf itself would drop the higher bits, and see another field
+            raise _BadWire("a field number that protobuf does not know")
         if wire == _VARINT:
             value, at = _varint(message, at)
             yield number, value
@@ -237,7 +247,7 @@ def _fields(message: memoryview) -> Iterator[Field]:
             length = 8 if wire == _FIXED64 else 4
         else:
             raise _BadWire(f"wire type {wire}")
-        if number == 0 or at + length > end:
+        if at + length > end:
             raise _BadWire("a field reaches past the end")
         yield number, message[at : at + length]
         at += length
