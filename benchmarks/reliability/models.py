@@ -6,15 +6,19 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 
+from benchmarks.reliability.child import Ended, Predictor
+from benchmarks.reliability.kills import make_rasters
 from tests.models import card_item
 
 TILE = 32
+LIMIT = 150.0  # seconds for one; a loop without end is stopped after some
 SECRET = "a secret that lies outside"
 EXTREMES = (0, -1, 1, 2, 3, 255, 65536, 2**31 - 1, 2**31, -(2**31), 2**40, 2**62, 2**63 - 1, -(2**63))
 OPERATORS = (
@@ -22,6 +26,57 @@ OPERATORS = (
     "GlobalAveragePool Transpose Squeeze Einsum LSTM TopK NonMaxSuppression GridSample DepthToSpace Range OneHot ScatterND Flatten Gemm "
     "MatMul QuantizeLinear DequantizeLinear LRN Upsample Scan SequenceAt Split Unsqueeze RoiAlign CumSum ConstantOfShape StringNormalizer"
 ).split()  # noqa: SIM905
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What became of files that nobody should trust.
+
+    Attributes:
+        ran: gave a map.
+        refused: gave one sentence.
+        problems: what was wrong, a sentence each; empty is good.
+    """
+
+    ran: int
+    refused: int
+    problems: list[str]
+
+
+def open_many(folder: Path, count: int, seed: int = 0, *, loops: bool = True) -> tuple[Opened, Opened]:
+    """Run so many mutants of a good file, then the files made to do harm, which all must be refused.
+
+    Args:
+        folder: to work in.
+        count: mutants.
+        seed: of the mutations.
+        loops: also the loop without end, which takes its time.
+    """
+    scene = make_rasters(folder / "scenes", 1, 40)[0]
+    path = folder / "mutant.onnx"
+    mutated: list[tuple[str, Ended]] = []
+    with Predictor(LIMIT) as predict:
+        for what, data in mutants(count, seed):
+            path.write_bytes(data)
+            mutated.append((what, predict(path, scene, "--out", folder / "out", "--threads", 1)))
+        harmful = [
+            (what, predict(file, scene, "--out", folder / "harmed", "--threads", 1))
+            for what, file in hostile(folder / "hostile").items()
+            if loops or "loop" not in what
+        ]
+    wrong = _judged(harmful)
+    wrong.problems.extend(f"{what}: was not refused" for what, ended in harmful if ended.code == 0)
+    return _judged(mutated), wrong
+
+
+def _judged(answers: list[tuple[str, Ended]]) -> Opened:
+    problems = []
+    for what, ended in answers:
+        errors = [line for line in ended.said.splitlines() if line.startswith("error: ")]
+        if ended.fault or len(errors) != (ended.code != 0) or SECRET in ended.said:
+            problems.append(f"{what}: {ended.fault or ended.said}")
+    codes = [ended.code for _, ended in answers]
+    return Opened(codes.count(0), len([code for code in codes if code]), problems)
 
 
 def good_model() -> ModelProto:

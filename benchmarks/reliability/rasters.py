@@ -6,6 +6,7 @@ import shutil
 import struct
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,10 @@ import rasterio.shutil
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import from_origin
 
+from benchmarks.reliability.child import Ended, Predictor
+
 SIDE = 150  # px
+LIMIT = 60.0  # seconds for one; a header that lies may make a raster of 65535 px a side of one of 150
 EXTREMES = (0, 1, 2, 3, 255, 65535, 2**16, 2**20, 2**31 - 1, 2**31, 2**32 - 1)
 GEOTIFFS: dict[str, dict] = {
     "plain strips": {},
@@ -29,6 +33,62 @@ GEOTIFFS: dict[str, dict] = {
     "bigtiff": {"bigtiff": "YES", "compress": "deflate"},
 }
 COPIES = {"cog": ("COG", ".tif"), "imagine": ("HFA", ".img"), "png": ("PNG", ".png"), "jpeg2000": ("JP2OpenJPEG", ".jp2"), "envi": ("ENVI", ".bin")}
+
+
+@dataclass(frozen=True)
+class Read:
+    """What became of damaged rasters.
+
+    Attributes:
+        mapped: gave a map.
+        refused: gave one sentence.
+        problems: what was wrong, a sentence each; empty is good.
+    """
+
+    mapped: int
+    refused: int
+    problems: list[str]
+
+
+def read_many(folder: Path, model: Path, count: int, seed: int = 0) -> Read:
+    """Map so many damaged rasters, each as the command does."""
+    good = good_rasters(folder / "good")
+    mapped = refused = 0
+    problems: list[str] = []
+    with Predictor(LIMIT) as predict:
+        for name, path in good.items():
+            if predict(model, path, "--out", folder / "sound", "--threads", 1).code:
+                problems.append(f"{name}: the sound file is not mapped")
+        for what, path in damaged_rasters(good, folder / "damaged", count, seed):
+            out = folder / "out"
+            shutil.rmtree(out, ignore_errors=True)
+            ended = predict(model, path, "--out", out, "--threads", 1)
+            mapped += ended.code == 0
+            refused += ended.code not in (0, None)
+            problems += [f"{what}: {problem}" for problem in _problems(ended, out)]
+    return Read(mapped, refused, problems)
+
+
+def _problems(ended: Ended, out: Path) -> Iterator[str]:
+    """What should not be: faults, more or less than one sentence, half files, leftovers."""
+    left = sorted(path.name for path in out.iterdir()) if out.exists() else []
+    lines = [line for line in ended.said.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("error: ")]
+    if ended.fault:
+        yield ended.fault
+        return
+    if any(not line.startswith(("error: ", "warning: ")) for line in lines):
+        yield f"said {lines}"
+    if len(errors) != (ended.code != 0):
+        yield f"exit code {ended.code} with {len(errors)} sentences"
+    if ended.code and left:
+        yield f"left {left}"
+    if ended.code == 0:
+        if "damaged.tif" not in left or any(name.startswith(".") for name in left):
+            yield f"left {left}"
+        else:
+            with rasterio.open(out / "damaged.tif") as written:
+                written.read()
 
 
 def good_rasters(folder: Path) -> dict[str, Path]:
