@@ -81,9 +81,13 @@ def check_task(task: str) -> None:
         UserError: likewise.
     """
     if task == "embedding":
-        raise UserError("--int8: an encoder names nothing, so what eight bits cost it cannot be measured; export it in fp32")
+        raise UserError(
+            "--int8: an encoder names nothing, so what eight bits cost it cannot be measured; export it in fp32"
+        )
     if task not in TASKS:
-        raise UserError("--int8: a detector computes its boxes inside the graph, which eight bits break; export it in fp32")
+        raise UserError(
+            "--int8: a detector computes its boxes inside the graph, which eight bits break; export it in fp32"
+        )
 
 
 def quantize(model: Path, store: ChipStore, task: str) -> tuple[onnx.ModelProto, Comparison]:
@@ -103,7 +107,9 @@ def quantize(model: Path, store: ChipStore, task: str) -> tuple[onnx.ModelProto,
     check_task(task)
     held_out = labelled_places(store, "test", task)
     if not held_out:
-        raise UserError(f"{store.path}: no place of the 'test' split has a label, so int8 cannot be judged; export in fp32")
+        raise UserError(
+            f"{store.path}: no place of the 'test' split has a label, so int8 cannot be judged; export in fp32"
+        )
     full = Model(model, "cpu", threads=1)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"

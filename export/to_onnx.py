@@ -160,9 +160,7 @@ def export_onnx(
     return difference
 
 
-def _in_int8(
-    partial: Path, out: Path, spec: ModelSpec, store: ChipStore, item: dict[str, Any], *, force: bool
-) -> None:
+def _in_int8(partial: Path, out: Path, spec: ModelSpec, store: ChipStore, item: dict[str, Any], *, force: bool) -> None:
     """Replace the model by its quantised self, and say so in its card.
 
     Raises:

@@ -106,7 +106,7 @@ def main() -> None:
                 code = predict.main()
             except SystemExit as ended:
                 code = ended.code
-            except BaseException:  # noqa: BLE001  # this is what is looked for
+            except BaseException:  # this is what is looked for
                 fault = f"traceback: {traceback.format_exc()}"
         answers.write(json.dumps({"code": code, "said": said.getvalue(), "fault": fault}) + "\n")
         answers.flush()

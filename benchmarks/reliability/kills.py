@@ -67,7 +67,7 @@ def contents(folder: Path) -> dict[str, str]:
             continue
         try:
             found[path.name] = hashlib.sha256(_lasting(path)).hexdigest()
-        except Exception as error:  # noqa: BLE001  # half a file may fail in any way
+        except Exception as error:  # half a file may fail in any way
             found[path.name] = f"cannot be read: {error}"
     return found
 
@@ -82,7 +82,9 @@ def _lasting(path: Path) -> bytes:
                 asset.pop("file:checksum")
         return json.dumps(item, sort_keys=True).encode()
     if path.suffix == ".gpkg":
-        meta, _, shapes, columns = pyogrio.raw.read(path, layer=pyogrio.list_layers(path)[0][0])  # the other one is its style
+        meta, _, shapes, columns = pyogrio.raw.read(
+            path, layer=pyogrio.list_layers(path)[0][0]
+        )  # the other one is its style
         return b"".join([str(meta["fields"]).encode(), *shapes, *(str(column.tolist()).encode() for column in columns)])
     return path.read_bytes()
 
@@ -131,6 +133,10 @@ def _run(model: Path, scenes: list[Path], out: Path) -> subprocess.Popen:
 
 
 def _differences(found: dict[str, str], wanted: dict[str, str], *, whole: bool) -> list[str]:
-    wrong = [f"{name} is not what an undisturbed run writes ({digest[:60]})" for name, digest in found.items() if wanted.get(name) != digest]
+    wrong = [
+        f"{name} is not what an undisturbed run writes ({digest[:60]})"
+        for name, digest in found.items()
+        if wanted.get(name) != digest
+    ]
     missing = sorted(set(wanted) - set(found)) if whole else []
     return wrong + [f"{name} is missing after a finished run" for name in missing]

@@ -22,10 +22,12 @@ LIMIT = 150.0  # seconds for one; a loop without end is stopped after some
 SECRET = "a secret that lies outside"
 EXTREMES = (0, -1, 1, 2, 3, 255, 65536, 2**31 - 1, 2**31, -(2**31), 2**40, 2**62, 2**63 - 1, -(2**63))
 OPERATORS = (
-    "Conv ConvTranspose MaxPool AveragePool Resize Concat Softmax Relu Add Div Reshape Gather Slice Pad Tile Expand Loop If Cast "
-    "GlobalAveragePool Transpose Squeeze Einsum LSTM TopK NonMaxSuppression GridSample DepthToSpace Range OneHot ScatterND Flatten Gemm "
-    "MatMul QuantizeLinear DequantizeLinear LRN Upsample Scan SequenceAt Split Unsqueeze RoiAlign CumSum ConstantOfShape StringNormalizer"
-).split()  # noqa: SIM905
+    "Conv", "ConvTranspose", "MaxPool", "AveragePool", "Resize", "Concat", "Softmax", "Relu", "Add", "Div", "Reshape", "Gather",
+    "Slice", "Pad", "Tile", "Expand", "Loop", "If", "Cast", "GlobalAveragePool", "Transpose", "Squeeze", "Einsum", "LSTM", "TopK",
+    "NonMaxSuppression", "GridSample", "DepthToSpace", "Range", "OneHot", "ScatterND", "Flatten", "Gemm", "MatMul",
+    "QuantizeLinear", "DequantizeLinear", "LRN", "Upsample", "Scan", "SequenceAt", "Split", "Unsqueeze", "RoiAlign", "CumSum",
+    "ConstantOfShape", "StringNormalizer",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,12 @@ def _extreme(rng: np.random.Generator) -> int:
 
 
 def _attribute(model: ModelProto, rng: np.random.Generator) -> str:
-    found = [(node, one) for node in model.graph.node for one in node.attribute if one.type in (AttributeProto.INT, AttributeProto.INTS)]
+    found = [
+        (node, one)
+        for node in model.graph.node
+        for one in node.attribute
+        if one.type in (AttributeProto.INT, AttributeProto.INTS)
+    ]
     node, one = found[rng.integers(len(found))]
     if one.type == AttributeProto.INT:
         one.i = _extreme(rng)
@@ -226,7 +233,9 @@ def _external(where: str) -> bytes:
     return model.SerializeToString()
 
 
-def _graph(nodes: list, held: list | None = None, opsets: dict[str, int] | None = None, functions: list | None = None) -> bytes:
+def _graph(
+    nodes: list, held: list | None = None, opsets: dict[str, int] | None = None, functions: list | None = None
+) -> bytes:
     """A model of these nodes, from ``image`` to ``out``."""
     graph = helper.make_graph(
         nodes,
@@ -260,7 +269,9 @@ def _foreign() -> dict[str, bytes]:
         "foreign operator in a function": _graph([helper.make_node("Mine", ["image"], ["out"])], functions=[function]),
         "two graphs in one file": _graph([evil]) + good_model().SerializeToString(),
         "precompiled node": _graph([context], opsets={"com.microsoft": 1}),
-        "library of onnxruntime's own": _graph([helper.make_node("FusedMatMul", ["image", "image"], ["out"], domain="com.microsoft")]),
+        "library of onnxruntime's own": _graph(
+            [helper.make_node("FusedMatMul", ["image", "image"], ["out"], domain="com.microsoft")]
+        ),
     }
 
 
@@ -295,13 +306,18 @@ def _body() -> onnx.GraphProto:
             helper.make_tensor_value_info("going", TensorProto.BOOL, []),
             helper.make_tensor_value_info("x", TensorProto.FLOAT, None),
         ],
-        [helper.make_tensor_value_info("on", TensorProto.BOOL, []), helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [
+            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, None),
+        ],
     )
 
 
 def _senseless() -> dict[str, bytes]:
     """Graphs that cannot be."""
-    calls = helper.make_function("", "Mine", ["x"], ["y"], [helper.make_node("Mine", ["x"], ["y"])], [helper.make_opsetid("", 17)])
+    calls = helper.make_function(
+        "", "Mine", ["x"], ["y"], [helper.make_node("Mine", ["x"], ["y"])], [helper.make_opsetid("", 17)]
+    )
     lies = numpy_helper.from_array(np.zeros((3, 3, 1, 1), np.float32), "w")
     lies.dims[0] = 2**40
     return {

@@ -32,7 +32,13 @@ GEOTIFFS: dict[str, dict] = {
     "lerc": {"compress": "lerc"},
     "bigtiff": {"bigtiff": "YES", "compress": "deflate"},
 }
-COPIES = {"cog": ("COG", ".tif"), "imagine": ("HFA", ".img"), "png": ("PNG", ".png"), "jpeg2000": ("JP2OpenJPEG", ".jp2"), "envi": ("ENVI", ".bin")}
+COPIES = {
+    "cog": ("COG", ".tif"),
+    "imagine": ("HFA", ".img"),
+    "png": ("PNG", ".png"),
+    "jpeg2000": ("JP2OpenJPEG", ".jp2"),
+    "envi": ("ENVI", ".bin"),
+}
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,9 @@ class Model:
         if header.input_kind not in _DTYPES:
             raise ModelFault(f"{path}: its input is of no kind of number that a raster has")
         if (header.input_shape[0] or 1) > _LARGEST_BATCH:
-            raise ModelFault(f"{path}: refused, it wants {header.input_shape[0]} tiles at once (limit {_LARGEST_BATCH})")
+            raise ModelFault(
+                f"{path}: refused, it wants {header.input_shape[0]} tiles at once (limit {_LARGEST_BATCH})"
+            )
         self._dtype = np.dtype(_DTYPES[header.input_kind])
         self.free_size = None in header.input_shape[2:]
         self.card = _with_tile(card, header, self._where)
