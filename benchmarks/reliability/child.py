@@ -59,7 +59,7 @@ class Predictor:
             return Ended(None, "", f"hang: nothing after {self.limit:g} s")
         if not line:
             code = process.wait()
-            self._process = None
+            self._stop()
             return Ended(None, "", f"crash: signal {-code}" if code < 0 else f"crash: exit {code}")
         return Ended(**json.loads(line))
 
@@ -76,13 +76,18 @@ class Predictor:
                 lines.put(line)
             lines.put("")
 
-        threading.Thread(target=listen, args=(self._process.stdout,), daemon=True).start()
+        self._listener = threading.Thread(target=listen, args=(self._process.stdout,), daemon=True)
+        self._listener.start()
         return self._process
 
     def _stop(self) -> None:
         if self._process:
             self._process.kill()
             self._process.wait()
+            self._listener.join()
+            for pipe in (self._process.stdin, self._process.stdout):
+                with contextlib.suppress(BrokenPipeError):  # what it did not read before it died
+                    pipe.close()  # type: ignore[union-attr]
             self._process = None
 
     def __enter__(self) -> Predictor:

@@ -33,7 +33,7 @@ class Killed:
         early: runs that had ended before their moment came.
         finished: runs that followed, and were left alone.
         problems: what was wrong, a sentence each; empty is good.
-        hidden: unfinished hidden folders that the last finished run left there.
+        hidden: folders of killed runs that were still there after a finished run, at most.
     """
 
     kills: int
@@ -89,7 +89,7 @@ def _lasting(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def kill_many(folder: Path, model: Path, count: int, rasters: int = 6, side: int = 600, seed: int = 0) -> Killed:
+def kill_many(folder: Path, model: Path, count: int, rasters: int = 6, side: int = 400, seed: int = 0) -> Killed:
     """Kill so many runs; after each few, let one finish.
 
     Args:
@@ -107,7 +107,7 @@ def kill_many(folder: Path, model: Path, count: int, rasters: int = 6, side: int
     rng = np.random.default_rng(seed)
     problems: list[str] = [] if len(wanted) >= 8 * rasters else [f"the undisturbed run wrote {sorted(wanted)}"]
     out = folder / "killed"
-    kills = early = finished = 0
+    kills = early = finished = hidden = 0
     while kills < count and early <= 2 * count:
         running = _run(model, scenes, out)
         time.sleep(rng.uniform(0.1, 1) * seconds)
@@ -121,7 +121,7 @@ def kill_many(folder: Path, model: Path, count: int, rasters: int = 6, side: int
                 problems.append("the run after the kills failed")
             problems += _differences(contents(out), wanted, whole=True)
             finished += 1
-            hidden = len(list(out.glob(".*")))
+            hidden = max(hidden, len(list(out.glob(".*"))))
             shutil.rmtree(out)
     return Killed(kills, early, finished, problems, hidden)
 
