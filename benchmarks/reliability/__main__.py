@@ -35,7 +35,8 @@ def kills(folder: Path) -> tuple[str, list[str]]:
         f"{found.kills} runs over six rasters (map, confidence, areas, polygons, Item) were killed at random moments; after each "
         f"five, {found.finished} times in all, a run was left to finish. Compared by checksum with an undisturbed run, no file "
         f"under its final name was incomplete, every following run finished, and its files were equal. Hidden folders of killed runs "
-        f"that were still there after a finished run: at most {found.hidden}.\n\nNot compared: dates in the Items and inside the GeoPackages, whose shapes and attributes are."
+        f"that were still there after a finished run: at most {found.hidden}.\n\n"
+        "Not compared: dates in the Items and inside the GeoPackages, whose shapes and attributes are."
     ), found.problems
 
 
