@@ -10,7 +10,7 @@ QGIS_RUN := $(QGIS_VENV)/bin/python
 TEST_RUN := build/test-quickstart
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-core test-qgis lint plugin benchmark benchmark-learning benchmark-training clean
+.PHONY: help setup quickstart test test-core test-qgis lint plugin benchmark benchmark-learning benchmark-training reliability clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -69,6 +69,9 @@ benchmark-learning: setup  ## what pretraining buys, on real imagery (hours; goe
 benchmark-training: setup  ## speed of pretraining against torchgeo and lightly; writes docs/benchmarks/training.md
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[benchmark]'
 	$(RUN) -m benchmarks.training
+
+reliability: setup  ## kills, full disks, damaged rasters, untrusted models (ten minutes); writes docs/reliability.md
+	$(RUN) -m benchmarks.reliability
 
 clean:  ## remove what was built, not the environments
 	rm -rf build dist outputs .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -76,6 +76,7 @@ def model_item(
             "geoaware:value_range": list(spec.value_range),
             "geoaware:fill": list(spec.mean),
             "geoaware:overlap": overlap,
+            "geoaware:precision": "fp32",
             "geoaware:scaling": {
                 "where": "inside the graph",
                 "type": "z-score",

@@ -322,56 +322,6 @@ def test_sentinel2_numbers_are_converted_and_said(tmp_path, capsys):
     assert "its values reach 3000, the model learned from 0 to 255" in capsys.readouterr().err
 
 
-def damaged(raster: Path, rng: np.random.Generator, out: Path) -> Path:
-    """A copy that is cut off, or has bytes flipped, or a lying header."""
-    data = bytearray(raster.read_bytes())
-    kind = rng.integers(3)
-    if kind == 0:
-        data = data[: rng.integers(0, len(data))]
-    else:
-        reach = len(data) if kind == 1 else min(len(data), 600)
-        for at in rng.integers(0, reach, rng.integers(1, 12)):
-            data[at] = rng.integers(256)
-    out.write_bytes(bytes(data))
-    return out
-
-
-def test_a_damaged_raster_gives_a_result_or_one_sentence(model, tmp_path):
-    rng = np.random.default_rng(0)
-    noise = rng.integers(1, 255, (3, 100, 100)).astype(np.uint8)
-    good = write_raster(tmp_path / "good.tif", noise, compress="deflate", tiled=True, blockxsize=32, blockysize=32)
-    files = [damaged(good, rng, tmp_path / f"d{number:02}.tif") for number in range(30)]
-    command = [sys.executable, "-m", "export.predict", model, *files, "--out", tmp_path / "out", "--threads", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=Path(predict.__file__).parents[1])
-    assert done.returncode in (0, 1, 2), done.stderr[-2000:]
-    assert "Traceback" not in done.stderr
-    said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    maps = {path.stem for path in (tmp_path / "out").glob("*.tif")}
-    assert len(said) + len(maps) == len(files)
-    assert not list((tmp_path / "out").glob(".*"))
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", folder], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("a small disk cannot be mounted here: that takes root")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
-def test_a_full_disk_gets_one_sentence_and_leaves_nothing(model, tmp_path, small_disk, capsys):
-    noise = np.random.default_rng(0).integers(1, 255, (3, 700, 900)).astype(np.uint8)
-    raster = write_raster(tmp_path / "scene.tif", noise)
-    options = ["--probabilities", "--polygons", "--threads", 1]
-    assert call(predict.main, model, raster, "--out", small_disk, *options) == 2
-    error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "the disk is full: up to" in error
-    assert not list(small_disk.iterdir())
-
-
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_leaves_nothing_behind(model, tmp_path, sign):
     raster = write_raster(tmp_path / "scene.tif", np.ones((3, 4000, 4000), np.uint8), compress="deflate")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -24,7 +28,8 @@ from export.runtime.grid import Window
 from export.runtime.look import look
 from export.runtime.units import Conversion, baseline_of, conversion, stored_offset
 
-RASTER_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError, MemoryError)
+# SystemError is rasterio's where GDAL fails without a word.
+RASTER_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError, MemoryError, SystemError)
 _DTYPES = {"uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"}
 
 
@@ -192,7 +197,7 @@ def _open(where: str) -> rasterio.DatasetReader:
     if "://" not in where and not where.startswith("/vsi") and not Path(where).exists():
         raise InputFault(f"{where}: no such file")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _quiet_about_letters():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # said later in our own words
             dataset = rasterio.open(where)
             dataset.transform  # noqa: B018  # GDAL reads it late
@@ -202,6 +207,26 @@ def _open(where: str) -> rasterio.DatasetReader:
         inside = ", ".join(dataset.subdatasets[:3]) or "nothing"
         raise InputFault(f"{where}: is no single raster; it holds {inside}: name one of them")
     return dataset
+
+
+@contextmanager
+def _quiet_about_letters() -> Iterator[None]:
+    """GDAL quotes what a damaged file holds; rasterio prints a traceback where that is no text, and goes on."""
+    shown, raised = sys.excepthook, sys.unraisablehook  # it goes through both
+
+    def show(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if kind is not UnicodeDecodeError:
+            shown(kind, error, trace)
+
+    def unraisable(found: Any) -> None:
+        if found.exc_type is not UnicodeDecodeError:
+            raised(found)
+
+    sys.excepthook, sys.unraisablehook = show, unraisable
+    try:
+        yield
+    finally:
+        sys.excepthook, sys.unraisablehook = shown, raised
 
 
 def _band_names(dataset: rasterio.DatasetReader) -> list[str]:

@@ -112,7 +112,7 @@ def _footprint(grid: Grid) -> tuple[list[float] | None, dict[str, Any] | None]:
         box = [round(v, 9) for v in transform_bounds(grid.crs, "EPSG:4326", *grid.bounds, densify_pts=21)]
         shape = {"type": "Polygon", "coordinates": [ring[::-1]]}
         return box, transform_geom(grid.crs, "EPSG:4326", shape, precision=9)
-    except RasterioError:  # a CRS that has no place on the Earth
+    except (RasterioError, SystemError):  # a CRS that has no place on the Earth; rasterio may have no word for it
         return None, None
 
 

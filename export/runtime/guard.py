@@ -10,7 +10,7 @@ from __future__ import annotations
 import mmap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Tuple, Union
+from typing import Dict, Iterator, List, Optional, Set, Tuple, Union
 
 from .errors import ModelFault
 
@@ -46,6 +46,7 @@ class OnnxHeader:
         input_shape: its four dimensions, None where free.
         input_kind: its element type, onnx.proto's number: 1 is float32.
         outputs: all of them, in the graph's order; a shape is empty where the file does not tell.
+        loops: whether it says itself how often something is done.
     """
 
     ir_version: int
@@ -55,6 +56,7 @@ class OnnxHeader:
     input_shape: Shape
     input_kind: int = 1
     outputs: Tuple[Tensor, ...] = ()
+    loops: bool = False
 
 
 def read_header(path: Union[str, Path]) -> OnnxHeader:
@@ -86,10 +88,13 @@ class _BadWire(ValueError):
 def _header(model: memoryview, path: Path) -> OnnxHeader:
     ir_version, opset, metadata = 0, 0, {}  # type: int, int, Dict[str, str]
     graph: Optional[memoryview] = None
+    operators: Set[str] = set()
     for number, value in _fields(model):
         if number == 1 and isinstance(value, int):
             ir_version = value
         elif number == 7:
+            if graph is not None:  # protobuf would join them into one
+                raise _BadWire("two graphs in it")
             graph = _message(value)
         elif number == 8:
             domain, version = _opset(_message(value))
@@ -100,15 +105,15 @@ def _header(model: memoryview, path: Path) -> OnnxHeader:
             key, text = _key_value(_message(value))
             metadata[key] = text
         elif number == 25:  # FunctionProto: its nodes hide operators too
-            _check_nodes(_message(value), path, node_field=7)
+            _check_nodes(_message(value), path, operators, node_field=7)
     if graph is None or ir_version == 0:
         raise _BadWire("no graph in it")
-    _check_nodes(graph, path, node_field=1)
+    _check_nodes(graph, path, operators, node_field=1)
     image = _image_input(graph, path)
     outputs = tuple(_tensor(_message(value)) for number, value in _fields(graph) if number == 12)
     if not outputs:
         raise ModelFault(f"{path}: has no output")
-    return OnnxHeader(ir_version, opset, metadata, image.name, image.shape, image.kind, outputs)
+    return OnnxHeader(ir_version, opset, metadata, image.name, image.shape, image.kind, outputs, "Loop" in operators)
 
 
 def _check_domain(domain: str, path: Path) -> None:
@@ -118,32 +123,41 @@ def _check_domain(domain: str, path: Path) -> None:
         )
 
 
-def _check_nodes(graph: memoryview, path: Path, node_field: int, depth: int = 0) -> None:
+def _check_nodes(graph: memoryview, path: Path, operators: Set[str], node_field: int, depth: int = 0) -> None:
+    """Check a graph's or a function's parts, and note the operators in it."""
     if depth > _MAX_DEPTH:
         raise ModelFault(f"{path}: refused, its graphs are nested more than {_MAX_DEPTH} deep")
     for number, value in _fields(graph):
         if number == node_field:
-            _check_node(_message(value), path, depth)
+            _check_node(_message(value), path, operators, depth)
+        elif number == 11 and node_field == 7:  # FunctionProto.attribute_proto: values that its nodes refer to
+            _check_attribute(_message(value), path, operators, depth)
         elif number == 5 and node_field == 1:
             _check_tensor(_message(value), path)
         elif number == 15 and node_field == 1:
             _check_sparse(_message(value), path)
 
 
-def _check_node(node: memoryview, path: Path, depth: int) -> None:
+def _check_node(node: memoryview, path: Path, operators: Set[str], depth: int) -> None:
     for number, value in _fields(node):
         if number == 7:
             _check_domain(_text(value), path)
-        elif number == 4 and _text(value) == "EPContext":
-            raise ModelFault(f"{path}: refused, it holds a precompiled EPContext node")
+        elif number == 4:
+            operators.add(_text(value))
+            if "EPContext" in operators:
+                raise ModelFault(f"{path}: refused, it holds a precompiled EPContext node")
         elif number == 5:
-            for inner, part in _fields(_message(value)):
-                if inner in (5, 10):  # AttributeProto.t, .tensors
-                    _check_tensor(_message(part), path)
-                elif inner in (6, 11):  # .g, .graphs
-                    _check_nodes(_message(part), path, node_field=1, depth=depth + 1)
-                elif inner in (22, 23):  # .sparse_tensor, .sparse_tensors
-                    _check_sparse(_message(part), path)
+            _check_attribute(_message(value), path, operators, depth)
+
+
+def _check_attribute(attribute: memoryview, path: Path, operators: Set[str], depth: int) -> None:
+    for number, value in _fields(attribute):
+        if number in (5, 10):  # AttributeProto.t, .tensors
+            _check_tensor(_message(value), path)
+        elif number in (6, 11):  # .g, .graphs
+            _check_nodes(_message(value), path, operators, node_field=1, depth=depth + 1)
+        elif number in (22, 23):  # .sparse_tensor, .sparse_tensors
+            _check_sparse(_message(value), path)
 
 
 def _check_sparse(sparse: memoryview, path: Path) -> None:
@@ -227,6 +241,8 @@ def _fields(message: memoryview) -> Iterator[Field]:
     while at < end:
         tag, at = _varint(message, at)
         number, wire = tag >> 3, tag & 7
+        if not 0 < number < 2**29:  # protobuf itself would drop the higher bits, and see another field
+            raise _BadWire("a field number that protobuf does not know")
         if wire == _VARINT:
             value, at = _varint(message, at)
             yield number, value
@@ -237,7 +253,7 @@ def _fields(message: memoryview) -> Iterator[Field]:
             length = 8 if wire == _FIXED64 else 4
         else:
             raise _BadWire(f"wire type {wire}")
-        if number == 0 or at + length > end:
+        if at + length > end:
             raise _BadWire("a field reaches past the end")
         yield number, message[at : at + length]
         at += length

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, List, Optional, Sequence, Tuple, Union
+from typing import Any, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -23,6 +25,7 @@ from .providers import (
     first_line,
     free_memory,
     is_out_of_memory,
+    onnxruntime_module,
     start,
 )
 
@@ -34,6 +37,8 @@ _DTYPES[11] = "float64"
 _PROBE = 256  # px, where a model leaves its size free
 _LARGEST_TILE = 2048  # px: larger ones gain nothing at their borders any more
 _BYTES_PER_PIXEL = 1024  # of a tile while it runs: a U-Net ResNet-18 in fp32 needs about as much
+_LARGEST_BATCH = 256  # tiles that a graph may ask for at once
+_LONGEST_LOOP = 30.0  # seconds for one call of a graph that says itself how often something is done
 _LARGEST_ANSWER = 2**30  # bytes for one tile; 256 classes of 1024 x 1024 px reach it
 
 
@@ -82,6 +87,10 @@ class Model:
         self._where, self._header = str(path), header
         if header.input_kind not in _DTYPES:
             raise ModelFault(f"{path}: its input is of no kind of number that a raster has")
+        if (header.input_shape[0] or 1) > _LARGEST_BATCH:
+            raise ModelFault(
+                f"{path}: refused, it wants {header.input_shape[0]} tiles at once (limit {_LARGEST_BATCH})"
+            )
         self._dtype = np.dtype(_DTYPES[header.input_kind])
         self.free_size = None in header.input_shape[2:]
         self.card = _with_tile(card, header, self._where)
@@ -158,8 +167,13 @@ class Model:
 
     def _call(self, session: Any, names: Optional[Sequence[str]], tiles: np.ndarray) -> List[np.ndarray]:
         try:
-            answers = session.run(names, {self._header.input_name: tiles})
+            with _stopped_in_time(self._header.loops) as options:
+                answers = session.run(names, {self._header.input_name: tiles}, options)
         except Exception as error:  # onnxruntime's errors share no base class but this
+            if "terminate flag" in str(error):
+                raise ModelFault(
+                    f"{self._where}: stopped, it loops for more than {_LONGEST_LOOP:g} s over one tile"
+                ) from error
             if is_out_of_memory(error):
                 free = free_memory() / 2**30
                 text = f"{self._where}: needs more memory for {len(tiles)} x {tiles.shape[-1]} px than is free ({free:.1f} GB)"
@@ -306,6 +320,26 @@ def card_of(path: Union[str, Path], header: OnnxHeader) -> ModelCard:
     if beside.is_file():
         return ModelCard.from_file(beside)
     return ModelCard.from_metadata(header.metadata, str(path), header.input_shape)
+
+
+@contextmanager
+def _stopped_in_time(loops: bool) -> Iterator[Any]:
+    """Options of a call that ends it when it takes too long: a loop may never end of itself."""
+    if not loops:
+        yield None
+        return
+    options = onnxruntime_module().RunOptions()
+
+    def stop() -> None:
+        options.terminate = True
+
+    timer = threading.Timer(_LONGEST_LOOP, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield options
+    finally:
+        timer.cancel()
 
 
 def _with_tile(card: ModelCard, header: OnnxHeader, where: str) -> ModelCard:

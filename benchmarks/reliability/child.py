@@ -1,0 +1,121 @@
+"""Runs ``export.predict`` many times in one other process, so that a crash or a hang of it is seen and survived.
+
+The child takes one list of arguments a line and answers with one line: exit code, what it printed, a traceback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, Queue
+from types import TracebackType
+
+ROOT = Path(__file__).parents[2]
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "GDAL_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one call of the command ended.
+
+    Attributes:
+        code: its exit code; None where the process died or hung.
+        said: what it printed on stderr.
+        fault: "traceback", "crash" with the signal, "hang", or "" where there was none.
+    """
+
+    code: int | None
+    said: str
+    fault: str = ""
+
+
+class Predictor:
+    """A process that runs the command again and again; a new one is started when it dies."""
+
+    def __init__(self, limit: float) -> None:
+        """Give each call so many seconds."""
+        self.limit = limit
+        self._process: subprocess.Popen | None = None
+        self._lines: Queue[str] = Queue()
+
+    def __call__(self, *arguments: object) -> Ended:
+        """Run ``export.predict`` with these arguments."""
+        process = self._process or self._start()
+        assert process.stdin is not None
+        process.stdin.write(json.dumps([str(one) for one in arguments]) + "\n")
+        process.stdin.flush()
+        try:
+            line = self._lines.get(timeout=self.limit)
+        except Empty:
+            self._stop()
+            return Ended(None, "", f"hang: nothing after {self.limit:g} s")
+        if not line:
+            code = process.wait()
+            self._stop()
+            return Ended(None, "", f"crash: signal {-code}" if code < 0 else f"crash: exit {code}")
+        return Ended(**json.loads(line))
+
+    def _start(self) -> subprocess.Popen:
+        command = [sys.executable, "-m", "benchmarks.reliability.child"]
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | ONE_THREAD, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        lines = self._lines = Queue()  # of this process alone
+
+        def listen(stream: io.TextIOBase) -> None:
+            for line in stream:
+                lines.put(line)
+            lines.put("")
+
+        self._listener = threading.Thread(target=listen, args=(self._process.stdout,), daemon=True)
+        self._listener.start()
+        return self._process
+
+    def _stop(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._listener.join()
+            for pipe in (self._process.stdin, self._process.stdout):
+                with contextlib.suppress(BrokenPipeError):  # what it did not read before it died
+                    pipe.close()  # type: ignore[union-attr]
+            self._process = None
+
+    def __enter__(self) -> Predictor:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop()
+
+
+def main() -> None:
+    """Serve calls until stdin ends."""
+    from export import predict
+
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints must not be taken for an answer
+    for line in sys.stdin:
+        sys.argv = ["export.predict", *json.loads(line)]
+        said, fault, code = io.StringIO(), "", None
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+            try:
+                code = predict.main()
+            except SystemExit as ended:
+                code = ended.code
+            except BaseException:  # this is what is looked for
+                fault = f"traceback: {traceback.format_exc()}"
+        answers.write(json.dumps({"code": code, "said": said.getvalue(), "fault": fault}) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

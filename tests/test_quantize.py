@@ -1,0 +1,90 @@
+"""Models in 8-bit integers: what they say, what they cost, when they are refused."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from core.models import ModelSpec, build, load_model, save_model
+from export import quantize, to_onnx
+from export.host.stac import multihash
+from export.quantize import Comparison
+from export.runtime.session import Model
+from export.tiles import filled, mosaic, real_tiles
+from tests.conftest import call
+
+
+def weights(store, folder, task: str):
+    """A network that has not learnt anything: its answers are numbers like any others."""
+    torch.manual_seed(0)
+    spec = replace(ModelSpec.of_store(store, "resnet18"), task=task, classes=store.info.classes)
+    path = folder / f"{task}.safetensors"
+    save_model(path, spec, build(spec))
+    return path
+
+
+def test_an_int8_model_answers_nearly_as_in_fp32_and_says_what_it_is(store, tmp_path, capsys):
+    source, small = weights(store, tmp_path, "segmentation"), tmp_path / "int8.onnx"
+    options = ["--data", store.path, "--tile-size", 64, "--int8", "--force"]
+    assert call(to_onnx.main, source, "--out", small, *options) == 0
+    assert "held-out chips" in capsys.readouterr().out
+
+    tiles = real_tiles(store, 64)
+    with torch.inference_mode():
+        expected = load_model(source)[1](torch.from_numpy(tiles)).softmax(dim=1).numpy()
+    difference = np.abs(Model(small, "cpu", threads=1).run(tiles) - expected)
+    assert difference.max() > 0
+    assert difference.mean() < 0.02
+    assert small.stat().st_size < source.stat().st_size / 3
+
+    graph = onnx.load(small)
+    assert (graph.ir_version, [(o.domain, o.version) for o in graph.opset_import]) == (8, [("", 17)])
+    scales = [node for node in graph.graph.node if node.op_type == "DequantizeLinear" and len(node.attribute)]
+    assert scales  # an axis: channel by channel
+    item = json.loads(small.with_suffix(".mlm.json").read_text())
+    assert item["properties"]["geoaware:precision"] == "int8"
+    assert item["properties"]["geoaware:int8"]["speed_ratio"] > 0
+    assert item["assets"]["model"]["file:checksum"] == multihash(small)
+    inside = json.loads(next(p.value for p in graph.metadata_props if p.key == "mlm"))
+    assert inside["properties"] == item["properties"]
+
+
+def test_int8_that_does_not_pay_is_refused(store, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(quantize, "LEAST_SPEED", 1000)
+    out = tmp_path / "int8.onnx"
+    source = weights(store, tmp_path, "classification")
+    assert call(to_onnx.main, source, "--out", out, "--data", store.path, "--int8") == 2
+    said = capsys.readouterr()
+    assert "of the images right" in said.out
+    assert "not written" in said.err
+    assert [path.name for path in tmp_path.iterdir()] == ["classification.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "ratio", "pays"),
+    [(0.8, 0.795, 2.1, True), (0.8, 0.82, 2.0, True), (0.8, 0.78, 3.0, False), (0.8, 0.8, 1.9, False)],
+)
+def test_int8_pays_at_twice_the_speed_and_one_point_of_loss(before, after, ratio, pays):
+    assert Comparison(before, after, ratio, 1000, "pixels").pays is pays
+
+
+@pytest.mark.parametrize(("task", "message"), [("embedding", "names nothing"), ("detection", "computes its boxes")])
+def test_models_whose_loss_cannot_be_told_stay_in_fp32(store, tmp_path, capsys, task, message):
+    source = weights(store, tmp_path, task)
+    assert call(to_onnx.main, source, "--out", tmp_path / "m.onnx", "--data", store.path, "--int8") == 2
+    assert message in capsys.readouterr().err
+
+
+def test_force_alone_means_nothing(store, tmp_path, capsys):
+    assert call(to_onnx.main, tmp_path / "m.safetensors", "--out", tmp_path / "m.onnx", "--force") == 2
+    assert "--force goes with --int8" in capsys.readouterr().err
+
+
+def test_chips_lie_in_tiles_row_by_row():
+    chips = np.arange(8 * 2 * 2).reshape(8, 1, 2, 2)
+    assert mosaic(chips, 3).tolist()[1] == [[[16, 17, 20], [18, 19, 22], [24, 25, 28]]]
+    assert filled(chips, 3).tolist()[0] == [[[0, 1, 1], [2, 3, 3], [2, 3, 3]]]
+    assert filled(chips, 1).tolist()[1] == [[[4]]]
