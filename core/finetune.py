@@ -103,9 +103,11 @@ def finetune(
     store = ChipStore(data)
     places = _sides(store, task, labels_fraction, seed)
     spec, trunk = load_encoder(encoder, store)
-    spec = replace(spec, task=task, decoder=decoder, classes=store.info.classes)
+    size = store.info.chip_size  # the encoder may have seen other sizes
+    spec = replace(
+        spec, task=task, decoder=decoder, classes=store.info.classes, chip_size=size, gsd=store.info.gsd or spec.gsd
+    )
     target = pick_device(device)
-    size = store.info.chip_size
     if task in _FILLED_UP:
         size = -(-size // STRIDE) * STRIDE
     check_size(spec.arch, len(spec.bands), size)

@@ -25,7 +25,7 @@ def model(tmp_path: Path) -> Path:
 def test_killed_batches_leave_only_whole_files_and_are_finished_by_the_next_run(model, tmp_path):
     found = kill_many(tmp_path, model, 5, rasters=2, side=200)
     assert found.problems == []
-    assert (found.kills, found.finished > 0) == (5, True)
+    assert (found.kills, found.finished > 0, found.hidden) == (5, True, 0)
 
 
 def test_a_full_disk_gets_one_sentence_and_nothing_is_left(model, tmp_path):

@@ -109,6 +109,24 @@ def test_a_segmentation_takes_images_of_any_size(store, encoder):
         assert model(torch.rand(1, 3, 50, 71)).shape == (1, 3, 50, 71)
 
 
+def test_a_tuned_model_takes_images_of_the_size_it_was_tuned_on(store, tmp_path):
+    spec = ModelSpec.of_store(store, "resnet18")
+    save_model(tmp_path / "e.safetensors", replace(spec, chip_size=2 * spec.chip_size, gsd=7.0), Encoder(spec))
+    finetune(
+        store,
+        tmp_path / "e.safetensors",
+        tmp_path / "run",
+        "--task",
+        "classification",
+        "--labels-fraction",
+        0.2,
+        "--epochs",
+        1,
+    )
+    tuned = load_model(tmp_path / "run" / "model.safetensors")[0]
+    assert (tuned.chip_size, tuned.gsd) == (store.info.chip_size, store.info.gsd)
+
+
 def test_images_without_any_label_do_not_spoil_the_loss():
     module = Naming(torch.nn.Conv2d(1, 2, 1), ["a", "b"], 0.1, 1, None)
     pixels, nothing = torch.rand(2, 1, 4, 4), torch.full((2, 4, 4), IGNORED)

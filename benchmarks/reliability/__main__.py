@@ -91,7 +91,7 @@ NOT_COVERED = """## Not covered
 - Results on network disks; SIGKILL of a machine that another one waits for.
 - Crashes of GDAL or onnxruntime that these files did not find. Neither runs in a process of its own, so such a crash would
   end the command, or QGIS. One is known: onnxruntime 1.31 dies (SIGFPE) of a graph that divides the lowest 64-bit integer
-  by -1, which only a file written for that does. Run models of strangers in `export.predict`, not in QGIS.
+  by -1, or takes its remainder (`Mod`, 32-bit too), which only a file written for that does. Run models of strangers in `export.predict`, not in QGIS.
 - Models whose answers are wrong on purpose. The guard keeps a file from reading and from starting other things; it cannot judge
   what the numbers mean.
 - Formats of rasters that are not listed, and servers that lie.

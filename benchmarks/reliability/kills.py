@@ -18,6 +18,7 @@ import rasterio
 from rasterio.transform import from_origin
 
 from benchmarks.reliability.child import ONE_THREAD, ROOT
+from export.runtime.files import PREFIX
 
 OPTIONS = ("--confidence", "--areas", "--polygons", "--threads", "1")
 KILLS_IN_A_ROW = 5  # before a run may finish
@@ -121,7 +122,7 @@ def kill_many(folder: Path, model: Path, count: int, rasters: int = 6, side: int
                 problems.append("the run after the kills failed")
             problems += _differences(contents(out), wanted, whole=True)
             finished += 1
-            hidden = max(hidden, len(list(out.glob(".*"))))
+            hidden = max(hidden, len(list(out.rglob(f"{PREFIX}*"))))
             shutil.rmtree(out)
     return Killed(kills, early, finished, problems, hidden)
 
