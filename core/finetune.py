@@ -125,8 +125,15 @@ def finetune(
         f"{learnt['labelled_images']} images"
     )
     keeping = Checkpoints(out / "last.ckpt", train, steps, checkpoint_every)
+    seen, looked_at = epochs * learnt["labelled_images"], sum(map(len, places["val"]))
     trainer = make_trainer(
-        out, epochs=epochs, steps=len(train), device=target, precision=precision, callbacks=[keeping]
+        out,
+        epochs=epochs,
+        steps=len(train),
+        device=target,
+        precision=precision,
+        callbacks=[keeping],
+        looks=min(10, max(1, seen // max(1, looked_at))),  # with few labels, validation would take most of the time
     )
     at_once = min(_TEST_IMAGES, batch_size) if task == "detection" else _TEST_IMAGES  # its maps are large
     val, test = (

@@ -233,6 +233,7 @@ def make_trainer(
     precision: str,
     callbacks: list[Callback],
     loggers: list[Logger] | None = None,
+    looks: int = 10,
 ) -> L.Trainer:
     """A Lightning trainer that logs to CSV and TensorBoard, on all processes that torchrun started.
 
@@ -244,11 +245,9 @@ def make_trainer(
         precision: Lightning's name of it.
         callbacks: what else to do.
         loggers: beside CSV and TensorBoard.
+        looks: how often validation is asked at most; short epochs would spend more on it than on learning.
     """
     earlier = len(list(out.glob("logs*")))
-    every = max(
-        1, epochs // 10
-    )  # ten looks at a run are enough; short epochs would spend more on them than on learning
     version = f"logs-{earlier + 1}" if earlier else "logs"
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*does not have many workers")  # reading a batch is two array look-ups
@@ -275,5 +274,5 @@ def make_trainer(
         enable_model_summary=False,
         log_every_n_steps=log_every,
         num_sanity_val_steps=0,
-        check_val_every_n_epoch=every,
+        check_val_every_n_epoch=max(1, epochs // looks),
     )
