@@ -40,6 +40,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 # EuroSAT's chips have 64 px: half of that sees three times the pairs in the same time (measured: notes.md).
 SETTINGS: dict[str, dict[str, Any]] = {"eurosat": {"views": Views(size=32)}}
 FRACTIONS = {0.01: 40, 0.1: 8, 1.0: 2}  # of the labels, and the epochs of fine-tuning: few labels need more passes
+DETECTION_EPOCHS = 6
 BATCH = 256
 TIMED_IMAGES = 10_000  # enough for a steady pace
 Record = dict[str, Any]
@@ -216,7 +217,7 @@ class Bench:
 
     def detection(self, job: Job, store: ChipStore) -> Record:
         """RetinaNet on the encoder."""
-        folder = self._finetune(job, store, "detection", 12, batch_size=8)
+        folder = self._finetune(job, store, "detection", DETECTION_EPOCHS, batch_size=8)
         result = json.loads((folder / "metrics.json").read_text())
         return {"ap50": result["ap50"], "objects": result["objects"], "images": result["images"]}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from benchmarks.learning.jobs import CHANGES, FLOOR, FRACTIONS, UNTRAINED, VARIANTS, Job, Plan, Record
+from benchmarks.learning.jobs import CHANGES, DETECTION_EPOCHS, FLOOR, FRACTIONS, UNTRAINED, VARIANTS, Job, Plan, Record
 from core.intervals import Score, mean_score
 from core.store import ChipStore
 
@@ -216,7 +216,7 @@ def dubai(plan: Plan, records: Records, work: Path, path: Path) -> str:
     if runs:
         one = next(iter(runs.values()))[0]
         parts.append(
-            f"RetinaNet on the encoder, fine-tuned for 12 epochs; {one['objects']:,} buildings in {one['images']:,} test chips."
+            f"RetinaNet on the encoder, fine-tuned for {DETECTION_EPOCHS} epochs; {one['objects']:,} buildings in {one['images']:,} test chips."
         )
         rows = [
             [name, *(f"{100 * record['ap50']:.1f} %" for record in found),
