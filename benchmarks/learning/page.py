@@ -32,7 +32,7 @@ after average pooling. kNN: 5 neighbours, cosine. Logistic regression: penalty c
 knows a place by one image, "all dates" by the mean of its features, "dates stacked" by the features of its dates one
 after the other, so that the seasons are known by name. Colour statistics (mean, deviation, least,
 greatest of each band, gradient boosting) are the floor: what needs no network. Comparisons are paired by test place
-and seed, and count only where the interval leaves out 0."""
+and seed, in points, and **bold** where the interval leaves out 0: the others are not settled."""
 
 
 def write(path: Path, plan: Plan, records: Records, work: Path) -> None:
@@ -136,14 +136,18 @@ def bluemarble(plan: Plan, records: Records, work: Path, path: Path) -> str:
     runs = variants(records, "bluemarble", seeds, plan.minutes)
     floor = known({FLOOR: of_seeds(records, Job("bluemarble", FLOOR), range(1))})
     tuning = tuned(records, "bluemarble", seeds, plan.minutes, "moco-geo-tp")
-    methods = runs | tuning | floor
     parts = ["## Blue Marble", _places(work / "bluemarble", plan.minutes, plan.seeds)]
     if not runs:
         return "\n\n".join(parts)
-    dots(path.with_name("learning-bluemarble.png"), methods)
+    dots(path.with_name("learning-bluemarble.png"), runs, floor)
+    parts += ["![Accuracy of each method with its interval](learning-bluemarble.png)", _accuracies(runs), _floor(floor)]
+    if len(tuning) == 2:
+        parts += [
+            f"### Fine-tuned, all labels, {FRACTIONS[1.0]} epochs",
+            _accuracies(tuning),
+            _comparisons(tuning, SCRATCH),
+        ]
     parts += [
-        "![Accuracy of each method with its interval](learning-bluemarble.png)",
-        _accuracies(methods),
         "### The same place at another date",
         "An image asks for its own place among all test places at another date; no labels.",
         _recalls(runs | floor),
@@ -172,7 +176,7 @@ def _changes(plan: Plan, records: Records) -> list[str]:
     named = {"ours": changed.pop("")} | changed
     return [
         "### Our settings against the paper's",
-        f"`moco-geo-tp`, {plan.change_minutes:g} minutes, {len(few)} seeds, one setting changed: what ours differs in "
+        f"`moco-geo-tp`, {plan.change_minutes:g} min of pretraining, {len(few)} seeds, one setting changed: what ours differs in "
         "from the paper (`configs/ours`, `configs/paper`), and what the paper leaves open. A queue of 65,536 holds "
         "each image of this store four times; for the paper's million images it is one in sixteen.",
         _accuracies(named),
@@ -194,11 +198,11 @@ def eurosat(plan: Plan, records: Records, work: Path, path: Path) -> str:
     """Frozen, and fine-tuned with few labels."""
     seeds, minutes = plan.few(2), plan.eurosat_minutes
     runs = variants(records, "eurosat", seeds, minutes, ("moco",))
-    runs |= known({FLOOR: of_seeds(records, Job("eurosat", FLOOR), range(1))})
+    floor = known({FLOOR: of_seeds(records, Job("eurosat", FLOOR), range(1))})
     parts = ["## EuroSAT", _places(work / "eurosat", minutes, len(seeds))]
     parts.append("Pretrained on its own training images without labels; the split files given; views of 32 px.")
     if "moco" in runs:
-        parts += [_accuracies(runs), _comparisons(runs, UNTRAINED)]
+        parts += [_accuracies(runs), _floor(floor), _comparisons(runs, UNTRAINED)]
     for fraction, epochs in FRACTIONS.items():
         found = tuned(records, "eurosat", seeds, minutes, "moco", fraction)
         if len(found) == 2:
@@ -243,10 +247,14 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 def _accuracies(runs: Runs) -> str:
     names = columns(runs, "hits")
-    rows = [
-        [method, *(_cell(found, name) if has(found, name) else "" for name in names)] for method, found in runs.items()
-    ]
-    return _table(["", *names], rows)
+    return _table(["", *names], [[method, *(_cell(found, name) for name in names)] for method, found in runs.items()])
+
+
+def _floor(floor: Runs) -> str:
+    if not floor:
+        return ""
+    reached = (f"{_cell(floor[FLOOR], name)} ({name})" for name in columns(floor, "hits"))
+    return f"The floor, colour statistics: {', '.join(reached)}."
 
 
 def _recalls(runs: Runs) -> str:
@@ -271,16 +279,18 @@ def _budgets(curve: dict[float, Runs]) -> str:
 
 
 def _comparisons(runs: Runs, base: str = "moco") -> str:
-    """Every method against one, paired by place and seed, in points."""
-    rows = []
-    for method, found in runs.items():
-        if base not in runs or method == base or len(found) != len(runs[base]):
-            continue
-        for name in columns({base: runs[base]}, "hits") + columns({base: runs[base]}, "recall"):
-            if has(found, name):
-                gain = mean_score(values(found, name) - values(runs[base], name))
-                rows.append([f"{method} over {base}", name, _points(gain), _verdict(gain)])
-    return _table(["paired by place and seed", "measure", "points", "the interval says"], rows) if rows else ""
+    """Every method against one, paired by place and seed, in points; what the interval settles stands out."""
+    others = [method for method, found in runs.items() if method != base and len(found) == len(runs.get(base, []))]
+    if not others:
+        return ""
+    names = columns({base: runs[base]}, "hits") + columns({base: runs[base]}, "recall")
+    rows = [[method, *(_gain(runs[method], runs[base], name) for name in names)] for method in others]
+    return _table([f"points over {base}", *names], rows)
+
+
+def _gain(found: list[Record], base: list[Record], column: str) -> str:
+    gain = mean_score(values(found, column) - values(base, column))
+    return _points(gain) if _verdict(gain) == "not settled" else f"**{_points(gain)}**"
 
 
 def _points(gain: Score) -> str:
@@ -298,20 +308,33 @@ def _verdict(gain: Score) -> str:
 COLOURS = ("#2f6db5", "#0b5d3b", "#c77c11", "#8a4fa3")
 
 
-def dots(path: Path, runs: Runs) -> None:
-    """Accuracy on all dates of each method, with its interval."""
-    measures = [name for name in columns(runs, "hits") if "one date" not in name]
-    rows = [(method, name) for method, found in runs.items() for name in measures if has(found, name)]
-    figure, axis = plt.subplots(figsize=(8, 0.34 * len(rows) + 1), layout="constrained")
-    for at, (method, name) in enumerate(rows):
-        score = mean_score(values(runs[method], name))
-        colour = COLOURS[measures.index(name) % len(COLOURS)]
-        axis.plot([100 * score.low, 100 * score.high], [at, at], color=colour, linewidth=2)
-        axis.plot(100 * score.value, at, "o", color=colour)
-    axis.set_yticks(range(len(rows)), [f"{method}: {name}" for method, name in rows])
-    axis.invert_yaxis()
-    axis.set(xlabel="test places named rightly, %")
-    _save(figure, axis, path)
+def dots(path: Path, runs: Runs, floor: Runs) -> None:
+    """Accuracy of each method with its interval, a panel for each way of knowing a place; dotted: the floor."""
+    names = columns(runs, "hits")
+    kinds, ways = (list(dict.fromkeys(part)) for part in zip(*(name.split(", ") for name in names)))
+    height = 0.5 * len(runs) + 1.2
+    figure, axes = plt.subplots(1, len(ways), figsize=(10, height), layout="constrained", sharey=True, sharex=True)
+    for axis, way in zip(axes, ways):
+        for number, (kind, colour) in enumerate(zip(kinds, COLOURS)):
+            scores = [mean_score(values(found, f"{kind}, {way}")) for found in runs.values()]
+            at = np.arange(len(runs)) + 0.24 * (number - (len(kinds) - 1) / 2)
+            middle, spread = _bars(scores)
+            axis.errorbar(middle, at, xerr=spread, fmt="o", color=colour, label=kind, linewidth=2, markersize=5)
+        if floor:
+            best = mean_score(values(floor[FLOOR], f"boosting, {way}"))
+            axis.axvline(100 * best.value, color="black", linestyle=":", label=FLOOR)
+        axis.set(title=way, xlabel="test places named rightly, %")
+        _tidy(axis)
+    axes[0].set_yticks(range(len(runs)), list(runs))
+    axes[0].invert_yaxis()
+    _save(figure, axes[0], path)
+
+
+def _bars(scores: list[Score]) -> tuple[np.ndarray, np.ndarray]:
+    """Per cent, and how far their intervals reach to both sides."""
+    middle = np.array([score.value for score in scores])
+    ends = np.array([[score.low, score.high] for score in scores]).T
+    return 100 * middle, 100 * np.abs(ends - middle)
 
 
 def lines(path: Path, curve: dict[float, Runs], floor: Runs) -> None:
@@ -320,21 +343,25 @@ def lines(path: Path, curve: dict[float, Runs], floor: Runs) -> None:
     column, floors = "logistic, dates stacked", "boosting, dates stacked"
     for colour, method in zip(COLOURS, ("moco", "moco-geo-tp")):
         scores = [mean_score(values(runs[method], column)) for runs in curve.values()]
-        middle = np.array([score.value for score in scores])
-        spread = np.abs(np.array([[score.low, score.high] for score in scores]).T - middle)
-        axis.errorbar(list(curve), 100 * middle, 100 * spread, marker="o", capsize=3, color=colour, label=method)
+        middle, spread = _bars(scores)
+        axis.errorbar(list(curve), middle, spread, marker="o", capsize=3, color=colour, label=method)
     start = mean_score(values(next(iter(curve.values()))[UNTRAINED], column))
     axis.axhline(100 * start.value, color="grey", linestyle="--", label=UNTRAINED)
     if floor and has(floor[FLOOR], floors):
         best = mean_score(values(floor[FLOOR], floors))
         axis.axhline(100 * best.value, color="grey", linestyle=":", label=FLOOR)
     axis.set(xlabel="minutes of pretraining", ylabel="accuracy, %", title=f"Blue Marble: {column}")
-    axis.legend(frameon=False)
+    _tidy(axis)
     _save(figure, axis, path)
 
 
-def _save(figure: plt.Figure, axis: plt.Axes, path: Path) -> None:
+def _tidy(axis: plt.Axes) -> None:
     axis.grid(alpha=0.3)
     axis.spines[["top", "right"]].set_visible(False)
+
+
+def _save(figure: plt.Figure, axis: plt.Axes, path: Path) -> None:
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.savefig(path, dpi=110)
     plt.close(figure)
