@@ -54,6 +54,7 @@ def test_confidence_is_a_raster_beside_the_map_in_per_cent(model, tmp_path):
         confidence = result.read(1)
     assert (confidence[:10, :10] == 255).all()
     assert confidence[50, 60] == 100
+    assert "singlebandpseudocolor" in (tmp_path / "out" / "scene_confidence.qml").read_text()  # as the plugin's
 
 
 def test_a_raster_without_coordinates_takes_them_from_the_command_line(model, tmp_path):

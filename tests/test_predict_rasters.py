@@ -13,6 +13,7 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
+import rasterio.shutil
 import shapely
 from rasterio.transform import Affine
 
@@ -260,6 +261,35 @@ def test_a_cog_on_a_server_is_read_in_part(model, tmp_path, server, capsys):
     assert _Ranges.sent < raster.stat().st_size
     assert call(predict.main, model, f"{server}/none.tif", "--out", tmp_path / "out") == 2
     assert "none.tif: cannot be read as a raster" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("gaps", ["none", "declared"])
+def test_a_coarse_model_reads_the_overviews_of_a_cog_on_a_server(tmp_path, server, capsys, gaps):
+    model = write_strongest_band(tmp_path / "coarse.onnx", gsd=80.0)
+    pixels = np.random.default_rng(0).integers(100, 130, (3, 1200, 1800)).astype(np.uint8)
+    pixels += (stripes(1200, 1800) > 100) * np.uint8(100)
+    pixels[:, :160, :160] = 0
+    declared = {"nodata": 0} if gaps == "declared" else {}
+    raster = write_raster(tmp_path / "plain.tif", pixels, **declared)
+    rasterio.shutil.copy(raster, tmp_path / "far.tif", driver="COG", blocksize=256, overview_resampling="AVERAGE")
+    size = (tmp_path / "far.tif").stat().st_size
+
+    def sent(out: Path, *options: object) -> tuple[np.ndarray, int]:
+        before = _Ranges.sent
+        name = f"{server}/far.tif?{out.name}"  # GDAL keeps what it has read under a name
+        return mapped(model, name, out, "--name", "far", *options, name="far"), _Ranges.sent - before
+
+    found, count = sent(tmp_path / "model", "--grid", "model")
+    assert "resampled on the way in, from its overviews of 80 m" in capsys.readouterr().err
+    assert count < size / 10
+    assert np.array_equal(found, mapped(model, raster, tmp_path / "near", "--grid", "model", name="plain"))
+    found, count = sent(tmp_path / "source")
+    assert (found[:160, :160] == 255).all() == (gaps == "declared")
+    assert np.array_equal(found == 255, mapped(model, raster, tmp_path / "near", name="plain") == 255)
+    assert (count < size / 10) == (gaps == "none")  # gaps are those of the raster's own pixels
+    part = [505_000, 4_990_000, 509_000, 4_993_000]
+    there, here = (mapped(model, at, tmp_path / n, "--bounds", *part, "--name", "p", name="p") for at, n in ((f"{server}/far.tif", "a"), (raster, "b")))  # fmt: skip
+    assert (there == here).mean() > 0.99
 
 
 def polygons(path: Path, shapes: list, crs: str = UTM) -> Path:

@@ -16,7 +16,7 @@ from export.runtime.area_table import as_csv, as_json
 from export.runtime.areas import Areas
 from export.runtime.card import ModelCard
 from export.runtime.files import Staging
-from export.runtime.style import pam_xml, qml
+from export.runtime.style import confidence_qml, pam_xml, qml
 from export.runtime.sweep import Rows
 
 CONFIDENCE_NODATA = 255
@@ -32,7 +32,7 @@ class Wanted:
         polygons: GeoPackage.
         min_area: of a polygon, square metres.
         areas: CSV and JSON.
-        style: names and colours of the classes, for GDAL and for QGIS.
+        style: names and colours of the classes, for GDAL and for QGIS; of the confidence, for QGIS.
     """
 
     confidence: bool = False
@@ -194,6 +194,9 @@ def write_beside(
     if wanted.style:
         files["style"] = keep(f"{name}.qml")
         files["style"].write_text(qml(card.classes), "utf-8")
+    if wanted.style and wanted.confidence:
+        files["style of the confidence"] = keep(f"{name}_confidence.qml")
+        files["style of the confidence"].write_text(confidence_qml(), "utf-8")
     if wanted.style and not virtual:
         files["names and colours"] = keep(f"{name}.tif.aux.xml")
         files["names and colours"].write_text(pam_xml(card.classes, 1), "utf-8")
