@@ -106,6 +106,21 @@ def test_patches_below_the_smallest_area_are_merged_away(model, tmp_path):
     assert shapely.is_valid(shapes).all()
 
 
+def test_polygons_that_memory_does_not_hold_are_refused_and_it_is_said_before(model, tmp_path, capsys, monkeypatch):
+    for module in ("host.run", "runtime.patches"):
+        monkeypatch.setattr(f"export.{module}.free_memory", lambda: 1_000_000)
+    calm = write_raster(tmp_path / "calm.tif", stripes())
+    run(model, calm, tmp_path / "out", "--polygons")
+    assert "calm.tif: its polygons would take 4.32 MB of memory" in capsys.readouterr().err
+    noise = np.random.default_rng(0).integers(1, 255, (3, 90, 120)).astype(np.uint8)
+    noisy = write_raster(tmp_path / "noisy.tif", noise)
+    assert call(predict.main, model, noisy, "--out", tmp_path / "o", "--polygons", "--threads", 1) == 2
+    assert "error: noisy: is so finely divided that its polygons take" in capsys.readouterr().err
+    assert not list((tmp_path / "o").iterdir())
+    assert call(predict.main, model, noisy, "--out", tmp_path / "b", "--polygons", "--block", 256) == 2
+    assert call(predict.main, model, noisy, "--out", tmp_path / "o", "--threads", 1) == 0
+
+
 def test_areas_are_those_counted_by_hand(model, tmp_path):
     pixels = stripes()
     pixels[:, :10, :10] = 0

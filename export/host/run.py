@@ -16,6 +16,7 @@ import rasterio
 from tqdm import tqdm
 
 from export.host.boxes import write_boxes
+from export.host.grid import Grid
 from export.host.limits import VECTOR_ERRORS
 from export.host.results import Results, Wanted
 from export.host.source import RASTER_ERRORS, Choice, Source
@@ -24,6 +25,8 @@ from export.runtime.errors import InputFault
 from export.runtime.files import Staging, free_bytes, size_text
 from export.runtime.grid import Window
 from export.runtime.objects import detect
+from export.runtime.patches import BYTES, BYTES_MERGING
+from export.runtime.providers import free_memory
 from export.runtime.scenes import cell_size, windows
 from export.runtime.session import Model
 from export.runtime.sweep import Progress, Sweep, sweep
@@ -224,7 +227,20 @@ def closing_quietly(results: Results) -> Iterator[None]:
 
 def _notes(source: Source, view: View, model: Model, options: Options) -> list[str]:
     notes = view.notes(model.card.gsd, options.wanted.areas or options.wanted.polygons)
+    if options.wanted.polygons and model.card.task != "detection":
+        notes += _polygon_notes(view.result, merging=options.wanted.min_area > 0)
     return [*source.notes, *(f"{source.where}: {note}" for note in notes)]
+
+
+def _polygon_notes(grid: Grid, *, merging: bool) -> list[str]:
+    """What is to be known of the memory that polygons take; how much it will be, the map alone can tell."""
+    most, free = grid.height * grid.width * (BYTES_MERGING if merging else BYTES), free_memory()
+    if most <= free:
+        return []
+    return [
+        f"its polygons would take {size_text(most)} of memory if no two pixels side by side were alike, and {size_text(free)} "
+        "are free: the run stops where it comes to that"
+    ]
 
 
 def _check_memory(view: View, model: Model, run: Sweep) -> None:
