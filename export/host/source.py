@@ -186,7 +186,9 @@ class Source:
         coarse = copy.copy(self)
         coarse.dataset = _open(self.where, OVERVIEW_LEVEL=max(fitting, key=levels.__getitem__))
         height, width = coarse.dataset.shape
-        coarse.grid = replace(self.grid.scaled(self.shape[0] / height, self.shape[1] / width), height=height, width=width)
+        coarse.grid = replace(
+            self.grid.scaled(self.shape[0] / height, self.shape[1] / width), height=height, width=width
+        )
         self._overviews.append(coarse)
         return coarse
 

@@ -93,7 +93,9 @@ class Layout:
         """
         notes, height = [], self._crop.pixel_size_m[0]
         if self.scale:
-            notes.append(f"its pixels are {height:.4g} m, the model learned from {gsd:.4g} m: resampled on the way in{self._from}")
+            notes.append(
+                f"its pixels are {height:.4g} m, the model learned from {gsd:.4g} m: resampled on the way in{self._from}"
+            )
         elif gsd and not 0.5 <= height / gsd <= 2:
             notes.append(f"its pixels are {height:.4g} m, the model learned from {gsd:.4g} m: fed as they are")
         distortion = self.result.area_distortion if measured else 1.0
