@@ -67,7 +67,7 @@ class Results:
         self._map.write(part.top, part.classes)
         self.areas.add(part)
         if self.wanted.polygons:  # before hours are spent
-            self._runs += np.count_nonzero(begins(part.classes))
+            self._runs += int(np.count_nonzero(begins(part.classes)))
             check_room(self._runs, self.wanted.min_area > 0, self.name)
         if self._confidence:
             self._confidence.write(part.top, _all(part.confidence))

@@ -47,11 +47,12 @@ class Runs:
         Raises:
             InputFault: they are too many.
         """
-        firsts, values, weights, end, width = [], [], [], 0, 1
+        firsts, values, weights, end, width, count = [], [], [], 0, 1, 0
         for classes, confidence in blocks:
             width = classes.shape[1]
             at = np.flatnonzero(begins(classes))
-            check_room(sum(map(len, firsts)) + len(at))
+            count += len(at)
+            check_room(count)
             firsts.append(at + end)
             values.append(classes.ravel()[at])
             weights.append(np.add.reduceat(confidence.ravel().astype(np.int64), at))

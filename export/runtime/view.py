@@ -72,7 +72,7 @@ class Layout:
         self._from = ""
         self._least = 0.5 if model_grid else 0.0  # on the source's grid its own gaps are cut out later
         if self.scale:
-            self.read = resampled(self._read_crop, *self._crop.shape, self.scale, self._least)
+            self.read = resampled(self._read_crop, self._crop.height, self._crop.width, self.scale, self._least)
 
     def read_from(self, coarse: Raster) -> None:
         """Resample from a coarser copy of the whole raster; gaps on the raster's own grid are still its own."""
