@@ -18,20 +18,13 @@ from tests.conftest import call
 from tests.deepness import in_deepness
 
 
-def weights(store, folder, task: str, arch: str = "resnet18", **changes: str):
+def weights(store, folder, task: str, arch: str = "resnet18"):
     """A network that has not learnt anything: its answers are numbers like any others."""
     torch.manual_seed(0)
-    spec = replace(ModelSpec.of_store(store, arch), task=task, classes=store.info.classes, **changes)
+    spec = replace(ModelSpec.of_store(store, arch), task=task, classes=store.info.classes)
     path = folder / f"{task}.safetensors"
     save_model(path, spec, build(spec))
     return path
-
-
-def difference(source, model, tiles: np.ndarray) -> np.ndarray:
-    """Of the probabilities, between onnxruntime with a model and torch with its weights."""
-    with torch.inference_mode():
-        expected = load_model(source)[1](torch.from_numpy(tiles)).softmax(dim=1).numpy()
-    return Model(model, "cpu", threads=1).run(tiles) - expected
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,9 +38,9 @@ def short():
 
 @pytest.fixture(scope="module")
 def int8(store, tmp_path_factory):
-    """Weights of a segmentation, and the model in 8-bit integers made of them."""
+    """Weights of a segmentation with one of timm's encoders, and the model in 8-bit integers made of them."""
     folder = tmp_path_factory.mktemp("int8")
-    source, small = weights(store, folder, "segmentation"), folder / "int8.onnx"
+    source, small = weights(store, folder, "segmentation", "mobilenetv3_small_050"), folder / "int8.onnx"
     options = ["--data", store.path, "--tile-size", 64, "--int8", "--force"]
     assert call(to_onnx.main, source, "--out", small, *options) == 0
     return source, small
@@ -55,7 +48,12 @@ def int8(store, tmp_path_factory):
 
 def test_an_int8_model_answers_nearly_as_in_fp32_and_says_what_it_is(int8, store):
     source, small = int8
-    assert 0 < np.abs(difference(source, small, real_tiles(store, 64))).mean() < 0.02
+    tiles = real_tiles(store, 64)
+    with torch.inference_mode():
+        expected = load_model(source)[1](torch.from_numpy(tiles)).softmax(dim=1).numpy()
+    difference = np.abs(Model(small, "cpu", threads=1).run(tiles) - expected)
+    assert difference.max() > 0
+    assert difference.mean() < 0.02
     assert small.stat().st_size < source.stat().st_size / 3
 
     graph = onnx.load(small)
@@ -79,13 +77,6 @@ def test_an_int8_model_runs_in_deepness(int8, store):
     assert keys["model_type"] == "Segmentor"
     assert clear.mean() > 0.5
     assert np.array_equal(classes[clear], answer.argmax(axis=0)[clear])
-
-
-def test_another_decoder_on_a_timm_encoder_is_quantised(store, tmp_path):
-    source, out = weights(store, tmp_path, "segmentation", "mobilenetv3_small_050", decoder="fpn"), tmp_path / "m.onnx"
-    options = ["--data", store.path, "--tile-size", 64, "--int8", "--force"]
-    assert call(to_onnx.main, source, "--out", out, *options) == 0
-    assert 0 < np.abs(difference(source, out, real_tiles(store, 64))).mean() < 0.02
 
 
 def test_int8_that_does_not_pay_is_refused(store, tmp_path, monkeypatch, capsys):
