@@ -308,6 +308,9 @@ def test_bounds_in_degrees_cut_the_map_out(model, tmp_path, capsys):
     assert (found == GREEN).mean() > 0.9
     assert call(predict.main, model, raster, "--out", tmp_path / "o", "--bounds", 0, 0, 1, 1) == 2
     assert "--bounds: lies outside" in capsys.readouterr().err
+    for crs in ("EPSG:x", "EPSG:1", "nowhere"):
+        assert call(predict.main, model, raster, "--out", tmp_path / "o", "--crs", crs, "--bounds", 0, 0, 1, 1) == 2
+        assert f"--crs {crs}: not a CRS" in capsys.readouterr().err
 
 
 def test_only_what_lies_in_the_polygons_is_mapped_and_other_tiles_are_never_read(model, tmp_path):

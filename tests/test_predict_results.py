@@ -215,7 +215,7 @@ def test_scene_classes_lie_on_a_coarse_grid_with_the_rasters_corner(tmp_path, st
         assert set(np.unique(result.read(1))) <= {RED, GREEN, BLUE}
 
 
-def test_a_regression_is_written_as_numbers(tmp_path):
+def test_a_regression_is_written_as_numbers(tmp_path, capsys):
     from tests.models import write_given, write_graph
 
     nodes = [("ReduceMean", ["image"], ["mean"], {"axes": [1], "keepdims": 1})]
@@ -224,7 +224,8 @@ def test_a_regression_is_written_as_numbers(tmp_path):
     pixels = stripes().astype(np.float32)
     pixels[:, :5] = -9
     raster = write_raster(tmp_path / "scene.tif", pixels, nodata=-9)
-    out = run(model, raster, tmp_path / "out")
+    out = run(model, raster, tmp_path / "out", "--areas", "--stride", 8)
+    assert "--areas, --stride: left out, not for a regression model" in capsys.readouterr().err
     with rasterio.open(out / "scene.tif") as result:
         values = result.read(1)
         assert (result.dtypes[0], str(result.nodata)) == ("float32", "nan")

@@ -229,7 +229,21 @@ def _notes(source: Source, view: View, model: Model, options: Options) -> list[s
     notes = view.notes(model.card.gsd, options.wanted.areas or options.wanted.polygons)
     if options.wanted.polygons and model.card.task != "detection":
         notes += _polygon_notes(view.result, merging=options.wanted.min_area > 0)
-    return [*source.notes, *(f"{source.where}: {note}" for note in notes)]
+    return [*source.notes, *(f"{source.where}: {note}" for note in notes), *_left_out(model.card.task, options)]
+
+
+def _left_out(task: str, options: Options) -> list[str]:
+    """A sentence on what was asked for and means nothing to such a model."""
+    wanted, classes = options.wanted, task in ("segmentation", "classification")
+    asked = {
+        "--confidence": wanted.confidence and not classes,
+        "--probabilities": wanted.probabilities and not classes,
+        "--polygons": wanted.polygons and not classes,
+        "--areas": wanted.areas and not classes,
+        "--stride": options.run.stride is not None and task not in ("classification", "embedding"),
+    }
+    names = [name for name, useless in asked.items() if useless]
+    return [f"{', '.join(names)}: left out, not for a {task} model"] if names else []
 
 
 def _polygon_notes(grid: Grid, *, merging: bool) -> list[str]:
@@ -245,6 +259,8 @@ def _polygon_notes(grid: Grid, *, merging: bool) -> list[str]:
 
 def _check_memory(view: View, model: Model, run: Sweep) -> None:
     """Refuse what cannot fit before the system ends the run without a word."""
+    if not hasattr(os, "sysconf"):  # Windows does not tell
+        return
     needed = view.bytes_needed(model, run.area)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > 0.8 * there:
