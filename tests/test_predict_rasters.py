@@ -259,6 +259,9 @@ def test_a_cog_on_a_server_is_read_in_part(model, tmp_path, server, capsys):
     found = mapped(model, f"{server}/far.tif", tmp_path / "out", "--bounds", 500_000, 4_999_100, 501_200, 5_000_000)
     assert np.array_equal(found, expected())
     assert _Ranges.sent < raster.stat().st_size
+    part = ["--bounds", 500_000, 4_997_000, 503_000, 5_000_000]
+    blocks = mapped(model, f"{server}/far.tif", tmp_path / "blocks", *part, "--block", 256, "--merge")
+    assert np.array_equal(blocks, mapped(model, f"{server}/far.tif", tmp_path / "out", *part))
     assert call(predict.main, model, f"{server}/none.tif", "--out", tmp_path / "out") == 2
     assert "none.tif: cannot be read as a raster" in capsys.readouterr().err
 

@@ -19,7 +19,7 @@ from export.host.boxes import write_boxes
 from export.host.grid import Grid
 from export.host.limits import VECTOR_ERRORS
 from export.host.results import Results, Wanted
-from export.host.source import RASTER_ERRORS, Choice, Source
+from export.host.source import RASTER_ERRORS, Choice, Source, is_far
 from export.host.view import Limits, View
 from export.runtime.errors import InputFault
 from export.runtime.files import Staging, free_bytes, size_text
@@ -60,6 +60,11 @@ class Options:
     run: Sweep = field(default_factory=Sweep)
     resample: bool = True
     model_grid: bool = False
+
+
+def reading(raster: str) -> rasterio.Env:
+    """Within it a raster on a server is read with patience that ends."""
+    return rasterio.Env(**(GDAL_OPTIONS if is_far(raster) else {}))
 
 
 def _warn(note: str) -> None:
@@ -114,7 +119,7 @@ def map_raster(
     out = folder / f"{name}.tif"
     if out.exists() and Path(raster).exists() and out.samefile(raster):
         raise InputFault(f"{out}: is the raster itself; choose another --out")
-    with rasterio.Env(**(GDAL_OPTIONS if "://" in raster else {})):
+    with reading(raster):
         source = Source(raster, model.card, options.choice)
         try:
             model = model.choose(options.run.output)

@@ -178,8 +178,8 @@ class Source:
         On a disk all pixels are read: nobody knows how overviews were made, and there they save little. Where the file
         does not declare its gaps its overviews have them mixed in.
         """
-        far = "://" in self.where or self.where.startswith(ON_SERVERS)
-        levels = self.dataset.overviews(self.bands[0]) if far and self.nodata is None else []
+        far = is_far(self.where) and self.nodata is None
+        levels = self.dataset.overviews(self.bands[0]) if far else []
         fitting = [number for number, level in enumerate(levels) if level <= factor * (1 + 1e-6)]
         if not fitting:
             return None
@@ -223,6 +223,11 @@ class Source:
         """Give the file back."""
         for one in (self, *self._overviews):
             one.dataset.close()
+
+
+def is_far(where: str) -> bool:
+    """Whether a raster lies on a server."""
+    return "://" in where or where.startswith(ON_SERVERS)
 
 
 def _open(where: str, **options: object) -> rasterio.DatasetReader:
