@@ -8,6 +8,7 @@ QGIS_PYTHON ?= /usr/bin/python3
 QGIS_VENV := .venv-qgis
 QGIS_RUN := $(QGIS_VENV)/bin/python
 TEST_RUN := build/test-quickstart
+DEEPNESS := build/deepness
 
 .DEFAULT_GOAL := help
 .PHONY: help setup quickstart test test-core test-qgis lint plugin benchmark benchmark-learning benchmark-training reliability clean
@@ -39,8 +40,14 @@ test: setup  ## all tests; QGIS is installed from the system's packages where th
 	@$(MAKE) --no-print-directory test-qgis
 
 # A process a core, each with one thread: trainings that share cores wait for each other's threads.
-test-core: setup  ## the tests that need no QGIS
+test-core: setup $(DEEPNESS)/.done  ## the tests that need no QGIS
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile tests
+
+# What the QGIS plugin Deepness pins: a test runs our exports in it, and is skipped where there is none to be had.
+$(DEEPNESS)/.done: | $(VENV)/.done
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --retries 0 --no-deps --only-binary :all: --upgrade \
+	  --target $(DEEPNESS) 'onnxruntime==1.17.0' 'numpy<2' && touch $@ \
+	  || echo "onnxruntime 1.17.0 cannot be had here: the tests of Deepness are skipped"
 
 test-qgis: setup  ## the plugin's tests, in a real QGIS
 	@sh tests/qgis/setup.sh $(QGIS_PYTHON) $(QGIS_VENV)

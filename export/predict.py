@@ -183,8 +183,9 @@ def _check(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> No
         parser.error("--name is one plain name, for one raster")
     if arguments.workers is not None and arguments.dask:
         parser.error("--workers are processes of this machine, --dask is a cluster: give one of them")
-    if arguments.workers is not None and arguments.workers < 1:
-        parser.error("--workers must be 1 or more")
+    for option in ("workers", "threads", "stride"):
+        if getattr(arguments, option) is not None and getattr(arguments, option) < 1:
+            parser.error(f"--{option} must be 1 or more")
     if arguments.block is not None and arguments.block < 256:
         parser.error("--block must be 256 px or more")
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
+import rasterio.shutil
 import shapely
 from rasterio.transform import Affine
 
@@ -258,8 +259,40 @@ def test_a_cog_on_a_server_is_read_in_part(model, tmp_path, server, capsys):
     found = mapped(model, f"{server}/far.tif", tmp_path / "out", "--bounds", 500_000, 4_999_100, 501_200, 5_000_000)
     assert np.array_equal(found, expected())
     assert _Ranges.sent < raster.stat().st_size
+    part = ["--bounds", 500_000, 4_997_000, 503_000, 5_000_000]
+    blocks = mapped(model, f"{server}/far.tif", tmp_path / "blocks", *part, "--block", 256, "--merge")
+    assert np.array_equal(blocks, mapped(model, f"{server}/far.tif", tmp_path / "out", *part))
     assert call(predict.main, model, f"{server}/none.tif", "--out", tmp_path / "out") == 2
     assert "none.tif: cannot be read as a raster" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("gaps", ["none", "declared"])
+def test_a_coarse_model_reads_the_overviews_of_a_cog_on_a_server(tmp_path, server, capsys, gaps):
+    model = write_strongest_band(tmp_path / "coarse.onnx", gsd=80.0)
+    pixels = np.random.default_rng(0).integers(100, 130, (3, 1200, 1800)).astype(np.uint8)
+    pixels += (stripes(1200, 1800) > 100) * np.uint8(100)
+    pixels[:, :160, :160] = 0
+    declared = {"nodata": 0} if gaps == "declared" else {}
+    raster = write_raster(tmp_path / "plain.tif", pixels, **declared)
+    rasterio.shutil.copy(raster, tmp_path / "far.tif", driver="COG", blocksize=256, overview_resampling="AVERAGE")
+    size = (tmp_path / "far.tif").stat().st_size
+
+    def sent(out: Path, *options: object) -> tuple[np.ndarray, int]:
+        before = _Ranges.sent
+        name = f"{server}/far.tif?{out.name}"  # GDAL keeps what it has read under a name
+        return mapped(model, name, out, "--name", "far", *options, name="far"), _Ranges.sent - before
+
+    found, count = sent(tmp_path / "model", "--grid", "model")
+    assert "resampled on the way in, from its overviews of 80 m" in capsys.readouterr().err
+    assert count < size / 10
+    assert np.array_equal(found, mapped(model, raster, tmp_path / "near", "--grid", "model", name="plain"))
+    found, count = sent(tmp_path / "source")
+    assert (found[:160, :160] == 255).all() == (gaps == "declared")
+    assert np.array_equal(found == 255, mapped(model, raster, tmp_path / "near", name="plain") == 255)
+    assert (count < size / 10) == (gaps == "none")  # gaps are those of the raster's own pixels
+    part = ["--bounds", 505_000, 4_990_000, 509_000, 4_993_000]
+    there, _ = sent(tmp_path / "part", *part)
+    assert (there == mapped(model, raster, tmp_path / "near", *part, name="plain")).mean() > 0.99
 
 
 def polygons(path: Path, shapes: list, crs: str = UTM) -> Path:
@@ -278,6 +311,9 @@ def test_bounds_in_degrees_cut_the_map_out(model, tmp_path, capsys):
     assert (found == GREEN).mean() > 0.9
     assert call(predict.main, model, raster, "--out", tmp_path / "o", "--bounds", 0, 0, 1, 1) == 2
     assert "--bounds: lies outside" in capsys.readouterr().err
+    for crs in ("EPSG:x", "EPSG:1", "nowhere"):
+        assert call(predict.main, model, raster, "--out", tmp_path / "o", "--crs", crs, "--bounds", 0, 0, 1, 1) == 2
+        assert f"--crs {crs}: not a CRS" in capsys.readouterr().err
 
 
 def test_only_what_lies_in_the_polygons_is_mapped_and_other_tiles_are_never_read(model, tmp_path):
@@ -322,15 +358,14 @@ def test_sentinel2_numbers_are_converted_and_said(tmp_path, capsys):
     assert "its values reach 3000, the model learned from 0 to 255" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_leaves_nothing_behind(model, tmp_path, sign):
-    raster = write_raster(tmp_path / "scene.tif", np.ones((3, 4000, 4000), np.uint8), compress="deflate")
+def test_a_stopped_run_leaves_nothing_behind(model, tmp_path):
+    raster = write_raster(tmp_path / "scene.tif", np.ones((3, 2000, 3000), np.uint8), nodata=0, tiled=True)
     command = [sys.executable, "-m", "export.predict", model, raster, "--out", tmp_path / "out", "--threads", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(predict.__file__).parents[1]) as running:
         begun = time.monotonic()
         while not list(tmp_path.glob("out/.*/*")) and time.monotonic() - begun < 60:
             time.sleep(0.05)
-        running.send_signal(sign)
+        running.send_signal(signal.SIGINT)  # SIGTERM: see the batches
         said = running.communicate(timeout=60)[1]
     assert running.returncode == 130
     assert said.splitlines()[-1] == "stopped; nothing unfinished was left behind"

@@ -40,7 +40,7 @@ def blocks(rows: int = 60, columns: int = 90, seed: int = 0) -> np.ndarray:
 
 
 def test_all_rasters_are_valid_cogs_on_one_grid(model, tmp_path):
-    raster = write_raster(tmp_path / "scene.tif", np.tile(blocks(), (1, 20, 20)), nodata=0)
+    raster = write_raster(tmp_path / "scene.tif", np.tile(blocks(), (1, 10, 10)), nodata=0)
     out = run(model, raster, tmp_path / "out", "--confidence", "--probabilities")
     with rasterio.open(raster) as source:
         place, gap = (source.crs, source.transform, source.shape), source.read(1) == 0
@@ -53,7 +53,7 @@ def test_all_rasters_are_valid_cogs_on_one_grid(model, tmp_path):
             assert len(result.overviews(1)) >= 1
             assert result.count == overviews
     with rasterio.open(out / "scene.tif") as result:
-        coarse = result.read(1, out_shape=(600, 900))
+        coarse = result.read(1, out_shape=(300, 450))
         assert set(np.unique(coarse)) <= {RED, GREEN, BLUE, 255}  # overviews invent no class
 
 
@@ -104,6 +104,21 @@ def test_patches_below_the_smallest_area_are_merged_away(model, tmp_path):
     assert (fields["area_m2"] >= 10_000).all()
     assert shapely.area(shapes).sum() == pytest.approx((60 * 90 - 64) * 100)
     assert shapely.is_valid(shapes).all()
+
+
+def test_polygons_that_memory_does_not_hold_are_refused_and_it_is_said_before(model, tmp_path, capsys, monkeypatch):
+    for module in ("host.run", "runtime.patches"):
+        monkeypatch.setattr(f"export.{module}.free_memory", lambda: 1_000_000)
+    calm = write_raster(tmp_path / "calm.tif", stripes())
+    run(model, calm, tmp_path / "out", "--polygons")
+    assert "calm.tif: its polygons would take 4.32 MB of memory" in capsys.readouterr().err
+    noise = np.random.default_rng(0).integers(1, 255, (3, 90, 120)).astype(np.uint8)
+    noisy = write_raster(tmp_path / "noisy.tif", noise)
+    assert call(predict.main, model, noisy, "--out", tmp_path / "o", "--polygons", "--threads", 1) == 2
+    assert "error: noisy: is so finely divided that its polygons take" in capsys.readouterr().err
+    assert not list((tmp_path / "o").iterdir())
+    assert call(predict.main, model, noisy, "--out", tmp_path / "b", "--polygons", "--block", 256) == 2
+    assert call(predict.main, model, noisy, "--out", tmp_path / "o", "--threads", 1) == 0
 
 
 def test_areas_are_those_counted_by_hand(model, tmp_path):
@@ -200,7 +215,7 @@ def test_scene_classes_lie_on_a_coarse_grid_with_the_rasters_corner(tmp_path, st
         assert set(np.unique(result.read(1))) <= {RED, GREEN, BLUE}
 
 
-def test_a_regression_is_written_as_numbers(tmp_path):
+def test_a_regression_is_written_as_numbers(tmp_path, capsys):
     from tests.models import write_given, write_graph
 
     nodes = [("ReduceMean", ["image"], ["mean"], {"axes": [1], "keepdims": 1})]
@@ -209,7 +224,8 @@ def test_a_regression_is_written_as_numbers(tmp_path):
     pixels = stripes().astype(np.float32)
     pixels[:, :5] = -9
     raster = write_raster(tmp_path / "scene.tif", pixels, nodata=-9)
-    out = run(model, raster, tmp_path / "out")
+    out = run(model, raster, tmp_path / "out", "--areas", "--stride", 8)
+    assert "--areas, --stride: left out, not for a regression model" in capsys.readouterr().err
     with rasterio.open(out / "scene.tif") as result:
         values = result.read(1)
         assert (result.dtypes[0], str(result.nodata)) == ("float32", "nan")

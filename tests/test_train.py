@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import rasterio
 import torch
 import yaml
 from safetensors.torch import load_file
@@ -18,10 +19,11 @@ from core.models import load_model
 from core.prepare.build import build
 from core.store import ChipStore
 from core.tasks import Naming
-from export import to_onnx
+from export import predict, to_onnx
 from export.runtime.session import Model
 from export.to_onnx import real_tiles
-from tests.conftest import call, make_world
+from tests.conftest import call, make_world, write_raster
+from tests.deepness import in_deepness
 from tests.sources import Bare, info
 
 
@@ -152,10 +154,15 @@ def test_linear_fine_tuning_leaves_the_encoder_as_it_was(run, store, tmp_path):
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
-def test_torch_onnx_and_the_runtime_say_the_same(tuned, store, tmp_path):
-    out = tmp_path / "model.onnx"
+@pytest.fixture(scope="module")
+def exported(tuned):
+    out = tuned / "model.onnx"
     assert call(to_onnx.main, tuned, "--out", out, "--tile-size", 64) == 0
-    model = Model(out)
+    return out
+
+
+def test_torch_onnx_and_the_runtime_say_the_same(tuned, exported, store):
+    model = Model(exported)
     tiles = real_tiles(store, 64, count=3)
     spec, network = load_model(tuned / "model.safetensors")
     with torch.inference_mode():
@@ -163,22 +170,39 @@ def test_torch_onnx_and_the_runtime_say_the_same(tuned, store, tmp_path):
     np.testing.assert_allclose(model.run(tiles), expected, atol=1e-4)
     assert [c.value for c in model.card.classes] == [10, 20, 30]
     assert model.card.task == spec.task
-    written = onnx.load(out)
+    written = onnx.load(exported)
     assert (written.ir_version, written.opset_import[0].version) == (8, 17)
 
 
-def test_the_card_gives_deepness_the_raw_values_back(tuned, tmp_path):
-    out = tmp_path / "model.onnx"
-    assert call(to_onnx.main, tuned, "--out", out, "--tile-size", 64) == 0
-    keys = {p.key: json.loads(p.value) for p in onnx.load(out).metadata_props}
+def test_the_card_gives_deepness_the_raw_values_back(exported):
+    keys = {p.key: json.loads(p.value) for p in onnx.load(exported).metadata_props}
     raw = np.arange(256, dtype=np.float32)
     fed = (raw / 255 - keys["standardization_mean"][0]) / keys["standardization_std"][0]
     np.testing.assert_allclose(fed, raw, atol=1.5e-5 * 255)
     assert keys["model_type"] in ("Segmentor", "Recognition")
     assert keys["class_names"]["1"] == "class 20"
-    item = json.loads(out.with_suffix(".mlm.json").read_text())
+    item = json.loads(exported.with_suffix(".mlm.json").read_text())
     assert item["properties"] == keys["mlm"]["properties"]
     assert keys["mlm"]["stac_extensions"] == ["https://stac-extensions.github.io/mlm/v1.6.0/schema.json"]
+
+
+def test_in_deepness_the_file_says_what_it_says_here(exported, world, tmp_path):
+    with rasterio.open(world[0][0]) as source:
+        pixels = source.read(window=rasterio.windows.Window(40, 40, 64, 64))
+    keys, theirs = in_deepness(exported, pixels)
+    model = Model(exported, "cpu", threads=1)
+    if model.card.task == "classification":  # Deepness knows no scene classes: it takes the vector
+        assert keys["model_type"] == "Recognition"
+        np.testing.assert_allclose(theirs, model.run(pixels[None])[0], atol=1e-5)
+        return
+    raster = write_raster(tmp_path / "tile.tif", pixels, pixel=keys["resolution"] / 100)
+    assert call(predict.main, exported, raster, "--out", tmp_path / "out", "--threads", 1) == 0
+    with rasterio.open(tmp_path / "out" / "tile.tif") as result:
+        ours = result.read(1)
+    value_of = {entry.name: entry.value for entry in model.card.classes}
+    values = np.array([value_of[keys["class_names"][str(number)]] for number in range(len(value_of))])
+    assert len(np.unique(ours)) > 1
+    assert np.array_equal(ours, values[theirs])
 
 
 def test_the_bare_encoder_is_exported_as_an_embedding_model(run, store, tmp_path):

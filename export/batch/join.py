@@ -6,6 +6,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from rasterio.windows import Window as RasterWindow
 from export.host.cog import BLOCK, cog_options
 from export.host.grid import Grid
 from export.host.results import write_beside
-from export.host.run import Options, as_json, plainly, view_of
+from export.host.run import Options, as_json, plainly, reading, view_of
 from export.host.source import Source
 from export.host.stac import item_text
 from export.host.vrt import joined
@@ -59,11 +60,8 @@ def join(
         InputFault: a block cannot be read, or a file not be written.
     """
     model = model.choose(options.run.output)
-    source = Source(raster, model.card, options.choice, sample=False)
-    try:
+    with reading(raster), closing(Source(raster, model.card, options.choice, sample=False)) as source:
         grid = view_of(source, model, options).result
-    finally:
-        source.close()
     target = out / name
     with Staging(target.parent) as staging, plainly(target.with_name(f"{target.name}.vrt"), _bytes(out, parts) * merge):
         files = _Joining(staging, target, grid, [(window, out / part) for part, window in parts], model).files(

@@ -14,7 +14,7 @@ from export.batch.join import block_name, blocks_folder
 from export.batch.manifest import Manifest, checksum, file_checksum, input_checksum, unchanged
 from export.batch.work import Job, Unit
 from export.host.grid import Grid
-from export.host.run import GDAL_OPTIONS, Options, view_of
+from export.host.run import GDAL_OPTIONS, Options, reading, view_of
 from export.host.source import RASTER_ERRORS, Source
 from export.host.stac import model_hash
 from export.host.vrt import stacked
@@ -98,7 +98,7 @@ class Plan:
         """
         where = self._stacked(raster) if raster.parts else raster.where
         _check_apart(where, self.job.out / raster.name)
-        with rasterio.Env(**(GDAL_OPTIONS if "://" in where else {})):
+        with reading(where):
             source = Source(where, self._opened.card, self.job.options.choice, sample=False)
             try:
                 files = tuple(source.dataset.files) or (where,)

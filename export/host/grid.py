@@ -60,5 +60,5 @@ def crs_of(text: str, option: str = "--crs") -> CRS:
     """
     try:
         return CRS.from_user_input(text)
-    except CRSError as error:
+    except (CRSError, ValueError) as error:  # rasterio's own, and int's of "EPSG:x"
         raise InputFault(f"{option} {text}: not a CRS, write one like EPSG:32633") from error

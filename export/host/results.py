@@ -16,7 +16,8 @@ from export.runtime.area_table import as_csv, as_json
 from export.runtime.areas import Areas
 from export.runtime.card import ModelCard
 from export.runtime.files import Staging
-from export.runtime.style import pam_xml, qml
+from export.runtime.patches import begins, check_room
+from export.runtime.style import confidence_qml, pam_xml, qml
 from export.runtime.sweep import Rows
 
 CONFIDENCE_NODATA = 255
@@ -32,7 +33,7 @@ class Wanted:
         polygons: GeoPackage.
         min_area: of a polygon, square metres.
         areas: CSV and JSON.
-        style: names and colours of the classes, for GDAL and for QGIS.
+        style: names and colours of the classes, for GDAL and for QGIS; of the confidence, for QGIS.
     """
 
     confidence: bool = False
@@ -49,6 +50,7 @@ class Results:
     def __init__(self, staging: Staging, name: str, grid: Grid, card: ModelCard, wanted: Wanted) -> None:
         self.staging, self.name, self.grid, self.card, self.wanted = staging, name, grid, card, wanted
         self.areas = Areas(card.classes, grid.height)
+        self._runs = 0
         self._map: RowWriter | None = None
         self._confidence: RowWriter | None = None
         self._probabilities: RowWriter | None = None
@@ -64,6 +66,9 @@ class Results:
             return
         self._map.write(part.top, part.classes)
         self.areas.add(part)
+        if self.wanted.polygons:  # before hours are spent
+            self._runs += int(np.count_nonzero(begins(part.classes)))
+            check_room(self._runs, self.wanted.min_area > 0, self.name)
         if self._confidence:
             self._confidence.write(part.top, _all(part.confidence))
         if self._probabilities:
@@ -194,6 +199,9 @@ def write_beside(
     if wanted.style:
         files["style"] = keep(f"{name}.qml")
         files["style"].write_text(qml(card.classes), "utf-8")
+    if wanted.style and wanted.confidence:
+        files["style of the confidence"] = keep(f"{name}_confidence.qml")
+        files["style of the confidence"].write_text(confidence_qml(), "utf-8")
     if wanted.style and not virtual:
         files["names and colours"] = keep(f"{name}.tif.aux.xml")
         files["names and colours"].write_text(pam_xml(card.classes, 1), "utf-8")

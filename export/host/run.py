@@ -16,14 +16,17 @@ import rasterio
 from tqdm import tqdm
 
 from export.host.boxes import write_boxes
+from export.host.grid import Grid
 from export.host.limits import VECTOR_ERRORS
 from export.host.results import Results, Wanted
-from export.host.source import RASTER_ERRORS, Choice, Source
+from export.host.source import RASTER_ERRORS, Choice, Source, is_far
 from export.host.view import Limits, View
 from export.runtime.errors import InputFault
 from export.runtime.files import Staging, free_bytes, size_text
 from export.runtime.grid import Window
 from export.runtime.objects import detect
+from export.runtime.patches import BYTES, BYTES_MERGING
+from export.runtime.providers import free_memory
 from export.runtime.scenes import cell_size, windows
 from export.runtime.session import Model
 from export.runtime.sweep import Progress, Sweep, sweep
@@ -57,6 +60,11 @@ class Options:
     run: Sweep = field(default_factory=Sweep)
     resample: bool = True
     model_grid: bool = False
+
+
+def reading(raster: str) -> rasterio.Env:
+    """Within it a raster on a server is read with patience that ends."""
+    return rasterio.Env(**(GDAL_OPTIONS if is_far(raster) else {}))
 
 
 def _warn(note: str) -> None:
@@ -111,7 +119,7 @@ def map_raster(
     out = folder / f"{name}.tif"
     if out.exists() and Path(raster).exists() and out.samefile(raster):
         raise InputFault(f"{out}: is the raster itself; choose another --out")
-    with rasterio.Env(**(GDAL_OPTIONS if "://" in raster else {})):
+    with reading(raster):
         source = Source(raster, model.card, options.choice)
         try:
             model = model.choose(options.run.output)
@@ -224,11 +232,40 @@ def closing_quietly(results: Results) -> Iterator[None]:
 
 def _notes(source: Source, view: View, model: Model, options: Options) -> list[str]:
     notes = view.notes(model.card.gsd, options.wanted.areas or options.wanted.polygons)
-    return [*source.notes, *(f"{source.where}: {note}" for note in notes)]
+    if options.wanted.polygons and model.card.task != "detection":
+        notes += _polygon_notes(view.result, merging=options.wanted.min_area > 0)
+    return [*source.notes, *(f"{source.where}: {note}" for note in notes), *_left_out(model.card.task, options)]
+
+
+def _left_out(task: str, options: Options) -> list[str]:
+    """A sentence on what was asked for and means nothing to such a model."""
+    wanted, classes = options.wanted, task in ("segmentation", "classification")
+    asked = {
+        "--confidence": wanted.confidence and not classes,
+        "--probabilities": wanted.probabilities and not classes,
+        "--polygons": wanted.polygons and not classes,
+        "--areas": wanted.areas and not classes,
+        "--stride": options.run.stride is not None and task not in ("classification", "embedding"),
+    }
+    names = [name for name, useless in asked.items() if useless]
+    return [f"{', '.join(names)}: left out, not for a {task} model"] if names else []
+
+
+def _polygon_notes(grid: Grid, *, merging: bool) -> list[str]:
+    """What is to be known of the memory that polygons take; how much it will be, the map alone can tell."""
+    most, free = grid.height * grid.width * (BYTES_MERGING if merging else BYTES), free_memory()
+    if most <= free:
+        return []
+    return [
+        f"its polygons would take {size_text(most)} of memory if no two pixels side by side were alike, and {size_text(free)} "
+        "are free: the run stops where it comes to that"
+    ]
 
 
 def _check_memory(view: View, model: Model, run: Sweep) -> None:
     """Refuse what cannot fit before the system ends the run without a word."""
+    if not hasattr(os, "sysconf"):  # Windows does not tell
+        return
     needed = view.bytes_needed(model, run.area)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > 0.8 * there:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,12 @@ from export.runtime.card import ModelCard
 from export.runtime.errors import InputFault
 from export.runtime.geometry import Bounds, check_bounds
 from export.runtime.grid import Window
-from export.runtime.look import look
+from export.runtime.look import LOOKED_AT, look
 from export.runtime.units import Conversion, baseline_of, conversion, stored_offset
 
 # SystemError is rasterio's where GDAL fails without a word.
 RASTER_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError, MemoryError, SystemError)
+ON_SERVERS = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss", "/vsiswift")  # GDAL's names of files
 _DTYPES = {"uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"}
 
 
@@ -100,9 +102,11 @@ class Source:
         if self.nodata is None and not self._masked and choice.kind != "raw":
             self.nodata = 0.0  # Sentinel-2's own number for it
         self._convert = self._conversion(choice, card)
+        self._overviews: list[Source] = []
         if sample:
+            seen = self.overview(max(self.shape) / LOOKED_AT) or self
             for sentence in look(
-                self._stored, self.shape, self._convert, card, self._masked or self.nodata is not None
+                seen._stored, seen.shape, self._convert, card, self._masked or self.nodata is not None
             ):
                 self._note(sentence)
 
@@ -159,7 +163,34 @@ class Source:
 
     def valid(self, window: Window) -> np.ndarray:
         """(rows, columns) True where all bands hold data."""
+        if not self._masked and self.nodata is None and self._is_whole:
+            return np.ones((window.height, window.width), bool)
         return self._stored(window)[1]
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether the type of the pixels knows no NaN."""
+        return all(np.dtype(self.dataset.dtypes[band - 1]).kind in "iu" for band in self.bands)
+
+    def overview(self, factor: float) -> Source | None:
+        """The coarsest copy that a raster on a server holds of itself, with pixels of at most so many of its own.
+
+        On a disk all pixels are read: nobody knows how overviews were made, and there they save little. Where the file
+        does not declare its gaps its overviews have them mixed in.
+        """
+        far = is_far(self.where) and self.nodata is None
+        levels = self.dataset.overviews(self.bands[0]) if far else []
+        fitting = [number for number, level in enumerate(levels) if level <= factor * (1 + 1e-6)]
+        if not fitting:
+            return None
+        coarse = copy.copy(self)
+        coarse.dataset = _open(self.where, OVERVIEW_LEVEL=max(fitting, key=levels.__getitem__))
+        height, width = coarse.dataset.shape
+        coarse.grid = replace(
+            self.grid.scaled(self.shape[0] / height, self.shape[1] / width), height=height, width=width
+        )
+        self._overviews.append(coarse)
+        return coarse
 
     def _stored(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         where = RasterWindow(window.column, window.row, window.width, window.height)
@@ -190,16 +221,22 @@ class Source:
 
     def close(self) -> None:
         """Give the file back."""
-        self.dataset.close()
+        for one in (self, *self._overviews):
+            one.dataset.close()
 
 
-def _open(where: str) -> rasterio.DatasetReader:
+def is_far(where: str) -> bool:
+    """Whether a raster lies on a server."""
+    return "://" in where or where.startswith(ON_SERVERS)
+
+
+def _open(where: str, **options: object) -> rasterio.DatasetReader:
     if "://" not in where and not where.startswith("/vsi") and not Path(where).exists():
         raise InputFault(f"{where}: no such file")
     try:
         with warnings.catch_warnings(), _quiet_about_letters():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # said later in our own words
-            dataset = rasterio.open(where)
+            dataset = rasterio.open(where, **options)
             dataset.transform  # noqa: B018  # GDAL reads it late
     except RASTER_ERRORS as error:
         raise InputFault(f"{where}: cannot be read as a raster ({_plain(error)})") from error

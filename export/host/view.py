@@ -59,6 +59,9 @@ class View(Layout):
         self.source = source
         self.mask = Mask.read(limits.mask, source.grid) if limits.mask else None
         super().__init__(source, card.gsd if resample else None, self._window(limits), self.mask, model_grid, cell)
+        coarse = source.overview(min(self.scale.rows, self.scale.columns)) if self.scale else None
+        if coarse:
+            self.read_from(coarse)
 
     def _window(self, limits: Limits) -> Window:
         grid, window = self.source.grid, self.source.grid.whole

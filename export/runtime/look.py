@@ -11,8 +11,11 @@ from .grid import Window
 from .sweep import Read
 from .units import doubt
 
-EMPTY_SHARE = 0.1  # of a raster: a constant value above it is likely to be a gap that nobody declared
+# Of the sample; a fifth of the raster should be said, but a sample errs by several points: Landsat scenes, empty at
+# their corners, show 22 % where it is 17 %.
+EMPTY_SHARE = 0.1
 _LATTICE, _SAMPLE = 6, 64  # windows a side, and their side in px, that are looked at
+LOOKED_AT = _LATTICE * _SAMPLE  # px a side: all of a raster that is not larger
 
 
 def look(
@@ -52,7 +55,7 @@ def lattice(height: int, width: int) -> List[Window]:
 
 
 def _starts(length: int) -> List[Tuple[int, int]]:
-    if length <= _LATTICE * _SAMPLE:
+    if length <= LOOKED_AT:
         return [(0, length)]
     return [(int(share * (length - _SAMPLE)), _SAMPLE) for share in np.linspace(0, 1, _LATTICE)]
 

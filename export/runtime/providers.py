@@ -128,7 +128,9 @@ def free_memory() -> int:
         text = Path("/proc/meminfo").read_text(encoding="ascii")
         found += [int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("MemAvailable")]
         limit, used = (Path(f"/sys/fs/cgroup/memory.{name}").read_text(encoding="ascii") for name in ("max", "current"))
-        found += [int(limit) - int(used)]
+        stat = Path("/sys/fs/cgroup/memory.stat").read_text(encoding="ascii").splitlines()
+        cache = sum(int(line.split()[1]) for line in stat if line.startswith(("active_file ", "inactive_file ")))
+        found += [int(limit) - int(used) + cache]  # what files are cached in is given back
     except (OSError, ValueError):  # no Linux, or a container without a limit ("max")
         pass
     if not found and hasattr(os, "sysconf"):

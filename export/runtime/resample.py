@@ -26,7 +26,14 @@ class Scale:
     columns: float
 
 
-def resampled(read: Read, height: int, width: int, scale: Scale, least: float = 0.0) -> Read:
+def resampled(
+    read: Read,
+    height: int,
+    width: int,
+    scale: Scale,
+    least: float = 0.0,
+    corner: tuple[float, float] = (0.0, 0.0),
+) -> Read:
     """Read a raster on a grid of larger or smaller pixels: bilinear, averaging where they grow.
 
     Args:
@@ -35,14 +42,15 @@ def resampled(read: Read, height: int, width: int, scale: Scale, least: float = 
         width: columns of the source.
         scale: of the target's pixels.
         least: share of a target pixel's weight that must lie on valid source pixels for it to be valid.
+        corner: row and column of the source where the target's upper left corner lies.
 
     Returns:
         A reader of the target, float32.
     """
 
     def read_target(window: Window) -> tuple[np.ndarray, np.ndarray]:
-        rows, row_weights = taps(window.row, window.height, scale.rows, height)
-        columns, column_weights = taps(window.column, window.width, scale.columns, width)
+        rows, row_weights = taps(window.row, window.height, scale.rows, height, corner[0])
+        columns, column_weights = taps(window.column, window.width, scale.columns, width, corner[1])
         left, right = int(columns.min()), int(columns.max()) + 1
         total, weight = None, np.zeros(window_shape(window), np.float32)
         for low in range(int(rows.min()), int(rows.max()) + 1, STRIP):
@@ -70,7 +78,7 @@ def window_shape(window: Window) -> tuple[int, int]:
     return window.height, window.width
 
 
-def taps(first: int, count: int, scale: float, length: int) -> tuple[np.ndarray, np.ndarray]:
+def taps(first: int, count: int, scale: float, length: int, corner: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """Source pixels that target pixels are made of, along one axis.
 
     Args:
@@ -78,12 +86,13 @@ def taps(first: int, count: int, scale: float, length: int) -> tuple[np.ndarray,
         count: of target pixels.
         scale: source pixels a target pixel.
         length: of the source.
+        corner: place in the source where target pixel 0 begins.
 
     Returns:
         (count, T) source pixels inside the raster, rising, and (count, T) their float32 weights, summing to 1.
     """
     radius = max(1.0, scale)
-    centre = (np.arange(first, first + count) + 0.5) * scale
+    centre = (np.arange(first, first + count) + 0.5) * scale + corner
     lowest = np.ceil(centre - radius - 0.5).astype(np.int64)
     at = lowest[:, None] + np.arange(int(np.ceil(2 * radius)) + 1)
     weight = np.clip(1 - np.abs(at + 0.5 - centre[:, None]) / radius, 0, None)

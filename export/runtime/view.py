@@ -69,9 +69,20 @@ class Layout:
         self.result = self.seen.scaled(cell, cell) if model_grid else self._crop
         self._back = self.scale is not None and not model_grid
         self.read: Read = self._read_crop
+        self._from = ""
+        self._least = 0.5 if model_grid else 0.0  # on the source's grid its own gaps are cut out later
         if self.scale:
-            least = 0.5 if model_grid else 0.0  # on the source's grid its own gaps are cut out later
-            self.read = resampled(self._read_crop, self._crop.height, self._crop.width, self.scale, least)
+            self.read = resampled(self._read_crop, self._crop.height, self._crop.width, self.scale, self._least)
+
+    def read_from(self, coarse: Raster) -> None:
+        """Resample from a coarser copy of the whole raster; gaps on the raster's own grid are still its own."""
+        assert self.scale is not None  # nosec B101  # pixels that are fed as they are come from nowhere else
+        (height, width), (tall, wide) = self.source.grid.shape, coarse.grid.shape
+        rows, columns = height / tall, width / wide
+        scale = Scale(self.scale.rows / rows, self.scale.columns / columns)
+        corner = (self.window.row / rows, self.window.column / columns)
+        self.read = resampled(coarse.read, tall, wide, scale, self._least, corner)
+        self._from = f", from its overviews of {coarse.grid.pixel_size_m[0]:.4g} m"
 
     def notes(self, gsd: Optional[float], measured: bool) -> List[str]:
         """Sentences that the user should read before a long run.
@@ -82,7 +93,9 @@ class Layout:
         """
         notes, height = [], self._crop.pixel_size_m[0]
         if self.scale:
-            notes.append(f"its pixels are {height:.4g} m, the model learned from {gsd:.4g} m: resampled on the way in")
+            notes.append(
+                f"its pixels are {height:.4g} m, the model learned from {gsd:.4g} m: resampled on the way in{self._from}"
+            )
         elif gsd and not 0.5 <= height / gsd <= 2:
             notes.append(f"its pixels are {height:.4g} m, the model learned from {gsd:.4g} m: fed as they are")
         distortion = self.result.area_distortion if measured else 1.0
