@@ -5,6 +5,7 @@ command that any Python on the machine can run: it fills a folder of the user's 
 """
 
 import importlib
+import importlib.util
 import platform
 import sys
 from pathlib import Path
@@ -30,6 +31,12 @@ def add_packages_folder() -> None:
     if Path(folder).is_dir() and folder not in sys.path:
         sys.path.append(folder)
         importlib.invalidate_caches()
+
+
+def is_there() -> bool:
+    """Whether some onnxruntime can be found; quick, since it is not started."""
+    add_packages_folder()
+    return importlib.util.find_spec("onnxruntime") is not None
 
 
 def problem() -> str:

@@ -1,29 +1,28 @@
 """What QGIS loads: registers the provider, the action and the map tips, and takes all of it back."""
 
-from pathlib import Path
-
-from qgis.core import QgsApplication, QgsRasterLayer, QgsSettings
+from qgis.core import QgsApplication, QgsRasterLayer
 from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QAction
 
 from . import onnxruntime_help
 from .algorithms.base import ICON
-from .algorithms.run_model import LAST_MODEL
 from .maptips import MapTips
 from .provider import GeoAwareProvider
 from .texts import tr
+from .ui.desk import Desk
 
 MENU = "GeoAware"
 
 
 class GeoAwarePlugin:
-    """Thin: all work is done by the Processing algorithm, which also runs in batch, models and qgis_process."""
+    """Thin: all work is done by the Processing algorithms, which also run in batch, models and qgis_process."""
 
     def __init__(self, iface):
         self.iface = iface  # None in qgis_process
         self.provider = None
         self.action = None
         self.map_tips = None
+        self.desk = None
 
     def initProcessing(self):
         """The only part that qgis_process calls."""
@@ -34,8 +33,8 @@ class GeoAwarePlugin:
     def initGui(self):
         """Called by QGIS Desktop."""
         self.initProcessing()
-        self.action = QAction(QIcon(str(ICON)), tr("Segment with GeoAware…"), self.iface.mainWindow())
-        self.action.setObjectName("geoawareSegment")
+        self.action = QAction(QIcon(str(ICON)), tr("Map with GeoAware…"), self.iface.mainWindow())
+        self.action.setObjectName("geoawareMap")
         self.action.setToolTip(tr("Find the land cover of the selected raster layer with an ONNX model"))
         self.action.triggered.connect(self.open_dialog)
         self.iface.addToolBarIcon(self.action)
@@ -43,9 +42,13 @@ class GeoAwarePlugin:
         # the type is taken from an instance because the name of its enum differs between QGIS 3.22, 3.30 and 4
         self.iface.addCustomActionForLayerType(self.action, "", QgsRasterLayer().type(), True)
         self.map_tips = MapTips(self.iface)
+        self.desk = Desk(self.iface)
 
     def unload(self):
         """Undo ``initGui``; also called when the plugin is switched off or updated."""
+        if self.desk is not None:
+            self.desk.close()
+            self.desk = None
         if self.map_tips is not None:
             self.map_tips.stop()
             self.map_tips = None
@@ -60,20 +63,10 @@ class GeoAwarePlugin:
             self.provider = None
 
     def open_dialog(self):
-        """Open the algorithm's dialog with the selected layer; it runs in the background from there."""
-        layer = self.iface.activeLayer()
-        if not isinstance(layer, QgsRasterLayer):
-            self.iface.messageBar().pushMessage("GeoAware", tr("Select a raster layer in the Layers panel first."))
-            return
-        problem = onnxruntime_help.problem()
+        """Open the dialog with the selected layer; what it starts runs in the background."""
+        problem = "" if onnxruntime_help.is_there() else onnxruntime_help.problem()
         if problem:
             onnxruntime_help.show(problem, self.iface.mainWindow())
             return
-        import processing  # a plugin itself, so it may not be there yet when this module is imported
-
-        preset = {"INPUT": layer.id()}
-        model = QgsSettings().value(LAST_MODEL, "")
-        if model and Path(model).is_file():
-            preset["MODEL"] = model
-        dialog = processing.createAlgorithmDialog("geoaware:segment", preset)
-        dialog.show()
+        layer = self.iface.activeLayer()
+        self.desk.open_dialog(layer if isinstance(layer, QgsRasterLayer) else None)
