@@ -92,6 +92,17 @@ def _move_to_group(project, layer, name: str) -> None:
     group = root.findGroup(name) or root.insertGroup(0, name)
     if node.parent() != group:
         copy = node.clone()
-        copy.setExpanded(True)  # QGIS folds long legends
-        group.insertChildNode(0, copy)
+        copy.setExpanded(bool(class_names(layer)))  # QGIS folds long legends; the others say little
+        above = [one for one in group.findLayers() if _rank(one.layer()) < _rank(layer)]
+        group.insertChildNode(len(above), copy)
         node.parent().removeChildNode(node)
+
+
+def _rank(layer) -> int:
+    """Place within a group, from the top: the veil, what is drawn, the map, the rest."""
+    if isinstance(layer, QgsVectorLayer):
+        return 1 if layer.isSpatial() else 3
+    if class_names(layer):
+        return 2
+    veil = layer is not None and layer.renderer() is not None and layer.renderer().type() == "singlebandpseudocolor"
+    return 0 if veil else 3

@@ -10,8 +10,10 @@ from .maptips import MapTips
 from .provider import GeoAwareProvider
 from .texts import tr
 from .ui.desk import Desk
+from .ui.identify import ClassTool
 
 MENU = "GeoAware"
+IDENTIFY = ICON.with_name("identify.svg")
 
 
 class GeoAwarePlugin:
@@ -20,7 +22,8 @@ class GeoAwarePlugin:
     def __init__(self, iface):
         self.iface = iface  # None in qgis_process
         self.provider = None
-        self.action = None
+        self.action = self.identify_action = self.library_action = self.class_tool = None
+        self.actions = []
         self.map_tips = None
         self.desk = None
 
@@ -33,16 +36,9 @@ class GeoAwarePlugin:
     def initGui(self):
         """Called by QGIS Desktop."""
         self.initProcessing()
-        self.action = QAction(QIcon(str(ICON)), tr("Map with GeoAware…"), self.iface.mainWindow())
-        self.action.setObjectName("geoawareMap")
-        self.action.setToolTip(tr("Find the land cover of the selected raster layer with an ONNX model"))
-        self.action.triggered.connect(self.open_dialog)
-        self.iface.addToolBarIcon(self.action)
-        self.iface.addPluginToRasterMenu(MENU, self.action)
-        # the type is taken from an instance because the name of its enum differs between QGIS 3.22, 3.30 and 4
-        self.iface.addCustomActionForLayerType(self.action, "", QgsRasterLayer().type(), True)
         self.map_tips = MapTips(self.iface)
         self.desk = Desk(self.iface)
+        self._add_actions()
 
     def unload(self):
         """Undo ``initGui``; also called when the plugin is switched off or updated."""
@@ -52,21 +48,48 @@ class GeoAwarePlugin:
         if self.map_tips is not None:
             self.map_tips.stop()
             self.map_tips = None
-        if self.action is not None:
-            self.iface.removeCustomActionForLayerType(self.action)
-            self.iface.removePluginRasterMenu(MENU, self.action)
-            self.iface.removeToolBarIcon(self.action)
-            self.action.deleteLater()
-            self.action = None
+        if self.actions:
+            self._remove_actions()
         if self.provider is not None:
             QgsApplication.processingRegistry().removeProvider(self.provider)
             self.provider = None
 
     def open_dialog(self):
-        """Open the dialog with the selected layer; what it starts runs in the background."""
-        problem = "" if onnxruntime_help.is_there() else onnxruntime_help.problem()
-        if problem:
-            onnxruntime_help.show(problem, self.iface.mainWindow())
-            return
+        """Open the window with the selected layer; what it starts runs in the background."""
         layer = self.iface.activeLayer()
         self.desk.open_dialog(layer if isinstance(layer, QgsRasterLayer) else None)
+
+    def _add_actions(self):
+        window = self.iface.mainWindow()
+        self.action = QAction(QIcon(str(ICON)), tr("Map with GeoAware…"), window)
+        self.action.setObjectName("geoawareMap")
+        self.action.setToolTip(tr("Find the land cover of the selected raster layer with an ONNX model"))
+        self.action.triggered.connect(self.open_dialog)
+        self.class_tool = ClassTool(self.iface.mapCanvas())
+        self.identify_action = QAction(QIcon(str(IDENTIFY)), tr("Read class"), window)
+        self.identify_action.setObjectName("geoawareIdentify")
+        self.identify_action.setToolTip(tr("Click a GeoAware map to read class and confidence"))
+        self.identify_action.setCheckable(True)
+        self.identify_action.triggered.connect(lambda: self.iface.mapCanvas().setMapTool(self.class_tool))
+        self.class_tool.setAction(self.identify_action)
+        self.library_action = QAction(tr("Models…"), window)
+        self.library_action.setObjectName("geoawareModels")
+        self.library_action.triggered.connect(self.desk.open_library)
+        self.actions = [self.action, self.identify_action, self.library_action]
+        for action in (self.action, self.identify_action):
+            self.iface.addToolBarIcon(action)
+        for action in self.actions:
+            self.iface.addPluginToRasterMenu(MENU, action)
+        # the type is taken from an instance because the name of its enum differs between QGIS 3.22, 3.30 and 4
+        self.iface.addCustomActionForLayerType(self.action, "", QgsRasterLayer().type(), True)
+
+    def _remove_actions(self):
+        self.iface.removeCustomActionForLayerType(self.action)
+        for action in self.actions:
+            self.iface.removePluginRasterMenu(MENU, action)
+            self.iface.removeToolBarIcon(action)
+            action.deleteLater()
+        self.iface.mapCanvas().unsetMapTool(self.class_tool)
+        self.class_tool.deleteLater()
+        self.action = self.identify_action = self.library_action = self.class_tool = None
+        self.actions = []

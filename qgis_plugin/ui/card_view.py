@@ -2,6 +2,8 @@
 
 import html
 
+from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtGui import QTextOption
 from qgis.PyQt.QtWidgets import QTextBrowser
 
 from ..algorithms.model_info import facts_of
@@ -13,6 +15,11 @@ _COLUMNS = 2  # of the legend
 
 class CardView(QTextBrowser):
     """The card of one model, or why the model is refused."""
+
+    def __init__(self, parent=None) -> None:
+        super().__init__(parent)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWordWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
 
     def show_entry(self, entry: Entry) -> None:
         """Show it."""
@@ -27,7 +34,7 @@ def card_page(entry: Entry) -> str:
     for shown_otherwise in (tr("Model"), tr("Classes")):
         facts.pop(shown_otherwise)
     rows = "".join(
-        f"<tr><td><b>{_safe(name)}</b>&nbsp;</td><td>{_safe(said)}</td></tr>" for name, said in facts.items()
+        f"<tr><td><b>{_safe(name)}</b></td><td>{_safe(said)}</td></tr>" for name, said in facts.items()
     )
     return f"<h3>{_safe(entry.title)}</h3>{_legend(entry)}<p></p><table cellspacing='0' cellpadding='3'>{rows}</table>"
 
@@ -37,12 +44,12 @@ def _legend(entry: Entry) -> str:
     if not classes:
         return ""
     cells = [
-        f"<td bgcolor='#{one.color}' width='22'>&nbsp;</td><td>&nbsp;{_safe(one.name)}&nbsp;&nbsp;</td>"
+        f"<td bgcolor='#{one.color}' width='24'>&nbsp;</td><td style='padding-left: 6px'>{_safe(one.name)}</td>"
         for one in classes
     ]
     down = -(-len(cells) // _COLUMNS)
     rows = ["<tr>" + "".join(cells[start::down]) + "</tr>" for start in range(down)]
-    return f"<table cellspacing='2' cellpadding='1'>{''.join(rows)}</table>"
+    return f"<table width='100%' cellspacing='2' cellpadding='1'>{''.join(rows)}</table>"
 
 
 def _safe(text: str) -> str:

@@ -26,7 +26,7 @@ class Estimate:
         notes: sentences that the user should read.
         fault: why it cannot run; empty where it can.
         tiles: in all; 0 where unknown.
-        seconds: that the tiles will take; None where unknown.
+        seconds: that opening the model and running the tiles will take; None where unknown.
         room: bytes that may be needed on the disk while the results are made.
     """
 
@@ -66,14 +66,16 @@ class Estimating(QgsTask):
             self.done.emit(self._estimate)
 
     def _look(self, found: Estimate) -> None:
+        start = time.perf_counter()
         run = OpenRun(found.plan)
+        opening = time.perf_counter() - start
         try:
             found.notes = run.notes(measured=True)
             found.room = room_needed(run.layout.result, run.card, run.model.channels, **self._wanted)
             if isinstance(found.plan.layer, ServiceLayer):
                 return
             try:
-                progress = self._timed(found)
+                progress = self._timed(found, opening)
                 if run.card.task == "detection":
                     run.objects(progress)
                 else:
@@ -85,12 +87,12 @@ class Estimating(QgsTask):
         finally:
             run.close()
 
-    def _timed(self, found: Estimate) -> Progress:
+    def _timed(self, found: Estimate, opening: float) -> Progress:
         start = time.perf_counter()
 
         def progress(done: int, total: int) -> bool:
             passed = time.perf_counter() - start
-            found.tiles, found.seconds = total, passed / done * total
+            found.tiles, found.seconds = total, opening + passed / done * total
             return passed < _LONG_ENOUGH and not self.isCanceled()
 
         return progress

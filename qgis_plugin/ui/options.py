@@ -17,7 +17,7 @@ from qgis.gui import (
     QgsProcessingParameterWidgetContext,
 )
 from qgis.PyQt.QtCore import pyqtSignal
-from qgis.PyQt.QtWidgets import QCheckBox, QFormLayout, QGroupBox, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QCheckBox, QFormLayout, QGroupBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from ..runtime.card import ModelCard
 from ..texts import tr
@@ -49,7 +49,10 @@ class OptionsBox(QWidget):
         # the threshold of such models is part of what they are
         up_front = ["MIN_AREA"] + ["THRESHOLD"] * (card.task == "detection" or card.source == "deepness")
         results = QGroupBox(tr("Results"))
-        form = QFormLayout(results)
+        rows = QVBoxLayout(results)
+        form, ticks, more = QFormLayout(), QHBoxLayout(), QFormLayout()
+        for part in (form, ticks, more):
+            rows.addLayout(part)
         self.file = QgsFileWidget()
         self.file.setStorageMode(QgsFileWidget.StorageMode.SaveFile)
         main = algorithm.parameterDefinition("OUTPUT")
@@ -59,25 +62,20 @@ class OptionsBox(QWidget):
         form.addRow(main.description(), self.file)
         for definition in algorithm.destinationParameterDefinitions():
             if definition.name() in _SUFFIXES and (card.classes or definition.name() == "PICTURE"):
-                form.addRow("", self._result(definition))
+                ticks.addWidget(self._result(definition))
+        ticks.addStretch(1)
         advanced = QgsCollapsibleGroupBox(tr("Advanced"))
         folded = QFormLayout(advanced)
         for definition in algorithm.parameterDefinitions():
             name = definition.name()
             if name in _ELSEWHERE or definition.isDestination():
                 continue
-            self._add(definition, form if name in up_front else folded)
+            self._add(definition, more if name in up_front else folded)
         advanced.setCollapsed(True)
         for part in (results, advanced):
             self._layout.addWidget(part)
             self._parts.append(part)
-        if "THRESHOLD" in up_front and "THRESHOLD" in self.wrappers and card.source == "deepness":
-            self.wrappers["THRESHOLD"].setParameterValue(card.threshold, self._context)
-        if "MIN_AREA" in self.wrappers:
-            polygons, smallest = self.results.get("POLYGONS"), self.wrappers["MIN_AREA"].wrappedWidget()
-            smallest.setEnabled(False)
-            if polygons:
-                polygons.toggled.connect(smallest.setEnabled)
+        self._preset(card)
 
     def parameters(self) -> Dict[str, Any]:
         """For the algorithm."""
@@ -97,6 +95,16 @@ class OptionsBox(QWidget):
             name.lower(): name in self.results and self.results[name].isChecked()
             for name in ("CONFIDENCE", "PROBABILITIES", "POLYGONS")
         }
+
+    def _preset(self, card: ModelCard) -> None:
+        """The card's own threshold; a size of polygons only where there are any."""
+        if "THRESHOLD" in self.wrappers and card.source == "deepness":
+            self.wrappers["THRESHOLD"].setParameterValue(card.threshold, self._context)
+        if "MIN_AREA" in self.wrappers:
+            smallest = self.wrappers["MIN_AREA"].wrappedWidget()
+            smallest.setEnabled(False)
+            if "POLYGONS" in self.results:
+                self.results["POLYGONS"].toggled.connect(smallest.setEnabled)
 
     def _result(self, definition) -> QCheckBox:
         box = QCheckBox(definition.description())
