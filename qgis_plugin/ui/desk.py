@@ -91,6 +91,9 @@ class Desk:
         elif run.state == DONE:
             results.remember(run)
             results.load(run)
+            main = results.layer_of(run) if run.loaded else None
+            if main is not None:
+                self._iface.setActiveLayer(main)  # so that the map tips are of it
             text = tr("{title} is ready.") if run.loaded else tr("{title} is ready; its project was closed meanwhile.")
             item = bar.createMessage(TITLE, text.format(title=run.title))
             button = QPushButton(tr("Result page"))

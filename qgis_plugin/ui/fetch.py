@@ -2,10 +2,11 @@
 
 import tempfile
 from pathlib import Path, PurePosixPath
-from typing import Optional
+from typing import BinaryIO, Optional
 
-from qgis.core import QgsApplication, QgsFileDownloader, QgsTask
+from qgis.core import QgsApplication, QgsNetworkAccessManager, QgsTask
 from qgis.PyQt.QtCore import QObject, QUrl, pyqtSignal
+from qgis.PyQt.QtNetwork import QNetworkReply, QNetworkRequest
 
 from ..runtime.errors import Cancelled, RuntimeFault
 from ..runtime.files import size_text
@@ -53,14 +54,15 @@ class Fetching(QObject):
     def __init__(self, parent=None) -> None:
         super().__init__(parent)
         self._folder: Optional[tempfile.TemporaryDirectory] = None
-        self._downloader: Optional[QgsFileDownloader] = None
+        self._reply: Optional[QNetworkReply] = None
+        self._file: Optional[BinaryIO] = None
         self._task: Optional[Adding] = None
-        self._errors = ""
+        self._received, self._broken = 0, ""
 
     @property
     def busy(self) -> bool:
         """Whether one is under way."""
-        return self._downloader is not None or self._task is not None
+        return self._reply is not None or self._task is not None
 
     def add_file(self, source: Path, checksum: str) -> None:
         """Add a file of this computer."""
@@ -79,40 +81,58 @@ class Fetching(QObject):
         if not checksum.strip():
             self._refuse(tr("Give the SHA-256 checksum that stands beside the address of the model."))
             return
-        library.folder().mkdir(parents=True, exist_ok=True)
-        self._folder = tempfile.TemporaryDirectory(prefix=".download-", dir=library.folder())
-        target = Path(self._folder.name) / name
-        self._errors = ""
-        self._downloader = QgsFileDownloader(url, str(target))
-        self._downloader.downloadProgress.connect(self._downloading)
-        self._downloader.downloadError.connect(self._failed)
-        self._downloader.downloadExited.connect(lambda: self._downloaded(target, checksum))
+        try:
+            library.folder().mkdir(parents=True, exist_ok=True)
+            self._folder = tempfile.TemporaryDirectory(prefix=".download-", dir=library.folder())
+            target = Path(self._folder.name) / name
+            self._file = target.open("wb")
+        except OSError as error:
+            self._refuse(tr("The model cannot be copied ({error}).").format(error=error))
+            return
+        self._received, self._broken = 0, ""
+        request = QNetworkRequest(url)
+        policy = QNetworkRequest.RedirectPolicy.NoLessSafeRedirectPolicy
+        request.setAttribute(QNetworkRequest.Attribute.RedirectPolicyAttribute, policy)
+        self._reply = QgsNetworkAccessManager.instance().get(request)
+        self._reply.readyRead.connect(self._read)
+        self._reply.finished.connect(lambda: self._downloaded(target, checksum))
 
     def cancel(self) -> None:
         """Stop; nothing stays behind."""
-        if self._downloader is not None:
-            self._downloader.cancelDownload()
+        if self._reply is not None:
+            self._reply.abort()
         if self._task is not None:
             self._task.cancel()
 
-    def _downloading(self, received: int, total: int) -> None:
-        if max(received, total) > MAX_BYTES:
-            self._errors = tr("The file is larger than 2 GB, which no model may be.")
-            self._downloader.cancelDownload()
+    def _read(self) -> None:
+        block = bytes(self._reply.readAll())
+        self._received += len(block)
+        if self._received > MAX_BYTES:
+            self._reply.abort()
             return
-        of = size_text(total) if total > 0 else "?"
-        self.progress.emit(tr("{received} of {total}").format(received=size_text(received), total=of))
-
-    def _failed(self, messages) -> None:
-        self._errors = self._errors or "; ".join(messages)
+        try:
+            self._file.write(block)
+        except OSError as error:  # the disk is full
+            self._broken = str(error)
+            self._reply.abort()
+            return
+        total = self._reply.header(QNetworkRequest.KnownHeaders.ContentLengthHeader)
+        of = size_text(int(total)) if total else "?"
+        self.progress.emit(tr("{received} of {total}").format(received=size_text(self._received), total=of))
 
     def _downloaded(self, target: Path, checksum: str) -> None:
-        self._downloader = None
-        if target.is_file() and not self._errors:
-            self.add_file(target, checksum)
+        reply, self._reply = self._reply, None
+        self._file.close()
+        self._file = None
+        reason = "" if reply.error() == QNetworkReply.NetworkError.NoError else reply.errorString()
+        reply.deleteLater()
+        if self._received > MAX_BYTES:
+            reason = tr("it is larger than 2 GB, which no model may be")
+        reason = self._broken or reason
+        if reason:
+            self._refuse(tr("The model could not be downloaded ({reason}).").format(reason=reason))
         else:
-            text = tr("The model could not be downloaded ({reason}).")
-            self._refuse(text.format(reason=self._errors or tr("cancelled")))
+            self.add_file(target, checksum)
 
     def _done(self, path: str) -> None:
         self._clear()

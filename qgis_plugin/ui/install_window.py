@@ -22,6 +22,8 @@ from ..algorithms.base import ICON
 from ..texts import tr
 from .install import DOWNLOAD, ON_DISK, Installing
 
+_OUTPUT = 180  # px: height of pip's words
+
 
 class InstallWindow(QDialog):
     """Explains, installs, shows the output. Accepted once onnxruntime is there."""
@@ -78,11 +80,13 @@ class InstallWindow(QDialog):
         self.output = QPlainTextEdit()
         self.output.setReadOnly(True)
         self.output.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
-        self.output.setMinimumHeight(160)
+        self.output.setMinimumHeight(_OUTPUT)
         self.output.hide()
         layout.addWidget(self.bar)
         layout.addWidget(self.output)
-        layout.addWidget(QLabel(tr("Or do it yourself: {advice}").format(advice=onnxruntime_help.advice()), wordWrap=True))
+        by_hand = QLabel(tr("Or do it yourself: {advice}").format(advice=onnxruntime_help.advice()))
+        by_hand.setWordWrap(True)
+        layout.addWidget(by_hand)
         self.line = QLineEdit(onnxruntime_help.install_command())
         self.line.setReadOnly(True)
         self.line.setCursorPosition(0)
@@ -101,7 +105,9 @@ class InstallWindow(QDialog):
     def _start(self, wheels) -> None:
         self._working(True)
         self.output.clear()
-        self.output.show()
+        if self.output.isHidden():
+            self.output.show()
+            self.resize(self.width(), self.height() + _OUTPUT + self.bar.sizeHint().height() + 20)
         self.installing.start(wheels)
 
     def _said(self, text: str) -> None:

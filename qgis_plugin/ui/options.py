@@ -80,7 +80,8 @@ class OptionsBox(QWidget):
     def parameters(self) -> Dict[str, Any]:
         """For the algorithm."""
         given = {name: wrapper.parameterValue() for name, wrapper in self.wrappers.items()}
-        given = {name: value for name, value in given.items() if value not in (None, "")}
+        default = {name: self._algorithm.parameterDefinition(name).defaultValue() for name in given}
+        given = {name: value for name, value in given.items() if value not in (None, "", default[name])}
         given["OUTPUT"] = self._destination(self.file.filePath())
         for name, box in self.results.items():
             if box.isChecked():
