@@ -85,9 +85,10 @@ class GeoAwarePlugin:
 
     def _remove_actions(self):
         self.iface.removeCustomActionForLayerType(self.action)
+        for action in (self.action, self.identify_action):
+            self.iface.removeToolBarIcon(action)
         for action in self.actions:
             self.iface.removePluginRasterMenu(MENU, action)
-            self.iface.removeToolBarIcon(action)
             action.deleteLater()
         self.iface.mapCanvas().unsetMapTool(self.class_tool)
         self.class_tool.deleteLater()

@@ -150,10 +150,10 @@ class RunDialog(QDialog):
         self.runs.add(run)
         self.tabs.setCurrentWidget(self.runs_view)
 
-    def closeEvent(self, event):
-        """The first look ends with the window."""
+    def done(self, result):
+        """The first look ends with the window, however it is closed."""
         self.stop()
-        super().closeEvent(event)
+        super().done(result)
 
     def stop(self) -> None:
         """End what goes on in the background, except the runs."""

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QFontDatabase, QIcon
 from qgis.PyQt.QtWidgets import (
     QApplication,
@@ -22,7 +23,8 @@ from ..algorithms.base import ICON
 from ..texts import tr
 from .install import DOWNLOAD, ON_DISK, Installing
 
-_OUTPUT = 180  # px: height of pip's words
+_CLOSE = QDialogButtonBox.StandardButton.Close
+_WIDTH, _OUTPUT = 640, 150  # px: least width, least height of pip's words
 
 
 class InstallWindow(QDialog):
@@ -36,15 +38,15 @@ class InstallWindow(QDialog):
         self.installing.said.connect(self._said)
         self.installing.ended.connect(self._ended)
         layout = QVBoxLayout(self)
-        self.label = QLabel(self._about(reason))
-        self.label.setWordWrap(True)
+        self.label = _paragraph(self._about(reason))
         layout.addWidget(self.label)
-        self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        self.buttons = QDialogButtonBox(_CLOSE)
         self.buttons.rejected.connect(self.reject)
         if not onnxruntime_help.obstacle():
             self._offer(layout)
         layout.addWidget(self.buttons)
-        self.setMinimumWidth(620)
+        # wrapped texts tell their height only for a width: without this they are drawn over each other
+        self.setMinimumSize(_WIDTH, layout.totalHeightForWidth(_WIDTH))
 
     def reject(self):
         """Closing it stops what goes on."""
@@ -67,35 +69,34 @@ class InstallWindow(QDialog):
     def _offer(self, layout: QVBoxLayout) -> None:
         self.install_button = QPushButton(tr("Install"))
         self.wheels_button = QPushButton(tr("Without a network: from a folder of wheels…"))
+        self.install_button.setDefault(True)
         self.install_button.clicked.connect(lambda: self._start(None))
         self.wheels_button.clicked.connect(self._from_wheels)
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
         row = QHBoxLayout()
         row.addWidget(self.install_button)
         row.addWidget(self.wheels_button)
-        row.addStretch(1)
+        row.addWidget(self.bar, 1)
         layout.addLayout(row)
-        self.bar = QProgressBar()
-        self.bar.setRange(0, 0)
-        self.bar.hide()
         self.output = QPlainTextEdit()
         self.output.setReadOnly(True)
+        self.output.setPlaceholderText(tr("What pip says will stand here."))
         self.output.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.output.setMinimumHeight(_OUTPUT)
-        self.output.hide()
-        layout.addWidget(self.bar)
-        layout.addWidget(self.output)
-        by_hand = QLabel(tr("Or do it yourself: {advice}").format(advice=onnxruntime_help.advice()))
-        by_hand.setWordWrap(True)
-        layout.addWidget(by_hand)
+        layout.addWidget(self.output, 1)
+        layout.addWidget(_paragraph(tr("Or do it yourself: {advice}").format(advice=onnxruntime_help.advice())))
         self.line = QLineEdit(onnxruntime_help.install_command())
         self.line.setReadOnly(True)
         self.line.setCursorPosition(0)
-        copy = QPushButton(tr("Copy the line"))
-        copy.clicked.connect(lambda: QApplication.clipboard().setText(self.line.text()))
+        self.copy_button = QPushButton(tr("Copy the line"))
+        self.copy_button.clicked.connect(lambda: QApplication.clipboard().setText(self.line.text()))
         both = QHBoxLayout()
         both.addWidget(self.line)
-        both.addWidget(copy)
+        both.addWidget(self.copy_button)
         layout.addLayout(both)
+        for button in (self.wheels_button, self.copy_button, self.buttons.button(_CLOSE)):
+            button.setAutoDefault(False)
 
     def _from_wheels(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, tr("Folder with the wheel of onnxruntime"))
@@ -105,9 +106,6 @@ class InstallWindow(QDialog):
     def _start(self, wheels) -> None:
         self._working(True)
         self.output.clear()
-        if self.output.isHidden():
-            self.output.show()
-            self.resize(self.width(), self.height() + _OUTPUT + self.bar.sizeHint().height() + 20)
         self.installing.start(wheels)
 
     def _said(self, text: str) -> None:
@@ -121,6 +119,13 @@ class InstallWindow(QDialog):
         self.accept()
 
     def _working(self, working: bool) -> None:
-        self.bar.setVisible(working)
+        self.bar.setRange(0, 0 if working else 1)
         self.install_button.setEnabled(not working)
         self.wheels_button.setEnabled(not working)
+
+
+def _paragraph(text: str) -> QLabel:
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label

@@ -55,6 +55,7 @@ class LibraryWindow(QDialog):
         both.addWidget(self.card)
         both.setSizes([280, 460])
         close = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        close.button(QDialogButtonBox.StandardButton.Close).setAutoDefault(False)  # Enter downloads instead
         close.rejected.connect(self.close)
         layout = QVBoxLayout(self)
         layout.addWidget(both, 1)
@@ -90,10 +91,10 @@ class LibraryWindow(QDialog):
         """End what goes on."""
         self.fetching.cancel()
 
-    def closeEvent(self, event):
-        """A download ends with the window."""
+    def done(self, result):
+        """A download ends with the window, however it is closed."""
         self.stop()
-        super().closeEvent(event)
+        super().done(result)
 
     def _actions(self) -> QHBoxLayout:
         self.add_button, self.remove_button = QPushButton(tr("Add file…")), QPushButton(tr("Remove"))
@@ -117,6 +118,8 @@ class LibraryWindow(QDialog):
         self.download_button.setAutoDefault(False)
         self.download_button.clicked.connect(self._download)
         row = QHBoxLayout()
+        for line in (self.address, self.checksum):
+            line.returnPressed.connect(self.download_button.click)
         row.addWidget(self.address)
         row.addWidget(self.download_button)
         box = QWidget()

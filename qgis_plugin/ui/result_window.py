@@ -43,10 +43,10 @@ class ResultWindow(QDialog):
         self._show(b"")
         self._draw()
 
-    def closeEvent(self, event):
-        """The drawing ends with the window."""
+    def done(self, result):
+        """The drawing ends with the window, however it is closed."""
         self.stop()
-        super().closeEvent(event)
+        super().done(result)
 
     def stop(self) -> None:
         """End the drawing."""

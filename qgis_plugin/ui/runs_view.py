@@ -41,6 +41,7 @@ class RunsView(QWidget):
         self.list.header().resizeSection(1, 180)
         self.list.header().resizeSection(2, 160)
         self.log = QTextBrowser()
+        self.log.setPlaceholderText(tr("What a run says will stand here. You can go on working in QGIS meanwhile."))
         self.cancel_button, self.page_button = QPushButton(tr("Cancel run")), QPushButton(tr("Result page"))
         for button in (self.cancel_button, self.page_button):
             button.setAutoDefault(False)

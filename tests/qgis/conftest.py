@@ -11,6 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+try:
+    from qgis.gui import QgsMessageBar
+except ImportError:  # every module says so and is skipped
+    QgsMessageBar = None
 pytest.importorskip("onnx", reason="the tests make their tiny models with the onnx package")
 from export import plugin
 from tests.models import write_strongest_band
@@ -69,11 +73,17 @@ class Desktop:
 
     def __init__(self, iface) -> None:
         self.mainWindow, self.mapCanvas = iface.mainWindow, iface.mapCanvas
-        self.toolbar, self.raster_menu, self.layer_menu, self.messages = [], [], [], []
+        self.toolbar, self.raster_menu, self.layer_menu = [], [], []
         self.layer = None
+        self.bar = QgsMessageBar()
+        self.messages: list[tuple[int, str]] = []  # level and sentence
+        self.bar.widgetAdded.connect(lambda item: self.messages.append((int(item.level()), item.text())))
 
     def activeLayer(self):
         return self.layer
+
+    def setActiveLayer(self, layer):
+        self.layer = layer
 
     def addToolBarIcon(self, action):
         self.toolbar.append(action)
@@ -95,10 +105,7 @@ class Desktop:
         self.layer_menu = [entry for entry in self.layer_menu if entry[0] is not action]
 
     def messageBar(self):
-        return self
-
-    def pushMessage(self, title, text):
-        self.messages.append(text)
+        return self.bar
 
 
 @pytest.fixture
