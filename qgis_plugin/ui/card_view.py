@@ -33,9 +33,7 @@ def card_page(entry: Entry) -> str:
     facts = facts_of(str(entry.path), entry.card)
     for shown_otherwise in (tr("Model"), tr("Classes")):
         facts.pop(shown_otherwise)
-    rows = "".join(
-        f"<tr><td><b>{_safe(name)}</b></td><td>{_safe(said)}</td></tr>" for name, said in facts.items()
-    )
+    rows = "".join(f"<tr><td><b>{_safe(name)}</b></td><td>{_safe(said)}</td></tr>" for name, said in facts.items())
     return f"<h3>{_safe(entry.title)}</h3>{_legend(entry)}<p></p><table cellspacing='0' cellpadding='3'>{rows}</table>"
 
 

@@ -5,7 +5,14 @@ import threading
 from pathlib import Path
 from typing import Any, Dict, Optional
 
-from qgis.core import QgsApplication, QgsMapLayerProxyModel, QgsProcessingContext, QgsProcessingUtils, QgsProject, QgsSettings
+from qgis.core import (
+    QgsApplication,
+    QgsMapLayerProxyModel,
+    QgsProcessingContext,
+    QgsProcessingUtils,
+    QgsProject,
+    QgsSettings,
+)
 from qgis.gui import QgsMapLayerComboBox
 from qgis.PyQt.QtCore import Qt, QTimer
 from qgis.PyQt.QtGui import QIcon
@@ -77,7 +84,6 @@ class RunDialog(QDialog):
         self.tabs.addTab(self.runs_view, tr("Runs"))
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close | QDialogButtonBox.StandardButton.Help)
         self.run_button = self.buttons.addButton(tr("Run"), QDialogButtonBox.ButtonRole.ActionRole)
-        self.run_button.setDefault(True)
         self.run_button.clicked.connect(self.run)
         self.buttons.rejected.connect(self.close)
         self.buttons.helpRequested.connect(open_help)
@@ -85,6 +91,10 @@ class RunDialog(QDialog):
         layout = QVBoxLayout(self)
         layout.addWidget(self.tabs)
         layout.addWidget(self.buttons)
+        for button in self.buttons.buttons():
+            button.setAutoDefault(False)
+        self.run_button.setDefault(True)  # only now is it the dialog's own
+        self.layers.setFocus()
         self.resize(*_SIZE)
         self.fill_models()
         self._layer_chosen()
@@ -210,6 +220,7 @@ class RunDialog(QDialog):
         self.area.suggest(layer)
         if self.entry and self.entry.card:
             self.bands.fit(layer, self.entry.card.bands)
+            self._order()
         self._soon.start()
 
     def _model_chosen(self) -> None:
@@ -218,12 +229,23 @@ class RunDialog(QDialog):
             self.card.setHtml("")
         else:
             self.card.show_entry(entry)
+        self.bands.setVisible(bool(entry and entry.card))
         if entry and entry.card:
             registry = QgsApplication.processingRegistry()
             self._algorithm = registry.createAlgorithmById(_ALGORITHMS[entry.card.task])
             self.options.fit(self._algorithm, entry.card)
             self.bands.fit(self.layers.currentLayer(), entry.card.bands)
+            self._order()
         self._soon.start()
+
+    def _order(self) -> None:
+        """Tab goes down the window, also to what was made for a model."""
+        before = self.area.selected
+        for part in (self.options, self.bands):
+            for widget in part.findChildren(QWidget):
+                if widget.window() is self and widget.focusPolicy() & Qt.FocusPolicy.TabFocus:
+                    self.setTabOrder(before, widget)
+                    before = widget
 
     def _plan_run(self) -> None:
         context = QgsProcessingContext()
@@ -273,4 +295,3 @@ def _load_onnxruntime() -> None:
         importlib.import_module("onnxruntime")
     except ImportError:
         return
-

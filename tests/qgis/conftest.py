@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import traceback
 import zipfile
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 
 try:
-    from qgis.gui import QgsMessageBar
+    from qgis.gui import QgsMessageBar, QgsMessageBarItem
+    from qgis.PyQt import sip
 except ImportError:  # every module says so and is skipped
-    QgsMessageBar = None
+    sip = QgsMessageBar = QgsMessageBarItem = None
 pytest.importorskip("onnx", reason="the tests make their tiny models with the onnx package")
 from export import plugin
 from tests.models import write_strongest_band
@@ -48,6 +50,15 @@ def geoaware(plugins_folder: Path):
     return package
 
 
+@pytest.fixture(autouse=True)
+def no_traceback_windows(monkeypatch: pytest.MonkeyPatch):
+    """Errors in slots, for which QGIS would open a window with a traceback, fail the test."""
+    seen: list[str] = []
+    monkeypatch.setattr(sys, "excepthook", lambda *error: seen.append("".join(traceback.format_exception(*error))))
+    yield
+    assert seen == [], "\n".join(seen)
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     return write_strongest_band(tmp_path / "colours.onnx")
@@ -77,7 +88,7 @@ class Desktop:
         self.layer = None
         self.bar = QgsMessageBar()
         self.messages: list[tuple[int, str]] = []  # level and sentence
-        self.bar.widgetAdded.connect(lambda item: self.messages.append((int(item.level()), item.text())))
+        self.bar.widgetAdded.connect(self._keep)
 
     def activeLayer(self):
         return self.layer
@@ -106,6 +117,10 @@ class Desktop:
 
     def messageBar(self):
         return self.bar
+
+    def _keep(self, widget):
+        item = sip.cast(widget, QgsMessageBarItem)  # those that QGIS makes itself come as bare widgets
+        self.messages.append((int(item.level()), item.text()))
 
 
 @pytest.fixture

@@ -84,9 +84,7 @@ def test_another_model_of_the_same_name_is_not_overwritten(library, model, tmp_p
     library.add(model)
     before = (library.folder() / "colours.onnx").read_bytes()
     (tmp_path / "other").mkdir()
-    other = write_model(
-        tmp_path / "other" / "colours.onnx", np.ones((3, 3, 1, 1), np.float32), card_item(), np.ones(3)
-    )
+    other = write_model(tmp_path / "other" / "colours.onnx", np.ones((3, 3, 1, 1), np.float32), card_item(), np.ones(3))
     with pytest.raises(InputFault, match="another model named"):
         library.add(other)
     assert (library.folder() / "colours.onnx").read_bytes() == before
@@ -136,9 +134,7 @@ def test_damaged_file_in_the_folder_is_listed_with_its_fault(library):
 def server(tmp_path):
     """Serves a folder; gives its address."""
     handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
-    made = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), lambda *given: handler(*given, directory=str(tmp_path))
-    )
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), lambda *given: handler(*given, directory=str(tmp_path)))
     thread = threading.Thread(target=made.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{made.server_port}"
