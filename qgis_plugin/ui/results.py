@@ -6,7 +6,7 @@ from typing import List
 from qgis.core import Qgis, QgsProcessingUtils, QgsProject, QgsRasterLayer
 from qgis.gui import QgsGui
 
-from ..host.classes import ClassLayer, Classes
+from ..host.classes import Classes, ClassLayer
 from ..host.job import Limits
 from ..runtime.areas import ClassArea
 from .runs import Run

@@ -10,8 +10,18 @@ import pytest
 
 pytest.importorskip("qgis.core", reason="QGIS's Python packages are not installed here")
 import onnx
-from qgis.core import Qgis, QgsApplication, QgsFeature, QgsGeometry, QgsProject, QgsRasterLayer, QgsRectangle
-from qgis.core import QgsPointXY, QgsSettings, QgsVectorLayer
+from qgis.core import (
+    Qgis,
+    QgsApplication,
+    QgsFeature,
+    QgsGeometry,
+    QgsPointXY,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsSettings,
+    QgsVectorLayer,
+)
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QAction
 
