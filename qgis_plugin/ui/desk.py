@@ -33,7 +33,7 @@ class Desk:
     def open_dialog(self, layer=None) -> None:
         """Open the dialog with a layer; first the page that installs what is missing."""
         problem = "" if onnxruntime_help.is_there() else onnxruntime_help.problem()
-        if problem and not InstallWindow(problem, self._iface.mainWindow()).exec():
+        if problem and not self._installed(problem):
             return
         if self.dialog is None:
             canvas, window = self._iface.mapCanvas(), self._iface.mainWindow()
@@ -77,6 +77,13 @@ class Desk:
                 window.stop()
                 window.deleteLater()
         self.library = self.help = self.dialog = None
+
+    def _installed(self, problem: str) -> bool:
+        """Open the page that installs onnxruntime; whether it is there afterwards."""
+        page = InstallWindow(problem, self._iface.mainWindow())
+        accepted = bool(page.exec())
+        page.deleteLater()
+        return accepted
 
     def _library_changed(self) -> None:
         if self.dialog is not None:

@@ -73,7 +73,11 @@ class InstallWindow(QDialog):
         self.install_button.clicked.connect(lambda: self._start(None))
         self.wheels_button.clicked.connect(self._from_wheels)
         self.bar = QProgressBar()
-        self.bar.setTextVisible(False)
+        self.bar.setRange(0, 0)
+        self.bar.hide()
+        place = self.bar.sizePolicy()
+        place.setRetainSizeWhenHidden(True)
+        self.bar.setSizePolicy(place)
         row = QHBoxLayout()
         row.addWidget(self.install_button)
         row.addWidget(self.wheels_button)
@@ -119,7 +123,7 @@ class InstallWindow(QDialog):
         self.accept()
 
     def _working(self, working: bool) -> None:
-        self.bar.setRange(0, 0 if working else 1)
+        self.bar.setVisible(working)
         self.install_button.setEnabled(not working)
         self.wheels_button.setEnabled(not working)
 

@@ -77,7 +77,9 @@ def _areas(areas: Sequence[ClassArea], card: ModelCard) -> str:
 
 def _table(facts: Dict[str, str]) -> str:
     rows = "".join(
-        f"<tr><td><b>{_safe(name)}</b></td><td>{_safe(text)}</td></tr>" for name, text in facts.items() if text
+        f"<tr><td><b>{_safe(name)}</b></td><td>{_safe(text).replace(chr(10), '<br>')}</td></tr>"
+        for name, text in facts.items()
+        if text
     )
     return f"<table cellspacing='0' cellpadding='4'>{rows}</table>"
 

@@ -35,6 +35,8 @@ class ResultWindow(QDialog):
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         save = buttons.addButton(tr("Save page…"), QDialogButtonBox.ButtonRole.ActionRole)
         save.clicked.connect(self._save)
+        for button in buttons.buttons():
+            button.setAutoDefault(False)
         buttons.rejected.connect(self.close)
         layout = QVBoxLayout(self)
         layout.addWidget(self.text)
@@ -81,7 +83,7 @@ class ResultWindow(QDialog):
             f"{run.algorithm.parameterDefinition(name).description()}: {text}" for name, text in options.items()
         )
         facts[tr("Time")] = duration(run.seconds)
-        facts[tr("Results")] = ", ".join(f"{path} ({size_text(path.stat().st_size)})" for path in results.files(run))
+        facts[tr("Results")] = "\n".join(f"{path} ({size_text(path.stat().st_size)})" for path in results.files(run))
         return facts
 
     def _draw(self) -> None:

@@ -89,9 +89,9 @@ def wheel(folder: Path) -> Path:
 def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
     """Do one thing after the other; yields seconds to wait, or what must be so before it goes on."""
     import pyplugin_installer
-    from qgis.core import QgsProject, QgsRasterLayer
-    from qgis.PyQt.QtWidgets import QApplication, QDialogButtonBox, QDockWidget, QPushButton, QToolBar
-    from qgis.utils import iface, plugins
+    from qgis.core import QgsApplication, QgsProject, QgsRasterLayer
+    from qgis.PyQt.QtWidgets import QAction, QApplication, QDialogButtonBox, QDockWidget, QPushButton, QToolBar
+    from qgis.utils import iface, plugins, unloadPlugin
 
     window, canvas = iface.mainWindow(), iface.mapCanvas()
     window.setGeometry(0, 0, WIDTH, HEIGHT)
@@ -156,8 +156,8 @@ def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
     for name in ("CONFIDENCE", "POLYGONS"):
         click(dialog.options.results[name], 8)
         yield 0.3
+    yield 1
     yield lambda: dialog.run_button.isEnabled() and dialog._looking is None and not dialog._soon.isActive()
-    yield 0.3
     seen["fit"] = dialog.fit.texts()
     shoot(task, "plugin_dialog")
     click(dialog.run_button)
@@ -196,6 +196,13 @@ def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
     shoot(task, "plugin_repeat")
     subprocess.run(["xdotool", "key", "Escape"], check=True)
     yield lambda: top("ResultWindow") is None
+
+    unloadPlugin("geoaware")
+    yield 0.5
+    left = [one.objectName() for one in window.findChildren(QAction) if one.objectName().startswith("geoaware")]
+    left += [type(one).__name__ for one in QApplication.topLevelWidgets() if "geoaware" in type(one).__module__]
+    left += ["provider"] * (QgsApplication.processingRegistry().providerById("geoaware") is not None)
+    seen["left"] = left + ["task"] * QgsApplication.taskManager().countActiveTasks()
     seen["finished"] = True
 
 
