@@ -46,7 +46,7 @@ def page(result: Result) -> str:
         parts += [f"<h3>{tr('Areas')}</h3>", _areas(result.areas, result.card)]
         note = tr("Counted pixels are biased by the map's errors; 'Assess a map' in the toolbox corrects them.")
         parts.append(f"<p><small>{_safe(note)}</small></p>")
-    parts += [f"<h3>{tr('Run')}</h3>", _table(result.facts)]
+    parts += [f"<h3>{tr('About the run')}</h3>", _table(result.facts)]
     if result.commands:
         parts.append(f"<h3>{tr('To repeat it')}</h3>")
     for title, line in result.commands.items():

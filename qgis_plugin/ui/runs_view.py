@@ -33,7 +33,7 @@ class RunsView(QWidget):
         self._open_page, self._shown = open_page, 0
         self._runs: List[Run] = []
         self.list = QTreeWidget()
-        self.list.setHeaderLabels([tr("Run"), tr("State"), tr("Progress")])
+        self.list.setHeaderLabels([tr("Model and layer"), tr("State"), tr("Progress")])
         self.list.setRootIsDecorated(False)
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.list.header().setStretchLastSection(False)

@@ -190,6 +190,19 @@ def test_keyboard_goes_from_layer_to_model_to_area(opened):
     assert chain == wanted
 
 
+def test_window_speaks_spanish(running, desktop, models, model, scene, tmp_path, monkeypatch):
+    from geoaware import texts
+
+    monkeypatch.setattr(texts, "language", lambda: "es")
+    shutil.copy(model, models)
+    desktop.layer = shown(rasters.write(tmp_path / "scene.tif", scene[0], nodata=0))
+    dialog = looked(running)
+    assert dialog.fit.texts() == ["La capa y el modelo encajan."]
+    assert dialog.run_button.text() == "Ejecutar"
+    assert [dialog.tabs.tabText(at) for at in range(2)] == ["Ajustes", "Ejecuciones"]
+    running.desk.open_help()
+
+
 # areas
 
 
