@@ -197,7 +197,7 @@ class RunDialog(QDialog):
         for part in (self.area, self.options, self.bands):
             column.addWidget(part)
         column.addStretch(1)
-        left = QScrollArea()
+        left = self._left = QScrollArea()
         left.setWidget(inside)
         left.setWidgetResizable(True)
         left.setFrameShape(QFrame.Shape.NoFrame)
@@ -220,7 +220,7 @@ class RunDialog(QDialog):
         self.area.suggest(layer)
         if self.entry and self.entry.card:
             self.bands.fit(layer, self.entry.card.bands)
-            self._order()
+            self._arrange()
         self._soon.start()
 
     def _model_chosen(self) -> None:
@@ -235,11 +235,13 @@ class RunDialog(QDialog):
             self._algorithm = registry.createAlgorithmById(_ALGORITHMS[entry.card.task])
             self.options.fit(self._algorithm, entry.card)
             self.bands.fit(self.layers.currentLayer(), entry.card.bands)
-            self._order()
+            self._arrange()
         self._soon.start()
 
-    def _order(self) -> None:
-        """Tab goes down the window, also to what was made for a model."""
+    def _arrange(self) -> None:
+        """What was made for a model is as wide as its words, and Tab goes down the window to it too."""
+        bar = self._left.verticalScrollBar().sizeHint().width()
+        self._left.setMinimumWidth(self._left.widget().minimumSizeHint().width() + bar)
         before = self.area.selected
         for part in (self.options, self.bands):
             for widget in part.findChildren(QWidget):
@@ -261,11 +263,11 @@ class RunDialog(QDialog):
             self.fit.show_fault(in_our_words(str(fault)))
             return
         self.fit.show_looking(self._tiles)
-        self._looking = Estimating(self._plan, self.options.wanted())
-        self._looking.done.connect(self._looked)
-        self._looking.taskCompleted.connect(self._look_ended)
-        self._looking.taskTerminated.connect(self._look_ended)
-        QgsApplication.taskManager().addTask(self._looking)
+        looking = self._looking = Estimating(self._plan, self.options.wanted())
+        looking.done.connect(self._looked)
+        for ended in (looking.taskCompleted, looking.taskTerminated):
+            ended.connect(lambda: self._look_ended(looking))
+        QgsApplication.taskManager().addTask(looking)
 
     def _looked(self, found: Estimate) -> None:
         if found.plan is not self._plan:
@@ -277,8 +279,9 @@ class RunDialog(QDialog):
             self._plan = None
         self._allow()
 
-    def _look_ended(self) -> None:
-        self._looking = None
+    def _look_ended(self, looking: Estimating) -> None:
+        if self._looking is looking:  # one that was cancelled ends after its successor began
+            self._looking = None
 
     def _stop_looking(self) -> None:
         if self._looking is not None:

@@ -66,6 +66,7 @@ class OptionsBox(QWidget):
         ticks.addStretch(1)
         advanced = QgsCollapsibleGroupBox(tr("Advanced"))
         folded = QFormLayout(advanced)
+        folded.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         for definition in algorithm.parameterDefinitions():
             name = definition.name()
             if name in _ELSEWHERE or definition.isDestination():

@@ -3,7 +3,7 @@
 From the zip and an empty profile to the styled layer and the result page; what it saw goes to ``DIR/seen.json``, its
 pictures beside it. Run by a Python that has onnxruntime, from which it makes the wheel that the plugin installs: no
 network is needed. QGIS then runs this same file by ``--code``, to click. ``docs/images`` is filled this way:
-``python -m tests.qgis.desktop landcover.onnx europe.tif --out docs/images --locale en_US``.
+``python -m tests.qgis.desktop landcover.onnx europe.tif --out docs/images --work /home/ana``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 
 TASK = "GEOAWARE_DESKTOP"  # environment variable: what to do, as JSON, for the part inside QGIS
 PROGRAMS = ("qgis", "xvfb-run", "openbox", "xdotool", "import", "convert")
-WIDTH, HEIGHT, COLORS = 1280, 860, 160
+WIDTH, HEIGHT, COLORS = 1280, 860, 256
 _WAIT = 40  # seconds for anything that is waited for
 SETTINGS = """[qgis]
 checkVersion=false
@@ -37,15 +37,16 @@ overrideFlag=true
 """
 
 
-def launch(model: Path, raster: Path, out: Path, seconds: int, locale: str = "en_US") -> dict:
-    """Start QGIS in a fresh profile and wait until it has clicked through; what it saw."""
+def launch(model: Path, raster: Path, out: Path, seconds: int, locale: str = "en_US", work: Path | None = None) -> dict:
+    """Start QGIS in a fresh profile in a folder under ``work``, wait until it has clicked through; what it saw."""
     from export import plugin
 
-    root = Path(__file__).resolve().parents[2]
     out.mkdir(parents=True, exist_ok=True)
+    program = Path(__file__).resolve()  # QGIS runs it without telling it that name
+    work = work or program.parents[2] / "build"
     # not in the system's folder for temporary files, because QGIS marks layers from there as temporary
-    (root / "build").mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root / "build") as name:
+    work.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=work, prefix="qgis-") as name:
         home = Path(name)
         settings = home / "profiles" / "default" / "QGIS" / "QGIS3.ini"
         settings.parent.mkdir(parents=True)
@@ -61,7 +62,7 @@ def launch(model: Path, raster: Path, out: Path, seconds: int, locale: str = "en
         }
         qgis = 'openbox & exec qgis --nologo --profiles-path "$0" --code "$1"'
         screen = f"-screen 0 {WIDTH}x{HEIGHT}x24"
-        command = ["xvfb-run", "-a", "-s", screen, "sh", "-c", qgis, name, str(Path(__file__).resolve())]
+        command = ["xvfb-run", "-a", "-s", screen, "sh", "-c", qgis, name, str(program)]
         environment = {**os.environ, TASK: json.dumps(task), "QT_QPA_PLATFORM": "xcb", "XDG_RUNTIME_DIR": name}
         environment.pop("PYTHONPATH", None)
         with subprocess.Popen(command, env=environment, cwd=name, start_new_session=True) as running:
@@ -132,9 +133,10 @@ def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
     yield lambda: top("InstallWindow")
     page = top("InstallWindow")
     yield 0.5
-    shoot(task, "plugin_install")
     click(page.wheels_button)
     yield from choose(task["wheels"])
+    yield lambda: page.output.toPlainText()
+    shoot(task, "plugin_install")
     yield lambda: top("RunDialog")
     seen["seconds to install onnxruntime"] = round(time.monotonic() - began, 1)
     dialog = top("RunDialog")
@@ -274,10 +276,11 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("raster", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--work", type=Path, help="folder that the pictures may show")
     parser.add_argument("--locale", default="en_US")
     parser.add_argument("--seconds", type=int, default=300, help="give up after this time")
     given = parser.parse_args()
-    seen = launch(given.model, given.raster, given.out, given.seconds, given.locale)
+    seen = launch(given.model, given.raster, given.out, given.seconds, given.locale, given.work)
     print(json.dumps(seen, indent=1))
     sys.exit(not seen["finished"])
 
