@@ -16,16 +16,21 @@ DOWNLOAD, ON_DISK = "20 MB", "70 MB"  # of onnxruntime 1.24 to 1.31 for Linux, W
 
 
 def python_of_qgis() -> Optional[Path]:
-    """The program that is QGIS's Python; ``sys.executable`` is QGIS itself on Windows and macOS."""
+    """The program that is QGIS's Python, else another whose pip can serve.
+
+    ``sys.executable`` comes last: it is QGIS itself on Windows and macOS, and the first Python on the path elsewhere.
+    """
     home, version = Path(sys.exec_prefix), f"{sys.version_info[0]}.{sys.version_info[1]}"
-    places = [Path(sys.executable or "")] if "python" in Path(sys.executable or "").name.lower() else []
-    places += [home / "python.exe", home / "python3.exe"]
+    places = [home / "python.exe", home / "python3.exe"]
     places += [home / "bin" / name for name in (f"python{version}", "python3")]
+    places += [Path(sys.executable or "")] if "python" in Path(sys.executable or "").name.lower() else []
     return next((place for place in places if place.is_file()), None)
 
 
 def pip_arguments(target: Path, wheels: Optional[Path] = None) -> List[str]:
-    """Of QGIS's Python. Nothing but onnxruntime is fetched: numpy is QGIS's own, and it starts without the rest.
+    """For a wheel that suits QGIS's Python, whichever Python pip runs in.
+
+    Nothing but onnxruntime is fetched: numpy is QGIS's own, and it starts without the rest.
 
     Args:
         target: the folder to fill.
@@ -34,7 +39,9 @@ def pip_arguments(target: Path, wheels: Optional[Path] = None) -> List[str]:
     common = ["-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--no-deps"]
     source = ["--no-index", "--find-links", str(wheels)] if wheels else []
     wanted = f"onnxruntime>={onnxruntime_help.WANTED}"
-    return [*common, "--only-binary=:all:", *source, "--target", str(target), wanted]
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    suited = ["--only-binary=:all:", "--python-version", version]
+    return [*common, *suited, *source, "--target", str(target), wanted]
 
 
 class Installing(QObject):

@@ -136,6 +136,7 @@ def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
     click(page.wheels_button)
     yield from choose(task["wheels"])
     yield lambda: page.output.toPlainText()
+    yield 0.8
     shoot(task, "plugin_install")
     yield lambda: top("RunDialog")
     seen["seconds to install onnxruntime"] = round(time.monotonic() - began, 1)

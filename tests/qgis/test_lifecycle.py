@@ -136,6 +136,16 @@ def test_python_without_wheels_is_told_so_instead_of_a_command(running):
     assert "pip" not in text
 
 
+def test_pip_fetches_a_wheel_for_the_python_of_qgis(running, tmp_path):
+    from geoaware.ui.install import pip_arguments, python_of_qgis
+
+    assert python_of_qgis().is_file()
+    command = pip_arguments(tmp_path, tmp_path / "wheels")
+    assert command[command.index("--python-version") + 1] == f"{sys.version_info[0]}.{sys.version_info[1]}"
+    assert {"--no-deps", "--no-index", "--only-binary=:all:"} <= set(command)
+    assert command[command.index("--target") + 1] == str(tmp_path)
+
+
 def test_packages_folder_of_the_profile_is_found_but_comes_last(running, tmp_path, monkeypatch):
     from geoaware import onnxruntime_help
 
