@@ -60,7 +60,6 @@ def measure(given: argparse.Namespace, folder: Path) -> str:
         predict.append(whole[1] - whole[0])
     window.unload()
     ours, theirs = median(plugin), median(predict)
-    print(plugin, predict, file=sys.stderr)
     lines = [
         "# The plugin in figures",
         "",
