@@ -1,7 +1,7 @@
 """A QGIS Desktop on a virtual screen, driven by real clicks: ``python -m tests.qgis.desktop MODEL RASTER --out DIR``.
 
-From the zip and an empty profile to the styled layer and the result page; what it saw goes to ``DIR/seen.json``, its
-pictures beside it. Run by a Python that has onnxruntime, from which it makes the wheel that the plugin installs: no
+From the zip and an empty profile to the styled layer and the result page; its pictures go to DIR, what else it saw is
+printed. Run by a Python that has onnxruntime, from which it makes the wheel that the plugin installs: no
 network is needed. QGIS then runs this same file by ``--code``, to click. ``docs/images`` is filled this way:
 ``python -m tests.qgis.desktop landcover.onnx europe.tif --out docs/images --work /home/ana``.
 """
@@ -59,6 +59,7 @@ def launch(model: Path, raster: Path, out: Path, seconds: int, locale: str = "en
             "model": str(home / model.name),
             "raster": str(home / raster.name),
             "out": str(out.resolve()),
+            "seen": str(home / "seen.json"),
         }
         qgis = 'openbox & exec qgis --nologo --profiles-path "$0" --code "$1"'
         screen = f"-screen 0 {WIDTH}x{HEIGHT}x24"
@@ -71,7 +72,7 @@ def launch(model: Path, raster: Path, out: Path, seconds: int, locale: str = "en
             finally:
                 if running.poll() is None:  # QGIS hangs: end it, its window manager and its screen
                     os.killpg(running.pid, signal.SIGTERM)
-    return json.loads((out / "seen.json").read_text("utf-8"))
+        return json.loads((home / "seen.json").read_text("utf-8"))
 
 
 def wheel(folder: Path) -> Path:
@@ -236,7 +237,7 @@ def drive(task: dict) -> None:
     todo = steps(task, seen)
 
     def end() -> None:
-        (Path(task["out"]) / "seen.json").write_text(json.dumps(seen, indent=1), "utf-8")
+        Path(task["seen"]).write_text(json.dumps(seen, indent=1), "utf-8")
         QgsProject.instance().clear()  # or QGIS asks what to do with its layers
         if seen["finished"]:
             iface.actionExit().trigger()

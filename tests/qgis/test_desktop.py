@@ -28,7 +28,7 @@ def missing() -> str:
 def test_from_the_zip_to_the_map_by_clicks(scene, tmp_path):
     model = write_strongest_band(tmp_path / "colours.onnx")
     raster = rasters.write(tmp_path / "scene.tif", scene[0], nodata=0)
-    seen = screen.launch(model, raster, tmp_path / "out", 120)
+    seen = screen.launch(model, raster, tmp_path / "out", 300)
     assert seen["finished"], seen
     assert seen["left"] == []
     assert seen["without a model"] == ["The library holds no model yet: click 'Models…' to add one."]
