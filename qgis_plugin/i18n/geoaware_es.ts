@@ -328,6 +328,10 @@ Objetos: recuadros en un GeoPackage con clase, nombre y puntuación (de 0 a 1), 
         <translation>GeoAware: añadiendo {name}</translation>
     </message>
     <message>
+        <source>GeoAware: checksum of {name}</source>
+        <translation>GeoAware: suma de verificación de {name}</translation>
+    </message>
+    <message>
         <source>GeoAware: first look</source>
         <translation>GeoAware: primer vistazo</translation>
     </message>
@@ -886,6 +890,10 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
     <message>
         <source>The model cannot be copied ({error}).</source>
         <translation>No se puede copiar el modelo ({error}).</translation>
+    </message>
+    <message>
+        <source>The model cannot be read ({error}).</source>
+        <translation>No se puede leer el modelo ({error}).</translation>
     </message>
     <message>
         <source>The model cannot be removed ({error}).</source>

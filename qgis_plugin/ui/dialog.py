@@ -205,7 +205,7 @@ class RunDialog(QDialog):
         right = QSplitter(Qt.Orientation.Vertical)
         right.addWidget(self.card)
         right.addWidget(self.fit)
-        right.setSizes([420, 200])
+        right.setSizes([340, 280])
         self._settings = QSplitter(Qt.Orientation.Horizontal)
         self._settings.addWidget(left)
         self._settings.addWidget(right)
@@ -229,7 +229,8 @@ class RunDialog(QDialog):
             self.card.setHtml("")
         else:
             self.card.show_entry(entry)
-        self.bands.setVisible(bool(entry and entry.card))
+        for part in (self.options, self.bands):
+            part.setVisible(bool(entry and entry.card))
         if entry and entry.card:
             registry = QgsApplication.processingRegistry()
             self._algorithm = registry.createAlgorithmById(_ALGORITHMS[entry.card.task])

@@ -44,6 +44,31 @@ class Adding(QgsTask):
             self.refused.emit(self._fault or tr("Cancelled."))
 
 
+class Summing(QgsTask):
+    """Reads the checksum of a model file in a worker thread: a large one takes seconds."""
+
+    found = pyqtSignal(str)
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(tr("GeoAware: checksum of {name}").format(name=path.name), QgsTask.Flag.CanCancel)
+        self._path, self._said = path, ""
+
+    def run(self) -> bool:
+        """In a worker thread."""
+        try:
+            self._said = f"SHA-256: {library.sha256(self._path, lambda: not self.isCanceled())}"
+        except Cancelled:
+            return False
+        except OSError as error:
+            self._said = tr("The model cannot be read ({error}).").format(error=error)
+        return True
+
+    def finished(self, fine: bool) -> None:
+        """On the main thread."""
+        if fine:
+            self.found.emit(self._said)
+
+
 class Fetching(QObject):
     """Downloads a model through QGIS's own network settings, then adds it; one at a time."""
 

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, List, Optional
+from typing import Any, Callable, List, Optional
 
 from qgis.core import QgsApplication
 
@@ -117,22 +117,23 @@ def _checked_in(source: Path, hidden: Path, checksum: str, go_on: Callable[[], b
 
 def _copied(source: Path, target: Path, go_on: Callable[[], bool]) -> str:
     """Copy a file; its SHA-256."""
+    with target.open("wb") as write:
+        return sha256(source, go_on, write.write)
+
+
+def sha256(path: Path, go_on: Callable[[], bool] = lambda: True, each: Callable[[bytes], Any] = len) -> str:
+    """Of a file, in hexadecimal; ``each`` is given its blocks.
+
+    Raises:
+        Cancelled: ``go_on`` returned False.
+    """
     digest = hashlib.sha256()
-    with source.open("rb") as read, target.open("wb") as write:
+    with path.open("rb") as read:
         for block in iter(lambda: read.read(_BLOCK), b""):
             if not go_on():
                 raise Cancelled("cancelled")
             digest.update(block)
-            write.write(block)
-    return digest.hexdigest()
-
-
-def sha256(path: Path) -> str:
-    """Of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as read:
-        for block in iter(lambda: read.read(_BLOCK), b""):
-            digest.update(block)
+            each(block)
     return digest.hexdigest()
 
 

@@ -28,7 +28,7 @@ from ..runtime.errors import RuntimeFault
 from ..texts import tr
 from . import library
 from .card_view import CardView
-from .fetch import Fetching
+from .fetch import Fetching, Summing
 from .library import Entry
 
 
@@ -41,6 +41,7 @@ class LibraryWindow(QDialog):
         super().__init__(parent)
         self.setWindowTitle(tr("GeoAware: models"))
         self.setWindowIcon(QIcon(str(ICON)))
+        self._summing: Optional[Summing] = None
         self.fetching = Fetching(self)
         self.fetching.progress.connect(self._say)
         self.fetching.added.connect(self._added)
@@ -90,6 +91,8 @@ class LibraryWindow(QDialog):
     def stop(self) -> None:
         """End what goes on."""
         self.fetching.cancel()
+        if self._summing is not None:
+            self._summing.cancel()
 
     def done(self, result):
         """A download ends with the window, however it is closed."""
@@ -106,7 +109,7 @@ class LibraryWindow(QDialog):
         row.addStretch(1)
         self.add_button.clicked.connect(self._add_file)
         self.remove_button.clicked.connect(self._remove)
-        self.sum_button.clicked.connect(lambda: self._say(f"SHA-256: {library.sha256(self.entry.path)}"))
+        self.sum_button.clicked.connect(self._sum)
         folder.clicked.connect(self._open_folder)
         return row
 
@@ -153,6 +156,18 @@ class LibraryWindow(QDialog):
         self.fill()
         self.changed.emit()
 
+    def _sum(self) -> None:
+        self.sum_button.setEnabled(False)
+        self._summing = Summing(self.entry.path)
+        self._summing.found.connect(self._say)
+        for ended in (self._summing.taskCompleted, self._summing.taskTerminated):
+            ended.connect(self._summed)
+        QgsApplication.taskManager().addTask(self._summing)
+
+    def _summed(self) -> None:
+        self._summing = None  # which QGIS deletes
+        self._chosen()
+
     def _open_folder(self) -> None:
         library.folder().mkdir(parents=True, exist_ok=True)
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(library.folder())))
@@ -181,7 +196,7 @@ class LibraryWindow(QDialog):
     def _chosen(self) -> None:
         entry = self.entry
         self.remove_button.setEnabled(entry is not None and not entry.starter)
-        self.sum_button.setEnabled(entry is not None)
+        self.sum_button.setEnabled(entry is not None and self._summing is None)
         if entry is not None:
             self.card.show_entry(entry)
         else:

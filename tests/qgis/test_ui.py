@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -391,6 +392,14 @@ def test_hostile_model_is_refused_before_a_session_is_made(running, opened, mode
     assert "its weights lie in another file" in window.message.text()
     assert [one.name for one in models.iterdir()] == ["colours.onnx"]
     assert window.add_button.isEnabled()
+
+
+def test_checksum_of_a_model_is_shown(running, opened, models):
+    running.desk.open_library()
+    window = running.desk.library
+    window.sum_button.click()
+    until(lambda: window.message.text())
+    assert window.message.text() == f"SHA-256: {hashlib.sha256((models / 'colours.onnx').read_bytes()).hexdigest()}"
 
 
 def test_enter_in_the_address_does_not_close_the_library(running, opened):
