@@ -116,6 +116,10 @@
         <translation>superficies</translation>
     </message>
     <message>
+        <source>areas are measured in its projection, which shows {times} times the true area at its middle</source>
+        <translation>las superficies se miden en su proyección, que en su centro muestra {times} veces la superficie real</translation>
+    </message>
+    <message>
         <source>Areas are measured in the projection, which shows {times:.3g} times the true area at its middle.</source>
         <translation>Las superficies se miden en la proyección, que en su centro muestra {times:.3g} veces la superficie real.</translation>
     </message>
@@ -400,6 +404,14 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>Semiancho de su intervalo de confianza del 95 %</translation>
     </message>
     <message>
+        <source>has {count} bands, but the model needs {needed} ({wanted})</source>
+        <translation>tiene {count} bandas, pero el modelo necesita {needed} ({wanted})</translation>
+    </message>
+    <message>
+        <source>has {count} bands, none of them named as the model's ({wanted}): the first are taken, see --bands</source>
+        <translation>tiene {count} bandas y ninguna se llama como las del modelo ({wanted}): se toman las primeras, vea --bands</translation>
+    </message>
+    <message>
         <source>Having a first look…</source>
         <translation>Echando un primer vistazo…</translation>
     </message>
@@ -440,8 +452,32 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>ocupa más de 2 GB, lo que no se permite a ningún modelo</translation>
     </message>
     <message>
+        <source>its bands are {own}, the model's {wanted}; they are taken in their order, see --bands</source>
+        <translation>sus bandas son {own} y las del modelo {wanted}; se toman por su orden, vea --bands</translation>
+    </message>
+    <message>
         <source>Its name, where a model has several outputs.</source>
         <translation>Su nombre, si el modelo tiene varias salidas.</translation>
+    </message>
+    <message>
+        <source>its pixels are {pixel} m, the model learned from {model} m: fed as they are</source>
+        <translation>sus píxeles miden {pixel} m y el modelo aprendió con {model} m: se usan tal cual</translation>
+    </message>
+    <message>
+        <source>its pixels are {pixel} m, the model learned from {model} m: resampled on the way in</source>
+        <translation>sus píxeles miden {pixel} m y el modelo aprendió con {model} m: se remuestrean al leerlos</translation>
+    </message>
+    <message>
+        <source>its values go down to {least}, the model learned from {low} to {high} ({unit})</source>
+        <translation>sus valores bajan hasta {least} y el modelo aprendió de {low} a {high} ({unit})</translation>
+    </message>
+    <message>
+        <source>its values reach {most}, the model learned from {low} to {high} ({unit})</source>
+        <translation>sus valores llegan a {most} y el modelo aprendió de {low} a {high} ({unit})</translation>
+    </message>
+    <message>
+        <source>its values reach {most}, the model learned from {low} to {high} ({unit}); see --input</source>
+        <translation>sus valores llegan a {most} y el modelo aprendió de {low} a {high} ({unit}); vea --input</translation>
     </message>
     <message>
         <source>Land cover</source>
@@ -524,12 +560,20 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>no llegaron datos</translation>
     </message>
     <message>
+        <source>no such file</source>
+        <translation>no existe ese archivo</translation>
+    </message>
+    <message>
         <source>No-data value</source>
         <translation>Valor sin datos</translation>
     </message>
     <message>
         <source>none</source>
         <translation>ninguna</translation>
+    </message>
+    <message>
+        <source>not an ONNX file, or a damaged one ({error})</source>
+        <translation>no es un archivo ONNX, o está dañado ({error})</translation>
     </message>
     <message>
         <source>not stated</source>
@@ -702,6 +746,14 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
     <message>
         <source>Reference points or polygons</source>
         <translation>Puntos o polígonos de referencia</translation>
+    </message>
+    <message>
+        <source>refused, it needs operators of the domain '{domain}', which this runtime does not trust</source>
+        <translation>rechazado: necesita operadores del dominio «{domain}», del que no se fía este programa</translation>
+    </message>
+    <message>
+        <source>refused, its weights lie in another file; export it as one file</source>
+        <translation>rechazado: sus pesos están en otro archivo; expórtelo como un solo archivo</translation>
     </message>
     <message>
         <source>Remove</source>
@@ -1118,6 +1170,10 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
     <message>
         <source>{received} of {total}</source>
         <translation>{received} de {total}</translation>
+    </message>
+    <message>
+        <source>{share} of it is {value} in every band and no nodata value is declared: if that is empty, give --nodata {same}</source>
+        <translation>el {share} es {value} en todas las bandas y no se declara ningún valor sin datos: si eso está vacío, ponga --nodata {same}</translation>
     </message>
     <message>
         <source>{side} x {side} px</source>

@@ -11,7 +11,7 @@ from qgis.PyQt.QtNetwork import QNetworkReply, QNetworkRequest
 from ..runtime.errors import Cancelled, RuntimeFault
 from ..runtime.files import size_text
 from ..runtime.guard import MAX_BYTES
-from ..texts import tr
+from ..texts import in_our_words, tr
 from . import library
 
 
@@ -33,7 +33,7 @@ class Adding(QgsTask):
         except Cancelled:
             return False
         except RuntimeFault as fault:
-            self._fault = str(fault).replace(f"{self._source.parent}/", "")
+            self._fault = in_our_words(str(fault)).replace(f"{self._source.parent}/", "")
         return True
 
     def finished(self, fine: bool) -> None:

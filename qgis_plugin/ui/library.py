@@ -15,7 +15,7 @@ from ..runtime.card import ModelCard
 from ..runtime.errors import Cancelled, InputFault, ModelFault, RuntimeFault
 from ..runtime.files import free_bytes, size_text
 from ..runtime.guard import MAX_BYTES
-from ..texts import tr
+from ..texts import in_our_words, tr
 
 STARTERS = Path(__file__).resolve().parent.parent / "models"
 _BLOCK = 2**20
@@ -43,7 +43,7 @@ class Entry:
         try:
             return cls(path, card_in(str(path)), "", starter)
         except RuntimeFault as fault:
-            return cls(path, None, str(fault), starter)
+            return cls(path, None, in_our_words(str(fault)), starter)
 
     @property
     def title(self) -> str:

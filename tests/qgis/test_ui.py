@@ -204,6 +204,23 @@ def test_window_speaks_spanish(running, desktop, models, model, scene, tmp_path,
     running.desk.open_help()
 
 
+def test_what_the_runtime_says_is_translated_too(running, monkeypatch):
+    from geoaware import texts
+
+    monkeypatch.setattr(texts, "language", lambda: "es")
+    assert texts.in_our_words("a: its pixels are 10 m, the model learned from 30 m: resampled on the way in") == (
+        "a: sus píxeles miden 10 m y el modelo aprendió con 30 m: se remuestrean al leerlos"
+    )
+    assert texts.in_our_words("a: its values reach 9000, the model learned from 0 to 255 (8-bit); see --input") == (
+        "a: sus valores llegan a 9000 y el modelo aprendió de 0 a 255 (8-bit); vea 'Valores'"
+    )
+    rest = "; choose with --bands from 1, 2"
+    assert texts.in_our_words(f"a: has 2 bands, but the model needs 1 (red){rest}").endswith(
+        rest.replace("--bands", "'Bandas'")
+    )
+    assert texts.in_our_words("something else") == "something else"
+
+
 # areas
 
 
