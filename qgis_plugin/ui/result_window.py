@@ -41,7 +41,7 @@ class ResultWindow(QDialog):
         layout = QVBoxLayout(self)
         layout.addWidget(self.text)
         layout.addWidget(buttons)
-        self.resize(760, 820)
+        self.resize(760, 700)
         self._show(b"")
         self._draw()
 

@@ -190,7 +190,7 @@ def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
     click(next(one for one in iface.messageBar().findChildren(QPushButton) if one.isVisible() and one.text()))
     yield lambda: top("ResultWindow")
     result = top("ResultWindow")
-    result.move(250, 10)
+    result.move(250, 40)
     yield lambda: "data:image/png" in result.html
     yield 1
     seen["page"] = result.text.toPlainText()
