@@ -14,7 +14,7 @@ from typing import Optional, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "geoaware"
-TEXT_SUFFIXES = (".py", ".svg", ".md", ".html")  # nothing binary goes into the plugin
+TEXT_SUFFIXES = (".py", ".svg", ".md", ".html", ".ts")  # nothing binary goes into the plugin
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold: builds do not differ by their hour
 
 

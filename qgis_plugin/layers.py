@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Dict, List
 
-from qgis.core import QgsProcessingLayerPostProcessorInterface, QgsRasterLayer, QgsVectorLayer
+from qgis.core import QgsLayerTreeGroup, QgsProcessingLayerPostProcessorInterface, QgsRasterLayer, QgsVectorLayer
 
 from .runtime.card import ModelCard
 from .runtime.style import CLASSES_PROPERTY, map_tip
@@ -90,8 +90,20 @@ def _move_to_group(project, layer, name: str) -> None:
     if node is None:  # the caller loads results in its own way
         return
     group = root.findGroup(name) or root.insertGroup(0, name)
-    if node.parent() != group:
-        copy = node.clone()
-        copy.setExpanded(True)  # QGIS folds long legends
-        group.insertChildNode(0, copy)
-        node.parent().removeChildNode(node)
+    # also where QGIS put it into the group itself, since that was its active one: the order is ours
+    others = [None if isinstance(one, QgsLayerTreeGroup) else one.layer() for one in group.children()]
+    below = (at for at, one in enumerate(others) if one is not layer and _rank(one) >= _rank(layer))
+    copy = node.clone()
+    copy.setExpanded(bool(class_names(layer)))  # QGIS folds long legends; the others say little
+    group.insertChildNode(next(below, len(others)), copy)
+    node.parent().removeChildNode(node)
+
+
+def _rank(layer) -> int:
+    """Place within a group, from the top: the veil, what is drawn, the map, the rest."""
+    if isinstance(layer, QgsVectorLayer):
+        return 1 if layer.isSpatial() else 3
+    if class_names(layer):
+        return 2
+    veil = layer is not None and layer.renderer() is not None and layer.renderer().type() == "singlebandpseudocolor"
+    return 0 if veil else 3

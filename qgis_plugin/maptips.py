@@ -2,12 +2,46 @@
 
 from pathlib import Path
 
-from qgis.core import QgsCoordinateTransform, QgsCsException, QgsPointXY, QgsProject, QgsRasterLayer
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
+    QgsCsException,
+    QgsPointXY,
+    QgsProject,
+    QgsRasterLayer,
+)
 from qgis.PyQt.QtCore import QEvent, QObject
 from qgis.PyQt.QtWidgets import QToolTip
 
 from .layers import CONFIDENCE_PROPERTY, class_names
 from .texts import tr
+
+
+def reading_at(layer, point: QgsPointXY, crs: QgsCoordinateReferenceSystem) -> str:
+    """Class and confidence of a layer at a point in some CRS; empty where it has none."""
+    names = class_names(layer)
+    if not names:
+        return ""
+    try:
+        at = QgsCoordinateTransform(crs, layer.crs(), QgsProject.instance()).transform(point)
+    except QgsCsException:  # the map reaches beyond where the layer's CRS is defined
+        return ""
+    value, found = layer.dataProvider().sample(at, 1)
+    if not found or int(value) not in names:
+        return ""
+    sure = _confidence(layer, at)
+    name = names[int(value)]
+    return name if sure is None else tr("{name} ({confidence} %)").format(name=name, confidence=round(sure))
+
+
+def _confidence(layer, at: QgsPointXY):
+    """Per cent at a point in the layer's CRS; None where there is no such file."""
+    path = layer.customProperty(CONFIDENCE_PROPERTY)
+    if not path or not Path(path).is_file():
+        return None
+    sure = QgsRasterLayer(path, "confidence")  # opened each time, so that nothing keeps the file
+    value, found = sure.dataProvider().sample(at, 1) if sure.isValid() else (0, False)
+    return value if found else None
 
 
 class MapTips(QObject):
@@ -20,12 +54,10 @@ class MapTips(QObject):
         super().__init__()
         self._iface = iface
         self._canvas = iface.mapCanvas()
-        self._sure = None  # the raster of confidence that was asked last
         self._canvas.viewport().installEventFilter(self)
 
     def stop(self) -> None:
-        """Let go of the canvas and of the file that was asked last."""
-        self._sure = None
+        """Let go of the canvas."""
         self._canvas.viewport().removeEventFilter(self)
 
     def eventFilter(self, watched, event):
@@ -40,32 +72,8 @@ class MapTips(QObject):
         return True
 
     def text_at(self, point: QgsPointXY) -> str:
-        """Class and confidence at a point in the map's CRS; empty where the active layer has none."""
-        layer = self._iface.activeLayer()
-        names = class_names(layer)
-        if not names:
-            return ""
-        crs = self._canvas.mapSettings().destinationCrs()
-        try:
-            at = QgsCoordinateTransform(crs, layer.crs(), QgsProject.instance()).transform(point)
-        except QgsCsException:  # the map reaches beyond where the layer's CRS is defined
-            return ""
-        value, found = layer.dataProvider().sample(at, 1)
-        if not found or int(value) not in names:
-            return ""
-        sure = self._confidence(layer, at)
-        name = names[int(value)]
-        return name if sure is None else tr("{name} ({confidence} %)").format(name=name, confidence=round(sure))
-
-    def _confidence(self, layer, at: QgsPointXY):
-        """Per cent at a point in the layer's CRS; None where there is no such file."""
-        path = layer.customProperty(CONFIDENCE_PROPERTY)
-        if not path or not Path(path).is_file():
-            return None
-        if self._sure is None or self._sure.source() != path:
-            self._sure = QgsRasterLayer(path, "confidence")
-        value, found = self._sure.dataProvider().sample(at, 1) if self._sure.isValid() else (0, False)
-        return value if found else None
+        """Class and confidence of the active layer at a point in the map's CRS; empty where it has none."""
+        return reading_at(self._iface.activeLayer(), point, self._canvas.mapSettings().destinationCrs())
 
     def _qgis_shows_tips(self) -> bool:
         return hasattr(self._iface.activeLayer(), "mapTipTemplate") and self._iface.actionMapTips().isChecked()

@@ -1,16 +1,16 @@
-"""Says whether onnxruntime can be used, and what to do where it cannot. Installs nothing itself.
+"""Says whether onnxruntime can be used, and what to do where it cannot. Installs nothing itself: ``ui.install`` does.
 
 QGIS brings every other package. On Windows and macOS ``sys.executable`` is QGIS, not Python, so the advice is a
 command that any Python on the machine can run: it fills a folder of the user's profile that the plugin looks into.
 """
 
 import importlib
+import importlib.util
 import platform
 import sys
 from pathlib import Path
 
 from qgis.core import QgsApplication
-from qgis.PyQt.QtWidgets import QApplication, QDialog, QDialogButtonBox, QLabel, QLineEdit, QVBoxLayout
 
 from .runtime.session import MINIMUM_ONNXRUNTIME
 from .texts import tr
@@ -29,7 +29,13 @@ def add_packages_folder() -> None:
     folder = str(packages_folder())
     if Path(folder).is_dir() and folder not in sys.path:
         sys.path.append(folder)
-        importlib.invalidate_caches()
+    importlib.invalidate_caches()
+
+
+def is_there() -> bool:
+    """Whether some onnxruntime can be found; quick, since it is not started."""
+    add_packages_folder()
+    return importlib.util.find_spec("onnxruntime") is not None
 
 
 def problem() -> str:
@@ -62,7 +68,7 @@ def install_command() -> str:
     """One line for a terminal; it does not matter which Python runs it, the wheels are those of QGIS's Python."""
     python = "python" if sys.platform == "win32" else "python3"
     return (
-        f'{python} -m pip install --target "{packages_folder()}" --only-binary=:all: '
+        f'{python} -m pip install --no-deps --target "{packages_folder()}" --only-binary=:all: '
         f'--python-version {sys.version_info[0]}.{sys.version_info[1]} "onnxruntime>={WANTED}"'
     )
 
@@ -83,32 +89,3 @@ def advice() -> str:
 def sentence(reason: str) -> str:
     """The problem and its remedy for a log or a shell, where no dialog can open."""
     return reason + " " + advice() + ("" if obstacle() else "\n" + install_command())
-
-
-class _HelpDialog(QDialog):
-    """Explains, and gives the command to copy."""
-
-    def __init__(self, reason, parent=None):
-        super().__init__(parent)
-        self.setWindowTitle("GeoAware")
-        about = tr("onnxruntime is the free library by Microsoft that runs ONNX models. QGIS does not bring it.")
-        layout = QVBoxLayout(self)
-        label = QLabel(f"{reason}\n\n{about}\n\n{advice()}")
-        label.setWordWrap(True)
-        layout.addWidget(label)
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
-        buttons.rejected.connect(self.reject)
-        if not obstacle():
-            line = QLineEdit(install_command())
-            line.setReadOnly(True)
-            line.setCursorPosition(0)
-            layout.addWidget(line)
-            copy = buttons.addButton(tr("Copy the line"), QDialogButtonBox.ButtonRole.ActionRole)
-            copy.clicked.connect(lambda: QApplication.clipboard().setText(line.text()))
-        layout.addWidget(buttons)
-        self.setMinimumWidth(560)
-
-
-def show(reason: str, parent) -> None:
-    """Open the dialog and wait until it is closed."""
-    _HelpDialog(reason, parent).exec()

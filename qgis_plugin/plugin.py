@@ -1,29 +1,31 @@
 """What QGIS loads: registers the provider, the action and the map tips, and takes all of it back."""
 
-from pathlib import Path
-
-from qgis.core import QgsApplication, QgsRasterLayer, QgsSettings
+from qgis.core import QgsApplication, QgsRasterLayer
 from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QAction
 
 from . import onnxruntime_help
 from .algorithms.base import ICON
-from .algorithms.run_model import LAST_MODEL
 from .maptips import MapTips
 from .provider import GeoAwareProvider
 from .texts import tr
+from .ui.desk import Desk
+from .ui.identify import ClassTool
 
 MENU = "GeoAware"
+IDENTIFY = ICON.with_name("identify.svg")
 
 
 class GeoAwarePlugin:
-    """Thin: all work is done by the Processing algorithm, which also runs in batch, models and qgis_process."""
+    """Thin: all work is done by the Processing algorithms, which also run in batch, models and qgis_process."""
 
     def __init__(self, iface):
         self.iface = iface  # None in qgis_process
         self.provider = None
-        self.action = None
+        self.action = self.identify_action = self.library_action = self.class_tool = None
+        self.actions = []
         self.map_tips = None
+        self.desk = None
 
     def initProcessing(self):
         """The only part that qgis_process calls."""
@@ -34,46 +36,61 @@ class GeoAwarePlugin:
     def initGui(self):
         """Called by QGIS Desktop."""
         self.initProcessing()
-        self.action = QAction(QIcon(str(ICON)), tr("Segment with GeoAware…"), self.iface.mainWindow())
-        self.action.setObjectName("geoawareSegment")
-        self.action.setToolTip(tr("Find the land cover of the selected raster layer with an ONNX model"))
-        self.action.triggered.connect(self.open_dialog)
-        self.iface.addToolBarIcon(self.action)
-        self.iface.addPluginToRasterMenu(MENU, self.action)
-        # the type is taken from an instance because the name of its enum differs between QGIS 3.22, 3.30 and 4
-        self.iface.addCustomActionForLayerType(self.action, "", QgsRasterLayer().type(), True)
         self.map_tips = MapTips(self.iface)
+        self.desk = Desk(self.iface)
+        self._add_actions()
 
     def unload(self):
         """Undo ``initGui``; also called when the plugin is switched off or updated."""
+        if self.desk is not None:
+            self.desk.close()
+            self.desk = None
         if self.map_tips is not None:
             self.map_tips.stop()
             self.map_tips = None
-        if self.action is not None:
-            self.iface.removeCustomActionForLayerType(self.action)
-            self.iface.removePluginRasterMenu(MENU, self.action)
-            self.iface.removeToolBarIcon(self.action)
-            self.action.deleteLater()
-            self.action = None
+        if self.actions:
+            self._remove_actions()
         if self.provider is not None:
             QgsApplication.processingRegistry().removeProvider(self.provider)
             self.provider = None
 
     def open_dialog(self):
-        """Open the algorithm's dialog with the selected layer; it runs in the background from there."""
+        """Open the window with the selected layer; what it starts runs in the background."""
         layer = self.iface.activeLayer()
-        if not isinstance(layer, QgsRasterLayer):
-            self.iface.messageBar().pushMessage("GeoAware", tr("Select a raster layer in the Layers panel first."))
-            return
-        problem = onnxruntime_help.problem()
-        if problem:
-            onnxruntime_help.show(problem, self.iface.mainWindow())
-            return
-        import processing  # a plugin itself, so it may not be there yet when this module is imported
+        self.desk.open_dialog(layer if isinstance(layer, QgsRasterLayer) else None)
 
-        preset = {"INPUT": layer.id()}
-        model = QgsSettings().value(LAST_MODEL, "")
-        if model and Path(model).is_file():
-            preset["MODEL"] = model
-        dialog = processing.createAlgorithmDialog("geoaware:segment", preset)
-        dialog.show()
+    def _add_actions(self):
+        window = self.iface.mainWindow()
+        self.action = QAction(QIcon(str(ICON)), tr("Map with GeoAware…"), window)
+        self.action.setObjectName("geoawareMap")
+        self.action.setToolTip(tr("Find the land cover of the selected raster layer with an ONNX model"))
+        self.action.triggered.connect(self.open_dialog)
+        self.class_tool = ClassTool(self.iface.mapCanvas())
+        self.identify_action = QAction(QIcon(str(IDENTIFY)), tr("Read class"), window)
+        self.identify_action.setObjectName("geoawareIdentify")
+        self.identify_action.setToolTip(tr("Click a GeoAware map to read class and confidence"))
+        self.identify_action.setCheckable(True)
+        self.identify_action.triggered.connect(lambda: self.iface.mapCanvas().setMapTool(self.class_tool))
+        self.class_tool.setAction(self.identify_action)
+        self.library_action = QAction(tr("Models…"), window)
+        self.library_action.setObjectName("geoawareModels")
+        self.library_action.triggered.connect(self.desk.open_library)
+        self.actions = [self.action, self.identify_action, self.library_action]
+        for action in (self.action, self.identify_action):
+            self.iface.addToolBarIcon(action)
+        for action in self.actions:
+            self.iface.addPluginToRasterMenu(MENU, action)
+        # the type is taken from an instance because the name of its enum differs between QGIS 3.22, 3.30 and 4
+        self.iface.addCustomActionForLayerType(self.action, "", QgsRasterLayer().type(), True)
+
+    def _remove_actions(self):
+        self.iface.removeCustomActionForLayerType(self.action)
+        for action in (self.action, self.identify_action):
+            self.iface.removeToolBarIcon(action)
+        for action in self.actions:
+            self.iface.removePluginRasterMenu(MENU, action)
+            action.deleteLater()
+        self.iface.mapCanvas().unsetMapTool(self.class_tool)
+        self.class_tool.deleteLater()
+        self.action = self.identify_action = self.library_action = self.class_tool = None
+        self.actions = []

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import tomllib
@@ -73,7 +74,7 @@ def test_zip_holds_one_folder_with_all_parts(archive):
 
 def test_zip_holds_text_only(unpacked):
     files = [path for path in unpacked.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} <= {".py", ".svg", ".txt", ".md", ".html", ""}
+    assert {path.suffix for path in files} <= {".py", ".svg", ".txt", ".md", ".html", ".ts", ""}
     for path in files:
         assert "\0" not in path.read_text("utf-8")
 
@@ -127,6 +128,51 @@ def test_no_module_imports_what_qgis_lacks(unpacked):
             if isinstance(node, ast.ImportFrom) and node.level == 0:
                 names = [node.module]
             assert {name.split(".")[0] for name in names} & FORBIDDEN_IMPORTS == set(), path.name
+
+
+def spoken(unpacked: Path) -> set[str]:
+    """All that the plugin says in English."""
+    found = set()
+    for path in unpacked.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "tr":
+                assert isinstance(node.args[0], ast.Constant), f"{path.name}:{node.lineno}: cannot be translated"
+                found.add(node.args[0].value)
+    return found | set(common(unpacked))
+
+
+def common(unpacked: Path) -> tuple[str, ...]:
+    """What the plugin translates of the runtime's sentences."""
+    tree = ast.parse((unpacked / "texts.py").read_text("utf-8"))
+    given = [node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "COMMON"]
+    return ast.literal_eval(given[0])
+
+
+def test_translated_sentences_are_those_of_the_runtime(unpacked):
+    said = "".join(path.read_text("utf-8") for path in (unpacked / "runtime").glob("*.py"))
+    for sentence in common(unpacked):
+        parts = [part for part in re.split(r"{.*?}|\)|its values ", sentence) if len(part) > 5]
+        assert [part for part in parts if part not in said] == [], sentence
+
+
+def test_every_sentence_is_translated(unpacked):
+    english = spoken(unpacked)
+    assert len(english) > 200
+    for path in (unpacked / "i18n").glob("*.ts"):
+        messages = ElementTree.parse(path).iter("message")
+        found = {message.findtext("source"): message.findtext("translation") for message in messages}
+        assert english - {source for source, text in found.items() if text} == set(), path.name
+        assert set(found) - english == set(), path.name  # nobody says it any more
+        for source, text in found.items():
+            assert sorted(re.findall("{.*?}", source)) == sorted(re.findall("{.*?}", text)), text
+
+
+def test_every_language_has_its_help_page(unpacked):
+    headings = len(re.findall("<h2>", (unpacked / "help" / "en.html").read_text("utf-8")))
+    languages = [path.stem.split("_")[1] for path in (unpacked / "i18n").glob("*.ts")]
+    assert languages == ["es"]
+    for code in languages:
+        assert (unpacked / "help" / f"{code}.html").read_text("utf-8").count("<h2>") == headings
 
 
 def test_modules_import_under_qt_6(unpacked):

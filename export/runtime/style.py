@@ -10,6 +10,14 @@ from .card import LandClass
 
 CLASSES_PROPERTY = "geoaware/classes"  # of a QGIS layer: JSON, class value to name; the plugin's map tips read it
 
+_VEIL = "#404040"
+_VEIL_ALPHA = (
+    (0, 205),
+    (50, 130),
+    (90, 0),
+    (100, 0),
+)  # per cent of confidence; never so dense that the class is hidden
+
 _DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 
 
@@ -38,7 +46,7 @@ def qml(classes: Tuple[LandClass, ...]) -> str:
 
 
 def confidence_qml() -> str:
-    """Style of QGIS 3.22 or newer for per cent: a veil over the map, white where unsure, nothing where certain."""
+    """Style of QGIS 3.22 or newer for per cent: a veil over the map, grey where unsure, nothing where certain."""
     root = ElementTree.Element("qgis", version="3.22.0", styleCategories="Symbology")
     pipe = ElementTree.SubElement(root, "pipe")
     renderer = ElementTree.SubElement(
@@ -49,8 +57,8 @@ def confidence_qml() -> str:
     shader.attrib.update(
         colorRampType="INTERPOLATED", classificationMode="1", minimumValue="0", maximumValue="100", clip="0"
     )
-    for value, alpha in ((0, 255), (100, 0)):
-        ElementTree.SubElement(shader, "item", value=str(value), label=f"{value} %", color="#ffffff", alpha=str(alpha))
+    for value, alpha in _VEIL_ALPHA:
+        ElementTree.SubElement(shader, "item", value=str(value), label=f"{value} %", color=_VEIL, alpha=str(alpha))
     return _DOCTYPE + ElementTree.tostring(root, "unicode")
 
 

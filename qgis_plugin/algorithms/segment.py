@@ -66,18 +66,12 @@ class SegmentAlgorithm(ModelAlgorithm):
 
     def add_options(self):
         """Declare more advanced parameters."""
-        self.add(
-            QgsProcessingParameterNumber(
-                self.MIN_AREA,
-                tr("Smallest polygon, square metres"),
-                QgsProcessingParameterNumber.Type.Double,
-                0.0,
-                False,
-                0.0,
-            ),
-            tr("Smaller polygons are merged into their largest neighbour."),
-            advanced=True,
+        kind = QgsProcessingParameterNumber.Type.Double
+        smallest = QgsProcessingParameterNumber(
+            self.MIN_AREA, tr("Smallest polygon, square metres"), kind, 0.0, False, 0.0
         )
+        smallest.setMetadata({"widget_wrapper": {"decimals": 1}})
+        self.add(smallest, tr("Smaller polygons are merged into their largest neighbour."), advanced=True)
         self.add(
             QgsProcessingParameterEnum(
                 self.GRID,

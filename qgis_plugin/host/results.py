@@ -125,10 +125,12 @@ class Results:
 
     def space(self) -> str:
         """Why a file may have failed: the disk is short of room; empty where it is not."""
-        bands = 2.0 if self.card.classes else 4.0 * max((len(w.names) for w in self._writers.values()), default=1)
-        bands += 5.0 * bool(self.targets.polygons) + 1.0 * bool(self.targets.confidence)
-        bands += 4.0 * len(self.card.classes) * bool(self.targets.probabilities)
-        needed, free = self.grid.height * self.grid.width * bands * 2.4, free_bytes(self.targets.map.parent)
+        bands = max((len(writer.names) for writer in self._writers.values()), default=1)
+        targets = self.targets
+        needed = room_needed(
+            self.grid, self.card, bands, bool(targets.confidence), bool(targets.probabilities), bool(targets.polygons)
+        )
+        free = free_bytes(targets.map.parent)
         if free > needed:
             return ""
         text = tr("up to {needed} may be needed while it is made and {free} are free")
@@ -171,3 +173,19 @@ class Results:
             values = self._writers["map"].read(top, rows)
             picture.write(top, self._directions.picture(values, np.isfinite(values).all(axis=0)))
         picture.to_cog(self._keep(path), "AVERAGE", go_on)
+
+
+def room_needed(
+    grid: Grid,
+    card: ModelCard,
+    bands: int,
+    confidence: bool = False,
+    probabilities: bool = False,
+    polygons: bool = False,
+) -> float:
+    """Bytes that the results of a run may take while they are made; ``bands`` are those of a map of values."""
+    if card.task == "detection":
+        return 0.0
+    each = 2.0 if card.classes else 4.0 * bands
+    each += 5.0 * polygons + 1.0 * confidence + 4.0 * len(card.classes) * probabilities
+    return grid.height * grid.width * each * 2.4

@@ -5,12 +5,18 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import traceback
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+try:
+    from qgis.gui import QgsMessageBar, QgsMessageBarItem
+    from qgis.PyQt import sip
+except ImportError:  # every module says so and is skipped
+    sip = QgsMessageBar = QgsMessageBarItem = None
 pytest.importorskip("onnx", reason="the tests make their tiny models with the onnx package")
 from export import plugin
 from tests.models import write_strongest_band
@@ -44,6 +50,15 @@ def geoaware(plugins_folder: Path):
     return package
 
 
+@pytest.fixture(autouse=True)
+def no_traceback_windows(monkeypatch: pytest.MonkeyPatch):
+    """Errors in slots, for which QGIS would open a window with a traceback, fail the test."""
+    seen: list[str] = []
+    monkeypatch.setattr(sys, "excepthook", lambda *error: seen.append("".join(traceback.format_exception(*error))))
+    yield
+    assert seen == [], "\n".join(seen)
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     return write_strongest_band(tmp_path / "colours.onnx")
@@ -69,11 +84,17 @@ class Desktop:
 
     def __init__(self, iface) -> None:
         self.mainWindow, self.mapCanvas = iface.mainWindow, iface.mapCanvas
-        self.toolbar, self.raster_menu, self.layer_menu, self.messages = [], [], [], []
+        self.toolbar, self.raster_menu, self.layer_menu = [], [], []
         self.layer = None
+        self.bar = QgsMessageBar()
+        self.messages: list[tuple[int, str]] = []  # level and sentence
+        self.bar.widgetAdded.connect(self._keep)
 
     def activeLayer(self):
         return self.layer
+
+    def setActiveLayer(self, layer):
+        self.layer = layer
 
     def addToolBarIcon(self, action):
         self.toolbar.append(action)
@@ -95,10 +116,11 @@ class Desktop:
         self.layer_menu = [entry for entry in self.layer_menu if entry[0] is not action]
 
     def messageBar(self):
-        return self
+        return self.bar
 
-    def pushMessage(self, title, text):
-        self.messages.append(text)
+    def _keep(self, widget):
+        item = sip.cast(widget, QgsMessageBarItem)  # those that QGIS makes itself come as bare widgets
+        self.messages.append((int(item.level()), item.text()))
 
 
 @pytest.fixture

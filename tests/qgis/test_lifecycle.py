@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import builtins
+import importlib.util
 import sys
 from unittest import mock
 
-import numpy as np
 import pytest
 
 pytest.importorskip("qgis.core", reason="QGIS's Python packages are not installed here")
-from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsVectorLayer
+from qgis.core import QgsApplication, QgsRasterLayer
 from qgis.PyQt.QtCore import QEvent
 from qgis.PyQt.QtGui import QHelpEvent
-from qgis.PyQt.QtWidgets import QApplication, QDialog, QLineEdit
-
-from tests.qgis import rasters
+from qgis.PyQt.QtWidgets import QApplication
 
 
 def registry():
@@ -38,11 +36,12 @@ def test_qgis_process_needs_no_window(geoaware):
 
 
 def test_action_stands_in_toolbar_raster_menu_and_layer_menu(running, desktop):
-    (action,) = desktop.toolbar
-    assert desktop.raster_menu == [("GeoAware", action)]
+    action, identify = desktop.toolbar
+    assert desktop.raster_menu[:2] == [("GeoAware", action), ("GeoAware", identify)]
     assert [entry[0] for entry in desktop.layer_menu] == [action]
     assert desktop.layer_menu[0][1] == QgsRasterLayer().type()
     assert not action.icon().isNull()
+    assert not identify.icon().isNull()
 
 
 def test_unload_removes_everything(geoaware, desktop):
@@ -65,30 +64,6 @@ def test_plugin_starts_again_after_unload(geoaware, desktop):
         plugin.unload()
 
 
-@pytest.mark.parametrize("layer", [None, "vector"])
-def test_button_without_a_raster_layer_says_what_to_do(running, desktop, layer):
-    desktop.layer = QgsVectorLayer("Point?crs=epsg:4326", "points", "memory") if layer else None
-    desktop.toolbar[0].trigger()
-    assert desktop.messages == ["Select a raster layer in the Layers panel first."]
-
-
-def test_button_opens_the_dialog_with_layer_and_last_model(running, desktop, model, tmp_path):
-    from geoaware.algorithms.run_model import LAST_MODEL
-    from qgis.core import QgsSettings
-
-    QgsSettings().setValue(LAST_MODEL, str(model))
-    path = rasters.write(tmp_path / "a.tif", np.ones((3, 8, 8), np.uint8))
-    desktop.layer = QgsRasterLayer(str(path), "a")
-    QgsProject.instance().addMapLayer(desktop.layer)
-    import processing
-
-    dialog = mock.Mock()
-    with mock.patch.object(processing, "createAlgorithmDialog", return_value=dialog) as create:
-        desktop.toolbar[0].trigger()
-    create.assert_called_once_with("geoaware:segment", {"INPUT": desktop.layer.id(), "MODEL": str(model)})
-    dialog.show.assert_called_once_with()
-
-
 @pytest.fixture
 def without_onnxruntime():
     """Python as it is in a fresh QGIS."""
@@ -107,23 +82,33 @@ def without_onnxruntime():
         yield
 
 
-def test_missing_onnxruntime_is_explained_in_a_dialog(running, desktop, without_onnxruntime, tmp_path):
-    desktop.layer = QgsRasterLayer(str(rasters.write(tmp_path / "a.tif", np.ones((3, 8, 8), np.uint8))), "a")
+def test_missing_onnxruntime_is_explained_and_nothing_is_installed_without_a_click(
+    running, desktop, without_onnxruntime, monkeypatch, tmp_path
+):
+    from geoaware import onnxruntime_help
+    from geoaware.ui.install_window import InstallWindow
+
+    monkeypatch.setattr(onnxruntime_help, "packages_folder", lambda: tmp_path / "geoaware_packages")
     seen = []
 
-    def read(dialog):
-        seen.append((dialog.findChildren(QLineEdit)[0].text(), [b.text() for b in dialog.findChildren(QDialog)]))
-        next(
-            b for b in dialog.findChildren(type(dialog.layout().itemAt(2).widget()))[0].buttons() if "Copy" in b.text()
-        ).click()
+    def read(window):
+        window.copy_button.click()
+        seen.append((window.label.text(), window.line.text()))
+        window.reject()
 
-    with mock.patch.object(QDialog, "exec", read):
+    with (
+        mock.patch.object(InstallWindow, "exec", read),
+        mock.patch.object(importlib.util, "find_spec", return_value=None),
+    ):
         desktop.toolbar[0].trigger()
-    command = seen[0][0]
-    assert command.startswith("python3 -m pip install --target ")
-    assert "geoaware_packages" in command
+    ((about, command),) = seen
+    assert "The Python package onnxruntime is not installed." in about
+    assert str(tmp_path / "geoaware_packages") in about
+    assert command.startswith(f'python3 -m pip install --no-deps --target "{tmp_path}')
     assert command.endswith('"onnxruntime>=1.24.1"')
     assert QApplication.clipboard().text() == command
+    assert running.desk.dialog is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_onnxruntime_is_explained_before_a_run(running, without_onnxruntime):
@@ -149,6 +134,16 @@ def test_python_without_wheels_is_told_so_instead_of_a_command(running):
         text = onnxruntime_help.sentence("It is missing.")
     assert "use a newer QGIS" in text
     assert "pip" not in text
+
+
+def test_pip_fetches_a_wheel_for_the_python_of_qgis(running, tmp_path):
+    from geoaware.ui.install import pip_arguments, python_of_qgis
+
+    assert python_of_qgis().is_file()
+    command = pip_arguments(tmp_path, tmp_path / "wheels")
+    assert command[command.index("--python-version") + 1] == f"{sys.version_info[0]}.{sys.version_info[1]}"
+    assert {"--no-deps", "--no-index", "--only-binary=:all:"} <= set(command)
+    assert command[command.index("--target") + 1] == str(tmp_path)
 
 
 def test_packages_folder_of_the_profile_is_found_but_comes_last(running, tmp_path, monkeypatch):

@@ -148,10 +148,9 @@ def test_confidence_is_a_veil_over_what_is_unsure(running, raster, model, scene,
     assert gdal.Open(str(tmp_path / "sure.tif")).GetRasterBand(1).GetDescription() == "confidence, per cent"
     (layer,) = [x for x in QgsProject.instance().mapLayers().values() if x.source().endswith("sure.tif")]
     ramp = layer.renderer().shader().rasterShaderFunction().colorRampItemList()
-    assert [(item.value, item.color.name(), item.color.alpha()) for item in ramp] == [
-        (0, "#ffffff", 255),
-        (100, "#ffffff", 0),
-    ]
+    alpha = {item.value: item.color.alpha() for item in ramp}
+    assert len({item.color.name() for item in ramp}) == 1
+    assert 255 > alpha[0] > alpha[50] > alpha[90] == alpha[100] == 0  # the class shows through even where unsure
 
 
 def test_result_equals_the_runtimes_own_answer(running, tmp_path):

@@ -1,0 +1,1203 @@
+<?xml version="1.0" encoding="utf-8"?>
+<!DOCTYPE TS>
+<TS version="2.1" language="es" sourcelanguage="en">
+<context>
+    <name>GeoAware</name>
+    <message>
+        <source>'{name}' came with the plugin and cannot be removed.</source>
+        <translation>«{name}» vino con el complemento y no se puede quitar.</translation>
+    </message>
+    <message>
+        <source>'{name}' holds no polygons.</source>
+        <translation>«{name}» no contiene polígonos.</translation>
+    </message>
+    <message>
+        <source>'{name}' was added.</source>
+        <translation>Se ha añadido «{name}».</translation>
+    </message>
+    <message>
+        <source>'{name}' was removed.</source>
+        <translation>Se ha quitado «{name}».</translation>
+    </message>
+    <message>
+        <source>64 characters; must be given for addresses, is checked for files too</source>
+        <translation>64 caracteres; obligatoria con direcciones, también se comprueba con archivos</translation>
+    </message>
+    <message>
+        <source>A band a class, 0 to 1.</source>
+        <translation>Una banda por clase, de 0 a 1.</translation>
+    </message>
+    <message>
+        <source>A click installs onnxruntime {wanted} or newer, and nothing else: about {download} are fetched, {disk} on the disk, from the package index that pip uses. It goes into the folder below, in your profile; neither the system nor QGIS's own folders are changed. To undo it, delete the folder.</source>
+        <translation>Un clic instala onnxruntime {wanted} o posterior, y nada más: se descargan unos {download}, {disk} en el disco, del índice de paquetes que usa pip. Se guarda en la carpeta de abajo, en su perfil; no se modifican ni el sistema ni las carpetas de QGIS. Para deshacerlo, borre la carpeta.</translation>
+    </message>
+    <message>
+        <source>A file of any format, or a service: WMS, XYZ tiles, WCS; services need an extent or polygons.</source>
+        <translation>Un archivo de cualquier formato o un servicio: WMS, teselas XYZ, WCS; los servicios necesitan una extensión o polígonos.</translation>
+    </message>
+    <message>
+        <source>A little more accurate, and eight times as long.</source>
+        <translation>Un poco más exacto y ocho veces más lento.</translation>
+    </message>
+    <message>
+        <source>A raster of class numbers, as 'Segment raster layer' makes it.</source>
+        <translation>Un ráster de números de clase, como el que produce «Segmentar capa ráster».</translation>
+    </message>
+    <message>
+        <source>A row a class.</source>
+        <translation>Una fila por clase.</translation>
+    </message>
+    <message>
+        <source>a temporary file</source>
+        <translation>un archivo temporal</translation>
+    </message>
+    <message>
+        <source>a terminal</source>
+        <translation>una terminal</translation>
+    </message>
+    <message>
+        <source>About a model</source>
+        <translation>Acerca de un modelo</translation>
+    </message>
+    <message>
+        <source>About the run</source>
+        <translation>Sobre la ejecución</translation>
+    </message>
+    <message>
+        <source>about {time}</source>
+        <translation>unos {time}</translation>
+    </message>
+    <message>
+        <source>Accuracy and areas</source>
+        <translation>Exactitud y superficies</translation>
+    </message>
+    <message>
+        <source>Add a model</source>
+        <translation>Añadir un modelo</translation>
+    </message>
+    <message>
+        <source>Add file…</source>
+        <translation>Añadir archivo…</translation>
+    </message>
+    <message>
+        <source>Added to Sentinel-2's numbers, where the file does not say it.</source>
+        <translation>Se suma a los números de Sentinel-2 cuando el archivo no lo indica.</translation>
+    </message>
+    <message>
+        <source>Address</source>
+        <translation>Dirección</translation>
+    </message>
+    <message>
+        <source>Advanced</source>
+        <translation>Avanzado</translation>
+    </message>
+    <message>
+        <source>All or the selected polygons of a layer, in any CRS. Tiles that touch none are never read.</source>
+        <translation>Todos los polígonos de una capa o solo los seleccionados, en cualquier SRC. Las teselas que no tocan ninguno no se leen.</translation>
+    </message>
+    <message>
+        <source>All or the selected polygons of a layer; all together, pixels whose middle lies in one.</source>
+        <translation>Todos los polígonos de una capa o solo los seleccionados; en conjunto, los píxeles cuyo centro cae dentro de alguno.</translation>
+    </message>
+    <message>
+        <source>any size</source>
+        <translation>cualquier tamaño</translation>
+    </message>
+    <message>
+        <source>Area</source>
+        <translation>Zona</translation>
+    </message>
+    <message>
+        <source>Areas</source>
+        <translation>Superficies</translation>
+    </message>
+    <message>
+        <source>areas</source>
+        <translation>superficies</translation>
+    </message>
+    <message>
+        <source>areas are measured in its projection, which shows {times} times the true area at its middle</source>
+        <translation>las superficies se miden en su proyección, que en su centro muestra {times} veces la superficie real</translation>
+    </message>
+    <message>
+        <source>Areas are measured in the projection, which shows {times:.3g} times the true area at its middle.</source>
+        <translation>Las superficies se miden en la proyección, que en su centro muestra {times:.3g} veces la superficie real.</translation>
+    </message>
+    <message>
+        <source>Areas of classes</source>
+        <translation>Superficies de las clases</translation>
+    </message>
+    <message>
+        <source>Assess a map</source>
+        <translation>Evaluar un mapa</translation>
+    </message>
+    <message>
+        <source>Average over flips and turns</source>
+        <translation>Promediar sobre reflejos y giros</translation>
+    </message>
+    <message>
+        <source>Bands</source>
+        <translation>Bandas</translation>
+    </message>
+    <message>
+        <source>Bands are found by the names in the model's card, B04 and red being one.</source>
+        <translation>Las bandas se buscan por los nombres de la ficha del modelo; B04 y red son la misma.</translation>
+    </message>
+    <message>
+        <source>Bands, in the model's order</source>
+        <translation>Bandas, en el orden del modelo</translation>
+    </message>
+    <message>
+        <source>Bands, in the model's order (empty: matched by name, else in their order)</source>
+        <translation>Bandas, en el orden del modelo (vacío: por su nombre y, si no, por su orden)</translation>
+    </message>
+    <message>
+        <source>Bands: {pairs}</source>
+        <translation>Bandas: {pairs}</translation>
+    </message>
+    <message>
+        <source>being cancelled</source>
+        <translation>cancelándose</translation>
+    </message>
+    <message>
+        <source>Boxes with a lower score are left out; empty: all that the model itself does not leave out.</source>
+        <translation>Se omiten los recuadros con menor puntuación; vacío: todos los que el propio modelo no descarta.</translation>
+    </message>
+    <message>
+        <source>Bring pixels to the model's size</source>
+        <translation>Llevar los píxeles al tamaño del modelo</translation>
+    </message>
+    <message>
+        <source>Cancel run</source>
+        <translation>Cancelar la ejecución</translation>
+    </message>
+    <message>
+        <source>cancelled</source>
+        <translation>cancelado</translation>
+    </message>
+    <message>
+        <source>Cancelled.</source>
+        <translation>Cancelado.</translation>
+    </message>
+    <message>
+        <source>Cancelled; nothing was installed.</source>
+        <translation>Cancelado; no se ha instalado nada.</translation>
+    </message>
+    <message>
+        <source>Cancelled; nothing was written.</source>
+        <translation>Cancelado; no se ha escrito nada.</translation>
+    </message>
+    <message>
+        <source>Checking…</source>
+        <translation>Comprobando…</translation>
+    </message>
+    <message>
+        <source>Checksum</source>
+        <translation>Suma de verificación</translation>
+    </message>
+    <message>
+        <source>Class</source>
+        <translation>Clase</translation>
+    </message>
+    <message>
+        <source>Classes</source>
+        <translation>Clases</translation>
+    </message>
+    <message>
+        <source>Classify scenes</source>
+        <translation>Clasificar escenas</translation>
+    </message>
+    <message>
+        <source>Click a GeoAware map to read class and confidence</source>
+        <translation>Pulse en un mapa de GeoAware para leer la clase y la confianza</translation>
+    </message>
+    <message>
+        <source>Compares a map of classes with reference points or polygons: confusion matrix, user's and producer's accuracy and the area of each class, with 95 % confidence intervals.
+
+Each class of the map is a stratum, and counts become proportions of the mapped area before anything is computed (Olofsson et al. 2014). The sample must be random within each class of the map, or over the whole map, and must not have served for training. A polygon counts as one unit: its class on the map is the one that most of its pixels have.</source>
+        <translation>Compara un mapa de clases con puntos o polígonos de referencia: matriz de confusión, exactitud del usuario y del productor y superficie de cada clase, con intervalos de confianza del 95 %.
+
+Cada clase del mapa es un estrato, y los recuentos se convierten en proporciones de la superficie cartografiada antes de calcular nada (Olofsson et al. 2014). La muestra debe ser aleatoria dentro de cada clase del mapa, o en todo el mapa, y no debe haberse usado para entrenar. Un polígono cuenta como una unidad: su clase en el mapa es la de la mayoría de sus píxeles.</translation>
+    </message>
+    <message>
+        <source>Confidence</source>
+        <translation>Confianza</translation>
+    </message>
+    <message>
+        <source>confidence</source>
+        <translation>confianza</translation>
+    </message>
+    <message>
+        <source>Confusion matrix, accuracies and areas to read.</source>
+        <translation>Matriz de confusión, exactitudes y superficies, para leer.</translation>
+    </message>
+    <message>
+        <source>Copy the line</source>
+        <translation>Copiar la línea</translation>
+    </message>
+    <message>
+        <source>Counted pixels are biased by the map's errors; 'Assess a map' in the toolbox corrects them.</source>
+        <translation>El recuento de píxeles está sesgado por los errores del mapa; «Evaluar un mapa», en la caja de herramientas, lo corrige.</translation>
+    </message>
+    <message>
+        <source>Describes each place of a raster layer by the features that an encoder has learned. Places that look alike have similar features: input for clustering, change maps or a classifier of your own.
+
+Features: a coarse Cloud-Optimized GeoTIFF, 32-bit, a band a feature.
+
+Picture: the three directions in which the features differ most as red, green and blue.</source>
+        <translation>Describe cada lugar de una capa ráster con las características que ha aprendido un codificador. Los lugares parecidos tienen características similares: sirven para agrupar, para mapas de cambios o para un clasificador propio.
+
+Características: un GeoTIFF optimizado para la nube, de resolución gruesa y 32 bits, con una banda por característica.
+
+Imagen: las tres direcciones en las que más difieren las características, como rojo, verde y azul.</translation>
+    </message>
+    <message>
+        <source>Detect objects</source>
+        <translation>Detectar objetos</translation>
+    </message>
+    <message>
+        <source>Do they fit?</source>
+        <translation>¿Encajan?</translation>
+    </message>
+    <message>
+        <source>done in {time}</source>
+        <translation>hecho en {time}</translation>
+    </message>
+    <message>
+        <source>Download</source>
+        <translation>Descargar</translation>
+    </message>
+    <message>
+        <source>Embed raster layer</source>
+        <translation>Extraer características de una capa ráster</translation>
+    </message>
+    <message>
+        <source>Execution provider of onnxruntime; auto takes the quickest that is here. The log names it.</source>
+        <translation>Proveedor de ejecución de onnxruntime; auto toma el más rápido disponible. El registro lo nombra.</translation>
+    </message>
+    <message>
+        <source>Extent</source>
+        <translation>Extensión</translation>
+    </message>
+    <message>
+        <source>Extent (empty: the whole layer)</source>
+        <translation>Extensión (vacío: toda la capa)</translation>
+    </message>
+    <message>
+        <source>failed</source>
+        <translation>ha fallado</translation>
+    </message>
+    <message>
+        <source>Features</source>
+        <translation>Características</translation>
+    </message>
+    <message>
+        <source>features</source>
+        <translation>características</translation>
+    </message>
+    <message>
+        <source>Field with the true class</source>
+        <translation>Campo con la clase verdadera</translation>
+    </message>
+    <message>
+        <source>Field with the true class (empty: found by its name)</source>
+        <translation>Campo con la clase verdadera (vacío: se busca por su nombre)</translation>
+    </message>
+    <message>
+        <source>File</source>
+        <translation>Archivo</translation>
+    </message>
+    <message>
+        <source>Find the land cover of the selected raster layer with an ONNX model</source>
+        <translation>Obtener la cobertura del suelo de la capa ráster seleccionada con un modelo ONNX</translation>
+    </message>
+    <message>
+        <source>Finds objects such as aircraft, ships or trees in a raster layer.
+
+Objects: boxes in a GeoPackage with class, name and score (0 to 1), in the model's colours. An object that several tiles see is one box. Where polygons limit the area, objects count whose middle lies in one.</source>
+        <translation>Encuentra objetos como aviones, barcos o árboles en una capa ráster.
+
+Objetos: recuadros en un GeoPackage con clase, nombre y puntuación (de 0 a 1), en los colores del modelo. Un objeto que aparece en varias teselas es un solo recuadro. Si unos polígonos limitan la zona, cuentan los objetos cuyo centro cae dentro de alguno.</translation>
+    </message>
+    <message>
+        <source>Folder with the wheel of onnxruntime</source>
+        <translation>Carpeta con el wheel de onnxruntime</translation>
+    </message>
+    <message>
+        <source>For layers that declare none.</source>
+        <translation>Para capas que no declaran ninguno.</translation>
+    </message>
+    <message>
+        <source>GeoAware: adding {name}</source>
+        <translation>GeoAware: añadiendo {name}</translation>
+    </message>
+    <message>
+        <source>GeoAware: checksum of {name}</source>
+        <translation>GeoAware: suma de verificación de {name}</translation>
+    </message>
+    <message>
+        <source>GeoAware: first look</source>
+        <translation>GeoAware: primer vistazo</translation>
+    </message>
+    <message>
+        <source>GeoAware: help</source>
+        <translation>GeoAware: ayuda</translation>
+    </message>
+    <message>
+        <source>GeoAware: models</source>
+        <translation>GeoAware: modelos</translation>
+    </message>
+    <message>
+        <source>GeoAware: result</source>
+        <translation>GeoAware: resultado</translation>
+    </message>
+    <message>
+        <source>GeoPackage with the patches, along the edges of the pixels.</source>
+        <translation>GeoPackage con las manchas, siguiendo los bordes de los píxeles.</translation>
+    </message>
+    <message>
+        <source>GeoPackage.</source>
+        <translation>GeoPackage.</translation>
+    </message>
+    <message>
+        <source>Give an address that begins with https:// and ends in .onnx.</source>
+        <translation>Escriba una dirección que empiece por https:// y termine en .onnx.</translation>
+    </message>
+    <message>
+        <source>Give each result a name of its own: their styles are files of that name.</source>
+        <translation>Dé a cada resultado un nombre propio: sus estilos son archivos con ese nombre.</translation>
+    </message>
+    <message>
+        <source>Give the SHA-256 checksum that stands beside the address of the model.</source>
+        <translation>Escriba la suma de verificación SHA-256 que figura junto a la dirección del modelo.</translation>
+    </message>
+    <message>
+        <source>Gives every pixel of a raster layer a land-cover class; a regression model gives it a value.
+
+The model is one ONNX file that carries its own card: which bands it needs, in which unit and at which pixel size, and its classes with their colours. Bands are matched by name, then by number; pixels of another size are resampled on the way in.
+
+Land cover: a Cloud-Optimized GeoTIFF with class names and colours; 255 means no data (65535 where there are more than 255 classes). Its style is saved beside it. Pixels without data in any of the bands stay without a class.
+
+Confidence: the probability of the class, 0 to 100 per cent, shown as a veil over the map that is the denser the less sure the model is.
+
+Polygons: the patches of a class in the same colours, with area and mean confidence.
+
+Areas: hectares and share of each class; counted pixels are biased by the map's errors, which 'Assess a map' corrects.
+
+Nothing leaves this computer, unless the layer itself is a service.</source>
+        <translation>Da a cada píxel de una capa ráster una clase de cobertura del suelo; un modelo de regresión le da un valor.
+
+El modelo es un archivo ONNX que lleva su propia ficha: qué bandas necesita, en qué unidad y con qué tamaño de píxel, y sus clases con sus colores. Las bandas se asignan por su nombre y después por su número; los píxeles de otro tamaño se remuestrean al leerlos.
+
+Cobertura del suelo: un GeoTIFF optimizado para la nube con nombres y colores de las clases; 255 significa sin datos (65535 si hay más de 255 clases). Su estilo se guarda a su lado. Los píxeles sin datos en alguna de las bandas quedan sin clase.
+
+Confianza: la probabilidad de la clase, de 0 a 100 por ciento, mostrada como un velo sobre el mapa, más denso cuanto menos seguro está el modelo.
+
+Polígonos: las manchas de una clase en los mismos colores, con su superficie y su confianza media.
+
+Superficies: hectáreas y porcentaje de cada clase; el recuento de píxeles está sesgado por los errores del mapa, que «Evaluar un mapa» corrige.
+
+Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation>
+    </message>
+    <message>
+        <source>Half-width of its 95 % confidence interval</source>
+        <translation>Semiancho de su intervalo de confianza del 95 %</translation>
+    </message>
+    <message>
+        <source>has {count} bands, but the model needs {needed} ({wanted})</source>
+        <translation>tiene {count} bandas, pero el modelo necesita {needed} ({wanted})</translation>
+    </message>
+    <message>
+        <source>has {count} bands, none of them named as the model's ({wanted}): the first are taken, see --bands</source>
+        <translation>tiene {count} bandas y ninguna se llama como las del modelo ({wanted}): se toman las primeras, vea --bands</translation>
+    </message>
+    <message>
+        <source>Having a first look…</source>
+        <translation>Echando un primer vistazo…</translation>
+    </message>
+    <message>
+        <source>Hectares</source>
+        <translation>Hectáreas</translation>
+    </message>
+    <message>
+        <source>Hectares in all</source>
+        <translation>Hectáreas en total</translation>
+    </message>
+    <message>
+        <source>HTML files (*.html)</source>
+        <translation>Archivos HTML (*.html)</translation>
+    </message>
+    <message>
+        <source>In a shell, with QGIS</source>
+        <translation>En una terminal, con QGIS</translation>
+    </message>
+    <message>
+        <source>In a shell, without QGIS</source>
+        <translation>En una terminal, sin QGIS</translation>
+    </message>
+    <message>
+        <source>In any CRS; all or the selected ones.</source>
+        <translation>En cualquier SRC; todos o solo los seleccionados.</translation>
+    </message>
+    <message>
+        <source>Install</source>
+        <translation>Instalar</translation>
+    </message>
+    <message>
+        <source>It failed; the log of QGIS may tell why.</source>
+        <translation>Ha fallado; el registro de QGIS quizá diga por qué.</translation>
+    </message>
+    <message>
+        <source>it is larger than 2 GB, which no model may be</source>
+        <translation>ocupa más de 2 GB, lo que no se permite a ningún modelo</translation>
+    </message>
+    <message>
+        <source>its bands are {own}, the model's {wanted}; they are taken in their order, see --bands</source>
+        <translation>sus bandas son {own} y las del modelo {wanted}; se toman por su orden, vea --bands</translation>
+    </message>
+    <message>
+        <source>Its name, where a model has several outputs.</source>
+        <translation>Su nombre, si el modelo tiene varias salidas.</translation>
+    </message>
+    <message>
+        <source>its pixels are {pixel} m, the model learned from {model} m: fed as they are</source>
+        <translation>sus píxeles miden {pixel} m y el modelo aprendió con {model} m: se usan tal cual</translation>
+    </message>
+    <message>
+        <source>its pixels are {pixel} m, the model learned from {model} m: resampled on the way in</source>
+        <translation>sus píxeles miden {pixel} m y el modelo aprendió con {model} m: se remuestrean al leerlos</translation>
+    </message>
+    <message>
+        <source>its values go down to {least}, the model learned from {low} to {high} ({unit})</source>
+        <translation>sus valores bajan hasta {least} y el modelo aprendió de {low} a {high} ({unit})</translation>
+    </message>
+    <message>
+        <source>its values reach {most}, the model learned from {low} to {high} ({unit})</source>
+        <translation>sus valores llegan a {most} y el modelo aprendió de {low} a {high} ({unit})</translation>
+    </message>
+    <message>
+        <source>its values reach {most}, the model learned from {low} to {high} ({unit}); see --input</source>
+        <translation>sus valores llegan a {most} y el modelo aprendió de {low} a {high} ({unit}); vea --input</translation>
+    </message>
+    <message>
+        <source>Land cover</source>
+        <translation>Cobertura del suelo</translation>
+    </message>
+    <message>
+        <source>land cover</source>
+        <translation>cobertura del suelo</translation>
+    </message>
+    <message>
+        <source>Layer</source>
+        <translation>Capa</translation>
+    </message>
+    <message>
+        <source>Layer and model fit.</source>
+        <translation>La capa y el modelo encajan.</translation>
+    </message>
+    <message>
+        <source>Licence</source>
+        <translation>Licencia</translation>
+    </message>
+    <message>
+        <source>Lowest score</source>
+        <translation>Puntuación mínima</translation>
+    </message>
+    <message>
+        <source>Main directions of the features in three colours.</source>
+        <translation>Direcciones principales de las características en tres colores.</translation>
+    </message>
+    <message>
+        <source>Map of classes</source>
+        <translation>Mapa de clases</translation>
+    </message>
+    <message>
+        <source>Map view</source>
+        <translation>Vista del mapa</translation>
+    </message>
+    <message>
+        <source>Map with GeoAware…</source>
+        <translation>Cartografiar con GeoAware…</translation>
+    </message>
+    <message>
+        <source>Match again</source>
+        <translation>Volver a asignar</translation>
+    </message>
+    <message>
+        <source>Model</source>
+        <translation>Modelo</translation>
+    </message>
+    <message>
+        <source>Model and layer</source>
+        <translation>Modelo y capa</translation>
+    </message>
+    <message>
+        <source>Model: {name}, run by {provider}</source>
+        <translation>Modelo: {name}, ejecutado por {provider}</translation>
+    </message>
+    <message>
+        <source>Models of independent classes only: from which probability on a class counts; empty: the card's.</source>
+        <translation>Solo para modelos de clases independientes: probabilidad a partir de la cual cuenta una clase; vacío: la de la ficha.</translation>
+    </message>
+    <message>
+        <source>Models…</source>
+        <translation>Modelos…</translation>
+    </message>
+    <message>
+        <source>Name</source>
+        <translation>Nombre</translation>
+    </message>
+    <message>
+        <source>Names of the classes</source>
+        <translation>Nombres de las clases</translation>
+    </message>
+    <message>
+        <source>no connection</source>
+        <translation>sin conexión</translation>
+    </message>
+    <message>
+        <source>no data came</source>
+        <translation>no llegaron datos</translation>
+    </message>
+    <message>
+        <source>no such file</source>
+        <translation>no existe ese archivo</translation>
+    </message>
+    <message>
+        <source>No-data value</source>
+        <translation>Valor sin datos</translation>
+    </message>
+    <message>
+        <source>none</source>
+        <translation>ninguna</translation>
+    </message>
+    <message>
+        <source>not an ONNX file, or a damaged one ({error})</source>
+        <translation>no es un archivo ONNX, o está dañado ({error})</translation>
+    </message>
+    <message>
+        <source>not stated</source>
+        <translation>no se indica</translation>
+    </message>
+    <message>
+        <source>Number of objects</source>
+        <translation>Número de objetos</translation>
+    </message>
+    <message>
+        <source>Numbers or names of the map's classes; a field named class is found by itself.</source>
+        <translation>Números o nombres de las clases del mapa; un campo llamado class se encuentra solo.</translation>
+    </message>
+    <message>
+        <source>Objects</source>
+        <translation>Objetos</translation>
+    </message>
+    <message>
+        <source>objects</source>
+        <translation>objetos</translation>
+    </message>
+    <message>
+        <source>Offset</source>
+        <translation>Desplazamiento</translation>
+    </message>
+    <message>
+        <source>On the processor; empty: as many as fit.</source>
+        <translation>En el procesador; vacío: tantos como quepan.</translation>
+    </message>
+    <message>
+        <source>One ONNX file with its card: made with GeoAware, for Deepness, or with NAME.card.json beside it.</source>
+        <translation>Un archivo ONNX con su ficha: hecho con GeoAware, para Deepness o con NOMBRE.card.json a su lado.</translation>
+    </message>
+    <message>
+        <source>One ONNX file with its card: made with GeoAware, for Deepness, or with NAME.card.json.</source>
+        <translation>Un archivo ONNX con su ficha: hecho con GeoAware, para Deepness o con NOMBRE.card.json.</translation>
+    </message>
+    <message>
+        <source>Only inside these polygons</source>
+        <translation>Solo dentro de estos polígonos</translation>
+    </message>
+    <message>
+        <source>Only this part of the layer, in any CRS.</source>
+        <translation>Solo esta parte de la capa, en cualquier SRC.</translation>
+    </message>
+    <message>
+        <source>Only this part of the map, in any CRS.</source>
+        <translation>Solo esta parte del mapa, en cualquier SRC.</translation>
+    </message>
+    <message>
+        <source>ONNX models (*.onnx)</source>
+        <translation>Modelos ONNX (*.onnx)</translation>
+    </message>
+    <message>
+        <source>onnxruntime is the free library by Microsoft that runs ONNX models. QGIS does not bring it.</source>
+        <translation>onnxruntime es la biblioteca libre de Microsoft que ejecuta modelos ONNX. QGIS no la incluye.</translation>
+    </message>
+    <message>
+        <source>onnxruntime {found} is too old to be safe with files from others; {wanted} or newer is needed.</source>
+        <translation>onnxruntime {found} es demasiado antiguo para ser seguro con archivos ajenos; se necesita {wanted} o posterior.</translation>
+    </message>
+    <message>
+        <source>onnxruntime {wanted} needs Python 3.11 and this QGIS runs Python {found}: use a newer QGIS.</source>
+        <translation>onnxruntime {wanted} necesita Python 3.11 y este QGIS usa Python {found}: utilice un QGIS más reciente.</translation>
+    </message>
+    <message>
+        <source>Open folder</source>
+        <translation>Abrir la carpeta</translation>
+    </message>
+    <message>
+        <source>Options</source>
+        <translation>Opciones</translation>
+    </message>
+    <message>
+        <source>Or do it yourself: {advice}</source>
+        <translation>O hágalo usted: {advice}</translation>
+    </message>
+    <message>
+        <source>Output of the model</source>
+        <translation>Salida del modelo</translation>
+    </message>
+    <message>
+        <source>Overall accuracy, 0 to 1</source>
+        <translation>Exactitud global, de 0 a 1</translation>
+    </message>
+    <message>
+        <source>Overlap of tiles</source>
+        <translation>Solape de las teselas</translation>
+    </message>
+    <message>
+        <source>Page</source>
+        <translation>Página</translation>
+    </message>
+    <message>
+        <source>Picture</source>
+        <translation>Imagen</translation>
+    </message>
+    <message>
+        <source>picture of the features</source>
+        <translation>imagen de las características</translation>
+    </message>
+    <message>
+        <source>pip could not install it: its output tells why.</source>
+        <translation>pip no ha podido instalarlo: su salida dice por qué.</translation>
+    </message>
+    <message>
+        <source>Pixel size</source>
+        <translation>Tamaño de píxel</translation>
+    </message>
+    <message>
+        <source>Pixel size in metres</source>
+        <translation>Tamaño de píxel en metros</translation>
+    </message>
+    <message>
+        <source>Pixels of another size than the model learned from are resampled on the way in.</source>
+        <translation>Los píxeles de un tamaño distinto al que aprendió el modelo se remuestrean al leerlos.</translation>
+    </message>
+    <message>
+        <source>Pixels of the result</source>
+        <translation>Píxeles del resultado</translation>
+    </message>
+    <message>
+        <source>Pixels that neighbouring tiles share; empty: as the model's card says.</source>
+        <translation>Píxeles que comparten las teselas vecinas; vacío: lo que diga la ficha del modelo.</translation>
+    </message>
+    <message>
+        <source>Pixels, of the model's size, from one window to the next; empty: a whole window.</source>
+        <translation>Píxeles, del tamaño del modelo, de una ventana a la siguiente; vacío: una ventana entera.</translation>
+    </message>
+    <message>
+        <source>Polygons</source>
+        <translation>Polígonos</translation>
+    </message>
+    <message>
+        <source>polygons</source>
+        <translation>polígonos</translation>
+    </message>
+    <message>
+        <source>Polygons of</source>
+        <translation>Polígonos de</translation>
+    </message>
+    <message>
+        <source>Probabilities</source>
+        <translation>Probabilidades</translation>
+    </message>
+    <message>
+        <source>probabilities</source>
+        <translation>probabilidades</translation>
+    </message>
+    <message>
+        <source>Probability of the class in per cent.</source>
+        <translation>Probabilidad de la clase, en por ciento.</translation>
+    </message>
+    <message>
+        <source>Progress</source>
+        <translation>Progreso</translation>
+    </message>
+    <message>
+        <source>QGIS's own Python was not found; run the line below in a terminal.</source>
+        <translation>No se ha encontrado el Python de QGIS; ejecute la línea de abajo en una terminal.</translation>
+    </message>
+    <message>
+        <source>Raster layer</source>
+        <translation>Capa ráster</translation>
+    </message>
+    <message>
+        <source>Read class</source>
+        <translation>Leer la clase</translation>
+    </message>
+    <message>
+        <source>Reference points or polygons</source>
+        <translation>Puntos o polígonos de referencia</translation>
+    </message>
+    <message>
+        <source>refused, it needs operators of the domain '{domain}', which this runtime does not trust</source>
+        <translation>rechazado: necesita operadores del dominio «{domain}», del que no se fía este programa</translation>
+    </message>
+    <message>
+        <source>refused, its weights lie in another file; export it as one file</source>
+        <translation>rechazado: sus pesos están en otro archivo; expórtelo como un solo archivo</translation>
+    </message>
+    <message>
+        <source>Remove</source>
+        <translation>Quitar</translation>
+    </message>
+    <message>
+        <source>Remove '{name}' from the library and delete its file?</source>
+        <translation>¿Quitar «{name}» de la biblioteca y borrar su archivo?</translation>
+    </message>
+    <message>
+        <source>Report</source>
+        <translation>Informe</translation>
+    </message>
+    <message>
+        <source>Result page</source>
+        <translation>Página del resultado</translation>
+    </message>
+    <message>
+        <source>Results</source>
+        <translation>Resultados</translation>
+    </message>
+    <message>
+        <source>Run</source>
+        <translation>Ejecutar</translation>
+    </message>
+    <message>
+        <source>Run on</source>
+        <translation>Ejecutar en</translation>
+    </message>
+    <message>
+        <source>Run this line in {where} and try again; nothing outside the named folder is changed.</source>
+        <translation>Ejecute esta línea en {where} e inténtelo de nuevo; no se cambia nada fuera de la carpeta indicada.</translation>
+    </message>
+    <message>
+        <source>running</source>
+        <translation>en marcha</translation>
+    </message>
+    <message>
+        <source>running, {time} left</source>
+        <translation>en marcha, quedan {time}</translation>
+    </message>
+    <message>
+        <source>Runs</source>
+        <translation>Ejecuciones</translation>
+    </message>
+    <message>
+        <source>Save page</source>
+        <translation>Guardar la página</translation>
+    </message>
+    <message>
+        <source>Save page…</source>
+        <translation>Guardar la página…</translation>
+    </message>
+    <message>
+        <source>Scenes</source>
+        <translation>Escenas</translation>
+    </message>
+    <message>
+        <source>scenes</source>
+        <translation>escenas</translation>
+    </message>
+    <message>
+        <source>Segment raster layer</source>
+        <translation>Segmentar capa ráster</translation>
+    </message>
+    <message>
+        <source>Selected only</source>
+        <translation>Solo los seleccionados</translation>
+    </message>
+    <message>
+        <source>Settings</source>
+        <translation>Ajustes</translation>
+    </message>
+    <message>
+        <source>SHA-256</source>
+        <translation>SHA-256</translation>
+    </message>
+    <message>
+        <source>Shows what a model needs (bands, unit, pixel size), what it answers with (classes and colours), what it was trained on and its licence. The file is checked, the model is not run.</source>
+        <translation>Muestra qué necesita un modelo (bandas, unidad, tamaño de píxel), qué devuelve (clases y colores), con qué se entrenó y su licencia. El archivo se comprueba, el modelo no se ejecuta.</translation>
+    </message>
+    <message>
+        <source>Slides a window over a raster layer and gives each place the class of the scene around it, such as residential or forest. The window has the size that the model learned from.
+
+Scenes: a coarse Cloud-Optimized GeoTIFF with class names and colours. A pixel of it is as wide as a step of the window; smaller steps give a finer picture and take longer: half a step is four times the work.
+
+Confidence: the probability of the class, 0 to 100 per cent.</source>
+        <translation>Desliza una ventana sobre una capa ráster y da a cada lugar la clase de la escena que lo rodea, como zona residencial o bosque. La ventana tiene el tamaño con el que aprendió el modelo.
+
+Escenas: un GeoTIFF optimizado para la nube, de resolución gruesa, con nombres y colores de las clases. Cada píxel mide lo que un paso de la ventana; los pasos más pequeños dan una imagen más fina y tardan más: la mitad del paso supone cuatro veces más trabajo.
+
+Confianza: la probabilidad de la clase, de 0 a 100 por ciento.</translation>
+    </message>
+    <message>
+        <source>Smaller polygons are merged into their largest neighbour.</source>
+        <translation>Los polígonos menores se unen a su vecino más grande.</translation>
+    </message>
+    <message>
+        <source>Smallest polygon, square metres</source>
+        <translation>Polígono mínimo, metros cuadrados</translation>
+    </message>
+    <message>
+        <source>State</source>
+        <translation>Estado</translation>
+    </message>
+    <message>
+        <source>status {number}</source>
+        <translation>estado {number}</translation>
+    </message>
+    <message>
+        <source>Step of the window</source>
+        <translation>Paso de la ventana</translation>
+    </message>
+    <message>
+        <source>Table with pixels, hectares and per cent of each class.</source>
+        <translation>Tabla con píxeles, hectáreas y porcentaje de cada clase.</translation>
+    </message>
+    <message>
+        <source>Task</source>
+        <translation>Tarea</translation>
+    </message>
+    <message>
+        <source>Tells how many pixels, hectares and per cent each class of a map covers. In a geographic CRS areas are measured on the ellipsoid, in a projection in its plane.
+
+Areas of counted pixels are biased by the map's errors: 'Assess a map' corrects them with a sample.</source>
+        <translation>Indica cuántos píxeles, hectáreas y qué porcentaje ocupa cada clase de un mapa. En un SRC geográfico las superficies se miden sobre el elipsoide; en uno proyectado, en su plano.
+
+Las superficies obtenidas contando píxeles están sesgadas por los errores del mapa: «Evaluar un mapa» las corrige con una muestra.</translation>
+    </message>
+    <message>
+        <source>The area lies outside the layer '{name}'.</source>
+        <translation>La zona queda fuera de la capa «{name}».</translation>
+    </message>
+    <message>
+        <source>The extent is empty, or cannot be brought into the CRS of the layer.</source>
+        <translation>La extensión está vacía o no se puede transformar al SRC de la capa.</translation>
+    </message>
+    <message>
+        <source>The layer '{name}' comes from a service: choose an extent or polygons.</source>
+        <translation>La capa «{name}» procede de un servicio: elija una extensión o unos polígonos.</translation>
+    </message>
+    <message>
+        <source>The layer '{name}' has no CRS: set it with Layer &gt; Set CRS of Layer.</source>
+        <translation>La capa «{name}» no tiene SRC: asígnelo con Capa &gt; Establecer SRC de la capa.</translation>
+    </message>
+    <message>
+        <source>The layer '{name}' has no pixels of its own and the model does not say which size it needs.</source>
+        <translation>La capa «{name}» no tiene píxeles propios y el modelo no dice qué tamaño necesita.</translation>
+    </message>
+    <message>
+        <source>The layer '{name}' holds no class numbers.</source>
+        <translation>La capa «{name}» no contiene números de clase.</translation>
+    </message>
+    <message>
+        <source>The layer '{name}' holds no data there.</source>
+        <translation>La capa «{name}» no contiene datos ahí.</translation>
+    </message>
+    <message>
+        <source>The layer '{name}' holds no whole or real numbers.</source>
+        <translation>La capa «{name}» no contiene números enteros ni reales.</translation>
+    </message>
+    <message>
+        <source>The layer '{name}' is {width} px wide, which takes {size} of memory: choose a smaller extent.</source>
+        <translation>La capa «{name}» tiene {width} px de ancho, lo que exige {size} de memoria: elija una extensión menor.</translation>
+    </message>
+    <message>
+        <source>The layer cannot be looked at ({error}).</source>
+        <translation>No se puede examinar la capa ({error}).</translation>
+    </message>
+    <message>
+        <source>The library holds another model named {name}: remove that one first, or rename this file.</source>
+        <translation>La biblioteca tiene otro modelo llamado {name}: quite primero ese o cambie el nombre de este archivo.</translation>
+    </message>
+    <message>
+        <source>The library holds no model yet: click 'Models…' to add one.</source>
+        <translation>La biblioteca aún no tiene ningún modelo: pulse «Modelos…» para añadir uno.</translation>
+    </message>
+    <message>
+        <source>The model '{name}' gives values, no classes: it has no confidence and no polygons.</source>
+        <translation>El modelo «{name}» da valores y no clases: no tiene confianza ni polígonos.</translation>
+    </message>
+    <message>
+        <source>The model '{name}' is a {task} model; a {wanted} model is needed.</source>
+        <translation>El modelo «{name}» es de tipo {task}; se necesita uno de tipo {wanted}.</translation>
+    </message>
+    <message>
+        <source>The model cannot be copied ({error}).</source>
+        <translation>No se puede copiar el modelo ({error}).</translation>
+    </message>
+    <message>
+        <source>The model cannot be read ({error}).</source>
+        <translation>No se puede leer el modelo ({error}).</translation>
+    </message>
+    <message>
+        <source>The model cannot be removed ({error}).</source>
+        <translation>No se puede quitar el modelo ({error}).</translation>
+    </message>
+    <message>
+        <source>The model could not be downloaded ({reason}).</source>
+        <translation>No se ha podido descargar el modelo ({reason}).</translation>
+    </message>
+    <message>
+        <source>The older one is in use ({error}): restart QGIS and try again.</source>
+        <translation>La versión anterior está en uso ({error}): reinicie QGIS e inténtelo de nuevo.</translation>
+    </message>
+    <message>
+        <source>the OSGeo4W Shell, which is in the start menu beside QGIS,</source>
+        <translation>la OSGeo4W Shell, que está en el menú de inicio junto a QGIS,</translation>
+    </message>
+    <message>
+        <source>The polygons cannot be made</source>
+        <translation>No se pueden crear los polígonos</translation>
+    </message>
+    <message>
+        <source>The polygons cannot be put on the raster</source>
+        <translation>No se pueden llevar los polígonos al ráster</translation>
+    </message>
+    <message>
+        <source>The Python package onnxruntime is not installed.</source>
+        <translation>El paquete de Python onnxruntime no está instalado.</translation>
+    </message>
+    <message>
+        <source>The Python package onnxruntime is there but does not start ({error}).</source>
+        <translation>El paquete de Python onnxruntime está, pero no arranca ({error}).</translation>
+    </message>
+    <message>
+        <source>The raster layer cannot be read.</source>
+        <translation>No se puede leer la capa ráster.</translation>
+    </message>
+    <message>
+        <source>The reference layer cannot be read.</source>
+        <translation>No se puede leer la capa de referencia.</translation>
+    </message>
+    <message>
+        <source>The result cannot be written</source>
+        <translation>No se puede escribir el resultado</translation>
+    </message>
+    <message>
+        <source>The result cannot be written ({error})</source>
+        <translation>No se puede escribir el resultado ({error})</translation>
+    </message>
+    <message>
+        <source>The result would overwrite its own source; choose another file.</source>
+        <translation>El resultado sobrescribiría su propio origen; elija otro archivo.</translation>
+    </message>
+    <message>
+        <source>The same to read.</source>
+        <translation>Lo mismo, para leer.</translation>
+    </message>
+    <message>
+        <source>The service of the layer '{name}' did not answer ({reason}); try again later.</source>
+        <translation>El servicio de la capa «{name}» no ha respondido ({reason}); inténtelo más tarde.</translation>
+    </message>
+    <message>
+        <source>The table cannot be written.</source>
+        <translation>No se puede escribir la tabla.</translation>
+    </message>
+    <message>
+        <source>There is no GeoAware map here.</source>
+        <translation>Aquí no hay ningún mapa de GeoAware.</translation>
+    </message>
+    <message>
+        <source>There is no model yet. Add an ONNX file that was made with GeoAware or for Deepness.</source>
+        <translation>Aún no hay ningún modelo. Añada un archivo ONNX hecho con GeoAware o para Deepness.</translation>
+    </message>
+    <message>
+        <source>There is no onnxruntime {wanted} for Macs with an Intel processor.</source>
+        <translation>No existe onnxruntime {wanted} para Mac con procesador Intel.</translation>
+    </message>
+    <message>
+        <source>There is no raster layer in the project.</source>
+        <translation>No hay ninguna capa ráster en el proyecto.</translation>
+    </message>
+    <message>
+        <source>There is not enough memory: choose a smaller extent.</source>
+        <translation>No hay memoria suficiente: elija una extensión menor.</translation>
+    </message>
+    <message>
+        <source>There may be too little room on the disk.</source>
+        <translation>Puede que no quepa en el disco.</translation>
+    </message>
+    <message>
+        <source>Those of the layer, or of the size that the model learned from.</source>
+        <translation>Los de la capa, o del tamaño con el que aprendió el modelo.</translation>
+    </message>
+    <message>
+        <source>Threads</source>
+        <translation>Hilos</translation>
+    </message>
+    <message>
+        <source>Threshold</source>
+        <translation>Umbral</translation>
+    </message>
+    <message>
+        <source>Tile</source>
+        <translation>Tesela</translation>
+    </message>
+    <message>
+        <source>Time</source>
+        <translation>Tiempo</translation>
+    </message>
+    <message>
+        <source>time is known after the first batch</source>
+        <translation>el tiempo se sabrá tras el primer lote</translation>
+    </message>
+    <message>
+        <source>To repeat it</source>
+        <translation>Para repetirlo</translation>
+    </message>
+    <message>
+        <source>Trained on</source>
+        <translation>Entrenado con</translation>
+    </message>
+    <message>
+        <source>up to {needed} may be needed while it is made and {free} are free</source>
+        <translation>pueden hacer falta hasta {needed} mientras se crea y hay {free} libres</translation>
+    </message>
+    <message>
+        <source>up to {needed} on the disk, {free} are free</source>
+        <translation>hasta {needed} en el disco, {free} libres</translation>
+    </message>
+    <message>
+        <source>Values</source>
+        <translation>Valores</translation>
+    </message>
+    <message>
+        <source>waiting</source>
+        <translation>en espera</translation>
+    </message>
+    <message>
+        <source>What a run says will stand here. You can go on working in QGIS meanwhile.</source>
+        <translation>Aquí aparecerá lo que diga una ejecución. Mientras tanto puede seguir trabajando en QGIS.</translation>
+    </message>
+    <message>
+        <source>What pip says will stand here.</source>
+        <translation>Aquí aparecerá lo que diga pip.</translation>
+    </message>
+    <message>
+        <source>What the numbers are: the model's own unit (raw), Sentinel-2 L2A or L1C as delivered, or its true-colour image. Sentinel-2 numbers are turned into the model's unit.</source>
+        <translation>Qué son los números: la unidad del propio modelo (raw), Sentinel-2 L2A o L1C tal como se distribuyen, o su imagen en color natural. Los números de Sentinel-2 se convierten a la unidad del modelo.</translation>
+    </message>
+    <message>
+        <source>Whole layer</source>
+        <translation>Toda la capa</translation>
+    </message>
+    <message>
+        <source>Without a network: from a folder of wheels…</source>
+        <translation>Sin red: desde una carpeta de wheels…</translation>
+    </message>
+    <message>
+        <source>Your profile cannot be written to ({error}).</source>
+        <translation>No se puede escribir en su perfil ({error}).</translation>
+    </message>
+    <message>
+        <source>{count} h</source>
+        <translation>{count} h</translation>
+    </message>
+    <message>
+        <source>{count} min</source>
+        <translation>{count} min</translation>
+    </message>
+    <message>
+        <source>{count} objects</source>
+        <translation>{count} objetos</translation>
+    </message>
+    <message>
+        <source>{count} s</source>
+        <translation>{count} s</translation>
+    </message>
+    <message>
+        <source>{count} tiles</source>
+        <translation>{count} teselas</translation>
+    </message>
+    <message>
+        <source>{map} compared with {sample}</source>
+        <translation>{map} comparado con {sample}</translation>
+    </message>
+    <message>
+        <source>{name} ({confidence} %)</source>
+        <translation>{name} ({confidence} %)</translation>
+    </message>
+    <message>
+        <source>{name}: a model may be 2 GB large at most.</source>
+        <translation>{name}: un modelo puede ocupar 2 GB como máximo.</translation>
+    </message>
+    <message>
+        <source>{name}: choose a file name that ends in {suffix}</source>
+        <translation>{name}: elija un nombre de archivo que termine en {suffix}</translation>
+    </message>
+    <message>
+        <source>{name}: could not be written whole</source>
+        <translation>{name}: no se ha podido escribir entero</translation>
+    </message>
+    <message>
+        <source>{name}: its checksum is {found}, not the stated one: it is damaged or another file.</source>
+        <translation>{name}: su suma de verificación es {found}, no la indicada: está dañado o es otro archivo.</translation>
+    </message>
+    <message>
+        <source>{name}: its coordinates make no sense.</source>
+        <translation>{name}: sus coordenadas no tienen sentido.</translation>
+    </message>
+    <message>
+        <source>{name}: needs {size}, more than is free on the disk of your profile.</source>
+        <translation>{name}: necesita {size}, más de lo que queda libre en el disco de su perfil.</translation>
+    </message>
+    <message>
+        <source>{name}: there is no such file.</source>
+        <translation>{name}: no existe ese archivo.</translation>
+    </message>
+    <message>
+        <source>{name}: {hectares:,.1f} ha, {share:.1f} %</source>
+        <translation>{name}: {hectares:,.1f} ha, {share:.1f} %</translation>
+    </message>
+    <message>
+        <source>{received} of {total}</source>
+        <translation>{received} de {total}</translation>
+    </message>
+    <message>
+        <source>{share} of it is {value} in every band and no nodata value is declared: if that is empty, give --nodata {same}</source>
+        <translation>el {share} es {value} en todas las bandas y no se declara ningún valor sin datos: si eso está vacío, ponga --nodata {same}</translation>
+    </message>
+    <message>
+        <source>{side} x {side} px</source>
+        <translation>{side} x {side} px</translation>
+    </message>
+    <message>
+        <source>{title} is ready.</source>
+        <translation>{title}: listo.</translation>
+    </message>
+    <message>
+        <source>{title} is ready; its project was closed meanwhile.</source>
+        <translation>{title}: listo; entretanto se cerró su proyecto.</translation>
+    </message>
+    <message>
+        <source>{title}: cancelled.</source>
+        <translation>{title}: cancelado.</translation>
+    </message>
+    <message>
+        <source>{uri}: cannot be read</source>
+        <translation>{uri}: no se puede leer</translation>
+    </message>
+    <message>
+        <source>{uri}: damaged, it cannot be read to its end</source>
+        <translation>{uri}: está dañado, no se puede leer hasta el final</translation>
+    </message>
+</context>
+</TS>

@@ -1,0 +1,1 @@
+"""The windows: everything that runs a model from here does it through the Processing algorithms."""

@@ -1,0 +1,115 @@
+"""Holds the windows and the runs of one QGIS, and tells how the runs ended."""
+
+from typing import Dict, Optional
+
+from qgis.core import Qgis
+from qgis.PyQt.QtWidgets import QPushButton
+
+from .. import onnxruntime_help
+from ..texts import tr
+from . import results
+from .dialog import RunDialog
+from .help import HelpWindow
+from .install_window import InstallWindow
+from .library_window import LibraryWindow
+from .result_window import ResultWindow
+from .runs import CANCELLED, DONE, FAILED, Run, Runs
+
+TITLE = "GeoAware"
+
+
+class Desk:
+    """Opens each window at most once."""
+
+    def __init__(self, iface) -> None:
+        self._iface = iface
+        self.runs = Runs()
+        self.runs.ended.connect(self._ended)
+        self.dialog: Optional[RunDialog] = None
+        self.library: Optional[LibraryWindow] = None
+        self.help: Optional[HelpWindow] = None
+        self.pages: Dict[Run, ResultWindow] = {}
+
+    def open_dialog(self, layer=None) -> None:
+        """Open the dialog with a layer; first the page that installs what is missing."""
+        problem = "" if onnxruntime_help.is_there() else onnxruntime_help.problem()
+        if problem and not self._installed(problem):
+            return
+        if self.dialog is None:
+            canvas, window = self._iface.mapCanvas(), self._iface.mainWindow()
+            self.dialog = RunDialog(canvas, self.runs, self.open_library, self.open_page, self.open_help, window)
+        else:
+            self.dialog.fill_models()
+        if layer is not None:
+            self.dialog.set_layer(layer)
+        _to_front(self.dialog)
+
+    def open_library(self) -> None:
+        """Open the library of models."""
+        if self.library is None:
+            self.library = LibraryWindow(self.dialog or self._iface.mainWindow())
+            self.library.changed.connect(self._library_changed)
+        _to_front(self.library)
+
+    def open_help(self) -> None:
+        """Open the help."""
+        if self.help is None:
+            self.help = HelpWindow(self.dialog or self._iface.mainWindow())
+        _to_front(self.help)
+
+    def open_page(self, run: Run) -> None:
+        """Open the page on a finished run."""
+        if run not in self.pages:
+            page = self.pages[run] = ResultWindow(run, self._iface.mainWindow())
+            page.destroyed.connect(lambda: self.pages.pop(run, None))
+        _to_front(self.pages[run])
+
+    def close(self) -> None:
+        """End everything."""
+        self.runs.ended.disconnect(self._ended)
+        self.runs.stop()
+        for page in list(self.pages.values()):
+            page.stop()
+            page.deleteLater()
+        self.pages.clear()
+        for window in (self.library, self.help, self.dialog):
+            if window is not None:
+                window.stop()
+                window.deleteLater()
+        self.library = self.help = self.dialog = None
+
+    def _installed(self, problem: str) -> bool:
+        """Open the page that installs onnxruntime; whether it is there afterwards."""
+        page = InstallWindow(problem, self._iface.mainWindow())
+        accepted = bool(page.exec())
+        page.deleteLater()
+        return accepted
+
+    def _library_changed(self) -> None:
+        if self.dialog is not None:
+            self.dialog.fill_models()
+
+    def _ended(self, run: Run) -> None:
+        bar = self._iface.messageBar()
+        if run.state == FAILED:
+            bar.pushMessage(TITLE, run.problem, Qgis.MessageLevel.Critical)
+        elif run.state == CANCELLED:
+            bar.pushMessage(TITLE, tr("{title}: cancelled.").format(title=run.title), Qgis.MessageLevel.Info)
+        elif run.state == DONE:
+            results.remember(run)
+            results.load(run)
+            main = results.layer_of(run) if run.loaded else None
+            if main is not None:
+                self._iface.setActiveLayer(main)  # so that the map tips are of it
+            text = tr("{title} is ready.") if run.loaded else tr("{title} is ready; its project was closed meanwhile.")
+            item = bar.createMessage(TITLE, text.format(title=run.title))
+            button = QPushButton(tr("Result page"))
+            button.clicked.connect(lambda: self.open_page(run))
+            item.layout().addWidget(button)
+            bar.pushWidget(item, Qgis.MessageLevel.Success)
+
+
+def _to_front(window) -> None:
+    window.show()
+    window.raise_()
+    window.activateWindow()

@@ -1,0 +1,301 @@
+"""The window in which layer, model and area are chosen, and which shows the runs."""
+
+import importlib
+import threading
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+from qgis.core import (
+    QgsApplication,
+    QgsMapLayerProxyModel,
+    QgsProcessingContext,
+    QgsProcessingUtils,
+    QgsProject,
+    QgsSettings,
+)
+from qgis.gui import QgsMapLayerComboBox
+from qgis.PyQt.QtCore import Qt, QTimer
+from qgis.PyQt.QtGui import QIcon
+from qgis.PyQt.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QPushButton,
+    QScrollArea,
+    QSplitter,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..algorithms.base import ICON
+from ..algorithms.run_model import LAST_MODEL
+from ..host.job import Plan
+from ..runtime.errors import RuntimeFault
+from ..runtime.files import free_bytes
+from ..texts import in_our_words, tr
+from . import library
+from .area import AreaBox
+from .bands import BandsBox
+from .card_view import CardView
+from .estimate import Estimate, Estimating
+from .fit_view import FitView
+from .library import Entry
+from .options import OptionsBox
+from .runs import Run, Runs
+from .runs_view import RunsView
+
+_PAUSE = 250  # ms without a change before layer and model are compared
+_SIZE = (940, 680)
+_ALGORITHMS = {
+    "segmentation": "geoaware:segment",
+    "regression": "geoaware:segment",
+    "classification": "geoaware:classifyscenes",
+    "detection": "geoaware:detect",
+    "embedding": "geoaware:embed",
+}
+
+
+class RunDialog(QDialog):
+    """Stays open beside QGIS; what it starts goes on when it is closed."""
+
+    def __init__(self, canvas, runs: Runs, open_library, open_page, open_help, parent=None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("GeoAware")
+        self.setWindowIcon(QIcon(str(ICON)))
+        self.runs = runs
+        self._algorithm = None
+        self._plan: Optional[Plan] = None
+        self._looking: Optional[Estimating] = None
+        self._tiles = 0
+        self._loading = threading.Thread(target=_load_onnxruntime, daemon=True)
+        self._loading.start()
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(_PAUSE)
+        self._soon.timeout.connect(self.compare)
+        self._make(canvas, open_library)
+        self.runs_view = RunsView(runs, open_page)
+        self.tabs = QTabWidget()
+        self.tabs.addTab(self._settings, tr("Settings"))
+        self.tabs.addTab(self.runs_view, tr("Runs"))
+        self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close | QDialogButtonBox.StandardButton.Help)
+        self.run_button = self.buttons.addButton(tr("Run"), QDialogButtonBox.ButtonRole.ActionRole)
+        self.run_button.clicked.connect(self.run)
+        self.buttons.rejected.connect(self.close)
+        self.buttons.helpRequested.connect(open_help)
+        self.tabs.currentChanged.connect(lambda _: self._allow())
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.tabs)
+        layout.addWidget(self.buttons)
+        for button in self.buttons.buttons():
+            button.setAutoDefault(False)
+        self.run_button.setDefault(True)  # only now is it the dialog's own
+        self.layers.setFocus()
+        self.resize(*_SIZE)
+        self.fill_models()
+        self._layer_chosen()
+
+    def set_layer(self, layer) -> None:
+        """Choose a layer."""
+        self.layers.setLayer(layer)
+        self.tabs.setCurrentIndex(0)
+
+    def fill_models(self) -> None:
+        """List the models anew, the one that was used last chosen."""
+        last = self.entry.path if self.entry else Path(QgsSettings().value(LAST_MODEL, "") or ".")
+        found = library.entries()
+        if last.is_file() and last not in [entry.path for entry in found]:
+            found.append(Entry.of(last))  # used from the toolbox
+        self.models.blockSignals(True)
+        self.models.clear()
+        for entry in found:
+            self.models.addItem(entry.title, entry)
+        paths = [entry.path for entry in found]
+        self.models.setCurrentIndex(paths.index(last) if last in paths else 0)
+        self.models.blockSignals(False)
+        self._model_chosen()
+
+    @property
+    def entry(self) -> Optional[Entry]:
+        """The chosen model."""
+        return self.models.currentData()
+
+    def parameters(self) -> Dict[str, Any]:
+        """For the algorithm."""
+        given = {"INPUT": self.layers.currentLayer().id(), "MODEL": str(self.entry.path)}
+        if self.bands.bands():
+            given["BANDS"] = self.bands.bands()
+        return {**given, **self.area.parameters(), **self.options.parameters()}
+
+    def compare(self) -> None:
+        """See whether layer and model fit, then have a first look in the background."""
+        self._stop_looking()
+        self._plan = None
+        if self._loading.is_alive():  # onnxruntime takes a moment
+            self._soon.start()
+            return
+        layer, entry = self.layers.currentLayer(), self.entry
+        if entry is None:
+            self.fit.show_fault(tr("The library holds no model yet: click 'Models…' to add one."))
+        elif layer is None:
+            self.fit.show_fault(tr("There is no raster layer in the project."))
+        elif entry.card is None:
+            self.fit.show_fault(entry.fault)
+        else:
+            self._plan_run()
+        self._allow()
+
+    def run(self) -> None:
+        """Queue a run and show it."""
+        layer, card = self.layers.currentLayer(), self.entry.card
+        title = f"{card.name} – {layer.name()}"  # noqa: RUF001, the dash of the group's title
+        run = Run(self._algorithm.create(), self.parameters(), title, card)
+        if run.over:
+            self.fit.show_fault(run.problem)
+            return
+        self.runs.add(run)
+        self.tabs.setCurrentWidget(self.runs_view)
+
+    def done(self, result):
+        """The first look ends with the window, however it is closed."""
+        self.stop()
+        super().done(result)
+
+    def stop(self) -> None:
+        """End what goes on in the background, except the runs."""
+        self._soon.stop()
+        self._stop_looking()
+
+    def showEvent(self, event):
+        """Layers may have changed since it was closed."""
+        super().showEvent(event)
+        self._soon.start()
+
+    def _make(self, canvas, open_library) -> None:
+        self.layers, self.models = QgsMapLayerComboBox(), QComboBox()
+        self.layers.setFilters(QgsMapLayerProxyModel.Filter.RasterLayer)
+        self.layers.setMinimumContentsLength(20)
+        self.models.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.models.setMinimumContentsLength(20)
+        manage = QPushButton(tr("Models…"))
+        manage.setAutoDefault(False)
+        manage.clicked.connect(open_library)
+        row = QHBoxLayout()
+        row.addWidget(self.models, 1)
+        row.addWidget(manage)
+        form = QFormLayout()
+        form.addRow(tr("Layer"), self.layers)
+        form.addRow(tr("Model"), row)
+        self.area, self.bands, self.options = AreaBox(canvas), BandsBox(), OptionsBox()
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.addLayout(form)
+        for part in (self.area, self.options, self.bands):
+            column.addWidget(part)
+        column.addStretch(1)
+        left = self._left = QScrollArea()
+        left.setWidget(inside)
+        left.setWidgetResizable(True)
+        left.setFrameShape(QFrame.Shape.NoFrame)
+        self.card, self.fit = CardView(), FitView()
+        right = QSplitter(Qt.Orientation.Vertical)
+        right.addWidget(self.card)
+        right.addWidget(self.fit)
+        right.setSizes([340, 280])
+        self._settings = QSplitter(Qt.Orientation.Horizontal)
+        self._settings.addWidget(left)
+        self._settings.addWidget(right)
+        self._settings.setSizes([460, 480])
+        self.layers.layerChanged.connect(self._layer_chosen)
+        self.models.currentIndexChanged.connect(lambda _: self._model_chosen())
+        for part in (self.area, self.bands, self.options):
+            part.changed.connect(self._soon.start)
+
+    def _layer_chosen(self, *_) -> None:
+        layer = self.layers.currentLayer()
+        self.area.suggest(layer)
+        if self.entry and self.entry.card:
+            self.bands.fit(layer, self.entry.card.bands)
+            self._arrange()
+        self._soon.start()
+
+    def _model_chosen(self) -> None:
+        entry = self.entry
+        if entry is None:
+            self.card.setHtml("")
+        else:
+            self.card.show_entry(entry)
+        for part in (self.options, self.bands):
+            part.setVisible(bool(entry and entry.card))
+        if entry and entry.card:
+            registry = QgsApplication.processingRegistry()
+            self._algorithm = registry.createAlgorithmById(_ALGORITHMS[entry.card.task])
+            self.options.fit(self._algorithm, entry.card)
+            self.bands.fit(self.layers.currentLayer(), entry.card.bands)
+            self._arrange()
+        self._soon.start()
+
+    def _arrange(self) -> None:
+        """What was made for a model is as wide as its words, and Tab goes down the window to it too."""
+        bar = self._left.verticalScrollBar().sizeHint().width()
+        self._left.setMinimumWidth(self._left.widget().minimumSizeHint().width() + bar)
+        before = self.area.selected
+        for part in (self.options, self.bands):
+            for widget in part.findChildren(QWidget):
+                if widget.window() is self and widget.focusPolicy() & Qt.FocusPolicy.TabFocus:
+                    self.setTabOrder(before, widget)
+                    before = widget
+
+    def _plan_run(self) -> None:
+        context = QgsProcessingContext()
+        context.setProject(QgsProject.instance())
+        try:
+            self._plan = self._algorithm.plan(self.parameters(), context)
+            source = self._plan.source()
+            self.bands.show_match(source.bands)
+            source.close()
+            self._tiles = self._plan.tiles()
+        except RuntimeFault as fault:
+            self._plan = None
+            self.fit.show_fault(in_our_words(str(fault)))
+            return
+        self.fit.show_looking(self._tiles)
+        looking = self._looking = Estimating(self._plan, self.options.wanted())
+        looking.done.connect(self._looked)
+        for ended in (looking.taskCompleted, looking.taskTerminated):
+            ended.connect(lambda: self._look_ended(looking))
+        QgsApplication.taskManager().addTask(looking)
+
+    def _looked(self, found: Estimate) -> None:
+        if found.plan is not self._plan:
+            return
+        out = self.options.file.filePath()
+        folder = Path(out).parent if out else Path(QgsProcessingUtils.tempFolder())
+        self.fit.show_estimate(found, free_bytes(folder if folder.is_dir() else Path.home()), self._tiles)
+        if found.fault:
+            self._plan = None
+        self._allow()
+
+    def _look_ended(self, looking: Estimating) -> None:
+        if self._looking is looking:  # one that was cancelled ends after its successor began
+            self._looking = None
+
+    def _stop_looking(self) -> None:
+        if self._looking is not None:
+            looking, self._looking = self._looking, None
+            looking.cancel()
+
+    def _allow(self) -> None:
+        self.run_button.setEnabled(self._plan is not None and self.tabs.currentIndex() == 0)
+
+
+def _load_onnxruntime() -> None:
+    """In a thread, so that the window is there at once; what is wrong with it is told by the plan."""
+    try:
+        importlib.import_module("onnxruntime")
+    except ImportError:
+        return

@@ -1,0 +1,107 @@
+"""What a run will take, found by doing its first batch in the background."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Dict, List, Optional
+
+from qgis.core import QgsTask
+from qgis.PyQt.QtCore import pyqtSignal
+
+from ..host.job import OpenRun, Plan
+from ..host.results import room_needed
+from ..host.services import ServiceLayer
+from ..runtime.errors import Cancelled, RuntimeFault
+from ..runtime.sweep import Progress
+from ..texts import in_our_words, tr
+
+_LONG_ENOUGH = 1.0  # seconds: the speed is known by then
+
+
+@dataclass
+class Estimate:
+    """What is known before a run.
+
+    Attributes:
+        plan: of what.
+        notes: sentences that the user should read.
+        fault: why it cannot run; empty where it can.
+        tiles: in all; 0 where unknown.
+        seconds: that opening the model and running the tiles will take; None where unknown.
+        room: bytes that may be needed on the disk while the results are made.
+    """
+
+    plan: Plan
+    notes: List[str] = field(default_factory=list)
+    fault: str = ""
+    tiles: int = 0
+    seconds: Optional[float] = None
+    room: float = 0.0
+
+
+class Estimating(QgsTask):
+    """Opens model and layer, looks at a sample, and does the first batch; a service is not asked for pixels."""
+
+    done = pyqtSignal(object)
+
+    def __init__(self, plan: Plan, wanted: Dict[str, bool]) -> None:
+        """Of the results that are ``wanted``: see ``room_needed``."""
+        super().__init__(tr("GeoAware: first look"), QgsTask.Flag.CanCancel)
+        self._estimate, self._wanted = Estimate(plan), wanted
+
+    def run(self) -> bool:
+        """In a worker thread."""
+        try:
+            self._look(self._estimate)
+        except Cancelled:
+            return not self.isCanceled()
+        except RuntimeFault as fault:
+            self._estimate.fault = in_our_words(str(fault))
+        except (MemoryError, OSError) as error:
+            self._estimate.fault = tr("The layer cannot be looked at ({error}).").format(error=error)
+        return True
+
+    def finished(self, fine: bool) -> None:
+        """On the main thread."""
+        if fine and not self.isCanceled():
+            self.done.emit(self._estimate)
+
+    def _look(self, found: Estimate) -> None:
+        start = time.perf_counter()
+        run = OpenRun(found.plan)
+        opening = time.perf_counter() - start
+        try:
+            found.notes = run.notes(measured=True)
+            found.room = room_needed(run.layout.result, run.card, run.model.channels, **self._wanted)
+            if isinstance(found.plan.layer, ServiceLayer):
+                return
+            try:
+                progress = self._timed(found, opening)
+                if run.card.task == "detection":
+                    run.objects(progress)
+                else:
+                    for _ in run.rows(progress):
+                        pass
+            except Cancelled:
+                if self.isCanceled():
+                    raise
+        finally:
+            run.close()
+
+    def _timed(self, found: Estimate, opening: float) -> Progress:
+        start = time.perf_counter()
+
+        def progress(done: int, total: int) -> bool:
+            passed = time.perf_counter() - start
+            found.tiles, found.seconds = total, opening + passed / done * total
+            return passed < _LONG_ENOUGH and not self.isCanceled()
+
+        return progress
+
+
+def duration(seconds: float) -> str:
+    """For people."""
+    if seconds < 90:
+        return tr("{count} s").format(count=max(1, round(seconds)))
+    if seconds < 5400:
+        return tr("{count} min").format(count=round(seconds / 60))
+    return tr("{count} h").format(count=round(seconds / 3600, 1))

@@ -1,0 +1,149 @@
+"""The results and options of an algorithm, as it declares them itself."""
+
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingContext,
+    QgsProcessingOutputLayerDefinition,
+    QgsProject,
+)
+from qgis.gui import (
+    QgsCollapsibleGroupBox,
+    QgsFileWidget,
+    QgsGui,
+    QgsProcessingGui,
+    QgsProcessingParameterWidgetContext,
+)
+from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtWidgets import QCheckBox, QFormLayout, QGroupBox, QHBoxLayout, QVBoxLayout, QWidget
+
+from ..runtime.card import ModelCard
+from ..texts import tr
+
+_ELSEWHERE = ("INPUT", "MODEL", "BANDS", "EXTENT", "MASK")  # have places of their own in the dialog
+_SUFFIXES = {"CONFIDENCE": "confidence", "PROBABILITIES": "probabilities", "POLYGONS": "polygons", "PICTURE": "picture"}
+
+
+class OptionsBox(QWidget):
+    """Widgets of Processing for the parameters, boxes to tick for the results."""
+
+    changed = pyqtSignal()
+
+    def __init__(self, parent=None) -> None:
+        super().__init__(parent)
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._algorithm = None
+        self._context = QgsProcessingContext()
+        self._parts: List[QWidget] = []
+        self.wrappers: Dict[str, Any] = {}
+        self.results: Dict[str, QCheckBox] = {}
+        self.file: Optional[QgsFileWidget] = None
+
+    def fit(self, algorithm, card: ModelCard) -> None:
+        """Show what an algorithm offers for a model."""
+        self._clear()
+        self._algorithm = algorithm
+        # the threshold of such models is part of what they are
+        up_front = ["MIN_AREA"] + ["THRESHOLD"] * (card.task == "detection" or card.source == "deepness")
+        results = QGroupBox(tr("Results"))
+        rows = QVBoxLayout(results)
+        form, ticks, more = QFormLayout(), QHBoxLayout(), QFormLayout()
+        for part in (form, ticks, more):
+            rows.addLayout(part)
+        self.file = QgsFileWidget()
+        self.file.setStorageMode(QgsFileWidget.StorageMode.SaveFile)
+        main = algorithm.parameterDefinition("OUTPUT")
+        self.file.setFilter(main.createFileFilter())
+        self.file.lineEdit().setPlaceholderText(tr("a temporary file"))
+        self.file.lineEdit().setShowClearButton(True)
+        form.addRow(main.description(), self.file)
+        for definition in algorithm.destinationParameterDefinitions():
+            if definition.name() in _SUFFIXES and (card.classes or definition.name() == "PICTURE"):
+                ticks.addWidget(self._result(definition))
+        ticks.addStretch(1)
+        advanced = QgsCollapsibleGroupBox(tr("Advanced"))
+        folded = QFormLayout(advanced)
+        folded.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        for definition in algorithm.parameterDefinitions():
+            name = definition.name()
+            if name in _ELSEWHERE or definition.isDestination():
+                continue
+            self._add(definition, more if name in up_front else folded)
+        advanced.setCollapsed(True)
+        for part in (results, advanced):
+            self._layout.addWidget(part)
+            self._parts.append(part)
+        self._preset(card)
+
+    def parameters(self) -> Dict[str, Any]:
+        """For the algorithm."""
+        given = {name: wrapper.parameterValue() for name, wrapper in self.wrappers.items()}
+        default = {name: self._algorithm.parameterDefinition(name).defaultValue() for name in given}
+        given = {name: value for name, value in given.items() if value not in (None, "", default[name])}
+        given["OUTPUT"] = self._destination(self.file.filePath())
+        for name, box in self.results.items():
+            if box.isChecked():
+                given[name] = self._destination(self._beside(name))
+        if self._algorithm.parameterDefinition("AREAS"):
+            given["AREAS"] = QgsProcessing.TEMPORARY_OUTPUT  # for the page on the result
+        return given
+
+    def wanted(self) -> Dict[str, bool]:
+        """Which results are, for their size."""
+        return {
+            name.lower(): name in self.results and self.results[name].isChecked()
+            for name in ("CONFIDENCE", "PROBABILITIES", "POLYGONS")
+        }
+
+    def _preset(self, card: ModelCard) -> None:
+        """The card's own threshold; a size of polygons only where there are any."""
+        if "THRESHOLD" in self.wrappers and card.source == "deepness":
+            self.wrappers["THRESHOLD"].setParameterValue(card.threshold, self._context)
+        if "MIN_AREA" in self.wrappers:
+            smallest = self.wrappers["MIN_AREA"].wrappedWidget()
+            smallest.setEnabled(False)
+            if "POLYGONS" in self.results:
+                self.results["POLYGONS"].toggled.connect(smallest.setEnabled)
+
+    def _result(self, definition) -> QCheckBox:
+        box = QCheckBox(definition.description())
+        box.setObjectName(definition.name())
+        box.setToolTip(definition.help())
+        box.setChecked(definition.createByDefault())
+        box.toggled.connect(self.changed)
+        self.results[definition.name()] = box
+        return box
+
+    def _add(self, definition, form: QFormLayout) -> None:
+        kind = QgsProcessingGui.WidgetType.Standard
+        wrapper = QgsGui.processingGuiRegistry().createParameterWidgetWrapper(definition, kind)
+        wrapper.setWidgetContext(QgsProcessingParameterWidgetContext())
+        widget, label = wrapper.createWrappedWidget(self._context), wrapper.createWrappedLabel()
+        widget.setToolTip(definition.help())
+        if label is not None:
+            form.addRow(label, widget)
+        else:
+            form.addRow("", widget)
+        wrapper.widgetValueHasChanged.connect(lambda *_: self.changed.emit())
+        self.wrappers[definition.name()] = wrapper
+
+    def _beside(self, name: str) -> str:
+        """File of a further result, named after the main one; empty for a temporary one."""
+        if not self.file.filePath():
+            return ""
+        main = Path(self.file.filePath())
+        suffix = ".gpkg" if name == "POLYGONS" else ".tif"
+        return str(main.with_name(f"{main.stem}_{_SUFFIXES[name]}{suffix}"))
+
+    def _destination(self, path: str) -> QgsProcessingOutputLayerDefinition:
+        return QgsProcessingOutputLayerDefinition(path or QgsProcessing.TEMPORARY_OUTPUT, QgsProject.instance())
+
+    def _clear(self) -> None:
+        for part in self._parts:
+            part.hide()
+            self._layout.removeWidget(part)
+            part.deleteLater()
+        self._parts, self.wrappers, self.results = [], {}, {}

@@ -1,0 +1,92 @@
+"""The page on a finished run: one HTML text that holds all it shows. Knows no windows."""
+
+import base64
+import html
+from dataclasses import dataclass
+from typing import Dict, Sequence
+
+from ..runtime.areas import ClassArea
+from ..runtime.card import ModelCard
+from ..texts import tr
+
+_BAR = 220  # px of the widest bar
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the page tells.
+
+    Attributes:
+        title: of the run.
+        card: of the model.
+        picture: of the map, PNG; empty where there is none.
+        areas: of the classes.
+        facts: names and values, for people.
+        commands: titles and lines that repeat the run.
+        warnings: sentences.
+    """
+
+    title: str
+    card: ModelCard
+    picture: bytes
+    areas: Sequence[ClassArea]
+    facts: Dict[str, str]
+    commands: Dict[str, str]
+    warnings: Sequence[str] = ()
+
+
+def page(result: Result) -> str:
+    """The whole page."""
+    parts = [f"<h2>{_safe(result.title)}</h2>"]
+    parts += [f"<p>&#9888; {_safe(text)}</p>" for text in result.warnings]
+    if result.picture:
+        data = base64.b64encode(result.picture).decode()
+        parts.append(f"<p><img src='data:image/png;base64,{data}'></p>")
+    if result.areas:
+        parts += [f"<h3>{tr('Areas')}</h3>", _areas(result.areas, result.card)]
+        note = tr("Counted pixels are biased by the map's errors; 'Assess a map' in the toolbox corrects them.")
+        parts.append(f"<p><small>{_safe(note)}</small></p>")
+    parts += [f"<h3>{tr('About the run')}</h3>", _table(result.facts)]
+    if result.commands:
+        parts.append(f"<h3>{tr('To repeat it')}</h3>")
+    for title, line in result.commands.items():
+        # a table, since Qt's text has no boxes
+        box = f"<table width='100%' cellpadding='6' bgcolor='#f0f0f0'><tr><td><code>{_safe(line)}</code></td></tr></table>"
+        parts.append(f"<p>{_safe(title)}</p>{box}")
+    head = f"<head><meta charset='utf-8'><title>{_safe(result.title)}</title></head>"
+    return f"<!DOCTYPE html><html>{head}<body>{''.join(parts)}</body></html>\n"
+
+
+def _areas(areas: Sequence[ClassArea], card: ModelCard) -> str:
+    """Largest first; classes that do not occur are left out."""
+    colors = {entry.value: entry.color for entry in card.classes}
+    present = sorted((row for row in areas if row.pixels), key=lambda row: -row.m2)
+    most = max((row.percent for row in present), default=1.0)
+    heads = (tr("Class"), tr("Hectares"), "%", "")
+    rows = ["<tr>" + "".join(f"<th align='left'>{head}</th>" for head in heads) + "</tr>"]
+    for row in present:
+        width = max(1, round(_BAR * row.percent / most))
+        color = colors.get(row.value, "808080")
+        bar = f"<table cellspacing='0' cellpadding='0'><tr><td bgcolor='#{color}' width='{width}'>&nbsp;</td></tr></table>"
+        rows.append(
+            f"<tr><td>{_safe(row.name)}</td><td align='right'>{_number(row.m2 / 10_000)}</td>"
+            f"<td align='right'>{row.percent:.1f}</td><td>{bar}</td></tr>"
+        )
+    return f"<table cellspacing='0' cellpadding='4'>{''.join(rows)}</table>"
+
+
+def _table(facts: Dict[str, str]) -> str:
+    rows = "".join(
+        f"<tr><td><b>{_safe(name)}</b></td><td>{_safe(text).replace(chr(10), '<br>')}</td></tr>"
+        for name, text in facts.items()
+        if text
+    )
+    return f"<table cellspacing='0' cellpadding='4'>{rows}</table>"
+
+
+def _number(hectares: float) -> str:
+    return f"{hectares:,.0f}" if hectares >= 100 else f"{hectares:.2f}"
+
+
+def _safe(text: str) -> str:
+    return html.escape(str(text), quote=False)

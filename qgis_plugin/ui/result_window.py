@@ -1,0 +1,120 @@
+"""The window with the page on a finished run."""
+
+from pathlib import Path
+from typing import Dict, Optional
+
+from qgis.core import QgsMapRendererParallelJob, QgsMapSettings, QgsProcessingOutputLayerDefinition, QgsRasterLayer
+from qgis.PyQt.QtCore import QBuffer, QByteArray, QIODevice, QSize, Qt
+from qgis.PyQt.QtGui import QColor, QIcon
+from qgis.PyQt.QtWidgets import QDialog, QDialogButtonBox, QFileDialog, QTextBrowser, QVBoxLayout
+
+from ..algorithms.base import ICON
+from ..algorithms.model_info import facts_of
+from ..runtime.files import size_text
+from ..texts import tr
+from . import repeat, results
+from .estimate import duration
+from .page import Result, page
+from .runs import Run
+
+_PICTURE = QSize(640, 400)
+
+
+class ResultWindow(QDialog):
+    """Shows the page at once, its picture as soon as the map is drawn."""
+
+    def __init__(self, run: Run, parent=None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(tr("GeoAware: result"))
+        self.setWindowIcon(QIcon(str(ICON)))
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self._run = run
+        self._areas = results.areas(run)
+        self._drawing: Optional[QgsMapRendererParallelJob] = None
+        self.text = QTextBrowser()
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        save = buttons.addButton(tr("Save page…"), QDialogButtonBox.ButtonRole.ActionRole)
+        save.clicked.connect(self._save)
+        for button in buttons.buttons():
+            button.setAutoDefault(False)
+        buttons.rejected.connect(self.close)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.text)
+        layout.addWidget(buttons)
+        self.resize(760, 700)
+        self._show(b"")
+        self._draw()
+
+    def done(self, result):
+        """The drawing ends with the window, however it is closed."""
+        self.stop()
+        super().done(result)
+
+    def stop(self) -> None:
+        """End the drawing."""
+        if self._drawing is not None:
+            self._drawing.finished.disconnect(self._drawn)
+            self._drawing.cancelWithoutBlocking()
+            self._drawing = None
+
+    def _show(self, picture: bytes) -> None:
+        run = self._run
+        texts = repeat.plain(run.parameters, run.outputs)
+        commands = {tr("In a shell, with QGIS"): repeat.qgis_process(run.algorithm.id(), texts)}
+        batch = repeat.predict(texts)
+        if batch:
+            commands[tr("In a shell, without QGIS")] = batch
+        warnings = [text for level, text in run.log if level == "warning"]
+        self.html = page(Result(run.title, run.card, picture, self._areas, self._facts(texts), commands, warnings))
+        self.text.setHtml(self.html)
+
+    def _facts(self, texts: Dict[str, str]) -> Dict[str, str]:
+        run = self._run
+        about = facts_of(texts["MODEL"], run.card) if Path(texts["MODEL"]).is_file() else {}
+        facts = {name: about.get(name, "") for name in (tr("Model"), tr("File"), tr("Trained on"), tr("Licence"))}
+        facts[tr("Layer")] = texts["INPUT"]
+        hidden = ("INPUT", "MODEL", "AREAS")
+        options = {
+            name: text
+            for name, text in texts.items()
+            if name not in hidden and not isinstance(run.parameters[name], QgsProcessingOutputLayerDefinition)
+        }
+        facts[tr("Options")] = ", ".join(
+            f"{run.algorithm.parameterDefinition(name).description()}: {text}" for name, text in options.items()
+        )
+        facts[tr("Time")] = duration(run.seconds)
+        facts[tr("Results")] = "\n".join(f"{path} ({size_text(path.stat().st_size)})" for path in results.files(run))
+        return facts
+
+    def _draw(self) -> None:
+        """The result alone, in its own CRS; styled by the file that lies beside it."""
+        path = self._run.outputs.get("PICTURE") or self._run.outputs.get("OUTPUT", "")
+        self._layer = results.layer_of(self._run) or QgsRasterLayer(path, "")
+        if not self._layer.isValid() or self._layer.extent().isEmpty():
+            return
+        settings = QgsMapSettings()
+        settings.setLayers([self._layer])
+        settings.setDestinationCrs(self._layer.crs())
+        settings.setBackgroundColor(QColor(255, 255, 255))
+        extent = self._layer.extent()
+        size = QSize(int(1000 * extent.width() / max(extent.width(), extent.height())) or 1, 0)
+        size.setHeight(int(1000 * extent.height() / max(extent.width(), extent.height())) or 1)
+        settings.setOutputSize(size.scaled(_PICTURE, Qt.AspectRatioMode.KeepAspectRatio))
+        settings.setExtent(extent)
+        self._drawing = QgsMapRendererParallelJob(settings)
+        self._drawing.finished.connect(self._drawn)
+        self._drawing.start()
+
+    def _drawn(self) -> None:
+        image, self._drawing = self._drawing.renderedImage(), None
+        data = QByteArray()
+        buffer = QBuffer(data)
+        buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+        image.save(buffer, "PNG")
+        self._show(bytes(data))
+
+    def _save(self) -> None:
+        wanted, _ = QFileDialog.getSaveFileName(self, tr("Save page"), "", tr("HTML files (*.html)"))
+        if wanted:
+            path = Path(wanted if wanted.lower().endswith(".html") else f"{wanted}.html")
+            path.write_text(self.html, "utf-8")

@@ -1,0 +1,72 @@
+"""Brings the results of a run into the project, and what is told of them."""
+
+from pathlib import Path
+from typing import List
+
+from qgis.core import Qgis, QgsProcessingUtils, QgsProject, QgsRasterLayer
+from qgis.gui import QgsGui
+
+from ..host.classes import Classes, ClassLayer
+from ..host.job import Limits
+from ..runtime.areas import ClassArea
+from .runs import Run
+
+
+def remember(run: Run) -> None:
+    """Put the run into Processing's history."""
+    command = run.algorithm.asPythonCommand(run.parameters, run.context)
+    if Qgis.QGIS_VERSION_INT < 32400:
+        from processing.core.ProcessingLog import ProcessingLog
+
+        ProcessingLog.addToLog(command)
+        return
+    details = {
+        "python_command": command,
+        "algorithm_id": run.algorithm.id(),
+        "parameters": run.algorithm.asMap(run.parameters, run.context),
+    }
+    QgsGui.historyProviderRegistry().addEntry("processing", details)
+
+
+def load(run: Run) -> None:
+    """Load and group the results as Processing does it; without effect where their project was closed."""
+    if not run.project_open:
+        return
+    from processing.gui.Postprocessing import handleAlgorithmResults  # a plugin itself: it may not be there before
+
+    handleAlgorithmResults(run.algorithm, run.context, run.feedback, parameters=run.parameters)
+    run.loaded = True
+
+
+def files(run: Run) -> List[Path]:
+    """That a run has made."""
+    paths = [Path(value) for value in run.outputs.values() if isinstance(value, str) and value]
+    return [path for path in paths if path.is_file()]
+
+
+def layer_of(run: Run):
+    """The main result in the project; None where it is not there."""
+    wanted = run.outputs.get("OUTPUT", "")
+    for layer in QgsProject.instance().mapLayers().values():
+        if layer.source().split("|")[0] == wanted:
+            return layer
+    return None
+
+
+def areas(run: Run) -> List[ClassArea]:
+    """Area of each class of a map; empty for other results."""
+    table = run.outputs.get("AREAS")
+    if table:
+        layer = QgsProcessingUtils.mapLayerFromString(table, run.context)
+        return [
+            ClassArea(one["class"], one["name"], one["pixels"], one["hectares"] * 10_000, one["per_cent"])
+            for one in (layer.getFeatures() if layer else ())
+        ]
+    if run.card.task != "classification":
+        return []
+    source = ClassLayer.of(QgsRasterLayer(run.outputs["OUTPUT"], run.title))  # small: a pixel is a window
+    scenes = Classes(ClassLayer(source.layer, {entry.value: entry.name for entry in run.card.classes}))
+    try:
+        return scenes.areas(Limits(), lambda done, total: True)
+    finally:
+        scenes.close()

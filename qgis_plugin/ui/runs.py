@@ -1,0 +1,193 @@
+"""Runs in the background, one after the other. Knows no windows."""
+
+import time
+from typing import Any, Dict, List, Optional, Tuple
+
+from qgis.core import (
+    QgsApplication,
+    QgsProcessingAlgRunnerTask,
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProject,
+)
+from qgis.PyQt.QtCore import QObject, pyqtSignal
+
+from ..runtime.card import ModelCard
+from ..texts import tr
+from .estimate import duration
+
+WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
+_ENDING_SECONDS = 30  # that unloading waits for a batch to end
+
+
+class _Feedback(QgsProcessingFeedback):
+    """Hands on what a worker says; its signal crosses over to the main thread."""
+
+    said = pyqtSignal(str, str)
+
+    def __init__(self) -> None:
+        super().__init__(False)
+
+    def pushInfo(self, text):
+        """Something to know."""
+        self.said.emit("info", text)
+
+    def setProgressText(self, text):
+        """What is being done."""
+        self.said.emit("info", text)
+
+    def pushWarning(self, text):
+        """Something to look at."""
+        self.said.emit("warning", text)
+
+    def reportError(self, text, fatalError=False):
+        """Why it fails."""
+        self.said.emit("error", text)
+
+
+class Run(QObject):
+    """One run of an algorithm.
+
+    Attributes:
+        algorithm: of Processing.
+        parameters: of the algorithm.
+        title: for people.
+        card: of the model.
+        state: WAITING, RUNNING, DONE, FAILED or CANCELLED.
+        progress: per cent.
+        log: (level, sentence) of all that was said.
+        outputs: of the algorithm, once it is done.
+        seconds: that it took.
+        loaded: whether the results were brought into the project.
+    """
+
+    changed = pyqtSignal()
+    ended = pyqtSignal()
+
+    def __init__(self, algorithm, parameters: Dict[str, Any], title: str, card: ModelCard) -> None:
+        """Copy from the layers what is needed; see ``problem`` for whether that worked."""
+        super().__init__()
+        self.algorithm, self.parameters, self.title, self.card = algorithm, parameters, title, card
+        self.state, self.progress, self.seconds, self.loaded = WAITING, 0.0, 0.0, False
+        self.log: List[Tuple[str, str]] = []
+        self.outputs: Dict[str, Any] = {}
+        self.project_open = True
+        self._began = 0.0
+        self.feedback = _Feedback()
+        self.feedback.said.connect(self._said)
+        self.context = QgsProcessingContext()
+        self.context.setProject(QgsProject.instance())
+        self.context.setFeedback(self.feedback)
+        QgsProject.instance().cleared.connect(self._project_closed)
+        self._task = QgsProcessingAlgRunnerTask(algorithm, parameters, self.context, self.feedback)
+        self._task.setDescription(f"GeoAware: {title}")
+        if self._task.isCanceled():
+            self._end(FAILED)
+
+    @property
+    def problem(self) -> str:
+        """Why it failed, in one sentence; empty where it did not."""
+        if self.state != FAILED:
+            return ""
+        errors = [text for level, text in self.log if level == "error"]
+        return errors[-1].splitlines()[0] if errors else tr("It failed; the log of QGIS may tell why.")
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, in whatever way."""
+        return self.state in (DONE, FAILED, CANCELLED)
+
+    @property
+    def remaining(self) -> str:
+        """How long it will still take, for people; empty where that is not known yet."""
+        if self.state != RUNNING or not 0 < self.progress < 100:
+            return ""
+        passed = time.monotonic() - self._began
+        return duration(passed / self.progress * (100 - self.progress))
+
+    def start(self) -> None:
+        """Give it to QGIS's task manager."""
+        self.state, self._began = RUNNING, time.monotonic()
+        self.feedback.progressChanged.connect(self._progressed)
+        self._task.executed.connect(self._executed)
+        self.changed.emit()
+        QgsApplication.taskManager().addTask(self._task)  # which owns and deletes it from here on
+
+    def cancel(self) -> None:
+        """Stop within one batch."""
+        self.feedback.cancel()
+        if self.state == WAITING:
+            self._task.cancel()
+            self._end(CANCELLED)
+
+    def wait(self) -> None:
+        """Until it has ended; QGIS's events go on."""
+        if self.state == RUNNING:
+            self._task.waitForFinished(_ENDING_SECONDS * 1000)
+
+    def _said(self, level: str, text: str) -> None:
+        self.log.append((level, text))
+        self.changed.emit()
+
+    def _progressed(self, progress: float) -> None:
+        self.progress = progress
+        self.changed.emit()
+
+    def _executed(self, fine: bool, outputs: Dict[str, Any]) -> None:
+        self.outputs = outputs
+        self.seconds = time.monotonic() - self._began
+        if self.feedback.isCanceled():
+            self._end(CANCELLED)
+        else:
+            self._end(DONE if fine else FAILED)
+
+    def _end(self, state: str) -> None:
+        self.state, self._task = state, None
+        QgsProject.instance().cleared.disconnect(self._project_closed)
+        self.changed.emit()
+        self.ended.emit()
+
+    def _project_closed(self) -> None:
+        self.project_open = False
+
+
+class Runs(QObject):
+    """All runs since QGIS started; the next begins when one ends."""
+
+    added = pyqtSignal(object)
+    ended = pyqtSignal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all: List[Run] = []
+
+    def add(self, run: Run) -> None:
+        """Queue a run that is waiting."""
+        self.all.append(run)
+        run.ended.connect(lambda: self._ended(run))
+        self.added.emit(run)
+        self._next()
+
+    @property
+    def running(self) -> Optional[Run]:
+        """The one that runs."""
+        return next((run for run in self.all if run.state == RUNNING), None)
+
+    def stop(self) -> None:
+        """Cancel all and wait until they have ended."""
+        for run in self.all:
+            if run.state == WAITING:
+                run.cancel()
+        for run in self.all:
+            if run.state == RUNNING:
+                run.cancel()
+                run.wait()
+
+    def _ended(self, run: Run) -> None:
+        self.ended.emit(run)
+        self._next()
+
+    def _next(self) -> None:
+        waiting = [run for run in self.all if run.state == WAITING]
+        if waiting and self.running is None:
+            waiting[0].start()

@@ -1,0 +1,42 @@
+"""From the zip to the map in a QGIS Desktop with a screen, by clicks; see ``desktop.py``."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+
+import pytest
+
+pytest.importorskip("qgis.core", reason="QGIS's Python packages are not installed here")
+
+from tests.models import CLASSES, write_strongest_band
+from tests.qgis import desktop as screen
+from tests.qgis import rasters
+
+
+def missing() -> str:
+    """What is not there."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        return "onnxruntime"
+    if subprocess.run(["/usr/bin/python3", "-m", "pip", "--version"], capture_output=True, check=False).returncode:
+        return "pip of QGIS's Python"
+    return ", ".join(program for program in screen.PROGRAMS if shutil.which(program) is None)
+
+
+@pytest.mark.skipif(bool(missing()), reason=f"a QGIS on a virtual screen needs {missing()}")
+def test_from_the_zip_to_the_map_by_clicks(scene, tmp_path):
+    model = write_strongest_band(tmp_path / "colours.onnx")
+    raster = rasters.write(tmp_path / "scene.tif", scene[0], nodata=0)
+    seen = screen.launch(model, raster, tmp_path / "out", 300)
+    assert seen["finished"], seen
+    assert seen["left"] == []
+    assert seen["without a model"] == ["The library holds no model yet: click 'Models…' to add one."]
+    assert seen["fit"] == ["Layer and model fit."]
+    assert seen["state"] == "done"
+    assert seen["layers"] == ["scene: confidence", "scene: polygons", "scene: land cover"]
+    assert seen["active"] == "scene: land cover"
+    assert seen["legend"] == [name for _, name, _ in CLASSES]
+    assert seen["read"].startswith("scene: land cover: ")
+    assert "qgis_process run geoaware:segment" in seen["page"]
+    assert seen["seconds from zip to map"] < 120

@@ -1,0 +1,181 @@
+"""The model library: what is added is checked, what is refused leaves nothing behind."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("qgis.core", reason="QGIS's Python packages are not installed here")
+import onnx
+from qgis.core import QgsApplication
+from qgis.PyQt.QtCore import QCoreApplication
+from qgis.PyQt.QtTest import QTest
+
+from tests.models import card_item, write_model, write_strongest_band
+
+
+@pytest.fixture
+def library(running, tmp_path, monkeypatch):
+    from geoaware.ui import library
+
+    monkeypatch.setattr(library, "folder", lambda: tmp_path / "profile" / "models")
+    monkeypatch.setattr(library, "STARTERS", tmp_path / "starters")
+    return library
+
+
+def names(library) -> list[str]:
+    return sorted(path.name for path in library.folder().iterdir()) if library.folder().is_dir() else []
+
+
+def test_added_model_is_offered_with_its_card(library, model):
+    path = library.add(model)
+    (entry,) = library.entries()
+    assert entry.path == path == library.folder() / "colours.onnx"
+    assert entry.title == "tiny colours"
+    assert names(library) == ["colours.onnx"]
+
+
+def test_card_beside_a_model_comes_along(library, tmp_path):
+    path = write_model(tmp_path / "bare.onnx", np.eye(2, dtype=np.float32)[..., None, None], item={})
+    card = {"task": "segmentation", "bands": ["a", "b"], "value_range": [0, 1], "classes": ["no", "yes"]}
+    path.with_suffix(".card.json").write_text(json.dumps(card))
+    library.add(path)
+    assert library.entries()[0].card.bands == ("a", "b")
+    library.remove(library.entries()[0])
+    assert names(library) == []
+
+
+@pytest.mark.parametrize("checksum", ["", "right", "upper"])
+def test_right_checksum_is_accepted(library, model, checksum):
+    right = hashlib.sha256(model.read_bytes()).hexdigest()
+    library.add(model, {"": "", "right": right, "upper": f" {right.upper()} "}[checksum])
+    assert names(library) == ["colours.onnx"]
+
+
+def test_wrong_checksum_is_refused(library, model):
+    from geoaware.runtime.errors import ModelFault
+
+    with pytest.raises(ModelFault, match="its checksum is"):
+        library.add(model, "0" * 64)
+    assert names(library) == []
+
+
+def test_hostile_model_is_refused_before_it_is_run(library, model):
+    from geoaware.runtime.errors import ModelFault
+
+    hostile = onnx.load(str(model))
+    hostile.graph.initializer[0].data_location = onnx.TensorProto.EXTERNAL
+    hostile.graph.initializer[0].external_data.add(key="location", value="../../etc/passwd")
+    model.write_bytes(hostile.SerializeToString())
+    with pytest.raises(ModelFault, match="refused, its weights lie in another file"):
+        library.add(model)
+    assert names(library) == []
+
+
+def test_another_model_of_the_same_name_is_not_overwritten(library, model, tmp_path):
+    from geoaware.runtime.errors import InputFault
+
+    library.add(model)
+    before = (library.folder() / "colours.onnx").read_bytes()
+    (tmp_path / "other").mkdir()
+    other = write_model(tmp_path / "other" / "colours.onnx", np.ones((3, 3, 1, 1), np.float32), card_item(), np.ones(3))
+    with pytest.raises(InputFault, match="another model named"):
+        library.add(other)
+    assert (library.folder() / "colours.onnx").read_bytes() == before
+    library.add(model)  # the same again changes nothing
+    assert names(library) == ["colours.onnx"]
+
+
+@pytest.mark.parametrize(("kind", "runs"), [("Segmentor", True), ("Detector", False), ("Superresolution", False)])
+def test_deepness_models_of_known_types_are_offered_and_others_refused_by_name(library, model, kind, runs):
+    deepness = onnx.load(str(model))
+    del deepness.metadata_props[:]
+    onnx.helper.set_model_props(
+        deepness, {"model_type": json.dumps(kind), "class_names": json.dumps({0: "a", 1: "b", 2: "c"})}
+    )
+    onnx.save(deepness, str(model))
+    from geoaware.runtime.errors import ModelFault
+
+    if runs:
+        library.add(model)
+        assert library.entries()[0].card.source == "deepness"
+    else:
+        with pytest.raises(ModelFault, match=f"of the type '{kind}'"):
+            library.add(model)
+
+
+def test_starter_models_come_first_and_stay(library, model, tmp_path):
+    from geoaware.runtime.errors import InputFault
+
+    (tmp_path / "starters").mkdir()
+    write_strongest_band(tmp_path / "starters" / "zz.onnx")
+    library.add(model)
+    first, second = library.entries()
+    assert (first.starter, second.starter) == (True, False)
+    with pytest.raises(InputFault, match="came with the plugin"):
+        library.remove(first)
+
+
+def test_damaged_file_in_the_folder_is_listed_with_its_fault(library):
+    library.folder().mkdir(parents=True)
+    (library.folder() / "bad.onnx").write_bytes(b"no model at all, only words")
+    (entry,) = library.entries()
+    assert entry.card is None
+    assert "not an ONNX file" in entry.fault
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Serves a folder; gives its address."""
+    handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), lambda *given: handler(*given, directory=str(tmp_path)))
+    thread = threading.Thread(target=made.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{made.server_port}"
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+def fetched(library, address: str, checksum: str) -> str:
+    """What the window would say."""
+    from geoaware.ui.fetch import Fetching
+
+    said: list[str] = []
+    fetching = Fetching()
+    fetching.added.connect(lambda path: said.append(Path(path).name))
+    fetching.refused.connect(said.append)
+    fetching.add_url(address, checksum)
+    for _ in range(200):
+        if said and not fetching.busy:
+            break
+        QTest.qWait(20)
+    QCoreApplication.processEvents()
+    return said[0]
+
+
+def test_model_is_downloaded_and_checked(library, model, server):
+    right = hashlib.sha256(model.read_bytes()).hexdigest()
+    assert fetched(library, f"{server}/colours.onnx", right) == "colours.onnx"
+    assert names(library) == ["colours.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("name", "checksum", "said"),
+    [
+        ("colours.onnx", "0" * 64, "its checksum is"),
+        ("colours.onnx", "", "Give the SHA-256 checksum"),
+        ("absent.onnx", "0" * 64, "could not be downloaded"),
+        ("colours.exe", "0" * 64, "ends in .onnx"),
+    ],
+)
+def test_failed_download_is_told_and_leaves_nothing(library, model, server, name, checksum, said):
+    assert said in fetched(library, f"{server}/{name}", checksum)
+    assert names(library) == []
+    assert QgsApplication.taskManager().countActiveTasks() == 0
