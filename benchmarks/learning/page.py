@@ -203,11 +203,15 @@ def eurosat(plan: Plan, records: Records, work: Path, path: Path) -> str:
     parts.append("Pretrained on its own training images without labels; the split files given; views of 32 px.")
     if "moco" in runs:
         parts += [_accuracies(runs), _floor(floor), _comparisons(runs, UNTRAINED)]
+    column, rows = "fine-tuned, one date", []
     for fraction, epochs in FRACTIONS.items():
         found = tuned(records, "eurosat", seeds, minutes, "moco", fraction)
         if len(found) == 2:
-            parts += [f"### {fraction:.0%} of the labels, {epochs} epochs", _accuracies(found)]
-            parts.append(_comparisons(found, SCRATCH))
+            scratch, better = found[SCRATCH], found[TUNED]
+            cells = (_cell(scratch, column), _cell(better, column), _gain(better, scratch, column))
+            rows.append([f"{fraction:.0%}", f"{epochs}", *cells])
+    if rows:
+        parts += ["### Fine-tuned with few labels", _table(["labels", "epochs", SCRATCH, TUNED, "points"], rows)]
     return "\n\n".join(parts)
 
 
