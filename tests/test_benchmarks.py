@@ -88,7 +88,8 @@ def test_a_comparison_is_settled_only_where_its_interval_says_so():
         "right": [{"hits": {"kNN": "1" * 200}} for _ in base],
     }
     lines = page._comparisons(runs).splitlines()
-    assert lines[2].startswith("| same |") and "**" not in lines[2]
+    assert lines[2].startswith("| same |")
+    assert "**" not in lines[2]
     assert lines[3].startswith("| right | **+")
 
 
