@@ -47,8 +47,8 @@ def test_damaged_rasters_give_a_map_or_one_sentence(model, tmp_path):
 def test_untrusted_models_are_refused_or_run(tmp_path):
     mutated, harmful = open_many(tmp_path, 20, loops=False)
     assert mutated.problems == harmful.problems == []
-    assert mutated.ran + mutated.refused == 20
-    assert mutated.ran > 0
+    assert mutated.mapped + mutated.refused == 20
+    assert mutated.mapped > 0
     assert harmful.refused > 20
 
 

@@ -69,7 +69,7 @@ def models(folder: Path) -> tuple[str, list[str]]:
     mutated, harmful = open_many(folder, MUTANTS)
     return (
         f"{MUTANTS} mutants of a small network (bytes changed or lost; attributes, shapes, types, operators, wires and versions that "
-        f"lie): {mutated.ran} ran, {mutated.refused} were refused in one sentence.\n\n"
+        f"lie): {mutated.mapped} ran, {mutated.refused} were refused in one sentence.\n\n"
         f"{harmful.refused} files made to do harm, all refused: weights in other files (`..`, absolute, symbolic and hard links, a "
         "device), operators of strangers (in the open, in branches, in functions, behind a second graph), precompiled nodes, "
         "answers and intermediate results larger than the memory, endless loops, thousands of tiles at once, empty and circular graphs, "

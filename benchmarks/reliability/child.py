@@ -37,6 +37,27 @@ class Ended:
     fault: str = ""
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What became of files that nobody should trust.
+
+    Attributes:
+        mapped: gave a map.
+        refused: gave one sentence.
+        problems: what was wrong, a sentence each; empty is good.
+    """
+
+    mapped: int
+    refused: int
+    problems: list[str]
+
+    @classmethod
+    def of(cls, answers: list[Ended], problems: list[str]) -> Answers:
+        """Count how the calls ended; those that died or hung are neither."""
+        codes = [ended.code for ended in answers]
+        return cls(codes.count(0), len([code for code in codes if code]), problems)
+
+
 class Predictor:
     """A process that runs the command again and again; a new one is started when it dies."""
 

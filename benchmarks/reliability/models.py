@@ -6,14 +6,13 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 
-from benchmarks.reliability.child import Ended, Predictor
+from benchmarks.reliability.child import Answers, Ended, Predictor
 from benchmarks.reliability.kills import make_rasters
 from tests.models import card_item
 
@@ -30,22 +29,7 @@ OPERATORS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Opened:
-    """What became of files that nobody should trust.
-
-    Attributes:
-        ran: gave a map.
-        refused: gave one sentence.
-        problems: what was wrong, a sentence each; empty is good.
-    """
-
-    ran: int
-    refused: int
-    problems: list[str]
-
-
-def open_many(folder: Path, count: int, seed: int = 0, *, loops: bool = True) -> tuple[Opened, Opened]:
+def open_many(folder: Path, count: int, seed: int = 0, *, loops: bool = True) -> tuple[Answers, Answers]:
     """Run so many mutants of a good file, then the files made to do harm, which all must be refused.
 
     Args:
@@ -71,14 +55,13 @@ def open_many(folder: Path, count: int, seed: int = 0, *, loops: bool = True) ->
     return _judged(mutated), wrong
 
 
-def _judged(answers: list[tuple[str, Ended]]) -> Opened:
+def _judged(answers: list[tuple[str, Ended]]) -> Answers:
     problems = []
     for what, ended in answers:
         errors = [line for line in ended.said.splitlines() if line.startswith("error: ")]
         if ended.fault or len(errors) != (ended.code != 0) or SECRET in ended.said:
             problems.append(f"{what}: {ended.fault or ended.said}")
-    codes = [ended.code for _, ended in answers]
-    return Opened(codes.count(0), len([code for code in codes if code]), problems)
+    return Answers.of([ended for _, ended in answers], problems)
 
 
 def good_model() -> ModelProto:

@@ -6,7 +6,6 @@ import shutil
 import struct
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ import rasterio.shutil
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import from_origin
 
-from benchmarks.reliability.child import Ended, Predictor
+from benchmarks.reliability.child import Answers, Ended, Predictor
 
 SIDE = 150  # px
 LIMIT = 60.0  # seconds for one; a header that lies may make a raster of 65535 px a side of one of 150
@@ -41,25 +40,10 @@ COPIES = {
 }
 
 
-@dataclass(frozen=True)
-class Read:
-    """What became of damaged rasters.
-
-    Attributes:
-        mapped: gave a map.
-        refused: gave one sentence.
-        problems: what was wrong, a sentence each; empty is good.
-    """
-
-    mapped: int
-    refused: int
-    problems: list[str]
-
-
-def read_many(folder: Path, model: Path, count: int, seed: int = 0) -> Read:
+def read_many(folder: Path, model: Path, count: int, seed: int = 0) -> Answers:
     """Map so many damaged rasters, each as the command does."""
     good = good_rasters(folder / "good")
-    mapped = refused = 0
+    answers: list[Ended] = []
     problems: list[str] = []
     with Predictor(LIMIT) as predict:
         for name, path in good.items():
@@ -68,11 +52,9 @@ def read_many(folder: Path, model: Path, count: int, seed: int = 0) -> Read:
         for what, path in damaged_rasters(good, folder / "damaged", count, seed):
             out = folder / "out"
             shutil.rmtree(out, ignore_errors=True)
-            ended = predict(model, path, "--out", out, "--threads", 1)
-            mapped += ended.code == 0
-            refused += ended.code not in (0, None)
-            problems += [f"{what}: {problem}" for problem in _problems(ended, out)]
-    return Read(mapped, refused, problems)
+            answers.append(predict(model, path, "--out", out, "--threads", 1))
+            problems += [f"{what}: {problem}" for problem in _problems(answers[-1], out)]
+    return Answers.of(answers, problems)
 
 
 def _problems(ended: Ended, out: Path) -> Iterator[str]:
