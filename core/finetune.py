@@ -133,7 +133,7 @@ def finetune(
         device=target,
         precision=precision,
         callbacks=[keeping],
-        looks=min(10, max(1, seen // max(1, looked_at))),  # with few labels, validation would take most of the time
+        looks=seen // max(1, looked_at),  # with few labels, validation would take most of the time
     )
     at_once = min(_TEST_IMAGES, batch_size) if task == "detection" else _TEST_IMAGES  # its maps are large
     val, test = (

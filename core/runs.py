@@ -31,6 +31,7 @@ from core.models import faster_in_bf16
 ROOT = Path(__file__).parent.parent
 
 
+LOOKS = 10  # at the validation places; short epochs would spend more on them than on learning
 SMALL = 16  # px: a network of stride 32 comes to maps of one pixel before its last stage
 
 
@@ -233,7 +234,7 @@ def make_trainer(
     precision: str,
     callbacks: list[Callback],
     loggers: list[Logger] | None = None,
-    looks: int = 10,
+    looks: int = LOOKS,
 ) -> L.Trainer:
     """A Lightning trainer that logs to CSV and TensorBoard, on all processes that torchrun started.
 
@@ -245,7 +246,7 @@ def make_trainer(
         precision: Lightning's name of it.
         callbacks: what else to do.
         loggers: beside CSV and TensorBoard.
-        looks: how often validation is asked at most; short epochs would spend more on it than on learning.
+        looks: how often validation may be asked; at least once, and ``LOOKS`` times at most.
     """
     earlier = len(list(out.glob("logs*")))
     version = f"logs-{earlier + 1}" if earlier else "logs"
@@ -274,5 +275,5 @@ def make_trainer(
         enable_model_summary=False,
         log_every_n_steps=log_every,
         num_sanity_val_steps=0,
-        check_val_every_n_epoch=max(1, epochs // looks),
+        check_val_every_n_epoch=max(1, epochs // max(1, min(looks, LOOKS))),
     )
