@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -79,8 +80,8 @@ def start(path: Union[str, Path], provider: str, precision: Optional[str]) -> An
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.enable_mem_pattern = False  # its plan is a second copy of all that a tile needs
-        if _bound_memory(onnxruntime):
-            options.add_session_config_entry("session.use_env_allocators", "1")
+        _bound_memory(onnxruntime)
+        options.add_session_config_entry("session.use_env_allocators", "1")
     settings = provider_options(provider, precision)
     try:
         session = onnxruntime.InferenceSession(
@@ -151,18 +152,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(word in said for word in words)
 
 
-def _bound_memory(onnxruntime: Any) -> bool:
+def _bound_memory(onnxruntime: Any) -> None:
     """Give onnxruntime's CPU allocator a limit: a file of 99 bytes can ask for more than the machine has."""
     global _bounded
-    if not _bounded:
-        info = onnxruntime.OrtMemoryInfo(
-            "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
-        )
-        limit = int(free_memory() * _MEMORY_SHARE)
-        settings = onnxruntime.OrtArenaCfg({"max_mem": limit, "arena_extend_strategy": 1})  # 1: as much as is asked for
-        try:
-            onnxruntime.create_and_register_allocator(info, settings)
-        except Exception:  # registered before, by another copy of this module in the process
-            return True
-        _bounded = True
-    return True
+    if _bounded:
+        return
+    info = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    limit = int(free_memory() * _MEMORY_SHARE)
+    settings = onnxruntime.OrtArenaCfg({"max_mem": limit, "arena_extend_strategy": 1})  # 1: as much as is asked for
+    with contextlib.suppress(Exception):  # registered before, by another copy of this module in the process
+        onnxruntime.create_and_register_allocator(info, settings)
+    _bounded = True
