@@ -117,11 +117,13 @@ class Installing(QObject):
     def _take_over(self) -> str:
         """Put the filled folder in its place; why that failed, or empty."""
         folder = onnxruntime_help.packages_folder()
+        older = self._hidden.with_name(f"{self._hidden.name}-older")
         try:
             if folder.exists():
-                shutil.rmtree(folder)
+                os.replace(folder, older)  # as a whole or not at all: it may be in use
             os.replace(self._hidden, folder)
         except OSError as error:
             text = tr("The older one is in use ({error}): restart QGIS and try again.")
             return text.format(error=error)
+        shutil.rmtree(older, ignore_errors=True)
         return onnxruntime_help.problem()
