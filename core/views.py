@@ -141,15 +141,17 @@ def _mix(plain: Tensor, changed: Tensor, probability: float, draw: Draw) -> Tens
 
 
 def colour_jitter(views: Tensor, strength: float, draw: Draw | None = None) -> Tensor:
-    """Brightness, contrast, saturation, each by a random factor, one an image."""
+    """Brightness, contrast, saturation, each by a random factor, one an image.
+
+    A pixel without data is NaN in every band, so the grey of a pixel, the mean of its bands, says where data is.
+    """
     draw, low, high = draw or Draw(len(views), views.device), 1 - strength, 1 + strength
-    views = views * draw.images(low, high)
-    mean = views.flatten(1).nanmean(dim=1).view(-1, 1, 1, 1)
-    views = torch.lerp(mean.expand_as(views), views, draw.images(low, high))
-    if views.shape[1] > 1:
-        grey = views.nanmean(dim=1, keepdim=True)
-        views = torch.lerp(grey.expand_as(views), views, draw.images(low, high))
-    return views
+    brightness, contrast, saturation = (draw.images(low, high) for _ in range(3))
+    grey = views.mean(dim=1, keepdim=True)
+    mean = grey.nanmean(dim=(2, 3), keepdim=True)
+    gain = brightness * contrast
+    offset = gain * (1 - saturation) * grey + (brightness - gain) * mean
+    return torch.addcmul(offset, views, gain * saturation)  # the three in one pass over the views
 
 
 def _blurred(views: Tensor, draw: Draw) -> Tensor:
