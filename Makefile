@@ -32,7 +32,7 @@ $(VENV)/.done: pyproject.toml constraints.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,dev]'
 	@touch $@
 
-quickstart: setup  ## learn, measure, export and map on real imagery (about seven minutes); results in outputs/quickstart
+quickstart: setup  ## learn, measure, export and map on real imagery (about nine minutes); results in outputs/quickstart
 	$(RUN) -m core.train quickstart
 
 test: setup  ## all tests; QGIS is installed from the system's packages where that is possible
@@ -68,7 +68,7 @@ plugin: setup  ## dist/geoaware-<version>.zip, to install in QGIS
 	$(RUN) -m export.plugin
 
 benchmark: setup  ## speed and memory of prediction; writes docs/benchmarks/inference.md
-	$(RUN) -m benchmarks.inference
+	$(RUN) -m benchmarks.inference --peers
 
 benchmark-learning: setup  ## what pretraining buys, on real imagery (hours; goes on where it stopped); writes docs/benchmarks/learning.md
 	$(RUN) -m benchmarks.learning $(LEARNING)

@@ -40,6 +40,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="times that each is measured (default: 3)")
     parser.add_argument("--predict", default="", help="further options of export.predict, e.g. '--provider openvino'")
     parser.add_argument("--peers", action="store_true", help="measure what a user would otherwise write too")
+    parser.add_argument(
+        "--real",
+        nargs=2,
+        type=Path,
+        metavar=("MODEL", "RASTER"),
+        help="compare classes with the CPU's in fp32 there too",
+    )
     parser.add_argument("--page", type=Path, default=PAGE)
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -103,7 +110,22 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> str:
         lines.append(
             f"| the same on {arguments.large} x {arguments.large}, {many} tiles | {took:.1f} | {took / (bare / tiles * many):.2f} | {peak:.0f} MB |"
         )
+    if arguments.real:
+        lines += ["", _same(folder, *arguments.real, options)]
     return "\n".join(lines) + "\n"
+
+
+def _same(folder: Path, model: Path, raster: Path, options: list[str]) -> str:
+    """How many pixels of a real raster get the class that the CPU gives them in fp32."""
+    import rasterio
+
+    maps = []
+    for name, chosen in (("cpu", ["--provider", "cpu"]), ("given", options)):
+        run(["-m", "export.predict", model.resolve(), raster.resolve(), "--out", folder / name, *chosen])
+        with rasterio.open(folder / name / f"{raster.stem}.tif") as source:
+            maps.append(source.read(1, masked=True))
+    equal = (maps[0] == maps[1]).compressed()
+    return f"On a real image (`{model.name}`, `{raster.name}`) {100 * equal.mean():.2f} % of {equal.size:,} pixels get the class of the CPU in fp32."
 
 
 def write_raster(path: Path, side: int) -> Path:
