@@ -36,7 +36,7 @@ def quickstart(
     device: str = "auto",
     seed: int = 0,
 ) -> Path:
-    """Learn, measure, export and map, on the Blue Marble sample: about seven minutes on two CPU cores.
+    """Learn, measure, export and map, on the Blue Marble sample: about nine minutes on two CPU cores.
 
     Args:
         out: Folder for the results; an earlier quickstart in it is replaced.
