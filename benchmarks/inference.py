@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -87,7 +88,7 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> str:
     lines = [
         "# Batch prediction",
         "",
-        f"Made by `python -m benchmarks.inference {' '.join(sys.argv[1:])}`: U-Net ResNet-18, {CLASSES} classes, "
+        f"Made by `python -m benchmarks.inference {shlex.join(sys.argv[1:])}`: U-Net ResNet-18, {CLASSES} classes, "
         f"{TILE} px tiles, {OVERLAP} px overlap, {arguments.side} x {arguments.side} uint8 RGB in deflate: {tiles} tiles; "
         f"{os.cpu_count()} CPU cores; medians of {arguments.rounds} rounds in turns. From the time of the whole process "
         f"that of `export.predict --help` is taken off ({start:.1f} s); the others count from when their packages are "

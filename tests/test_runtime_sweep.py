@@ -84,7 +84,8 @@ def test_another_overlap_is_taken_and_one_that_does_not_fit_is_refused(tmp_path)
     model, image = wide_model(tmp_path / "m.onnx", 7), image_of((3, 130, 140))
     kernel = np.random.default_rng(1).normal(0, 0.02 / 7, (3, 3, 15, 15))
     expected = STRONGEST[one_shot(kernel, image).argmax(axis=0)]
-    assert (swept(model, image, overlap=32)[0] == expected).mean() >= 0.9999
+    for overlap in (32, 48):  # 48: three tiles share a pixel
+        assert (swept(model, image, overlap=overlap)[0] == expected).mean() >= 0.9999
     assert (swept(model, image, overlap=0)[0] == expected).mean() < 0.9999
     with pytest.raises(InputFault, match="overlap of 64 px does not fit tiles of 64 px"):
         swept(model, image, overlap=64)

@@ -266,7 +266,7 @@ def _check_memory(view: View, model: Model, run: Sweep) -> None:
     """Refuse what cannot fit before the system ends the run without a word."""
     if not hasattr(os, "sysconf"):  # Windows does not tell
         return
-    needed = view.bytes_needed(model, run.area)
+    needed = view.bytes_needed(model, run)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > 0.8 * there:
         raise InputFault(

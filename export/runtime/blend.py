@@ -1,14 +1,19 @@
-"""Blends the answers of overlapping tiles in a strip that moves down the raster.
+"""Blends the answers of overlapping tiles, row by row of tiles, from left to right.
 
 In an overlap the outer part of each tile is not used, because there the network has seen padding instead of
 the neighbourhood; over its middle eighth the answers fade from one tile to the next along a Hann ramp. The
-weights of all tiles sum to one at every pixel but for the last tile of a row or column, which lies closer: so
-they are divided by their sum. No weight is zero at the raster's own edge.
+last tile of a row or column lies closer to the one before: of it, too, only the part counts that begins in the
+last ``overlap`` px of the one before. No weight is zero at the raster's own edge. Where a tile was not run the
+weights do not sum to one: so they are divided by their sum.
+
+A tile's answer is added to what its left and its upper neighbour left over, gives away what its right and its lower
+neighbour will change, and is finished in between. So nothing waits but the rows that two rows of tiles share.
 """
 
 from __future__ import annotations
 
-from typing import Iterator, List, Tuple
+from dataclasses import dataclass
+from typing import List, Optional, Tuple
 
 import numpy as np
 
@@ -16,95 +21,117 @@ from .grid import Window
 
 UNUSED = 7 / 16  # share of an overlap, at either side: so a receptive field of 7 / 8 of it sees no padding
 
-PIECE = 64  # rows that are finished at once: the memory for that stays small
 
+@dataclass(frozen=True)
+class Axis:
+    """Where tiles hand over to one another along rows or columns.
 
-class Strip:
-    """Weighted sums that later tiles can still change.
-
-    Memory: 4 x (channels + 1) x tile x width bytes.
+    Attributes:
+        starts: of the tiles of the whole raster, rising.
+        tile: px of a tile.
+        overlap: px that neighbours share at least.
+        length: px of the raster.
     """
 
-    def __init__(self, channels: int, area: Window, tile: int, overlap: int, starts: Tuple[List[int], List[int]]):
-        """Make an empty strip.
+    starts: List[int]
+    tile: int
+    overlap: int
+    length: int
+
+    def span(self, start: int) -> Tuple[int, int, int]:
+        """Of the tile that begins there: the first px that it is used for, the first one that the next tile changes, its end."""
+        number = self.starts.index(start)
+        end = min(start + self.tile, self.length)
+        first = self.starts[number - 1] + self.tile - self.overlap if number else start
+        return first, end - self.overlap if self._has_next(start) else end, end
+
+    def weights(self, start: int) -> np.ndarray:
+        """Weights of that tile, one a px from the first that it is used for to its end; 1 at the raster's own edges."""
+        first, _, end = self.span(start)
+        weight, ramp = np.ones(end - first, np.float32), hann_ramp(self.overlap)
+        if self.overlap and start != self.starts[0]:
+            weight[: self.overlap] *= ramp
+        if self.overlap and self._has_next(start):
+            weight[-self.overlap :] *= ramp[::-1]
+        return weight
+
+    def _has_next(self, start: int) -> bool:
+        return start != self.starts[-1]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Finished numbers of a rectangle: ``share`` (channels, rows, columns), and where they are ``valid`` (rows, columns)."""
+
+    top: int
+    share: np.ndarray
+    valid: np.ndarray
+
+
+class Blend:
+    """Weighted sums that later tiles can still change.
+
+    Memory: 4 x (channels + 2) x overlap x width bytes, and some tiles.
+    """
+
+    def __init__(self, channels: int, area: Window, rows: Axis, columns: Axis, first: int, last: int) -> None:
+        """Nothing is blended yet.
 
         Args:
             channels: numbers that are blended at each pixel.
             area: the part of the raster that is wanted.
-            tile: rows = columns of an answer, px.
-            overlap: px that neighbouring answers share at least.
-            starts: first rows and first columns of all answers of the raster, which may reach beyond the area.
+            rows: of all tiles of the raster, which may reach beyond the area.
+            columns: likewise.
+            first: first column of the first tile in a row of those that are run.
+            last: likewise of the last one.
         """
-        self.area, self.tile, self.overlap, self.starts = area, tile, overlap, starts
-        self.top = 0
-        self.sum = np.zeros((channels, tile, area.width), np.float32)
-        self.weight = np.zeros((tile, area.width), np.float32)
-        self.valid = np.zeros((tile, area.width), bool)
+        self.area, self.rows, self.columns = area, rows, columns
+        self._first, self._last = columns.span(first)[0], columns.span(last)[2]
+        # beside the sums: of weights, and of tiles that saw data there
+        self._below = np.zeros((channels + 2, rows.overlap, self._last - self._first), np.float32)
+        self._right = np.zeros((channels + 2, 0, 0), np.float32)
 
-    def see(self, column: int, valid: np.ndarray) -> None:
-        """Note where there are data: (rows, columns) of an answer whose first column is given."""
-        inside, own = self._columns(column, valid.shape[1])
-        self.valid[: len(valid), inside] |= valid[:, own]
-
-    def add(self, column: int, answer: np.ndarray, height: int, width: int) -> None:
-        """Add one answer (channels, tile, tile) in the current row of tiles.
+    def add(self, top: int, left: int, valid: np.ndarray, answer: Optional[np.ndarray]) -> Block:
+        """Add one tile.
 
         Args:
-            column: first column in the raster.
-            answer: what lies beyond the raster is cut off.
-            height: rows of the raster.
-            width: columns of the raster.
+            top: its first row in the raster; those of a row follow each other from left to right.
+            left: its first column.
+            valid: (rows, columns) where it holds data.
+            answer: (channels, tile, tile), what lies beyond the raster is cut off; None where it was not run.
+
+        Returns:
+            What no later tile will change, as far as it lies in the area. Where the model gave no numbers (NaN,
+            infinite) is not valid.
         """
-        rows = taper(self.starts[0], self.top, self.tile, height, self.overlap)
-        columns = taper(self.starts[1], column, self.tile, width, self.overlap)
-        inside, own = self._columns(column, len(columns))
-        weight = rows[:, None] * columns[None, own]
+        (row, next_row, bottom), (column, next_column, right) = self.rows.span(top), self.columns.span(left)
+        sums = np.zeros((len(self._below), bottom - row, right - column), np.float32)
+        own = (slice(row - top, bottom - top), slice(column - left, right - left))
         with np.errstate(invalid="ignore", over="ignore"):  # numbers that are none are left out in the end
-            self.sum[:, : len(rows), inside] += answer[:, : len(rows), own] * weight
-        self.weight[: len(rows), inside] += weight
+            if answer is not None:
+                sums[-2] = self.rows.weights(top)[:, None] * self.columns.weights(left)
+                np.multiply(answer[(slice(None), *own)], sums[-2], out=sums[:-2])
+            sums[-1] = valid[own]
+            if column > self._first:
+                sums[:, :, : self._right.shape[2]] += self._right
+            self._right = sums[:, :, next_column - column :].copy()
+            sums = sums[:, :, : next_column - column]
+            below = self._below[:, :, column - self._first : next_column - self._first]
+            shared = min(below.shape[1], sums.shape[1])
+            sums[:, :shared] += below[:, :shared]
+            left_over = sums[:, next_row - row :]
+            below[:, : left_over.shape[1]] = left_over
+            return self._finished(row, column, sums[:, : next_row - row])
 
-    def pop(self, rows: int) -> Iterator[Tuple[int, np.ndarray, np.ndarray]]:
-        """Take the uppermost rows, which no later tile reaches, a few at a time, and move the others up.
-
-        Yields:
-            First row in the raster, blended numbers (channels, rows, width), and where they are valid
-            (rows, width); only what lies inside the area. Where the model gave no numbers (NaN, infinite) is not valid.
-        """
-        first = max(self.area.row - self.top, 0)
-        last = min(self.area.row + self.area.height - self.top, rows)
-        for start in range(first, last, PIECE):
-            stop = min(start + PIECE, last)
-            weight = self.weight[start:stop]
-            with np.errstate(invalid="ignore", over="ignore"):
-                share = self.sum[:, start:stop] / np.where(weight > 0, weight, 1)
-                numbers = np.isfinite(share.sum(axis=0))
-            yield self.top + start, share, self.valid[start:stop] & (weight > 0) & numbers
-        self._move(rows)
-
-    def _move(self, rows: int) -> None:
-        for part in (self.sum, self.weight[None], self.valid[None]):
-            keep = self.tile - rows
-            for channel in part:  # one at a time: rows that overlap are copied through a buffer of their size
-                channel[:keep] = channel[rows:].copy()
-                channel[keep:] = 0
-        self.top += rows
-
-    def _columns(self, column: int, count: int) -> Tuple[slice, slice]:
-        """Where columns of the raster lie in the strip, and which of them lie in it."""
-        first = max(column, self.area.column)
-        last = max(min(column + count, self.area.column + self.area.width), first)
-        return slice(first - self.area.column, last - self.area.column), slice(first - column, last - column)
-
-
-def taper(starts: List[int], start: int, tile: int, length: int, overlap: int) -> np.ndarray:
-    """Weights along one axis of a tile, one a pixel inside the raster; 1 at the raster's own edges."""
-    weight = np.ones(min(tile, length - start), np.float32)
-    ramp = hann_ramp(overlap)
-    if overlap and start != starts[0]:
-        weight[:overlap] *= ramp
-    if overlap and start != starts[-1]:
-        weight[-overlap:] *= ramp[::-1]
-    return weight
+    def _finished(self, row: int, column: int, sums: np.ndarray) -> Block:
+        area = self.area
+        rows = slice(max(area.row - row, 0), max(min(area.row + area.height - row, sums.shape[1]), 0))
+        columns = slice(max(area.column - column, 0), max(min(area.column + area.width - column, sums.shape[2]), 0))
+        sums = sums[:, rows, columns]
+        weight = sums[-2]
+        share = sums[:-2] / np.where(weight > 0, weight, 1)
+        valid = (sums[-1] > 0) & (weight > 0) & np.isfinite(share.sum(axis=0))
+        return Block(row + rows.start, share, valid)
 
 
 def hann_ramp(overlap: int) -> np.ndarray:

@@ -3,18 +3,18 @@
 Three things overlap: a thread reads ahead, others run the model, and the caller's own thread blends and hands
 finished rows to whoever writes them. Each tile is run alone or in a batch of always the same size, and the
 answers are added in the order of the tiles: so neither threads nor batches nor the part of the raster that is
-wanted change a bit of the result. Memory grows with width x tile x channels, never with the height.
+wanted change a bit of the result. Memory grows with width x (overlap x channels + tile), never with the height.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Callable, Generator, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Generator, Iterator, List, Optional, Tuple
 
 import numpy as np
 
 from .answers import decide
-from .blend import Strip
+from .blend import Axis, Blend
 from .errors import Cancelled, InputFault
 from .flow import ahead, mapped
 from .grid import TileGrid, Window
@@ -25,6 +25,7 @@ Read = Callable[[Window], Tuple[np.ndarray, np.ndarray]]
 Progress = Callable[[int, int], bool]
 Touches = Callable[[Window], bool]
 NO_CONFIDENCE = 255  # where there are no data
+PIECE = 64  # finished rows that are handed out at once
 WAITING_BYTES = 48 * 1024**2  # of answers that wait while finished rows are written
 
 
@@ -136,25 +137,23 @@ def sweep(
     grid = TileGrid(whole.height, whole.width, side, overlap)
     tops = [top for top in grid.tops if top < area.row + area.height and top + side > area.row]
     lefts = [left for left in grid.lefts if left < area.column + area.width and left + side > area.column]
-    strip = Strip(model.channels, area, side, overlap, (grid.tops, grid.lefts))
-    strip.top = tops[0]
+    rows, columns = Axis(grid.tops, side, overlap, whole.height), Axis(grid.lefts, side, overlap, whole.width)
+    blend = Blend(model.channels, area, rows, columns, lefts[0], lefts[-1])
     corners = [(top * unit, left * unit) for top in tops for left in lefts]
     size = side * unit
     windows = [Window(top, left, min(size, height - top), min(size, width - left)) for top, left in corners]
     answers = run_tiles(model, read, (height, width), windows, options, touches)
+    finished: List[Rows] = []
     try:
         for done, (tile, answer) in enumerate(answers, start=1):
-            left = tile.inner.column // unit
-            strip.see(left, tile.valid if unit == 1 else any_valid(tile.valid, (unit, unit)))
-            if answer is not None:
-                strip.add(left, answer, whole.height, whole.width)
+            valid = tile.valid if unit == 1 else any_valid(tile.valid, (unit, unit))
+            block = blend.add(tile.inner.row // unit, tile.inner.column // unit, valid, answer)
+            finished.append(rows_of(model, block.top, block.share, block.valid, options.probabilities))
             if not progress(done, len(windows)):
                 raise Cancelled("cancelled")
             if done % len(lefts) == 0:
-                row = done // len(lefts)
-                finished = tops[row] if row < len(tops) else min(whole.height, area.row + area.height)
-                for top, share, valid in strip.pop(finished - strip.top):
-                    yield rows_of(model, top, share, valid, options.probabilities)
+                yield from side_by_side(finished)
+                finished = []
     finally:
         answers.close()  # ends its threads now
 
@@ -328,8 +327,21 @@ def padded(pixels: np.ndarray, mask: np.ndarray, offset: Tuple[int, int], fill: 
     return np.pad(pixels, around, mode="edge")
 
 
+def side_by_side(blocks: List[Rows]) -> Iterator[Rows]:
+    """Blocks of the same rows joined from left to right, a few rows at a time: the memory for that stays small."""
+
+    def joined(name: str, piece: slice) -> Any:
+        layers = [getattr(block, name) for block in blocks]
+        return None if layers[0] is None else np.concatenate([layer[..., piece, :] for layer in layers], axis=-1)
+
+    for start in range(0, len(blocks[0].valid), PIECE):
+        piece = slice(start, start + PIECE)
+        layers = (joined(name, piece) for name in ("valid", "classes", "confidence", "values"))
+        yield Rows(blocks[0].top + start, *layers)
+
+
 def rows_of(model: Model, top: int, share: np.ndarray, valid: np.ndarray, probabilities: bool) -> Rows:
-    """What to say of blended numbers (K, rows, width)."""
+    """What to say of blended numbers (K, rows, columns)."""
     card = model.card
     classes = confidence = values = None
     if card.task in ("segmentation", "classification"):

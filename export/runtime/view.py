@@ -10,7 +10,7 @@ import numpy as np
 from .grid import Window
 from .resample import Scale, nearest, onto_source, resampled
 from .session import Model
-from .sweep import Read, Rows
+from .sweep import Read, Rows, Sweep, shared
 
 MOST_ENLARGED = 10  # times: beyond it, pixels made smaller hold nothing that a model could see
 SAME_SIZE = 0.1  # pixel sizes that differ by less than a tenth count as the same
@@ -105,10 +105,12 @@ class Layout:
             )
         return notes
 
-    def bytes_needed(self, model: Model, area: Optional[Window] = None) -> int:
-        """Memory that the blending of a part of ``seen`` takes, by default of all; it grows with the width."""
-        width = area.width if area else int(self.seen.width)
-        return width * model.card.tile_size * (model.channels + 2) * 4
+    def bytes_needed(self, model: Model, run: Sweep) -> int:
+        """Memory that the blending of what a run wants takes; it grows with the width."""
+        width = run.area.width if run.area else int(self.seen.width)
+        tile, number = model.card.tile_size, 4 * (model.channels + 2)
+        waiting = tile * (number if run.probabilities or model.card.task != "segmentation" else 4)
+        return width * (waiting + number * (shared(model, run) if model.dense else 0))
 
     def _read_crop(self, window: Window) -> Tuple[np.ndarray, np.ndarray]:
         return self.source.read(self._moved(window))

@@ -145,9 +145,9 @@ class OpenRun:
         self.source = plan.source()
         coarse = self.card.task in ("classification", "embedding")
         self.layout = plan.layout(self.source, cell_size(self.model, plan.run) if coarse else 1)
-        if self.layout.bytes_needed(self.model) > free_memory():
+        if self.layout.bytes_needed(self.model, plan.run) > free_memory():
             text = tr("The layer '{name}' is {width} px wide, which takes {size} of memory: choose a smaller extent.")
-            size = size_text(self.layout.bytes_needed(self.model))
+            size = size_text(self.layout.bytes_needed(self.model, plan.run))
             raise InputFault(text.format(name=self.source.where, width=self.layout.seen.width, size=size))
 
     def notes(self, measured: bool) -> List[str]:
