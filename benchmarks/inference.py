@@ -104,7 +104,8 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> str:
         took = median(seconds[kind])
         lines.append(f"| {PEERS[kind]} | {took:.1f} | {took / bare:.2f} | {median(memory[kind]):.0f} MB |")
     if arguments.large:
-        raster = write_raster(folder / "large.tif", arguments.large)
+        raster = folder / "large.tif"
+        _python("--child", "raster", raster, arguments.large)  # a process counts the memory of the one that started it
         took, peak, _ = run(["-m", "export.predict", model, raster, "--out", folder / "out", *options])
         many = len(TileGrid(arguments.large, arguments.large, TILE, OVERLAP))
         took -= start
@@ -183,6 +184,8 @@ def _provider(options: list[str]) -> list[str]:
 def _child(kind: str, *arguments: str) -> None:
     if kind == "model":
         _write_model(Path(arguments[0]))
+    elif kind == "raster":
+        write_raster(Path(arguments[0]), int(arguments[1]))
     elif kind == "bare":
         print(_bare(Path(arguments[0]), int(arguments[1]), arguments[2], arguments[3]))
     else:
