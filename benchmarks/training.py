@@ -296,7 +296,8 @@ def main() -> None:
             make_store(paths, work / "store224", size=224)
             sections.append(gpu(ChipStore(work / "store224"), work, options.gpu_batch, options.repeats))
     head = (
-        f"# Speed of pretraining\n\nMade by `{shlex.join(['python', '-m', 'benchmarks.training', *sys.argv[1:]])}` on {os.cpu_count()} CPU cores: whole training loops, "
+        f"# Speed of pretraining\n\nMade by `{shlex.join(['python', '-m', 'benchmarks.training', *sys.argv[1:]])}` on "
+        f"{os.cpu_count()} CPU cores: whole training loops, "
         "timed by their own logs from the first logged step to the last, in turn within one run. Reading pairs from "
         "the store against GeoTIFF: [data.md](data.md)."
     )
