@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -73,7 +74,7 @@ def _table(arguments: argparse.Namespace, kinds: list[str], seconds: dict[str, f
     one = seconds["1"] - start
     tiles = f"U-Net ResNet-18, {CLASSES} classes, {TILE} px tiles, {OVERLAP} px overlap"
     lines = [
-        f"Made by `python -m benchmarks.scale {' '.join(sys.argv[1:])}`: {arguments.side} x {arguments.side} px in blocks of "
+        f"Made by `python -m benchmarks.scale {shlex.join(sys.argv[1:])}`: {arguments.side} x {arguments.side} px in blocks of "
         f"{arguments.block}, {arguments.model.name if arguments.model else tiles}, one thread a process, {os.cpu_count()} cores; "
         f"medians of {arguments.rounds} rounds in turns, less what `--help` takes ({start:.1f} s). `--workers 1` starts no "
         "other process.",

@@ -86,9 +86,9 @@ class Blend:
             last: likewise of the last one.
         """
         self.area, self.rows, self.columns = area, rows, columns
-        self._first, self._last = columns.span(first)[0], columns.span(last)[2]
+        self._first, end = columns.span(first)[0], columns.span(last)[2]
         # beside the sums: of weights, and of tiles that saw data there
-        self._below = np.zeros((channels + 2, rows.overlap, self._last - self._first), np.float32)
+        self._below = np.zeros((channels + 2, rows.overlap, end - self._first), np.float32)
         self._right = np.zeros((channels + 2, 0, 0), np.float32)
 
     def add(self, top: int, left: int, valid: np.ndarray, answer: Optional[np.ndarray]) -> Block:
