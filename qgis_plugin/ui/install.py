@@ -123,6 +123,8 @@ class Installing(QObject):
                 os.replace(folder, older)  # as a whole or not at all: it may be in use
             os.replace(self._hidden, folder)
         except OSError as error:
+            if older.exists():
+                os.replace(older, folder)
             text = tr("The older one is in use ({error}): restart QGIS and try again.")
             return text.format(error=error)
         shutil.rmtree(older, ignore_errors=True)

@@ -441,3 +441,18 @@ def test_texts_of_the_install_page_do_not_overlap(running):
     assert all(upper.bottom() < lower.top() for upper, lower in zip(parts, parts[1:]))
     assert window.label.height() >= window.label.heightForWidth(window.label.width())
     window.reject()
+
+
+def test_an_installation_that_cannot_be_put_in_place_leaves_the_older_one(running, tmp_path, monkeypatch):
+    from geoaware import onnxruntime_help
+    from geoaware.ui.install import Installing
+
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    (folder / "older.txt").write_text("works")
+    monkeypatch.setattr(onnxruntime_help, "packages_folder", lambda: folder)
+    installing = Installing()
+    installing._hidden = tmp_path / "never-filled"
+    assert "restart QGIS" in installing._take_over()
+    assert [path.name for path in tmp_path.iterdir()] == ["packages"]
+    assert (folder / "older.txt").read_text() == "works"
