@@ -72,9 +72,14 @@ def _nearest(similarity: np.ndarray, k: int) -> np.ndarray:
 def knn_accuracy(encoder: torch.nn.Module, store: ChipStore, train: Side, val: Side, device: torch.device) -> float:
     """KNN accuracy of an encoder on index rows; both sides are (rows, labels)."""
     known, queries = (features(encoder, store, rows, device) for rows, _ in (train, val))
-    scaler = StandardScaler().fit(known)
-    predicted = knn_predict((scaler.transform(known), train[1]), scaler.transform(queries))
-    return float((predicted == val[1]).mean())
+    return float(knn_right((known, train[1]), (queries, val[1])).mean())
+
+
+def knn_right(train: Side, queries: Side) -> np.ndarray:
+    """Which queries their neighbours name rightly, (M,) bool, by standardised features; sides as in ``knn_predict``."""
+    scaler = StandardScaler().fit(train[0])
+    predicted = knn_predict((scaler.transform(train[0]), train[1]), scaler.transform(queries[0]))
+    return predicted == queries[1]
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Stages the QGIS plugin and packs it: ``python -m export.plugin``.
 
-What lies in the zip is what the tests load. Two builds of the same sources give the same bytes.
+What lies in the zip is what the tests load: text, and the starter models. Two builds of the same sources give the same
+bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Optional, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "geoaware"
-TEXT_SUFFIXES = (".py", ".svg", ".md", ".html", ".ts")  # nothing binary goes into the plugin
+MODELS = ROOT / "models"
+TEXT_SUFFIXES = (".py", ".svg", ".md", ".html", ".ts")  # nothing else of the sources goes into the plugin
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold: builds do not differ by their hour
 
 
@@ -48,6 +50,9 @@ def stage(folder: Path) -> Path:
             target = into / source.relative_to(part)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
+    (folder / "models").mkdir()
+    for source in [*MODELS.glob("*.onnx"), *MODELS.glob("README.md")]:  # the card of a model lies inside it
+        shutil.copyfile(source, folder / "models" / source.name)
     for name in ("metadata.txt", "LICENSE"):
         shutil.copyfile(ROOT / name, folder / name)
     return folder

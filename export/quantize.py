@@ -3,7 +3,7 @@
 Weights are signed and scaled channel by channel, activations unsigned: the pair that onnxruntime has quick kernels for
 on x86. Weights use seven of their eight bits: processors without VNNI add products in 16 bits, which would overflow
 without a word. What stands before the first convolution (the scaling) and from the last layer on (the classes) stays in
-fp32. Quantised are pairs of QuantizeLinear and DequantizeLinear, which every provider reads.
+fp32; of an encoder, what comes after the last layer. Quantised are pairs of QuantizeLinear and DequantizeLinear, which every provider reads.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ from tqdm import tqdm
 
 from core.errors import UserError
 from core.finetune import labelled_places
+from core.probe import K_NEIGHBOURS, knn_right
 from core.store import UNLABELLED, ChipStore
 from export.runtime.session import Model
-from export.tiles import chips_in, filled, mosaic
+from export.tiles import answers, chips_in, filled, mosaic
 
 LEAST_SPEED, LARGEST_LOSS = 2.0, 0.01  # times fp32, and share of what is named right
-TASKS = ("segmentation", "classification", "sequence")
+TASKS = ("segmentation", "classification", "sequence", "embedding")
 _CALIBRATION = 100  # tiles
 _IMAGES, _PIXELS = 1000, 2**24  # that are held against the truth, at most
+_NEIGHBOURS = 4000  # training images among which an encoder looks for neighbours, at most
 _ROUNDS = 20
 _LAYERS = ("Conv", "Gemm", "MatMul")
 
@@ -45,7 +47,7 @@ class Comparison:
         after: the same of int8.
         ratio: seconds of fp32 by seconds of int8, one tile, one thread.
         images: held-out chips.
-        of: "pixels" or "images".
+        of: "pixels" or "images", or how images are named by an encoder.
     """
 
     before: float
@@ -80,10 +82,6 @@ def check_task(task: str) -> None:
     Raises:
         UserError: likewise.
     """
-    if task == "embedding":
-        raise UserError(
-            "--int8: an encoder names nothing, so what eight bits cost it cannot be measured; export it in fp32"
-        )
     if task not in TASKS:
         raise UserError(
             "--int8: a detector computes its boxes inside the graph, which eight bits break; export it in fp32"
@@ -91,7 +89,7 @@ def check_task(task: str) -> None:
 
 
 def quantize(model: Path, store: ChipStore, task: str) -> tuple[onnx.ModelProto, Comparison]:
-    """Quantise an exported model and compare both.
+    """Quantise an exported model and compare both; an encoder names images by their nearest neighbours.
 
     Args:
         model: the ONNX file in fp32, with its card.
@@ -105,11 +103,8 @@ def quantize(model: Path, store: ChipStore, task: str) -> tuple[onnx.ModelProto,
         UserError: there is nothing to calibrate or to judge with.
     """
     check_task(task)
-    held_out = labelled_places(store, "test", task)
-    if not held_out:
-        raise UserError(
-            f"{store.path}: no place of the 'test' split has a label, so int8 cannot be judged; export in fp32"
-        )
+    held_out = _labelled(store, "test", task)
+    known = _labelled(store, "train", task) if task == "embedding" else held_out
     full = Model(model, "cpu", threads=1)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
@@ -123,13 +118,33 @@ def quantize(model: Path, store: ChipStore, task: str) -> tuple[onnx.ModelProto,
                 weight_type=QuantType.QInt8,
                 per_channel=True,
                 reduce_range=True,
-                nodes_to_exclude=_in_fp32(onnx.load(model)),
+                nodes_to_exclude=_in_fp32(onnx.load(model), task),
             )
         small = Model(path, "cpu", threads=1)
-        before, after, images = _accuracy((full, small), store, np.concatenate(held_out), task)
+        if task == "embedding":
+            before, after, images = _by_neighbours((full, small), store, known, held_out)
+        else:
+            before, after, images = _accuracy((full, small), store, held_out, task)
         ratio = _ratio(full, small, _tiles(store, _rows(store, full.card.tile_size, 1), full.card.tile_size, task))
         graph = onnx.load(path)
-    return graph, Comparison(before, after, ratio, images, "pixels" if task == "segmentation" else "images")
+    return graph, Comparison(before, after, ratio, images, _OF.get(task, "images"))
+
+
+_OF = {"segmentation": "pixels", "embedding": f"images, by {K_NEIGHBOURS} nearest neighbours,"}
+
+
+def _labelled(store: ChipStore, side: str, task: str) -> np.ndarray:
+    """Index rows of a side that have a label.
+
+    Raises:
+        UserError: there is none.
+    """
+    places = labelled_places(store, side, "classification" if task == "embedding" else task)
+    if not places:
+        raise UserError(
+            f"{store.path}: no place of the '{side}' split has a label, so int8 cannot be judged; export in fp32"
+        )
+    return np.concatenate(places)
 
 
 @contextmanager
@@ -142,11 +157,11 @@ def _silent_logging() -> Iterator[None]:
         logging.disable(before)
 
 
-def _in_fp32(graph: onnx.ModelProto) -> list[str]:
-    """Nodes before the first layer, and from the last one on."""
+def _in_fp32(graph: onnx.ModelProto, task: str) -> list[str]:
+    """Nodes before the first layer, and from the last one on; an encoder's last layer is its largest, and quantised."""
     nodes = list(graph.graph.node)
     layers = [number for number, node in enumerate(nodes) if node.op_type in _LAYERS]
-    return [node.name for node in nodes[: layers[0]] + nodes[layers[-1] :]]
+    return [node.name for node in nodes[: layers[0]] + nodes[layers[-1] + (task == "embedding") :]]
 
 
 class _Calibration(CalibrationDataReader):
@@ -196,6 +211,19 @@ def _accuracy(models: tuple[Model, Model], store: ChipStore, rows: np.ndarray, t
         known += int(labelled.sum())
     before, after = (right / max(known, 1)).tolist()
     return before, after, len(np.unique(chosen))
+
+
+def _by_neighbours(
+    models: tuple[Model, Model], store: ChipStore, known: np.ndarray, rows: np.ndarray
+) -> tuple[float, float, int]:
+    """Share of images whose nearest training images name them rightly, by each model's own features."""
+    rng, labels = np.random.default_rng(0), store.column("label")
+    known, chosen = rng.permutation(known)[:_NEIGHBOURS], rng.permutation(rows)[:_IMAGES]
+    before, after = (
+        float(knn_right(*((answers(model, store, side, "comparing"), labels[side]) for side in (known, chosen))).mean())
+        for model in models
+    )
+    return before, after, len(chosen)
 
 
 def _ratio(full: Model, small: Model, tile: np.ndarray) -> float:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from tqdm import tqdm
 
 from core.store import ChipStore
+from export.runtime.session import Model
+
+_BLOCK = 256  # images read at once
 
 
 def real_tiles(store: ChipStore, tile: int, count: int = 2) -> np.ndarray:
@@ -30,3 +34,25 @@ def filled(chips: np.ndarray, tile: int) -> np.ndarray:
     """Each chip alone in a tile, cut off or with its edge repeated: (N, layers, size, size) to (N, layers, tile, tile)."""
     short = max(tile - chips.shape[-1], 0)
     return np.pad(chips, ((0, 0), (0, 0), (0, short), (0, short)), mode="edge")[..., :tile, :tile]
+
+
+def answers(model: Model, store: ChipStore, rows: np.ndarray, title: str) -> np.ndarray:
+    """What a model answers to each image of these index rows alone.
+
+    Args:
+        model: of scene classes, or an encoder.
+        store: whose images.
+        rows: of its index, (N,).
+        title: of the progress bar.
+
+    Returns:
+        (N, K) probabilities or features; of a map of features, its mean.
+    """
+    parts = []
+    with tqdm(total=len(rows), desc=title, unit="image", disable=None) as progress:
+        for start in range(0, len(rows), _BLOCK):
+            images = store.pixels(rows[start : start + _BLOCK])
+            answer = model.run(np.ascontiguousarray(filled(images, model.card.tile_size)))
+            parts.append(answer.mean(axis=(2, 3)) if answer.ndim == 4 else answer)
+            progress.update(len(images))
+    return np.concatenate(parts)

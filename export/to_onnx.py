@@ -11,6 +11,7 @@ import hashlib
 import sys
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 
 from core.errors import UserError, run_command
 from core.files import write_json
-from core.models import Encoder, ModelSpec, check_fit, load_model
+from core.models import Encoder, ModelSpec, check_fit, encoder_of, load_model
 from core.store import ChipStore
 from export.host.stac import multihash
 from export.mlm import metadata, model_item
@@ -91,6 +92,7 @@ def export_onnx(
     dense: bool = False,
     int8: bool = False,
     force: bool = False,
+    task: str | None = None,
 ) -> float:
     """Write the ONNX file and its Item, after comparing torch and onnxruntime on real chips.
 
@@ -103,6 +105,7 @@ def export_onnx(
         dense: an encoder's features as a map at stride 32 instead of one vector a chip.
         int8: in 8-bit integers; prints what that costs and gains.
         force: also where it does not pay.
+        task: "embedding" exports the encoder of a model for another task.
 
     Returns:
         The largest difference between torch's answer and onnxruntime's, in fp32.
@@ -112,6 +115,8 @@ def export_onnx(
     """
     weights = _weights_file(source)
     spec, network = load_model(weights)
+    if task == "embedding":
+        spec, network = _encoder_alone(spec, network)
     store = ChipStore(data or _store_of(weights))
     check_fit(weights, spec, store)
     if dense and spec.task != "embedding":
@@ -187,6 +192,14 @@ def _tile_size(spec: ModelSpec, wanted: int | None, dense: bool) -> int:
     if spec.task == "segmentation":
         return 256
     return -(-spec.chip_size // 32) * 32 if dense else spec.chip_size
+
+
+def _encoder_alone(spec: ModelSpec, network: nn.Module) -> tuple[ModelSpec, nn.Module]:
+    """An encoder as it is; of a model for another task, its encoder."""
+    if isinstance(network, Encoder):
+        return spec, network
+    description = f"{spec.description}; the encoder alone"
+    return replace(spec, task="embedding", classes=(), description=description), encoder_of(network)
 
 
 def _as_exported(spec: ModelSpec, network: nn.Module, dense: bool) -> nn.Module:
@@ -273,7 +286,9 @@ def main() -> int:
         "source", type=Path, metavar="RUN", help="folder of a pretrain or finetune run, or a safetensors file"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.onnx")
-    parser.add_argument("--task", choices=FILE_OF_TASK, help="what the file must hold; 'embedding' is the bare encoder")
+    parser.add_argument(
+        "--task", choices=FILE_OF_TASK, help="what the file must hold; 'embedding' takes the encoder out of any model"
+    )
     parser.add_argument(
         "--data", type=Path, metavar="STORE", help="chip store it was trained on (default: as in the run's config.yaml)"
     )
@@ -297,11 +312,11 @@ def main() -> int:
             raise UserError(f"--out {arguments.out}: must end in .onnx")
         weights = _weights_file(arguments.source)
         held = load_model(weights)[0].task
-        if arguments.task and held != arguments.task:
+        if arguments.task not in (None, "embedding", held):
             raise UserError(f"{weights}: is a model for {held}, not for {arguments.task}")
         difference = export_onnx(
             weights, arguments.out, arguments.data, arguments.tile_size, arguments.name, arguments.dense,
-            arguments.int8, arguments.force,
+            arguments.int8, arguments.force, arguments.task,
         )  # fmt: skip
         print(f"torch and onnxruntime agree on real chips: largest difference {difference:.1e} (limit {TOLERANCE:g})")
         print(f"model: {arguments.out}, card: {arguments.out.with_suffix('.mlm.json')}")

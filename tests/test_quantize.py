@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from core.models import ModelSpec, build, load_model, save_model
+from core.prepare import __main__ as prepare
+from core.store import ChipStore
 from export import quantize, to_onnx
 from export.host.stac import multihash
 from export.quantize import Comparison
@@ -98,11 +100,38 @@ def test_int8_pays_at_twice_the_speed_and_one_point_of_loss(before, after, ratio
     assert Comparison(before, after, ratio, 1000, "pixels").pays is pays
 
 
-@pytest.mark.parametrize(("task", "message"), [("embedding", "names nothing"), ("detection", "computes its boxes")])
-def test_models_whose_loss_cannot_be_told_stay_in_fp32(store, tmp_path, capsys, task, message):
-    source = weights(store, tmp_path, task)
+def test_the_encoder_of_a_model_is_judged_by_its_neighbours_in_int8(store, tmp_path, capsys):
+    source, small = weights(store, tmp_path, "classification", "mobilenetv3_small_050"), tmp_path / "encoder.onnx"
+    options = ["--task", "embedding", "--data", store.path, "--int8", "--force"]
+    assert call(to_onnx.main, source, "--out", small, *options) == 0
+    assert "by 5 nearest neighbours" in capsys.readouterr().out
+
+    tiles = real_tiles(store, store.info.chip_size)
+    with torch.inference_mode():
+        expected = load_model(source)[1].encoder(torch.from_numpy(tiles)).numpy()
+    model = Model(small, "cpu", threads=1)
+    assert model.card.task == "embedding"
+    assert model.card.classes == ()
+    difference = np.abs(model.run(tiles) - expected).mean() / np.abs(expected).mean()
+    assert 0 < difference < 0.5
+
+    item = json.loads(small.with_suffix(".mlm.json").read_text())
+    assert item["properties"]["geoaware:int8"]["of"] == "images, by 5 nearest neighbours,"
+    assert small.stat().st_size < 2 * item["properties"]["mlm:total_parameters"]  # its last layer too is in eight bits
+
+
+def test_an_encoder_without_labels_to_judge_it_by_stays_in_fp32(world, tmp_path, capsys):
+    bare = tmp_path / "store"
+    assert call(prepare.main, "rasters", world[0][0], "--size", 32, "--out", bare) == 0
+    source = weights(ChipStore(bare), tmp_path, "embedding")
+    assert call(to_onnx.main, source, "--out", tmp_path / "m.onnx", "--data", bare, "--int8") == 2
+    assert "no place of the 'test' split has a label" in capsys.readouterr().err
+
+
+def test_a_detector_stays_in_fp32(store, tmp_path, capsys):
+    source = weights(store, tmp_path, "detection")
     assert call(to_onnx.main, source, "--out", tmp_path / "m.onnx", "--data", store.path, "--int8") == 2
-    assert message in capsys.readouterr().err
+    assert "computes its boxes" in capsys.readouterr().err
 
 
 def test_force_alone_means_nothing(store, tmp_path, capsys):

@@ -100,6 +100,7 @@ class ModelCard:
         threshold: sigmoid outputs only: a class counts from this probability on.
         factor: what a regression's numbers are multiplied with.
         output: name of the graph's output to use, None for the first.
+        accuracy: how right it was found to be and on what, for people; empty where it was not measured.
     """
 
     name: str
@@ -120,6 +121,7 @@ class ModelCard:
     threshold: float = 0.5
     factor: float = 1.0
     output: Optional[str] = None
+    accuracy: str = ""
 
     @property
     def class_dtype(self) -> np.dtype:
@@ -198,6 +200,7 @@ class ModelCard:
             gsd=float(properties["gsd"]) if properties.get("gsd") else None,
             license=str(properties.get("license", "")),
             description=str(properties.get("description", "")),
+            accuracy=_accuracy(properties.get("geoaware:accuracy")),
         )
         if task in ("segmentation", "classification", "detection") and not classes:
             raise ValueError("no classes")
@@ -289,7 +292,16 @@ def _given(item: Dict[str, Any], path: Path) -> ModelCard:
         threshold=float(item.get("threshold", 0.5)),
         factor=float(item.get("factor", 1)),
         output=item.get("output"),
+        accuracy=str(item.get("accuracy", "")),
     )
+
+
+def _accuracy(measured: Optional[Dict[str, Any]]) -> str:
+    """A share from 0 to 1 with the ends of its 95 % interval, and of what it is the share."""
+    if not measured:
+        return ""
+    value, low, high = (f"{100 * float(measured[key]):.1f}" for key in ("value", "low", "high"))
+    return f"{value} % (95 %: {low} to {high}) {measured['of']}"
 
 
 def _given_class(number: int, entry: Any) -> LandClass:
