@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import hashlib
 import json
 import re
 import subprocess
@@ -12,10 +13,12 @@ import zipfile
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import tomllib
 
 from export import plugin
+from tests.models import card_item, write_model
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIRED = (
@@ -31,7 +34,9 @@ REQUIRED = (
     "homepage",
 )
 FORBIDDEN_IMPORTS = {"torch", "rasterio", "PyQt5", "PyQt6", "cv2", "core", "export"}
-MAX_BYTES = 25 * 1024**2
+MAX_BYTES = 25_000_000
+MODELS_BYTES = 20_000_000
+EXECUTABLES = {".exe", ".dll", ".so", ".dylib", ".bat", ".sh", ".ps1", ".cmd", ".pyc", ".pyo"}
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +77,42 @@ def test_zip_holds_one_folder_with_all_parts(archive):
     assert archive.stat().st_size < MAX_BYTES
 
 
-def test_zip_holds_text_only(unpacked):
-    files = [path for path in unpacked.rglob("*") if path.is_file()]
+def test_zip_holds_text_and_models_only(unpacked):
+    models = set((unpacked / "models").glob("*.onnx"))
+    files = [path for path in unpacked.rglob("*") if path.is_file() and path not in models]
     assert {path.suffix for path in files} <= {".py", ".svg", ".txt", ".md", ".html", ".ts", ""}
     for path in files:
         assert "\0" not in path.read_text("utf-8")
+
+
+@pytest.fixture
+def with_model(tmp_path, monkeypatch) -> Path:
+    """A zip that carries one starter model, as ``make starter-models`` leaves it."""
+    source = tmp_path / "models"
+    source.mkdir()
+    item = card_item() | {"assets": {"model": {"file:checksum": "1220" + hashlib.sha256(b"weights").hexdigest()}}}
+    item["properties"]["geoaware:training_data_sha256"] = hashlib.sha256(b"chips").hexdigest()
+    weights = np.random.default_rng(0).normal(size=(3, 3, 5, 5))
+    path = write_model(source / "tiny.onnx", weights, item)
+    path.with_suffix(".mlm.json").write_text(json.dumps(item))
+    (source / "README.md").write_text("# Starter models\n")
+    monkeypatch.setattr(plugin, "MODELS", source)
+    return plugin.build(tmp_path / "dist")
+
+
+def test_starter_models_come_with_the_zip(with_model, tmp_path):
+    with zipfile.ZipFile(with_model) as opened:
+        inside = [name for name in opened.namelist() if "/models/" in name]
+        assert inside == ["geoaware/models/README.md", "geoaware/models/tiny.onnx"]
+        for entry in opened.infolist():
+            assert Path(entry.filename).suffix not in EXECUTABLES
+            assert not entry.external_attr >> 16 & 0o111
+        opened.extractall(tmp_path / "unpacked")
+    assert scan("detect_secrets", "-C", tmp_path / "unpacked", "scan", "--all-files")["results"] == {}
+
+
+def test_starter_models_are_small(unpacked):
+    assert sum(path.stat().st_size for path in (unpacked / "models").iterdir()) <= MODELS_BYTES
 
 
 def test_two_builds_are_equal(archive, tmp_path):

@@ -85,6 +85,7 @@ def facts_of(path: str, card: ModelCard) -> Dict[str, str]:
         tr("Tile"): tile,
         tr("Classes"): ", ".join(f"{entry.value} {entry.name}" for entry in card.classes) or tr("none"),
         tr("Trained on"): card.description or tr("not stated"),
+        tr("Accuracy"): card.accuracy or tr("not stated"),
         tr("Licence"): card.license or tr("not stated"),
     }
 

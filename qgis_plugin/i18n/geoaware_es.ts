@@ -68,6 +68,10 @@
         <translation>unos {time}</translation>
     </message>
     <message>
+        <source>Accuracy</source>
+        <translation>Exactitud</translation>
+    </message>
+    <message>
         <source>Accuracy and areas</source>
         <translation>Exactitud y superficies</translation>
     </message>
@@ -1130,6 +1134,10 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
     <message>
         <source>{map} compared with {sample}</source>
         <translation>{map} comparado con {sample}</translation>
+    </message>
+    <message>
+        <source>{name} (comes with the plugin)</source>
+        <translation>{name} (viene con el complemento)</translation>
     </message>
     <message>
         <source>{name} ({confidence} %)</source>

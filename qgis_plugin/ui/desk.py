@@ -1,5 +1,6 @@
 """Holds the windows and the runs of one QGIS, and tells how the runs ended."""
 
+from pathlib import Path
 from typing import Dict, Optional
 
 from qgis.core import Qgis
@@ -85,9 +86,9 @@ class Desk:
         page.deleteLater()
         return accepted
 
-    def _library_changed(self) -> None:
+    def _library_changed(self, added: str) -> None:
         if self.dialog is not None:
-            self.dialog.fill_models()
+            self.dialog.fill_models(Path(added) if added else None)
 
     def _ended(self, run: Run) -> None:
         bar = self._iface.messageBar()

@@ -47,6 +47,7 @@ from .library import Entry
 from .options import OptionsBox
 from .runs import Run, Runs
 from .runs_view import RunsView
+from .suggestion import suggested
 
 _PAUSE = 250  # ms without a change before layer and model are compared
 _SIZE = (940, 680)
@@ -71,6 +72,7 @@ class RunDialog(QDialog):
         self._plan: Optional[Plan] = None
         self._looking: Optional[Estimating] = None
         self._tiles = 0
+        self._picked = False  # whether the model was chosen by hand
         self._loading = threading.Thread(target=_load_onnxruntime, daemon=True)
         self._loading.start()
         self._soon = QTimer(self)
@@ -104,9 +106,10 @@ class RunDialog(QDialog):
         self.layers.setLayer(layer)
         self.tabs.setCurrentIndex(0)
 
-    def fill_models(self) -> None:
-        """List the models anew, the one that was used last chosen."""
-        last = self.entry.path if self.entry else Path(QgsSettings().value(LAST_MODEL, "") or ".")
+    def fill_models(self, added: Optional[Path] = None) -> None:
+        """List the models anew; one that was just added is chosen, and one chosen by hand stays."""
+        self._picked = self._picked or added is not None
+        last = added or (self.entry.path if self._picked else _last_model())
         found = library.entries()
         if last.is_file() and last not in [entry.path for entry in found]:
             found.append(Entry.of(last))  # used from the toolbox
@@ -115,7 +118,11 @@ class RunDialog(QDialog):
         for entry in found:
             self.models.addItem(entry.title, entry)
         paths = [entry.path for entry in found]
-        self.models.setCurrentIndex(paths.index(last) if last in paths else 0)
+        self._picked = self._picked and last in paths
+        if self._picked:
+            self.models.setCurrentIndex(paths.index(last))
+        elif found:
+            self.models.setCurrentIndex(suggested(found, self.layers.currentLayer(), last))
         self.models.blockSignals(False)
         self._model_chosen()
 
@@ -212,16 +219,23 @@ class RunDialog(QDialog):
         self._settings.setSizes([460, 480])
         self.layers.layerChanged.connect(self._layer_chosen)
         self.models.currentIndexChanged.connect(lambda _: self._model_chosen())
+        self.models.activated.connect(lambda _: self._pick())
         for part in (self.area, self.bands, self.options):
             part.changed.connect(self._soon.start)
 
     def _layer_chosen(self, *_) -> None:
         layer = self.layers.currentLayer()
         self.area.suggest(layer)
+        if self.models.count() and not self._picked:
+            found = [self.models.itemData(number) for number in range(self.models.count())]
+            self.models.setCurrentIndex(suggested(found, layer, _last_model()))
         if self.entry and self.entry.card:
             self.bands.fit(layer, self.entry.card.bands)
             self._arrange()
         self._soon.start()
+
+    def _pick(self) -> None:
+        self._picked = True
 
     def _model_chosen(self) -> None:
         entry = self.entry
@@ -291,6 +305,11 @@ class RunDialog(QDialog):
 
     def _allow(self) -> None:
         self.run_button.setEnabled(self._plan is not None and self.tabs.currentIndex() == 0)
+
+
+def _last_model() -> Path:
+    """What ran last; no file where nothing did."""
+    return Path(QgsSettings().value(LAST_MODEL, "") or ".")
 
 
 def _load_onnxruntime() -> None:

@@ -35,7 +35,7 @@ from .library import Entry
 class LibraryWindow(QDialog):
     """Lists the models, shows their cards, adds and removes."""
 
-    changed = pyqtSignal()
+    changed = pyqtSignal(str)  # the file of a model that was added; empty where one was removed
 
     def __init__(self, parent=None) -> None:
         super().__init__(parent)
@@ -78,7 +78,8 @@ class LibraryWindow(QDialog):
         self.list.clear()
         for entry in library.entries():
             icon = "mIconRaster.svg" if entry.card else "mIconWarning.svg"
-            item = QListWidgetItem(QIcon(QgsApplication.getThemeIcon(icon)), entry.title)
+            title = tr("{name} (comes with the plugin)").format(name=entry.title) if entry.starter else entry.title
+            item = QListWidgetItem(QIcon(QgsApplication.getThemeIcon(icon)), title)
             item.setData(Qt.ItemDataRole.UserRole, entry)
             item.setToolTip(str(entry.path))
             self.list.addItem(item)
@@ -154,7 +155,7 @@ class LibraryWindow(QDialog):
             return
         self._say(tr("'{name}' was removed.").format(name=entry.title))
         self.fill()
-        self.changed.emit()
+        self.changed.emit("")
 
     def _sum(self) -> None:
         self.sum_button.setEnabled(False)
@@ -178,7 +179,7 @@ class LibraryWindow(QDialog):
         self.address.clear()
         self.checksum.clear()
         self._say(tr("'{name}' was added.").format(name=self.entry.title))
-        self.changed.emit()
+        self.changed.emit(path)
 
     def _refused(self, reason: str) -> None:
         self._busy(False)

@@ -144,7 +144,7 @@ def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
     dialog = top("RunDialog")
     dialog.move(180, 60)
     yield 1
-    seen["without a model"] = dialog.fit.texts()
+    seen["models at first"] = dialog.models.count()
 
     click(next(one for one in dialog.findChildren(QPushButton) if "…" in one.text()))
     yield lambda: top("LibraryWindow")
@@ -152,7 +152,7 @@ def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
     yield 0.5
     click(library.add_button)
     yield from choose(task["model"])
-    yield lambda: library.entry is not None
+    yield lambda: library.entry is not None and library.entry.path.name == Path(task["model"]).name
     yield 0.5
     shoot(task, "plugin_models")
     click(library.findChild(QDialogButtonBox).button(QDialogButtonBox.StandardButton.Close))
