@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("qgis.core", reason="QGIS's Python packages are not installed here")
 
+from export import plugin
 from tests.models import CLASSES, write_strongest_band
 from tests.qgis import desktop as screen
 from tests.qgis import rasters

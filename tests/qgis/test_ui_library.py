@@ -179,3 +179,70 @@ def test_failed_download_is_told_and_leaves_nothing(library, model, server, name
     assert said in fetched(library, f"{server}/{name}", checksum)
     assert names(library) == []
     assert QgsApplication.taskManager().countActiveTasks() == 0
+
+
+def layer_of(path: Path, bands: int, metres: float, crs: str = "EPSG:32633"):
+    """A raster layer of so many bands, with pixels of that size."""
+    from osgeo import gdal, osr
+    from qgis.core import QgsRasterLayer
+
+    made = gdal.GetDriverByName("GTiff").Create(str(path), 40, 30, bands)
+    srs = osr.SpatialReference()
+    srs.SetFromUserInput(crs)
+    made.SetProjection(srs.ExportToWkt())
+    made.SetGeoTransform((10, metres, 0, 50, 0, -metres))
+    made = None  # closes the file
+    return QgsRasterLayer(str(path), path.stem)
+
+
+@pytest.fixture
+def starters(library, tmp_path):
+    """A model for pixels of 7 km, an encoder and a model for 10 m, in this order."""
+    from geoaware.ui.library import STARTERS
+
+    STARTERS.mkdir()
+    write_strongest_band(STARTERS / "a.onnx", gsd=7400.0)
+    write_strongest_band(STARTERS / "b.onnx", gsd=10.0, task="similarity-search", classes=())
+    write_strongest_band(STARTERS / "c.onnx", gsd=10.0)
+    return library.entries()
+
+
+@pytest.mark.parametrize(
+    ("bands", "pixel", "crs", "expected"),
+    [
+        (3, 10.0, "EPSG:32633", "c"),
+        (4, 15.0, "EPSG:32633", "c"),
+        (3, 0.0667, "EPSG:4326", "a"),
+        (3, 30.0, "EPSG:32633", "c"),  # three times, not a thousand times as large
+        (1, 10.0, "EPSG:32633", "c"),
+    ],
+)
+def test_model_that_fits_the_layer_is_suggested(starters, tmp_path, bands, pixel, crs, expected):
+    from geoaware.ui.suggestion import suggested
+
+    layer = layer_of(tmp_path / "layer.tif", bands, pixel, crs)
+    assert starters[suggested(starters, layer, Path())].path.stem == expected
+
+
+def test_last_model_is_suggested_among_those_that_fit(starters, tmp_path):
+    from geoaware.ui.suggestion import suggested
+
+    fine = layer_of(tmp_path / "fine.tif", 3, 10.0)
+    paths = [entry.path for entry in starters]
+    assert suggested(starters, fine, paths[1]) == 1
+    assert suggested(starters, fine, paths[0]) == 2
+    assert suggested(starters, None, paths[1]) == 1
+    assert suggested(starters, None, Path()) == 0
+
+
+def test_library_says_which_models_came_with_the_plugin(starters, library, model):
+    from geoaware.ui.library_window import LibraryWindow
+
+    library.add(model)
+    window = LibraryWindow()
+    titles = [window.list.item(row).text() for row in range(window.list.count())]
+    assert titles == ["tiny colours (comes with the plugin)"] * 3 + ["tiny colours"]
+    assert not window.remove_button.isEnabled()
+    window.list.setCurrentRow(3)
+    assert window.remove_button.isEnabled()
+    window.close()
