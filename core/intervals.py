@@ -42,6 +42,19 @@ def mean_score(values: np.ndarray, seed: int = 0) -> Score:
     return Score(float(values.mean()), float(low), float(high))
 
 
+def share_score(right: np.ndarray, known: np.ndarray, seed: int = 0) -> Score:
+    """Share of what is right, with its interval: places, which know different numbers of pixels, are drawn anew.
+
+    Args:
+        right: (places,) pixels that are right.
+        known: (places,) pixels that could be.
+        seed: of the bootstrap.
+    """
+    draws = np.random.default_rng(seed).integers(0, len(known), (RESAMPLES, len(known)))
+    low, high = np.percentile(right[draws].sum(axis=1) / known[draws].sum(axis=1), [2.5, 97.5])
+    return Score(float(right.sum() / known.sum()), float(low), float(high))
+
+
 def advantage(better: np.ndarray, worse: np.ndarray, labels: np.ndarray, seed: int = 0) -> Score:
     """How much more accurate one prediction is than another on the same places, paired bootstrap.
 

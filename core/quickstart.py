@@ -141,29 +141,40 @@ def map_agreement(path: Path, store: ChipStore) -> dict:
     Returns:
         The numbers of ``core.scores.scores``, over all pixels and over land alone.
     """
-    import rasterio
-
-    size, classes = store.info.chip_size, store.info.classes
-    number_of = np.full(256, UNLABELLED)
-    number_of[[entry.value for entry in classes]] = np.arange(len(classes))
-    with rasterio.open(path) as dataset:
-        predicted = dataset.read(1)
-    confusion = np.zeros((len(classes), len(classes)), np.int64)
-    for row in store.places_of("test")["first"]:
-        first = store.index.iloc[row]
-        said = number_of[predicted[first["row"] : first["row"] + size, first["column"] : first["column"] + size]]
-        truth = store.masks(np.array([row]))[0]
-        known = (truth != UNLABELLED) & (said != UNLABELLED)
-        np.add.at(confusion, (truth[known], said[known]), 1)
+    confusion = place_confusions(path, store).sum(axis=0)
     result: dict = {"all_pixels": scores(confusion), "confusion": confusion.tolist()}
     if store.info.background is not None:
         confusion[store.info.background] = 0  # land called water stays an error: its column is kept
         result["land"] = scores(confusion)
-    used = np.unique(predicted[number_of[predicted] != UNLABELLED])
+    used = np.unique(_class_numbers(path, store))
     return result | {
-        "classes_used": len(used),
+        "classes_used": int((used != UNLABELLED).sum()),
         "times_majority": result["all_pixels"]["accuracy"] / result["all_pixels"]["majority_class"],
     }
+
+
+def place_confusions(path: Path, store: ChipStore) -> np.ndarray:
+    """The same comparison, one by one: (test places, classes, classes) counts, rows the truth, columns the map."""
+    size, said = store.info.chip_size, _class_numbers(path, store)
+    places = store.places_of("test")["first"].to_numpy()
+    counts = np.zeros((len(places), *[len(store.info.classes)] * 2), np.int64)
+    for confusion, row in zip(counts, places):
+        first = store.index.iloc[row]
+        here = said[first["row"] : first["row"] + size, first["column"] : first["column"] + size]
+        truth = store.masks(np.array([row]))[0]
+        known = (truth != UNLABELLED) & (here != UNLABELLED)
+        np.add.at(confusion, (truth[known], here[known]), 1)
+    return counts
+
+
+def _class_numbers(path: Path, store: ChipStore) -> np.ndarray:
+    """A map's class values as numbers into the store's classes; ``UNLABELLED`` elsewhere."""
+    import rasterio
+
+    number_of = np.full(256, UNLABELLED, np.uint8)
+    number_of[[entry.value for entry in store.info.classes]] = np.arange(len(store.info.classes))
+    with rasterio.open(path) as dataset:
+        return number_of[dataset.read(1)]
 
 
 def _say_where(out: Path, metrics: dict) -> None:

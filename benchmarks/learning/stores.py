@@ -45,7 +45,12 @@ def peru(folder: Path, out: Path) -> None:
 
 def eurosat(folder: Path, out: Path) -> None:
     """The tar with its split files, as a table of images."""
-    files = out.with_name("eurosat-files")
+    table, root = eurosat_table(folder, out.with_name("eurosat-files"))
+    prepare("table", table, "--root", root, "--size", 64, "--coordinates", "none", "--out", out)
+
+
+def eurosat_table(folder: Path, files: Path) -> tuple[Path, Path]:
+    """Unpack EuroSAT, and list its images with class and side: a CSV, and the folder that its paths start from."""
     with tarfile.open(next(folder.glob("*.tar"))) as archive:
         archive.extractall(files, filter="data")
     root = next(path for path in sorted(files.iterdir()) if path.is_dir())
@@ -56,7 +61,7 @@ def eurosat(folder: Path, out: Path) -> None:
     ]
     table = files / "images.csv"
     pd.DataFrame(rows).to_csv(table, index=False)
-    prepare("table", table, "--root", root, "--size", 64, "--coordinates", "none", "--out", out)
+    return table, root
 
 
 def dubai(folder: Path, out: Path) -> None:
