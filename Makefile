@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+# Folder of EuroSAT RGB (one tar and its split files), for the starter models.
+EUROSAT ?=
 # More options of the learning benchmark, e.g. LEARNING='--eurosat DIR --peru DIR --seeds 3'.
 LEARNING ?=
 QGIS_PYTHON ?= /usr/bin/python3
@@ -11,7 +13,7 @@ TEST_RUN := build/test-quickstart
 DEEPNESS := build/deepness
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-core test-qgis lint plugin benchmark benchmark-learning benchmark-training reliability clean
+.PHONY: help setup quickstart test test-core test-qgis lint plugin starter-models benchmark benchmark-learning benchmark-training reliability clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -66,6 +68,9 @@ lint: setup  ## ruff and mypy
 
 plugin: setup  ## dist/geoaware-<version>.zip, to install in QGIS
 	$(RUN) -m export.plugin
+
+starter-models: setup  ## the models in models/, from EUROSAT=folder and the quickstart's sample (an hour and a half; goes on where it stopped)
+	$(RUN) -m benchmarks.starter $(if $(EUROSAT),--eurosat '$(EUROSAT)')
 
 benchmark: setup  ## speed and memory of prediction; writes docs/benchmarks/inference.md
 	$(RUN) -m benchmarks.inference --peers

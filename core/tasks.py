@@ -18,11 +18,13 @@ from torch.utils.data import DataLoader, Dataset
 from core.errors import UserError
 from core.scores import Boxes, ap50, object_confusion, per_class, scores
 from core.store import UNLABELLED, ChipStore
-from core.views import colour_jitter
+from core.views import Views, colour_jitter
 
 TASKS = ("segmentation", "classification", "sequence", "detection")
 DATES = 8  # of a place in a training step of a sequence, at most: memory; the test sees all
 IGNORED = -100  # a pixel that is not labelled; torch's own mark (255 is a class, where there are thousands)
+# Of images that have one class: parts of at least half the area, so that the middle is always seen.
+PARTS = Views(scale=0.5)
 _MOST_CONFUSED = 300  # classes; the matrix of more would be hundreds of megabytes of JSON
 
 NO_BOXES = Boxes(np.empty((0, 4), np.float32), np.empty(0, np.int64), np.empty(0, np.float32))
@@ -178,9 +180,10 @@ class FineTuning(L.LightningModule, ABC, Generic[Targets]):
             self.frozen.eval()
 
     def training_step(self, batch: Batch[Targets], batch_idx: int) -> Tensor:
-        """One batch, mirrored, turned and coloured a little at random."""
-        batch = turned(batch, int(torch.randint(0, 4, ())), bool(torch.randint(0, 2, ())))
-        loss = self.loss(batch._replace(pixels=colour_jitter(batch.pixels, 0.1)))
+        """One batch, changed a little at random."""
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            batch = self.varied(batch)
+        loss = self.loss(batch)
         self.log("loss", loss.detach(), prog_bar=True, batch_size=len(batch.pixels))
         return loss
 
@@ -207,6 +210,11 @@ class FineTuning(L.LightningModule, ABC, Generic[Targets]):
         cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.lr, total_steps=self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
+    def varied(self, batch: Batch[Targets]) -> Batch[Targets]:
+        """The batch mirrored, turned and coloured at random, with its masks or boxes."""
+        batch = turned(batch, int(torch.randint(0, 4, ())), bool(torch.randint(0, 2, ())))
+        return batch._replace(pixels=colour_jitter(batch.pixels, 0.1))
+
     @abstractmethod
     def loss(self, batch: Batch[Targets]) -> Tensor:
         """To be made small, a scalar."""
@@ -228,6 +236,10 @@ class Naming(FineTuning[Tensor]):
     """One class a pixel, an image or a sequence: cross-entropy over what is labelled."""
 
     headline = "accuracy"
+
+    def varied(self, batch: Batch[Tensor]) -> Batch[Tensor]:
+        """Images that have one class are cropped, mirrored, turned and coloured each by itself."""
+        return super().varied(batch) if batch.targets.ndim == 3 else batch._replace(pixels=PARTS(batch.pixels))
 
     def logits(self, batch: Batch[Tensor]) -> Tensor:
         """Logits (N, classes, ...); of a sequence (places, classes), the mean over the dates."""

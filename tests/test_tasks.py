@@ -169,6 +169,17 @@ def test_ten_polygons_make_a_map(world, tmp_path):
     assert result["labelled_places"] <= 10
 
 
+def test_images_of_one_class_are_varied_each_by_itself():
+    torch.manual_seed(0)
+    naming = Naming(torch.nn.Identity(), ["a", "b"], 1e-3, 10, None)
+    pixels = torch.rand(1, 3, 16, 16).expand(12, -1, -1, -1).clone()
+    varied = naming.varied(Batch(pixels, torch.zeros(12, dtype=torch.long))).pixels
+    assert varied.shape == pixels.shape
+    assert len(varied.flatten(1).unique(dim=0)) == 12
+    masks = naming.varied(Batch(pixels, torch.zeros(12, 16, 16, dtype=torch.long)))
+    assert masks.targets.shape == (12, 16, 16)
+
+
 def test_more_than_five_classes_are_counted_among_the_first_five(tmp_path):
     many = tuple(LandClass(number, f"kind {number}", "808080") for number in range(300))
     bare = Bare(info(chip_size=32, bands=("red", "green", "blue"), dtype="uint8", classes=many))
