@@ -32,6 +32,7 @@ from export.tiles import answers, chips_in, filled, mosaic
 LEAST_SPEED, LARGEST_LOSS = 2.0, 0.01  # times fp32, and share of what is named right
 TASKS = ("segmentation", "classification", "sequence", "embedding")
 _CALIBRATION = 100  # tiles
+_OF = {"segmentation": "pixels", "embedding": f"images, by {K_NEIGHBOURS} nearest neighbours,"}  # else "images"
 _IMAGES, _PIXELS = 1000, 2**24  # that are held against the truth, at most
 _NEIGHBOURS = 4000  # training images among which an encoder looks for neighbours, at most
 _ROUNDS = 20
@@ -128,9 +129,6 @@ def quantize(model: Path, store: ChipStore, task: str) -> tuple[onnx.ModelProto,
         ratio = _ratio(full, small, _tiles(store, _rows(store, full.card.tile_size, 1), full.card.tile_size, task))
         graph = onnx.load(path)
     return graph, Comparison(before, after, ratio, images, _OF.get(task, "images"))
-
-
-_OF = {"segmentation": "pixels", "embedding": f"images, by {K_NEIGHBOURS} nearest neighbours,"}
 
 
 def _labelled(store: ChipStore, side: str, task: str) -> np.ndarray:

@@ -48,7 +48,7 @@ class Effort:
     least: float = 0.0
 
 
-LAND_USE = Effort(pretrain=40, finetune=45, least=0.97)  # about an hour on two cores
+LAND_USE = Effort(pretrain=50, finetune=75, least=0.97)  # about an hour on two cores
 LAND_COVER = Effort(pretrain=20, finetune=12)  # about 20 minutes
 
 
