@@ -175,6 +175,30 @@ def test_bands_are_matched_by_name_then_set_by_hand(running, desktop, models, mo
     assert (classes_of(ran(dialog, desktop)) == scene[1]).all()
 
 
+def test_model_that_fits_is_chosen_until_one_is_taken_by_hand(running, desktop, models, scene, tmp_path):
+    for name, gsd in (("coarse", 7400.0), ("fine", 10.0)):
+        write_strongest_band(models / f"{name}.onnx", gsd=gsd)
+    fine = shown(rasters.write(tmp_path / "fine.tif", scene[0], nodata=0))
+    coarse = shown(rasters.write(tmp_path / "coarse.tif", scene[0], epsg=4326, transform=(0, 0.07, 0, 50, 0, -0.07)))
+    desktop.layer = fine
+    dialog = looked(running)
+    assert dialog.entry.path.stem == "fine"
+    dialog.set_layer(coarse)
+    assert dialog.entry.path.stem == "coarse"
+    dialog.models.activated.emit(dialog.models.currentIndex())  # as a click does
+    dialog.set_layer(fine)
+    assert dialog.entry.path.stem == "coarse"
+    settle(dialog)
+
+
+def test_added_model_is_chosen_in_the_dialog(running, opened, models, model):
+    running.desk.open_library()
+    other = write_strongest_band(model.with_name("other.onnx"))
+    running.desk.library.fetching.add_file(other, "")
+    until(lambda: opened.entry.path == models / "other.onnx")
+    settle(opened)
+
+
 def test_bands_without_names_are_taken_in_their_order(opened):
     assert [one.currentBand() for one in opened.bands._lists] == [1, 2, 3]
 

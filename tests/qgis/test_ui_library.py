@@ -13,11 +13,12 @@ import pytest
 
 pytest.importorskip("qgis.core", reason="QGIS's Python packages are not installed here")
 import onnx
-from qgis.core import QgsApplication
+from qgis.core import QgsApplication, QgsRasterLayer
 from qgis.PyQt.QtCore import QCoreApplication
 from qgis.PyQt.QtTest import QTest
 
 from tests.models import card_item, write_model, write_strongest_band
+from tests.qgis import rasters
 
 
 @pytest.fixture
@@ -181,17 +182,9 @@ def test_failed_download_is_told_and_leaves_nothing(library, model, server, name
     assert QgsApplication.taskManager().countActiveTasks() == 0
 
 
-def layer_of(path: Path, bands: int, metres: float, crs: str = "EPSG:32633"):
+def layer_of(path: Path, bands: int, pixel: float, epsg: int = rasters.UTM) -> QgsRasterLayer:
     """A raster layer of so many bands, with pixels of that size."""
-    from osgeo import gdal, osr
-    from qgis.core import QgsRasterLayer
-
-    made = gdal.GetDriverByName("GTiff").Create(str(path), 40, 30, bands)
-    srs = osr.SpatialReference()
-    srs.SetFromUserInput(crs)
-    made.SetProjection(srs.ExportToWkt())
-    made.SetGeoTransform((10, metres, 0, 50, 0, -metres))
-    made = None  # closes the file
+    rasters.write(path, np.zeros((bands, 30, 40), np.uint8), epsg=epsg, transform=(10, pixel, 0, 50, 0, -pixel))
     return QgsRasterLayer(str(path), path.stem)
 
 
@@ -208,19 +201,19 @@ def starters(library, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("bands", "pixel", "crs", "expected"),
+    ("bands", "pixel", "epsg", "expected"),
     [
-        (3, 10.0, "EPSG:32633", "c"),
-        (4, 15.0, "EPSG:32633", "c"),
-        (3, 0.0667, "EPSG:4326", "a"),
-        (3, 30.0, "EPSG:32633", "c"),  # three times, not a thousand times as large
-        (1, 10.0, "EPSG:32633", "c"),
+        (3, 10.0, 32633, "c"),
+        (4, 15.0, 32633, "c"),
+        (3, 0.0667, 4326, "a"),
+        (3, 30.0, 32633, "c"),  # three times, not a thousand times as large
+        (1, 10.0, 32633, "c"),
     ],
 )
-def test_model_that_fits_the_layer_is_suggested(starters, tmp_path, bands, pixel, crs, expected):
+def test_model_that_fits_the_layer_is_suggested(starters, tmp_path, bands, pixel, epsg, expected):
     from geoaware.ui.suggestion import suggested
 
-    layer = layer_of(tmp_path / "layer.tif", bands, pixel, crs)
+    layer = layer_of(tmp_path / "layer.tif", bands, pixel, epsg)
     assert starters[suggested(starters, layer, Path())].path.stem == expected
 
 
