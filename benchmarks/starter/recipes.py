@@ -49,7 +49,7 @@ class Effort:
 
 
 LAND_USE = Effort(pretrain=50, finetune=75, least=0.97)  # about an hour on two cores
-LAND_COVER = Effort(pretrain=20, finetune=12)  # about 20 minutes
+LAND_COVER = Effort(pretrain=30, finetune=16)  # about 20 minutes
 
 
 @dataclass(frozen=True)
