@@ -65,8 +65,10 @@ def _add_input(group: Any) -> None:
         "--nodata", type=float, metavar="V", help="value that means no data, where the file declares none"
     )
     group.add_argument(
-        "--input", choices=INPUTS, default="raw",
-        help="what the numbers are: Sentinel-2 L2A or L1C as delivered, its true-colour image, or the model's own unit (raw, the default)",
+        "--input", choices=INPUTS, default="auto",
+        help="what the numbers are: Sentinel-2 L2A or L1C as delivered, its true-colour image, or the model's own unit (raw); "
+        "auto (the default) is raw, but L2A where 16-bit numbers in pixels of 10, 20 or 60 m are too large for a model of "
+        "8-bit colours",
     )  # fmt: skip
     group.add_argument(
         "--offset", type=float, metavar="V",

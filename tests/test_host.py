@@ -13,7 +13,7 @@ from export.runtime.errors import InputFault
 from export.runtime.grid import Window
 from export.runtime.patches import Runs, find_patches
 from export.runtime.resample import Scale, resampled
-from export.runtime.units import baseline_of, conversion, doubt
+from export.runtime.units import baseline_of, conversion, doubt, may_be_sentinel2, recognised_name
 from tests.models import card_item
 
 RGB = ("red", "green", "blue")
@@ -83,6 +83,23 @@ def test_sentinel2_numbers_become_the_models_unit(kind, unit, top, baseline, sto
 def test_a_model_of_another_unit_takes_no_sentinel2():
     with pytest.raises(InputFault, match="learned from 'decibel'"):
         conversion("s2-l2a", card("decibel", 10), None, None)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "metres", "top"), [("uint16", 30, 255), ("float32", 10, 255), ("uint16", 10, 10_000), ("uint8", 10, 255)]
+)
+def test_numbers_that_may_be_others_are_not_taken_for_sentinel2(dtype, metres, top):
+    assert not may_be_sentinel2(dtype, metres, card("", top))
+    assert may_be_sentinel2("uint16", 10.05, card("", 255))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("/d/T33TUN_20230101T100000_TCI_10m.jp2", "tci"), ("/d_TCI.x/a.jp2", "raw"), ("/d/a_TCI.tif", "tci")],
+)
+def test_a_true_colour_image_is_recognised_by_its_name(name, kind):
+    assert recognised_name(name, card("8-bit colour", 255)).kind == kind
+    assert recognised_name(name, card("reflectance x 10000", 10_000)).kind == "raw"
 
 
 def test_the_baseline_stands_in_the_products_name():

@@ -354,8 +354,25 @@ def test_sentinel2_numbers_are_converted_and_said(tmp_path, capsys):
     assert "offset -1000 (processing baseline 05.09)" in capsys.readouterr().err
     assert (found[:5, :5] == 255).all()
     assert np.array_equal(found[5:], expected()[5:])
-    mapped(model, raster, tmp_path / "o")
+    mapped(model, raster, tmp_path / "o", "--input", "raw")
     assert "its values reach 3000, the model learned from 0 to 255" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("added", "said"),
+    [(1000, "offset -1000 (no baseline found: taken for 04.00"), (0, "offset +0 (no baseline found, but dark pixels")],
+)
+def test_sentinel2_numbers_are_recognised(tmp_path, capsys, added, said):
+    model = write_strongest_band(tmp_path / "model.onnx")
+    pixels = (stripes(dtype="uint16") * np.uint16(10)) + np.uint16(added)
+    pixels[:, :5, :5] = 0
+    raster = write_raster(tmp_path / "scene.tif", pixels)
+    found = mapped(model, raster, tmp_path / "o")
+    told = capsys.readouterr().err
+    assert f"its values reach {2000 + added}: taken for Sentinel-2 bands as delivered" in told
+    assert f"read as s2-l2a, {said}" in told
+    assert (found[:5, :5] == 255).all()
+    assert np.array_equal(found[5:], expected()[5:])
 
 
 def test_a_stopped_run_leaves_nothing_behind(model, tmp_path):

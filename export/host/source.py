@@ -26,8 +26,16 @@ from export.runtime.card import ModelCard
 from export.runtime.errors import InputFault
 from export.runtime.geometry import Bounds, check_bounds
 from export.runtime.grid import Window
-from export.runtime.look import LOOKED_AT, look
-from export.runtime.units import Conversion, baseline_of, conversion, stored_offset
+from export.runtime.look import LOOKED_AT, look, recognise
+from export.runtime.units import (
+    Conversion,
+    Recognised,
+    baseline_of,
+    conversion,
+    may_be_sentinel2,
+    recognised_name,
+    stored_offset,
+)
 
 # SystemError is rasterio's where GDAL fails without a word.
 RASTER_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError, MemoryError, SystemError)
@@ -57,7 +65,7 @@ class Choice:
 
     bands: tuple[str, ...] | None = None
     nodata: float | None = None
-    kind: str = "raw"
+    kind: str = "auto"
     offset: float | None = None
     placement: Placement | None = None
 
@@ -99,9 +107,11 @@ class Source:
         flags = [self.dataset.mask_flag_enums[band - 1] for band in self.bands]
         self._masked = any(MaskFlags.all_valid not in flag for flag in flags)
         self.nodata = choice.nodata
-        if self.nodata is None and not self._masked and choice.kind != "raw":
+        found = self._recognised(card) if choice.kind == "auto" else Recognised(choice.kind)
+        if self.nodata is None and not self._masked and found.kind != "raw":
             self.nodata = 0.0  # Sentinel-2's own number for it
-        self._convert = self._conversion(choice, card)
+        self._note(found.said)
+        self._convert = self._conversion(found, choice.offset, card)
         self._overviews: list[Source] = []
         if sample:
             seen = self.overview(max(self.shape) / LOOKED_AT) or self
@@ -138,13 +148,18 @@ class Source:
         if strange:
             raise InputFault(f"{self.where}: its pixels are {strange.pop()}; a model reads whole or real numbers")
 
-    def _conversion(self, choice: Choice, card: ModelCard) -> Conversion:
+    def _recognised(self, card: ModelCard) -> Recognised:
+        dtype, metres = self.dataset.dtypes[self.bands[0] - 1], self.grid.pixel_size_m[0]
+        if may_be_sentinel2(dtype, metres, card):
+            return recognise(self._stored, self.shape)
+        return recognised_name(self.where, card)
+
+    def _conversion(self, held: Recognised, stored: float | None, card: ModelCard) -> Conversion:
         baseline = baseline_of(self.where, self.dataset.tags().get("PROCESSING_BASELINE", ""))
-        stored = choice.offset
         if stored is None:
             stored = stored_offset(self.dataset.scales[self.bands[0] - 1], self.dataset.offsets[self.bands[0] - 1])
-        found = conversion(choice.kind, card, baseline, stored)
-        self._note(found.said and f"read as {choice.kind}, {found.said}")
+        found = conversion(held.kind, card, baseline, stored, held.darkest)
+        self._note(found.said and f"read as {held.kind}, {found.said}")
         return found
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 from .card import ModelCard
 from .grid import Window
 from .sweep import Read
-from .units import doubt
+from .units import Recognised, doubt, recognised
 
 # Of the sample; a fifth of the raster should be said, but a sample errs by several points: Landsat scenes, empty at
 # their corners, show 22 % where it is 17 %.
@@ -34,9 +34,7 @@ def look(
         card: of the model.
         declared: whether the raster says which of its pixels are empty.
     """
-    parts = [read(window) for window in lattice(*shape)]
-    pixels = np.concatenate([part.reshape(len(part), -1) for part, _ in parts], axis=1)
-    valid = np.concatenate([part.ravel() for _, part in parts])
+    pixels, valid = _sample(read, shape)
     notes: List[Optional[str]] = []
     if not declared:
         value, share = constant(pixels[:, valid])
@@ -46,6 +44,19 @@ def look(
             )
     notes.append(doubt(convert(pixels[:, valid]).ravel(), card))
     return [note for note in notes if note]
+
+
+def recognise(read: Read, shape: Tuple[int, int]) -> Recognised:
+    """What a raster that may be Sentinel-2's holds; arguments as of ``look``."""
+    pixels, valid = _sample(read, shape)
+    return recognised(pixels[:, valid])
+
+
+def _sample(read: Read, shape: Tuple[int, int]) -> Tuple[np.ndarray, np.ndarray]:
+    """Pixels (bands, N) and where all bands hold data (N,)."""
+    parts = [read(window) for window in lattice(*shape)]
+    pixels = np.concatenate([part.reshape(len(part), -1) for part, _ in parts], axis=1)
+    return pixels, np.concatenate([part.ravel() for _, part in parts])
 
 
 def lattice(height: int, width: int) -> List[Window]:

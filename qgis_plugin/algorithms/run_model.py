@@ -88,11 +88,12 @@ class ModelAlgorithm(Algorithm):
         )
         self.add(
             QgsProcessingParameterEnum(
-                self.VALUES, tr("Values"), list(INPUTS), defaultValue="raw", usesStaticStrings=True
+                self.VALUES, tr("Values"), list(INPUTS), defaultValue="auto", usesStaticStrings=True
             ),
             tr(
                 "What the numbers are: the model's own unit (raw), Sentinel-2 L2A or L1C as delivered, or its "
-                "true-colour image. Sentinel-2 numbers are turned into the model's unit."
+                "true-colour image. Sentinel-2 numbers are turned into the model's unit. Auto takes whole numbers "
+                "that are too large for a model of 8-bit colours for Sentinel-2 L2A, in pixels of 10, 20 or 60 m."
             ),
             advanced=True,
         )
@@ -156,7 +157,7 @@ class ModelAlgorithm(Algorithm):
             Choice(
                 tuple(self.parameterAsInts(parameters, self.BANDS, context)),
                 self._number(parameters, self.NODATA, context),
-                self.parameterAsEnumString(parameters, self.VALUES, context) or "raw",
+                self.parameterAsEnumString(parameters, self.VALUES, context) or "auto",
                 self._number(parameters, self.OFFSET, context),
             ),
             self._limits(parameters, context, layer.crs),

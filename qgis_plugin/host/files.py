@@ -105,6 +105,10 @@ class FilePixels:
         """Scale and offset that the file states of a band, None where it does not."""
         return self._band(number).GetScale(), self._band(number).GetOffset()
 
+    def dtype(self, number: int) -> str:
+        """Type of a band's values, in numpy's words."""
+        return gdal.GetDataTypeName(self._band(number).DataType).lower()
+
     @property
     def product(self) -> Tuple[str, str]:
         """Name of the file and its tag of a Sentinel-2 baseline."""

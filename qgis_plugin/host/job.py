@@ -143,6 +143,7 @@ class OpenRun:
             self.model.card = replace(self.model.card, threshold=plan.threshold)
         self.card, self.plan = self.model.card, plan
         self.source = plan.source()
+        self.source.settle(self.card, plan.choice)
         coarse = self.card.task in ("classification", "embedding")
         self.layout = plan.layout(self.source, cell_size(self.model, plan.run) if coarse else 1)
         if self.layout.bytes_needed(self.model, plan.run) > free_memory():

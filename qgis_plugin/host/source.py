@@ -10,8 +10,16 @@ from ..runtime.bands import choose_bands
 from ..runtime.card import ModelCard
 from ..runtime.errors import InputFault
 from ..runtime.grid import Window
-from ..runtime.look import look
-from ..runtime.units import Conversion, baseline_of, conversion, stored_offset
+from ..runtime.look import look, recognise
+from ..runtime.units import (
+    Conversion,
+    Recognised,
+    baseline_of,
+    conversion,
+    may_be_sentinel2,
+    recognised_name,
+    stored_offset,
+)
 from ..texts import tr
 from .files import FileLayer, FilePixels
 from .services import ServiceLayer, ServicePixels
@@ -48,7 +56,7 @@ class Choice:
 
     bands: Tuple[int, ...] = ()
     nodata: Optional[float] = None
-    kind: str = "raw"
+    kind: str = "auto"
     offset: Optional[float] = None
 
 
@@ -73,19 +81,34 @@ class Source:
         names = _numbered(pixels.names, asked)
         self.bands, note = choose_bands(self.where, names, pixels.usable, card.bands, asked, first=True)
         self._masked = pixels.masked(self.bands)
-        self.nodata = choice.nodata
-        if self.nodata is None and not self._masked and choice.kind != "raw":
-            self.nodata = 0.0  # Sentinel-2's own number for it
-        self._convert = self._conversion(choice, card)
-        said = self._convert.said and f"read as {choice.kind}, {self._convert.said}"
-        prefix = f"{self.where}: "
-        self.notes += [text[len(prefix) :] if text.startswith(prefix) else text for text in (note, said) if text]
+        self._note(note)
+        self.nodata, self._convert = choice.nodata, Conversion()
+        if choice.kind != "auto":
+            self._take_as(Recognised(choice.kind), choice.offset, card)
 
-    def _conversion(self, choice: Choice, card: ModelCard) -> Conversion:
-        stated = choice.offset
-        if stated is None:
-            stated = stored_offset(*self.pixels.stored_as(self.bands[0]))
-        return conversion(choice.kind, card, baseline_of(*self.pixels.product), stated)
+    def settle(self, card: ModelCard, choice: Choice) -> None:
+        """Find out what the numbers are, where that was left to us; reads a sample, so not on the main thread."""
+        if choice.kind != "auto" or isinstance(self.pixels, ServicePixels):
+            return
+        if may_be_sentinel2(self.pixels.dtype(self.bands[0]), self.grid.pixel_size_m[0], card):
+            held = recognise(self._stored, self.grid.shape)
+        else:
+            held = recognised_name(self.pixels.layer.uri, card)
+        self._take_as(held, choice.offset, card)
+
+    def _take_as(self, held: Recognised, offset: Optional[float], card: ModelCard) -> None:
+        if self.nodata is None and not self._masked and held.kind != "raw":
+            self.nodata = 0.0  # Sentinel-2's own number for it
+        if offset is None:
+            offset = stored_offset(*self.pixels.stored_as(self.bands[0]))
+        self._convert = conversion(held.kind, card, baseline_of(*self.pixels.product), offset, held.darkest)
+        self._note(held.said)
+        self._note(self._convert.said and f"read as {held.kind}, {self._convert.said}")
+
+    def _note(self, sentence: Optional[str]) -> None:
+        prefix = f"{self.where}: "
+        if sentence:
+            self.notes.append(sentence[len(prefix) :] if sentence.startswith(prefix) else sentence)
 
     def look(self, card: ModelCard) -> List[str]:
         """Sentences on what looks wrong in a sample; a service is not asked for one, it is slow."""

@@ -472,16 +472,16 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>sus píxeles miden {pixel} m y el modelo aprendió con {model} m: se remuestrean al leerlos</translation>
     </message>
     <message>
-        <source>its values go down to {least}, the model learned from {low} to {high} ({unit})</source>
-        <translation>sus valores bajan hasta {least} y el modelo aprendió de {low} a {high} ({unit})</translation>
+        <source>its values go down to {least}, the model learned from {low} to {high} ({unit}): taken as they are</source>
+        <translation>sus valores bajan hasta {least} y el modelo aprendió de {low} a {high} ({unit}): se toman tal como son</translation>
     </message>
     <message>
-        <source>its values reach {most}, the model learned from {low} to {high} ({unit})</source>
-        <translation>sus valores llegan a {most} y el modelo aprendió de {low} a {high} ({unit})</translation>
+        <source>its values reach {most}, the model learned from {low} to {high} ({unit}): taken as they are</source>
+        <translation>sus valores llegan a {most} y el modelo aprendió de {low} a {high} ({unit}): se toman tal como son</translation>
     </message>
     <message>
-        <source>its values reach {most}, the model learned from {low} to {high} ({unit}); see --input</source>
-        <translation>sus valores llegan a {most} y el modelo aprendió de {low} a {high} ({unit}); vea --input</translation>
+        <source>its values reach {most}, the model learned from {low} to {high} ({unit}): taken as they are; see --input</source>
+        <translation>sus valores llegan a {most} y el modelo aprendió de {low} a {high} ({unit}): se toman tal como son; vea --input</translation>
     </message>
     <message>
         <source>Land cover</source>
@@ -1096,8 +1096,8 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>Aquí aparecerá lo que diga pip.</translation>
     </message>
     <message>
-        <source>What the numbers are: the model's own unit (raw), Sentinel-2 L2A or L1C as delivered, or its true-colour image. Sentinel-2 numbers are turned into the model's unit.</source>
-        <translation>Qué son los números: la unidad del propio modelo (raw), Sentinel-2 L2A o L1C tal como se distribuyen, o su imagen en color natural. Los números de Sentinel-2 se convierten a la unidad del modelo.</translation>
+        <source>What the numbers are: the model's own unit (raw), Sentinel-2 L2A or L1C as delivered, or its true-colour image. Sentinel-2 numbers are turned into the model's unit. Auto takes whole numbers that are too large for a model of 8-bit colours for Sentinel-2 L2A, in pixels of 10, 20 or 60 m.</source>
+        <translation>Qué son los números: la unidad del propio modelo (raw), Sentinel-2 L2A o L1C tal como se distribuyen, o su imagen en color natural. Los números de Sentinel-2 se convierten a la unidad del modelo. Con auto, los números enteros demasiado grandes para un modelo de colores de 8 bits se toman por Sentinel-2 L2A, en píxeles de 10, 20 o 60 m.</translation>
     </message>
     <message>
         <source>Whole layer</source>
@@ -1206,6 +1206,30 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
     <message>
         <source>{uri}: damaged, it cannot be read to its end</source>
         <translation>{uri}: está dañado, no se puede leer hasta el final</translation>
+    </message>
+    <message>
+        <source>its values reach {most}: taken for Sentinel-2 bands as delivered; if they are not, see --input</source>
+        <translation>sus valores llegan a {most}: se toman por bandas de Sentinel-2 tal como se distribuyen; si no lo son, vea --input</translation>
+    </message>
+    <message>
+        <source>taken for Sentinel-2's true colour by its name; if it is not, see --input</source>
+        <translation>se toma por el color natural de Sentinel-2, según su nombre; si no lo es, vea --input</translation>
+    </message>
+    <message>
+        <source>read as {kind}, offset {offset} (as stated)</source>
+        <translation>se leen como {kind}, desplazamiento {offset} (según lo indicado)</translation>
+    </message>
+    <message>
+        <source>read as {kind}, offset {offset} (processing baseline {baseline})</source>
+        <translation>se leen como {kind}, desplazamiento {offset} (línea base de procesamiento {baseline})</translation>
+    </message>
+    <message>
+        <source>read as {kind}, offset {offset} (no baseline found: taken for 04.00 or later; --offset 0 for older scenes)</source>
+        <translation>se leen como {kind}, desplazamiento {offset} (sin línea base: se toma por 04.00 o posterior; --offset 0 para escenas más antiguas)</translation>
+    </message>
+    <message>
+        <source>read as {kind}, offset {offset} (no baseline found, but dark pixels hold {number}: nothing was added to them)</source>
+        <translation>se leen como {kind}, desplazamiento {offset} (sin línea base, pero los píxeles oscuros valen {number}: no se les sumó nada)</translation>
     </message>
 </context>
 </TS>

@@ -74,6 +74,7 @@ CASES = {
     "extent": ("utm", "gsd20", ["--bounds", *map(str, EXTENT)], {"EXTENT": "{0},{2},{1},{3} [EPSG:32633]"}),
     "polygons": ("utm", "gsd20", ["--mask", "MASK"], {"MASK": "MASK"}),
     "Sentinel-2": ("counts", "plain", ["--input", "s2-l2a", "--offset", "-500"], {"VALUES": "s2-l2a", "OFFSET": -500}),
+    "Sentinel-2, recognised": ("counts", "plain", [], {}),
     "turns and overlap": ("utm", "plain", ["--tta", "--overlap", "16"], {"TTA": True, "OVERLAP": 16}),
     "undeclared gaps": ("bare", "plain", ["--nodata", "0"], {"NODATA": 0}),
 }

@@ -138,7 +138,8 @@ def test_layer_and_model_that_fit_can_be_run(opened):
     [
         (np.full((2, 40, 40), 9, np.uint8), None, "bands", False),
         (np.full((3, 40, 40), 9, np.uint8), 30.0, "pixels are 10 m", True),
-        (np.full((3, 40, 40), 9000, np.uint16), None, "the model learned from 0 to 255", True),
+        (np.full((3, 40, 40), 9000, np.float32), None, "the model learned from 0 to 255", True),
+        (np.full((3, 40, 40), 9000, np.uint16), None, "taken for Sentinel-2 bands as delivered", True),
     ],
 )
 def test_what_differs_is_said_before_the_run(running, desktop, models, tmp_path, pixels, gsd, said, runs):
@@ -235,8 +236,13 @@ def test_what_the_runtime_says_is_translated_too(running, monkeypatch):
     assert texts.in_our_words("a: its pixels are 10 m, the model learned from 30 m: resampled on the way in") == (
         "a: sus píxeles miden 10 m y el modelo aprendió con 30 m: se remuestrean al leerlos"
     )
-    assert texts.in_our_words("a: its values reach 9000, the model learned from 0 to 255 (8-bit); see --input") == (
-        "a: sus valores llegan a 9000 y el modelo aprendió de 0 a 255 (8-bit); vea 'Valores'"
+    assert texts.in_our_words(
+        "a: its values reach 9000, the model learned from 0 to 255 (8-bit): taken as they are; see --input"
+    ) == ("a: sus valores llegan a 9000 y el modelo aprendió de 0 a 255 (8-bit): se toman tal como son; vea 'Valores'")
+    offset = "offset -1000 (no baseline found: taken for 04.00 or later; --offset 0 for older scenes)"
+    assert texts.in_our_words(f"a: read as s2-l2a, {offset}") == (
+        "a: se leen como s2-l2a, desplazamiento -1000 (sin línea base: se toma por 04.00 o posterior; "
+        "'Desplazamiento' 0 para escenas más antiguas)"
     )
     rest = "; choose with --bands from 1, 2"
     assert texts.in_our_words(f"a: has 2 bands, but the model needs 1 (red){rest}").endswith(
