@@ -114,6 +114,31 @@ def test_the_land_use_recipe_makes_two_models_and_skips_what_is_done(quick, tmp_
     assert [one.score for one in recipes.land_use(work, None, "cpu", quick)] == [one.score for one in made]
 
 
+def test_a_step_is_done_again_when_its_command_changed_or_what_it_is_made_from_is_newer(tmp_path, monkeypatch):
+    done = []
+
+    def write(data, out, **options):
+        done.append(out.name)
+        out.mkdir(exist_ok=True)
+        for name in ("encoder.safetensors", "model.safetensors"):
+            (out / name).write_text(str(options))
+
+    monkeypatch.setattr(steps, "_TRAIN", {"pretrain": write, "finetune": write})
+
+    def recipe(epochs):
+        done.clear()
+        run = steps.Steps(tmp_path)
+        run.train("pretrain", tmp_path, "a", epochs=1)
+        run.train("finetune", tmp_path, "b", epochs=epochs)
+        return list(done)
+
+    assert recipe(1) == ["a", "b"]
+    assert recipe(1) == []
+    assert recipe(2) == ["b"]
+    (tmp_path / "a" / "encoder.safetensors").unlink()
+    assert recipe(2) == ["a", "b"]
+
+
 def test_the_land_cover_recipe_makes_a_map_model(quick, tmp_path, monkeypatch):
     monkeypatch.setenv("GEOAWARE_SAMPLE", str(make_small_sample(tmp_path / "sample", months=2)))
     (made,) = recipes.land_cover(tmp_path / "work", "cpu", quick)
