@@ -2,12 +2,14 @@
 
 Run by QGIS's Python. Measures how long the dialog takes to open, the longest time for which QGIS's window does not
 answer while a run goes on, and a run's time against ``export.predict`` on the same raster and model, in turns, so that
-the ratio holds whatever else this machine does. The raster is repeated to ``--side`` pixels a side.
+the ratio holds whatever else this machine does. The raster is repeated to ``--side`` pixels a side; and, in one more run, to
+``--large``, for which the memory of the whole process is measured.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import subprocess
 import sys
 import tempfile
@@ -31,6 +33,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("raster", type=Path)
     parser.add_argument("--side", type=int, default=1536)
+    parser.add_argument("--large", type=int, help="px a side of the large raster; left out: no such run")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--python", type=Path, default=ROOT / ".venv" / "bin" / "python", help="of export.predict")
     parser.add_argument("--page", type=Path, default=PAGE)
@@ -58,6 +61,7 @@ def measure(given: argparse.Namespace, folder: Path) -> str:
         command = [given.python, "-m", "export.predict", given.model]
         whole = [process([*command, raster, "--out", folder / f"{turn}"]) for raster in rasters]
         predict.append(whole[1] - whole[0])
+    large = large_run(window, rasters[1], folder, given) if given.large else []
     window.unload()
     ours, theirs = median(plugin), median(predict)
     lines = [
@@ -74,9 +78,52 @@ def measure(given: argparse.Namespace, folder: Path) -> str:
         f"| a run in the plugin, less one over {SMALL} px | {ours:.1f} s | |",
         f"| `export.predict`, less one over {SMALL} px | {theirs:.1f} s | |",
         f"| plugin / `export.predict` | {ours / theirs:.2f} | {RATIO} |",
+        *large,
         "",
     ]
     return "\n".join(lines)
+
+
+def large_run(window, raster: Path, folder: Path, given: argparse.Namespace) -> list[str]:
+    """Run over a virtual raster of many copies; rows of the table."""
+    from qgis.core import QgsProject, QgsRasterLayer
+
+    layer = QgsRasterLayer(str(repeated(raster, folder / "large.vrt", given.large)), "large")
+    QgsProject.instance().addMapLayer(layer)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds, stall = run(window.desk.dialog, layer)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    side = f"{given.large:,} x {given.large:,} px"
+    return [
+        f"| a run over {side} | {seconds / 60:.1f} min | |",
+        f"| longest time without an answer during it | {stall * 1000:.0f} ms | {STALLED * 1000:.0f} ms |",
+        f"| memory of the whole QGIS process, before and after it | {before / 1024:.0f}, {after / 1024:.0f} MB | |",
+    ]
+
+
+def repeated(source: Path, target: Path, side: int) -> Path:
+    """A virtual raster of so many pixels a side, all copies of one."""
+    opened = gdal.Open(str(source))
+    one = opened.RasterXSize
+    made = gdal.GetDriverByName("VRT").Create(str(target), side, side, 0)
+    made.SetProjection(opened.GetProjection())
+    made.SetGeoTransform(opened.GetGeoTransform())
+    for number in range(1, opened.RasterCount + 1):
+        kind = opened.GetRasterBand(number).DataType
+        made.AddBand(kind)
+        band, name = made.GetRasterBand(number), gdal.GetDataTypeName(kind)
+        for place in np.ndindex(-(-side // one), -(-side // one)):
+            down, right = (one * step for step in place)
+            tall, wide = min(one, side - down), min(one, side - right)
+            part = (
+                f'<SimpleSource><SourceFilename relativeToVRT="0" shared="1">{source}</SourceFilename>'
+                f'<SourceBand>{number}</SourceBand><SourceProperties RasterXSize="{one}" RasterYSize="{one}" '
+                f'DataType="{name}"/><SrcRect xOff="0" yOff="0" xSize="{wide}" ySize="{tall}"/>'
+                f'<DstRect xOff="{right}" yOff="{down}" xSize="{wide}" ySize="{tall}"/></SimpleSource>'
+            )
+            band.SetMetadataItem("source_0", part, "new_vrt_sources")
+    made.FlushCache()
+    return target
 
 
 def enlarged(source: Path, target: Path, side: int) -> Path:
@@ -169,7 +216,7 @@ def run(dialog, layer) -> tuple[float, float]:
     return job.seconds, float(np.diff(signs).max())
 
 
-def until(fine, seconds: float = 600) -> None:
+def until(fine, seconds: float = 7200) -> None:
     """Let QGIS's events go on until something is so."""
     from qgis.PyQt.QtCore import QEventLoop, QTimer
 
