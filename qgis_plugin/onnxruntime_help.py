@@ -25,17 +25,28 @@ def packages_folder() -> Path:
 
 
 def add_packages_folder() -> None:
-    """Let Python look into the folder, last, so that QGIS's own numpy stays the one in use."""
+    """Let Python look into the folder first, or an older onnxruntime elsewhere would win.
+
+    QGIS's own numpy stays the one in use: pip fills the folder with ``--no-deps``, so it holds nothing but onnxruntime.
+    """
     folder = str(packages_folder())
     if Path(folder).is_dir() and folder not in sys.path:
-        sys.path.append(folder)
+        sys.path.insert(0, folder)
     importlib.invalidate_caches()
 
 
-def is_there() -> bool:
-    """Whether some onnxruntime can be found; quick, since it is not started."""
+def quick_problem() -> str:
+    """The problem as far as it shows without importing onnxruntime, which takes a moment; else empty."""
+    if is_loaded():
+        return problem()
     add_packages_folder()
-    return importlib.util.find_spec("onnxruntime") is not None
+    spec = importlib.util.find_spec("onnxruntime")
+    if spec is None:
+        return _missing()
+    # what pip wrote beside the package that will be imported: another folder may hold another version
+    beside = Path(spec.origin).parent.parent.glob("onnxruntime-*.dist-info") if spec.origin else ()
+    found = [_age_problem(path.stem.split("-", 1)[1]) for path in beside]
+    return found[0] if found and all(found) else ""
 
 
 def problem() -> str:
@@ -43,14 +54,35 @@ def problem() -> str:
     add_packages_folder()  # it may have been filled since QGIS started
     try:
         found = importlib.import_module("onnxruntime").__version__
-    except ImportError as error:
-        if getattr(error, "name", None) == "onnxruntime":
-            return tr("The Python package onnxruntime is not installed.")
+    except Exception as error:  # a broken package may raise anything
+        if isinstance(error, ImportError) and error.name == "onnxruntime":
+            return _missing()
         return tr("The Python package onnxruntime is there but does not start ({error}).").format(error=error)
-    if tuple(int(part) for part in found.split(".")[:3] if part.isdigit()) < MINIMUM_ONNXRUNTIME:
-        text = tr("onnxruntime {found} is too old to be safe with files from others; {wanted} or newer is needed.")
-        return text.format(found=found, wanted=WANTED)
-    return ""
+    return _age_problem(found)
+
+
+def is_loaded() -> bool:
+    """Whether this QGIS has imported an onnxruntime or parts of one; until it is restarted no other can be."""
+    return any(name.split(".")[0] == "onnxruntime" and module for name, module in list(sys.modules.items()))
+
+
+def restart() -> str:
+    """What else an installation needs, to be asked before it; empty where nothing."""
+    if not is_loaded():
+        return ""
+    return tr("This QGIS has already loaded the onnxruntime that cannot be used: restart QGIS after the installation.")
+
+
+def _missing() -> str:
+    return tr("The Python package onnxruntime is not installed.")
+
+
+def _age_problem(found: str) -> str:
+    numbers = tuple(int(part) for part in found.split(".")[:3] if part.isdigit())
+    if not numbers or numbers >= MINIMUM_ONNXRUNTIME:
+        return ""
+    text = tr("onnxruntime {found} is too old to be safe with files from others; {wanted} or newer is needed.")
+    return text.format(found=found, wanted=WANTED)
 
 
 def obstacle() -> str:
@@ -88,4 +120,6 @@ def advice() -> str:
 
 def sentence(reason: str) -> str:
     """The problem and its remedy for a log or a shell, where no dialog can open."""
-    return reason + " " + advice() + ("" if obstacle() else "\n" + install_command())
+    if obstacle():
+        return f"{reason} {advice()}"
+    return " ".join(part for part in (reason, advice(), restart()) if part) + "\n" + install_command()

@@ -23,6 +23,8 @@ from ..texts import in_our_words, tr
 from .mask import Mask
 from .source import Choice, Layer, Source
 
+_SAMPLE = 2000  # tiles that are compared with the polygons
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -105,13 +107,17 @@ class Plan:
             return 0
         source = self.source()
         try:
-            layout = self.layout(source)
+            return len(_tiles(self.layout(source), self.card, self.run))
         finally:
             source.close()
-        overlap = self.card.overlap if self.run.overlap is None else self.run.overlap
-        if self.card.task in ("classification", "embedding"):
-            overlap = self.card.tile_size - (self.run.stride or self.card.tile_size)
-        return len(TileGrid(layout.seen.height, layout.seen.width, self.card.tile_size, overlap))
+
+
+def _tiles(layout: Layout, card: ModelCard, run: Sweep) -> TileGrid:
+    """Those of a run, but for the borders that some models leave out."""
+    overlap = card.overlap if run.overlap is None else run.overlap
+    if card.task in ("classification", "embedding"):
+        overlap = card.tile_size - (run.stride or card.tile_size)
+    return TileGrid(layout.seen.height, layout.seen.width, card.tile_size, overlap)
 
 
 def card_in(path: str) -> ModelCard:
@@ -165,6 +171,16 @@ class OpenRun:
     def objects(self, progress: Progress) -> Objects:
         """Objects in pixels of ``layout.seen``."""
         return detect(*self._place(progress))
+
+    def share_touched(self) -> float:
+        """Which share of the tiles polygons reach into; from a sample where there are many."""
+        if self.layout.mask is None:
+            return 1.0
+        grid = _tiles(self.layout, self.card, self.plan.run)
+        side, seen = grid.tile_size, self.layout.seen
+        corners = [(top, left) for top in grid.tops for left in grid.lefts][:: len(grid) // _SAMPLE + 1]
+        windows = [Window(t, x, min(side, seen.height - t), min(side, seen.width - x)) for t, x in corners]
+        return sum(map(self.layout.touches, windows)) / len(windows)
 
     def on_cancel(self) -> Optional[Callable[[], None]]:
         """What ends a request that is under way; None where files are read."""

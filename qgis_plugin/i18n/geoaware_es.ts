@@ -452,6 +452,10 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>Ha fallado; el registro de QGIS quizá diga por qué.</translation>
     </message>
     <message>
+        <source>It is installed. Restart QGIS to use it.</source>
+        <translation>Está instalado. Reinicie QGIS para usarlo.</translation>
+    </message>
+    <message>
         <source>it is larger than 2 GB, which no model may be</source>
         <translation>ocupa más de 2 GB, lo que no se permite a ningún modelo</translation>
     </message>
@@ -562,6 +566,14 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
     <message>
         <source>no data came</source>
         <translation>no llegaron datos</translation>
+    </message>
+    <message>
+        <source>No line can repeat this run: one of its layers was only in memory. Save the layer as a file first.</source>
+        <translation>Ninguna línea puede repetir esta ejecución: una de sus capas estaba solo en memoria. Guarde antes la capa como archivo.</translation>
+    </message>
+    <message>
+        <source>No line can repeat this run: only the selected polygons counted. Save them as a file first.</source>
+        <translation>Ninguna línea puede repetir esta ejecución: solo contaron los polígonos seleccionados. Guárdelos antes como archivo.</translation>
     </message>
     <message>
         <source>no such file</source>
@@ -968,6 +980,10 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>la OSGeo4W Shell, que está en el menú de inicio junto a QGIS,</translation>
     </message>
     <message>
+        <source>The page cannot be saved ({error}).</source>
+        <translation>La página no se puede guardar ({error}).</translation>
+    </message>
+    <message>
         <source>The polygons cannot be made</source>
         <translation>No se pueden crear los polígonos</translation>
     </message>
@@ -1038,6 +1054,10 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
     <message>
         <source>There may be too little room on the disk.</source>
         <translation>Puede que no quepa en el disco.</translation>
+    </message>
+    <message>
+        <source>This QGIS has already loaded the onnxruntime that cannot be used: restart QGIS after the installation.</source>
+        <translation>Este QGIS ya ha cargado el onnxruntime que no se puede usar: reinicie QGIS después de la instalación.</translation>
     </message>
     <message>
         <source>Those of the layer, or of the size that the model learned from.</source>

@@ -2,7 +2,7 @@
 
 from typing import Any, Dict
 
-from qgis.core import QgsMapLayerProxyModel, QgsProcessingFeatureSourceDefinition, QgsReferencedRectangle
+from qgis.core import QgsCoordinateReferenceSystem, QgsMapLayerProxyModel, QgsProcessingFeatureSourceDefinition
 from qgis.gui import QgsMapLayerComboBox
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QCheckBox, QGridLayout, QGroupBox, QRadioButton
@@ -50,10 +50,8 @@ class AreaBox(QGroupBox):
         """For the algorithm; empty for the whole layer."""
         if self.view.isChecked():
             extent, crs = self._canvas.extent(), self._canvas.mapSettings().destinationCrs()
-            if not crs.authid():
-                return {"EXTENT": QgsReferencedRectangle(extent, crs)}
             sides = (extent.xMinimum(), extent.xMaximum(), extent.yMinimum(), extent.yMaximum())
-            return {"EXTENT": ",".join(f"{side:.9g}" for side in sides) + f" [{crs.authid()}]"}
+            return {"EXTENT": ",".join(f"{side:.9g}" for side in sides) + _in_brackets(crs)}
         layer = self.polygons.currentLayer()
         if self.inside.isChecked() and layer is not None:
             return {"MASK": QgsProcessingFeatureSourceDefinition(layer.id(), self.selected.isChecked())}
@@ -69,3 +67,13 @@ class AreaBox(QGroupBox):
     def _moved(self) -> None:
         if self.view.isChecked() and self.isVisible():
             self.changed.emit()
+
+
+def _in_brackets(crs: QgsCoordinateReferenceSystem) -> str:
+    """The CRS behind an extent: whole where it has no name, or one that only this profile knows."""
+    if not crs.isValid():
+        return ""
+    name = crs.authid()
+    if not name or name.startswith("USER:"):
+        name = "WKT:" + crs.toWkt(QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED)
+    return f" [{name}]"

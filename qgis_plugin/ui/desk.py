@@ -33,12 +33,14 @@ class Desk:
 
     def open_dialog(self, layer=None) -> None:
         """Open the dialog with a layer; first the page that installs what is missing."""
-        problem = "" if onnxruntime_help.is_there() else onnxruntime_help.problem()
+        # the first dialog loads onnxruntime while it is looked at
+        problem = onnxruntime_help.quick_problem() if self.dialog is None else onnxruntime_help.problem()
         if problem and not self._installed(problem):
             return
         if self.dialog is None:
             canvas, window = self._iface.mapCanvas(), self._iface.mainWindow()
             self.dialog = RunDialog(canvas, self.runs, self.open_library, self.open_page, self.open_help, window)
+            self.dialog.unusable.connect(self._installed)
         else:
             self.dialog.fill_models()
         if layer is not None:

@@ -1,6 +1,5 @@
 """The window in which layer, model and area are chosen, and which shows the runs."""
 
-import importlib
 import threading
 from pathlib import Path
 from typing import Any, Dict, Optional
@@ -14,7 +13,7 @@ from qgis.core import (
     QgsSettings,
 )
 from qgis.gui import QgsMapLayerComboBox
-from qgis.PyQt.QtCore import Qt, QTimer
+from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import (
     QComboBox,
@@ -31,6 +30,7 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
+from .. import onnxruntime_help
 from ..algorithms.base import ICON
 from ..algorithms.run_model import LAST_MODEL
 from ..host.job import Plan
@@ -63,6 +63,8 @@ _ALGORITHMS = {
 class RunDialog(QDialog):
     """Stays open beside QGIS; what it starts goes on when it is closed."""
 
+    unusable = pyqtSignal(str)  # onnxruntime, once that is known: why
+
     def __init__(self, canvas, runs: Runs, open_library, open_page, open_help, parent=None) -> None:
         super().__init__(parent)
         self.setWindowTitle("GeoAware")
@@ -73,7 +75,8 @@ class RunDialog(QDialog):
         self._looking: Optional[Estimating] = None
         self._tiles = 0
         self._picked = False  # whether the model was chosen by hand
-        self._loading = threading.Thread(target=_load_onnxruntime, daemon=True)
+        # in a thread, so that the window is there at once
+        self._loading: Optional[threading.Thread] = threading.Thread(target=onnxruntime_help.problem, daemon=True)
         self._loading.start()
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
@@ -140,9 +143,14 @@ class RunDialog(QDialog):
 
     def compare(self) -> None:
         """See whether layer and model fit, then have a first look in the background."""
+        if self._loading and not self._loading.is_alive():
+            self._loading = None
+            problem = onnxruntime_help.problem()
+            if problem:
+                self.unusable.emit(problem)
         self._stop_looking()
         self._plan = None
-        if self._loading.is_alive():  # onnxruntime takes a moment
+        if self._loading:  # onnxruntime takes a moment
             self._soon.start()
             return
         layer, entry = self.layers.currentLayer(), self.entry
@@ -310,11 +318,3 @@ class RunDialog(QDialog):
 def _last_model() -> Path:
     """What ran last; no file where nothing did."""
     return Path(QgsSettings().value(LAST_MODEL, "") or ".")
-
-
-def _load_onnxruntime() -> None:
-    """In a thread, so that the window is there at once; what is wrong with it is told by the plan."""
-    try:
-        importlib.import_module("onnxruntime")
-    except ImportError:
-        return

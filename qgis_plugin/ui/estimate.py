@@ -15,6 +15,7 @@ from ..runtime.sweep import Progress
 from ..texts import in_our_words, tr
 
 _LONG_ENOUGH = 1.0  # seconds: the speed is known by then
+_SEARCH = 20.0  # seconds until a tile that is run must have come
 
 
 @dataclass
@@ -36,6 +37,36 @@ class Estimate:
     tiles: int = 0
     seconds: Optional[float] = None
     room: float = 0.0
+
+
+class _Timed(OpenRun):
+    """Notes which tiles are really run: outside the polygons and without data they are not, and take no time.
+
+    Attributes:
+        ran: for each tile, whether it is run; known before its answer is.
+        began: when the first of these was read; None before.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+        self.ran: List[bool] = []
+        self.began: Optional[float] = None
+
+    def _place(self, progress: Progress):
+        model, read, height, width, run, progress, touches = super()._place(progress)
+
+        def noted_touches(window):
+            self.ran.append(False)
+            return touches(window)
+
+        def noted_read(window):
+            pixels, valid = read(window)
+            if valid.any():
+                self.ran[-1] = True
+                self.began = self.began or time.perf_counter()
+            return pixels, valid
+
+        return model, noted_read, height, width, run, progress, noted_touches
 
 
 class Estimating(QgsTask):
@@ -67,7 +98,7 @@ class Estimating(QgsTask):
 
     def _look(self, found: Estimate) -> None:
         start = time.perf_counter()
-        run = OpenRun(found.plan)
+        run = _Timed(found.plan)
         opening = time.perf_counter() - start
         try:
             found.notes = run.notes(measured=True)
@@ -75,7 +106,7 @@ class Estimating(QgsTask):
             if isinstance(found.plan.layer, ServiceLayer):
                 return
             try:
-                progress = self._timed(found, opening)
+                progress = self._timed(found, run, opening)
                 if run.card.task == "detection":
                     run.objects(progress)
                 else:
@@ -87,13 +118,21 @@ class Estimating(QgsTask):
         finally:
             run.close()
 
-    def _timed(self, found: Estimate, opening: float) -> Progress:
-        start = time.perf_counter()
+    def _timed(self, found: Estimate, run: _Timed, opening: float) -> Progress:
+        share, start, ran = run.share_touched(), time.perf_counter(), 0
 
         def progress(done: int, total: int) -> bool:
-            passed = time.perf_counter() - start
-            found.tiles, found.seconds = total, opening + passed / done * total
-            return passed < _LONG_ENOUGH and not self.isCanceled()
+            nonlocal ran
+            now = time.perf_counter()
+            ran += run.ran[done - 1]
+            found.tiles = total
+            if done == total:  # nothing is left to be guessed
+                found.seconds = opening + now - start
+            elif ran:
+                to_run = max(total * share, ran)
+                found.seconds = opening + (now - run.began) / ran * to_run
+            enough = now - run.began >= _LONG_ENOUGH if ran else now - start >= _SEARCH
+            return not enough and not self.isCanceled()
 
         return progress
 

@@ -48,7 +48,7 @@ class Installing(QObject):
     """One installation: into a hidden folder first, so that a failed one leaves what was there."""
 
     said = pyqtSignal(str)
-    ended = pyqtSignal(str)  # why it failed; empty where it did not
+    ended = pyqtSignal(str)  # why it cannot be used yet; empty where it can
 
     def __init__(self, parent=None) -> None:
         super().__init__(parent)
@@ -115,7 +115,7 @@ class Installing(QObject):
         return tr("pip could not install it: its output tells why.")
 
     def _take_over(self) -> str:
-        """Put the filled folder in its place; why that failed, or empty."""
+        """Put the filled folder in its place; why it cannot be used yet, or empty."""
         folder = onnxruntime_help.packages_folder()
         older = self._hidden.with_name(f"{self._hidden.name}-older")
         try:
@@ -128,4 +128,6 @@ class Installing(QObject):
             text = tr("The older one is in use ({error}): restart QGIS and try again.")
             return text.format(error=error)
         shutil.rmtree(older, ignore_errors=True)
+        if onnxruntime_help.is_loaded():  # the unusable one, and it stays
+            return tr("It is installed. Restart QGIS to use it.")
         return onnxruntime_help.problem()

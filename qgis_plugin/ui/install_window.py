@@ -64,7 +64,8 @@ class InstallWindow(QDialog):
             "the system nor QGIS's own folders are changed. To undo it, delete the folder."
         )
         what = what.format(wanted=onnxruntime_help.WANTED, download=DOWNLOAD, disk=ON_DISK)
-        return f"{reason}\n\n{about}\n\n{what}\n\n{onnxruntime_help.packages_folder()}"
+        parts = (reason, onnxruntime_help.restart(), about, what, str(onnxruntime_help.packages_folder()))
+        return "\n\n".join(part for part in parts if part)
 
     def _offer(self, layout: QVBoxLayout) -> None:
         self.install_button = QPushButton(tr("Install"))

@@ -21,8 +21,10 @@ class Result:
         card: of the model.
         picture: of the map, PNG; empty where there is none.
         areas: of the classes.
+        no_areas: sentence that stands in their place; empty where nothing does.
         facts: names and values, for people.
         commands: titles and lines that repeat the run.
+        no_commands: sentence that stands in their place; empty where nothing does.
         warnings: sentences.
     """
 
@@ -33,6 +35,8 @@ class Result:
     facts: Dict[str, str]
     commands: Dict[str, str]
     warnings: Sequence[str] = ()
+    no_areas: str = ""
+    no_commands: str = ""
 
 
 def page(result: Result) -> str:
@@ -46,9 +50,13 @@ def page(result: Result) -> str:
         parts += [f"<h3>{tr('Areas')}</h3>", _areas(result.areas, result.card)]
         note = tr("Counted pixels are biased by the map's errors; 'Assess a map' in the toolbox corrects them.")
         parts.append(f"<p><small>{_safe(note)}</small></p>")
+    elif result.no_areas:
+        parts.append(f"<h3>{tr('Areas')}</h3><p>{_safe(result.no_areas)}</p>")
     parts += [f"<h3>{tr('About the run')}</h3>", _table(result.facts)]
-    if result.commands:
+    if result.commands or result.no_commands:
         parts.append(f"<h3>{tr('To repeat it')}</h3>")
+    if result.no_commands:
+        parts.append(f"<p>{_safe(result.no_commands)}</p>")
     for title, line in result.commands.items():
         # a table, since Qt's text has no boxes
         box = f"<table width='100%' cellpadding='6' bgcolor='#f0f0f0'><tr><td><code>{_safe(line)}</code></td></tr></table>"

@@ -4,7 +4,16 @@ import shlex
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from qgis.core import QgsProcessingFeatureSourceDefinition, QgsProcessingOutputLayerDefinition, QgsProject
+from qgis.core import (
+    QgsProcessingFeatureSourceDefinition,
+    QgsProcessingOutputLayerDefinition,
+    QgsProcessingUtils,
+    QgsProject,
+    QgsProviderRegistry,
+    QgsWkbTypes,
+)
+
+from ..texts import tr
 
 _FLAGS = {"CONFIDENCE": "--confidence", "PROBABILITIES": "--probabilities", "POLYGONS": "--polygons", "TTA": "--tta"}
 _VALUES = {
@@ -14,14 +23,13 @@ _VALUES = {
 }  # fmt: skip
 
 
-def plain(parameters: Dict[str, Any], outputs: Dict[str, Any]) -> Dict[str, str]:
-    """Parameters as texts, layers as their sources and results as their files."""
+def given(parameters: Dict[str, Any]) -> Dict[str, str]:
+    """What was chosen, as texts, layers as their sources; to be asked while the layers are there."""
     texts: Dict[str, str] = {}
     for name, value in parameters.items():
         if isinstance(value, QgsProcessingOutputLayerDefinition) or name == "AREAS":
-            if name != "AREAS" and name in outputs:
-                texts[name] = str(outputs[name])
-        elif isinstance(value, QgsProcessingFeatureSourceDefinition):
+            continue
+        if isinstance(value, QgsProcessingFeatureSourceDefinition):
             texts[name] = _source(value.source.staticValue())
         elif name == "INPUT":
             texts[name] = _source(value)
@@ -32,6 +40,21 @@ def plain(parameters: Dict[str, Any], outputs: Dict[str, Any]) -> Dict[str, str]
     return texts
 
 
+def made(parameters: Dict[str, Any], outputs: Dict[str, Any]) -> Dict[str, str]:
+    """The files of the results that were asked for."""
+    asked = [name for name, value in parameters.items() if isinstance(value, QgsProcessingOutputLayerDefinition)]
+    return {name: str(outputs[name]) for name in asked if name in outputs}
+
+
+def hindrance(parameters: Dict[str, Any], texts: Dict[str, str]) -> str:
+    """One sentence that says why no line can repeat a run with the texts that were ``given``; empty where one can."""
+    if any(texts.get(name, "").startswith(("memory://", "/vsimem/")) for name in ("INPUT", "MASK")):
+        return tr("No line can repeat this run: one of its layers was only in memory. Save the layer as a file first.")
+    if getattr(parameters.get("MASK"), "selectedFeaturesOnly", False):
+        return tr("No line can repeat this run: only the selected polygons counted. Save them as a file first.")
+    return ""
+
+
 def qgis_process(algorithm: str, texts: Dict[str, str]) -> str:
     """The line for QGIS's own shell command."""
     given = " ".join(f"{name}={shlex.quote(text)}" for name, text in texts.items())
@@ -39,9 +62,9 @@ def qgis_process(algorithm: str, texts: Dict[str, str]) -> str:
 
 
 def predict(texts: Dict[str, str]) -> Optional[str]:
-    """The line for ``export.predict``; None where the layer is no file."""
-    source = texts["INPUT"]
-    if not Path(source).is_file() or "OUTPUT" not in texts:
+    """The line for ``export.predict``; None where that cannot do the same: it reads files, and has no threshold."""
+    source, mask = texts["INPUT"], _whole_file(texts["MASK"]) if "MASK" in texts else ""
+    if not Path(source).is_file() or mask is None or "OUTPUT" not in texts or "THRESHOLD" in texts:
         return None
     out = Path(texts["OUTPUT"])
     parts: List[str] = ["python -m export.predict", *_quoted(texts["MODEL"], source)]
@@ -53,8 +76,8 @@ def predict(texts: Dict[str, str]) -> Optional[str]:
         parts.append("--bands " + texts["BANDS"].replace(";", " "))
     if texts.get("EXTENT"):
         parts.append(_bounds(texts["EXTENT"]))
-    if texts.get("MASK"):
-        parts.append(f"--mask {shlex.quote(texts['MASK'].split('|')[0])}")
+    if mask:
+        parts.append(f"--mask {shlex.quote(mask)}")
     parts += [f"{flag} {shlex.quote(texts[name])}" for name, flag in _VALUES.items() if texts.get(name)]
     return " ".join(parts)
 
@@ -62,7 +85,9 @@ def predict(texts: Dict[str, str]) -> Optional[str]:
 def _bounds(extent: str) -> str:
     numbers, _, crs = extent.partition(" [")
     west, east, south, north = numbers.split(",")
-    return f"--bounds {west} {south} {east} {north}" + (f" --crs {crs.rstrip(']')}" if crs else "")
+    crs = crs[:-1]  # without its bracket; a WKT ends in more of them
+    crs = crs[len("WKT:") :] if crs.startswith("WKT:") else crs
+    return f"--bounds {west} {south} {east} {north}" + (f" --crs {shlex.quote(crs)}" if crs else "")
 
 
 def _quoted(*texts: str) -> List[str]:
@@ -70,5 +95,21 @@ def _quoted(*texts: str) -> List[str]:
 
 
 def _source(text: str) -> str:
+    """A layer's source as ``qgis_process`` takes it: with its provider, where that does not show."""
     layer = QgsProject.instance().mapLayer(text)
-    return layer.source() if layer else text
+    if layer is None:
+        return text
+    if layer.providerType() in ("gdal", "ogr"):
+        return layer.source()
+    return QgsProcessingUtils.encodeProviderKeyAndUri(layer.providerType(), layer.source())
+
+
+def _whole_file(source: str) -> Optional[str]:
+    """The file of a layer of polygons; None unless it is the whole of the first layer there, which ``--mask`` reads."""
+    registry = QgsProviderRegistry.instance()
+    parts = registry.decodeUri("ogr", source)
+    path, layer = parts.get("path") or "", parts.get("layerName")
+    if not Path(path).is_file() or any(parts.get(name) for name in ("vsiPrefix", "layerId", "subset")):
+        return None
+    shapes = [one.name() for one in registry.querySublayers(path) if one.wkbType() != QgsWkbTypes.Type.NoGeometry]
+    return path if not layer or shapes[:1] == [layer] else None

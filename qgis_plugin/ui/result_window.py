@@ -1,17 +1,19 @@
 """The window with the page on a finished run."""
 
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Dict, List, Optional
 
-from qgis.core import QgsMapRendererParallelJob, QgsMapSettings, QgsProcessingOutputLayerDefinition, QgsRasterLayer
+from qgis.core import QgsMapRendererParallelJob, QgsMapSettings, QgsRasterLayer
 from qgis.PyQt.QtCore import QBuffer, QByteArray, QIODevice, QSize, Qt
 from qgis.PyQt.QtGui import QColor, QIcon
-from qgis.PyQt.QtWidgets import QDialog, QDialogButtonBox, QFileDialog, QTextBrowser, QVBoxLayout
+from qgis.PyQt.QtWidgets import QDialog, QDialogButtonBox, QFileDialog, QMessageBox, QTextBrowser, QVBoxLayout
 
 from ..algorithms.base import ICON
 from ..algorithms.model_info import facts_of
+from ..runtime.areas import ClassArea
+from ..runtime.errors import RuntimeFault
 from ..runtime.files import size_text
-from ..texts import tr
+from ..texts import in_our_words, tr
 from . import repeat, results
 from .estimate import duration
 from .page import Result, page
@@ -29,7 +31,12 @@ class ResultWindow(QDialog):
         self.setWindowIcon(QIcon(str(ICON)))
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self._run = run
-        self._areas = results.areas(run)
+        self._areas: List[ClassArea] = []
+        self._no_areas = ""
+        try:
+            self._areas = results.areas(run)
+        except RuntimeFault as fault:  # nothing was mapped, or the file is gone
+            self._no_areas = in_our_words(str(fault))
         self._drawing: Optional[QgsMapRendererParallelJob] = None
         self.text = QTextBrowser()
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
@@ -59,28 +66,33 @@ class ResultWindow(QDialog):
 
     def _show(self, picture: bytes) -> None:
         run = self._run
-        texts = repeat.plain(run.parameters, run.outputs)
+        hindrance = repeat.hindrance(run.parameters, run.given)
+        commands = {} if hindrance else self._commands()
+        warnings = [text for level, text in run.log if level == "warning"]
+        result = Result(
+            run.title, run.card, picture, self._areas, self._facts(), commands, warnings, self._no_areas, hindrance
+        )
+        self.html = page(result)
+        self.text.setHtml(self.html)
+
+    def _commands(self) -> Dict[str, str]:
+        run = self._run
+        texts = {**run.given, **repeat.made(run.parameters, run.outputs)}
         commands = {tr("In a shell, with QGIS"): repeat.qgis_process(run.algorithm.id(), texts)}
         batch = repeat.predict(texts)
         if batch:
             commands[tr("In a shell, without QGIS")] = batch
-        warnings = [text for level, text in run.log if level == "warning"]
-        self.html = page(Result(run.title, run.card, picture, self._areas, self._facts(texts), commands, warnings))
-        self.text.setHtml(self.html)
+        return commands
 
-    def _facts(self, texts: Dict[str, str]) -> Dict[str, str]:
-        run = self._run
+    def _facts(self) -> Dict[str, str]:
+        run, texts = self._run, self._run.given
         about = facts_of(texts["MODEL"], run.card) if Path(texts["MODEL"]).is_file() else {}
         facts = {name: about.get(name, "") for name in (tr("Model"), tr("File"), tr("Trained on"), tr("Licence"))}
         facts[tr("Layer")] = texts["INPUT"]
-        hidden = ("INPUT", "MODEL", "AREAS")
-        options = {
-            name: text
-            for name, text in texts.items()
-            if name not in hidden and not isinstance(run.parameters[name], QgsProcessingOutputLayerDefinition)
-        }
         facts[tr("Options")] = ", ".join(
-            f"{run.algorithm.parameterDefinition(name).description()}: {text}" for name, text in options.items()
+            f"{run.algorithm.parameterDefinition(name).description()}: {text}"
+            for name, text in texts.items()
+            if name not in ("INPUT", "MODEL")
         )
         facts[tr("Time")] = duration(run.seconds)
         facts[tr("Results")] = "\n".join(f"{path} ({size_text(path.stat().st_size)})" for path in results.files(run))
@@ -117,4 +129,8 @@ class ResultWindow(QDialog):
         wanted, _ = QFileDialog.getSaveFileName(self, tr("Save page"), "", tr("HTML files (*.html)"))
         if wanted:
             path = Path(wanted if wanted.lower().endswith(".html") else f"{wanted}.html")
-            path.write_text(self.html, "utf-8")
+            try:
+                path.write_text(self.html, "utf-8")
+            except OSError as error:
+                text = tr("The page cannot be saved ({error}).").format(error=error)
+                QMessageBox.warning(self, "GeoAware", text)

@@ -14,6 +14,7 @@ from qgis.PyQt.QtCore import QObject, pyqtSignal
 
 from ..runtime.card import ModelCard
 from ..texts import tr
+from . import repeat
 from .estimate import duration
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
@@ -51,6 +52,7 @@ class Run(QObject):
     Attributes:
         algorithm: of Processing.
         parameters: of the algorithm.
+        given: the same as texts, which stay when the layers go.
         title: for people.
         card: of the model.
         state: WAITING, RUNNING, DONE, FAILED or CANCELLED.
@@ -68,6 +70,7 @@ class Run(QObject):
         """Copy from the layers what is needed; see ``problem`` for whether that worked."""
         super().__init__()
         self.algorithm, self.parameters, self.title, self.card = algorithm, parameters, title, card
+        self.given = repeat.given(parameters)
         self.state, self.progress, self.seconds, self.loaded = WAITING, 0.0, 0.0, False
         self.log: List[Tuple[str, str]] = []
         self.outputs: Dict[str, Any] = {}

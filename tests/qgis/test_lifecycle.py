@@ -146,7 +146,7 @@ def test_pip_fetches_a_wheel_for_the_python_of_qgis(running, tmp_path):
     assert command[command.index("--target") + 1] == str(tmp_path)
 
 
-def test_packages_folder_of_the_profile_is_found_but_comes_last(running, tmp_path, monkeypatch):
+def test_packages_folder_of_the_profile_is_found_before_all_others(running, tmp_path, monkeypatch):
     from geoaware import onnxruntime_help
 
     folder = tmp_path / "geoaware_packages"
@@ -157,5 +157,5 @@ def test_packages_folder_of_the_profile_is_found_but_comes_last(running, tmp_pat
     folder.mkdir()
     onnxruntime_help.add_packages_folder()
     onnxruntime_help.add_packages_folder()
-    assert sys.path[-1] == str(folder)
+    assert sys.path[0] == str(folder)
     assert sys.path.count(str(folder)) == 1

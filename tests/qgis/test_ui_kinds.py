@@ -10,7 +10,13 @@ import pytest
 
 pytest.importorskip("qgis.core", reason="QGIS's Python packages are not installed here")
 import onnx
-from qgis.core import QgsCoordinateReferenceSystem, QgsProject, QgsRectangle, QgsVectorLayer
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsProcessingUtils,
+    QgsProject,
+    QgsRectangle,
+    QgsVectorLayer,
+)
 
 from tests.models import write_strongest_band
 from tests.qgis import rasters
@@ -93,6 +99,9 @@ def test_a_service_is_mapped_in_the_map_view(running, desktop, models, layer, tm
     run = ran(dialog, desktop)
     assert len(np.unique(rasters.band(run.outputs["OUTPUT"]))) > 1
     assert "export.predict" not in page_of(running, run)  # it reads files
+    again = QgsProcessingUtils.mapLayerFromString(run.given["INPUT"], run.context)  # as qgis_process does it
+    assert again.isValid()
+    assert again.source() == layer.source()
 
 
 def test_model_without_a_pixel_size_says_that_a_service_needs_one(running, desktop, models, layer):  # noqa: F811

@@ -1,0 +1,149 @@
+"""The page on a finished run: what it shows when something is missing, and how a run can be repeated."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("qgis.core", reason="QGIS's Python packages are not installed here")
+from osgeo import ogr, osr
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsProcessingFeatureSourceDefinition,
+    QgsProject,
+    QgsRectangle,
+    QgsVectorLayer,
+)
+from qgis.PyQt.QtWidgets import QFileDialog, QMessageBox
+
+from tests.qgis import rasters
+from tests.qgis.test_ui import NORTH, WEST, models, opened, ran, settle, squares  # noqa: F401, some are fixtures
+from tests.qgis.test_ui_kinds import page_of, ready
+from tests.test_runtime_scenes import scene_model
+
+OUTPUT = {"OUTPUT": "/tmp/map.tif"}
+
+
+@pytest.mark.parametrize(("value", "gone", "said"), [(0, False, "holds no data there"), (9, True, "cannot be read")])
+def test_page_without_areas_says_why(running, desktop, models, tmp_path, value, gone, said):  # noqa: F811
+    model = tmp_path / "scenes.onnx"
+    scene_model(model)
+    pixels = np.full((3, 70, 90), value, np.uint8)
+    dialog = ready(running, desktop, models, model, rasters.write(tmp_path / "s.tif", pixels, nodata=0))
+    run = ran(dialog, desktop)
+    if gone:
+        Path(run.outputs["OUTPUT"]).unlink()
+    assert said in page_of(running, run)
+
+
+def test_page_that_cannot_be_saved_is_said(running, opened, desktop, tmp_path, monkeypatch):  # noqa: F811
+    said = []
+    where = tmp_path / "not a folder" / "page.html"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(where), ""))
+    monkeypatch.setattr(QMessageBox, "warning", lambda *words: said.append(words[-1]))
+    run = ran(opened, desktop)
+    running.desk.open_page(run)
+    running.desk.pages[run]._save()
+    running.desk.pages[run].reject()
+    assert said[0].startswith("The page cannot be saved (")
+
+
+def test_map_view_in_a_crs_without_a_name_can_be_repeated(running, opened, desktop):  # noqa: F811
+    canvas, own = desktop.mapCanvas(), desktop.layer.crs()
+    crs = QgsCoordinateReferenceSystem.fromProj("+proj=tmerc +lon_0=15 +k=0.9996 +x_0=600000 +datum=WGS84 +units=m")
+    assert crs.authid() == ""
+    canvas.setDestinationCrs(crs)
+    canvas.setExtent(QgsRectangle(WEST + 100_300, NORTH - 300, WEST + 100_600, NORTH))
+    opened.area.view.setChecked(True)
+    settle(opened)
+    run = ran(opened, desktop)
+    assert 30 <= rasters.band(run.outputs["OUTPUT"]).shape[0] < 70
+    assert "--bounds" in page_of(running, run)
+    line = shlex.split(command(run.given))
+    assert QgsCoordinateReferenceSystem.fromWkt(line[line.index("--crs") + 1]) == crs
+    canvas.setDestinationCrs(own)
+
+
+def test_run_is_repeated_from_its_source_when_the_layer_is_gone(running, opened, desktop, tmp_path):  # noqa: F811
+    run = ran(opened, desktop)
+    desktop.layer = None
+    QgsProject.instance().removeAllMapLayers()
+    assert f"INPUT={tmp_path / 'scene.tif'}" in page_of(running, run)
+
+
+# lines for a shell
+
+
+def command(texts: dict) -> str | None:
+    from geoaware.ui import repeat
+
+    return repeat.predict({**texts, **OUTPUT})
+
+
+def masked(layer: QgsVectorLayer, raster: Path, selected: bool = False) -> dict:
+    """Parameters with polygons."""
+    QgsProject.instance().addMapLayer(layer)
+    return {"INPUT": str(raster), "MODEL": "m.onnx", "MASK": QgsProcessingFeatureSourceDefinition(layer.id(), selected)}
+
+
+@pytest.fixture
+def raster(tmp_path) -> Path:
+    return rasters.write(tmp_path / "a.tif", np.full((3, 40, 40), 9, np.uint8))
+
+
+@pytest.fixture
+def polygons(tmp_path) -> Path:
+    """A GeoPackage with two layers of polygons."""
+    path = tmp_path / "p.gpkg"
+    target = ogr.GetDriverByName("GPKG").CreateDataSource(str(path))
+    srs = osr.SpatialReference()
+    srs.ImportFromEPSG(rasters.UTM)
+    for name in ("first", "second"):
+        target.CreateLayer(name, srs, ogr.wkbPolygon)
+    return path
+
+
+@pytest.mark.parametrize(("suffix", "same"), [("first", True), ("second", False), ("first|subset=fid=1", False)])
+def test_polygons_keep_their_layer(running, raster, polygons, suffix, same):
+    from geoaware.ui import repeat
+
+    source = f"{polygons}|layername={suffix}"
+    parameters = masked(QgsVectorLayer(source, "p"), raster)
+    texts = repeat.given(parameters)
+    assert repeat.hindrance(parameters, texts) == ""
+    assert f"MASK={source}" in shlex.split(repeat.qgis_process("geoaware:segment", texts))
+    line = command(texts)
+    if same:
+        assert shlex.split(line)[-2:] == ["--mask", str(polygons)]
+    else:
+        assert line is None  # it reads the first layer, whole
+
+
+def test_polygons_in_memory_are_told_instead_of_a_line(running, opened, desktop):  # noqa: F811
+    opened.area.polygons.setLayer(squares(0))
+    opened.area.inside.setChecked(True)
+    settle(opened)
+    page = page_of(running, ran(opened, desktop))
+    assert "one of its layers was only in memory" in page
+    assert "qgis_process" not in page
+    assert "export.predict" not in page
+
+
+def test_selected_polygons_are_told_instead_of_a_line(running, raster, polygons):
+    from geoaware.ui import repeat
+
+    parameters = masked(QgsVectorLayer(f"{polygons}|layername=first", "p"), raster, selected=True)
+    assert "selected polygons" in repeat.hindrance(parameters, repeat.given(parameters))
+
+
+def test_threshold_is_repeated_where_there_is_one(running, raster):
+    from geoaware.ui import repeat
+
+    texts = repeat.given({"INPUT": str(raster), "MODEL": "m.onnx", "THRESHOLD": 0.4})
+    assert "THRESHOLD=0.4" in repeat.qgis_process("geoaware:detect", texts)
+    assert command(texts) is None
+    del texts["THRESHOLD"]
+    assert "export.predict" in command(texts)
