@@ -71,7 +71,7 @@ def lay_out(store: ChipStore, path: Path) -> np.ndarray:
     chosen = np.random.default_rng(0).permutation(test)[: ROWS * COLUMNS]
     if len(chosen) < ROWS * COLUMNS:
         raise UserError(f"{store.path}: has {len(test)} test images, {ROWS * COLUMNS} are needed")
-    tiles = store.pixels(chosen).reshape(ROWS, COLUMNS, -1, SCENE, SCENE)
+    tiles = store.pixels(chosen).astype(np.uint8).reshape(ROWS, COLUMNS, -1, SCENE, SCENE)
     pixels = tiles.transpose(2, 0, 3, 1, 4).reshape(-1, ROWS * SCENE, COLUMNS * SCENE)
     grid = {"crs": "EPSG:32632", "transform": from_origin(500_000, 5_400_000, 10, 10), "tiled": True}
     bands, height, width = pixels.shape
