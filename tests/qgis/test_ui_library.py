@@ -131,6 +131,27 @@ def test_damaged_file_in_the_folder_is_listed_with_its_fault(library):
     assert "not an ONNX file" in entry.fault
 
 
+@pytest.mark.parametrize(
+    "card",
+    [
+        {"mlm": json.dumps(card_item(gsd=-10.0))},
+        {"mlm": "[" * 100_000},
+        {"model_type": '"Segmentor"', "class_names": "road surface"},
+    ],
+)
+def test_model_with_a_bad_card_is_listed_and_keeps_no_other_from_being_suggested(library, model, tmp_path, card):
+    from geoaware.ui.suggestion import suggested
+
+    library.add(model)
+    bad = onnx.load(str(model))
+    del bad.metadata_props[:]
+    onnx.helper.set_model_props(bad, card)
+    onnx.save(bad, str(library.folder() / "a.onnx"))
+    first, second = library.entries()
+    assert (first.card, first.fault != "") == (None, True)
+    assert suggested([first, second], layer_of(tmp_path / "layer.tif", 3, 10.0), Path()) == 1
+
+
 @pytest.fixture
 def server(tmp_path):
     """Serves a folder; gives its address."""
