@@ -236,6 +236,10 @@ def test_a_given_card_that_is_nested_too_deep_is_refused(tmp_path):
         Model(path)
 
 
+def test_a_model_may_have_the_longest_name_that_a_disk_knows(tmp_path):
+    assert Model(write_strongest_band(tmp_path / f"{'m' * 250}.onnx")).card.name == "tiny colours"
+
+
 def test_a_model_file_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")

@@ -42,6 +42,17 @@ def test_added_model_is_offered_with_its_card(library, model):
     assert names(library) == ["colours.onnx"]
 
 
+def test_model_in_upper_case_is_listed_and_named_when_it_was_added(library, model):
+    from geoaware.ui.library_window import LibraryWindow
+
+    path = library.add(model.rename(model.with_name("COLOURS.ONNX")))
+    window = LibraryWindow()
+    window._added(str(path))
+    assert window.entry.path == path == library.folder() / "COLOURS.ONNX"
+    assert window.message.text() == "'tiny colours' was added."
+    window.close()
+
+
 def test_card_beside_a_model_comes_along(library, tmp_path):
     path = write_model(tmp_path / "bare.onnx", np.eye(2, dtype=np.float32)[..., None, None], item={})
     card = {"task": "segmentation", "bands": ["a", "b"], "value_range": [0, 1], "classes": ["no", "yes"]}
