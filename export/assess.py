@@ -18,7 +18,7 @@ from rasterio.windows import Window as RasterWindow
 from export.host.grid import Grid
 from export.host.limits import read_shapes
 from export.host.source import RASTER_ERRORS
-from export.runtime.assessment import Report, class_numbers, compare, true_field
+from export.runtime.assessment import Report, class_numbers, compare, most_common, true_field
 from export.runtime.errors import InputFault, RuntimeFault
 from export.runtime.files import Staging
 from export.runtime.patches import row_blocks
@@ -84,8 +84,7 @@ class MapClasses:
             inside = geometry_mask([shape], part.shape, part.transform, invert=True)
             if not inside.any():  # smaller than a pixel
                 return self._class_of(source, shape.representative_point())
-        values = source.read(1, window=where)[inside & (source.read_masks(1, window=where) > 0)]
-        return int(np.bincount(values).argmax()) if values.size else -1
+        return most_common(source.read(1, window=where)[inside & (source.read_masks(1, window=where) > 0)])
 
 
 def _measure(source: rasterio.DatasetReader, top: int, rows: int, grid: Grid, covered: dict[int, float]) -> None:

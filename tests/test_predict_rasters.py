@@ -336,6 +336,15 @@ def test_only_what_lies_in_the_polygons_is_mapped_and_other_tiles_are_never_read
     assert len(read) == 3  # one tile in the first corner; two overlap in the other
 
 
+def test_a_polygon_of_the_mask_with_a_spike_counts_without_it(model, tmp_path):
+    raster = write_raster(tmp_path / "scene.tif", stripes())
+    at = lambda column, row: (500_000 + 10 * column, 5_000_000 - 10 * row)  # noqa: E731
+    spiked = shapely.Polygon([at(40, 0), at(60, 0), at(60, 20), at(80, 20), at(60, 20), at(40, 20)])
+    mask = polygons(tmp_path / "mask.gpkg", [shapely.box(*at(20, 20), *at(30, 0)), spiked])
+    found = mapped(model, raster, tmp_path / "out", "--mask", mask)
+    assert (found != 255).tolist() == [[column < 10 or column >= 20 for column in range(40)]] * 20
+
+
 def test_a_mask_of_points_or_elsewhere_gets_one_sentence(model, tmp_path, capsys):
     raster = write_raster(tmp_path / "scene.tif", stripes())
     points = polygons(tmp_path / "p.gpkg", [shapely.Point(500_100, 4_999_900)])

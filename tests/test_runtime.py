@@ -174,6 +174,16 @@ def broken_card(graph) -> None:
     helper.set_model_props(graph, {"mlm": json.dumps({"properties": {}})})
 
 
+def card_text(graph, key: str, text: str) -> None:
+    del graph.metadata_props[:]
+    deepness = {"model_type": '"Segmentor"', "class_names": '{"0": "a", "1": "b", "2": "c"}'}
+    helper.set_model_props(graph, {**({} if key == "mlm" else deepness), key: text})
+
+
+def with_gsd(text: str) -> str:
+    return json.dumps(card_item()).replace('"gsd": null', f'"gsd": {text}')
+
+
 def hostile_colour(graph) -> None:
     item = card_item(classes=((1, "a", "FFFFFF"), (2, "b", '"/><x>'), (3, "c", "000000")))
     del graph.metadata_props[:]
@@ -199,6 +209,45 @@ def test_an_unsafe_or_incomplete_model_is_refused_before_it_is_opened(tmp_path, 
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # it must not come so far
     with pytest.raises(ModelFault, match=message):
         Model(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        *(("mlm", with_gsd(gsd), "pixel size must be more than 0 metres") for gsd in ("-10", "0", "1e400", "NaN")),
+        ("resolution", "-3", "pixel size must be more than 0 metres"),
+        ("class_names", "road surface", "'road surface' are no names of classes"),
+        ("class_names", "(" * 10_000, "are no names of classes"),
+        ("class_names", "[" * 100_000, "nested too deep"),
+        ("mlm", "[" * 100_000, "nested too deep"),
+    ],
+)
+def test_a_card_that_makes_no_sense_is_refused_in_one_sentence(tmp_path, key, text, message):
+    path = save_graph(tmp_path / "m.onnx", lambda graph: card_text(graph, key, text))
+    with pytest.raises(ModelFault, match=message) as caught:
+        Model(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_given_card_that_is_nested_too_deep_is_refused(tmp_path):
+    path = write_strongest_band(tmp_path / "m.onnx")
+    path.with_suffix(".card.json").write_text("[" * 100_000)
+    with pytest.raises(ModelFault, match="nested too deep"):
+        Model(path)
+
+
+def test_a_model_may_have_the_longest_name_that_a_disk_knows(tmp_path):
+    assert Model(write_strongest_band(tmp_path / f"{'m' * 250}.onnx")).card.name == "tiny colours"
+
+
+def test_a_model_file_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    path = write_strongest_band(tmp_path / "m.onnx")
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ModelFault, match=r"m\.onnx: cannot be read \(Permission denied\)"):
+        read_header(path)
 
 
 def test_a_sub_graph_cannot_hide_a_foreign_operator(tmp_path):

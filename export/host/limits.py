@@ -84,7 +84,7 @@ def read_shapes(path: Path, grid: Grid, layer: str | None = None) -> tuple[np.nd
         if meta["crs"] is None:
             raise InputFault(f"{path}: has no CRS; set it, so that its shapes can be placed")
         there = shapely.is_valid_input(shapes) & ~shapely.is_empty(shapes)
-        shapes = _bent(shapely.make_valid(shapes[there]), meta["crs"], grid)
+        shapes = _bent(_made_valid(shapes[there]), meta["crs"], grid)
     except VECTOR_ERRORS as error:
         raise InputFault(f"{path}: cannot be read as points or polygons ({str(error).splitlines()[0]})") from error
     except shapely.errors.ShapelyError as error:
@@ -95,6 +95,16 @@ def read_shapes(path: Path, grid: Grid, layer: str | None = None) -> tuple[np.nd
 def _first_layer(path: Path) -> str | None:
     """First layer with shapes: QGIS keeps styles as another layer of a GeoPackage."""
     return next((str(name) for name, kind in pyogrio.list_layers(path) if kind is not None), None)
+
+
+def _made_valid(shapes: np.ndarray) -> np.ndarray:
+    """Valid shapes; a spike of a polygon becomes a line beside it, which is left out."""
+    shapes = shapely.make_valid(shapes)
+    mixed = shapely.get_type_id(shapes) == shapely.GeometryType.GEOMETRYCOLLECTION
+    for number in np.flatnonzero(mixed & (shapely.get_dimensions(shapes) == 2)):
+        parts = shapely.get_parts(shapely.get_parts(shapes[number]))
+        shapes[number] = shapely.multipolygons(parts[shapely.get_dimensions(parts) == 2])
+    return shapes
 
 
 def _bent(shapes: np.ndarray, crs: str, grid: Grid) -> np.ndarray:

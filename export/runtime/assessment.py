@@ -117,6 +117,15 @@ def _weighed(counts: np.ndarray, mapped: np.ndarray, names: List[str], notes: Li
     return np.where(bare, 0.0, mapped)
 
 
+def most_common(values: np.ndarray) -> int:
+    """The class that most of a polygon's pixels have, the lower one of two alike; -1 where none has a class.
+
+    Numbers below 0 are no classes: a nodata value that the map does not declare.
+    """
+    classes, counts = np.unique(values[values >= 0], return_counts=True)
+    return int(classes[counts.argmax()]) if classes.size else -1
+
+
 def true_field(where: str, fields: Sequence[str], wanted: Optional[str]) -> int:
     """Number of the attribute that holds the true class.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import colorsys
 import json
+import math
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ MLM_TASKS = {
 ACTIVATIONS = ("softmax", "sigmoid", "logits", "classes")
 NODATA = 255  # of uint8 class rasters
 NODATA_16 = 65535  # of uint16 class rasters, for legends that do not fit below 255
+_NOT_RIGHT = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError)  # what a strange card causes
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,9 @@ class ModelCard:
             if "mlm" in metadata:
                 return cls._from_item(json.loads(metadata["mlm"]))
             return card_of_keys(metadata, where, shape).checked()
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
+        except RecursionError:
+            raise ModelFault(f"{where}: its model card is nested too deep") from None
+        except _NOT_RIGHT as error:
             raise ModelFault(f"{where}: its model card is incomplete ({type(error).__name__}: {error})") from None
 
     @classmethod
@@ -177,7 +181,9 @@ class ModelCard:
             return cls._from_item(item) if "properties" in item else _given(item, path).checked()
         except OSError as error:
             raise ModelFault(f"{path}: cannot be read ({error.strerror})") from None
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
+        except RecursionError:
+            raise ModelFault(f"{path}: this model card is nested too deep") from None
+        except _NOT_RIGHT as error:
             raise ModelFault(f"{path}: this model card is not right ({type(error).__name__}: {error})") from None
 
     @classmethod
@@ -186,7 +192,7 @@ class ModelCard:
         model_input, output = properties["mlm:input"][0], properties["mlm:output"][0]
         task = MLM_TASKS[properties["mlm:tasks"][0]]
         classes = tuple(_land_class(entry) for entry in output.get("classification:classes") or ())
-        bands = tuple(band if isinstance(band, str) else band["name"] for band in model_input["bands"])
+        bands = tuple(band if isinstance(band, str) else str(band["name"]) for band in model_input["bands"])
         card = cls(
             name=str(properties["mlm:name"]),
             task=task,
@@ -197,7 +203,7 @@ class ModelCard:
             classes=classes,
             tile_size=int(model_input["input"]["shape"][-1]),
             overlap=int(properties["geoaware:overlap"]),
-            gsd=float(properties["gsd"]) if properties.get("gsd") else None,
+            gsd=_metres(properties.get("gsd")),
             license=str(properties.get("license", "")),
             description=str(properties.get("description", "")),
             accuracy=_accuracy(properties.get("geoaware:accuracy")),
@@ -227,6 +233,8 @@ class ModelCard:
             raise ValueError("class values must differ and lie within 0 to 65534")
         if self.tile_size and not 0 <= self.overlap < self.tile_size:
             raise ValueError("the overlap must be smaller than the tile")
+        if self.gsd is not None and not 0 < self.gsd < math.inf:
+            raise ValueError(f"the pixel size must be more than 0 metres, not {self.gsd:g}")
         return self
 
     def with_outputs(self, channels: int) -> ModelCard:
@@ -283,7 +291,7 @@ def _given(item: Dict[str, Any], path: Path) -> ModelCard:
         classes=tuple(_given_class(number, entry) for number, entry in enumerate(item.get("classes") or ())),
         tile_size=tile,
         overlap=int(item.get("overlap", tile // 4)),
-        gsd=float(item["gsd"]) if item.get("gsd") else None,
+        gsd=_metres(item.get("gsd")),
         license=str(item.get("license", "")),
         description=str(item.get("description", "")),
         activation=item.get("activation"),
@@ -320,6 +328,10 @@ def _color(text: Any) -> str:
     if not re.fullmatch("[0-9A-F]{6}", color):
         raise ValueError(f"'{color}' is not a colour like 1C6330")
     return color
+
+
+def _metres(gsd: Any) -> Optional[float]:
+    return None if gsd in (None, "") else float(gsd)
 
 
 def _floats(values: Any) -> Tuple[float, ...]:

@@ -72,8 +72,16 @@ def _value(metadata: Dict[str, str], key: str, absent: Any) -> Any:
         return json.loads(text)
     except ValueError:
         if key in ("class_names", "names"):
-            return ast.literal_eval(text)  # Deepness allows a Python literal; nothing is run
+            return _literal(text)
         return text
+
+
+def _literal(text: str) -> Any:
+    """What a Python literal, which Deepness allows too, stands for; nothing is run."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError):  # the last where it is nested too deep
+        raise ValueError(f"{text[:40]!r} are no names of classes") from None
 
 
 def _classes(metadata: Dict[str, str]) -> Tuple[LandClass, ...]:

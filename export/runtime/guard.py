@@ -63,10 +63,21 @@ def read_header(path: Union[str, Path]) -> OnnxHeader:
     """Check a file and return its header.
 
     Raises:
-        ModelFault: no such file, not an ONNX file, larger than 2 GB, external data, operators from a
-            foreign domain, or not exactly one 4-D input.
+        ModelFault: no such file, one that cannot be read, not an ONNX file, larger than 2 GB, external data,
+            operators from a foreign domain, or not exactly one 4-D input.
     """
     path = Path(path)
+    try:
+        view = _opened(path)
+    except OSError as error:
+        raise ModelFault(f"{path}: cannot be read ({error.strerror})") from None
+    try:
+        return _header(view, path)
+    except (_BadWire, UnicodeDecodeError) as error:
+        raise ModelFault(f"{path}: not an ONNX file, or a damaged one ({error})") from None
+
+
+def _opened(path: Path) -> memoryview:
     if not path.is_file():
         raise ModelFault(f"{path}: no such file")
     size = path.stat().st_size
@@ -74,11 +85,7 @@ def read_header(path: Union[str, Path]) -> OnnxHeader:
         raise ModelFault(f"{path}: {size} bytes cannot be an ONNX model (16 bytes to 2 GB)")
     with path.open("rb") as file:
         # Not closed by hand: the frames of a raised error may still hold views of it.
-        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    try:
-        return _header(view, path)
-    except (_BadWire, UnicodeDecodeError) as error:
-        raise ModelFault(f"{path}: not an ONNX file, or a damaged one ({error})") from None
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 class _BadWire(ValueError):

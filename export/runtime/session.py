@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import threading
 import time
 from contextlib import contextmanager
@@ -317,7 +318,7 @@ def card_of(path: Union[str, Path], header: OnnxHeader) -> ModelCard:
         ModelFault: there is none, or it is not right.
     """
     beside = Path(path).with_suffix(".card.json")
-    if beside.is_file():
+    if os.path.isfile(beside):  # unlike Path's: also where that name is too long for the disk
         return ModelCard.from_file(beside)
     return ModelCard.from_metadata(header.metadata, str(path), header.input_shape)
 

@@ -18,7 +18,7 @@ from qgis.core import (
 
 from ..host.classes import Classes, ClassLayer
 from ..host.job import Limits
-from ..host.mask import bent
+from ..host.mask import bent, features_of
 from ..host.tables import ASSESS_FIELDS, assess_rows
 from ..runtime.assessment import Report, class_numbers, compare, true_field
 from ..runtime.errors import InputFault
@@ -86,7 +86,7 @@ class AssessAlgorithm(Algorithm):
         names = source.fields().names()
         at = true_field(source.sourceName(), names, self.parameterAsString(parameters, self.FIELD, context) or None)
         shapes, truth = [], []
-        for feature in source.getFeatures():
+        for feature in features_of(source):
             placed = bent([feature.geometry()], source.sourceCrs(), layer.crs(), context.transformContext())
             shapes += placed
             truth += [feature.attributes()[at]] * len(placed)
@@ -101,7 +101,8 @@ class AssessAlgorithm(Algorithm):
 
         classes = Classes(plan.classes)
         try:
-            mapped = {row.value: row.m2 for row in classes.areas(Limits(), progress)}
+            # below 0 lies nodata that the map does not declare
+            mapped = {row.value: row.m2 for row in classes.areas(Limits(), progress) if row.value >= 0}
             truth = class_numbers(plan.sample, plan.field, plan.truth, classes.names)
             report = compare(classes.at(plan.shapes), truth, mapped, classes.names, plan.sample)
         finally:

@@ -7,6 +7,7 @@ import numpy as np
 from qgis.core import QgsGeometry
 
 from ..runtime.areas import ClassArea
+from ..runtime.assessment import most_common
 from ..runtime.errors import Cancelled, InputFault
 from ..runtime.geometry import common
 from ..runtime.grid import Window
@@ -102,7 +103,7 @@ class Classes:
         return [ClassArea(v, name, pixels[v], metres[v], 100 * metres[v] / total) for v, name in named]
 
     def at(self, shapes: List[QgsGeometry]) -> np.ndarray:
-        """(N,) class of each point, or of most pixels of each polygon; -1 outside the raster or on nodata."""
+        """(N,) class of each point, or of most pixels of each polygon; below 0 outside the raster or on nodata."""
         return np.array([self._class_of(shape) for shape in shapes], np.int64)
 
     def close(self) -> None:
@@ -135,8 +136,7 @@ class Classes:
         if not inside.any():  # smaller than a pixel
             return self._class_at(shape.pointOnSurface())
         numbers, valid = self.read(window)
-        values = numbers[inside & valid]
-        return int(np.bincount(values).argmax()) if values.size else -1
+        return most_common(numbers[inside & valid])
 
     def _class_at(self, point: QgsGeometry) -> int:
         column, row = (int(np.floor(v)) for v in self.grid.pixel_at(point.asPoint().x(), point.asPoint().y()))

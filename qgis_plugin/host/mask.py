@@ -1,6 +1,6 @@
 """Polygons to which a run is limited, in the CRS of a grid."""
 
-from typing import Iterable, List
+from typing import Iterable, List, Optional
 
 import numpy as np
 from osgeo import gdal, ogr
@@ -9,8 +9,10 @@ from qgis.core import (
     QgsCoordinateTransform,
     QgsCoordinateTransformContext,
     QgsCsException,
+    QgsFeatureRequest,
     QgsGeometry,
     QgsPointXY,
+    QgsProcessingFeatureSource,
     QgsWkbTypes,
 )
 
@@ -40,7 +42,7 @@ class Mask:
             InputFault: there is none.
         """
         wanted = QgsCoordinateReferenceSystem.fromWkt(crs)
-        shapes = bent((feature.geometry() for feature in source.getFeatures()), source.sourceCrs(), wanted, context)
+        shapes = bent((feature.geometry() for feature in features_of(source)), source.sourceCrs(), wanted, context)
         polygons = [one for one in shapes if one.type() == QgsWkbTypes.GeometryType.PolygonGeometry]
         if not polygons:
             raise InputFault(tr("'{name}' holds no polygons.").format(name=source.sourceName()))
@@ -80,6 +82,11 @@ class Mask:
         return [one for one in self._around(part.bounds) if engine.intersects(one.constGet())]
 
 
+def features_of(source: QgsProcessingFeatureSource):
+    """Its features, broken shapes too: ``bent`` mends them, while Processing would stop, and QGIS 3.22 end, at one."""
+    return source.getFeatures(QgsFeatureRequest(), QgsProcessingFeatureSource.Flag.FlagSkipGeometryValidityChecks)
+
+
 def bent(
     shapes: Iterable[QgsGeometry],
     own: QgsCoordinateReferenceSystem,
@@ -93,6 +100,10 @@ def bent(
         if shape.isNull() or shape.isEmpty():
             continue
         shape = shape if shape.isGeosValid() else shape.makeValid()
+        if shape.isNull():  # beyond repair
+            continue
+        if QgsWkbTypes.flatType(shape.wkbType()) == QgsWkbTypes.Type.GeometryCollection:
+            shape = _polygons_of(shape) or shape  # a spike has become a line beside its polygon
         if not move.isShortCircuited():
             box = shape.boundingBox()
             longest = max(box.width(), box.height())
@@ -103,6 +114,13 @@ def bent(
                 continue
         found.append(shape)
     return found
+
+
+def _polygons_of(collection: QgsGeometry) -> Optional[QgsGeometry]:
+    """The polygons in a collection as one; None where it holds none."""
+    kind = QgsWkbTypes.GeometryType.PolygonGeometry
+    parts = [part for part in collection.asGeometryCollection() if part.type() == kind]
+    return QgsGeometry.collectGeometry(parts) if parts else None
 
 
 def pixels_inside(polygons: List[QgsGeometry], part: Grid) -> np.ndarray:

@@ -32,6 +32,15 @@ _NOT_THERE = (204, 404)  # status of a tile of which there is none
 _PICTURES = (Qgis.DataType.ARGB32, Qgis.DataType.ARGB32_Premultiplied)
 
 
+def band_count(provider) -> int:
+    """Bands that are read of a provider: three of a picture, which QGIS counts as one."""
+    return len(_PICTURE) if _is_picture(provider) else provider.bandCount()
+
+
+def _is_picture(provider) -> bool:
+    return provider.bandCount() == 1 and provider.dataType(1) in _PICTURES
+
+
 @dataclass(frozen=True)
 class ServiceLayer:
     """A clone of a layer's provider, which lives on when the layer is removed.
@@ -107,9 +116,9 @@ class ServicePixels:
         self.layer, self.grid = layer, grid
         self._provider = layer.provider
         self.sized = self._provider.xSize() < 1
-        count = self._provider.bandCount()
-        self.picture = count == 1 and self._provider.dataType(1) in _PICTURES
-        self.names: List[str] = list(_PICTURE) if self.picture else [self._name(n) for n in range(1, count + 1)]
+        self.picture = _is_picture(self._provider)
+        numbers = range(1, band_count(self._provider) + 1)
+        self.names: List[str] = list(_PICTURE) if self.picture else [self._name(n) for n in numbers]
         self.usable = list(range(1, len(self.names) + 1))
         self.product = (layer.name, "")
         self.feedback = QgsRasterBlockFeedback()  # cancelling it ends a request that is under way

@@ -58,9 +58,14 @@ def folder() -> Path:
 
 def entries() -> List[Entry]:
     """All models, those of the plugin first."""
-    found = [Entry.of(path, True) for path in sorted(STARTERS.glob("*.onnx"))]
-    own = [Entry.of(path) for path in folder().glob("*.onnx")]
+    found = [Entry.of(path, True) for path in sorted(_models(STARTERS))]
+    own = [Entry.of(path) for path in _models(folder())]
     return [*found, *sorted(own, key=lambda entry: entry.title.lower())]
+
+
+def _models(where: Path) -> List[Path]:
+    """Files of models; ``.ONNX`` is one too, on every disk."""
+    return [path for path in where.glob("*") if path.suffix.lower() == ".onnx"]
 
 
 def add(source: Path, checksum: str = "", go_on: Callable[[], bool] = lambda: True) -> Path:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import List, Optional
 
 from ..host.grid import Grid
+from ..host.services import band_count
 from ..runtime.card import ModelCard
 from ..runtime.geometry import Transform
 from .library import Entry
@@ -21,13 +22,14 @@ def suggested(found: List[Entry], layer, last: Path) -> int:
         layer: raster layer, or None.
         last: the model that was used last.
     """
-    bands, metres = (layer.bandCount(), pixel_metres(layer)) if layer is not None else (0, None)
+    known = layer is not None and layer.isValid()
+    bands, metres = (band_count(layer.dataProvider()), pixel_metres(layer)) if known else (0, None)
 
     def rank(number: int):
         entry = found[number]
         if entry.card is None:
             return math.inf, True, True, number
-        apart = misfit(entry.card, bands, metres) if layer is not None else 0.0
+        apart = misfit(entry.card, bands, metres) if known else 0.0
         return apart, entry.path != last, entry.card.task == "embedding", number
 
     return min(range(len(found)), key=rank)

@@ -9,7 +9,7 @@ from osgeo import gdal, osr
 
 UTM = 32633
 TRANSFORM = (500_000, 10, 0, 5_000_000, 0, -10)
-TYPES = {"uint8": gdal.GDT_Byte, "uint16": gdal.GDT_UInt16, "float32": gdal.GDT_Float32}
+TYPES = {"uint8": gdal.GDT_Byte, "uint16": gdal.GDT_UInt16, "int16": gdal.GDT_Int16, "float32": gdal.GDT_Float32}
 
 
 def write(

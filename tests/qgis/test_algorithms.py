@@ -196,6 +196,23 @@ def test_a_map_is_assessed_as_export_assess_does(running, raster, model, scene, 
     assert "overall accuracy" in (tmp_path / "r.html").read_text("utf-8")
 
 
+def test_numbers_below_zero_are_no_classes_of_a_map(running, tmp_path):
+    classes = np.full((1, 20, 40), 3, np.int16)
+    classes[:, :, 20:] = 7
+    classes[:, :10] = -9999  # which the file does not declare
+    path = rasters.write(tmp_path / "map.tif", classes)
+    box = "Polygon ((50{0} {1}, 50{2} {1}, 50{2} {3}, 50{0} {3}, 50{0} {1}))"
+    mostly, wholly = box.format("0000", 4999890, "0050", 5000000), box.format("0100", 4999950, "0150", 5000000)
+    point = "Polygon ((500300 4999800, 500350 4999800, 500350 4999850, 500300 4999850, 500300 4999800))"
+    feedback = Feedback()
+    sample = polygons(f"{mostly}|3", f"{wholly}|3", f"{point}|3")
+    made = run("assess", feedback=feedback, INPUT=path, REFERENCE=sample, OUTPUT="memory:")
+    rows = [feature.attributeMap() for feature in made["OUTPUT"].getFeatures()]
+    assert [(row["class"], row["sampled"]) for row in rows] == [(3, 1), (7, 1)]
+    assert made["OVERALL"] == 0.5
+    assert any(text.startswith("1 of 3 units lie outside the map or on nodata") for text in feedback.warnings)
+
+
 def test_a_sample_without_classes_is_refused_in_our_words(running, raster, tmp_path):
     sample = QgsVectorLayer("Point?crs=EPSG:32633&field=height:double&field=slope:double", "heights", "memory")
     QgsProject.instance().addMapLayer(sample)
@@ -333,6 +350,17 @@ def test_an_extent_may_be_in_the_crs_of_the_project(running, raster, model, scen
 def test_an_area_beside_the_layer_is_refused(running, raster, model, tmp_path):
     with pytest.raises(QgsProcessingException, match="The area lies outside the layer 'scene'"):
         run("segment", INPUT=raster, MODEL=model, EXTENT="0,1,0,1 [EPSG:32633]", OUTPUT=tmp_path / "out.tif")
+
+
+def test_a_polygon_with_a_spike_counts_without_it(running, raster, model, scene, tmp_path):
+    square = "Polygon ((500200 4999900, 500250 4999900, 500250 5000000, 500200 5000000, 500200 4999900))"
+    corners = "500300 4999900, 500400 4999900, 500400 4999950, 500500 4999950, 500400 4999950, 500400 5000000"
+    spiked = f"Polygon (({corners}, 500300 5000000, 500300 4999900))"
+    run("segment", INPUT=raster, MODEL=model, MASK=polygons(square, spiked), OUTPUT=tmp_path / "out.tif")
+    found = rasters.band(tmp_path / "out.tif")
+    expected = scene[1][:10, 20:40].copy()
+    expected[:, 5:10] = NODATA
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_polygons_cut_out_what_is_outside(running, raster, model, scene, tmp_path):

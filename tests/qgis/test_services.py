@@ -17,7 +17,7 @@ from qgis.core import (
     QgsRasterLayer,
 )
 
-from tests.models import write_strongest_band
+from tests.models import card_item, write_model, write_strongest_band
 from tests.qgis import rasters
 from tests.qgis.conftest import BLUE, GREEN, RED
 from tests.qgis.services import running_server, stripe_at
@@ -71,6 +71,15 @@ def test_pixels_of_a_service_are_measured_on_the_ground(running, layer, tmp_path
     model = write_strongest_band(tmp_path / "m.onnx", gsd=10.0)
     run(layer, model, tmp_path / "out.tif", EXTENT="1000000,1004800,8399000,8400000 [EPSG:3857]")
     assert gdal.Open(str(tmp_path / "out.tif")).GetGeoTransform()[1] == pytest.approx(20, rel=0.01)
+
+
+def test_the_model_suggested_for_a_service_is_one_for_pictures(running, layer, tmp_path):
+    from geoaware.ui.library import Entry
+    from geoaware.ui.suggestion import suggested
+
+    grey = write_model(tmp_path / "grey.onnx", np.ones((3, 1, 1, 1), np.float32), card_item(bands=("grey",), gsd=10.0))
+    found = [Entry.of(grey), Entry.of(write_strongest_band(tmp_path / "colours.onnx", gsd=10.0))]
+    assert suggested(found, layer, found[1].path) == 1
 
 
 def test_a_service_that_fails_is_no_empty_map(running, layer, server, tmp_path):

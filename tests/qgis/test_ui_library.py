@@ -42,6 +42,17 @@ def test_added_model_is_offered_with_its_card(library, model):
     assert names(library) == ["colours.onnx"]
 
 
+def test_model_in_upper_case_is_listed_and_named_when_it_was_added(library, model):
+    from geoaware.ui.library_window import LibraryWindow
+
+    path = library.add(model.rename(model.with_name("COLOURS.ONNX")))
+    window = LibraryWindow()
+    window._added(str(path))
+    assert window.entry.path == path == library.folder() / "COLOURS.ONNX"
+    assert window.message.text() == "'tiny colours' was added."
+    window.close()
+
+
 def test_card_beside_a_model_comes_along(library, tmp_path):
     path = write_model(tmp_path / "bare.onnx", np.eye(2, dtype=np.float32)[..., None, None], item={})
     card = {"task": "segmentation", "bands": ["a", "b"], "value_range": [0, 1], "classes": ["no", "yes"]}
@@ -129,6 +140,27 @@ def test_damaged_file_in_the_folder_is_listed_with_its_fault(library):
     (entry,) = library.entries()
     assert entry.card is None
     assert "not an ONNX file" in entry.fault
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        {"mlm": json.dumps(card_item(gsd=-10.0))},
+        {"mlm": "[" * 100_000},
+        {"model_type": '"Segmentor"', "class_names": "road surface"},
+    ],
+)
+def test_model_with_a_bad_card_is_listed_and_keeps_no_other_from_being_suggested(library, model, tmp_path, card):
+    from geoaware.ui.suggestion import suggested
+
+    library.add(model)
+    bad = onnx.load(str(model))
+    del bad.metadata_props[:]
+    onnx.helper.set_model_props(bad, card)
+    onnx.save(bad, str(library.folder() / "a.onnx"))
+    first, second = library.entries()
+    assert (first.card, first.fault != "") == (None, True)
+    assert suggested([first, second], layer_of(tmp_path / "layer.tif", 3, 10.0), Path()) == 1
 
 
 @pytest.fixture
