@@ -17,6 +17,7 @@ from export.host.grid import Grid
 from export.host.run import GDAL_OPTIONS, Options, reading, view_of
 from export.host.source import RASTER_ERRORS, Source
 from export.host.stac import model_hash
+from export.host.view import check_apart
 from export.host.vrt import stacked
 from export.runtime.errors import InputFault
 from export.runtime.grid import Window
@@ -97,10 +98,10 @@ class Plan:
             RuntimeFault: it cannot be read, or does not fit the model.
         """
         where = self._stacked(raster) if raster.parts else raster.where
-        _check_apart(where, self.job.out / raster.name)
         with reading(where):
             source = Source(where, self._opened.card, self.job.options.choice, sample=False)
             try:
+                check_apart(self.job.out / raster.name, source, self.job.options.limits)
                 files = tuple(source.dataset.files) or (where,)
                 cut = blocks(self._opened, view_of(source, self._opened, self.job.options), self.job.options, self.side)
             finally:
@@ -161,14 +162,6 @@ def options_checksum(options: Options) -> str:
     except OSError as error:
         raise InputFault(f"--mask {mask}: cannot be read ({error.strerror})") from error
     return checksum(replace(options, limits=replace(options.limits, mask=None)), drawn)
-
-
-def _check_apart(where: str, target: Path) -> None:
-    """Raises InputFault where a result would take the raster's own place."""
-    for suffix in (".tif", ".vrt"):
-        result = target.with_name(f"{target.name}{suffix}")
-        if os.path.exists(where) and result.exists() and result.samefile(where):
-            raise InputFault(f"{result}: is the raster itself; choose another --out")
 
 
 def _same_place(one: tuple, other: tuple, pixel: tuple[float, float]) -> bool:

@@ -20,7 +20,7 @@ from export.host.grid import Grid
 from export.host.limits import VECTOR_ERRORS
 from export.host.results import Results, Wanted
 from export.host.source import RASTER_ERRORS, Choice, Source, is_far
-from export.host.view import Limits, View
+from export.host.view import Limits, View, check_apart
 from export.runtime.errors import InputFault
 from export.runtime.files import Staging, free_bytes, size_text
 from export.runtime.grid import Window
@@ -116,12 +116,10 @@ def map_raster(
         RuntimeFault: the raster does not fit the model, or cannot be read or written; or the listener cancelled.
     """
     options, listener = options or Options(), listener or Listener()
-    out = folder / f"{name}.tif"
-    if out.exists() and Path(raster).exists() and out.samefile(raster):
-        raise InputFault(f"{out}: is the raster itself; choose another --out")
     with reading(raster):
         source = Source(raster, model.card, options.choice)
         try:
+            check_apart(folder / name, source, options.limits)
             model = model.choose(options.run.output)
             view = view_of(source, model, options)
             for note in _notes(source, view, model, options):

@@ -12,6 +12,7 @@ from export.host.limits import Mask
 from export.host.source import Source
 from export.runtime.card import ModelCard
 from export.runtime.errors import InputFault
+from export.runtime.files import taken
 from export.runtime.geometry import Bounds, check_bounds, common
 from export.runtime.grid import Window
 from export.runtime.view import Layout
@@ -30,6 +31,18 @@ class Limits:
     bounds: Bounds | None = None
     crs: str | None = None
     mask: Path | None = None
+
+
+def check_apart(stem: Path, source: Source, limits: Limits) -> None:
+    """Keep a run's results, files of one stem, apart from what they are made from.
+
+    Raises:
+        InputFault: one of them would take the place of a file of the raster, or of the polygons.
+    """
+    results = (stem.with_name(stem.name + suffix) for suffix in (".tif", ".vrt", ".gpkg"))
+    result = taken(results, [*source.dataset.files, *([str(limits.mask)] if limits.mask else [])])
+    if result:
+        raise InputFault(f"{result}: is read for this very map; choose another --out")
 
 
 class View(Layout):

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Iterable, Optional
 
 from .errors import InputFault
 
@@ -20,6 +20,15 @@ except ImportError:  # Windows
 PREFIX = ".geoaware-run-"
 _LOCK = "lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # of a disk that knows none
+
+
+def taken(results: Iterable[Path], sources: Iterable[str]) -> Optional[Path]:
+    """The first result that would take the place of a file that it is made from; None where none does."""
+    there = [source for source in sources if os.path.exists(source)]
+    for result in results:
+        if result.exists() and any(result.samefile(source) for source in there):
+            return result
+    return None
 
 
 class Staging:

@@ -21,6 +21,7 @@ from ..host.tables import write_table
 from ..runtime.errors import Cancelled, InputFault, RuntimeFault
 from ..runtime.geometry import Bounds
 from ..texts import in_our_words, tr
+from .apart import check_apart
 
 ICON = Path(__file__).resolve().parent.parent / "icon.svg"
 _KINDS = {"text": ("QString", "String"), "number": ("Double", "Double"), "count": ("LongLong", "LongLong")}
@@ -58,6 +59,7 @@ class Algorithm(QgsProcessingAlgorithm):
             return fine, message
         try:
             self.plan(parameters, context)
+            check_apart(self, parameters, context)
         except RuntimeFault as error:
             return False, in_our_words(str(error))
         return True, ""
@@ -66,6 +68,7 @@ class Algorithm(QgsProcessingAlgorithm):
         """Copy from the layers all that the worker needs; called where they live."""
         try:
             self._plan = self.plan(parameters, context)
+            check_apart(self, parameters, context)
         except RuntimeFault as error:
             raise QgsProcessingException(in_our_words(str(error))) from error
         return True

@@ -1,7 +1,6 @@
 """What the algorithms that run a model share: layer, model, area, how it is run."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Tuple
 
 from qgis.core import (
@@ -219,7 +218,6 @@ class ModelAlgorithm(Algorithm):
         Returns:
             The run, closed, and its results.
         """
-        _protect(plan, targets)
         run = self.opened(plan, feedback, measured)
         try:
             with Results(run.layout.result, run.card, targets) as results:
@@ -249,11 +247,3 @@ class ModelAlgorithm(Algorithm):
     def with_threshold(self, plan: Plan, parameters, context) -> Plan:
         """The plan with the threshold of the parameter of that name."""
         return replace(plan, threshold=self._number(parameters, "THRESHOLD", context))
-
-
-def _protect(plan: Plan, targets: Targets) -> None:
-    uri = getattr(plan.layer, "uri", "")
-    source = Path(uri) if uri else None
-    files = [targets.map, targets.confidence, targets.probabilities, targets.picture]
-    if source and source.exists() and any(path and path.exists() and path.samefile(source) for path in files):
-        raise InputFault(tr("The result would overwrite its own source; choose another file."))

@@ -336,6 +336,22 @@ def test_raster_without_crs_is_refused_unless_the_layer_has_one(running, model, 
     assert gdal.Open(str(tmp_path / "out.tif")).GetSpatialRef().GetAuthorityCode(None) == "3857"
 
 
+def test_polygons_never_overwrite_the_geopackage_that_is_read(running, raster, model, tmp_path):
+    package = tmp_path / "scene.gpkg"
+    gdal.Translate(str(package), str(raster), format="GPKG").FlushCache()
+    before = package.read_bytes()
+    table = QgsRasterLayer(f"GPKG:{package}:scene", "table")
+    assert table.isValid()
+    for source in (str(package), table):
+        with pytest.raises(QgsProcessingException, match="overwrite its own source"):
+            run(source, model, tmp_path / "out.tif", POLYGONS=str(package))
+    mask = tmp_path / "mask.gpkg"
+    run(str(raster), model, tmp_path / "out.tif", POLYGONS=str(mask))
+    with pytest.raises(QgsProcessingException, match="overwrite its own source"):
+        run(str(raster), model, tmp_path / "out.tif", MASK=f"{mask}|layerid=0", POLYGONS=str(mask))
+    assert package.read_bytes() == before
+
+
 def test_result_never_overwrites_its_source(running, raster, model):
     before = raster.read_bytes()
     with pytest.raises(QgsProcessingException, match="overwrite its own source"):
