@@ -48,10 +48,12 @@ class Desk:
         _to_front(self.dialog)
 
     def open_library(self) -> None:
-        """Open the library of models."""
+        """Open the library of models, at the one that the dialog shows."""
         if self.library is None:
             self.library = LibraryWindow(self.dialog or self._iface.mainWindow())
             self.library.changed.connect(self._library_changed)
+        entry = self.dialog.entry if self.dialog else None
+        self.library.fill(entry.path if entry else None)
         _to_front(self.library)
 
     def open_help(self) -> None:

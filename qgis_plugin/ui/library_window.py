@@ -48,6 +48,8 @@ class LibraryWindow(QDialog):
         self.fetching.refused.connect(self._refused)
         self.list, self.card, self.message = QListWidget(), CardView(), QLabel()
         self.list.setIconSize(QSize(16, 16))
+        self.list.setWordWrap(True)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.currentItemChanged.connect(lambda *_: self._chosen())
         self.message.setWordWrap(True)
         self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
