@@ -27,7 +27,8 @@ class ClassifyScenesAlgorithm(ModelAlgorithm):
             "residential or forest. The window has the size that the model learned from.\n\n"
             "Scenes: a coarse Cloud-Optimized GeoTIFF with class names and colours. A pixel of it is as wide as a step "
             "of the window; smaller steps give a finer picture and take longer: half a step is four times the work.\n\n"
-            "Confidence: the probability of the class, 0 to 100 per cent."
+            "Confidence: the probability of the class, 0 to 100 per cent.\n\n"
+            "Areas: hectares and share of each class."
         )
 
     def add_outputs(self):
@@ -35,6 +36,7 @@ class ClassifyScenesAlgorithm(ModelAlgorithm):
         self.add_raster_output(self.OUTPUT, tr("Scenes"), optional=False)
         self.add_raster_output(self.CONFIDENCE, tr("Confidence"), tr("Probability of the class in per cent."))
         self.add_raster_output(self.PROBABILITIES, tr("Probabilities"), tr("A band a class, 0 to 1."))
+        self.add_areas()
 
     def add_options(self):
         """Declare more advanced parameters."""
@@ -59,9 +61,9 @@ class ClassifyScenesAlgorithm(ModelAlgorithm):
             self.OUTPUT: tr("scenes"), self.CONFIDENCE: tr("confidence"), self.PROBABILITIES: tr("probabilities")
         }  # fmt: skip
         files = {name: self.output_file(parameters, name, context, ".tif") for name in titles}
-        run, _ = self.map_layer(plan, Targets(*files.values()), feedback)
+        run, results = self.map_layer(plan, Targets(*files.values()), feedback, self.wants_areas(parameters))
         outputs = {name: str(path) for name, path in files.items() if path}
         for name, path in outputs.items():
             confidence = outputs.get(self.CONFIDENCE, "")
             show_when_loaded(context, path, Shown(run.card, plan.layer.name), titles[name], confidence)
-        return outputs
+        return outputs | self.areas(run, results, parameters, context)

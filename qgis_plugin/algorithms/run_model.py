@@ -1,7 +1,7 @@
 """What the algorithms that run a model share: layer, model, area, how it is run."""
 
 from dataclasses import replace
-from typing import Tuple
+from typing import Dict, Tuple
 
 from qgis.core import (
     QgsProcessing,
@@ -9,6 +9,7 @@ from qgis.core import (
     QgsProcessingParameterBoolean,
     QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
+    QgsProcessingParameterFeatureSink,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFile,
     QgsProcessingParameterNumber,
@@ -23,6 +24,8 @@ from ..host.job import Limits, OpenRun, Plan, card_in
 from ..host.mask import Mask
 from ..host.results import Results, Targets
 from ..host.source import Choice, snapshot
+from ..host.tables import AREA_FIELDS, area_rows
+from ..layers import Shown, show_when_loaded
 from ..runtime.errors import InputFault
 from ..runtime.providers import PROVIDERS
 from ..runtime.sweep import Sweep
@@ -40,6 +43,7 @@ class ModelAlgorithm(Algorithm):
     INPUT, MODEL, BANDS, EXTENT, MASK, OUTPUT = "INPUT", "MODEL", "BANDS", "EXTENT", "MASK", "OUTPUT"
     VALUES, OFFSET, NODATA, RESAMPLE = "VALUES", "OFFSET", "NODATA", "RESAMPLE"
     TTA, PROVIDER, THREADS, MODEL_OUTPUT = "TTA", "PROVIDER", "THREADS", "MODEL_OUTPUT"
+    AREAS = "AREAS"
     TASKS: Tuple[str, ...] = ()
 
     def initAlgorithm(self, configuration=None):
@@ -234,6 +238,27 @@ class ModelAlgorithm(Algorithm):
             run.close()
         feedback.setProgress(100)
         return run, results
+
+    def add_areas(self):
+        """Declare the table of areas."""
+        table = QgsProcessing.SourceType.TypeVector
+        self.add(
+            QgsProcessingParameterFeatureSink(self.AREAS, tr("Areas"), table, None, True, False),
+            tr("Table with pixels, hectares and per cent of each class."),
+        )
+
+    def wants_areas(self, parameters) -> bool:
+        """Whether that table is asked for."""
+        return parameters.get(self.AREAS) not in (None, "")
+
+    def areas(self, run: OpenRun, results: Results, parameters, context) -> Dict[str, str]:
+        """Write that table; the output, none where it is not asked for."""
+        if not self.wants_areas(parameters):
+            return {}
+        rows = area_rows(results.areas.table(run.layout.result.row_areas))
+        table = self.write_table(parameters, self.AREAS, context, AREA_FIELDS, rows)
+        show_when_loaded(context, table, Shown(run.card, run.plan.layer.name), tr("areas"))
+        return {self.AREAS: table}
 
     def progress(self, feedback):
         """Shows tiles done and hands a cancel on."""

@@ -5,13 +5,11 @@ from dataclasses import replace
 from qgis.core import (
     QgsProcessing,
     QgsProcessingParameterEnum,
-    QgsProcessingParameterFeatureSink,
     QgsProcessingParameterNumber,
     QgsProcessingParameterVectorDestination,
 )
 
 from ..host.results import Targets
-from ..host.tables import AREA_FIELDS, area_rows
 from ..layers import Shown, show_when_loaded
 from ..runtime.sweep import Sweep
 from ..texts import tr
@@ -23,7 +21,7 @@ class SegmentAlgorithm(ModelAlgorithm):
 
     NAME = "segment"
     TASKS = ("segmentation", "regression")
-    CONFIDENCE, PROBABILITIES, POLYGONS, AREAS = "CONFIDENCE", "PROBABILITIES", "POLYGONS", "AREAS"
+    CONFIDENCE, PROBABILITIES, POLYGONS = "CONFIDENCE", "PROBABILITIES", "POLYGONS"
     MIN_AREA, GRID, OVERLAP, THRESHOLD = "MIN_AREA", "GRID", "OVERLAP", "THRESHOLD"
 
     def displayName(self):
@@ -58,11 +56,7 @@ class SegmentAlgorithm(ModelAlgorithm):
             QgsProcessingParameterVectorDestination(self.POLYGONS, tr("Polygons"), polygons, None, True, False),
             tr("GeoPackage with the patches, along the edges of the pixels."),
         )
-        table = QgsProcessing.SourceType.TypeVector
-        self.add(
-            QgsProcessingParameterFeatureSink(self.AREAS, tr("Areas"), table, None, True, False),
-            tr("Table with pixels, hectares and per cent of each class."),
-        )
+        self.add_areas()
 
     def add_options(self):
         """Declare more advanced parameters."""
@@ -108,8 +102,8 @@ class SegmentAlgorithm(ModelAlgorithm):
             self.output_file(parameters, self.POLYGONS, context, ".gpkg"),
             self.parameterAsDouble(parameters, self.MIN_AREA, context),
         )
-        areas = parameters.get(self.AREAS) not in (None, "")
-        run, results = self.map_layer(plan, targets, feedback, areas or targets.polygons is not None)
+        measured = self.wants_areas(parameters) or targets.polygons is not None
+        run, results = self.map_layer(plan, targets, feedback, measured)
         shown = Shown(run.card, plan.layer.name)
         made = {self.OUTPUT: targets.map, self.POLYGONS: targets.polygons}
         made.update({self.PROBABILITIES: targets.probabilities, self.CONFIDENCE: targets.confidence})
@@ -117,8 +111,4 @@ class SegmentAlgorithm(ModelAlgorithm):
         titles = {self.OUTPUT: tr("land cover"), self.POLYGONS: tr("polygons"), self.CONFIDENCE: tr("confidence")}
         for name, path in outputs.items():
             show_when_loaded(context, path, shown, titles.get(name, tr("probabilities")), outputs.get(self.CONFIDENCE))
-        if areas:
-            table = results.areas.table(run.layout.result.row_areas)
-            outputs[self.AREAS] = self.write_table(parameters, self.AREAS, context, AREA_FIELDS, area_rows(table))
-            show_when_loaded(context, outputs[self.AREAS], shown, tr("areas"))
-        return outputs
+        return outputs | self.areas(run, results, parameters, context)

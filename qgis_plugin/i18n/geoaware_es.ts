@@ -856,12 +856,16 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
 
 Scenes: a coarse Cloud-Optimized GeoTIFF with class names and colours. A pixel of it is as wide as a step of the window; smaller steps give a finer picture and take longer: half a step is four times the work.
 
-Confidence: the probability of the class, 0 to 100 per cent.</source>
+Confidence: the probability of the class, 0 to 100 per cent.
+
+Areas: hectares and share of each class.</source>
         <translation>Desliza una ventana sobre una capa ráster y da a cada lugar la clase de la escena que lo rodea, como zona residencial o bosque. La ventana tiene el tamaño con el que aprendió el modelo.
 
 Escenas: un GeoTIFF optimizado para la nube, de resolución gruesa, con nombres y colores de las clases. Cada píxel mide lo que un paso de la ventana; los pasos más pequeños dan una imagen más fina y tardan más: la mitad del paso supone cuatro veces más trabajo.
 
-Confianza: la probabilidad de la clase, de 0 a 100 por ciento.</translation>
+Confianza: la probabilidad de la clase, de 0 a 100 por ciento.
+
+Superficies: hectáreas y proporción de cada clase.</translation>
     </message>
     <message>
         <source>Smaller polygons are merged into their largest neighbour.</source>
@@ -978,6 +982,10 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
     <message>
         <source>the OSGeo4W Shell, which is in the start menu beside QGIS,</source>
         <translation>la OSGeo4W Shell, que está en el menú de inicio junto a QGIS,</translation>
+    </message>
+    <message>
+        <source>Nothing was mapped: the area holds no data.</source>
+        <translation>No se clasificó nada: la zona no contiene datos.</translation>
     </message>
     <message>
         <source>The page cannot be saved ({error}).</source>

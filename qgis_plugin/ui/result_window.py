@@ -1,7 +1,7 @@
 """The window with the page on a finished run."""
 
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, Optional
 
 from qgis.core import QgsMapRendererParallelJob, QgsMapSettings, QgsRasterLayer
 from qgis.PyQt.QtCore import QBuffer, QByteArray, QIODevice, QSize, Qt
@@ -10,10 +10,8 @@ from qgis.PyQt.QtWidgets import QDialog, QDialogButtonBox, QFileDialog, QMessage
 
 from ..algorithms.base import ICON
 from ..algorithms.model_info import facts_of
-from ..runtime.areas import ClassArea
-from ..runtime.errors import RuntimeFault
 from ..runtime.files import size_text
-from ..texts import in_our_words, tr
+from ..texts import tr
 from . import repeat, results
 from .estimate import duration
 from .page import Result, page
@@ -31,12 +29,7 @@ class ResultWindow(QDialog):
         self.setWindowIcon(QIcon(str(ICON)))
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self._run = run
-        self._areas: List[ClassArea] = []
-        self._no_areas = ""
-        try:
-            self._areas = results.areas(run)
-        except RuntimeFault as fault:  # nothing was mapped, or the file is gone
-            self._no_areas = in_our_words(str(fault))
+        self._areas = [row for row in results.areas(run) if row.pixels]
         self._drawing: Optional[QgsMapRendererParallelJob] = None
         self.text = QTextBrowser()
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
@@ -68,9 +61,12 @@ class ResultWindow(QDialog):
         run = self._run
         hindrance = repeat.hindrance(run.parameters, run.given)
         commands = {} if hindrance else self._commands()
+        no_areas = (
+            "" if self._areas or "AREAS" not in run.outputs else tr("Nothing was mapped: the area holds no data.")
+        )
         warnings = [text for level, text in run.log if level == "warning"]
         result = Result(
-            run.title, run.card, picture, self._areas, self._facts(), commands, warnings, self._no_areas, hindrance
+            run.title, run.card, picture, self._areas, self._facts(), commands, warnings, no_areas, hindrance
         )
         self.html = page(result)
         self.text.setHtml(self.html)

@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import List
 
-from qgis.core import Qgis, QgsProcessingUtils, QgsProject, QgsRasterLayer
+from qgis.core import Qgis, QgsProcessingUtils, QgsProject
 from qgis.gui import QgsGui
 
-from ..host.classes import Classes, ClassLayer
-from ..host.job import Limits
 from ..runtime.areas import ClassArea
 from .runs import Run
 
@@ -56,17 +54,8 @@ def layer_of(run: Run):
 def areas(run: Run) -> List[ClassArea]:
     """Area of each class of a map; empty for other results."""
     table = run.outputs.get("AREAS")
-    if table:
-        layer = QgsProcessingUtils.mapLayerFromString(table, run.context)
-        return [
-            ClassArea(one["class"], one["name"], one["pixels"], one["hectares"] * 10_000, one["per_cent"])
-            for one in (layer.getFeatures() if layer else ())
-        ]
-    if run.card.task != "classification":
-        return []
-    source = ClassLayer.of(QgsRasterLayer(run.outputs["OUTPUT"], run.title))  # small: a pixel is a window
-    scenes = Classes(ClassLayer(source.layer, {entry.value: entry.name for entry in run.card.classes}))
-    try:
-        return scenes.areas(Limits(), lambda done, total: True)
-    finally:
-        scenes.close()
+    layer = QgsProcessingUtils.mapLayerFromString(table, run.context) if table else None
+    return [
+        ClassArea(one["class"], one["name"], one["pixels"], one["hectares"] * 10_000, one["per_cent"])
+        for one in (layer.getFeatures() if layer else ())
+    ]

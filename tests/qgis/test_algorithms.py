@@ -101,12 +101,17 @@ def test_each_algorithm_has_help_and_outputs(running):
 
 def test_scenes_become_a_coarse_map(running, raster, tmp_path):
     scene_model(tmp_path / "scenes.onnx")
-    run("classifyscenes", True, INPUT=raster, MODEL=tmp_path / "scenes.onnx", STRIDE=16, OUTPUT=tmp_path / "s.tif")
+    where = {"INPUT": raster, "MODEL": tmp_path / "scenes.onnx", "STRIDE": 16, "OUTPUT": tmp_path / "s.tif"}
+    run("classifyscenes", True, **where)
     made = gdal.Open(str(tmp_path / "s.tif"))
     assert (made.RasterXSize, made.RasterYSize) == (6, 5)
     assert made.GetGeoTransform() == (500_000, 160, 0, 5_000_000, 0, -160)
     (layer,) = QgsProject.instance().mapLayers().values()
     assert [entry.label for entry in layer.renderer().classes()] == [name for _, name, _ in CLASSES]
+    areas = [one.attributes() for one in run("classifyscenes", AREAS="memory:", **where)["AREAS"].getFeatures()]
+    assert {row[0]: row[2] for row in areas} == {
+        value: int((made.ReadAsArray() == value).sum()) for value, _, _ in CLASSES
+    }
 
 
 def test_objects_are_outlined_in_the_models_colours(running, tmp_path):

@@ -444,6 +444,7 @@ def test_hostile_model_is_refused_before_a_session_is_made(running, opened, mode
 def test_checksum_of_a_model_is_shown(running, opened, models):
     running.desk.open_library()
     window = running.desk.library
+    assert window.entry.path == opened.entry.path  # not the first of the list
     window.sum_button.click()
     until(lambda: window.message.text())
     assert window.message.text() == f"SHA-256: {hashlib.sha256((models / 'colours.onnx').read_bytes()).hexdigest()}"

@@ -27,8 +27,8 @@ from tests.test_runtime_scenes import scene_model
 OUTPUT = {"OUTPUT": "/tmp/map.tif"}
 
 
-@pytest.mark.parametrize(("value", "gone", "said"), [(0, False, "holds no data there"), (9, True, "cannot be read")])
-def test_page_without_areas_says_why(running, desktop, models, tmp_path, value, gone, said):  # noqa: F811
+@pytest.mark.parametrize(("value", "gone", "said"), [(0, False, "Nothing was mapped"), (9, True, "Hectares")])
+def test_page_opens_where_nothing_was_mapped_or_the_map_is_gone(running, desktop, models, tmp_path, value, gone, said):  # noqa: F811
     model = tmp_path / "scenes.onnx"
     scene_model(model)
     pixels = np.full((3, 70, 90), value, np.uint8)
