@@ -107,10 +107,10 @@ def test_one_bad_raster_does_not_stop_the_others(model, tmp_path, capsys):
 
 
 def test_an_unlikely_pixel_size_or_unit_is_said(model, tmp_path, capsys):
-    raster = write_raster(tmp_path / "scene.tif", stripes().astype(np.uint16) * 50, pixel=60.0)
+    raster = write_raster(tmp_path / "scene.tif", stripes().astype(np.uint16) * 50, pixel=50.0)
     assert call(predict.main, model, raster, "--out", tmp_path / "out") == 0
     error = capsys.readouterr().err
-    assert "its pixels are 60 m, the model learned from 10 m: resampled on the way in" in error
+    assert "its pixels are 50 m, the model learned from 10 m: resampled on the way in" in error
     assert "its values reach 1e+04, the model learned from 0 to 255" in error
 
 

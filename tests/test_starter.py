@@ -58,6 +58,7 @@ def test_land_use_is_named_rightly_in_97_of_100_test_images():
 
 @there
 @every
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")  # Blue Marble is a bare picture
 def test_a_starter_model_maps_a_real_image(path, real, tmp_path):
     if "bluemarble" in path.stem:  # Europe
         with rasterio.open(real / "bluemarble_monthly_2004" / "200406.jpg") as world:

@@ -38,7 +38,6 @@ def _run(options: argparse.Namespace) -> None:
     if options.sample:
         os.environ["GEOAWARE_SAMPLE"] = str(options.sample.resolve())  # where every command looks
     work = options.work.resolve()
-    work.mkdir(parents=True, exist_ok=True)
     chosen = options.models or MODELS
     if "landuse" in chosen:
         publish(land_use(work, options.eurosat and options.eurosat.resolve(), options.device), options.out)

@@ -89,6 +89,7 @@ class Steps:
         print(f"\n$ {line}", flush=True)
         if not same:
             (made.parent / "last.ckpt").unlink(missing_ok=True)  # of another command: not to go on with
+        self.work.mkdir(parents=True, exist_ok=True)
         note.write_text(line, "utf-8")
         return True
 

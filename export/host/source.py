@@ -159,7 +159,7 @@ class Source:
         if stored is None:
             stored = stored_offset(self.dataset.scales[self.bands[0] - 1], self.dataset.offsets[self.bands[0] - 1])
         found = conversion(held.kind, card, baseline, stored, held.darkest)
-        self._note(found.said and f"read as {held.kind}, {found.said}")
+        self._note(found.said)
         return found
 
     @property

@@ -101,20 +101,20 @@ def conversion(
     limits = (0.0, 255.0) if step != 1 else None
     if kind == "tci":
         own = TCI_RANGE / 255
-        return Conversion() if step == own else Conversion(own / step, 0.0, limits, "true colour")
+        return Conversion() if step == own else Conversion(own / step, 0.0, limits, f"read as {kind}, true colour")
     offset, why = _offset(baseline, stored, darkest)
-    return Conversion(1 / step, offset / step, limits, f"offset {offset:+g} ({why})")
+    return Conversion(1 / step, offset / step, limits, f"read as {kind}, offset {offset:+g}{why}")
 
 
 def _offset(baseline: float | None, stored: float | None, darkest: float | None) -> tuple[float, str]:
     if stored is not None:
-        return stored, "as stated"
+        return stored, " (as stated)"
     if baseline is None and darkest is not None and darkest < _DARKEST:
-        return 0, f"no baseline found, but dark pixels hold {darkest:.0f}: nothing was added to them"
+        return 0, f" (no baseline found, but dark pixels hold {darkest:.0f}: nothing was added to them)"
     if baseline is None:
-        return OFFSET, "no baseline found: taken for 04.00 or later; --offset 0 for older scenes"
+        return OFFSET, " (no baseline found: taken for 04.00 or later; --offset 0 for older scenes)"
     since = baseline >= OFFSET_BASELINE
-    return (OFFSET if since else 0), f"processing baseline {baseline:05.2f}"
+    return (OFFSET if since else 0), f" (processing baseline {baseline:05.2f})"
 
 
 def _reflectance_per_step(card: ModelCard) -> float:

@@ -103,7 +103,7 @@ class Source:
             offset = stored_offset(*self.pixels.stored_as(self.bands[0]))
         self._convert = conversion(held.kind, card, baseline_of(*self.pixels.product), offset, held.darkest)
         self._note(held.said)
-        self._note(self._convert.said and f"read as {held.kind}, {self._convert.said}")
+        self._note(self._convert.said)
 
     def _note(self, sentence: Optional[str]) -> None:
         prefix = f"{self.where}: "
