@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import colorsys
 import json
-import math
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +29,7 @@ MLM_TASKS = {
 }
 ACTIVATIONS = ("softmax", "sigmoid", "logits", "classes")
 NODATA = 255  # of uint8 class rasters
+LARGEST_PIXEL = 1_000_000  # metres
 NODATA_16 = 65535  # of uint16 class rasters, for legends that do not fit below 255
 _NOT_RIGHT = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError)  # what a strange card causes
 
@@ -233,8 +233,10 @@ class ModelCard:
             raise ValueError("class values must differ and lie within 0 to 65534")
         if self.tile_size and not 0 <= self.overlap < self.tile_size:
             raise ValueError("the overlap must be smaller than the tile")
-        if self.gsd is not None and not 0 < self.gsd < math.inf:
-            raise ValueError(f"the pixel size must be more than 0 metres, not {self.gsd:g}")
+        if self.gsd is not None and not 0 < self.gsd <= LARGEST_PIXEL:
+            raise ValueError(
+                f"the pixel size must be more than 0 and at most {LARGEST_PIXEL:,} metres, not {self.gsd:g}"
+            )
         return self
 
     def with_outputs(self, channels: int) -> ModelCard:
