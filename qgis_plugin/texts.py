@@ -23,6 +23,7 @@ COMMON = (
     "its values go down to {least}, the model learned from {low} to {high} ({unit}): taken as they are",
     "its values reach {most}: taken for Sentinel-2 bands as delivered; if they are not, see --input",
     "taken for Sentinel-2's true colour by its name; if it is not, see --input",
+    "read as {kind}, true colour",
     "read as {kind}, offset {offset} (as stated)",
     "read as {kind}, offset {offset} (processing baseline {baseline})",
     "read as {kind}, offset {offset} (no baseline found: taken for 04.00 or later; --offset 0 for older scenes)",

@@ -345,15 +345,21 @@ def test_a_polygon_of_the_mask_with_a_spike_counts_without_it(model, tmp_path):
     assert (found != 255).tolist() == [[column < 10 or column >= 20 for column in range(40)]] * 20
 
 
-def test_polygons_never_take_the_place_of_what_is_read(model, tmp_path, capsys):
+def test_no_result_takes_the_place_of_what_is_read(model, tmp_path, capsys):
     raster = write_raster(tmp_path / "scene.tif", stripes())
     rasterio.shutil.copy(raster, tmp_path / "scene.gpkg", driver="GPKG")
     mask = polygons(tmp_path / "mask.gpkg", [shapely.box(500_000, 4_999_500, 500_500, 5_000_000)])
-    for source, name, options in ((tmp_path / "scene.gpkg", "scene", []), (raster, "mask", ["--mask", mask])):
-        before = (tmp_path / f"{name}.gpkg").read_bytes()
-        assert call(predict.main, model, source, "--out", tmp_path, "--name", name, "--polygons", *options) == 2
-        assert f"{name}.gpkg: is read for this very map" in capsys.readouterr().err
-        assert (tmp_path / f"{name}.gpkg").read_bytes() == before
+    sure = write_raster(tmp_path / "a_confidence.tif", stripes())
+    for source, name, file, options in (
+        (tmp_path / "scene.gpkg", "scene", "scene.gpkg", ["--polygons"]),
+        (raster, "mask", "mask.gpkg", ["--polygons", "--mask", mask]),
+        (sure, "a", "a_confidence.tif", ["--confidence"]),
+    ):
+        before = (tmp_path / file).read_bytes()
+        assert call(predict.main, model, source, "--out", tmp_path, "--name", name, *options) == 2
+        assert f"{file}: is read for this very map" in capsys.readouterr().err
+        assert (tmp_path / file).read_bytes() == before
+    assert call(predict.main, model, raster, "--out", tmp_path, "--name", "mask", "--mask", mask) == 0
 
 
 def test_a_mask_of_points_or_elsewhere_gets_one_sentence(model, tmp_path, capsys):

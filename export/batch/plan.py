@@ -101,9 +101,10 @@ class Plan:
         with reading(where):
             source = Source(where, self._opened.card, self.job.options.choice, sample=False)
             try:
-                check_apart(self.job.out / raster.name, source, self.job.options.limits)
                 files = tuple(source.dataset.files) or (where,)
                 cut = blocks(self._opened, view_of(source, self._opened, self.job.options), self.job.options, self.side)
+                suffixes = self.job.options.wanted.suffixes(self._opened.card.task) + [".vrt"] * bool(cut)
+                check_apart(self.job.out / raster.name, suffixes, source, self.job.options.limits)
             finally:
                 source.close()
         whole = self._unit(raster.name, where, files, self._cut if cut else self._one)

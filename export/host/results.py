@@ -43,6 +43,19 @@ class Wanted:
     areas: bool = False
     style: bool = True
 
+    def suffixes(self, task: str) -> list[str]:
+        """What follows the name in the files that a run of such a model makes, but for the small ones beside them."""
+        if task == "detection":
+            return [".gpkg"]
+        asked = {
+            "_confidence.tif": self.confidence,
+            "_probabilities.tif": self.probabilities,
+            ".gpkg": self.polygons,
+            "_areas.csv": self.areas,
+            "_areas.json": self.areas,
+        }
+        return [".tif", *(suffix for suffix, wanted in asked.items() if wanted)]
+
 
 class Results:
     """Takes finished rows from top to bottom, then makes the files."""

@@ -119,7 +119,7 @@ def map_raster(
     with reading(raster):
         source = Source(raster, model.card, options.choice)
         try:
-            check_apart(folder / name, source, options.limits)
+            check_apart(folder / name, options.wanted.suffixes(model.card.task), source, options.limits)
             model = model.choose(options.run.output)
             view = view_of(source, model, options)
             for note in _notes(source, view, model, options):

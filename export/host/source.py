@@ -88,7 +88,7 @@ class Source:
             where: a path, a URL, or another name that GDAL opens.
             card: of the model.
             choice: what the user says of it.
-            sample: whether to read a sample of the pixels, and note what looks wrong.
+            sample: whether to note what looks wrong in a sample of the pixels.
 
         Raises:
             InputFault: it cannot be read, has other bands, no coordinates, or values of a strange type.
@@ -97,6 +97,7 @@ class Source:
         self.where = str(where)
         self.notes: list[str] = []
         self.dataset = _open(self.where)
+        self._overviews: list[Source] = []
         self._lock = threading.Lock()  # GDAL reads a file in one thread at a time
         self.grid = self._place(choice.placement)
         names = _band_names(self.dataset)
@@ -112,7 +113,6 @@ class Source:
             self.nodata = 0.0  # Sentinel-2's own number for it
         self._note(found.said)
         self._convert = self._conversion(found, choice.offset, card)
-        self._overviews: list[Source] = []
         if sample:
             seen = self.overview(max(self.shape) / LOOKED_AT) or self
             for sentence in look(
@@ -150,9 +150,11 @@ class Source:
 
     def _recognised(self, card: ModelCard) -> Recognised:
         dtype, metres = self.dataset.dtypes[self.bands[0] - 1], self.grid.pixel_size_m[0]
+        held = Recognised()
         if may_be_sentinel2(dtype, metres, card):
-            return recognise(self._stored, self.shape)
-        return recognised_name(self.where, card)
+            seen = self.overview(max(self.shape) / LOOKED_AT) or self
+            held = recognise(seen._stored, seen.shape)
+        return recognised_name(self.where, card) if held.kind == "raw" else held
 
     def _conversion(self, held: Recognised, stored: float | None, card: ModelCard) -> Conversion:
         baseline = baseline_of(self.where, self.dataset.tags().get("PROCESSING_BASELINE", ""))

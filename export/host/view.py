@@ -33,13 +33,13 @@ class Limits:
     mask: Path | None = None
 
 
-def check_apart(stem: Path, source: Source, limits: Limits) -> None:
+def check_apart(stem: Path, suffixes: list[str], source: Source, limits: Limits) -> None:
     """Keep a run's results, files of one stem, apart from what they are made from.
 
     Raises:
         InputFault: one of them would take the place of a file of the raster, or of the polygons.
     """
-    results = (stem.with_name(stem.name + suffix) for suffix in (".tif", ".vrt", ".gpkg"))
+    results = (stem.with_name(stem.name + suffix) for suffix in suffixes)
     result = taken(results, [*source.dataset.files, *([str(limits.mask)] if limits.mask else [])])
     if result:
         raise InputFault(f"{result}: is read for this very map; choose another --out")

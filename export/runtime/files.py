@@ -26,7 +26,7 @@ def taken(results: Iterable[Path], sources: Iterable[str]) -> Optional[Path]:
     """The first result that would take the place of a file that it is made from; None where none does."""
     there = [source for source in sources if os.path.exists(source)]
     for result in results:
-        if result.exists() and any(result.samefile(source) for source in there):
+        if os.path.exists(result) and any(result.samefile(source) for source in there):
             return result
     return None
 

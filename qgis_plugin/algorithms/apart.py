@@ -12,6 +12,8 @@ from qgis.core import (
     QgsProviderRegistry,
 )
 
+from ..host.calls import ask
+from ..host.files import FileLayer
 from ..runtime.errors import InputFault
 from ..runtime.files import taken
 from ..texts import tr
@@ -45,7 +47,9 @@ def _files(value, context) -> List[str]:
     if layer is None:
         return []
     if layer.providerType() == "gdal":
-        opened = gdal.OpenEx(layer.source().split("|option:")[0], gdal.OF_RASTER)
-        return opened.GetFileList() or [] if opened else []
+        raster = FileLayer.of(layer, "")
+        failed = tr("{uri}: cannot be read").format(uri=raster.uri)
+        opened = ask(failed, gdal.OpenEx, raster.uri, gdal.OF_RASTER, open_options=list(raster.options))
+        return opened.GetFileList() or []
     path = QgsProviderRegistry.instance().decodeUri(layer.providerType(), layer.source()).get("path")
     return [path] if path else []

@@ -90,9 +90,10 @@ class Source:
         """Find out what the numbers are, where that was left to us; reads a sample, so not on the main thread."""
         if choice.kind != "auto" or isinstance(self.pixels, ServicePixels):
             return
+        held = Recognised()
         if may_be_sentinel2(self.pixels.dtype(self.bands[0]), self.grid.pixel_size_m[0], card):
             held = recognise(self._stored, self.grid.shape)
-        else:
+        if held.kind == "raw":
             held = recognised_name(self.pixels.layer.uri, card)
         self._take_as(held, choice.offset, card)
 

@@ -1244,6 +1244,10 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>se toma por el color natural de Sentinel-2, según su nombre; si no lo es, vea --input</translation>
     </message>
     <message>
+        <source>read as {kind}, true colour</source>
+        <translation>se leen como {kind}, color natural</translation>
+    </message>
+    <message>
         <source>read as {kind}, offset {offset} (as stated)</source>
         <translation>se leen como {kind}, desplazamiento {offset} (según lo indicado)</translation>
     </message>

@@ -87,6 +87,8 @@ class OptionsBox(QWidget):
         for name, box in self.results.items():
             if box.isChecked():
                 given[name] = self._destination(self._beside(name))
+        if "POLYGONS" not in given:
+            given.pop("MIN_AREA", None)
         if self._algorithm.parameterDefinition("AREAS"):
             given["AREAS"] = QgsProcessing.TEMPORARY_OUTPUT  # for the page on the result
         return given

@@ -61,9 +61,8 @@ class ResultWindow(QDialog):
         run = self._run
         hindrance = repeat.hindrance(run.parameters, run.given)
         commands = {} if hindrance else self._commands()
-        no_areas = (
-            "" if self._areas or "AREAS" not in run.outputs else tr("Nothing was mapped: the area holds no data.")
-        )
+        empty = run.card.classes and "AREAS" in run.outputs and not self._areas
+        no_areas = tr("Nothing was mapped: the area holds no data.") if empty else ""
         warnings = [text for level, text in run.log if level == "warning"]
         result = Result(
             run.title, run.card, picture, self._areas, self._facts(), commands, warnings, no_areas, hindrance
@@ -96,8 +95,9 @@ class ResultWindow(QDialog):
 
     def _draw(self) -> None:
         """The result alone, in its own CRS; styled by the file that lies beside it."""
-        path = self._run.outputs.get("PICTURE") or self._run.outputs.get("OUTPUT", "")
-        self._layer = results.layer_of(self._run) or QgsRasterLayer(path, "")
+        picture = self._run.outputs.get("PICTURE")  # of features, which have no colours of their own
+        shown = None if picture else results.layer_of(self._run)
+        self._layer = shown or QgsRasterLayer(picture or self._run.outputs.get("OUTPUT", ""), "")
         if not self._layer.isValid() or self._layer.extent().isEmpty():
             return
         settings = QgsMapSettings()

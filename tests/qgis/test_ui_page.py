@@ -19,6 +19,7 @@ from qgis.core import (
 )
 from qgis.PyQt.QtWidgets import QFileDialog, QMessageBox
 
+from tests.models import write_given, write_graph
 from tests.qgis import rasters
 from tests.qgis.test_ui import NORTH, WEST, models, opened, ran, settle, squares  # noqa: F401, some are fixtures
 from tests.qgis.test_ui_kinds import page_of, ready
@@ -37,6 +38,14 @@ def test_page_opens_where_nothing_was_mapped_or_the_map_is_gone(running, desktop
     if gone:
         Path(run.outputs["OUTPUT"]).unlink()
     assert said in page_of(running, run)
+
+
+def test_page_of_values_speaks_of_no_areas(running, desktop, models, tmp_path):  # noqa: F811
+    nodes = [("ReduceMean", ["image"], ["mean"], {"axes": [1], "keepdims": 1})]
+    graph = write_graph(tmp_path / "m.onnx", nodes, {"mean": (1, ("batch", 1, 32, 32))})
+    raster = rasters.write(tmp_path / "s.tif", np.full((3, 70, 90), 9, np.uint8))
+    dialog = ready(running, desktop, models, write_given(graph, task="regression", classes=None), raster)
+    assert "Nothing was mapped" not in page_of(running, ran(dialog, desktop))
 
 
 def test_page_that_cannot_be_saved_is_said(running, opened, desktop, tmp_path, monkeypatch):  # noqa: F811
