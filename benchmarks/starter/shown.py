@@ -104,7 +104,7 @@ def draw_mosaic(mosaic: Path, found: np.ndarray, truth: np.ndarray, card: ModelC
     part = found[:rows, :columns]
     right.imshow(coloured(part, card))
     wrong = np.argwhere(part != truth[:rows, :columns])
-    right.scatter(wrong[:, 1], wrong[:, 0], marker="x", color="black", label="wrong")
+    right.scatter(wrong[:, 1], wrong[:, 0], marker="x", color="black")
     right.set_title(f"what the model says (x: wrong, {len(wrong)} of {part.size})")
     right.set_axis_off()
     _legend(figure, card)

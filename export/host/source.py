@@ -27,15 +27,8 @@ from export.runtime.errors import InputFault
 from export.runtime.geometry import Bounds, check_bounds
 from export.runtime.grid import Window
 from export.runtime.look import LOOKED_AT, look, recognise
-from export.runtime.units import (
-    Conversion,
-    Recognised,
-    baseline_of,
-    conversion,
-    may_be_sentinel2,
-    recognised_name,
-    stored_offset,
-)
+from export.runtime.sweep import Read
+from export.runtime.units import Conversion, Recognised, baseline_of, conversion, stored_offset
 
 # SystemError is rasterio's where GDAL fails without a word.
 RASTER_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError, MemoryError, SystemError)
@@ -149,12 +142,12 @@ class Source:
             raise InputFault(f"{self.where}: its pixels are {strange.pop()}; a model reads whole or real numbers")
 
     def _recognised(self, card: ModelCard) -> Recognised:
+        def seen() -> tuple[Read, tuple[int, int]]:
+            source = self.overview(max(self.shape) / LOOKED_AT) or self
+            return source._stored, source.shape
+
         dtype, metres = self.dataset.dtypes[self.bands[0] - 1], self.grid.pixel_size_m[0]
-        held = Recognised()
-        if may_be_sentinel2(dtype, metres, card):
-            seen = self.overview(max(self.shape) / LOOKED_AT) or self
-            held = recognise(seen._stored, seen.shape)
-        return recognised_name(self.where, card) if held.kind == "raw" else held
+        return recognise(self.where, dtype, metres, card, seen)
 
     def _conversion(self, held: Recognised, stored: float | None, card: ModelCard) -> Conversion:
         baseline = baseline_of(self.where, self.dataset.tags().get("PROCESSING_BASELINE", ""))

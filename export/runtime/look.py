@@ -9,7 +9,7 @@ import numpy as np
 from .card import ModelCard
 from .grid import Window
 from .sweep import Read
-from .units import Recognised, doubt, recognised
+from .units import Recognised, doubt, may_be_sentinel2, recognised, recognised_name
 
 # Of the sample; a fifth of the raster should be said, but a sample errs by several points: Landsat scenes, empty at
 # their corners, show 22 % where it is 17 %.
@@ -46,10 +46,23 @@ def look(
     return [note for note in notes if note]
 
 
-def recognise(read: Read, shape: Tuple[int, int]) -> Recognised:
-    """What a raster that may be Sentinel-2's holds; arguments as of ``look``."""
-    pixels, valid = _sample(read, shape)
-    return recognised(pixels[:, valid])
+def recognise(
+    name: str, dtype: str, metres: float, card: ModelCard, seen: Callable[[], Tuple[Read, Tuple[int, int]]]
+) -> Recognised:
+    """What a raster holds, where the user does not say it.
+
+    Args:
+        name: of the raster.
+        dtype: of its pixels.
+        metres: side of its pixels.
+        card: of the model.
+        seen: what ``look`` takes as ``read`` and ``shape``; asked only where the numbers decide.
+    """
+    held = Recognised()
+    if may_be_sentinel2(dtype, metres, card):
+        pixels, valid = _sample(*seen())
+        held = recognised(pixels[:, valid])
+    return recognised_name(name, card) if held.kind == "raw" else held
 
 
 def _sample(read: Read, shape: Tuple[int, int]) -> Tuple[np.ndarray, np.ndarray]:

@@ -11,15 +11,7 @@ from ..runtime.card import ModelCard
 from ..runtime.errors import InputFault
 from ..runtime.grid import Window
 from ..runtime.look import look, recognise
-from ..runtime.units import (
-    Conversion,
-    Recognised,
-    baseline_of,
-    conversion,
-    may_be_sentinel2,
-    recognised_name,
-    stored_offset,
-)
+from ..runtime.units import Conversion, Recognised, baseline_of, conversion, stored_offset
 from ..texts import tr
 from .files import FileLayer, FilePixels
 from .services import ServiceLayer, ServicePixels
@@ -90,12 +82,9 @@ class Source:
         """Find out what the numbers are, where that was left to us; reads a sample, so not on the main thread."""
         if choice.kind != "auto" or isinstance(self.pixels, ServicePixels):
             return
-        held = Recognised()
-        if may_be_sentinel2(self.pixels.dtype(self.bands[0]), self.grid.pixel_size_m[0], card):
-            held = recognise(self._stored, self.grid.shape)
-        if held.kind == "raw":
-            held = recognised_name(self.pixels.layer.uri, card)
-        self._take_as(held, choice.offset, card)
+        dtype, metres = self.pixels.dtype(self.bands[0]), self.grid.pixel_size_m[0]
+        seen = (self._stored, self.grid.shape)
+        self._take_as(recognise(self.pixels.layer.uri, dtype, metres, card, lambda: seen), choice.offset, card)
 
     def _take_as(self, held: Recognised, offset: Optional[float], card: ModelCard) -> None:
         if self.nodata is None and not self._masked and held.kind != "raw":
