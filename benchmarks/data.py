@@ -51,8 +51,8 @@ def make_rasters(folder: Path, compress: str | None, side: int = SIDE) -> list[P
 
 def make_store(paths: list[Path], out: Path, workers: int | None = None, size: int = SIZE) -> float:
     """Make a store; seconds."""
-    from core.prepare.build import build
-    from core.prepare.rasters import Cut, Rasters, Scene
+    from core.sources.rasters import Cut, Rasters, Scene
+    from core.store.build import build
 
     scenes = [Scene.of_file(path, datetime(2020, i + 1, 1, tzinfo=UTC)) for i, path in enumerate(paths)]
     start = time.perf_counter()
@@ -87,9 +87,9 @@ def _chips_per_second(folder: Path) -> float:
 
 def pairs() -> str:
     """Random pairs a second, both in one run and in one process."""
-    from core.pairs import Pairs
-    from core.store import ChipStore
-    from core.views import as_float
+    from core.method.pairs import Pairs
+    from core.method.views import as_float
+    from core.store.read import ChipStore
 
     lines = [
         "| GeoTIFF | torchgeo `RandomGeoSampler` | chip store | ratio |",
@@ -136,8 +136,8 @@ def _read_bytes() -> int:
 
 def making() -> str:
     """Cores in use, and blocks read more than once."""
-    from core.prepare.build import Tally
-    from core.prepare.rasters import Cut, Rasters, Scene
+    from core.sources.rasters import Cut, Rasters, Scene
+    from core.store.build import Tally
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "scenes"
@@ -163,7 +163,7 @@ def making() -> str:
 
 def _parts(folder: Path) -> None:
     """What the shards of a store of ten million images leave for the index."""
-    from core.prepare.index import ROWS
+    from core.store.index import ROWS
 
     per, rng = 62_500, np.random.default_rng(0)
     for shard in range(MILLIONS * 1_000_000 // per):
@@ -213,7 +213,7 @@ def index() -> str:
     try:
         _parts(folder)
         made = _measured(
-            "from core.prepare.index import write_index\nfrom core.prepare.splits import Split\nfrom core.store import StoreInfo\nstart = time.perf_counter()\n"
+            "from core.store.index import write_index\nfrom core.store.splits import Split\nfrom core.store import StoreInfo\nstart = time.perf_counter()\n"
             "info = StoreInfo(bands=('r', 'g', 'b'), dtype='uint8', unit='x', gsd=10, chip_size=32)\n"
             f"write_index(Path({str(folder)!r}), info, Split())\nseconds = time.perf_counter() - start"
         )

@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def _measure(folder: Path, arguments: argparse.Namespace) -> str:
-    from export.runtime.grid import TileGrid
+    from export.runtime.raster.window import TileGrid
 
     _python("--child", "model", folder)  # torch stays out of this process
     model = folder / "unet.onnx"
@@ -248,7 +248,7 @@ def _bare(model: Path, tiles: int, provider: str, precision: str) -> float:
     """Seconds for so many tiles in onnxruntime, with its own settings, after one to warm up."""
     import onnxruntime
 
-    from export.runtime.providers import chosen, provider_options
+    from export.runtime.model.providers import chosen, provider_options
 
     name = chosen(provider)[0]
     settings = provider_options(name, precision)

@@ -32,13 +32,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.data import make_rasters, make_store
 from benchmarks.logs import Log, pairs_per_second, read_log
-from core.moco import MoCo
-from core.models import Encoder, ModelSpec
-from core.module import Pretraining
-from core.pairs import Batch, Loader, Pairs
-from core.pretrain import pretrain
-from core.store import ChipStore
-from core.views import Views, as_float
+from core.method.moco import MoCo
+from core.method.pairs import Batch, Loader, Pairs
+from core.method.views import Views, as_float
+from core.networks.encoders import Encoder, ModelSpec
+from core.store.read import ChipStore
+from core.training.moco_module import Pretraining
+from core.training.pretrain import pretrain
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "training.md"
 QUEUE, DIM, TEMPERATURE, MOMENTUM = 4096, 128, 0.2, 0.99

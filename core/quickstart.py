@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import UserError
+from core.evaluation.scores import scores
 from core.files import write_json
 from core.runs import ROOT, start_run
-from core.scores import scores
-from core.store import UNLABELLED, ChipStore
+from core.store.read import UNLABELLED, ChipStore
 
 MAP = "landcover"
 
@@ -48,8 +48,8 @@ def quickstart(
         seed: Of everything that is random.
     """
     settings = dict(locals())
-    from core.prepare.sample import WORLD, find_sample, make_store
-    from core.report.quickstart import write_report
+    from core.report.quickstart_report import write_report
+    from core.sources.sample import WORLD, find_sample, make_store
 
     started = time.monotonic()
     sample = find_sample(data)
@@ -139,7 +139,7 @@ def map_agreement(path: Path, store: ChipStore) -> dict:
         store: chips with labels and with their row and column in the grid.
 
     Returns:
-        The numbers of ``core.scores.scores``, over all pixels and over land alone.
+        The numbers of ``core.evaluation.scores.scores``, over all pixels and over land alone.
     """
     confusion = place_confusions(path, store).sum(axis=0)
     result: dict = {"all_pixels": scores(confusion), "confusion": confusion.tolist()}

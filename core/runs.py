@@ -26,7 +26,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from core.checkpoints import WholeFile
 from core.errors import UserError
 from core.files import write_json
-from core.models import faster_in_bf16
+from core.networks.encoders import faster_in_bf16
 
 ROOT = Path(__file__).parent.parent
 

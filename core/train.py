@@ -9,10 +9,10 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from core.errors import run_command
-from core.finetune import finetune
-from core.pretrain import pretrain
-from core.probe import probe
+from core.evaluation.probe import probe
 from core.quickstart import quickstart
+from core.training.finetune import finetune
+from core.training.pretrain import pretrain
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "quickstart": quickstart,

@@ -15,13 +15,13 @@ import shapely
 from rasterio.features import geometry_mask
 from rasterio.windows import Window as RasterWindow
 
-from export.host.grid import Grid
-from export.host.limits import read_shapes
-from export.host.source import RASTER_ERRORS
-from export.runtime.assessment import Report, class_numbers, compare, most_common, true_field
+from export.rasterio_io.grid import Grid
+from export.rasterio_io.limits import read_shapes
+from export.rasterio_io.source import RASTER_ERRORS
 from export.runtime.errors import InputFault, RuntimeFault
 from export.runtime.files import Staging
-from export.runtime.patches import row_blocks
+from export.runtime.raster.patches import row_blocks
+from export.runtime.results.assessment import Report, class_numbers, compare, most_common, true_field
 
 DESCRIPTION = """Compares a map with reference points or polygons: confusion matrix, user's and producer's accuracy and
 the area of each class, with 95 %% confidence intervals, by stratified estimation (Olofsson et al. 2014): each

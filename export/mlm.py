@@ -16,10 +16,10 @@ from stac_model.input import InputStructure, ModelInput
 from stac_model.output import MLMClassification, ModelOutput, ModelResult
 from stac_model.schema import MLModelExtension, MLModelProperties
 
-from core.models import ModelSpec
-from core.networks import DECODERS
-from core.store import ChipStore
-from export.runtime.card import MLM_TASKS
+from core.networks.encoders import ModelSpec
+from core.networks.heads import DECODERS
+from core.store.read import ChipStore
+from export.runtime.model.card import MLM_TASKS
 
 _MLM_OF = {ours: theirs for theirs, ours in MLM_TASKS.items()}
 _MLM_OF["sequence"] = _MLM_OF["classification"]  # the exported model sees one date

@@ -19,17 +19,17 @@ from export.batch.plan import Plan
 from export.batch.run import Batch, said_at_the_end
 from export.batch.work import Job
 from export.batch.workers import Here, Processes, Workers
-from export.host.results import Wanted
-from export.host.run import Options, map_raster
-from export.host.source import Choice, Placement
-from export.host.view import Limits
-from export.runtime.card import ModelCard
+from export.rasterio_io.results import Wanted
+from export.rasterio_io.run import Options, map_raster
+from export.rasterio_io.source import Choice, Placement
+from export.rasterio_io.view import Limits
 from export.runtime.errors import RuntimeFault
 from export.runtime.files import clear_leftovers
-from export.runtime.providers import PRECISIONS, PROVIDERS
-from export.runtime.session import Model
-from export.runtime.sweep import Sweep
-from export.runtime.units import INPUTS
+from export.runtime.infer.sweep import Sweep
+from export.runtime.model.card import ModelCard
+from export.runtime.model.providers import PRECISIONS, PROVIDERS
+from export.runtime.model.session import Model
+from export.runtime.model.units import INPUTS
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -23,10 +23,10 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from tqdm import tqdm
 
 from core.errors import UserError
-from core.finetune import labelled_places
-from core.probe import K_NEIGHBOURS, knn_right
-from core.store import UNLABELLED, ChipStore
-from export.runtime.session import Model
+from core.evaluation.probe import K_NEIGHBOURS, knn_right
+from core.store.read import UNLABELLED, ChipStore
+from core.training.finetune import labelled_places
+from export.runtime.model.session import Model
 from export.tiles import answers, chips_in, filled, mosaic
 
 LEAST_SPEED, LARGEST_LOSS = 2.0, 0.01  # times fp32, and share of what is named right

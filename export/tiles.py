@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from tqdm import tqdm
 
-from core.store import ChipStore
-from export.runtime.session import Model
+from core.store.read import ChipStore
+from export.runtime.model.session import Model
 
 _BLOCK = 256  # images read at once
 

@@ -23,13 +23,13 @@ from torch import Tensor, nn
 
 from core.errors import UserError, run_command
 from core.files import write_json
-from core.models import Encoder, ModelSpec, check_fit, encoder_of, load_model
-from core.store import ChipStore
-from export.host.stac import multihash
+from core.networks.encoders import Encoder, ModelSpec, check_fit, encoder_of, load_model
+from core.store.read import ChipStore
 from export.mlm import metadata, model_item
 from export.quantize import LARGEST_LOSS, LEAST_SPEED, check_task, quantize
+from export.rasterio_io.stac import multihash
 from export.runtime.errors import RuntimeFault
-from export.runtime.session import Model
+from export.runtime.model.session import Model
 from export.tiles import real_tiles
 
 OPSET, IR = 17, 8

@@ -7,8 +7,8 @@ from typing import ClassVar, Dict, List
 
 from qgis.core import QgsLayerTreeGroup, QgsProcessingLayerPostProcessorInterface, QgsRasterLayer, QgsVectorLayer
 
-from .runtime.card import ModelCard
-from .runtime.style import CLASSES_PROPERTY, map_tip
+from .runtime.model.card import ModelCard
+from .runtime.results.style import CLASSES_PROPERTY, map_tip
 
 CONFIDENCE_PROPERTY = "geoaware/confidence"  # of a map of classes: file with the confidence in per cent
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from qgis.core import QgsApplication
 
-from .runtime.session import MINIMUM_ONNXRUNTIME
+from .runtime.model.session import MINIMUM_ONNXRUNTIME
 from .texts import tr
 
 WANTED = ".".join(map(str, MINIMUM_ONNXRUNTIME))

@@ -79,12 +79,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Path]:
 @pytest.fixture(scope="session")
 def store(world, tmp_path_factory: pytest.TempPathFactory):
     """A chip store of that world: 100 places, three dates, three classes."""
-    from core.prepare.__main__ import main
+    from core.prepare import main
 
     paths, labels = world
     out = tmp_path_factory.mktemp("stores") / "store"
     call(main, "rasters", *paths, "--size", 32, "--labels", labels, "--out", out)
-    from core.store import ChipStore
+    from core.store.read import ChipStore
 
     return ChipStore(out)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from core import pretrain, train
-from core.moco import MoCo
-from core.models import ModelSpec, Standardise
+from core import train
+from core.method.moco import MoCo
+from core.networks.encoders import ModelSpec, Standardise
+from core.training import pretrain
 
 
 class SmoothEncoder(nn.Module):

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from core.prepare.build import Chip, Tally, build
-from core.store import LandClass, StoreInfo
+from core.store.build import Chip, Tally, build
+from core.store.read import LandClass, StoreInfo
 
 CLASSES = (LandClass(10, "forest", "00AA00"), LandClass(20, "water", "0000AA"))
 

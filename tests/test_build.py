@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from core.errors import UserError
-from core.prepare.build import Chip, build
-from core.prepare.splits import Split
-from core.store import ChipStore, images_of
+from core.store.build import Chip, build
+from core.store.read import ChipStore, images_of
+from core.store.splits import Split
 from tests.sources import Ramp, info
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +62,7 @@ def test_a_killed_run_goes_on_and_makes_the_same_store(shards, undisturbed, tmp_
 
 
 def test_a_run_killed_while_it_finishes_goes_on(undisturbed, tmp_path, monkeypatch):
-    from core.prepare import build as module
+    from core.store import build as module
 
     class Killed(BaseException):
         pass
@@ -138,7 +138,7 @@ def test_chips_masks_and_gaps_come_back_as_they_went_in(undisturbed):
     rows = np.array([51, 0, 17])
     made = {}
     for task in Ramp(info()).tasks:
-        from core.prepare.build import Tally
+        from core.store.build import Tally
 
         for chip in Ramp(info()).chips(task, Tally()):
             made[chip.place, chip.source] = chip
@@ -354,7 +354,7 @@ def test_a_small_spread_around_a_large_mean_is_measured(tmp_path):
 
 
 def test_what_a_killed_run_spilled_is_not_part_of_the_store(undisturbed, tmp_path, monkeypatch):
-    from core.prepare import build as module
+    from core.store import build as module
 
     class Killed(BaseException):
         pass
@@ -397,7 +397,7 @@ def test_an_old_store_stays_until_the_new_one_is_whole(undisturbed, tmp_path, mo
 
 
 def test_other_sides_can_be_dealt_after_a_stop(undisturbed, tmp_path, monkeypatch):
-    from core.prepare import build as module
+    from core.store import build as module
 
     class Killed(BaseException):
         pass
@@ -424,7 +424,7 @@ def test_a_run_killed_before_it_began_is_no_obstacle(left, undisturbed, tmp_path
 def test_two_runs_do_not_make_one_store(tmp_path, capsys):
     from filelock import FileLock
 
-    from core.prepare.__main__ import main
+    from core.prepare import main
     from tests.conftest import call, write_raster
 
     path = write_raster(tmp_path / "a_20200101.tif", np.ones((1, 32, 32), np.uint8))

@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import UserError
-from core.prepare import check as check_module
-from core.prepare.build import Chip, Tally, build
-from core.prepare.check import check, run
-from core.prepare.index import sha256
-from core.store import UNLABELLED, LandClass, StoreInfo
+from core.store import check as check_module
+from core.store.build import Chip, Tally, build
+from core.store.check import check, run
+from core.store.index import sha256
+from core.store.read import UNLABELLED, LandClass, StoreInfo
 
 SIZE = 8
 LEGEND = (LandClass(1, "sea", "0000FF"), LandClass(2, "land", "00FF00"))

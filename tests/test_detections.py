@@ -15,14 +15,14 @@ from PIL import Image
 from rasterio.errors import NotGeoreferencedWarning
 
 from core.errors import UserError
-from core.geo import spatial_split
-from core.prepare import annotations, detections
-from core.prepare.annotations import XVIEW_CLASSES
-from core.prepare.build import Tally, build
-from core.prepare.check import check
-from core.prepare.detections import Cut, Detections, add_parser
-from core.prepare.tables import legend_of
-from core.store import ChipStore
+from core.imagery.tables import legend_of
+from core.method.sphere import spatial_split
+from core.sources import annotations, detections
+from core.sources.annotations import XVIEW_CLASSES
+from core.sources.detections import Cut, Detections, add_parser
+from core.store.build import Tally, build
+from core.store.check import check
+from core.store.read import ChipStore
 from tests.conftest import write_raster
 
 # The keys as https://cocodataset.org/#format-data lists them.

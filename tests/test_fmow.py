@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from core.errors import UserError
-from core.prepare import fmow
-from core.prepare.build import Tally, build
-from core.store import ChipStore
+from core.sources import fmow
+from core.store.build import Tally, build
+from core.store.read import ChipStore
 
 # The keys and values of fountain_514_1, as published with the ground truth (calibration factors left out).
 PUBLISHED = {

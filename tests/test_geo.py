@@ -1,6 +1,6 @@
 import numpy as np
 
-from core.geo import EARTH_RADIUS_M, assign_geo_clusters, fit_geo_clusters, spatial_split, unit_vectors
+from core.method.sphere import EARTH_RADIUS_M, assign_geo_clusters, fit_geo_clusters, spatial_split, unit_vectors
 
 
 def test_a_cluster_is_not_torn_at_the_antimeridian():

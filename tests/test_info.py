@@ -20,14 +20,14 @@ from matplotlib.font_manager import FontProperties
 from PIL import Image
 
 from core.errors import UserError
-from core.prepare import geopackage, info
-from core.prepare.build import Chip, Tally, build
-from core.prepare.summary import Extent, Summary
 from core.report import pictures
-from core.report.chips import Painter, natural_bands, read_boxes
+from core.report.chip_pictures import Painter, natural_bands, read_boxes
 from core.report.page import page_style, shorten
 from core.report.sheet import Sheet, choose_places
-from core.store import UNLABELLED, ChipStore, LandClass, StoreInfo
+from core.store import geopackage, info
+from core.store.build import Chip, Tally, build
+from core.store.read import UNLABELLED, ChipStore, LandClass, StoreInfo
+from core.store.summary import Extent, Summary
 
 SIZE = 16
 CLASSES = (LandClass(1, "farm", "E0B34C"), LandClass(2, "forest", "1B7A3D"), LandClass(3, "water", "1F4FA3"))

@@ -6,8 +6,8 @@ import rasterio
 import shapely
 
 from core.errors import UserError
-from core.prepare.labels import LabelPolygons, LabelRaster, find
-from core.store import LandClass
+from core.imagery.labels import LabelPolygons, LabelRaster, find
+from core.store.read import LandClass
 from tests.conftest import write_raster
 
 CLASSES = (LandClass(1, "wood", "00FF00"),)

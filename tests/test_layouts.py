@@ -16,10 +16,10 @@ from pyproj import Transformer
 from rasterio.enums import Resampling
 
 from core.errors import UserError
-from core.prepare import torchgeo as layouts
-from core.prepare.build import Tally, build
-from core.prepare.splits import Split
-from core.store import UNLABELLED, ChipStore
+from core.sources import torchgeo_datasets as layouts
+from core.store.build import Tally, build
+from core.store.read import UNLABELLED, ChipStore
+from core.store.splits import Split
 from tests.conftest import write_raster
 
 pandas_4 = pytest.mark.filterwarnings("ignore:The inplace keyword")  # torchgeo's own use of pandas
@@ -523,7 +523,7 @@ def test_label_tiles_of_other_size_than_their_image_leave_it_out(tmp_path, made)
 
 
 def test_shards_of_tiles_that_are_cut_stay_bounded(tmp_path, monkeypatch):
-    from core.prepare import images
+    from core.sources import images
 
     chesapeake(tmp_path / "root", rows=640, columns=640)
     monkeypatch.setattr(images, "SHARD_BYTES", 100 * 64 * 64 * 4)
@@ -569,5 +569,5 @@ def test_preparing_needs_no_torchgeo():
     import subprocess
     import sys
 
-    code = "import core.prepare.torchgeo, sys; sys.exit('torchgeo' in sys.modules or 'torch' in sys.modules)"
+    code = "import core.sources.torchgeo_datasets, sys; sys.exit('torchgeo' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

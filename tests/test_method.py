@@ -19,15 +19,15 @@ from scipy.ndimage import gaussian_filter
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from core.geo import assign_geo_clusters, fit_geo_clusters
-from core.intervals import advantage
-from core.moco import MoCo
-from core.models import ModelSpec, Standardise, features
-from core.pairs import Loader, Pairs
-from core.prepare.build import Chip, Tally, build
-from core.probe import knn_predict
-from core.store import ChipStore, LandClass, StoreInfo
-from core.views import Views, as_float
+from core.evaluation.intervals import advantage
+from core.evaluation.probe import knn_predict
+from core.method.moco import MoCo
+from core.method.pairs import Loader, Pairs
+from core.method.sphere import assign_geo_clusters, fit_geo_clusters
+from core.method.views import Views, as_float
+from core.networks.encoders import ModelSpec, Standardise, features
+from core.store.build import Chip, Tally, build
+from core.store.read import ChipStore, LandClass, StoreInfo
 
 SIZE, PLACES, DATES, CLASSES, REGIONS = 24, 400, 4, 4, 2  # regions: of each class
 SEEDS, EPOCHS, BATCH, WIDTH = 3, 14, 64, 64

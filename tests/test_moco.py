@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from core.moco import NOWHERE, MoCo, info_nce
-from core.watch import COLLAPSED
+from core.method.moco import NOWHERE, MoCo, info_nce
+from core.training.watch import COLLAPSED
 
 
 def tiny(clusters: int = 0, **options) -> MoCo:

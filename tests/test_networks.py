@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 from core.errors import UserError
-from core.models import ModelSpec, build, load_model, read_safetensors, save_model
-from core.networks import DECODERS, Detector
-from core.prepare.build import build as build_store
-from export.runtime.session import Model
+from core.networks.encoders import ModelSpec, build, load_model, read_safetensors, save_model
+from core.networks.heads import DECODERS, Detector
+from core.store.build import build as build_store
+from export.runtime.model.session import Model
 from export.to_onnx import export_onnx
 from tests.sources import Bare, info
 

@@ -118,8 +118,8 @@ def test_memory_does_not_grow_with_the_height(tmp_path):
     code = """
 import resource, sys
 from pathlib import Path
-from export.host.run import map_raster
-from export.runtime.session import Model
+from export.rasterio_io.run import map_raster
+from export.runtime.model.session import Model
 path, *rasters = map(Path, sys.argv[1:])
 model = Model(path, "cpu", threads=1)
 for raster in rasters:

@@ -18,11 +18,11 @@ import shapely
 from rasterio.transform import Affine
 
 from export import predict
-from export.host.run import Options, map_raster
-from export.host.source import Choice, Source
-from export.host.view import Limits
-from export.runtime.gpkg_style import add_style
-from export.runtime.session import Model
+from export.rasterio_io.run import Options, map_raster
+from export.rasterio_io.source import Choice, Source
+from export.rasterio_io.view import Limits
+from export.runtime.model.session import Model
+from export.runtime.results.gpkg_style import add_style
 from tests.conftest import UTM, call, write_raster
 from tests.models import write_strongest_band
 

@@ -18,17 +18,18 @@ import yaml
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from core import pretrain, train
+from core import train
 from core.errors import UserError
-from core.memory import fitting_batch
-from core.moco import MoCo
-from core.module import Pretraining
-from core.pairs import AHEAD, Gap, Loader, Pairs
-from core.prepare.build import build
+from core.method.moco import MoCo
+from core.method.pairs import AHEAD, Gap, Loader, Pairs
+from core.method.views import Views
 from core.runs import pick_precision
-from core.store import ChipStore
-from core.views import Views
-from core.watch import EVERY, Watch
+from core.store.build import build
+from core.store.read import ChipStore
+from core.training import pretrain
+from core.training.memory import fitting_batch
+from core.training.moco_module import Pretraining
+from core.training.watch import EVERY, Watch
 from tests.conftest import call
 from tests.processes import GroupedMoCo, SmoothEncoder
 from tests.sources import Ramp, info

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from core.intervals import advantage, bootstrap, macro_f1, mean_score
-from core.probe import colour_statistics, knn_predict, logistic_predict
+from core.evaluation.intervals import advantage, bootstrap, macro_f1, mean_score
+from core.evaluation.probe import colour_statistics, knn_predict, logistic_predict
 
 
 def test_knn_takes_the_majority_of_the_nearest_by_direction():
@@ -73,7 +73,7 @@ def test_features_of_many_dimensions_give_the_same_regression_as_spelled_out(mon
     labels = rng.integers(0, 3, 240)
     points = centres[labels] + rng.normal(0, 6, (240, 200))
     train, val, queries = (points[:60], labels[:60]), (points[60:120], labels[60:120]), points[120:]
-    monkeypatch.setattr("core.probe.PENALTIES", (0.01,))
+    monkeypatch.setattr("core.evaluation.probe.PENALTIES", (0.01,))
     plain = LogisticRegression(C=0.01, max_iter=2000).fit(*train)
     assert 0.4 < (plain.predict(queries) == labels[120:]).mean() < 1
     assert (logistic_predict(train, val, queries) == plain.predict(queries)).mean() > 0.98

@@ -8,13 +8,13 @@ import onnx
 import pytest
 import torch
 
-from core.models import ModelSpec, build, load_model, save_model
-from core.prepare import __main__ as prepare
-from core.store import ChipStore
+from core import prepare as prepare
+from core.networks.encoders import ModelSpec, build, load_model, save_model
+from core.store.read import ChipStore
 from export import quantize, to_onnx
-from export.host.stac import multihash
 from export.quantize import Comparison
-from export.runtime.session import Model
+from export.rasterio_io.stac import multihash
+from export.runtime.model.session import Model
 from export.tiles import filled, mosaic, real_tiles
 from tests.conftest import call
 from tests.deepness import in_deepness

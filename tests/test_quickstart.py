@@ -11,9 +11,9 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from core import train
-from core.prepare.sample import IGBP
 from core.quickstart import map_agreement
-from core.store import ChipStore
+from core.sources.sample import IGBP
+from core.store.read import ChipStore
 from tests.conftest import call
 
 OUT = Path(__file__).parents[1] / "build" / "test-quickstart"  # the Makefile names it to the plugin's tests

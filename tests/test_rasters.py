@@ -6,9 +6,9 @@ import rasterio
 from pyproj import Transformer
 from rasterio.transform import Affine, from_origin
 
-from core.prepare.__main__ import main
-from core.prepare.rasters import divide
-from core.store import UNLABELLED, ChipStore
+from core.prepare import main
+from core.sources.rasters import divide
+from core.store.read import UNLABELLED, ChipStore
 from tests.conftest import UTM, call, write_raster
 
 
@@ -283,9 +283,9 @@ def test_touching_windows_are_never_on_two_sides_on_any_grid(tmp_path):
 def test_many_dates_are_spread_over_shards(tmp_path, monkeypatch):
     from datetime import UTC, datetime
 
-    from core.prepare import rasters
-    from core.prepare.build import Tally
-    from core.prepare.rasters import Cut, Rasters, Scene
+    from core.sources import rasters
+    from core.sources.rasters import Cut, Rasters, Scene
+    from core.store.build import Tally
 
     paths = [scene(tmp_path, f"a_202001{day:02}.tif", value=day) for day in range(1, 8)]
     scenes = [Scene.of_file(path, datetime(2020, 1, day, tzinfo=UTC)) for day, path in enumerate(paths, 1)]

@@ -9,10 +9,10 @@ from benchmarks.reliability.disk import NotPermitted, fill_many
 from benchmarks.reliability.kills import kill_many
 from benchmarks.reliability.models import good_model, open_many
 from benchmarks.reliability.rasters import read_many
-from export.runtime import session
 from export.runtime.errors import ModelFault
-from export.runtime.guard import read_header
-from export.runtime.session import Model
+from export.runtime.model import session
+from export.runtime.model.guard import read_header
+from export.runtime.model.session import Model
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from core import train
-from core.models import Encoder, ModelSpec, save_model
-from core.prepare.build import build
-from core.retrieval import Retrieval, ranks
-from core.store import ChipStore
+from core.evaluation.retrieval import Retrieval, ranks
+from core.networks.encoders import Encoder, ModelSpec, save_model
+from core.store.build import build
+from core.store.read import ChipStore
 from tests.conftest import call
 from tests.sources import Bare, info
 
@@ -39,7 +39,7 @@ def test_blocks_change_nothing(store, monkeypatch):
     plan = Retrieval.plan(store, 0)
     vectors = np.random.default_rng(0).normal(size=(len(plan.rows), 8))
     whole = plan.recalls(vectors, plan.rows, CPU)
-    monkeypatch.setattr("core.retrieval._BLOCK", 7)
+    monkeypatch.setattr("core.evaluation.retrieval._BLOCK", 7)
     assert np.array_equal(plan.recalls(vectors, plan.rows, CPU)[1], whole[1])
 
 
@@ -70,7 +70,7 @@ def encoder(store, tmp_path_factory):
 
 
 def test_a_store_without_labels_is_measured_by_retrieval_alone(world, encoder, tmp_path, capsys):
-    from core.prepare.__main__ import main
+    from core.prepare import main
 
     call(main, "rasters", *world[0], "--size", 32, "--out", tmp_path / "s")
     assert call(train.main, "probe", "--data", tmp_path / "s", "--encoder", encoder, "--out", tmp_path / "p") == 0
@@ -86,7 +86,7 @@ def test_a_store_without_labels_is_measured_by_retrieval_alone(world, encoder, t
 
 
 def test_one_date_a_place_is_said_and_labels_are_still_measured(world, encoder, tmp_path, capsys):
-    from core.prepare.__main__ import main
+    from core.prepare import main
 
     paths, labels = world
     call(main, "rasters", paths[0], "--size", 32, "--labels", labels, "--out", tmp_path / "s")
@@ -98,7 +98,7 @@ def test_one_date_a_place_is_said_and_labels_are_still_measured(world, encoder, 
 
 
 def test_neither_labels_nor_dates_is_an_error(world, encoder, tmp_path, capsys):
-    from core.prepare.__main__ import main
+    from core.prepare import main
 
     call(main, "rasters", world[0][0], "--size", 32, "--out", tmp_path / "s")
     assert call(train.main, "probe", "--data", tmp_path / "s", "--encoder", encoder) == 2

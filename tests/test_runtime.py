@@ -11,12 +11,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from export.runtime.blend import hann_ramp
 from export.runtime.errors import Cancelled, ModelFault
-from export.runtime.grid import TileGrid
-from export.runtime.guard import read_header
-from export.runtime.session import Model
-from export.runtime.sweep import segment
+from export.runtime.infer.blend import hann_ramp
+from export.runtime.infer.sweep import segment
+from export.runtime.model.guard import read_header
+from export.runtime.model.session import Model
+from export.runtime.raster.window import TileGrid
 from tests.models import card_item, write_model, write_strongest_band
 
 RUNTIME = Path(__file__).parents[1] / "export" / "runtime"
@@ -127,7 +127,7 @@ def test_the_runtime_imports_with_torch_rasterio_and_qgis_blocked():
 import sys
 for name in ('torch', 'rasterio', 'qgis', 'osgeo', 'onnx', 'core'):
     sys.modules[name] = None
-import export.runtime.session, export.runtime.sweep, export.runtime.style
+import export.runtime.model.session, export.runtime.infer.sweep, export.runtime.results.style
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=RUNTIME.parents[1])
 

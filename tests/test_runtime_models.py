@@ -8,11 +8,11 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from export.runtime.card import ModelCard
 from export.runtime.errors import InputFault, ModelFault
-from export.runtime.guard import read_header
-from export.runtime.session import Model
-from export.runtime.sweep import Sweep, sweep
+from export.runtime.infer.sweep import Sweep, sweep
+from export.runtime.model.card import ModelCard
+from export.runtime.model.guard import read_header
+from export.runtime.model.session import Model
 from tests.models import card_item, given_card, write_given, write_graph, write_model, write_strongest_band
 
 ROOT = Path(__file__).parents[1]

@@ -5,11 +5,11 @@ import pytest
 from onnx import TensorProto
 
 from export.runtime.errors import InputFault, ModelFault
-from export.runtime.grid import Window
-from export.runtime.objects import _Found, _Merged, detect
-from export.runtime.scenes import cell_size, scene_grid, windows
-from export.runtime.session import Model
-from export.runtime.sweep import Sweep
+from export.runtime.infer.objects import _Found, _Merged, detect
+from export.runtime.infer.scenes import cell_size, scene_grid, windows
+from export.runtime.infer.sweep import Sweep
+from export.runtime.model.session import Model
+from export.runtime.raster.window import Window
 from tests.models import write_given, write_graph, write_strongest_band
 from tests.test_runtime_models import STRONGEST, image_of, reader
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from export.runtime.areas import Areas, areas
-from export.runtime.card import LandClass
 from export.runtime.errors import Cancelled, InputFault, ModelFault
-from export.runtime.flow import ahead, mapped
-from export.runtime.grid import Window
-from export.runtime.session import Model
-from export.runtime.sweep import Rows, Sweep, sweep
+from export.runtime.infer.flow import ahead, mapped
+from export.runtime.infer.sweep import Rows, Sweep, sweep
+from export.runtime.model.card import LandClass
+from export.runtime.model.session import Model
+from export.runtime.raster.window import Window
+from export.runtime.results.areas import Areas, areas
 from tests.models import card_item, write_given, write_graph, write_model, write_strongest_band
 from tests.test_runtime import one_shot
 from tests.test_runtime_models import STRONGEST, image_of, reader, swept

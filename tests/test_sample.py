@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from core.errors import UserError
-from core.prepare import sample
+from core.sources import sample
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import from_origin
 
-from core.prepare.__main__ import main
-from core.prepare.sentinel2 import read_product
-from core.store import ChipStore
+from core.imagery.safe import read_product
+from core.prepare import main
+from core.store.read import ChipStore
 from tests.conftest import UTM, call
 
 # What the metadata of a product holds of all that, with the published names of the elements.

@@ -27,10 +27,11 @@ from rasterio.warp import transform_bounds
 from shapely.geometry import mapping
 
 from core.errors import UserError
-from core.prepare import bands, stac
-from core.prepare.build import build
-from core.prepare.catalogue import Patience
-from core.prepare.places import chip_crs, read_places, sample_places
+from core.sources.stac import assets as bands
+from core.sources.stac import source as stac
+from core.sources.stac.catalogue import Patience
+from core.sources.stac.places import chip_crs, read_places, sample_places
+from core.store.build import build
 from tests.stac_server import StacServer
 
 # odc-geo 0.5 calls a function that shapely 2.2 would rather not have called.

@@ -9,10 +9,10 @@ import rasterio
 from benchmarks.starter import cards, recipes, steps
 from benchmarks.starter.recipes import Effort
 from core.errors import UserError
-from core.intervals import share_score
+from core.evaluation.intervals import share_score
 from export import plugin, predict, quantize
-from export.host.stac import multihash
-from export.runtime.session import Model
+from export.rasterio_io.stac import multihash
+from export.runtime.model.session import Model
 from tests.conftest import call, make_small_sample, write_raster
 from tests.test_benchmarks import make_eurosat
 

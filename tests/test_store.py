@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from core.prepare.__main__ import main
-from core.store import UNLABELLED, ChipStore
+from core.prepare import main
+from core.store.read import UNLABELLED, ChipStore
 from tests.conftest import UTM, call, make_world, write_raster
 
 
@@ -240,14 +240,14 @@ def test_real_landsat_scenes_make_a_store_of_eight_dates(real, tmp_path):
 
 
 def open_grids(first, second):
-    from core.prepare.grids import on_grid, open_raster
+    from core.imagery.grids import on_grid, open_raster
 
     with open_raster(first) as grid, open_raster(second) as source, on_grid(source, grid) as aligned:
         return aligned.read(1), aligned.read_masks(1)
 
 
 def test_coordinates_of_the_command_line_are_for_files_without(tmp_path):
-    from core.prepare.grids import Placement, open_raster
+    from core.imagery.grids import Placement, open_raster
 
     path = write_raster(tmp_path / "a.tif", np.full((1, 64, 64), 9, np.uint8))
     with open_raster(path, Placement("EPSG:4326", (0, 0, 1, 1))) as source:
@@ -316,7 +316,7 @@ def test_255_is_unlabelled_where_labels_declare_no_nodata(tmp_path):
 def test_the_margin_follows_the_longer_side_of_a_pixel(tmp_path):
     from rasterio.transform import Affine
 
-    from core.prepare.grids import pixel_size_m
+    from core.imagery.grids import pixel_size_m
 
     with rasterio.open(
         tmp_path / "a.tif",

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from core.prepare.__main__ import main
-from core.store import UNLABELLED, ChipStore
+from core.prepare import main
+from core.store.read import UNLABELLED, ChipStore
 from tests.conftest import call, write_raster
 
 
@@ -504,14 +504,14 @@ def test_an_unsound_geoparquet_gets_one_sentence(case, tmp_path, capsys):
 
 
 def listed(folder, rows, name="scratch", **images):
-    from core.prepare.images import ImageList, Images
+    from core.sources.images import ImageList, Images
 
     (folder / name).mkdir()
     return ImageList.of_rows(rows, folder / name, folder, Images(**{"size": 16} | images))
 
 
 def chips(source):
-    from core.prepare.build import Tally
+    from core.store.build import Tally
 
     return [chip for task in source.tasks for chip in source.chips(task, Tally())]
 
@@ -531,7 +531,7 @@ def test_another_root_is_another_source(tmp_path):
 
 
 def test_shards_are_as_large_as_their_images_fill_them(tmp_path, monkeypatch):
-    from core.prepare import images
+    from core.sources import images
 
     monkeypatch.setattr(images, "SHARD_BYTES", 4 * 16 * 16 * 3)  # four chips
     for name, side in (("a", 16), ("b", 48), ("c", 16), ("d", 16)):
@@ -542,8 +542,8 @@ def test_shards_are_as_large_as_their_images_fill_them(tmp_path, monkeypatch):
 
 
 def test_an_image_of_many_shards_that_breaks_off_gives_no_chip(tmp_path, monkeypatch):
-    from core.prepare import images
-    from core.prepare.build import Tally
+    from core.sources import images
+    from core.store.build import Tally
 
     monkeypatch.setattr(images, "SHARD_BYTES", 4 * 16 * 16)
     noise = np.random.default_rng(0).integers(0, 255, (1, 512, 512)).astype(np.uint8)
@@ -571,7 +571,7 @@ def test_chips_know_how_far_they_reach_on_the_ground(tmp_path):
 
 
 def test_an_image_that_looks_beyond_the_earth_is_left_out(tmp_path):
-    from core.prepare.build import Tally
+    from core.store.build import Tally
 
     disc = "+proj=geos +h=35785831 +lon_0=0 +sweep=y"
     origin = (-5_600_000, 5_600_000)

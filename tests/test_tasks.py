@@ -17,17 +17,17 @@ from PIL import Image
 
 from benchmarks.learning import buildings
 from core import train
-from core.finetune import labelled_places
-from core.models import Encoder, ModelSpec, encoder_of, load_model, save_model
-from core.models import build as build_network
-from core.networks import DECODERS
-from core.prepare.__main__ import main as prepare
-from core.prepare.build import build
-from core.scores import Boxes, ap50, average_precision, object_confusion, scores
-from core.store import SPLITS, ChipStore, LandClass
-from core.tasks import IGNORED, Batch, Finding, Labelled, Naming, mean_by_owner, turned
+from core.evaluation.scores import Boxes, ap50, average_precision, object_confusion, scores
+from core.networks.encoders import Encoder, ModelSpec, encoder_of, load_model, save_model
+from core.networks.encoders import build as build_network
+from core.networks.heads import DECODERS
+from core.prepare import main as prepare
+from core.store.build import build
+from core.store.read import SPLITS, ChipStore, LandClass
+from core.training.finetune import labelled_places
+from core.training.tasks import IGNORED, Batch, Finding, Labelled, Naming, mean_by_owner, turned
 from export import predict, to_onnx
-from export.runtime.session import Model
+from export.runtime.model.session import Model
 from export.to_onnx import real_tiles
 from tests.conftest import call
 from tests.sources import Bare, info

@@ -15,12 +15,12 @@ import yaml
 from safetensors.torch import load_file
 
 from core import train
-from core.models import load_model
-from core.prepare.build import build
-from core.store import ChipStore
-from core.tasks import Naming
+from core.networks.encoders import load_model
+from core.store.build import build
+from core.store.read import ChipStore
+from core.training.tasks import Naming
 from export import predict, to_onnx
-from export.runtime.session import Model
+from export.runtime.model.session import Model
 from export.to_onnx import real_tiles
 from tests.conftest import call, make_world, write_raster
 from tests.deepness import in_deepness
@@ -380,7 +380,7 @@ def test_bad_input_of_export_gets_one_sentence_and_no_file(run, tmp_path, capsys
 
 
 def test_an_encoder_of_other_imagery_is_refused(run, tmp_path, capsys):
-    from core.prepare.__main__ import main as prepare
+    from core.prepare import main as prepare
 
     paths, labels = make_world(tmp_path, dates=1)
     call(

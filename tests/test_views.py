@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from core.errors import UserError
-from core.views import Draw, Views, as_float
+from core.method.views import Draw, Views, as_float
 
 
 @pytest.mark.parametrize("bands", [1, 3, 5])

@@ -11,13 +11,13 @@ from safetensors.torch import save_file
 from torchvision.transforms.v2 import Normalize
 
 from core import train
-from core.adapt import SENTINEL2, Unit, adapt_filters, match_bands
 from core.errors import UserError
-from core.models import Encoder, ModelSpec, check_arch, load_model, save_model
-from core.prepare.build import build
-from core.weights import IMAGENET_MEAN, IMAGENET_STD, _normalisation, load_encoder
+from core.networks.adapt import SENTINEL2, Unit, adapt_filters, match_bands
+from core.networks.encoders import Encoder, ModelSpec, check_arch, load_model, save_model
+from core.networks.weights import IMAGENET_MEAN, IMAGENET_STD, _normalisation, load_encoder
+from core.store.build import build
 from export import to_onnx
-from export.runtime.session import Model
+from export.runtime.model.session import Model
 from export.to_onnx import real_tiles
 from tests.conftest import call
 from tests.sources import Bare, info

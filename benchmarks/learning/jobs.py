@@ -12,15 +12,15 @@ import torch
 
 from benchmarks.logs import pairs_per_second, read_log
 from core.errors import UserError
-from core.finetune import finetune
-from core.models import Encoder, ModelSpec, features, load_model, save_model
-from core.pretrain import pretrain
-from core.probe import Protocol, colour_floor, colours_of, predict, words
-from core.retrieval import TOP, Retrieval
+from core.evaluation.probe import Protocol, colour_floor, colours_of, predict, words
+from core.evaluation.retrieval import TOP, Retrieval
+from core.method.views import Views
+from core.networks.encoders import Encoder, ModelSpec, features, load_model, save_model
+from core.networks.weights import load_encoder
 from core.runs import pick_device
-from core.store import ChipStore
-from core.views import Views
-from core.weights import load_encoder
+from core.store.read import ChipStore
+from core.training.finetune import finetune
+from core.training.pretrain import pretrain
 
 VARIANTS = ("moco", "moco-geo", "moco-tp", "moco-geo-tp")
 UNTRAINED, FLOOR = "untrained", "colour statistics"

@@ -11,8 +11,8 @@ import matplotlib
 import numpy as np
 
 from benchmarks.learning.jobs import CHANGES, DETECTION_EPOCHS, FLOOR, FRACTIONS, UNTRAINED, VARIANTS, Job, Plan, Record
-from core.intervals import Score, mean_score
-from core.store import ChipStore
+from core.evaluation.intervals import Score, mean_score
+from core.store.read import ChipStore
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

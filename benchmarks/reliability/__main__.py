@@ -74,7 +74,7 @@ def models(folder: Path) -> tuple[str, list[str]]:
         "device), operators of strangers (in the open, in branches, in functions, behind a second graph), precompiled nodes, "
         "answers and intermediate results larger than the memory, endless loops, thousands of tiles at once, empty and circular graphs, "
         "functions that call themselves, weights smaller than their shape, files of other kinds, a renamed zip.\n\n"
-        "The guard (`export/runtime/guard.py`) reads the protobuf before onnxruntime does, and never opens a second file; onnxruntime's "
+        "The guard (`export/runtime/model/guard.py`) reads the protobuf before onnxruntime does, and never opens a second file; onnxruntime's "
         "memory is bounded; a graph with loops is stopped after 30 s over one tile."
     ), mutated.problems + harmful.problems
 

@@ -13,9 +13,9 @@ import onnx
 from benchmarks.starter.recipes import Made
 from core.errors import UserError
 from core.files import write_json
-from export.host.stac import multihash
 from export.quantize import LARGEST_LOSS
-from export.runtime.session import Model
+from export.rasterio_io.stac import multihash
+from export.runtime.model.session import Model
 
 COMMAND = "make starter-models EUROSAT=folder"
 LICENSE = "MIT"

@@ -13,17 +13,17 @@ import numpy as np
 from benchmarks.learning.stores import ROOT, eurosat_table
 from benchmarks.starter.steps import Steps
 from core.errors import UserError
-from core.intervals import Score, mean_score, share_score
-from core.prepare.sample import WORLD, find_sample
-from core.probe import knn_right
+from core.evaluation.intervals import Score, mean_score, share_score
+from core.evaluation.probe import knn_right
+from core.method.views import Views
 from core.quickstart import place_confusions
-from core.store import ChipStore
-from core.views import Views
-from export.runtime.session import Model
+from core.sources.sample import WORLD, find_sample
+from core.store.read import ChipStore
+from export.runtime.model.session import Model
 from export.tiles import answers
 
 ARCH = "resnet10t"  # in eight bits 5 MB, a U-Net on it 8 MB: all three together stay below 20 MB
-UNIT = "8-bit colour as in EuroSAT, reflectance x 10000 of 0-2750 as 0 to 255"  # export.runtime.units reads it
+UNIT = "8-bit colour as in EuroSAT, reflectance x 10000 of 0-2750 as 0 to 255"  # export.runtime.model.units reads it
 # EuroSAT's folder, the name for people, colour.
 EUROSAT = (
     ("AnnualCrop", "Annual crop", "E8C547"),

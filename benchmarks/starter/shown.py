@@ -21,9 +21,9 @@ from rasterio.transform import from_origin
 
 from benchmarks.learning.stores import ROOT
 from core.errors import UserError, run_command
-from core.store import SPLITS, ChipStore
-from export.runtime.card import ModelCard
-from export.runtime.session import Model
+from core.store.read import SPLITS, ChipStore
+from export.runtime.model.card import ModelCard
+from export.runtime.model.session import Model
 
 SCENE, ROWS, COLUMNS = 64, 40, 60  # px, scenes
 SHOWN = (12, 20)  # rows and columns of them in the picture

@@ -11,9 +11,9 @@ from typing import Any
 
 from benchmarks.learning.stores import prepare
 from core.errors import UserError
-from core.finetune import finetune
-from core.pretrain import pretrain
-from core.views import Views
+from core.method.views import Views
+from core.training.finetune import finetune
+from core.training.pretrain import pretrain
 from export.to_onnx import export_onnx
 
 PLACE = "build/starter"  # what the commands call the working folder, wherever it was

@@ -9,13 +9,13 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from core.prepare.summary import known_dates
-from core.report.chips import Painter
+from core.evaluation.scores import CONFIDENT, Boxes, matched
+from core.report.chip_pictures import Painter
 from core.report.page import DPI, EDGE, MUTED, WIDTH, Page
 from core.report.sheet import day
-from core.scores import CONFIDENT, Boxes, matched
-from core.store import ChipStore
-from core.tasks import NO_BOXES, Finding, FineTuning, Labelled, Naming, as_boxes
+from core.store.read import ChipStore
+from core.store.summary import known_dates
+from core.training.tasks import NO_BOXES, Finding, FineTuning, Labelled, Naming, as_boxes
 
 _POOL = 200  # test images to choose from
 _RIGHT, _WRONG = "#0b5d3b", "#c8323c"
@@ -29,7 +29,7 @@ def draw_examples(store: ChipStore, module: FineTuning, task: str, places: list[
     Args:
         store: of the images.
         module: what was learned; it is run on its own device.
-        task: one of ``core.tasks.TASKS``.
+        task: one of ``core.training.tasks.TASKS``.
         places: index rows of the test places.
     """
     order = np.random.default_rng(0).permutation(len(places))[:_POOL]

@@ -17,7 +17,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
 
-from core.store import SPLITS
+from core.store.read import SPLITS
 
 DPI = 120
 WIDTH = 14.0

@@ -14,13 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from core.files import write_whole
-from core.geo import METRES_PER_DEGREE
-from core.prepare.land import land_mask
-from core.prepare.summary import Extent, Summary, counted, degrees, known_dates
-from core.report.chips import class_colours
+from core.imagery.land import land_mask
+from core.method.sphere import METRES_PER_DEGREE
+from core.report.chip_pictures import class_colours
 from core.report.page import DPI, EDGE, INK, MUTED, RULE, SPLIT_COLOURS, WIDTH, Page, page_style
 from core.report.sheet import Sheet, day
-from core.store import SPLITS, ChipStore
+from core.store.read import SPLITS, ChipStore
+from core.store.summary import Extent, Summary, counted, degrees, known_dates
 
 _MAP = (7.3, 3.65)  # two to one: the whole world fits
 _AXIS = 0.5  # for numbers left of an axis

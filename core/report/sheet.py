@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from core.geo import unit_vectors
-from core.prepare.summary import counted, degrees, known_dates
-from core.report.chips import Painter, class_colours, read_boxes
+from core.method.sphere import unit_vectors
+from core.report.chip_pictures import Painter, class_colours, read_boxes
 from core.report.page import DPI, EDGE, MUTED, SPLIT_COLOURS, WIDTH, Page
-from core.store import SPLITS, ChipStore
+from core.store.read import SPLITS, ChipStore
+from core.store.summary import counted, degrees, known_dates
 
 _POOL = 2000  # places to choose from
 _GAP = 0.06  # between chips

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from export.host.run import Options
-from export.host.view import View
-from export.runtime.grid import TileGrid, Window
-from export.runtime.session import Model
-from export.runtime.sweep import shared, unit_of
+from export.rasterio_io.run import Options
+from export.rasterio_io.view import View
+from export.runtime.infer.sweep import shared, unit_of
+from export.runtime.model.session import Model
+from export.runtime.raster.window import TileGrid, Window
 
 SIDE = 16384  # px: 1,444 tiles of 512 px, of which 5 % are computed for a neighbour too; 5 minutes on four cores
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from export.runtime.bands import common_name
 from export.runtime.errors import InputFault
+from export.runtime.raster.bands import common_name
 
 SUFFIXES = {".tif", ".tiff", ".vrt", ".jp2", ".img"}  # that are taken out of a folder
 _IMAGE_TYPES = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff")

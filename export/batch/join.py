@@ -14,19 +14,19 @@ import rasterio
 import rasterio.shutil
 from rasterio.windows import Window as RasterWindow
 
-from export.host.cog import BLOCK, cog_options
-from export.host.grid import Grid
-from export.host.results import write_beside
-from export.host.run import Options, as_json, plainly, reading, view_of
-from export.host.source import Source
-from export.host.stac import item_text
-from export.host.vrt import joined
-from export.runtime.areas import Areas
+from export.rasterio_io.cog import BLOCK, cog_options
+from export.rasterio_io.grid import Grid
+from export.rasterio_io.results import write_beside
+from export.rasterio_io.run import Options, as_json, plainly, reading, view_of
+from export.rasterio_io.source import Source
+from export.rasterio_io.stac import item_text
+from export.rasterio_io.vrt import joined
 from export.runtime.errors import InputFault
 from export.runtime.files import Staging
-from export.runtime.grid import Window
-from export.runtime.session import Model
-from export.runtime.sweep import Rows
+from export.runtime.infer.sweep import Rows
+from export.runtime.model.session import Model
+from export.runtime.raster.window import Window
+from export.runtime.results.areas import Areas
 
 _BLOCK = re.compile(r"\d{7}_\d{7}")
 ROLES = {"map": "", "confidence": "_confidence", "probabilities": "_probabilities"}  # what a block's files end in

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from export.host.stac import UNIT
+from export.rasterio_io.stac import UNIT
 from export.runtime.errors import InputFault
 from export.runtime.files import locked
 

@@ -13,15 +13,15 @@ from export.batch.inputs import Raster
 from export.batch.join import block_name, blocks_folder
 from export.batch.manifest import Manifest, checksum, file_checksum, input_checksum, unchanged
 from export.batch.work import Job, Unit
-from export.host.grid import Grid
-from export.host.run import GDAL_OPTIONS, Options, reading, view_of
-from export.host.source import RASTER_ERRORS, Source
-from export.host.stac import model_hash
-from export.host.view import check_apart
-from export.host.vrt import stacked
+from export.rasterio_io.grid import Grid
+from export.rasterio_io.run import GDAL_OPTIONS, Options, reading, view_of
+from export.rasterio_io.source import RASTER_ERRORS, Source
+from export.rasterio_io.stac import model_hash
+from export.rasterio_io.view import check_apart
+from export.rasterio_io.vrt import stacked
 from export.runtime.errors import InputFault
-from export.runtime.grid import Window
-from export.runtime.session import Model
+from export.runtime.model.session import Model
+from export.runtime.raster.window import Window
 
 
 @dataclass

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from export.batch.join import join
 from export.batch.manifest import Files, recorded, unchanged, with_times
-from export.host.results import Wanted
-from export.host.run import Listener, Options, map_raster
-from export.runtime.card import ModelCard
+from export.rasterio_io.results import Wanted
+from export.rasterio_io.run import Listener, Options, map_raster
 from export.runtime.errors import Cancelled, RuntimeFault
-from export.runtime.grid import Window
-from export.runtime.session import Model
-from export.runtime.sweep import Progress
+from export.runtime.infer.sweep import Progress
+from export.runtime.model.card import ModelCard
+from export.runtime.model.session import Model
+from export.runtime.raster.window import Window
 
 
 @dataclass(frozen=True)

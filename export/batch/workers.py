@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from export.batch.work import Job, Loaded, Outcome, Unit, work
 from export.runtime.errors import Cancelled
-from export.runtime.session import Model
+from export.runtime.model.session import Model
 
 TRIES = 2  # of a unit whose process dies
 PATIENCE = 30.0  # seconds that a stopped process gets for the tile that it is running

@@ -12,8 +12,8 @@ from qgis.core import (
     QgsProviderRegistry,
 )
 
-from ..host.calls import ask
-from ..host.files import FileLayer
+from ..gdal_io.calls import ask
+from ..gdal_io.files import FileLayer
 from ..runtime.errors import InputFault
 from ..runtime.files import taken
 from ..texts import tr

@@ -11,10 +11,10 @@ from qgis.core import (
     QgsProcessingParameterRasterLayer,
 )
 
-from ..host.classes import Classes, ClassLayer
-from ..host.job import Limits
-from ..host.mask import Mask
-from ..host.tables import AREA_FIELDS, area_rows
+from ..gdal_io.classes import Classes, ClassLayer
+from ..gdal_io.job import Limits
+from ..gdal_io.mask import Mask
+from ..gdal_io.tables import AREA_FIELDS, area_rows
 from ..texts import tr
 from .base import Algorithm, extent_in
 

@@ -16,12 +16,12 @@ from qgis.core import (
     QgsProcessingParameterRasterLayer,
 )
 
-from ..host.classes import Classes, ClassLayer
-from ..host.job import Limits
-from ..host.mask import bent, features_of
-from ..host.tables import ASSESS_FIELDS, assess_rows
-from ..runtime.assessment import Report, class_numbers, compare, true_field
+from ..gdal_io.classes import Classes, ClassLayer
+from ..gdal_io.job import Limits
+from ..gdal_io.mask import bent, features_of
+from ..gdal_io.tables import ASSESS_FIELDS, assess_rows
 from ..runtime.errors import InputFault
+from ..runtime.results.assessment import Report, class_numbers, compare, true_field
 from ..texts import in_our_words, tr
 from .base import Algorithm
 

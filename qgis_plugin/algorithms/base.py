@@ -17,9 +17,9 @@ from qgis.core import (
 from qgis.PyQt.QtCore import QMetaType, QVariant
 from qgis.PyQt.QtGui import QIcon
 
-from ..host.tables import write_table
+from ..gdal_io.tables import write_table
 from ..runtime.errors import Cancelled, InputFault, RuntimeFault
-from ..runtime.geometry import Bounds
+from ..runtime.raster.lattice import Bounds
 from ..texts import in_our_words, tr
 from .apart import check_apart
 

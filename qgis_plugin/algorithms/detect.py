@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from qgis.core import QgsProcessing, QgsProcessingOutputNumber, QgsProcessingParameterVectorDestination
 
-from ..host.vectors import write_objects
+from ..gdal_io.vectors import write_objects
 from ..layers import Shown, show_when_loaded
 from ..runtime.files import Staging
-from ..runtime.sweep import Sweep
+from ..runtime.infer.sweep import Sweep
 from ..texts import tr
 from .run_model import ModelAlgorithm
 

@@ -11,9 +11,9 @@ from qgis.core import (
     QgsProcessingParameterFileDestination,
 )
 
-from ..host.job import card_in
-from ..runtime.card import ModelCard
+from ..gdal_io.job import card_in
 from ..runtime.files import size_text
+from ..runtime.model.card import ModelCard
 from ..texts import tr
 from .base import Algorithm
 

@@ -20,16 +20,16 @@ from qgis.core import (
 from qgis.PyQt.QtCore import Qt
 
 from .. import onnxruntime_help
-from ..host.job import Limits, OpenRun, Plan, card_in
-from ..host.mask import Mask
-from ..host.results import Results, Targets
-from ..host.source import Choice, snapshot
-from ..host.tables import AREA_FIELDS, area_rows
+from ..gdal_io.job import Limits, OpenRun, Plan, card_in
+from ..gdal_io.mask import Mask
+from ..gdal_io.results import Results, Targets
+from ..gdal_io.source import Choice, snapshot
+from ..gdal_io.tables import AREA_FIELDS, area_rows
 from ..layers import Shown, show_when_loaded
 from ..runtime.errors import InputFault
-from ..runtime.providers import PROVIDERS
-from ..runtime.sweep import Sweep
-from ..runtime.units import INPUTS
+from ..runtime.infer.sweep import Sweep
+from ..runtime.model.providers import PROVIDERS
+from ..runtime.model.units import INPUTS
 from ..texts import tr
 from .base import Algorithm, extent_in
 

@@ -9,9 +9,9 @@ from qgis.core import (
     QgsProcessingParameterVectorDestination,
 )
 
-from ..host.results import Targets
+from ..gdal_io.results import Targets
 from ..layers import Shown, show_when_loaded
-from ..runtime.sweep import Sweep
+from ..runtime.infer.sweep import Sweep
 from ..texts import tr
 from .run_model import ModelAlgorithm
 

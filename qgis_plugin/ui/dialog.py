@@ -33,7 +33,7 @@ from qgis.PyQt.QtWidgets import (
 from .. import onnxruntime_help
 from ..algorithms.base import ICON
 from ..algorithms.run_model import LAST_MODEL
-from ..host.job import Plan
+from ..gdal_io.job import Plan
 from ..runtime.errors import RuntimeFault
 from ..runtime.files import free_bytes
 from ..texts import in_our_words, tr

@@ -7,11 +7,11 @@ from typing import Dict, List, Optional
 from qgis.core import QgsTask
 from qgis.PyQt.QtCore import pyqtSignal
 
-from ..host.job import OpenRun, Plan
-from ..host.results import room_needed
-from ..host.services import ServiceLayer
+from ..gdal_io.job import OpenRun, Plan
+from ..gdal_io.results import room_needed
+from ..gdal_io.services import ServiceLayer
 from ..runtime.errors import Cancelled, RuntimeFault
-from ..runtime.sweep import Progress
+from ..runtime.infer.sweep import Progress
 from ..texts import in_our_words, tr
 
 _LONG_ENOUGH = 1.0  # seconds: the speed is known by then

@@ -10,7 +10,7 @@ from qgis.PyQt.QtNetwork import QNetworkReply, QNetworkRequest
 
 from ..runtime.errors import Cancelled, RuntimeFault
 from ..runtime.files import size_text
-from ..runtime.guard import MAX_BYTES
+from ..runtime.model.guard import MAX_BYTES
 from ..texts import in_our_words, tr
 from . import library
 

@@ -10,11 +10,11 @@ from typing import Any, Callable, List, Optional
 
 from qgis.core import QgsApplication
 
-from ..host.job import card_in
-from ..runtime.card import ModelCard
+from ..gdal_io.job import card_in
 from ..runtime.errors import Cancelled, InputFault, ModelFault, RuntimeFault
 from ..runtime.files import free_bytes, size_text
-from ..runtime.guard import MAX_BYTES
+from ..runtime.model.card import ModelCard
+from ..runtime.model.guard import MAX_BYTES
 from ..texts import in_our_words, tr
 
 STARTERS = Path(__file__).resolve().parent.parent / "models"

@@ -19,7 +19,7 @@ from qgis.gui import (
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QCheckBox, QFormLayout, QGroupBox, QHBoxLayout, QVBoxLayout, QWidget
 
-from ..runtime.card import ModelCard
+from ..runtime.model.card import ModelCard
 from ..texts import tr
 
 _ELSEWHERE = ("INPUT", "MODEL", "BANDS", "EXTENT", "MASK")  # have places of their own in the dialog

@@ -5,8 +5,8 @@ import html
 from dataclasses import dataclass
 from typing import Dict, Sequence
 
-from ..runtime.areas import ClassArea
-from ..runtime.card import ModelCard
+from ..runtime.model.card import ModelCard
+from ..runtime.results.areas import ClassArea
 from ..texts import tr
 
 _BAR = 220  # px of the widest bar

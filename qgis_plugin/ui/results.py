@@ -6,7 +6,7 @@ from typing import List
 from qgis.core import Qgis, QgsProcessingUtils, QgsProject
 from qgis.gui import QgsGui
 
-from ..runtime.areas import ClassArea
+from ..runtime.results.areas import ClassArea
 from .runs import Run
 
 

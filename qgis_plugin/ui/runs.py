@@ -12,7 +12,7 @@ from qgis.core import (
 )
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
-from ..runtime.card import ModelCard
+from ..runtime.model.card import ModelCard
 from ..texts import tr
 from . import repeat
 from .estimate import duration

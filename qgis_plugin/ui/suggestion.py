@@ -4,10 +4,10 @@ import math
 from pathlib import Path
 from typing import List, Optional
 
-from ..host.grid import Grid
-from ..host.services import band_count
-from ..runtime.card import ModelCard
-from ..runtime.geometry import Transform
+from ..gdal_io.grid import Grid
+from ..gdal_io.services import band_count
+from ..runtime.model.card import ModelCard
+from ..runtime.raster.lattice import Transform
 from .library import Entry
 
 _LACKING = 100.0  # a band that is not there weighs more than any difference of pixel sizes

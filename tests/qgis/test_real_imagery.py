@@ -69,7 +69,7 @@ def test_real_model_maps_a_real_raster(running, tmp_path):
         if not path.is_file():
             pytest.skip(f"{path} is not there yet")
     import processing
-    from geoaware.runtime.session import Model
+    from geoaware.runtime.model.session import Model
 
     out = tmp_path / "land.tif"
     parameters = {"INPUT": str(raster), "MODEL": str(model), "OUTPUT": str(out)}

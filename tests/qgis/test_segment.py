@@ -154,8 +154,8 @@ def test_confidence_is_a_veil_over_what_is_unsure(running, raster, model, scene,
 
 
 def test_result_equals_the_runtimes_own_answer(running, tmp_path):
-    from geoaware.runtime.session import Model
-    from geoaware.runtime.sweep import segment
+    from geoaware.runtime.infer.sweep import segment
+    from geoaware.runtime.model.session import Model
 
     rng = np.random.default_rng(1)
     pixels = rng.integers(0, 255, (3, 101, 77)).astype(np.uint8)

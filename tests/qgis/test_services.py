@@ -151,8 +151,8 @@ def test_a_coverage_of_a_wcs_is_read_pixel_for_pixel(running, server, model, sce
 
 @pytest.mark.parametrize("gsd", [None, 20.0])
 def test_the_tiles_of_a_run_are_known_before_it(running, scene, tmp_path, gsd):
-    from geoaware.host.job import OpenRun, Plan, card_in
-    from geoaware.host.source import snapshot
+    from geoaware.gdal_io.job import OpenRun, Plan, card_in
+    from geoaware.gdal_io.source import snapshot
 
     model = str(write_strongest_band(tmp_path / "m.onnx", gsd=gsd))
     layer = QgsRasterLayer(str(rasters.write(tmp_path / "scene.tif", np.tile(scene[0], (1, 3, 4)))), "scene")

@@ -1,0 +1,1 @@
+"""Measures features and predictions: probes, retrieval across dates, scores, confidence intervals."""

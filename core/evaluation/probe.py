@@ -1,0 +1,335 @@
+"""``core.train probe``: how good are frozen features? kNN, logistic regression, and retrieval across dates.
+
+Protocol: features of the trunk after average pooling, standardised with the training places; kNN by
+cosine similarity, majority of k; logistic regression with C chosen on the validation places. "One date"
+knows each place by one image, "all dates" by the mean of its features over all dates, "dates stacked" by its
+features one date after the other, where all places have the same dates. Sides are those of
+the store: other spatial blocks, or the split files of a dataset. Intervals: 95 %, bootstrap over test
+places. Retrieval needs no labels: see ``core.evaluation.retrieval``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from core.errors import UserError
+from core.evaluation.intervals import Score, advantage, bootstrap, mean_score
+from core.evaluation.retrieval import TOP, Retrieval
+from core.files import write_json
+from core.networks.encoders import Encoder, features
+from core.networks.weights import load_encoder
+from core.runs import check_seed, pick_device, start_run
+from core.store.read import ChipStore, images_of
+
+K_NEIGHBOURS = 5
+PENALTIES = (0.0001, 0.001, 0.01, 0.1)  # candidates for C of the logistic regression
+DATES = ("one_date", "all_dates", "stacked")  # how a place is known
+MOST_STACKED = 50_000  # training images: beyond, stacked features would take hours and gigabytes
+_BLOCK = 512  # queries compared at once
+Side = tuple[np.ndarray, np.ndarray]  # features or index rows (N, ...), labels (N,)
+
+
+def knn_predict(train: Side, queries: np.ndarray, k: int = K_NEIGHBOURS) -> np.ndarray:
+    """Majority class of the k nearest training features by cosine; ties go to the nearer neighbours.
+
+    Args:
+        train: (N, D) features and (N,) labels.
+        queries: (M, D) features.
+        k: number of neighbours.
+
+    Returns:
+        (M,) labels.
+    """
+    known, labels = train
+    queries, known = _unit(queries), _unit(known)
+    blocks = np.array_split(queries, max(1, -(-len(queries) // _BLOCK)))  # memory: block x N, not M x N
+    nearest = np.concatenate([_nearest(block @ known.T, k) for block in blocks])
+    # A neighbour counts a little less the farther down the list it stands: only ties notice.
+    weights = 1 - np.arange(nearest.shape[1]) * 1e-3
+    votes = np.zeros((len(queries), labels.max() + 1))
+    for rank, weight in enumerate(weights):
+        votes[np.arange(len(queries)), labels[nearest[:, rank]]] += weight
+    return votes.argmax(axis=1)
+
+
+def _nearest(similarity: np.ndarray, k: int) -> np.ndarray:
+    """Columns of the k greatest values of each row, greatest first."""
+    k = min(k, similarity.shape[1])
+    some = np.sort(np.argpartition(-similarity, k - 1, axis=1)[:, :k], axis=1)
+    order = np.argsort(-np.take_along_axis(similarity, some, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(some, order, axis=1)
+
+
+def knn_accuracy(encoder: torch.nn.Module, store: ChipStore, train: Side, val: Side, device: torch.device) -> float:
+    """KNN accuracy of an encoder on index rows; both sides are (rows, labels)."""
+    known, queries = (features(encoder, store, rows, device) for rows, _ in (train, val))
+    return float(knn_right((known, train[1]), (queries, val[1])).mean())
+
+
+def knn_right(train: Side, queries: Side) -> np.ndarray:
+    """Which queries their neighbours name rightly, (M,) bool, by standardised features; sides as in ``knn_predict``."""
+    scaler = StandardScaler().fit(train[0])
+    predicted = knn_predict((scaler.transform(train[0]), train[1]), scaler.transform(queries[0]))
+    return predicted == queries[1]
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def colour_statistics(pixels: np.ndarray) -> np.ndarray:
+    """Mean, deviation, least and greatest of each band: (N, bands, rows, cols) to (N, 4 x bands)."""
+    flat = pixels.reshape(*pixels.shape[:2], -1)
+    return np.concatenate([f(flat, axis=2) for f in (np.nanmean, np.nanstd, np.nanmin, np.nanmax)], axis=1)
+
+
+class Protocol:
+    """Which images stand for a place, and which places are on which side.
+
+    Attributes:
+        rows: the index rows that features are needed of, sorted.
+        dates: those of ``DATES`` that there are.
+    """
+
+    def __init__(self, store: ChipStore, seed: int) -> None:
+        """Choose.
+
+        Raises:
+            UserError: a side has no labels, or the training side has one class only.
+        """
+        places = store.places[store.places["label"] >= 0]
+        self.sides = {side: places[places["split"] == side] for side in ("train", "val", "test")}
+        if any(side.empty for side in self.sides.values()):
+            raise UserError(f"{store.path}: the probe needs labelled places in the splits train, val and test")
+        if self.sides["train"]["label"].nunique() < 2:
+            raise UserError(f"{store.path}: its training places have one class only; a probe needs two")
+        self.images = {name: images_of(side) for name, side in self.sides.items()}
+        self.rows = np.sort(np.concatenate([rows for images in self.images.values() for rows in images]))
+        counts = {len(rows) for images in self.images.values() for rows in images}
+        several = counts != {1}
+        alike = several and len(counts) == 1 and counts.pop() * len(self.images["train"]) <= MOST_STACKED
+        self.dates = DATES[: 1 + several + alike]
+        self.random_rows = {
+            name: [np.random.default_rng([seed, i]).choice(images, 1) for i, images in enumerate(places)]
+            for name, places in self.images.items()
+        }
+
+    def vectors(self, everything: np.ndarray, side: str, dates: str) -> np.ndarray:
+        """One vector a place.
+
+        Args:
+            everything: (len(rows), D) features.
+            side: train, val or test.
+            dates: one of ``DATES``: a random one, the mean, or one after the other by date.
+
+        Returns:
+            (places, D), or (places, dates x D) stacked.
+        """
+        chosen = self.random_rows[side] if dates == "one_date" else self.images[side]
+        each = [everything[np.searchsorted(self.rows, rows)] for rows in chosen]
+        return np.stack([dated.ravel() if dates == "stacked" else dated.mean(axis=0) for dated in each])
+
+    def labels(self, side: str) -> np.ndarray:
+        """Class of each place of a side."""
+        return self.sides[side]["label"].to_numpy()
+
+
+def predict(everything: np.ndarray, protocol: Protocol, dates: str) -> dict[str, np.ndarray]:
+    """Labels of the test places as kNN and logistic regression predict them from (len(rows), D) features."""
+    scaler = StandardScaler().fit(protocol.vectors(everything, "train", dates))
+    train, val, test = (scaler.transform(protocol.vectors(everything, s, dates)) for s in ("train", "val", "test"))
+    known = (train, protocol.labels("train"))
+    return {
+        "knn": knn_predict(known, test),
+        "logistic": logistic_predict(known, (val, protocol.labels("val")), test),
+    }
+
+
+def logistic_predict(train: Side, val: Side, queries: np.ndarray) -> np.ndarray:
+    """Logistic regression, its penalty chosen on the validation side.
+
+    Args:
+        train: (N, D) features and (N,) labels.
+        val: likewise.
+        queries: (M, D) features.
+
+    Returns:
+        (M,) labels.
+    """
+    known, unknown = train[0], val[0]
+    if known.shape[1] > len(known):
+        # The penalised weights lie in the span of the training features: expressed in it, features are as many
+        # as places, and the regression is the same.
+        span = np.linalg.svd(known, full_matrices=False)[2].T
+        known, unknown, queries = known @ span, unknown @ span, queries @ span
+    with threadpool_limits(1):  # hundreds of small products: ten times slower where threads share each of them
+        models = [LogisticRegression(C=penalty, max_iter=2000).fit(known, train[1]) for penalty in PENALTIES]
+    return max(models, key=lambda model: model.score(unknown, val[1])).predict(queries)
+
+
+def colour_floor(statistics: np.ndarray, protocol: Protocol, dates: str, seed: int) -> np.ndarray:
+    """Labels of the test places from colour statistics by gradient boosting: what needs no encoder at all."""
+    train, test = (protocol.vectors(statistics, side, dates) for side in ("train", "test"))
+    model = HistGradientBoostingClassifier(random_state=seed, max_iter=100, early_stopping=False)
+    return model.fit(train, protocol.labels("train")).predict(test)
+
+
+def colours_of(store: ChipStore, rows: np.ndarray) -> np.ndarray:
+    """Colour statistics of the images of these index rows, read in blocks."""
+    blocks = np.array_split(rows, max(1, len(rows) // 2000))
+    return np.concatenate([colour_statistics(store.pixels(block)) for block in blocks])
+
+
+def probe(
+    data: Path,
+    encoder: str,
+    out: Path | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    overwrite: bool = False,
+) -> dict:
+    """Measure an encoder's frozen features beside an untrained encoder and beside colour statistics.
+
+    Args:
+        data: Folder of a chip store; without labels only retrieval across dates is measured.
+        encoder: encoder.safetensors of a pretraining run, weights of others (.pth.tar, .pth, .safetensors), or torchgeo:ResNet50_Weights.NAME.
+        out: Folder for probe.json; nothing is written without it.
+        device: auto, cpu, cuda, cuda:1 and so on, or mps.
+        seed: Of the dates chosen, of the untrained encoder and of the bootstrap.
+        overwrite: Replace the folder.
+    """
+    settings = dict(locals())
+    check_seed(seed)
+    store = ChipStore(data)
+    spec, trained = load_encoder(encoder, store)
+    protocol = Protocol(store, seed) if (store.places["label"] >= 0).any() else None
+    retrieval = Retrieval.plan(store, seed)
+    if protocol is None and retrieval is None:
+        raise UserError(f"{data}: has neither labels nor test places with two dates, so there is nothing to measure")
+    target = pick_device(device)
+    if out is not None:
+        start_run(out, settings, overwrite=overwrite)
+    torch.manual_seed(seed)
+    rows = np.unique(np.concatenate([part.rows for part in (protocol, retrieval) if part is not None]))
+    vectors = {
+        name: features(model, store, rows, target)
+        for name, model in tqdm(
+            {"untrained": Encoder(spec), "trained": trained}.items(), desc="probing", unit="encoder"
+        )
+    }
+    vectors["colour_statistics"] = colours_of(store, rows)
+    result: dict = {}
+    if protocol is not None:
+        ours = np.searchsorted(rows, protocol.rows)
+        result |= _with_labels({name: values[ours] for name, values in vectors.items()}, protocol, seed)
+    if retrieval is not None:
+        result["retrieval"] = _across_dates(vectors, retrieval, rows, target, seed)
+    print(table(result))
+    plain = _as_json(result)
+    if out is not None:
+        write_json(out / "probe.json", plain)
+    return plain
+
+
+def _with_labels(vectors: dict[str, np.ndarray], protocol: Protocol, seed: int) -> dict:
+    """What kNN, logistic regression and the colour floor reach on the test places."""
+    labels = protocol.labels("test")
+    result: dict = {
+        "test_places": len(labels),
+        "train_places": len(protocol.labels("train")),
+        "k": K_NEIGHBOURS,
+        "majority_class": float(np.bincount(labels).max() / len(labels)),
+    }
+    for dates in protocol.dates:
+        predicted = {name: predict(vectors[name], protocol, dates) for name in ("untrained", "trained")}
+        predicted["colour_statistics"] = {"boosting": colour_floor(vectors["colour_statistics"], protocol, dates, seed)}
+        result[dates] = {
+            name: {kind: bootstrap(said, labels, seed) for kind, said in kinds.items()}
+            for name, kinds in predicted.items()
+        }
+        result[dates]["advantage_over_untrained"] = {
+            kind: advantage(said, predicted["untrained"][kind], labels, seed)
+            for kind, said in predicted["trained"].items()
+        }
+    return result
+
+
+def _across_dates(
+    vectors: dict[str, np.ndarray], retrieval: Retrieval, rows: np.ndarray, device: torch.device, seed: int
+) -> dict:
+    """Recall of finding a place at another date, and how much the encoder gained over an untrained one."""
+    found = {name: retrieval.recalls(values, rows, device) for name, values in vectors.items()}
+    return {
+        "places": retrieval.places,
+        "pairs_of_dates": len(retrieval.queries),
+        "chance": {f"recall_at_{top}": retrieval.chance(top) for top in TOP},
+        **{
+            name: {f"recall_at_{top}": mean_score(values, seed) for top, values in recalls.items()}
+            for name, recalls in found.items()
+        },
+        "advantage_over_untrained": {
+            f"recall_at_{top}": mean_score(found["trained"][top] - found["untrained"][top], seed) for top in TOP
+        },
+    }
+
+
+METHODS = ("untrained", "trained", "colour_statistics")
+
+
+def table(result: dict) -> str:
+    """The result as text, one line a method."""
+    lines = []
+    if "test_places" in result:
+        lines.append(
+            f"{result['test_places']} test places; always the majority class: {100 * result['majority_class']:.1f} %"
+        )
+    else:
+        lines.append("no labels, so no accuracy")
+    measured = [dates for dates in DATES if dates in result]
+    for dates in measured:
+        for name in METHODS:
+            for kind, scores in result[dates].get(name, {}).items():
+                label = f"{words(dates)}, {words(name)}, {kind}"
+                lines.append(f"{label:<46} accuracy {scores['accuracy']}, macro-F1 {scores['macro_f1']}")
+    for dates in measured:
+        for kind, score in result[dates]["advantage_over_untrained"].items():
+            lines.append(f"{words(dates)}, {kind}: trained over untrained, accuracy {score}")
+    return "\n".join(lines + _retrieval_lines(result.get("retrieval")))
+
+
+def _retrieval_lines(retrieval: dict | None) -> list[str]:
+    if retrieval is None:
+        return ["no retrieval across dates: fewer than two test places have two dates"]
+    lines = [
+        f"retrieval across dates: an image finds its own place among {retrieval['places']} at another date "
+        f"({retrieval['pairs_of_dates']} pairs of dates)"
+    ]
+    for name in METHODS:
+        if name in retrieval:
+            values = ", ".join(f"at {top} {retrieval[name][f'recall_at_{top}']}" for top in TOP)
+            lines.append(f"{'retrieval, ' + words(name):<46} recall {values}")
+    chance = ", ".join(f"at {top} {100 * retrieval['chance'][f'recall_at_{top}']:.1f} %" for top in TOP)
+    gain = ", ".join(f"at {top} {retrieval['advantage_over_untrained'][f'recall_at_{top}']}" for top in TOP)
+    return [*lines, f"{'retrieval, chance':<46} recall {chance}", f"retrieval: trained over untrained, recall {gain}"]
+
+
+def words(name: str) -> str:
+    """A name of the result as people read it."""
+    return "dates stacked" if name == "stacked" else name.replace("_", " ")
+
+
+def _as_json(result: Any) -> Any:
+    if isinstance(result, Score):
+        return {"value": result.value, "low": result.low, "high": result.high}
+    if isinstance(result, dict):
+        return {name: _as_json(value) for name, value in result.items()}
+    return result

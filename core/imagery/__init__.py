@@ -1,0 +1,1 @@
+"""Rasters, photographs, labels and their tables, as every source reads them."""

@@ -1,0 +1,136 @@
+"""Sentinel-2 products as users have them: .SAFE folders of JPEG 2000 files, L1C or L2A.
+
+A product becomes one virtual raster: bands of all resolutions on the finest grid, the offset that the
+product states applied, so that scenes before and after processing baseline 04.00 hold the same unit.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from xml.etree import ElementTree
+
+from rasterio.errors import RasterioIOError
+
+from core.errors import UserError, first_line
+from core.imagery.grids import is_located, open_plain
+from core.imagery.tables import stamp
+
+DEFAULT_BANDS = ("B02", "B03", "B04", "B08")
+BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
+UNIT = "reflectance x 10000"
+NODATA = -32768  # dark water is below zero once the offset is applied: 0 is a value, not a gap
+
+
+@dataclass(frozen=True)
+class Product:
+    """What a raster source needs.
+
+    Attributes:
+        date: of the picture, UTC.
+        vrt: a virtual raster as XML.
+        unit: what a pixel value means.
+        stamp: bytes of the band files together, and time of the last change (ns).
+    """
+
+    date: datetime
+    vrt: str
+    unit: str
+    stamp: tuple[int, int]
+
+
+def read_product(folder: Path, bands: tuple[str, ...]) -> Product:
+    """Read a .SAFE folder.
+
+    Args:
+        folder: with MTD_MSIL1C.xml or MTD_MSIL2A.xml in it.
+        bands: names such as B04, or TCI alone for the true-colour image.
+
+    Raises:
+        UserError: it is no such folder, a band is not there, or the metadata lack what is needed.
+    """
+    metadata = next(iter(sorted(folder.glob("MTD_MSIL*.xml"))), None)
+    if metadata is None:
+        raise UserError(f"{folder}: is a folder, but no Sentinel-2 product (no MTD_MSIL1C.xml or MTD_MSIL2A.xml in it)")
+    try:
+        tree = ElementTree.parse(metadata).getroot()
+    except ElementTree.ParseError as error:
+        raise UserError(f"{metadata}: cannot be read ({error}); fetch the product again") from error
+    date = _date(tree, metadata)
+    if bands == ("TCI",):
+        colour = _band_file(folder, "TCI")
+        return Product(date, str(colour), "8-bit colour, 0 to 255", stamp([colour]))
+    unknown = [band for band in bands if band not in BANDS]
+    if unknown:
+        raise UserError(f"--bands {unknown[0]}: Sentinel-2 has {', '.join(BANDS)}, or TCI alone")
+    offsets = _offsets(tree, metadata)
+    files = [_band_file(folder, band) for band in bands]
+    return Product(date, _vrt(files, bands, [offsets.get(band, 0) for band in bands]), UNIT, stamp(files))
+
+
+def _date(tree: ElementTree.Element, metadata: Path) -> datetime:
+    text = tree.findtext(".//PRODUCT_START_TIME")
+    if text is None:
+        raise UserError(f"{metadata}: has no PRODUCT_START_TIME; fetch the product again")
+    try:
+        date = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UserError(f"{metadata}: its PRODUCT_START_TIME is {text}, no date; fetch the product again") from error
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
+
+
+def _offsets(tree: ElementTree.Element, metadata: Path) -> dict[str, int]:
+    """Of each band, to be added to its numbers; none before baseline 04.00."""
+    offsets = {}
+    for element in (*tree.iter("BOA_ADD_OFFSET"), *tree.iter("RADIO_ADD_OFFSET")):
+        number, offset = element.get("band_id", ""), element.text or ""
+        try:
+            offsets[dict(enumerate(BANDS))[int(number)]] = int(offset)
+        except (KeyError, ValueError) as error:
+            raise UserError(
+                f"{metadata}: its {element.tag} '{offset}' of band_id '{number}' makes no sense; fetch the product again"
+            ) from error
+    return offsets
+
+
+def _band_file(folder: Path, band: str) -> Path:
+    """The finest file of a band: L2A keeps a folder for each resolution, L1C one for all."""
+    pattern = re.compile(rf"_{band}(_\d\dm)?\.jp2$")
+    files = [path for path in folder.glob("GRANULE/*/IMG_DATA/**/*.jp2") if pattern.search(path.name)]
+    if not files:
+        raise UserError(f"{folder}: has no file of the band {band} in GRANULE/*/IMG_DATA; choose others with --bands")
+    return min(files, key=lambda path: (path.stem[-3:], path.name))
+
+
+def _vrt(files: list[Path], bands: tuple[str, ...], offsets: list[int]) -> str:
+    """A virtual raster with the bands on the grid of the finest file."""
+    shapes = []
+    for file in files:
+        try:
+            with open_plain(file) as source:
+                if not is_located(source):
+                    raise UserError(f"{file}: has no coordinates; fetch the product again")
+                crs, place = source.crs.to_wkt(), source.transform.to_gdal()
+                shapes.append((source.width, source.height, crs, place, source.block_shapes[0]))
+        except RasterioIOError as error:
+            raise UserError(f"{file}: cannot be read as a raster ({first_line(error)})") from error
+    width, height, crs, place, block = max(shapes)
+    root = ElementTree.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
+    ElementTree.SubElement(root, "SRS").text = crs
+    ElementTree.SubElement(root, "GeoTransform").text = ", ".join(repr(number) for number in place)
+    for number, (file, band, offset, shape) in enumerate(zip(files, bands, offsets, shapes), start=1):
+        layer = ElementTree.SubElement(root, "VRTRasterBand", dataType="Int16", band=str(number))
+        layer.attrib |= {"blockXSize": str(block[1]), "blockYSize": str(block[0])}  # rasters are read by blocks
+        ElementTree.SubElement(layer, "Description").text = band
+        ElementTree.SubElement(layer, "NoDataValue").text = str(NODATA)
+        source = ElementTree.SubElement(layer, "ComplexSource", resampling="bilinear")
+        ElementTree.SubElement(source, "SourceFilename", relativeToVRT="0").text = str(file.resolve())
+        ElementTree.SubElement(source, "SourceBand").text = "1"
+        ElementTree.SubElement(source, "SrcRect", xOff="0", yOff="0", xSize=str(shape[0]), ySize=str(shape[1]))
+        ElementTree.SubElement(source, "DstRect", xOff="0", yOff="0", xSize=str(width), ySize=str(height))
+        ElementTree.SubElement(source, "ScaleOffset").text = str(offset)
+        ElementTree.SubElement(source, "ScaleRatio").text = "1"
+        ElementTree.SubElement(source, "NODATA").text = "0"
+    return ElementTree.tostring(root, encoding="unicode")

@@ -1,0 +1,253 @@
+"""Squares of image files of any kind: photographs by Pillow, rasters by GDAL, whole or a part, scaled to a chip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import rasterio
+from PIL import ExifTags, Image, ImageOps
+from rasterio.enums import Resampling
+from rasterio.windows import Window
+
+from core.errors import UserError
+from core.imagery.grids import band_names, check_dtype, data_bands, open_plain, read
+from core.store.read import UNLABELLED, StoreInfo
+
+FITS = ("resize", "cut")
+PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
+
+
+class Square(NamedTuple):
+    """A square of an image, px."""
+
+    row: int
+    column: int
+    side: int
+
+
+class Cutting(NamedTuple):
+    """A square that was read: (bands, size, size) pixels and where they hold data, (size, size) bool."""
+
+    square: Square
+    pixels: np.ndarray
+    valid: np.ndarray
+
+
+def guess_unit(dtype: str) -> str:
+    """What a pixel value means where nobody says it."""
+    return "8-bit values, 0 to 255" if dtype == "uint8" else f"digital numbers of type {dtype}"
+
+
+def majority(mask: np.ndarray, default: int = -1, aside: int | None = None) -> int:
+    """Most frequent class number of a mask, one of them aside; the default where nothing else is labelled."""
+    counts = np.bincount(mask.ravel(), minlength=256)[:UNLABELLED]
+    if aside is not None:
+        counts[aside] = 0
+    return int(counts.argmax()) if counts.any() else default
+
+
+def type_and_bands(path: Path, band_files: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """Data type and band names of an image."""
+    if not band_files and is_photo(path):
+        with _photo(path):
+            return "uint8", ("red", "green", "blue")
+    names: list[str] = []
+    for file in files_of(path, band_files):
+        with open_plain(file) as source:
+            check_dtype(source, file)
+            dtype = source.dtypes[0]
+            names += [file.stem] if band_files and source.count == 1 else band_names(source)
+    return dtype, tuple(names)
+
+
+def is_photo(path: Path) -> bool:
+    """Whether Pillow reads it, always as 8-bit RGB: photographs need no GDAL.
+
+    Raises:
+        OSError: it is not there.
+    """
+    if path.suffix.lower() != ".png":
+        return path.suffix.lower() in PHOTOS
+    with path.open("rb") as file:
+        return file.read(25)[24:] != b"\x10"  # bits a sample; of 16, Pillow keeps 8
+
+
+def _photo(path: Path) -> Image.Image:
+    # Pillow takes images of 180 million pixels for an attack; fMoW has airports of 16,000 x 16,000 px.
+    Image.MAX_IMAGE_PIXELS = 1 << 29
+    return Image.open(path)
+
+
+def _orientation(photo: Image.Image) -> int:
+    """How the camera was held; 1 is upright, from 5 on rows and columns are exchanged."""
+    return photo.getexif().get(ExifTags.Base.Orientation, 1)
+
+
+def is_turned(path: Path) -> bool:
+    """Whether a photograph has to be turned to stand upright."""
+    with _photo(path) as photo:
+        return _orientation(photo) in range(2, 9)
+
+
+def files_of(path: Path, band_files: tuple[str, ...]) -> list[Path]:
+    """The image itself, or the files in its folder."""
+    return [path / name for name in band_files] if band_files else [path]
+
+
+def shape_of(path: Path, band_files: tuple[str, ...] = ()) -> tuple[int, int]:
+    """Rows and columns, upright; of the first file where there are several."""
+    if not band_files and is_photo(path):
+        with _photo(path) as photo:
+            lying = _orientation(photo) in range(5, 9)
+            return (photo.width, photo.height) if lying else (photo.height, photo.width)
+    with open_plain(files_of(path, band_files)[0]) as source:
+        return source.shape
+
+
+def squares_of(height: int, width: int, size: int, fit: str) -> list[Square]:
+    """The squares that become chips.
+
+    Raises:
+        UserError: the image is smaller than a chip and must be cut.
+    """
+    if fit == "resize":
+        side = min(height, width)
+        return [Square((height - side) // 2, (width - side) // 2, side)]
+    if min(height, width) < size:
+        raise UserError(f"{width} x {height} pixels are too few to cut chips of {size}")
+    rows, columns = range(0, height - size + 1, size), range(0, width - size + 1, size)
+    return [Square(row, column, size) for row in rows for column in columns]
+
+
+def read_squares(
+    path: Path, squares: list[Square], info: StoreInfo, band_files: tuple[str, ...] = ()
+) -> Iterator[Cutting]:
+    """Read squares of an image and scale them to chips, one after the other.
+
+    Args:
+        path: of the image, or of its folder where there are ``band_files``.
+        squares: parts of it.
+        info: chip size, bands and data type to meet.
+        band_files: files inside the folder, stacked.
+
+    Raises:
+        UserError: it has other bands or another data type.
+        OSError: it cannot be read.
+        RasterioError: likewise.
+        SyntaxError: likewise, of a broken PNG.
+    """
+    if not band_files and is_photo(path):
+        return _read_photo(path, squares, info)
+    return _read_raster(files_of(path, band_files), squares, info)
+
+
+def _read_photo(path: Path, squares: list[Square], info: StoreInfo) -> Iterator[Cutting]:
+    _check_kind("uint8", 3, info)
+    target = (info.chip_size, info.chip_size)
+    with _photo(path) as opened:
+        width = opened.width
+        if len(squares) == 1:
+            opened.draft("RGB", (info.chip_size * 2, info.chip_size * 2))  # JPEG: decode no more than is needed
+        shrunk = opened.width / width
+        image, alpha = ImageOps.exif_transpose(opened), None
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            alpha = image.getchannel("A")
+        image = image.convert("RGB")
+    for square in squares:
+        corners = (square.column, square.row, square.column + square.side, square.row + square.side)
+        left, upper, right, lower = (min(at * shrunk, end) for at, end in zip(corners, image.size * 2))
+        box = (left, upper, right, lower)
+        pixels = np.asarray(image.resize(target, Image.Resampling.BICUBIC, box)).transpose(2, 0, 1)
+        valid = np.ones(target, bool)
+        if alpha is not None:
+            valid = np.asarray(alpha.resize(target, Image.Resampling.NEAREST, box)) > 0
+        yield Cutting(square, pixels, valid)
+
+
+def _read_raster(files: list[Path], squares: list[Square], info: StoreInfo) -> Iterator[Cutting]:
+    with ExitStack() as stack:
+        sources = [stack.enter_context(open_plain(file)) for file in files]
+        bands = [_bands(source, len(info.bands)) for source in sources]
+        for file, source in zip(files, sources):
+            check_dtype(source, file.name)
+            _check_kind(source.dtypes[0], sum(map(len, bands)), info)
+        _check_order(sources, info)
+        for square in squares:
+            layers = [
+                _read_square(source, numbers, square, source.height / sources[0].height, info.chip_size)
+                for source, numbers in zip(sources, bands)
+            ]
+            pixels, valid = zip(*layers)
+            yield Cutting(square, np.concatenate(pixels), np.logical_and.reduce(valid))
+
+
+def _bands(source: rasterio.DatasetReader, wanted: int) -> list[int]:
+    """Numbers of the bands with data."""
+    # GDAL calls the fourth of four 8-bit bands alpha unless told otherwise, near infrared too.
+    return list(source.indexes) if source.count == wanted else data_bands(source)
+
+
+def _check_kind(dtype: str, bands: int, info: StoreInfo) -> None:
+    """Refuse another data type or number of bands than the store has."""
+    if dtype != info.dtype:
+        raise UserError(f"its pixels are {dtype}, not {info.dtype} as in the other images")
+    if bands != len(info.bands):
+        raise UserError(f"has {bands} bands, not {len(info.bands)} as the other images")
+
+
+def _check_order(sources: list[rasterio.DatasetReader], info: StoreInfo) -> None:
+    names = tuple(name for source in sources for name in band_names(source))
+    if names != info.bands and sorted(names) == sorted(info.bands):
+        raise UserError(f"its bands are in another order ({', '.join(names)}), not {', '.join(info.bands)}")
+
+
+def _read_square(
+    source: rasterio.DatasetReader, bands: list[int], square: Square, scale: float, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """A square of the first file's grid, from a file whose pixels are smaller by ``scale``."""
+    side = square.side * scale
+    window = Window(square.column * scale, square.row * scale, side, side)
+    how = Resampling.average if side > size else Resampling.bilinear
+    return read(source, window, bands=bands, shape=(size, size), how=how)
+
+
+def read_masks(path: Path, squares: list[Square], info: StoreInfo) -> Iterator[np.ndarray]:
+    """Class numbers of a label image: one band of the legend's values, or its colours as RGB.
+
+    Not labelled is what the file declares as nodata, the value 255, and black where the legend has no black.
+
+    Args:
+        path: of the label image, as large as the image.
+        squares: parts of it.
+        info: chip size and legend.
+
+    Yields:
+        (size, size) uint8 for each square.
+
+    Raises:
+        UserError: it holds a value or a colour that the legend does not explain.
+        RasterioError: it cannot be read.
+    """
+    with open_plain(path) as source:
+        colored = source.count >= 3
+        known = [int(entry.color, 16) if colored else entry.value for entry in info.classes]
+        shape = (source.count, info.chip_size, info.chip_size)
+        for square in squares:
+            window = Window(square.column, square.row, square.side, square.side)
+            values = source.read(window=window, out_shape=shape, resampling=Resampling.nearest).astype(np.int64)
+            valid = source.read_masks(1, window=window, out_shape=shape[1:]) > 0
+            values = (values[0] << 16) + (values[1] << 8) + values[2] if colored else values[0]
+            mask = np.full(values.shape, UNLABELLED, np.uint8)
+            for number, value in enumerate(known):
+                mask[valid & (values == value)] = number
+            unexplained = valid & (mask == UNLABELLED) & (values != (0 if colored else UNLABELLED))
+            if unexplained.any():
+                value = values[unexplained][0]
+                said = f"colour {value:06X}" if colored else f"value {value}"
+                raise UserError(f"its mask {path.name} holds the {said}, which the legend does not explain")
+            yield mask

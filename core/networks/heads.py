@@ -1,0 +1,162 @@
+"""The networks of the tasks: an encoder (always ``model.encoder``) and what stands on it.
+
+Decoders are those of segmentation-models-pytorch, the detector is torchvision's RetinaNet; both stand on
+the encoder's feature pyramid, so that any encoder serves every task.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.detection import RetinaNet
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.retinanet import RetinaNetHead
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.ops import FeaturePyramidNetwork
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+from core.networks.encoders import Encoder, ModelSpec
+
+DECODERS = {"unet": "U-Net", "deeplabv3plus": "DeepLabV3+", "fpn": "FPN"}
+STRIDE = 32  # of the last map of the pyramid
+# Smallest anchor of each level, px: half of RetinaNet's own, because objects seen from above are small.
+ANCHORS = (16, 32, 64, 128, 256)
+PYRAMID = 256  # channels of the detector's maps, as in the RetinaNet paper
+
+
+class Classifier(nn.Module):
+    """An encoder and one linear layer: raw pixels to logits (N, classes)."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.encoder = Encoder(spec)
+        self.head = nn.Linear(self.encoder.width, len(spec.classes))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits (N, classes)."""
+        return self.head(self.encoder(pixels))
+
+
+class Segmenter(nn.Module):
+    """A decoder on the encoder's pyramid: raw pixels of any size to logits (N, classes, rows, cols)."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        from segmentation_models_pytorch.base import SegmentationHead  # slow to import, and only this needs it
+        from segmentation_models_pytorch.base.initialization import initialize_decoder, initialize_head
+
+        super().__init__()
+        self.encoder = Encoder(spec)
+        self.decoder, width, kernel, upsampling = _decoder(spec.decoder, self.encoder.channels)
+        self.head = SegmentationHead(width, len(spec.classes), kernel_size=kernel, upsampling=upsampling)
+        initialize_decoder(self.decoder)
+        initialize_head(self.head)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits (N, classes, rows, cols)."""
+        rows, columns = pixels.shape[-2:]
+        return self.head(self.decoder(self.encoder.pyramid(filled_up(pixels))))[..., :rows, :columns]
+
+
+def filled_up(pixels: Tensor) -> Tensor:
+    """Images (N, bands, rows, cols), below and to the right filled up with no data to multiples of ``STRIDE``."""
+    rows, columns = pixels.shape[-2:]
+    if rows % STRIDE == 0 and columns % STRIDE == 0:
+        return pixels
+    return F.pad(pixels, (0, -columns % STRIDE, 0, -rows % STRIDE), value=torch.nan)
+
+
+def _decoder(name: str, channels: list[int]) -> tuple[nn.Module, int, int, int]:
+    """A decoder, its channels, and the head's kernel and upsampling, as segmentation-models-pytorch pairs them."""
+    from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
+    from segmentation_models_pytorch.decoders.fpn.decoder import FPNDecoder
+    from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
+
+    if name == "unet":
+        widths = (256, 128, 64, 32, 16)
+        return UnetDecoder(channels, widths), widths[-1], 3, 1
+    if name == "fpn":
+        return FPNDecoder(channels), 128, 1, 4
+    decoder = DeepLabV3PlusDecoder(
+        channels, 5, 256, atrous_rates=(6, 12, 18), output_stride=16, aspp_separable=True, aspp_dropout=0.5
+    )
+    # The encoder ends at stride 32, not 16: half the rates see as far, and twice the enlargement meets the map
+    # at stride 4.
+    decoder.up = nn.UpsamplingBilinear2d(scale_factor=8)
+    return decoder, 256, 1, 4
+
+
+class Detector(RetinaNet):
+    """RetinaNet on the encoder's pyramid, for raw pixels (N, bands, rows, cols).
+
+    In training ``forward(pixels, targets)`` gives the losses; else ``forward(pixels)`` gives, for each image,
+    ``boxes`` (M, 4) as xmin, ymin, xmax, ymax in px, ``scores`` (M,), best first, and ``labels`` (M,).
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        anchors = AnchorGenerator(
+            tuple(tuple(round(size * 2 ** (third / 3)) for third in range(3)) for size in ANCHORS),
+            ((0.5, 1.0, 2.0),) * len(ANCHORS),
+        )
+        super().__init__(
+            _Pyramid(Encoder(spec)),
+            len(spec.classes),
+            anchor_generator=anchors,
+            head=_Head(PYRAMID, anchors.num_anchors_per_location()[0], len(spec.classes)),
+        )
+        self.transform = _OnlyFilledUp(1, 1, [], [])  # its scaling and its sizes are not used
+
+    @property
+    def encoder(self) -> Encoder:
+        """What pretraining gave."""
+        return self.backbone.encoder
+
+
+class _Pyramid(nn.Module):
+    """The encoder's maps at strides 8, 16 and 32, joined from the top down, and two coarser ones."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.fpn = FeaturePyramidNetwork(encoder.channels[3:], PYRAMID, LastLevelP6P7(PYRAMID, PYRAMID))
+        self.out_channels = PYRAMID
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        return self.fpn({str(level): maps for level, maps in enumerate(self.encoder.pyramid(pixels)[3:])})
+
+
+class _OnlyFilledUp(GeneralizedRCNNTransform):
+    """Images keep their size and their values: torchvision's own would enlarge them; the encoder scales the pixels."""
+
+    def normalize(self, image: Tensor) -> Tensor:
+        return image
+
+    def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
+        return image, target
+
+    def batch_images(self, images: list[Tensor], size_divisible: int = STRIDE) -> Tensor:
+        return filled_up(torch.stack(images))
+
+
+class _Head(RetinaNetHead):
+    """Group norm, so that training does not start with vanishing maps; answers in fp32: boxes need more digits than bf16 has.
+
+    Source: the head of torchvision's second RetinaNet (``retinanet_resnet50_fpn_v2``).
+    """
+
+    def __init__(self, channels: int, anchors: int, classes: int) -> None:
+        super().__init__(channels, anchors, classes, norm_layer=partial(nn.GroupNorm, 32))
+
+    def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
+        return {name: answer.float() for name, answer in super().forward(x).items()}
+
+
+NETWORKS: dict[str, type[nn.Module]] = {
+    "embedding": Encoder,
+    "classification": Classifier,
+    "sequence": Classifier,  # the model of one date; the dates of a place meet in its logits
+    "segmentation": Segmenter,
+    "detection": Detector,
+}

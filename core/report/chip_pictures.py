@@ -1,0 +1,149 @@
+"""A chip as an RGB picture of any size: natural colours, holes hatched, labels and objects outlined."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from matplotlib.colors import hsv_to_rgb, is_color_like, to_rgb
+from PIL import Image, ImageDraw
+
+from core.store.read import UNLABELLED, ChipStore, LandClass
+from core.store.summary import sample_rows
+
+# Sentinel-2 and Landsat 8 number their bands alike here.
+_NATURAL = ({"red", "r", "b4"}, {"green", "g", "b3"}, {"blue", "b", "b2"})
+_STRETCH = (2, 98)  # percentiles
+_STRETCH_BYTES = 128 << 20  # of chips that the stretch is measured on
+_GAMMA = 0.8  # imagery is dark as it comes
+_HATCH = (230, 204)  # greys
+
+
+def natural_bands(names: tuple[str, ...]) -> tuple[int, ...] | None:
+    """Numbers of the red, green and blue band, None where the names do not say."""
+    said = [{re.sub(r"^b0+", "b", word) for word in re.split(r"[^a-z0-9]+", name.lower())} for name in names]
+    found = [next((number for number, words in enumerate(said) if words & known), None) for known in _NATURAL]
+    return None if None in found else tuple(number for number in found if number is not None)
+
+
+def class_colours(classes: tuple[LandClass, ...]) -> np.ndarray:
+    """(classes, 3) uint8: the legend's colours, and distinct hues where it states none."""
+    colours = np.zeros((len(classes), 3))
+    for number, entry in enumerate(classes):
+        stated = f"#{entry.color}"
+        hue = (number * 0.618034) % 1  # the golden section: neighbours differ
+        colours[number] = to_rgb(stated) if is_color_like(stated) else hsv_to_rgb((hue, 0.55, 0.8))
+    return (colours * 255).round().astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Painter:
+    """Turns chips of a store into pictures, all with the same stretch, so that dates can be compared.
+
+    Attributes:
+        store: of the chips.
+        bands: numbers of the three bands to show, or of one.
+        low: (bands, 1, 1) pixel value that is shown black.
+        high: likewise, white.
+        colours: (classes, 3) uint8.
+    """
+
+    store: ChipStore
+    bands: tuple[int, ...]
+    low: np.ndarray
+    high: np.ndarray
+    colours: np.ndarray
+
+    @classmethod
+    def of(cls, store: ChipStore) -> Painter:
+        """Measure the stretch on a sample of the chips."""
+        info = store.info
+        natural = natural_bands(info.bands)
+        bands = natural or ((0, 1, 2) if len(info.bands) >= 3 else (0,))
+        each = len(info.bands) * info.chip_size**2 * np.dtype(info.dtype).itemsize
+        rows = sample_rows(store, 200, each, _STRETCH_BYTES)
+        known = store.raw(rows)[:, list(bands)].swapaxes(0, 1)[:, store.valid(rows)]
+        if natural and info.dtype == "uint8":
+            known = known.reshape(1, -1)  # a picture already: its colours stay in balance
+        low, high = np.percentile(known, _STRETCH, axis=1)[:, :, None, None] if known.size else ([[[0.0]]], [[[1.0]]])
+        low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
+        return cls(store, bands, low, np.where(high > low, high, low + 1), class_colours(info.classes))
+
+    def chip(self, row: int, side: int, boxes: pd.DataFrame | None = None) -> np.ndarray:
+        """Draw the chip of an index row, (side, side, 3) uint8: hatched where it holds no data.
+
+        Args:
+            row: of the index.
+            side: of the picture, px.
+            boxes: objects of that image, as boxes.parquet has them.
+        """
+        rows = np.array([row])
+        valid = self.store.valid(rows)[0]
+        pixels = self.store.raw(rows)[0][list(self.bands)].astype(np.float64)
+        shown = np.clip((pixels - self.low) / (self.high - self.low), 0, 1) ** _GAMMA
+        grey = np.where(valid, shown, 0.85).transpose(1, 2, 0)
+        picture = _resized((np.broadcast_to(grey, (*valid.shape, 3)) * 255).round().astype(np.uint8), side)
+        _hatch(picture, ~_nearest(valid, side))
+        if self.store.column("mask")[row] >= 0:
+            self._outline(picture, _nearest(self.store.masks(rows)[0], side))
+        return picture if boxes is None or boxes.empty else self._boxed(picture, boxes)
+
+    def mask(self, row: int, side: int) -> np.ndarray:
+        """Draw the class numbers of an index row in the legend's colours, likewise."""
+        mask = _nearest(self.store.masks(np.array([row]))[0], side)
+        palette = np.full((256, 3), 255, np.uint8)
+        palette[: len(self.colours)] = self.colours
+        picture = palette[mask]
+        _hatch(picture, mask == UNLABELLED)
+        return picture
+
+    def _outline(self, picture: np.ndarray, mask: np.ndarray) -> None:
+        """Draw where labels end and nothing is known: an analyst's polygons, not each border of a full map."""
+        known = mask != UNLABELLED
+        inner = known.copy()  # what is two pixels and more away from the unknown
+        for _ in range(2):
+            inner[1:] &= inner[:-1].copy()
+            inner[:-1] &= inner[1:].copy()
+            inner[:, 1:] &= inner[:, :-1].copy()
+            inner[:, :-1] &= inner[:, 1:].copy()
+        edge = known & ~inner
+        picture[edge] = self.colours[mask[edge]]
+
+    def _boxed(self, picture: np.ndarray, boxes: pd.DataFrame) -> np.ndarray:
+        image = Image.fromarray(picture)
+        draw = ImageDraw.Draw(image)
+        scale = len(picture) / self.store.info.chip_size
+        for box in boxes.itertuples():
+            known = 0 <= box.label < len(self.colours)
+            corners = [value * scale for value in (box.xmin, box.ymin, box.xmax, box.ymax)]
+            corners[2:] = [max(low, high - 1) for low, high in zip(corners[:2], corners[2:])]
+            colour = tuple(int(part) for part in self.colours[int(box.label)]) if known else (255, 255, 255)
+            draw.rectangle(corners, outline=colour, width=2)
+        return np.array(image)
+
+
+def read_boxes(store: ChipStore, rows: np.ndarray) -> pd.DataFrame | None:
+    """Objects of these index rows; None for a store without boxes."""
+    path = store.path / "boxes.parquet"
+    if not path.exists():
+        return None
+    return pq.read_table(path, filters=[("image", "in", rows.tolist())]).to_pandas()
+
+
+def _resized(picture: np.ndarray, side: int) -> np.ndarray:
+    # Few pixels are shown as they are, many are smoothed.
+    how = Image.Resampling.NEAREST if side >= 3 * len(picture) else Image.Resampling.LANCZOS
+    return np.array(Image.fromarray(picture).resize((side, side), how))
+
+
+def _nearest(array: np.ndarray, side: int) -> np.ndarray:
+    at = ((np.arange(side) + 0.5) * len(array) / side).astype(int)
+    return array[at][:, at]
+
+
+def _hatch(picture: np.ndarray, where: np.ndarray) -> None:
+    rows, columns = np.nonzero(where)
+    picture[rows, columns] = np.where((rows + columns) % 9 < 2, _HATCH[1], _HATCH[0])[:, None]

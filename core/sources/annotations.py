@@ -1,0 +1,275 @@
+"""Labels of object detection: COCO JSON and xView's GeoJSON, reduced to boxes by image."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from core.errors import UserError
+from core.imagery.tables import legend_of
+from core.store.build import Tally
+from core.store.read import LandClass
+
+UNKNOWN = (math.nan, math.nan)
+# Keys of COCO and xView that are read.
+_USED = frozenset(
+    (
+        *("info", "description", "licenses", "name", "images", "id", "file_name", "width", "height", "date_captured"),
+        *("annotations", "image_id", "category_id", "bbox", "iscrowd", "categories"),
+        *("features", "properties", "type_id", "bounds_imcoords", "geometry"),
+    )
+)
+XVIEW_GSD = 0.3  # metres, of WorldView-3; Lam et al. 2018
+XVIEW_NO_CLASS = (75, 82)  # type_ids of the published file that the published list of classes does not explain
+# type_id: name, as xView's list of classes (xview_class_labels.txt) has them.
+XVIEW_CLASSES = {
+    11: "Fixed-wing Aircraft", 12: "Small Aircraft", 13: "Cargo Plane", 15: "Helicopter", 17: "Passenger Vehicle",
+    18: "Small Car", 19: "Bus", 20: "Pickup Truck", 21: "Utility Truck", 23: "Truck", 24: "Cargo Truck",
+    25: "Truck w/Box", 26: "Truck Tractor", 27: "Trailer", 28: "Truck w/Flatbed", 29: "Truck w/Liquid",
+    32: "Crane Truck", 33: "Railway Vehicle", 34: "Passenger Car", 35: "Cargo Car", 36: "Flat Car", 37: "Tank car",
+    38: "Locomotive", 40: "Maritime Vessel", 41: "Motorboat", 42: "Sailboat", 44: "Tugboat", 45: "Barge",
+    47: "Fishing Vessel", 49: "Ferry", 50: "Yacht", 51: "Container Ship", 52: "Oil Tanker",
+    53: "Engineering Vehicle", 54: "Tower crane", 55: "Container Crane", 56: "Reach Stacker",
+    57: "Straddle Carrier", 59: "Mobile Crane", 60: "Dump Truck", 61: "Haul Truck", 62: "Scraper/Tractor",
+    63: "Front loader/Bulldozer", 64: "Excavator", 65: "Cement Mixer", 66: "Ground Grader", 71: "Hut/Tent",
+    72: "Shed", 73: "Building", 74: "Aircraft Hangar", 76: "Damaged Building", 77: "Facility",
+    79: "Construction Site", 83: "Vehicle Lot", 84: "Helipad", 86: "Storage Tank", 89: "Shipping container lot",
+    91: "Shipping Container", 93: "Pylon", 94: "Tower",
+}  # fmt: skip
+
+
+class _Entry(NamedTuple):
+    """One box as the labels have it.
+
+    Attributes:
+        image: key of the image.
+        type: number of the class in the labels' own counting.
+        box: xmin, ymin, xmax, ymax; None where there are no four finite numbers.
+        lonlat: of the box's centre; NaN where unknown.
+    """
+
+    image: Hashable
+    type: Hashable
+    box: tuple[float, float, float, float] | None
+    lonlat: tuple[float, float] = UNKNOWN
+
+
+class Image(NamedTuple):
+    """An image as the labels describe it; ``shape`` is (height, width) in px, where stated."""
+
+    path: str
+    datetime: datetime | None = None
+    shape: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A whole file of labels; boxes (N, 5) and lonlat (N, 2) lie under the keys of their images."""
+
+    images: dict[Hashable, Image]
+    boxes: dict[Hashable, np.ndarray]
+    lonlat: dict[Hashable, np.ndarray]
+    classes: tuple[LandClass, ...]
+    provenance: str
+    license: str
+    gsd: float | None
+
+
+def read_labels(path: Path, tally: Tally) -> Labels:
+    """Read a file of labels.
+
+    Args:
+        path: COCO JSON or xView's GeoJSON.
+        tally: takes what cannot be used.
+
+    Raises:
+        UserError: it is neither, or misses a key that it needs.
+    """
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            table = json.load(file, object_hook=_lighter)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; --labels names the COCO JSON or xView GeoJSON") from error
+    except ValueError as error:
+        raise UserError(f"{path}: is no JSON, or not all of it ({error}); fetch it again") from error
+    if isinstance(table, dict) and isinstance(table.get("features"), list):
+        return _read_xview(path, table["features"], tally)
+    if isinstance(table, dict) and {"images", "annotations", "categories"} & set(table):
+        return _read_coco(path, table, tally)
+    raise UserError(
+        f"{path}: is neither COCO JSON (an object with 'images', 'annotations' and 'categories') nor xView's GeoJSON "
+        "(an object with 'features')"
+    )
+
+
+def _lighter(entry: dict) -> object:
+    """Keep of an object, while the JSON is read, what is used later: outlines are most of such files."""
+    if entry.get("type") == "Polygon" and "coordinates" in entry:
+        return _centre(entry["coordinates"])
+    return {key: value for key, value in entry.items() if key in _USED}
+
+
+def _need(entry: object, keys: tuple[str, ...], where: str) -> dict:
+    """The entry itself, with its keys known to be there."""
+    if not isinstance(entry, dict):
+        raise UserError(f"{where} is no JSON object; export the labels again")
+    for key in keys:
+        if key not in entry:
+            raise UserError(f"{where} has no '{key}'; export the labels again with that key")
+        if key.endswith("id") and not isinstance(entry[key], (int, str)):
+            raise UserError(f"{where}: its '{key}' is neither a number nor text; export the labels again")
+    return entry
+
+
+def _read_coco(path: Path, table: dict, tally: Tally) -> Labels:
+    _need(table, ("images", "annotations", "categories"), str(path))
+    for name in ("images", "annotations", "categories"):
+        if not isinstance(table[name], list):
+            raise UserError(f"{path}: its '{name}' is no list; export the labels again")
+    about = table.get("info")
+    description = about.get("description", "") if isinstance(about, dict) else ""
+    licenses = table["licenses"] if isinstance(table.get("licenses"), list) else []
+    terms = [str(entry.get("name", "")) for entry in licenses if isinstance(entry, dict)]
+    images, classes = _coco_images(path, table["images"], tally), _coco_classes(path, table["categories"])
+    boxes, lonlat = _by_image(path, _coco_entries(path, table["annotations"], tally), set(images), classes, tally)
+    return Labels(
+        images, boxes, lonlat, classes, provenance=": ".join(filter(None, [path.name, str(description or "")])),
+        license=", ".join(dict.fromkeys(filter(None, terms))), gsd=None,
+    )  # fmt: skip
+
+
+def _coco_classes(path: Path, categories: list) -> tuple[LandClass, ...]:
+    names: dict[int, str] = {}
+    for number, entry in enumerate(categories):
+        category = _need(entry, ("id", "name"), f"{path}: entry {number} of 'categories'")
+        if category["id"] in names:
+            raise UserError(f"{path}: two categories have the id {category['id']}; give each its own")
+        if not isinstance(category["id"], int):
+            raise UserError(f"{path}: the category id '{category['id']}' is no whole number; COCO's ids are")
+        names[category["id"]] = str(category["name"])
+    return legend_of(names)
+
+
+def _coco_images(path: Path, entries: list, tally: Tally) -> dict[Hashable, Image]:
+    images: dict[Hashable, Image] = {}
+    for number, entry in enumerate(entries):
+        image = _need(entry, ("id", "file_name"), f"{path}: entry {number} of 'images'")
+        if image["id"] in images:
+            raise UserError(f"{path}: two images have the id {image['id']}; give each its own")
+        height, width = image.get("height"), image.get("width")
+        shape = None
+        if isinstance(height, int) and isinstance(width, int) and min(height, width) > 0:  # some write 0 for unknown
+            shape = height, width
+        date = _date(image.get("date_captured"), tally)
+        images[image["id"]] = Image(str(image["file_name"]), date, shape)
+    names = Counter(image.path for image in images.values()).most_common(1)
+    if names and names[0][1] > 1:
+        raise UserError(f"{path}: two images have the file_name {names[0][0]}; join their annotations under one id")
+    return images
+
+
+def _coco_entries(path: Path, annotations: list, tally: Tally) -> Iterator[_Entry]:
+    for number, entry in enumerate(annotations):
+        found = _need(entry, ("image_id", "category_id", "bbox"), f"{path}: entry {number} of 'annotations'")
+        if found.get("iscrowd"):
+            tally.drop("boxes around crowds of objects (iscrowd)")
+            continue
+        box = _four(found["bbox"])
+        if box:
+            x, y, width, height = box
+            box = (x, y, x + width, y + height)
+        yield _Entry(found["image_id"], found["category_id"], box)
+
+
+def _read_xview(path: Path, features: list, tally: Tally) -> Labels:
+    entries = list(_xview_entries(path, features, tally))
+    images: dict[Hashable, Image] = {name: Image(str(name)) for name in sorted({str(e.image) for e in entries})}
+    classes = legend_of(XVIEW_CLASSES)
+    boxes, lonlat = _by_image(path, iter(entries), set(images), classes, tally)
+    return Labels(
+        images, boxes, lonlat, classes, provenance=f"{path.name}: xView (Lam et al. 2018)", license="", gsd=XVIEW_GSD,
+    )  # fmt: skip
+
+
+def _xview_entries(path: Path, features: list, tally: Tally) -> Iterator[_Entry]:
+    for number, entry in enumerate(features):
+        where = f"{path}: feature {number}"
+        feature = _need(entry, ("properties",), where)
+        found = _need(feature["properties"], ("image_id", "type_id", "bounds_imcoords"), f"{where}: its 'properties'")
+        try:
+            type_id: Hashable = int(found["type_id"])
+        except ValueError:
+            type_id = found["type_id"]
+        if type_id in XVIEW_NO_CLASS:
+            tally.drop(f"boxes of type_id {type_id}, which is no class of xView")
+            type_id = None  # the image is known through it all the same
+        box, geometry = _four(found["bounds_imcoords"]), feature.get("geometry")
+        yield _Entry(str(found["image_id"]), type_id, box, geometry if isinstance(geometry, tuple) else UNKNOWN)
+
+
+def _by_image(
+    path: Path, entries: Iterator[_Entry], images: set[Hashable], classes: tuple[LandClass, ...], tally: Tally
+) -> tuple[dict[Hashable, np.ndarray], dict[Hashable, np.ndarray]]:
+    """Boxes (N, 5) and their longitudes and latitudes (N, 2), under the keys of their images."""
+    numbers: dict[Hashable, int] = {entry.value: number for number, entry in enumerate(classes)}
+    strangers: Counter[tuple[str, str]] = Counter()
+    boxes, lonlat = defaultdict(list), defaultdict(list)
+    for entry in entries:
+        if entry.image not in images:
+            strangers[f"image_id {entry.image}", "is not in 'images'"] += 1
+        elif entry.type is None:
+            continue
+        elif entry.type not in numbers:
+            strangers[f"class {entry.type}", "is not in the list of classes"] += 1
+        elif entry.box is None:
+            tally.drop("boxes that are not four numbers")
+        elif entry.box[0] >= entry.box[2] or entry.box[1] >= entry.box[3]:
+            tally.drop("boxes without width or height")
+        else:
+            boxes[entry.image].append((*entry.box, numbers[entry.type]))
+            lonlat[entry.image].append(entry.lonlat)
+    for (stranger, why), count in strangers.items():
+        tally.skip(f"{path}: {stranger}", f"{why}, so {count} of its boxes cannot be used")
+    return {key: np.array(rows) for key, rows in boxes.items()}, {key: np.array(rows) for key, rows in lonlat.items()}
+
+
+def _four(values: object) -> tuple[float, float, float, float] | None:
+    """Four finite numbers, of a list or of text between commas."""
+    if isinstance(values, str):
+        values = values.split(",")
+    if not isinstance(values, list) or len(values) != 4:
+        return None
+    try:
+        a, b, c, d = (float(value) for value in values)
+    except (TypeError, ValueError):
+        return None
+    return (a, b, c, d) if math.isfinite(a + b + c + d) else None
+
+
+def _centre(polygon: object) -> tuple[float, float]:
+    """Of a GeoJSON polygon's bounds, lon and lat; NaN where it is none."""
+    try:
+        lon, lat = ([float(point[axis]) for point in polygon[0]] for axis in (0, 1))  # type: ignore[index]
+        return (min(lon) + max(lon)) / 2, (min(lat) + max(lat)) / 2
+    except (TypeError, KeyError, IndexError, ValueError):
+        return math.nan, math.nan
+
+
+def _date(text: object, tally: Tally) -> datetime | None:
+    """COCO's date_captured: as ISO 8601 has it, UTC where no zone is given; exporters write 0 or nothing for unknown."""
+    if not text:
+        return None
+    try:
+        date = datetime.fromisoformat(str(text).replace("/", "-"))
+    except ValueError:
+        tally.drop("dates (date_captured) that are not written as 2024-06-30 or 2024-06-30 12:00:00")
+        return None
+    return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)

@@ -1,0 +1,433 @@
+"""Object detection data as chips with boxes: COCO JSON, and xView's GeoJSON.
+
+The labels are read once and reduced to a listing, a Parquet file with one row an image (or a part of one
+that would fill a shard by itself) and its boxes in it; each row group becomes a shard. Boxes are in pixels,
+x to the right and y down, as in both formats.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import rasterio
+from pyproj.exceptions import ProjError
+from rasterio.errors import CRSError, RasterioError
+from rasterio.windows import Window
+from tqdm import tqdm
+
+from core.errors import UserError, first_line
+from core.imagery.grids import Ground, band_names, check_dtype, ground, is_located, open_plain, read
+from core.imagery.squares import PHOTOS, guess_unit, is_photo
+from core.imagery.tables import check_size
+from core.method.sphere import METRES_PER_DEGREE
+from core.sources.annotations import Labels, read_labels
+from core.store.build import SHARD_BYTES, Chip, Tally
+from core.store.index import sha256
+from core.store.read import StoreInfo
+
+IMAGES = (*PHOTOS, ".tif", ".tiff", ".jp2")
+# strips: rows of windows, from first_strip up to, not including, end_strip. line: lon of the pixel column 0, its
+# step, lat of the pixel row 0, its step; for files without a georeference. boxes: five numbers each, as in Chip.
+PARTS = pa.schema(
+    {
+        "path": pa.string(),
+        "datetime": pa.timestamp("us", tz="UTC"),
+        "first_strip": pa.int32(),
+        "end_strip": pa.int32(),
+        "line": pa.list_(pa.float64()),
+        "boxes": pa.list_(pa.float64()),
+    }
+)
+
+
+class _Header(NamedTuple):
+    """What a file says of itself; gsd in metres, None without georeference."""
+
+    height: int
+    width: int
+    bands: tuple[str, ...]
+    dtype: str
+    gsd: float | None
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How images become chips.
+
+    Attributes:
+        size: rows = columns of a chip, px.
+        overlap: px that neighbouring chips share; more at the last ones, which are shifted inward.
+        min_remain: share of a box's area that a chip must show to have the box.
+        skip_empty: leave out chips without boxes.
+    """
+
+    size: int
+    overlap: int = 0
+    min_remain: float = 0.3
+    skip_empty: bool = False
+
+    def starts(self, length: int) -> np.ndarray:
+        """Where windows begin along a side of ``length`` px; together they cover all of it."""
+        if length <= self.size:
+            return np.array([0])
+        return np.array([*range(0, length - self.size, self.size - self.overlap), length - self.size])
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The source: chips cut from images of any size, with the boxes that they show.
+
+    Attributes:
+        info: what holds for all chips.
+        digest: checksum of the listing: it stands for the listing in the fingerprint.
+        cut: how images become chips.
+        root: folder that paths are relative to.
+        listing: the Parquet file, see ``PARTS``.
+        bad: images that the listing had to leave out.
+        dropped: what else the listing left out, and how much of it.
+    """
+
+    info: StoreInfo
+    digest: str
+    cut: Cut
+    root: Path
+    listing: Path = field(repr=False)
+    bad: tuple[tuple[str, str], ...] = ()
+    dropped: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def tasks(self) -> range:
+        """Numbers of the row groups."""
+        return range(pq.ParquetFile(self.listing).metadata.num_row_groups)
+
+    def chips(self, task: int, tally: Tally) -> Iterator[Chip]:
+        """Cut the images of one row group."""
+        for part in pq.ParquetFile(self.listing).read_row_group(task).to_pylist():
+            counts = Tally()
+            try:
+                chips = self._chips_of(part, counts)  # all, or an error: never half an image
+            except (OSError, RasterioError, CRSError, ProjError, UserError) as error:
+                tally.skip(part["path"], f"cannot be used ({first_line(error)})")
+                continue
+            tally.add(counts)
+            yield from chips
+
+    def _chips_of(self, part: dict[str, Any], tally: Tally) -> list[Chip]:
+        boxes = np.array(part["boxes"], np.float64).reshape(-1, 5)
+        chips = []
+        with open_plain(self.root / part["path"]) as source:
+            rows, columns = self.cut.starts(source.height), self.cut.starts(source.width)
+            if part["first_strip"] == 0:
+                self._count_unseen(boxes, (source.height, source.width), tally)
+            for row, pixels, valid in self._strips(source, rows[part["first_strip"] : part["end_strip"]]):
+                places = _ground(source, part["line"], np.full(len(columns), row), columns, self.cut.size)
+                for column, lon, lat, reach_m in zip(columns.tolist(), *(known.tolist() for known in places)):
+                    seen = np.s_[..., column : column + self.cut.size]
+                    if not valid[seen].any():
+                        tally.drop("without any pixel that holds data")
+                        continue
+                    shown = self._shown(boxes, row, column, valid[seen].shape, tally)
+                    if self.cut.skip_empty and not len(shown):
+                        tally.drop("without boxes")
+                        continue
+                    chips.append(
+                        Chip(
+                            pixels=self._padded(pixels[seen]),
+                            valid=self._padded(valid[seen]),
+                            place=f"{part['path']} r{row}c{column}",
+                            lon=lon,
+                            lat=lat,
+                            reach_m=reach_m,
+                            datetime=part["datetime"],
+                            source=part["path"],
+                            row=row,
+                            column=column,
+                            group=part["path"],  # chips of one image overlap
+                            boxes=shown,
+                        )
+                    )
+        return chips
+
+    def _strips(self, source: rasterio.DatasetReader, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Row number, pixels and validity of full-width strips; what two strips share is read once."""
+        end, pixels, valid = int(rows[0]), np.empty(0), np.empty(0)
+        for row in rows.tolist():
+            window = Window(0, end, source.width, min(row + self.cut.size, source.height) - end)
+            more, known = read(source, window)
+            more = _colours(source, more) if len(more) != len(self.info.bands) else more
+            shared = end - row
+            pixels = np.concatenate([pixels[:, -shared:], more], axis=1) if shared else more
+            valid = np.concatenate([valid[-shared:], known]) if shared else known
+            end = row + len(valid)
+            yield row, pixels, valid
+
+    def _padded(self, array: np.ndarray) -> np.ndarray:
+        """Fill up to a chip with zeros: pixels without data."""
+        missing = [(0, 0)] * (array.ndim - 2) + [(0, self.cut.size - length) for length in array.shape[-2:]]
+        return np.pad(array, missing)
+
+    def _shown(self, boxes: np.ndarray, row: int, column: int, shape: tuple[int, ...], tally: Tally) -> np.ndarray:
+        """Those of (N, 5) boxes that a window of (rows, columns) shows enough of, clipped to it, in its own pixels."""
+        clipped = np.clip(boxes[:, :4] - (column, row, column, row), 0, (*shape[::-1], *shape[::-1]))
+        remains = _areas(clipped)
+        enough = (remains > 0) & (remains >= self.cut.min_remain * _areas(boxes))
+        small = int(((remains > 0) & ~enough).sum())
+        if small:
+            tally.drop(f"remains of boxes at chip edges, under {self.cut.min_remain:g} of the box's area", small)
+        return np.column_stack([clipped[enough], boxes[enough, 4]])
+
+    def _count_unseen(self, boxes: np.ndarray, shape: tuple[int, int], tally: Tally) -> None:
+        """Say which boxes get into no chip at all, whatever part of the image is read."""
+        best = np.ones(len(boxes))
+        inside = np.ones(len(boxes), bool)
+        for low, high, length in ((0, 2, shape[1]), (1, 3, shape[0])):
+            inside &= (boxes[:, high] > 0) & (boxes[:, low] < length)
+            starts = self.cut.starts(length)[:, None]
+            ends = np.minimum(starts + self.cut.size, length)
+            seen = np.minimum(boxes[:, high], ends) - np.maximum(boxes[:, low], starts)
+            best *= seen.max(axis=0).clip(0) / (boxes[:, high] - boxes[:, low])
+        for why, count in (
+            ("boxes outside their image", (~inside).sum()),
+            ("boxes too large for any chip to show enough of them", (inside & (best < self.cut.min_remain)).sum()),
+        ):
+            if count:
+                tally.drop(why, int(count))
+
+
+def add_parser(sources: Any) -> argparse.ArgumentParser:
+    """Add ``detections`` to the command line."""
+    parser = sources.add_parser(
+        "detections",
+        help="images with boxes of objects: COCO JSON or xView's GeoJSON",
+        description="Cut images into chips, with the boxes of the objects that each chip shows. Images with "
+        "coordinates are split by spatial blocks; without them all chips of an image are on one side.",
+    )
+    parser.add_argument(
+        "--images", type=Path, required=True, metavar="DIR", help="folder that the labels' file names start from"
+    )
+    parser.add_argument("--labels", type=Path, required=True, metavar="FILE", help="COCO JSON, or xView's GeoJSON")
+    parser.add_argument("--size", type=int, required=True, metavar="PX", help="rows = columns of a chip")
+    parser.add_argument(
+        "--overlap", type=int, default=0, metavar="PX", help="that neighbouring chips share (default 0)"
+    )
+    parser.add_argument(
+        "--min-remain",
+        type=float,
+        default=0.3,
+        metavar="SHARE",
+        help="of a box's area that a chip must show to have the box (default %(default)s)",
+    )
+    parser.add_argument("--skip-empty", action="store_true", help="leave out chips without boxes")
+    parser.set_defaults(make=make)
+    return parser
+
+
+def make(arguments: argparse.Namespace, scratch: Path) -> Detections:
+    """Read the labels and the headers of the images, and list what is to be cut.
+
+    Args:
+        arguments: of ``add_parser``.
+        scratch: an empty folder on a disk with room for the listing.
+
+    Raises:
+        UserError: an option makes no sense; the labels are neither COCO nor xView, or miss a key; no image is left.
+    """
+    cut = Cut(arguments.size, arguments.overlap, arguments.min_remain, arguments.skip_empty)
+    check_size(cut.size)
+    if not 0 <= cut.overlap < cut.size:
+        raise UserError(f"--overlap {cut.overlap}: must be 0 or more, and less than --size {cut.size}")
+    if not 0 <= cut.min_remain <= 1:
+        raise UserError(f"--min-remain {cut.min_remain:g}: must lie within 0 and 1")
+    if not arguments.images.is_dir():
+        raise UserError(f"{arguments.images}: no such folder; --images names the folder of the images")
+    tally = Tally()
+    labels = read_labels(arguments.labels, tally)
+    headers = _read_headers(arguments.images, labels, tally)
+    _count_unnamed(arguments.images, labels, tally)
+    if not headers:
+        why = f", for instance {tally.bad[0][0]}: {tally.bad[0][1]}" if tally.bad else ""
+        raise UserError(
+            f"{arguments.images}: none of the {len(labels.images)} images that {arguments.labels} names can be used{why}"
+        )
+    info = _info(headers, labels, cut.size)
+    listing = scratch / "listing.parquet"
+    _write_listing(listing, headers, labels, info, cut, tally)
+    dropped = tuple(sorted(tally.dropped.items()))
+    return Detections(info, sha256(listing), cut, arguments.images.resolve(), listing, tuple(tally.bad), dropped)
+
+
+def _read_headers(root: Path, labels: Labels, tally: Tally) -> dict[Hashable, _Header]:
+    """Headers of the images that can be used, by path; the others are told as bad."""
+    headers: dict[Hashable, _Header] = {}
+    by_path = sorted(labels.images, key=lambda key: labels.images[key].path)
+    for key in tqdm(by_path, desc="image headers", unit="image", disable=None):
+        image = labels.images[key]
+        try:
+            header = _read_header(root / image.path)
+        except (OSError, RasterioError, CRSError) as error:
+            there = (root / image.path).is_file()
+            why = f"cannot be read ({first_line(error)})" if there else "is named by the labels, but not there"
+            tally.skip(image.path, why)
+            continue
+        except UserError as error:
+            tally.skip(image.path, str(error).removeprefix(f"{root / image.path}: "))
+            continue
+        if image.shape not in (None, header[:2]):
+            height, width = image.shape or (0, 0)
+            why = f"is {header.width} x {header.height} px, but the labels were made on {width} x {height}"
+            tally.skip(image.path, why)
+            continue
+        headers[key] = header
+    return _alike(headers, labels, tally)
+
+
+def _alike(headers: dict[Hashable, _Header], labels: Labels, tally: Tally) -> dict[Hashable, _Header]:
+    """Those with the bands and the data type that most have."""
+    kinds = {key: f"{len(header.bands)} bands of {header.dtype}" for key, header in headers.items()}
+    usual = max(Counter(kinds.values()).items(), key=lambda item: item[1], default=("", 0))[0]
+    for key, kind in kinds.items():
+        if kind != usual:
+            tally.skip(labels.images[key].path, f"has {kind}, most images have {usual}")
+    return {key: header for key, header in headers.items() if kinds[key] == usual}
+
+
+def _read_header(path: Path) -> _Header:
+    with open_plain(path) as source:
+        check_dtype(source, path)
+        names = list(band_names(source))
+        if len(names) == 1 and is_photo(path) and source.dtypes[0] == "uint8":
+            names = ["red", "green", "blue"]  # gray photographs stand among coloured ones
+        gsd = None
+        if is_located(source):
+            step = math.sqrt(abs(source.transform.determinant))
+            gsd = step * (METRES_PER_DEGREE if source.crs.is_geographic else source.crs.linear_units_factor[1])
+        return _Header(source.height, source.width, tuple(names), source.dtypes[0], gsd)
+
+
+def _count_unnamed(root: Path, labels: Labels, tally: Tally) -> None:
+    named = {(root / image.path) for image in labels.images.values()}
+    files = (path for path in root.rglob("*") if path.suffix.lower() in IMAGES)
+    count = sum(path not in named for path in files)
+    if count:
+        tally.drop("images in the folder that the labels do not name", count)
+
+
+def _info(headers: dict[Hashable, _Header], labels: Labels, size: int) -> StoreInfo:
+    first = next(iter(headers.values()))
+    sizes = [header.gsd for header in headers.values() if header.gsd]
+    gsd = labels.gsd
+    if sizes:  # none for all where they differ
+        gsd = float(f"{np.median(sizes):.6g}") if max(sizes) < 1.5 * min(sizes) else None
+    return StoreInfo(
+        bands=first.bands, dtype=first.dtype, unit=guess_unit(first.dtype), gsd=gsd, chip_size=size,
+        classes=labels.classes, provenance=labels.provenance, license=labels.license,
+    )  # fmt: skip
+
+
+def _write_listing(
+    path: Path, headers: dict[Hashable, _Header], labels: Labels, info: StoreInfo, cut: Cut, tally: Tally
+) -> None:
+    """Images by path, in row groups of about ``SHARD_BYTES`` of chips."""
+    lines = {key: _line(labels, key) for key, header in headers.items() if header.gsd is None}
+    nowhere = sum(line is None for line in lines.values())
+    if 0 < nowhere < len(headers):
+        tally.drop(
+            "images without coordinates, for which all images are dealt to sides by name, not by blocks", nowhere
+        )
+    chip_bytes = cut.size**2 * len(info.bands) * np.dtype(info.dtype).itemsize
+    parts: list[dict] = []
+    filled = 0
+    with pq.ParquetWriter(path, PARTS) as writer:
+        for key, header in headers.items():
+            image, boxes = labels.images[key], labels.boxes.get(key, np.empty((0, 5)))
+            strips, strip_bytes = len(cut.starts(header.height)), len(cut.starts(header.width)) * chip_bytes
+            step = max(1, SHARD_BYTES // strip_bytes)
+            for first in range(0, strips, step):
+                end = min(first + step, strips)
+                if parts and filled + (end - first) * strip_bytes > SHARD_BYTES:
+                    writer.write_table(pa.Table.from_pylist(parts, PARTS))
+                    parts, filled = [], 0
+                filled += (end - first) * strip_bytes
+                parts.append(
+                    {
+                        "path": image.path,
+                        "datetime": image.datetime,
+                        "first_strip": first,
+                        "end_strip": end,
+                        "line": lines.get(key),
+                        "boxes": boxes.ravel(),
+                    }
+                )
+        writer.write_table(pa.Table.from_pylist(parts, PARTS))
+
+
+def _line(labels: Labels, key: Hashable) -> tuple[float, float, float, float] | None:
+    """Place an image by its features: lon of the pixel column 0, its step, lat of the row 0, its step.
+
+    Lines through the medians of the outer thirds (Tukey 1977), which stray features do not move; where the
+    features lie too close together for that, the pixel size that the data set is known for.
+    """
+    if key not in labels.lonlat:
+        return None
+    known = np.isfinite(labels.lonlat[key]).all(axis=1)
+    if not known.any() or labels.gsd is None:
+        return None
+    lon, lat = labels.lonlat[key][known].T
+    boxes = labels.boxes[key][known]
+    step = labels.gsd / METRES_PER_DEGREE
+    narrowing = max(math.cos(math.radians(float(np.median(lat)))), 1e-6)
+    across = _resistant_line((boxes[:, 0] + boxes[:, 2]) / 2, lon, step / narrowing)
+    down = _resistant_line((boxes[:, 1] + boxes[:, 3]) / 2, lat, -step)
+    return *across, *down
+
+
+def _resistant_line(at: np.ndarray, values: np.ndarray, slope: float) -> tuple[float, float]:
+    """Value at 0, and slope; the slope given where less than 200 px lie between the thirds."""
+    order = np.argsort(at, kind="stable")
+    third = max(1, len(at) // 3)
+    low, high = order[:third], order[-third:]
+    run = np.median(at[high]) - np.median(at[low])
+    if run >= 200:
+        slope = float((np.median(values[high]) - np.median(values[low])) / run)
+    return float(np.median(values - slope * at)), slope
+
+
+def _colours(source: rasterio.DatasetReader, gray: np.ndarray) -> np.ndarray:
+    """Red, green and blue of a photograph with one band, gray or with a palette."""
+    if source.colorinterp[0].name != "palette":
+        return np.repeat(gray, 3, axis=0)
+    palette = np.zeros((256, 3), np.uint8)
+    for value, color in source.colormap(1).items():
+        palette[value] = color[:3]
+    return palette[gray[0]].transpose(2, 0, 1)
+
+
+def _ground(
+    source: rasterio.DatasetReader, line: list[float] | None, rows: np.ndarray, columns: np.ndarray, size: int
+) -> Ground:
+    """Where windows lie: by the georeference, or by the line that features gave, or nowhere."""
+    if is_located(source):
+        found = ground(source, rows, columns, size)
+    elif line:
+        lon, lat = line[0] + line[1] * (columns + size / 2), line[2] + line[3] * (rows + size / 2)
+        lat = np.where(np.abs(lat) <= 90, lat, math.nan)
+        sides = np.hypot(line[1] * np.cos(np.radians(lat)), line[3])
+        found = Ground(lon, lat, size * METRES_PER_DEGREE * sides)
+    else:
+        return Ground(*np.full((3, len(rows)), math.nan))
+    if np.isnan(found.reach_m).any():
+        raise UserError("its georeference leads to no longitude and latitude")
+    return found
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

@@ -1,0 +1,1 @@
+"""The source ``stac``: chips from a public STAC catalogue."""

@@ -1,0 +1,364 @@
+"""``core.prepare table``: a CSV or GeoParquet with one row an image - photographs, patches, GeoImageNet.
+
+The table is read in pieces and rewritten as a listing for ``core.sources.images``; what cannot be used is
+named by its row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import pyproj
+from pyproj.exceptions import CRSError
+from tqdm import tqdm
+
+from core.errors import UserError, first_line
+from core.imagery.squares import FITS
+from core.imagery.tables import check_date_format, check_size, legend_of, plausible_years, read_legend
+from core.sources.images import LISTING, ImageList, Images
+from core.store.read import LandClass
+from core.store.spill import connect, literal, parquet
+
+FIELDS = ("path", "lon", "lat", "datetime", "place", "label", "split", "mask")
+COORDINATES = ("table", "files", "none")
+SIDES = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+_RAW = pa.schema(
+    [*(f for f in LISTING if f.name != "label"), pa.field("label", pa.string()), pa.field("line", pa.int64())]
+)
+
+
+def add_parser(sources: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    """The command line of this source."""
+    parser = sources.add_parser(
+        "table",
+        help="images listed in a CSV or GeoParquet: photographs, patches, anybody's dataset",
+        description="Make chips of the images that a table lists, one row an image. Columns: path; lon and lat (degrees, "
+        "WGS 84; of a GeoParquet its points); and where there are any datetime, place (images of one place share it; by "
+        "default those of the same coordinates), label, split (train, val, test), mask (a label image).",
+    )
+    parser.add_argument("table", type=Path, metavar="FILE", help=".csv, .tsv or .parquet")
+    parser.add_argument("--size", type=int, required=True, help="rows = columns of a chip, px")
+    parser.add_argument("--root", type=Path, help="folder that the paths start from (default: the table's)")
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        default=[],
+        metavar="FIELD=COLUMN",
+        help="names that differ, e.g. lon=longitude path=file_name",
+    )
+    parser.add_argument(
+        "--fit", choices=FITS, default="resize",
+        help="resize: the largest centred square, scaled to a chip; cut: chips side by side in full size (default %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--coordinates", choices=COORDINATES, default="table",
+        help="where lon and lat come from: the table, the files' own georeference, or nowhere (default %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--date-format", help="strptime format of datetime (default: ISO 8601, e.g. 2024-06-30)")
+    parser.add_argument("--legend", type=Path, metavar="CSV", help="columns value, name, color (RRGGBB) of the classes")
+    parser.add_argument("--unit", help="what a pixel value means, e.g. 'reflectance x 10000'")
+    parser.add_argument("--gsd", type=float, metavar="METRES", help="pixel size of a chip, where it is known")
+    parser.set_defaults(make=make)
+    return parser
+
+
+def make(arguments: argparse.Namespace, scratch: Path) -> ImageList:
+    """The source that a command line asks for."""
+    check_size(arguments.size)
+    if arguments.date_format:
+        check_date_format(arguments.date_format)
+    if arguments.gsd is not None and not 0 < arguments.gsd < math.inf:
+        raise UserError(f"--gsd {arguments.gsd}: must be a number of metres above 0")
+    reader = _Reader(
+        arguments.table, _mapping(arguments), arguments.coordinates, arguments.date_format, arguments.max_bad
+    )
+    raw = scratch / "raw.parquet"
+    reader.write(raw)
+    classes = read_legend(arguments.legend) if arguments.legend else None
+    with connect(scratch / "spill") as db:
+        db.execute(f"CREATE VIEW raw AS FROM {parquet(raw)}")
+        _leave_out_doubles(db, reader)
+        classes = classes if classes is not None else _classes(db, "mask" in reader.found, arguments.table)
+        _number_labels(db, classes, arguments.table, scratch / "unsorted.parquet")
+    root = arguments.root or arguments.table.parent
+    if not root.is_dir():
+        raise UserError(f"--root {root}: no such folder")
+    images = Images(
+        size=arguments.size,
+        unit=arguments.unit,
+        classes=classes,
+        gsd=arguments.gsd,
+        fit=arguments.fit,
+        locate=arguments.coordinates == "files",
+        provenance=arguments.table.name,
+    )
+    return ImageList.of_listing(scratch / "unsorted.parquet", scratch, root, images, bad=reader.bad)
+
+
+def _mapping(arguments: argparse.Namespace) -> dict[str, str]:
+    mapping = {name: name for name in FIELDS}
+    for entry in arguments.columns:
+        name, equals, column = entry.partition("=")
+        if not equals or name not in FIELDS:
+            raise UserError(f"--columns {entry}: must look like lon=longitude; the fields are {', '.join(FIELDS)}")
+        mapping[name] = column
+    return mapping
+
+
+@dataclass
+class _Reader:
+    """Reads the table in pieces and checks each row."""
+
+    table: Path
+    mapping: dict[str, str]
+    coordinates: str
+    date_format: str | None
+    max_bad: int
+    bad: list[tuple[str, str]] = field(default_factory=list)
+    found: set[str] = field(default_factory=set)
+    ragged: list[int] = field(default_factory=list)  # rows that the CSV reader passed over
+
+    def write(self, path: Path) -> None:
+        """Write the sound rows as a Parquet file of the fields, labels as text."""
+        start = 0
+        with pq.ParquetWriter(path, _RAW) as writer, tqdm(desc="reading the table", unit="row", delay=2) as progress:
+            for piece in self._pieces():
+                lines = np.arange(start + 1, start + 1 + len(piece) + len(self.ragged))
+                piece["line"] = np.setdiff1d(lines, self.ragged)[: len(piece)]
+                start = int(piece["line"].iloc[-1])
+                progress.update(len(piece))
+                writer.write_table(pa.Table.from_pandas(self._checked(piece), _RAW, preserve_index=False))
+        if not start and not self.ragged:
+            raise UserError(f"{self.table}: holds no row")
+
+    def _pieces(self) -> Iterator[pd.DataFrame]:
+        """The table with the fields' names; a CSV all as text."""
+        try:
+            yield from self._of_parquet() if self.table.suffix.lower() == ".parquet" else self._of_csv()
+        except (OSError, pa.ArrowException, csv.Error, UnicodeDecodeError) as error:
+            raise UserError(f"{self.table}: cannot be read as a table ({first_line(error)})") from error
+
+    def _of_parquet(self) -> Iterator[pd.DataFrame]:
+        file = pq.ParquetFile(self.table)
+        columns = self._columns(file.schema_arrow.names)
+        points = None
+        if self.coordinates == "table" and not {"lon", "lat"} <= self.found:
+            points = _Points.of(file, self.table)
+        self._require({"lon", "lat"} if points else set())
+        for batch in file.iter_batches(50_000, columns=[*columns.values(), *([points.column] if points else [])]):
+            piece = batch.to_pandas()
+            renamed = piece[list(columns.values())].set_axis(list(columns), axis=1)
+            if points:
+                renamed["lon"], renamed["lat"] = points.lonlat(piece)
+            if len(renamed):
+                yield renamed
+
+    def _of_csv(self) -> Iterator[pd.DataFrame]:
+        with self.table.open(newline="", encoding="utf-8-sig") as file:
+            header = file.readline()
+            separator = max(",;\t", key=header.count)  # the comma, where there is none
+            file.seek(0)
+            names = next(csv.reader(file, delimiter=separator), [])
+        columns = self._columns(names)
+        self._require(set())
+        # In one thread, so that rows are numbered.
+        reading = pa_csv.ReadOptions(use_threads=False)
+        parsing = pa_csv.ParseOptions(
+            delimiter=separator, newlines_in_values=True, invalid_row_handler=self._note_ragged
+        )
+        as_text = pa_csv.ConvertOptions(
+            include_columns=list(columns.values()), column_types={name: pa.string() for name in names},
+            strings_can_be_null=True, null_values=[""],
+        )  # fmt: skip
+        with pa_csv.open_csv(self.table, reading, parsing, as_text) as rows:
+            for batch in rows:
+                if len(batch):
+                    yield batch.to_pandas().set_axis(list(columns), axis=1)
+
+    def _note_ragged(self, row: pa_csv.InvalidRow) -> str:
+        line = row.number - 1  # the header counts as a row
+        self.ragged.append(line)
+        why = f"has {row.actual_columns} fields, the header {row.expected_columns}"
+        self.bad.append((f"{self.table.name} row {line}", why))
+        return "skip"
+
+    def _columns(self, names: list[str]) -> dict[str, str]:
+        """Columns by field, of the fields that the table has."""
+        for name, column in self.mapping.items():
+            if names.count(column) > 1:
+                raise UserError(f"{self.table}: has two columns {column}; rename one")
+            if column != name and column not in names:
+                raise UserError(f"{self.table}: has no column {column}; it has {', '.join(names)}")
+        columns = {name: column for name, column in self.mapping.items() if column in names}
+        if self.coordinates != "table":
+            columns = {name: column for name, column in columns.items() if name not in ("lon", "lat")}
+        self.found = set(columns)
+        return columns
+
+    def _require(self, given: set[str]) -> None:
+        needed = {"path"} | ({"lon", "lat"} if self.coordinates == "table" else set())
+        missing = sorted(needed - self.found - given)
+        if missing:
+            advice = "name the columns with --columns FIELD=COLUMN"
+            if missing != ["path"]:
+                advice += ", or say with --coordinates files or --coordinates none that the table knows no place"
+            raise UserError(f"{self.table}: has no column {' and no column '.join(missing)}; {advice}")
+
+    def _checked(self, piece: pd.DataFrame) -> pd.DataFrame:
+        """The sound rows of a piece, complete."""
+        rows = pd.DataFrame({"line": piece["line"]})
+        for name in ("path", "place", "label", "split", "mask"):
+            text = piece[name] if name in piece else pd.Series(None, piece.index, "object")
+            rows[name] = _as_text(text)
+        for name in ("path", "mask"):  # "./a.png" is "a.png"
+            rows[name] = rows[name].map(posixpath.normpath, na_action="ignore")
+        rows["reach_m"] = np.nan  # a table does not know
+        wrong = pd.Series(None, piece.index, "object")
+        wrong[rows["path"].isna()] = "has no path"
+        for name, most in (("lon", 360.0), ("lat", 90.0)):
+            rows[name] = self._degrees(piece, name, most, wrong)
+        rows["datetime"] = self._dates(piece, wrong)
+        if "split" in piece:
+            known = rows["split"].str.lower().map(SIDES)
+            wrong[rows["split"].notna() & known.isna()] = "its split is none of train, val, test"
+            rows["split"] = known
+        located = rows["lon"].round(6).astype(str) + "," + rows["lat"].round(6).astype(str)
+        rows["place"] = rows["place"].fillna(located.where(rows["lon"].notna(), rows["path"]))
+        for line, why in zip(rows["line"][wrong.notna()], wrong.dropna()):
+            self.leave_out(f"{self.table.name} row {line}", why)
+        return rows[wrong.isna()]
+
+    def leave_out(self, what: str, why: str) -> None:
+        """Note a row that cannot be used, and stop where they are too many."""
+        self.bad.append((what, why))
+        if len(self.bad) > self.max_bad + 1000:  # the rest would only fill memory
+            raise UserError(
+                f"{what}: {why} ({len(self.bad)} bad rows by now, --max-bad {self.max_bad}); mend the table"
+            )
+
+    def _degrees(self, piece: pd.DataFrame, name: str, most: float, wrong: pd.Series) -> pd.Series:
+        if name not in piece:
+            return pd.Series(np.nan, piece.index)
+        degrees = pd.to_numeric(piece[name], errors="coerce")
+        for number in np.flatnonzero(~(degrees.abs() <= most) & wrong.isna()):
+            said = piece[name].iloc[number]
+            wrong.iloc[number] = f"{name} {said} is not within {-most:g} to {most:g} degrees" + (
+                "; lon and lat may be swapped" if name == "lat" and abs(degrees.iloc[number]) <= 360 else ""
+            )
+        return degrees
+
+    def _dates(self, piece: pd.DataFrame, wrong: pd.Series) -> pd.Series:
+        if "datetime" not in piece:
+            return pd.Series(pd.NaT, piece.index).dt.tz_localize("UTC")
+        said = piece["datetime"]
+        if not pd.api.types.is_datetime64_any_dtype(said):
+            said = _as_text(said)
+        dates = pd.to_datetime(said, format=self.date_format or "ISO8601", utc=True, errors="coerce")
+        form = f"of the form {self.date_format}" if self.date_format else "an ISO date (2024-06-30)"
+        for number in np.flatnonzero(dates.isna() & said.notna() & wrong.isna()):
+            wrong.iloc[number] = (
+                f"datetime {said.iloc[number]} is not {form}; say how dates are written with --date-format"
+            )
+        years = plausible_years()
+        for number in np.flatnonzero(dates.notna() & ~dates.dt.year.isin(years) & wrong.isna()):
+            wrong.iloc[number] = f"datetime {said.iloc[number]} is not within {years[0]} to {years[-1]}"
+        return dates
+
+
+@dataclass(frozen=True)
+class _Points:
+    """The geometry column of a GeoParquet."""
+
+    column: str
+    crs: pyproj.CRS
+
+    @classmethod
+    def of(cls, file: pq.ParquetFile, name: Path) -> _Points | None:
+        """Of a file's metadata; None where it is no GeoParquet.
+
+        Raises:
+            UserError: the metadata do not say where the geometry is, or in which CRS.
+        """
+        metadata = (file.schema_arrow.metadata or {}).get(b"geo")
+        if metadata is None:
+            return None
+        try:
+            geo = json.loads(metadata)
+            column = geo["primary_column"]
+            entry = geo["columns"][column]
+            if entry["encoding"] != "WKB" or column not in file.schema_arrow.names:
+                raise UserError(f"{name}: its geometry {column} is no column of WKB; write it so, or give lon and lat")
+            crs = entry.get("crs", "OGC:CRS84")
+            if crs is None:
+                raise UserError(f"{name}: its geometry has no CRS; set one, or give columns lon and lat")
+            return cls(column, pyproj.CRS.from_user_input(crs))
+        except (ValueError, KeyError, TypeError, CRSError) as error:
+            raise UserError(f"{name}: is no sound GeoParquet ({first_line(error)}); write it again") from error
+
+    def lonlat(self, piece: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Of the centres of the geometries, degrees; NaN of broken ones."""
+        import shapely
+
+        shapes = shapely.from_wkb(piece[self.column].to_numpy(), on_invalid="ignore")
+        centres = shapely.centroid(shapes)
+        to_lonlat = pyproj.Transformer.from_crs(self.crs, "OGC:CRS84", always_xy=True)
+        return to_lonlat.transform(shapely.get_x(centres), shapely.get_y(centres))
+
+
+def _as_text(values: pd.Series) -> pd.Series:
+    """Text or None; whole numbers without a decimal point."""
+    if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
+        values = values.astype("Int64")
+    text = values.astype("object").where(values.notna(), None)
+    return text.map(lambda value: None if value is None or value == "" else str(value))
+
+
+def _leave_out_doubles(db: duckdb.DuckDBPyConnection, reader: _Reader) -> None:
+    """Of rows with the same path, keep the first."""
+    first = "(SELECT path, min(line) AS first FROM raw GROUP BY path HAVING count(*) > 1)"
+    doubles = db.execute(f"SELECT line, raw.path, first FROM raw JOIN {first} d ON raw.path = d.path AND line > first")
+    while row := doubles.fetchone():
+        reader.leave_out(f"{reader.table.name} row {row[0]}", f"lists {row[1]} again, as row {row[2]} does")
+    db.execute("CREATE VIEW rows AS SELECT * FROM raw WHERE line IN (SELECT min(line) FROM raw GROUP BY path)")
+
+
+def _classes(db: duckdb.DuckDBPyConnection, masks: bool, table: Path) -> tuple[LandClass, ...]:
+    """The labels of the table as classes, by number where they are numbers, else by name."""
+    if masks:
+        raise UserError(f"{table}: has masks, so it needs --legend, which explains their values or colours")
+    names = [row[0] for row in db.execute("SELECT DISTINCT label FROM rows WHERE label IS NOT NULL").fetchall()]
+    numeric = all(name.lstrip("-").isdigit() for name in names)
+    names.sort(key=int if numeric else str)
+    return legend_of({int(name) if numeric else number: name for number, name in enumerate(names)})
+
+
+def _number_labels(db: duckdb.DuckDBPyConnection, classes: tuple[LandClass, ...], table: Path, unsorted: Path) -> None:
+    """Write the listing with class numbers; a label may be a class's name or its value."""
+    names = {str(entry.value): number for number, entry in enumerate(classes)}
+    names |= {entry.name: number for number, entry in enumerate(classes)}
+    db.register("classes", pa.table({"label": list(names), "number": pa.array(names.values(), pa.int32())}))
+    unknown = db.execute(
+        "SELECT label, line FROM rows WHERE label IS NOT NULL AND label NOT IN (SELECT label FROM classes) LIMIT 1"
+    ).fetchone()
+    if unknown:
+        raise UserError(f"{table}: row {unknown[1]} has the label {unknown[0]}, which the legend does not explain")
+    fields = ", ".join("coalesce(number, -1) AS label" if name == "label" else f"rows.{name}" for name in LISTING.names)
+    db.execute(
+        f"COPY (SELECT {fields} FROM rows LEFT JOIN classes ON rows.label = classes.label) TO {literal(unsorted)} (FORMAT parquet)"
+    )

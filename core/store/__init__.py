@@ -1,0 +1,1 @@
+"""The chip store: reading, building, checking and describing it."""

@@ -1,0 +1,196 @@
+"""The last step of a store: splits, statistics, the index and the checksums, from the parts of the shards.
+
+DuckDB joins and sorts, and spills to disk where memory ends; pyarrow writes the GeoParquet in pieces.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyproj
+
+from core.files import write_json, write_whole
+from core.store.read import StoreInfo
+from core.store.spill import connect, parquet, parts
+from core.store.splits import Split, deal_places
+
+# Of a shard; they go when the store is whole.
+WORKING_FILES = ("rows.parquet", "boxes.parquet", "tally.json", "sums.json")
+ROWS = pa.schema(
+    {
+        "place": pa.string(),
+        "datetime": pa.timestamp("us", tz="UTC"),
+        "lon": pa.float64(),
+        "lat": pa.float64(),
+        "stated_split": pa.string(),
+        "party": pa.string(),
+        "reach_m": pa.float64(),
+        "label": pa.int32(),
+        "shard": pa.int32(),
+        "chip": pa.int32(),
+        "mask": pa.int32(),
+        "row": pa.int32(),
+        "column": pa.int32(),
+        "source": pa.string(),
+        "valid_pixels": pa.int64(),
+        "means": pa.list_(pa.float64()),  # of each band
+        "spreads": pa.list_(pa.float64()),  # sums of squared deviations from it
+        "lowest": pa.float64(),
+        "highest": pa.float64(),
+    }
+)
+BOXES = pa.schema(
+    {
+        "chip": pa.int64(),
+        **{side: pa.float64() for side in ("xmin", "ymin", "xmax", "ymax")},
+        "label": pa.float64(),
+    }
+)
+_INDEX = pa.schema(
+    [
+        ROWS.field("place"),
+        pa.field("place_number", pa.int32()),
+        *(ROWS.field(name) for name in ("datetime", "lon", "lat")),
+        pa.field("split", pa.dictionary(pa.int32(), pa.string())),
+        *(ROWS.field(name) for name in ("label", "shard", "chip", "mask", "row", "column", "source")),
+        pa.field("bbox", pa.struct({side: pa.float64() for side in ("xmin", "ymin", "xmax", "ymax")})),
+        pa.field("geometry", pa.binary()),
+    ]
+)
+_GEO = {
+    "version": "1.1.0",
+    "primary_column": "geometry",
+    "columns": {
+        "geometry": {
+            "encoding": "WKB",
+            "geometry_types": ["Point"],
+            "crs": pyproj.CRS("EPSG:4326").to_json_dict(),
+            "covering": {"bbox": {side: ["bbox", side] for side in ("xmin", "ymin", "xmax", "ymax")}},
+        }
+    },
+}
+_ROW_GROUP = 100_000
+
+
+def write_index(folder: Path, info: StoreInfo, split: Split) -> None:
+    """Write index.parquet, boxes.parquet, store.json and SHA256SUMS.
+
+    Args:
+        folder: of the store, with the parts of the shards.
+        info: what holds for all chips.
+        split: how places are dealt to sides.
+
+    Raises:
+        UserError: see ``core.store.splits.deal_places``.
+    """
+    spill = folder / "spill"
+    shutil.rmtree(spill, ignore_errors=True)  # of a run that was killed
+    with connect(spill) as db:
+        db.execute(f"CREATE VIEW rows AS FROM {parts(folder, 'shards/*/rows.parquet')}")
+        db.register("sides", deal_places(db, split))
+        _write_rows(db, folder / "index.parquet")
+        _write_boxes(db, folder)
+        write_json(folder / "store.json", asdict(_with_statistics(db, info)))
+    shutil.rmtree(spill, ignore_errors=True)
+    sums: dict[str, str] = {}
+    for part in sorted((folder / "shards").glob("*/sums.json")):
+        sums |= json.loads(part.read_text())
+    for name in ("boxes.parquet", "index.parquet", "store.json"):
+        if (folder / name).exists():
+            sums[name] = sha256(folder / name)
+    write_whole(folder / "SHA256SUMS", "".join(f"{digest}  {name}\n" for name, digest in sums.items()).encode())
+
+
+def sha256(path: Path) -> str:
+    """Checksum of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def in_groups(rows: pa.RecordBatchReader, size: int) -> Iterator[pa.Table]:
+    """Tables of exactly so many rows, the last one aside: DuckDB's own pieces depend on its threads."""
+    held: list[pa.Table] = []
+    for batch in rows:
+        held.append(pa.table(batch))
+        ready = pa.concat_tables(held)
+        whole = len(ready) // size * size
+        for start in range(0, whole, size):
+            yield ready.slice(start, size)
+        held = [ready.slice(whole)]
+    if held and len(held[0]):
+        yield held[0]
+
+
+def _write_rows(db: duckdb.DuckDBPyConnection, path: Path) -> None:
+    query = "SELECT rows.*, sides.place_number, sides.split FROM rows JOIN sides USING (place) "
+    query += "ORDER BY place_number, datetime NULLS LAST, shard, chip"
+    schema = _INDEX.with_metadata({"geo": json.dumps(_GEO)})
+    with pq.ParquetWriter(path, schema, use_dictionary=["split", "source"]) as writer:
+        for group in in_groups(db.sql(query).to_arrow_reader(_ROW_GROUP), _ROW_GROUP):
+            writer.write_table(_located(group), row_group_size=_ROW_GROUP)
+
+
+def _located(table: pa.Table) -> pa.Table:
+    """Add the points as WKB, and their bounding boxes."""
+    lon, lat = (table[name].to_numpy() for name in ("lon", "lat"))
+    wkb = np.zeros(len(table), np.dtype([("order", "u1"), ("type", "<u4"), ("x", "<f8"), ("y", "<f8")]))
+    wkb["order"], wkb["type"], wkb["x"], wkb["y"] = 1, 1, lon, lat
+    offsets = np.arange(len(table) + 1, dtype=np.int32) * wkb.dtype.itemsize
+    unknown = ~np.isfinite(lon + lat)
+    points = pa.Array.from_buffers(pa.binary(), len(table), [None, pa.py_buffer(offsets), pa.py_buffer(wkb.tobytes())])
+    points = pa.compute.if_else(pa.array(unknown), pa.scalar(None, pa.binary()), points)
+    corners = [pa.array(values, mask=unknown) for values in (lon, lat, lon, lat)]
+    box = pa.StructArray.from_arrays(corners, fields=list(_INDEX.field("bbox").type))
+    table = table.append_column("geometry", points).append_column("bbox", box)
+    return table.select(_INDEX.names).cast(_INDEX)
+
+
+def _write_boxes(db: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Boxes of all shards, by the row that their image has in the index."""
+    if not any((folder / "shards").glob("*/boxes.parquet")):
+        return
+    query = f"""SELECT i.file_row_number AS image, xmin, ymin, xmax, ymax, CAST(b.label AS INTEGER) AS label
+        FROM {parts(folder, "shards/*/boxes.parquet", "filename=true")} b
+        JOIN {parquet(folder / "index.parquet", "file_row_number=true")} i
+        ON b.chip = i.chip AND CAST(parse_path(b.filename)[-2] AS INTEGER) = i.shard ORDER BY ALL"""
+    pq.write_table(db.sql(query).to_arrow_table(), folder / "boxes.parquet")
+
+
+def _with_statistics(db: duckdb.DuckDBPyConnection, info: StoreInfo) -> StoreInfo:
+    """Mean and deviation of each band over the pixels with data of the training places (of all, if none trains).
+
+    Deviations from the mean are combined pairwise (Chan et al. 1983): sums of squares would lose a small
+    spread around a large mean.
+    """
+    query = "SELECT valid_pixels, lowest, highest, means, spreads FROM rows JOIN sides USING (place) {} ORDER BY shard, chip"
+    trained = db.sql("SELECT count(*) FROM sides WHERE split = 'train'").fetchall()[0][0]
+    rows = db.sql(query.format("WHERE split = 'train'" if trained else "")).to_arrow_reader(_ROW_GROUP)
+    bands = len(info.bands)
+    count, mean, spread, lowest, highest = 0.0, np.zeros(bands), np.zeros(bands), np.inf, -np.inf
+    for group in in_groups(rows, _ROW_GROUP):
+        number = group["valid_pixels"].to_numpy().astype(np.float64)
+        means, spreads = (_matrix(group[name], bands) for name in ("means", "spreads"))
+        more = max(number.sum(), 1)
+        centre = number @ means / more
+        spread += spreads.sum(axis=0) + number @ (means - centre) ** 2
+        spread += (centre - mean) ** 2 * count * more / (count + more)
+        mean += (centre - mean) * more / (count + more)
+        count += more
+        lowest, highest = min(lowest, group["lowest"].to_numpy().min()), max(highest, group["highest"].to_numpy().max())
+    std = np.sqrt(np.maximum(spread / max(count, 1), 1e-12))
+    return replace(
+        info, mean=tuple(mean.tolist()), std=tuple(std.tolist()), value_range=(float(lowest), float(highest))
+    )
+
+
+def _matrix(column: pa.ChunkedArray, width: int) -> np.ndarray:
+    return column.combine_chunks().flatten().to_numpy().reshape(-1, width)

@@ -1,0 +1,120 @@
+"""Which side each place is on: as its source says, by blocks on the ground, or by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from core.errors import UserError
+from core.method.sphere import EARTH_RADIUS_M, deal, spatial_split
+from core.store.read import SPLITS
+
+_UNKNOWN_REACH_M = 1000.0
+_BATCH = 100_000
+
+
+@dataclass(frozen=True)
+class Split:
+    """How places are dealt.
+
+    Attributes:
+        kind: spatial (by blocks), place (at random, by name) or source (what the source states); by default
+            the source's where it states sides, else spatial where there are coordinates.
+        margin_m: of the spatial split: sides lie farther apart, metres; by default a little more than the
+            longest diagonal of a chip on the ground, so that no two chips of two sides touch, or 1 km where
+            that is unknown.
+        block_deg: of the spatial split, see ``core.method.sphere.spatial_split``.
+    """
+
+    kind: str | None = None
+    margin_m: float | None = None
+    block_deg: tuple[float, float] | None = None
+
+
+def deal_places(db: duckdb.DuckDBPyConnection, split: Split) -> pa.Table:
+    """Give each place a number, in the order of the names, and a side.
+
+    Args:
+        db: with the view ``rows``, see ``core.store.index.ROWS``.
+        split: how.
+
+    Returns:
+        place, place_number and split.
+
+    Raises:
+        UserError: a place is stated to be on two sides, lies in two places at once, or lacks what is asked for.
+    """
+    places: Any = db.sql(
+        """SELECT place, min(party) AS party, arg_min(lon, (shard, chip)) AS lon, arg_min(lat, (shard, chip)) AS lat,
+        min(stated_split) AS stated FROM rows GROUP BY place ORDER BY place"""
+    ).to_arrow_table()
+    located = bool(np.isfinite(places["lon"].to_numpy() + places["lat"].to_numpy()).all())
+    stated = places["stated"].null_count < len(places)
+    kind = split.kind or ("source" if stated else "spatial" if located else "place")
+    if kind == "source":
+        sides = _stated(db, places)
+    elif kind == "spatial":
+        if not located:
+            raise UserError("--split spatial: some places have no coordinates; use --split place")
+        sides = _spatial(db, places, split)
+    else:
+        sides = _by_name(places["party"])
+    number = np.arange(len(places), dtype=np.int32)
+    return pa.table({"place": places["place"], "place_number": number, "split": sides})
+
+
+def _stated(db: duckdb.DuckDBPyConnection, places: pa.Table) -> pa.ChunkedArray:
+    if places["stated"].null_count:
+        raise UserError("--split source: the source states no side for some places; use --split place or spatial")
+    torn = db.sql(
+        """SELECT place, string_agg(DISTINCT coalesce(stated_split, 'none'), ', ' ORDER BY coalesce(stated_split, 'none'))
+        FROM rows GROUP BY place HAVING count(DISTINCT coalesce(stated_split, 'none')) > 1 ORDER BY place LIMIT 1"""
+    ).fetchall()
+    if torn:
+        raise UserError(
+            f"place {torn[0][0]}: the source puts it on two sides ({torn[0][1]}); use --split place or spatial"
+        )
+    return places["stated"]
+
+
+def _spatial(db: duckdb.DuckDBPyConnection, places: pa.Table, split: Split) -> pa.DictionaryArray:
+    margin = _default_margin(db) if split.margin_m is None else split.margin_m
+    apart = db.sql(
+        f"""WITH points AS (SELECT place, cos(radians(lat)) * cos(radians(lon)) AS x,
+            cos(radians(lat)) * sin(radians(lon)) AS y, sin(radians(lat)) AS z FROM rows)
+        SELECT place, {EARTH_RADIUS_M} * sqrt((max(x) - min(x))^2 + (max(y) - min(y))^2 + (max(z) - min(z))^2) AS metres
+        FROM points GROUP BY place HAVING metres > {max(margin, 1.0)} ORDER BY place LIMIT 1"""
+    ).fetchall()
+    if apart:
+        place, metres = apart[0]
+        raise UserError(
+            f"place {place}: its images lie up to {metres:,.0f} m apart, but places of two sides only {margin:,.0f} m; "
+            "raise --margin, use --split place, or give them names of their own"
+        )
+    lonlat = np.stack([places[name].to_numpy() for name in ("lon", "lat")], axis=1)
+    return _encoded(spatial_split(lonlat, margin, split.block_deg))
+
+
+def _default_margin(db: duckdb.DuckDBPyConnection) -> float:
+    reach, unknown = db.sql(
+        "SELECT max(reach_m) FILTER (NOT isnan(reach_m)), coalesce(bool_or(isnan(reach_m)), false) FROM rows"
+    ).fetchall()[0]
+    return max(1.1 * (reach or 0.0), _UNKNOWN_REACH_M if unknown else 0.0)
+
+
+def _by_name(parties: pa.ChunkedArray) -> pa.DictionaryArray:
+    sides = [
+        np.array([deal(name) for name in parties.slice(start, _BATCH).to_pylist()])
+        for start in range(0, len(parties), _BATCH)
+    ]
+    return _encoded(np.concatenate(sides))
+
+
+def _encoded(sides: np.ndarray) -> pa.DictionaryArray:
+    """Sides as numbers with a dictionary: text would take much memory for millions of places."""
+    codes = np.select([sides == side for side in SPLITS], range(len(SPLITS))).astype(np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(SPLITS))

@@ -1,0 +1,1 @@
+"""Pretraining and fine-tuning in Lightning's loop, and what they share."""

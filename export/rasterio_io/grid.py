@@ -1,0 +1,64 @@
+"""The grid of a raster in rasterio's terms. Holds no pixels, reads no files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyproj
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+from rasterio.transform import Affine
+from rasterio.warp import transform_bounds
+
+from export.runtime.errors import InputFault
+from export.runtime.raster.lattice import Bounds, Lattice, Units
+from export.runtime.raster.window import Window
+
+
+@dataclass(frozen=True)
+class Grid(Lattice):
+    """Rows and columns with a CRS; ``transform`` takes (column, row) of a pixel corner to (x, y)."""
+
+    crs: CRS
+    transform: Affine
+
+    @cached_property
+    def units(self) -> Units:  # type: ignore[override]
+        """Of the CRS."""
+        if not self.crs.is_geographic:
+            return Units(False, self.crs.linear_units_factor[1], (0.0, 0.0))
+        ellipsoid = pyproj.CRS.from_wkt(self.crs.to_wkt()).ellipsoid
+        assert ellipsoid is not None  # nosec B101  # every CRS of latitudes has one
+        return Units(True, 0.0, (ellipsoid.semi_major_metre, ellipsoid.semi_minor_metre))
+
+    def window_of(self, bounds: Bounds, crs: CRS) -> Window | None:
+        """Smallest window of whole pixels that holds an area; None where they do not meet."""
+        if crs != self.crs:
+            bounds = transform_bounds(crs, self.crs, *bounds, densify_pts=21)
+        return self.window_inside(bounds)
+
+    @property
+    def area_distortion(self) -> float:
+        """How many times the projection's area is the true one, at the middle; 1 for a geographic CRS."""
+        if self.crs.is_geographic:
+            return 1.0
+        crs = pyproj.CRS.from_wkt(self.crs.to_wkt())
+        middle = self.at(self.width / 2, self.height / 2)
+        degrees = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True).transform(*middle)
+        if not np.isfinite(degrees).all():
+            return 1.0
+        return float(pyproj.Proj(crs).get_factors(*degrees).areal_scale)
+
+
+def crs_of(text: str, option: str = "--crs") -> CRS:
+    """Read a CRS as a user writes it.
+
+    Raises:
+        InputFault: it is none.
+    """
+    try:
+        return CRS.from_user_input(text)
+    except (CRSError, ValueError) as error:  # rasterio's own, and int's of "EPSG:x"
+        raise InputFault(f"{option} {text}: not a CRS, write one like EPSG:32633") from error

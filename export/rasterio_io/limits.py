@@ -1,0 +1,120 @@
+"""The area that is wanted: polygons and bounds on a raster's grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import pyproj
+import shapely
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
+from pyproj.exceptions import CRSError, ProjError
+from rasterio.features import rasterize
+
+from export.rasterio_io.grid import Grid
+from export.runtime.errors import InputFault
+from export.runtime.raster.lattice import Bounds
+from export.runtime.raster.window import Window
+
+VECTOR_ERRORS = (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError, CRSError, ProjError, OSError)
+_POLYGONS = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
+_PARTS = 100  # pieces that the longest side is cut into before it is bent into another CRS
+
+
+class Mask:
+    """Polygons in the CRS of a raster."""
+
+    def __init__(self, polygons: np.ndarray) -> None:
+        self.polygons = polygons
+        self._tree = shapely.STRtree(polygons)
+
+    @classmethod
+    def read(cls, path: Path, grid: Grid) -> Mask:
+        """Read a file of polygons, in any CRS.
+
+        Raises:
+            InputFault: it cannot be read, has no CRS, or holds no polygon.
+        """
+        polygons, _, _ = read_shapes(path, grid)
+        polygons = polygons[np.isin(shapely.get_type_id(polygons), _POLYGONS)]
+        if not len(polygons):
+            raise InputFault(f"{path}: holds no polygons")
+        return cls(polygons)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Of all polygons together."""
+        west, south, east, north = shapely.total_bounds(self.polygons)
+        return float(west), float(south), float(east), float(north)
+
+    def touches(self, grid: Grid, window: Window) -> bool:
+        """Whether a polygon reaches into a window of a grid."""
+        return self._near(grid.crop(window)).size > 0
+
+    def holds(self, point: shapely.Point) -> bool:
+        """Whether a point lies in a polygon."""
+        return self._tree.query(point, predicate="intersects").size > 0
+
+    def inside(self, grid: Grid, window: Window) -> np.ndarray:
+        """(rows, columns) True where the middle of a pixel lies in a polygon."""
+        part = grid.crop(window)
+        near = self.polygons[self._near(part)]
+        if not len(near):
+            return np.zeros(part.shape, bool)
+        return rasterize(near, out_shape=part.shape, transform=part.transform, dtype="uint8").astype(bool)
+
+    def _near(self, grid: Grid) -> np.ndarray:
+        return self._tree.query(shapely.Polygon(grid.outline()), predicate="intersects")
+
+
+def read_shapes(path: Path, grid: Grid, layer: str | None = None) -> tuple[np.ndarray, list[str], list[np.ndarray]]:
+    """Shapes of a file in the CRS of a grid, with their attributes.
+
+    Raises:
+        InputFault: it cannot be read, or has no CRS.
+    """
+    if not Path(path).exists():
+        raise InputFault(f"{path}: no such file")
+    try:
+        meta, _, wkb, columns = pyogrio.raw.read(path, layer=layer or _first_layer(path))
+        if wkb is None:
+            raise InputFault(f"{path}: holds a table without shapes")
+        shapes = shapely.from_wkb(wkb)
+        if meta["crs"] is None:
+            raise InputFault(f"{path}: has no CRS; set it, so that its shapes can be placed")
+        there = shapely.is_valid_input(shapes) & ~shapely.is_empty(shapes)
+        shapes = _bent(_made_valid(shapes[there]), meta["crs"], grid)
+    except VECTOR_ERRORS as error:
+        raise InputFault(f"{path}: cannot be read as points or polygons ({str(error).splitlines()[0]})") from error
+    except shapely.errors.ShapelyError as error:
+        raise InputFault(f"{path}: holds shapes that make no sense ({str(error).splitlines()[0]})") from error
+    return shapes, list(meta["fields"]), [column[there] for column in columns]
+
+
+def _first_layer(path: Path) -> str | None:
+    """First layer with shapes: QGIS keeps styles as another layer of a GeoPackage."""
+    return next((str(name) for name, kind in pyogrio.list_layers(path) if kind is not None), None)
+
+
+def _made_valid(shapes: np.ndarray) -> np.ndarray:
+    """Valid shapes; a spike of a polygon becomes a line beside it, which is left out."""
+    shapes = shapely.make_valid(shapes)
+    mixed = shapely.get_type_id(shapes) == shapely.GeometryType.GEOMETRYCOLLECTION
+    for number in np.flatnonzero(mixed & (shapely.get_dimensions(shapes) == 2)):
+        parts = shapely.get_parts(shapely.get_parts(shapes[number]))
+        shapes[number] = shapely.multipolygons(parts[shapely.get_dimensions(parts) == 2])
+    return shapes
+
+
+def _bent(shapes: np.ndarray, crs: str, grid: Grid) -> np.ndarray:
+    """In the grid's CRS; long straight sides get corners first, since they are not straight there."""
+    own, wanted = pyproj.CRS.from_user_input(crs), pyproj.CRS.from_wkt(grid.crs.to_wkt())
+    if not len(shapes) or own == wanted:
+        return shapes
+    west, south, east, north = shapely.total_bounds(shapes)
+    longest = max(east - west, north - south)
+    cut = shapely.segmentize(shapes, longest / _PARTS) if longest > 0 else shapes
+    move = pyproj.Transformer.from_crs(own, wanted, always_xy=True)
+    moved = shapely.transform(cut, lambda at: np.column_stack(move.transform(at[:, 0], at[:, 1])))
+    return moved[np.isfinite(shapely.bounds(moved)).all(axis=1)] if len(moved) else moved

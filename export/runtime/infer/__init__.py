@@ -1,0 +1,1 @@
+"""Runs a model over a raster: layout, tiles, blending, scenes, objects."""

@@ -1,0 +1,195 @@
+"""What a model sees of a raster, and where its answer goes: area, pixel size, mask."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Iterator, List, Optional, Protocol, Tuple
+
+import numpy as np
+
+from ..model.session import Model
+from ..raster.window import Window
+from .resample import Scale, nearest, onto_source, resampled
+from .sweep import Read, Rows, Sweep, shared
+
+MOST_ENLARGED = 10  # times: beyond it, pixels made smaller hold nothing that a model could see
+SAME_SIZE = 0.1  # pixel sizes that differ by less than a tenth count as the same
+
+
+class Raster(Protocol):
+    """What a host gives to be mapped: its ``Lattice``, and its pixels in the model's unit."""
+
+    grid: Any
+
+    def read(self, window: Window) -> Tuple[np.ndarray, np.ndarray]:
+        """Pixels (bands, rows, columns), and (rows, columns) True where all bands hold data."""
+
+    def valid(self, window: Window) -> np.ndarray:
+        """(rows, columns) True where all bands hold data."""
+
+
+class Area(Protocol):
+    """Polygons that a host puts on a grid."""
+
+    def touches(self, grid: Any, window: Window) -> bool:
+        """Whether a polygon reaches into a window of a grid."""
+
+    def inside(self, grid: Any, window: Window) -> np.ndarray:
+        """(rows, columns) True where the middle of a pixel lies in a polygon."""
+
+
+class Layout:
+    """A raster as the model sees it.
+
+    Attributes:
+        seen: grid that the model works on.
+        result: grid of the map.
+        scale: size of a pixel of ``seen`` in the raster's pixels, None where they are the same.
+        cell: side of a pixel of the answer, in pixels of ``seen``.
+    """
+
+    def __init__(
+        self, source: Raster, gsd: Optional[float], window: Window, mask: Optional[Area], model_grid: bool, cell: int
+    ) -> None:
+        """Lay out a run.
+
+        Args:
+            source: the raster.
+            gsd: pixel size in metres that the raster is brought to; None leaves it.
+            window: part of the raster that is wanted.
+            mask: polygons to which it is limited.
+            model_grid: whether the map keeps the model's pixel size.
+            cell: side of a pixel of the answer, in pixels that the model sees; a coarse answer stays coarse.
+        """
+        self.source, self.window, self.mask, self.cell = source, window, mask, cell
+        self._crop = source.grid.crop(window)
+        self.scale = scale_of(self._crop.pixel_size_m, gsd)
+        self.seen = self._crop.scaled(self.scale.rows, self.scale.columns) if self.scale else self._crop
+        model_grid = model_grid or cell > 1
+        self.result = self.seen.scaled(cell, cell) if model_grid else self._crop
+        self._back = self.scale is not None and not model_grid
+        self.read: Read = self._read_crop
+        self._from = ""
+        self._least = 0.5 if model_grid else 0.0  # on the source's grid its own gaps are cut out later
+        if self.scale:
+            self.read = resampled(self._read_crop, self._crop.height, self._crop.width, self.scale, self._least)
+
+    def read_from(self, coarse: Raster) -> None:
+        """Resample from a coarser copy of the whole raster; gaps on the raster's own grid are still its own."""
+        assert self.scale is not None  # nosec B101  # pixels that are fed as they are come from nowhere else
+        (height, width), (tall, wide) = self.source.grid.shape, coarse.grid.shape
+        rows, columns = height / tall, width / wide
+        scale = Scale(self.scale.rows / rows, self.scale.columns / columns)
+        corner = (self.window.row / rows, self.window.column / columns)
+        self.read = resampled(coarse.read, tall, wide, scale, self._least, corner)
+        self._from = f", from its overviews of {coarse.grid.pixel_size_m[0]:.4g} m"
+
+    def notes(self, gsd: Optional[float], measured: bool) -> List[str]:
+        """Sentences that the user should read before a long run.
+
+        Args:
+            gsd: pixel size in metres that the model learned from.
+            measured: whether areas will be measured on the result.
+        """
+        notes, height = [], self._crop.pixel_size_m[0]
+        if self.scale:
+            notes.append(
+                f"its pixels are {height:.4g} m, the model learned from {gsd:.4g} m: resampled on the way in{self._from}"
+            )
+        elif gsd and not 0.5 <= height / gsd <= 2:
+            notes.append(f"its pixels are {height:.4g} m, the model learned from {gsd:.4g} m: fed as they are")
+        distortion = self.result.area_distortion if measured else 1.0
+        if not 0.98 <= distortion <= 1.02:
+            notes.append(
+                f"areas are measured in its projection, which shows {distortion:.3g} times the true area at its middle"
+            )
+        return notes
+
+    def bytes_needed(self, model: Model, run: Sweep) -> int:
+        """Memory that the blending of what a run wants takes; it grows with the width."""
+        width = run.area.width if run.area else int(self.seen.width)
+        tile, number = model.card.tile_size, 4 * (model.channels + 2)
+        waiting = tile * (number if run.probabilities or model.card.task != "segmentation" else 4)
+        return width * (waiting + number * (shared(model, run) if model.dense else 0))
+
+    def _read_crop(self, window: Window) -> Tuple[np.ndarray, np.ndarray]:
+        return self.source.read(self._moved(window))
+
+    def _moved(self, window: Window) -> Window:
+        return replace(window, row=window.row + self.window.row, column=window.column + self.window.column)
+
+    def touches(self, window: Window) -> bool:
+        """Whether a window of the seen grid holds anything that is wanted."""
+        return self.mask is None or self.mask.touches(self.seen, window)
+
+    def came_from(self) -> Optional[Tuple[np.ndarray, np.ndarray]]:
+        """Row and column of ``seen`` that each row and column of the result is taken from; None: none is."""
+        if not (self._back and self.scale):
+            return None
+        (height, width), (rows, columns) = self._crop.shape, self.seen.shape
+        return nearest(height, self.scale.rows, rows), nearest(width, self.scale.columns, columns)
+
+    def area_of(self, block: Window) -> Window:
+        """The part of ``seen`` that a block of the result is made from."""
+        taken = self.came_from()
+        if taken:
+            (top, bottom), (left, right) = (
+                (int(of[start]), int(of[start + count - 1]) + 1)
+                for of, start, count in zip(taken, (block.row, block.column), (block.height, block.width))
+            )
+        else:
+            top, left = block.row * self.cell, block.column * self.cell
+            bottom = min(top + block.height * self.cell, self.seen.height)
+            right = min(left + block.width * self.cell, self.seen.width)
+        return Window(top, left, bottom - top, right - left)
+
+    def finish(self, rows: Iterator[Rows], block: Optional[Window] = None) -> Iterator[Rows]:
+        """Bring the model's answer onto the result's grid; what is no data or not wanted is cut out.
+
+        Args:
+            rows: the answer for ``area_of(block)``.
+            block: of the result; all of it by default.
+
+        Yields:
+            Rows of the block, whose ``top`` counts from its first row.
+        """
+        block = block or Window(0, 0, *self.result.shape)
+        taken = self.came_from()
+        if taken:
+            row_of = taken[0][block.row : block.row + block.height]
+            column_of = taken[1][block.column : block.column + block.width]
+            rows = onto_source(rows, row_of, column_of - column_of[0], block.row)
+        for part in rows:
+            window = Window(part.top, block.column, len(part.valid), block.width)
+            valid = part.valid
+            if self.mask:
+                valid = valid & self.mask.inside(self.result, window)
+            if taken and valid.any():
+                valid = valid & self.source.valid(self._moved(window))
+            part = part if valid is part.valid else blanked(part, valid)
+            yield replace(part, top=part.top - block.row) if block.row else part
+
+
+def scale_of(pixel_size_m: Tuple[float, float], gsd: Optional[float]) -> Optional[Scale]:
+    """How many source pixels a pixel of the model's size takes; None where the sizes are alike, or too far apart."""
+    if not gsd:
+        return None
+    found = Scale(gsd / pixel_size_m[0], gsd / pixel_size_m[1])
+    alike = all(1 - SAME_SIZE <= side <= 1 + SAME_SIZE for side in (found.rows, found.columns))
+    coarse = min(found.rows, found.columns) < 1 / MOST_ENLARGED
+    return None if alike or coarse else found
+
+
+def blanked(part: Rows, valid: np.ndarray) -> Rows:
+    """The same rows with no data outside ``valid``."""
+
+    def empty(layer: Optional[np.ndarray]) -> Optional[np.ndarray]:
+        if layer is None:
+            return None
+        return np.where(valid, layer, np.nan if layer.dtype.kind == "f" else np.iinfo(layer.dtype).max).astype(
+            layer.dtype
+        )
+
+    return replace(
+        part, valid=valid, classes=empty(part.classes), confidence=empty(part.confidence), values=empty(part.values)
+    )

@@ -1,0 +1,138 @@
+"""From a raster's pixels to pixels of another size, and back. Pure numpy, no files.
+
+The weights depend on nothing but a pixel's place in the raster and are summed in one order, so a pixel
+has the same value, bit for bit, whichever window it is read in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..raster.window import Window
+from .sweep import Read
+
+STRIP = 256  # source rows that are held at once
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Size of a target pixel in source pixels, down and across."""
+
+    rows: float
+    columns: float
+
+
+def resampled(
+    read: Read,
+    height: int,
+    width: int,
+    scale: Scale,
+    least: float = 0.0,
+    corner: tuple[float, float] = (0.0, 0.0),
+) -> Read:
+    """Read a raster on a grid of larger or smaller pixels: bilinear, averaging where they grow.
+
+    Args:
+        read: of the source.
+        height: rows of the source.
+        width: columns of the source.
+        scale: of the target's pixels.
+        least: share of a target pixel's weight that must lie on valid source pixels for it to be valid.
+        corner: row and column of the source where the target's upper left corner lies.
+
+    Returns:
+        A reader of the target, float32.
+    """
+
+    def read_target(window: Window) -> tuple[np.ndarray, np.ndarray]:
+        rows, row_weights = taps(window.row, window.height, scale.rows, height, corner[0])
+        columns, column_weights = taps(window.column, window.width, scale.columns, width, corner[1])
+        left, right = int(columns.min()), int(columns.max()) + 1
+        total, weight = None, np.zeros(window_shape(window), np.float32)
+        for low in range(int(rows.min()), int(rows.max()) + 1, STRIP):
+            strip = Window(low, left, min(STRIP, int(rows.max()) + 1 - low), right - left)
+            pixels, valid = read(strip)
+            values = np.where(valid, pixels, 0).astype(np.float32)
+            known = valid.astype(np.float32)[None]
+            wide = _across(np.concatenate([values, known]), columns - left, column_weights)
+            if total is None:
+                total = np.zeros((len(pixels), *window_shape(window)), np.float32)
+            for tap in range(rows.shape[1]):
+                here = np.flatnonzero((rows[:, tap] >= low) & (rows[:, tap] < low + strip.height))
+                part = wide[:, rows[here, tap] - low] * row_weights[here, tap, None]
+                total[:, here] += part[:-1]
+                weight[here] += part[-1]
+        assert total is not None  # a window has rows  # nosec B101
+        found = weight > max(least - 1e-6, 0)
+        return total / np.where(found, weight, 1), found
+
+    return read_target
+
+
+def window_shape(window: Window) -> tuple[int, int]:
+    """Rows and columns."""
+    return window.height, window.width
+
+
+def taps(first: int, count: int, scale: float, length: int, corner: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Source pixels that target pixels are made of, along one axis.
+
+    Args:
+        first: target pixel.
+        count: of target pixels.
+        scale: source pixels a target pixel.
+        length: of the source.
+        corner: place in the source where target pixel 0 begins.
+
+    Returns:
+        (count, T) source pixels inside the raster, rising, and (count, T) their float32 weights, summing to 1.
+    """
+    radius = max(1.0, scale)
+    centre = (np.arange(first, first + count) + 0.5) * scale + corner
+    lowest = np.ceil(centre - radius - 0.5).astype(np.int64)
+    at = lowest[:, None] + np.arange(int(np.ceil(2 * radius)) + 1)
+    weight = np.clip(1 - np.abs(at + 0.5 - centre[:, None]) / radius, 0, None)
+    weight[(at < 0) | (at >= length)] = 0
+    beyond = weight.sum(axis=1) == 0  # a target pixel of which only a corner lies in the raster
+    weight[beyond, 0] = 1
+    at[beyond, 0] = length - 1
+    weight /= weight.sum(axis=1, keepdims=True)
+    return np.clip(at, 0, length - 1), weight.astype(np.float32)
+
+
+def _across(pixels: np.ndarray, columns: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    total = np.zeros((*pixels.shape[:2], len(columns)), np.float32)
+    for tap in range(columns.shape[1]):
+        total += pixels[:, :, columns[:, tap]] * weights[:, tap]
+    return total
+
+
+def nearest(length: int, scale: float, count: int) -> np.ndarray:
+    """(length,) the target pixel that covers the middle of each source pixel; there are ``count``."""
+    return np.minimum(((np.arange(length) + 0.5) / scale).astype(np.int64), count - 1)
+
+
+def onto_source(rows: Iterator[Any], row_of: np.ndarray, column_of: np.ndarray, first: int = 0) -> Iterator[Any]:
+    """Bring finished rows of the target back onto the source's grid; the nearest pixel, so no class is invented.
+
+    Args:
+        rows: of the target (``Rows``), from top to bottom.
+        row_of: (source rows) the target row that each is taken from; see ``nearest``.
+        column_of: (source columns) the column of ``rows`` that each is taken from.
+        first: the source row that the first entry of ``row_of`` stands for.
+    """
+    for part in rows:
+        low, high = np.searchsorted(row_of, [part.top, part.top + len(part.valid)])
+        for top in range(low, high, STRIP):
+            take = row_of[top : min(top + STRIP, high)] - part.top
+            yield _taken(part, first + int(top), take, column_of)
+
+
+def _taken(part: Any, top: int, rows: np.ndarray, columns: np.ndarray) -> Any:
+    layers = {name: getattr(part, name) for name in ("valid", "classes", "confidence", "values")}
+    picked = {name: layer[..., rows, :][..., columns] for name, layer in layers.items() if layer is not None}
+    return replace(part, top=top, **picked)

@@ -1,0 +1,161 @@
+"""Slides a window over a raster for models that answer once a tile: scene classes and features.
+
+The result is a coarse grid. Its first cell begins at the raster's first pixel and a cell's side is the stride,
+so it needs no shift: cell (i, j) covers the pixels from (i x stride, j x stride). What is said of a cell is the
+mean of the answers of all windows that hold its middle.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, Iterator, List, Tuple
+
+import numpy as np
+
+from ..errors import Cancelled, InputFault
+from ..model.session import Model
+from ..raster.window import TileGrid, Window
+from .sweep import (
+    AS_CARD,
+    Progress,
+    Read,
+    Rows,
+    Sweep,
+    Tile,
+    Touches,
+    always,
+    any_valid,
+    go_on,
+    in_units,
+    rows_of,
+    run_tiles,
+    sweep,
+    unit_of,
+)
+
+
+def scene_grid(height: int, width: int, tile: int, stride: int) -> Tuple[int, int, int]:
+    """Rows and columns of the coarse grid, and px from the raster's corner to its own, which is 0.
+
+    The last row and column reach beyond the raster where the stride does not divide it.
+
+    Raises:
+        InputFault: the stride leaves pixels out, or is less than one.
+    """
+    if not 1 <= stride <= tile:
+        raise InputFault(f"a stride of {stride} px does not fit windows of {tile} px: 1 to {tile}")
+    return -(-height // stride), -(-width // stride), 0
+
+
+def cell_size(model: Model, options: Sweep = AS_CARD) -> int:
+    """Side of a cell of the result in px: the stride, or what one place of a map of features stands for."""
+    return unit_of(model) if model.dense else options.stride or model.card.tile_size
+
+
+def windows(
+    model: Model,
+    read: Read,
+    height: int,
+    width: int,
+    options: Sweep = AS_CARD,
+    progress: Progress = go_on,
+    touches: Touches = always,
+) -> Iterator[Rows]:
+    """Yield the coarse grid from top to bottom, each row of cells once.
+
+    Args:
+        model: a scene classification or an embedding.
+        read: gives the pixels of a window that lies inside the raster; called by one thread at a time.
+        height: rows of the raster.
+        width: columns of the raster.
+        options: of the run; ``area`` must begin at a multiple of the stride.
+        progress: called after each window with windows done and windows in all; False cancels.
+        touches: windows that it refuses are neither read nor run.
+
+    Yields:
+        Rows whose ``top`` and sizes count cells. A cell is valid where it holds data and a window was run.
+
+    Raises:
+        InputFault: the model answers for each pixel, or the stride does not fit.
+        Cancelled: ``progress`` returned False.
+    """
+    model = model.choose(options.output)
+    if model.card.task not in ("classification", "embedding"):
+        raise InputFault(f"the model '{model.card.name}' is a {model.card.task} model, which has no windows")
+    if model.dense:
+        yield from sweep(model, read, height, width, options, progress, touches)
+        return
+    tile, stride = model.card.tile_size, cell_size(model, options)
+    rows, columns, _ = scene_grid(height, width, tile, stride)
+    area = in_units(options.area, stride) if options.area else Window(0, 0, rows, columns)
+    grid = TileGrid(height, width, tile, tile - stride)
+    down = _cells(grid.tops, tile, stride, height, range(area.row, area.row + area.height))
+    across = _cells(grid.lefts, tile, stride, width, range(area.column, area.column + area.width))
+    inner = [Window(t, x, min(tile, height - t), min(tile, width - x)) for t in down for x in across]
+    means = _Means(model.channels, area, stride)
+    answers = run_tiles(model, read, (height, width), inner, options, touches)
+    order = list(down)
+    try:
+        for done, (found, answer) in enumerate(answers, start=1):
+            means.see(found)
+            if answer is not None:
+                means.add(down[found.inner.row], across[found.inner.column], answer)
+            if not progress(done, len(inner)):
+                raise Cancelled("cancelled")
+            if done % len(across) == 0:
+                row = done // len(across)
+                # later windows neither hold the middle of these cells nor see any of their pixels
+                open_from = order[row] // stride if row < len(order) else area.row + area.height
+                for top, share, valid in means.pop(open_from):
+                    yield rows_of(model, top, share, valid, options.probabilities)
+    finally:
+        answers.close()
+
+
+def _cells(starts: List[int], tile: int, stride: int, length: int, wanted: range) -> Dict[int, List[int]]:
+    """Start of each window that is needed, and the wanted cells whose middle it holds."""
+    middle = {cell: (cell * stride + min((cell + 1) * stride, length)) / 2 for cell in wanted}
+    held = {start: [cell for cell, at in middle.items() if start <= at < start + tile] for start in starts}
+    return {start: cells for start, cells in held.items() if cells}
+
+
+class _Means:
+    """Rows of cells that later windows can still change."""
+
+    def __init__(self, channels: int, area: Window, stride: int) -> None:
+        self.area, self.stride, self.next = area, stride, area.row
+        self.empty = (
+            np.zeros((channels, area.width), np.float32),
+            np.zeros(area.width, np.float32),
+            np.zeros(area.width, bool),
+        )
+        self.rows: Dict[int, Tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+
+    def _row(self, cell: int) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.rows.setdefault(cell, tuple(part.copy() for part in self.empty))  # type: ignore[arg-type]
+
+    def see(self, tile: Tile) -> None:
+        """Note which cells hold data."""
+        inner, stride = tile.inner, self.stride
+        held = any_valid(tile.valid, (stride, stride), (inner.row % stride, inner.column % stride))
+        first_row, first_column = inner.row // stride, inner.column // stride - self.area.column
+        left, right = max(first_column, 0), min(first_column + held.shape[1], self.area.width)
+        for number, line in enumerate(held):
+            if self.area.row <= first_row + number < self.area.row + self.area.height:
+                self._row(first_row + number)[2][left:right] |= line[left - first_column : right - first_column]
+
+    def add(self, rows: List[int], columns: List[int], answer: np.ndarray) -> None:
+        """Add the answer (channels,) of a window to the cells whose middle it holds."""
+        first, last = columns[0] - self.area.column, columns[-1] - self.area.column + 1
+        for cell in rows:
+            total, count, _ = self._row(cell)
+            total[:, first:last] += answer[:, None]
+            count[first:last] += 1
+
+    def pop(self, until: int) -> Iterator[Tuple[int, np.ndarray, np.ndarray]]:
+        """Take the rows of cells before ``until``: first row, means (channels, 1, columns), valid (1, columns)."""
+        for cell in range(self.next, max(until, self.next)):
+            total, count, held = self.rows.pop(cell, self.empty)
+            share = total / np.where(count > 0, count, 1)
+            valid = held & (count > 0) & np.isfinite(share).all(axis=0)
+            yield cell, share[:, None], valid[None]
+        self.next = max(until, self.next)

@@ -1,0 +1,355 @@
+"""Runs a model over a raster of any height in one pass, tiles blended.
+
+Three things overlap: a thread reads ahead, others run the model, and the caller's own thread blends and hands
+finished rows to whoever writes them. Each tile is run alone or in a batch of always the same size, and the
+answers are added in the order of the tiles: so neither threads nor batches nor the part of the raster that is
+wanted change a bit of the result. Memory grows with width x (overlap x channels + tile), never with the height.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Generator, Iterator, List, Optional, Tuple
+
+import numpy as np
+
+from ..errors import Cancelled, InputFault
+from ..model.answers import decide
+from ..model.session import Model
+from ..raster.window import TileGrid, Window
+from .blend import Axis, Blend
+from .flow import ahead, mapped
+
+# (bands, rows, columns) raw pixels, and (rows, columns) True where they hold data
+Read = Callable[[Window], Tuple[np.ndarray, np.ndarray]]
+Progress = Callable[[int, int], bool]
+Touches = Callable[[Window], bool]
+NO_CONFIDENCE = 255  # where there are no data
+PIECE = 64  # finished rows that are handed out at once
+WAITING_BYTES = 48 * 1024**2  # of answers that wait while finished rows are written
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Finished rows of the result.
+
+    Attributes:
+        top: first row in the raster.
+        valid: (rows, width) bool: where the raster holds data and a tile was run.
+        classes: (rows, width) class values of the card, uint8, or uint16 where they do not fit; ``card.nodata`` where
+            not valid; None for a regression or an embedding.
+        confidence: (rows, width) uint8, probability of that class in per cent, 255 where not valid; None likewise.
+        values: (K, rows, width) float32, NaN where not valid: a regression's values, an embedding's features, the
+            probabilities where they were asked for; else None.
+    """
+
+    top: int
+    valid: np.ndarray
+    classes: Optional[np.ndarray] = None
+    confidence: Optional[np.ndarray] = None
+    values: Optional[np.ndarray] = None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Options of a run.
+
+    Attributes:
+        overlap: px that neighbouring tiles share; the card's by default.
+        tta: answer for the eight flips and quarter turns of each tile and average.
+        probabilities: hand out the probabilities too.
+        stride: scene classifiers: px from one window to the next; the tile's size by default.
+        output: name of the graph's output, where there are several.
+        area: the part of the raster that is wanted, all by default. Tiles lie where they lie for the whole raster,
+            so the parts of a raster fit together to the same bits.
+        read_ahead: tiles that another thread reads in advance; 0 reads in the caller's thread.
+    """
+
+    overlap: Optional[int] = None
+    tta: bool = False
+    probabilities: bool = False
+    stride: Optional[int] = None
+    output: Optional[str] = None
+    area: Optional[Window] = None
+    read_ahead: int = 4
+
+
+AS_CARD = Sweep()
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile on its way: where its pixels lie in the raster, and where in the tile; None: not to be run.
+
+    ``inner`` and ``valid`` tell of the part that its answer stands for.
+    """
+
+    inner: Window
+    valid: np.ndarray
+    mask: np.ndarray
+    pixels: Optional[np.ndarray] = None
+    offset: Tuple[int, int] = (0, 0)
+
+
+def go_on(done: int, total: int) -> bool:
+    """Progress of a host that never cancels."""
+    return True
+
+
+def always(window: Window) -> bool:
+    """Every tile is wanted."""
+    return True
+
+
+def sweep(
+    model: Model,
+    read: Read,
+    height: int,
+    width: int,
+    options: Sweep = AS_CARD,
+    progress: Progress = go_on,
+    touches: Touches = always,
+) -> Iterator[Rows]:
+    """Yield the answer for a raster from top to bottom, each row once.
+
+    Args:
+        model: answers with a map: a segmentation, a regression, or an embedding, whose rows and columns then count
+            places of ``unit_of(model)`` px.
+        read: gives the pixels of a window that lies inside the raster; called by one thread at a time.
+        height: rows of the raster.
+        width: columns of the raster.
+        options: of the run.
+        progress: called after each tile with tiles done and tiles in all; False cancels.
+        touches: tiles whose window it refuses are neither read nor run, and their pixels are not valid.
+
+    Raises:
+        InputFault: the model answers once a tile, or an option does not fit.
+        ModelFault: the model fails.
+        Cancelled: ``progress`` returned False.
+    """
+    model = model.choose(options.output).sized(max(height, width))
+    if not model.dense:
+        raise InputFault(f"the model '{model.card.name}' is a {model.card.task} model, which answers once a tile")
+    unit = unit_of(model)
+    side, overlap = (model.card.tile_size - 2 * model.border) // unit, shared(model, options) // unit
+    whole = Window(0, 0, -(-height // unit), -(-width // unit))
+    area = in_units(options.area, unit) if options.area else whole
+    grid = TileGrid(whole.height, whole.width, side, overlap)
+    tops = [top for top in grid.tops if top < area.row + area.height and top + side > area.row]
+    lefts = [left for left in grid.lefts if left < area.column + area.width and left + side > area.column]
+    rows, columns = Axis(grid.tops, side, overlap, whole.height), Axis(grid.lefts, side, overlap, whole.width)
+    blend = Blend(model.channels, area, rows, columns, lefts[0], lefts[-1])
+    corners = [(top * unit, left * unit) for top in tops for left in lefts]
+    size = side * unit
+    windows = [Window(top, left, min(size, height - top), min(size, width - left)) for top, left in corners]
+    answers = run_tiles(model, read, (height, width), windows, options, touches)
+    finished: List[Rows] = []
+    try:
+        for done, (tile, answer) in enumerate(answers, start=1):
+            valid = tile.valid if unit == 1 else any_valid(tile.valid, (unit, unit))
+            block = blend.add(tile.inner.row // unit, tile.inner.column // unit, valid, answer)
+            finished.append(rows_of(model, block.top, block.share, block.valid, options.probabilities))
+            if not progress(done, len(windows)):
+                raise Cancelled("cancelled")
+            if done % len(lefts) == 0:
+                yield from side_by_side(finished)
+                finished = []
+    finally:
+        answers.close()  # ends its threads now
+
+
+def unit_of(model: Model) -> int:
+    """Side of a place of the result in px of the raster: 1, but for the map of an embedding, which stays coarse."""
+    return model.factor if model.card.task == "embedding" else 1
+
+
+def in_units(area: Window, unit: int) -> Window:
+    """A part of the raster, counted in places of ``unit`` px.
+
+    Raises:
+        InputFault: it does not begin where a place begins.
+    """
+    if area.row % unit or area.column % unit:
+        raise InputFault(f"a part of the raster must begin at a multiple of {unit} px")
+    last_row, last_column = -(-(area.row + area.height) // unit), -(-(area.column + area.width) // unit)
+    row, column = area.row // unit, area.column // unit
+    return Window(row, column, last_row - row, last_column - column)
+
+
+def any_valid(valid: np.ndarray, unit: Tuple[int, int], offset: Tuple[int, int] = (0, 0)) -> np.ndarray:
+    """Whether any pixel of each place holds data.
+
+    Args:
+        valid: (rows, columns) of a window.
+        unit: rows and columns of a place, px.
+        offset: row and column within a place at which the window begins.
+    """
+    for axis in (0, 1):
+        edges = np.arange(-offset[axis], valid.shape[axis], unit[axis]).clip(0)
+        valid = np.logical_or.reduceat(valid, edges, axis=axis)
+    return valid
+
+
+def segment(model: Model, read: Read, height: int, width: int, progress: Progress = go_on) -> Iterator[Rows]:
+    """Yield the classes of a raster from top to bottom, read by the caller's own thread; see ``sweep``.
+
+    Raises:
+        InputFault: the model is no segmentation.
+        Cancelled: ``progress`` returned False.
+    """
+    if model.card.task != "segmentation":
+        raise InputFault(f"the model '{model.card.name}' is a {model.card.task} model; a segmentation model is needed")
+    return sweep(model, read, height, width, Sweep(read_ahead=0), progress)
+
+
+def shared(model: Model, options: Sweep) -> int:
+    """Px that neighbouring answers share: the overlap of the tiles without the borders that are not answered for.
+
+    Raises:
+        InputFault: the overlap is not smaller than the tile.
+    """
+    tile = model.card.tile_size
+    overlap = model.card.overlap if options.overlap is None else options.overlap
+    if not 0 <= overlap < tile:
+        raise InputFault(f"an overlap of {overlap} px does not fit tiles of {tile} px")
+    return max(overlap - 2 * model.border, 0)
+
+
+def run_tiles(
+    model: Model,
+    read: Read,
+    shape: Tuple[int, int],
+    windows: List[Window],
+    options: Sweep,
+    touches: Touches = always,
+) -> Generator[Tuple[Tile, Optional[np.ndarray]], None, None]:
+    """Read and run tiles; yield each with its answer, in order.
+
+    Args:
+        model: any but a detection.
+        read: as in ``sweep``.
+        shape: height and width of the raster.
+        windows: what each tile answers for, inside the raster.
+        options: of the run.
+        touches: as in ``sweep``.
+
+    Yields:
+        The tile, and its answer: (channels, side, side) px of a map, (channels,) of a vector, None where nothing
+        was to be run.
+    """
+    tiles = (read_tile(model, read, shape, window, touches) for window in windows)
+    groups = _groups(tiles, model.batch)
+    queue = max(options.read_ahead // model.batch, 1) if options.read_ahead else 0
+
+    def work(group: List[Tile]) -> List[Tuple[Tile, Optional[np.ndarray]]]:
+        return _run_group(model, group, options.tta)
+
+    spare = min(max(WAITING_BYTES // model.answer_bytes, 1), 8)
+    for finished in mapped(work, ahead(groups, queue), model.threads, spare):
+        yield from finished
+
+
+def read_tile(model: Model, read: Read, shape: Tuple[int, int], inner: Window, touches: Touches) -> Tile:
+    """The pixels that the model must see to answer for a window: with its border, as far as there is a raster."""
+    border, tile = model.border, model.card.tile_size
+    nothing = np.zeros((inner.height, inner.width), bool)
+    if not touches(inner):
+        return Tile(inner, nothing, nothing)
+    top, left = max(inner.row - border, 0), max(inner.column - border, 0)
+    bottom, right = min(inner.row - border + tile, shape[0]), min(inner.column - border + tile, shape[1])
+    pixels, mask = read(Window(top, left, bottom - top, right - left))
+    down, across = inner.row - top, inner.column - left
+    valid = mask[down : down + inner.height, across : across + inner.width]
+    if not valid.any():  # an empty tile has nothing to say
+        return Tile(inner, nothing, nothing)
+    return Tile(inner, valid, mask, pixels, (border - down, border - across))
+
+
+def _groups(tiles: Iterator[Tile], batch: int) -> Iterator[List[Tile]]:
+    """Runs of tiles with as many that are to be run as a batch takes."""
+    group: List[Tile] = []
+    for tile in tiles:
+        group.append(tile)
+        if sum(one.pixels is not None for one in group) == batch or len(group) >= 8 * batch:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _run_group(model: Model, group: List[Tile], tta: bool) -> List[Tuple[Tile, Optional[np.ndarray]]]:
+    fill = np.array(model.card.fill, np.float32)[:, None, None]
+    size = model.card.tile_size
+    batch = [padded(t.pixels, t.mask, t.offset, fill, size) for t in group if t.pixels is not None]
+    if not batch:
+        return [(tile, None) for tile in group]
+    answers = iter(_turned(model, np.stack(batch)) if tta else model.run(np.stack(batch)))
+    results = []
+    for tile in group:
+        answer = None if tile.pixels is None else next(answers)
+        if answer is not None and answer.ndim == 3 and model.factor > 1 and model.card.task != "embedding":
+            answer = answer.repeat(model.factor, axis=1).repeat(model.factor, axis=2)
+        results.append((replace(tile, pixels=None), answer))
+    return results
+
+
+def _turned(model: Model, tiles: np.ndarray) -> np.ndarray:
+    """Mean of the answers for the eight ways to lay a square."""
+    total = np.zeros((), np.float32)
+    for turns in range(4):
+        for flipped in (False, True):
+            seen = np.rot90(tiles, turns, axes=(2, 3))
+            answer = model.run(np.ascontiguousarray(seen[..., ::-1] if flipped else seen))
+            if answer.ndim == 4:
+                answer = np.rot90(answer[..., ::-1] if flipped else answer, -turns, axes=(2, 3))
+            total = total + answer
+    return total / np.float32(8)
+
+
+def padded(pixels: np.ndarray, mask: np.ndarray, offset: Tuple[int, int], fill: np.ndarray, size: int) -> np.ndarray:
+    """(bands, size, size) float32: pixels without data replaced, the raster's edges repeated up to a whole tile.
+
+    Args:
+        pixels: (bands, rows, columns) as read.
+        mask: (rows, columns) True where they hold data.
+        offset: row and column of the tile where they begin.
+        fill: (bands, 1, 1) what stands for no data.
+        size: rows = columns of the tile.
+    """
+    pixels = pixels.astype(np.float32, copy=False)
+    if not mask.all():
+        pixels = np.where(mask, pixels, fill)
+    rows, columns = pixels.shape[1:]
+    if (rows, columns) == (size, size):
+        return pixels
+    down, across = offset
+    around = ((0, 0), (down, size - rows - down), (across, size - columns - across))
+    return np.pad(pixels, around, mode="edge")
+
+
+def side_by_side(blocks: List[Rows]) -> Iterator[Rows]:
+    """Blocks of the same rows joined from left to right, a few rows at a time: the memory for that stays small."""
+
+    def joined(name: str, piece: slice) -> Any:
+        layers = [getattr(block, name) for block in blocks]
+        return None if layers[0] is None else np.concatenate([layer[..., piece, :] for layer in layers], axis=-1)
+
+    for start in range(0, len(blocks[0].valid), PIECE):
+        piece = slice(start, start + PIECE)
+        layers = (joined(name, piece) for name in ("valid", "classes", "confidence", "values"))
+        yield Rows(blocks[0].top + start, *layers)
+
+
+def rows_of(model: Model, top: int, share: np.ndarray, valid: np.ndarray, probabilities: bool) -> Rows:
+    """What to say of blended numbers (K, rows, columns)."""
+    card = model.card
+    classes = confidence = values = None
+    if card.task in ("segmentation", "classification"):
+        number, sure = decide(share, card)
+        legend = np.array([entry.value for entry in card.classes], card.class_dtype)
+        classes = np.where(valid, legend[number], card.class_dtype.type(card.nodata))
+        sure = np.rint(np.clip(sure, 0, 1) * np.float32(100))
+        confidence = np.where(valid, sure, NO_CONFIDENCE).astype(np.uint8)
+    if classes is None or probabilities:
+        values = np.where(valid, share, np.float32(np.nan))
+    return Rows(top, valid, classes, confidence, values)

@@ -1,0 +1,1 @@
+"""One ONNX file: its card, the checks before it is opened, the session that runs it."""

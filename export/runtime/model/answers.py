@@ -1,0 +1,101 @@
+"""Brings what models answer into one form, and says what class that is."""
+
+from __future__ import annotations
+
+from typing import Tuple
+
+import numpy as np
+
+from ..errors import ModelFault
+from .card import ModelCard
+
+DENSE = ("segmentation", "regression")  # tasks that answer for each pixel
+
+
+def kind_of(answer: np.ndarray) -> str:
+    """What the numbers of an answer for one tile are: "classes", "logits", "softmax" or "sigmoid".
+
+    Args:
+        answer: (N, K, rows, columns) or (N, K), as the graph gave it.
+    """
+    if answer.dtype.kind in "iub":
+        return "classes"
+    if answer.min() < -1e-3 or answer.max() > 1 + 1e-3:
+        return "logits"
+    several = answer.shape[1] > 1
+    return "softmax" if several and np.allclose(answer.sum(axis=1), 1, atol=1e-2) else "sigmoid"
+
+
+def with_channels(answer: np.ndarray, task: str) -> np.ndarray:
+    """Give (N, rows, columns) of a pixel-wise task, or (N,), its missing axis of channels."""
+    if answer.ndim == 1:
+        return answer[:, None]
+    return answer[:, None] if answer.ndim == 3 and task in DENSE else answer
+
+
+def canonical(answer: np.ndarray, card: ModelCard, where: str) -> np.ndarray:
+    """Probabilities, values or features, float32.
+
+    Args:
+        answer: (N, K, rows, columns) or (N, K), as the graph gave it.
+        card: with its activation known.
+        where: name of the file, for the message.
+
+    Raises:
+        ModelFault: a class number is not in the legend.
+    """
+    if card.task == "regression":
+        return answer.astype(np.float32, copy=False) * np.float32(card.factor)
+    if card.task == "embedding":
+        return answer.astype(np.float32, copy=False)
+    if card.activation == "classes":
+        return _votes(answer, card, where)
+    answer = answer.astype(np.float32, copy=False)
+    if card.activation == "logits":
+        return _softmax(answer) if answer.shape[1] > 1 else _sigmoid(answer)
+    return answer
+
+
+def decide(share: np.ndarray, card: ModelCard) -> Tuple[np.ndarray, np.ndarray]:
+    """The class of each place and how sure that is.
+
+    Args:
+        share: (K, ...) probabilities.
+        card: tells whether channels exclude each other.
+
+    Returns:
+        Numbers into ``card.classes``, and probabilities, both of the shape of one channel.
+    """
+    best, number = share[0].copy(), np.zeros(share.shape[1:], np.uint16)
+    for channel in range(1, len(share)):  # several times quicker than argmax over the first axis
+        better = share[channel] > best
+        np.copyto(best, share[channel], where=better)
+        np.copyto(number, channel, where=better)
+    if len(card.classes) == len(share):
+        return number, best
+    reached = best >= card.threshold  # one class more than channels: the first is none of them
+    return np.where(reached, number + 1, 0), np.where(reached, best, 1 - best)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):  # infinite numbers become NaN, which the blending leaves out
+        logits = logits - logits.max(axis=1, keepdims=True)
+        np.exp(logits, out=logits)
+        logits /= logits.sum(axis=1, keepdims=True)
+    return logits
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # exp of a large number is infinite, and the answer 0
+        return 1 / (1 + np.exp(-logits))
+
+
+def _votes(numbers: np.ndarray, card: ModelCard, where: str) -> np.ndarray:
+    """One channel a class, 1 where the graph chose it: class numbers cannot be averaged, votes can."""
+    if numbers.ndim > 1 and numbers.shape[1] == 1:
+        numbers = numbers[:, 0]
+    values = np.array([entry.value for entry in card.classes])
+    known = np.isin(numbers, values)
+    if not known.all():
+        raise ModelFault(f"{where}: answers with the class {int(numbers[~known][0])}, which its card does not name")
+    return np.stack([numbers == value for value in values], axis=1).astype(np.float32)

@@ -1,0 +1,279 @@
+"""Reads an ONNX file's protobuf before onnxruntime does, and refuses what could do harm.
+
+An ONNX file is untrusted input: tensors may point at other files, operators may come from foreign
+libraries. Only the wire format is read here, without the onnx package, and tensor data is skipped.
+Source of the field numbers: onnx.proto (ONNX IR version 8).
+"""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional, Set, Tuple, Union
+
+from ..errors import ModelFault
+
+MAX_BYTES = 2 * 1024**3  # protobuf's own limit for one message
+TRUSTED_DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
+_MAX_DEPTH = 32  # nested sub-graphs; real models have two or three levels
+
+Field = Tuple[int, Union[int, memoryview]]
+Shape = Tuple[Optional[int], ...]  # None where free
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of the graph: its name, its element type by onnx.proto's number, its shape."""
+
+    name: str
+    kind: int
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class OnnxHeader:
+    """What can be known of a model without running it.
+
+    Attributes:
+        ir_version: version of the ONNX file format.
+        opset: version of the default operator set.
+        metadata: the card's keys, as text.
+        input_name: name of the one image input.
+        input_shape: its four dimensions, None where free.
+        input_kind: its element type, onnx.proto's number: 1 is float32.
+        outputs: all of them, in the graph's order; a shape is empty where the file does not tell.
+        loops: whether it says itself how often something is done.
+    """
+
+    ir_version: int
+    opset: int
+    metadata: Dict[str, str]
+    input_name: str
+    input_shape: Shape
+    input_kind: int = 1
+    outputs: Tuple[Tensor, ...] = ()
+    loops: bool = False
+
+
+def read_header(path: Union[str, Path]) -> OnnxHeader:
+    """Check a file and return its header.
+
+    Raises:
+        ModelFault: no such file, one that cannot be read, not an ONNX file, larger than 2 GB, external data,
+            operators from a foreign domain, or not exactly one 4-D input.
+    """
+    path = Path(path)
+    try:
+        view = _opened(path)
+    except OSError as error:
+        raise ModelFault(f"{path}: cannot be read ({error.strerror})") from None
+    try:
+        return _header(view, path)
+    except (_BadWire, UnicodeDecodeError) as error:
+        raise ModelFault(f"{path}: not an ONNX file, or a damaged one ({error})") from None
+
+
+def _opened(path: Path) -> memoryview:
+    if not path.is_file():
+        raise ModelFault(f"{path}: no such file")
+    size = path.stat().st_size
+    if not 16 <= size <= MAX_BYTES:
+        raise ModelFault(f"{path}: {size} bytes cannot be an ONNX model (16 bytes to 2 GB)")
+    with path.open("rb") as file:
+        # Not closed by hand: the frames of a raised error may still hold views of it.
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+class _BadWire(ValueError):
+    """The bytes are not protobuf."""
+
+
+def _header(model: memoryview, path: Path) -> OnnxHeader:
+    ir_version, opset, metadata = 0, 0, {}  # type: int, int, Dict[str, str]
+    graph: Optional[memoryview] = None
+    operators: Set[str] = set()
+    for number, value in _fields(model):
+        if number == 1 and isinstance(value, int):
+            ir_version = value
+        elif number == 7:
+            if graph is not None:  # protobuf would join them into one
+                raise _BadWire("two graphs in it")
+            graph = _message(value)
+        elif number == 8:
+            domain, version = _opset(_message(value))
+            _check_domain(domain, path)
+            if domain in ("", "ai.onnx"):
+                opset = version
+        elif number == 14:
+            key, text = _key_value(_message(value))
+            metadata[key] = text
+        elif number == 25:  # FunctionProto: its nodes hide operators too
+            _check_nodes(_message(value), path, operators, node_field=7)
+    if graph is None or ir_version == 0:
+        raise _BadWire("no graph in it")
+    _check_nodes(graph, path, operators, node_field=1)
+    image = _image_input(graph, path)
+    outputs = tuple(_tensor(_message(value)) for number, value in _fields(graph) if number == 12)
+    if not outputs:
+        raise ModelFault(f"{path}: has no output")
+    return OnnxHeader(ir_version, opset, metadata, image.name, image.shape, image.kind, outputs, "Loop" in operators)
+
+
+def _check_domain(domain: str, path: Path) -> None:
+    if domain not in TRUSTED_DOMAINS:
+        raise ModelFault(
+            f"{path}: refused, it needs operators of the domain '{domain}', which this runtime does not trust"
+        )
+
+
+def _check_nodes(graph: memoryview, path: Path, operators: Set[str], node_field: int, depth: int = 0) -> None:
+    """Check a graph's or a function's parts, and note the operators in it."""
+    if depth > _MAX_DEPTH:
+        raise ModelFault(f"{path}: refused, its graphs are nested more than {_MAX_DEPTH} deep")
+    for number, value in _fields(graph):
+        if number == node_field:
+            _check_node(_message(value), path, operators, depth)
+        elif number == 11 and node_field == 7:  # FunctionProto.attribute_proto: values that its nodes refer to
+            _check_attribute(_message(value), path, operators, depth)
+        elif number == 5 and node_field == 1:
+            _check_tensor(_message(value), path)
+        elif number == 15 and node_field == 1:
+            _check_sparse(_message(value), path)
+
+
+def _check_node(node: memoryview, path: Path, operators: Set[str], depth: int) -> None:
+    for number, value in _fields(node):
+        if number == 7:
+            _check_domain(_text(value), path)
+        elif number == 4:
+            operators.add(_text(value))
+            if "EPContext" in operators:
+                raise ModelFault(f"{path}: refused, it holds a precompiled EPContext node")
+        elif number == 5:
+            _check_attribute(_message(value), path, operators, depth)
+
+
+def _check_attribute(attribute: memoryview, path: Path, operators: Set[str], depth: int) -> None:
+    for number, value in _fields(attribute):
+        if number in (5, 10):  # AttributeProto.t, .tensors
+            _check_tensor(_message(value), path)
+        elif number in (6, 11):  # .g, .graphs
+            _check_nodes(_message(value), path, operators, node_field=1, depth=depth + 1)
+        elif number in (22, 23):  # .sparse_tensor, .sparse_tensors
+            _check_sparse(_message(value), path)
+
+
+def _check_sparse(sparse: memoryview, path: Path) -> None:
+    for number, value in _fields(sparse):
+        if number in (1, 2):  # SparseTensorProto.values, .indices
+            _check_tensor(_message(value), path)
+
+
+def _check_tensor(tensor: memoryview, path: Path) -> None:
+    for number, value in _fields(tensor):
+        if number == 13 or (number == 14 and value == _EXTERNAL):
+            raise ModelFault(f"{path}: refused, its weights lie in another file; export it as one file")
+
+
+def _image_input(graph: memoryview, path: Path) -> Tensor:
+    weights = {_first_text(_message(v), 8) for n, v in _fields(graph) if n == 5}
+    inputs = [_tensor(_message(v)) for n, v in _fields(graph) if n == 11]
+    images = [one for one in inputs if one.name not in weights]
+    if len(images) != 1 or len(images[0].shape) != 4:
+        found = ", ".join(f"{one.name} {list(one.shape)}" for one in images) or "none"
+        raise ModelFault(
+            f"{path}: needs exactly one image input of 4 dimensions (batch, bands, rows, columns), found {found}"
+        )
+    return images[0]
+
+
+def _tensor(value_info: memoryview) -> Tensor:
+    kinds = [v for t in _nested(value_info, 2, 1) for n, v in _fields(t) if n == 1 and isinstance(v, int)]
+    return Tensor(_first_text(value_info, 1), kinds[0] if kinds else 0, _shape(value_info))
+
+
+def _shape(value_info: memoryview) -> Shape:
+    dims: List[Optional[int]] = []
+    for tensor_type in _nested(value_info, 2, 1):
+        for dim in _nested(tensor_type, 2, 1):
+            sizes = [v for n, v in _fields(dim) if n == 1 and isinstance(v, int) and 0 < v < 2**31]
+            dims.append(sizes[0] if sizes else None)
+    return tuple(dims)
+
+
+def _nested(message: memoryview, *path: int) -> Iterator[memoryview]:
+    if not path:
+        yield message
+        return
+    for number, value in _fields(message):
+        if number == path[0]:
+            yield from _nested(_message(value), *path[1:])
+
+
+def _opset(message: memoryview) -> Tuple[str, int]:
+    domain, version = "", 0
+    for number, value in _fields(message):
+        if number == 1:
+            domain = _text(value)
+        elif number == 2 and isinstance(value, int):
+            version = value
+    return domain, version
+
+
+def _key_value(message: memoryview) -> Tuple[str, str]:
+    return _first_text(message, 1), _first_text(message, 2)
+
+
+def _first_text(message: memoryview, wanted: int) -> str:
+    return next((_text(v) for n, v in _fields(message) if n == wanted), "")
+
+
+def _text(value: Union[int, memoryview]) -> str:
+    return bytes(_message(value)).decode("utf-8")
+
+
+def _message(value: Union[int, memoryview]) -> memoryview:
+    if isinstance(value, int):
+        raise _BadWire("a number stands where a message should")
+    return value
+
+
+def _fields(message: memoryview) -> Iterator[Field]:
+    """Yield (field number, value) of one protobuf message; values of unknown use included."""
+    at, end = 0, len(message)
+    while at < end:
+        tag, at = _varint(message, at)
+        number, wire = tag >> 3, tag & 7
+        if not 0 < number < 2**29:  # protobuf itself would drop the higher bits, and see another field
+            raise _BadWire("a field number that protobuf does not know")
+        if wire == _VARINT:
+            value, at = _varint(message, at)
+            yield number, value
+            continue
+        if wire == _BYTES:
+            length, at = _varint(message, at)
+        elif wire in (_FIXED64, _FIXED32):
+            length = 8 if wire == _FIXED64 else 4
+        else:
+            raise _BadWire(f"wire type {wire}")
+        if at + length > end:
+            raise _BadWire("a field reaches past the end")
+        yield number, message[at : at + length]
+        at += length
+
+
+def _varint(message: memoryview, at: int) -> Tuple[int, int]:
+    result = 0
+    for shift in range(0, 70, 7):
+        if at >= len(message):
+            raise _BadWire("ends in the middle of a number")
+        byte = message[at]
+        at += 1
+        result |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return result, at
+    raise _BadWire("a number of more than 64 bits")

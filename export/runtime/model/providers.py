@@ -1,0 +1,167 @@
+"""Starts onnxruntime on one of the execution providers that are here, within bounds of memory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Union
+
+from ..errors import ModelFault
+
+MINIMUM_ONNXRUNTIME = (1, 24, 1)  # older ones read any file on disk through external_data
+CPU = "CPUExecutionProvider"
+# What ``auto`` tries, by the short names that a user may give.
+PROVIDERS = {
+    "cpu": CPU,
+    "openvino": "OpenVINOExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+}
+# Providers that need many tiles at once to be quick. The number is fixed, because the last bits of an answer may
+# depend on it.
+BATCHED = {"CUDAExecutionProvider": 8, "TensorrtExecutionProvider": 8, "DmlExecutionProvider": 4}
+PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
+_MEMORY_SHARE = 0.75  # of what is free: more than that no model may ask for
+_bounded = False  # the allocator belongs to the process, not to a session
+
+
+def onnxruntime_module() -> Any:
+    """The onnxruntime package.
+
+    Raises:
+        ModelFault: it is too old to be safe.
+    """
+    import onnxruntime
+
+    found = tuple(int(part) for part in onnxruntime.__version__.split(".")[:3] if part.isdigit())
+    if found < MINIMUM_ONNXRUNTIME:
+        wanted = ".".join(map(str, MINIMUM_ONNXRUNTIME))
+        raise ModelFault(
+            f"onnxruntime {onnxruntime.__version__} is unsafe with files from others; install {wanted} or newer"
+        )
+    return onnxruntime
+
+
+def chosen(provider: str) -> List[str]:
+    """Full names of the providers that a user's word stands for and that are here.
+
+    Raises:
+        ModelFault: none is.
+    """
+    available = onnxruntime_module().get_available_providers()
+    if provider == "auto":
+        # the CPU last: it always starts
+        names = [name for name in PROVIDERS.values() if name in available and name != CPU]
+        return [*names, CPU]
+    name = PROVIDERS.get(provider.lower(), provider)
+    if name not in available:
+        raise ModelFault(f"onnxruntime here has no {name}; it has {', '.join(available)}")
+    return [name]
+
+
+def start(path: Union[str, Path], provider: str, precision: Optional[str]) -> Any:
+    """An onnxruntime session on exactly this provider.
+
+    On the CPU a session uses one thread: tiles run beside each other instead, each on one thread alone, so that
+    no number of threads or tiles can change a bit of an answer.
+
+    Raises:
+        ModelFault: the file or the provider does not start, or the provider has not this precision.
+    """
+    onnxruntime = onnxruntime_module()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is raised and said in our words
+    if provider == CPU:
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.enable_mem_pattern = False  # its plan is a second copy of all that a tile needs
+        _bound_memory(onnxruntime)
+        options.add_session_config_entry("session.use_env_allocators", "1")
+    settings = provider_options(provider, precision)
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=[provider], provider_options=[settings], enable_fallback=0
+        )
+    except Exception as error:  # onnxruntime's errors share no base class but this
+        if is_out_of_memory(error):
+            raise ModelFault(f"{path}: needs more memory than is free ({free_memory() / 2**30:.1f} GB)") from error
+        raise ModelFault(f"{path}: onnxruntime cannot open it on {provider}: {first_line(error)}") from error
+    if session.get_providers()[0] != provider:
+        raise ModelFault(f"{provider} did not start; onnxruntime fell back to {session.get_providers()[0]}")
+    return session
+
+
+def provider_options(provider: str, precision: Optional[str]) -> Dict[str, str]:
+    """The provider's own settings for a precision: fp32, fp16 or bf16; None leaves it its default.
+
+    Raises:
+        ModelFault: the provider cannot calculate in it.
+    """
+    if precision is not None and precision not in PRECISIONS:
+        raise ModelFault(f"the precision '{precision}' is none of {', '.join(PRECISIONS)}")
+    if provider == PROVIDERS["openvino"]:
+        # the JSON text itself: a path is not understood, and the option 'precision' falls back to another one
+        hint = {"INFERENCE_PRECISION_HINT": PRECISIONS[precision or "fp32"]}
+        return {"device_type": "CPU", "load_config": json.dumps({"CPU": hint})}
+    if provider == PROVIDERS["tensorrt"] and precision in ("fp16", "bf16"):
+        return {f"trt_{precision}_enable": "1"}
+    if precision in (None, "fp32"):
+        return {}
+    raise ModelFault(f"{provider} calculates in fp32 only; '{precision}' runs on OpenVINO or TensorRT")
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def free_memory() -> int:
+    """Bytes that can be taken without harm, as far as the system tells; 4 GB where it does not."""
+    found: List[int] = []
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+        found += [int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("MemAvailable")]
+        limit, used = (Path(f"/sys/fs/cgroup/memory.{name}").read_text(encoding="ascii") for name in ("max", "current"))
+        stat = Path("/sys/fs/cgroup/memory.stat").read_text(encoding="ascii").splitlines()
+        cache = sum(int(line.split()[1]) for line in stat if line.startswith(("active_file ", "inactive_file ")))
+        found += [int(limit) - int(used) + cache]  # what files are cached in is given back
+    except (OSError, ValueError):  # no Linux, or a container without a limit ("max")
+        pass
+    if not found and hasattr(os, "sysconf"):
+        found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2]
+    return max(min(found, default=4 * 1024**3), 256 * 1024**2)
+
+
+def first_line(error: BaseException) -> str:
+    """Of an error's message, without onnxruntime's codes in front."""
+    lines = str(error).splitlines()
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", lines[0]) if lines else type(error).__name__
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether onnxruntime failed for want of memory."""
+    said = str(error).lower()
+    words = ("allocate memory", "smaller than requested", "bad_alloc", "bad allocation", "out of memory")
+    return isinstance(error, MemoryError) or any(word in said for word in words)
+
+
+def _bound_memory(onnxruntime: Any) -> None:
+    """Give onnxruntime's CPU allocator a limit: a file of 99 bytes can ask for more than the machine has."""
+    global _bounded
+    if _bounded:
+        return
+    info = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    limit = int(free_memory() * _MEMORY_SHARE)
+    settings = onnxruntime.OrtArenaCfg({"max_mem": limit, "arena_extend_strategy": 1})  # 1: as much as is asked for
+    with contextlib.suppress(Exception):  # registered before, by another copy of this module in the process
+        onnxruntime.create_and_register_allocator(info, settings)
+    _bounded = True

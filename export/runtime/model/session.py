@@ -1,0 +1,369 @@
+"""Opens a checked ONNX file in onnxruntime and runs tiles through it."""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Iterator, List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from ..errors import ModelFault
+from .answers import DENSE, canonical, kind_of, with_channels
+from .card import ModelCard
+from .guard import OnnxHeader, read_header
+from .providers import (
+    BATCHED,
+    CPU,
+    MINIMUM_ONNXRUNTIME,
+    chosen,
+    cores,
+    first_line,
+    free_memory,
+    is_out_of_memory,
+    onnxruntime_module,
+    start,
+)
+
+__all__ = ["MINIMUM_ONNXRUNTIME", "Model", "card_of"]
+
+# Element types of onnx.proto that an image input may have.
+_DTYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 10: "float16"}
+_DTYPES[11] = "float64"
+_PROBE = 256  # px, where a model leaves its size free
+_LARGEST_TILE = 2048  # px: larger ones gain nothing at their borders any more
+_BYTES_PER_PIXEL = 1024  # of a tile while it runs: a U-Net ResNet-18 in fp32 needs about as much
+_LARGEST_BATCH = 256  # tiles that a graph may ask for at once
+_LONGEST_LOOP = 30.0  # seconds for one call of a graph that says itself how often something is done
+_LARGEST_ANSWER = 2**30  # bytes for one tile; 256 classes of 1024 x 1024 px reach it
+
+
+class Model:
+    """A model ready to run.
+
+    Attributes:
+        card: its card, completed by what the graph itself tells.
+        provider: the execution provider that really runs it.
+        notes: sentences about how the provider was found.
+        output: name of the graph's output that is used.
+        channels: classes, values or features that the graph answers with; 0 for a detection.
+        dense: whether it answers with a map for each tile, not with one vector.
+        border: px of a tile's rim that its answer leaves out.
+        factor: px of a tile, along a side, that one place of its map stands for.
+        batch: tiles that one call of onnxruntime takes, the same all the time.
+        threads: such calls that may run beside each other.
+        free_size: whether the graph takes tiles of any size.
+    """
+
+    def __init__(
+        self,
+        path: Union[str, Path],
+        provider: Optional[str] = "auto",
+        card: Optional[ModelCard] = None,
+        threads: Optional[int] = None,
+        precision: Optional[str] = None,
+        output: Optional[str] = None,
+    ) -> None:
+        """Check and open a file.
+
+        Args:
+            path: the ONNX file.
+            provider: "auto" tries what is here and takes the quickest; or one of ``providers.PROVIDERS``, or
+                onnxruntime's own name of a provider.
+            card: by default ``<model>.card.json`` beside the file, else the one inside it.
+            threads: calls that run beside each other on the CPU; by default as many as cores and memory allow.
+            precision: "fp32", "fp16" or "bf16", where the provider can.
+            output: name of the graph's output; by default the card's, else the first.
+
+        Raises:
+            ModelFault: the file or its card is refused, or the provider is not there.
+        """
+        header = read_header(path)
+        card = card or card_of(path, header)
+        self._where, self._header = str(path), header
+        if header.input_kind not in _DTYPES:
+            raise ModelFault(f"{path}: its input is of no kind of number that a raster has")
+        if (header.input_shape[0] or 1) > _LARGEST_BATCH:
+            raise ModelFault(
+                f"{path}: refused, it wants {header.input_shape[0]} tiles at once (limit {_LARGEST_BATCH})"
+            )
+        self._dtype = np.dtype(_DTYPES[header.input_kind])
+        self.free_size = None in header.input_shape[2:]
+        self.card = _with_tile(card, header, self._where)
+        self._check_static(self._index(output))
+        self.notes: Tuple[str, ...] = ()
+        self._session, self.provider = self._start(chosen(provider or CPU), precision)
+        self.batch = header.input_shape[0] or BATCHED.get(self.provider, 1)
+        room = int(free_memory() / 2 / (self.batch * self.card.tile_size**2 * _BYTES_PER_PIXEL))
+        self.threads = threads or (max(1, min(cores(), room)) if self.provider == CPU else 1)
+        self._use(output)
+
+    def choose(self, output: Optional[str]) -> Model:
+        """This model, answering with another of the graph's outputs; None leaves it.
+
+        Raises:
+            ModelFault: there is no such output, or it does not fit the card.
+        """
+        if output is None or output == self.output:
+            return self
+        other = copy.copy(self)
+        other._use(output)
+        return other
+
+    @property
+    def answer_bytes(self) -> int:
+        """Size of what one call answers, in bytes: probabilities of a batch at the tile's own size."""
+        side = self._shape[-1] * self.factor if self.dense else 1
+        return 4 * self.batch * max(self.channels, 1) * side**2
+
+    def run(self, tiles: np.ndarray) -> np.ndarray:
+        """Run tiles of raw pixel values.
+
+        Args:
+            tiles: (N, bands, tile_size, tile_size), any number type.
+
+        Returns:
+            float32: (N, K, rows, cols) probabilities of a segmentation, or values of a regression, for the tile
+            without ``border`` and divided by ``factor``; (N, K) of a scene classification; (N, D) or
+            (N, D, rows, cols) of an embedding. A tile's answer does not depend on the others.
+
+        Raises:
+            ModelFault: it is a detection; onnxruntime fails; or the output has another shape than before.
+        """
+        if self.card.task == "detection":
+            raise ModelFault(f"{self._where}: is a detection model, which answers for one tile at a time")
+        parts: List[np.ndarray] = []
+        for first in range(0, len(tiles), self.batch):
+            answer = self._answer(tiles[first : first + self.batch])
+            if answer.shape[1:] != self._shape:
+                raise ModelFault(f"{self._where}: answers with {list(answer.shape)}, before with {list(self._shape)}")
+            parts.append(canonical(answer, self.card, self._where))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def outputs(self, tiles: np.ndarray) -> List[np.ndarray]:
+        """Every output of the graph for raw (N, bands, tile_size, tile_size), as it is.
+
+        A detection takes one tile and gives boxes (M, 4) as xmin, ymin, xmax, ymax in px, scores (M,), best first, and class numbers (M,).
+
+        Raises:
+            ModelFault: onnxruntime fails.
+        """
+        return self._call(self._session, None, self._scaled(tiles))
+
+    def _answer(self, tiles: np.ndarray) -> np.ndarray:
+        """The chosen output for at most ``batch`` tiles; a batch is filled up, and cut off afterwards."""
+        count = len(tiles)
+        if count < self.batch:
+            tiles = np.concatenate([tiles, np.repeat(tiles[-1:], self.batch - count, axis=0)])
+        answer = self._call(self._session, [self.output], self._scaled(tiles))[0]
+        return _without_empty_axes(with_channels(answer, self.card.task), self.card.task)[:count]
+
+    def _scaled(self, tiles: np.ndarray) -> np.ndarray:
+        return self.card.scale(tiles.astype(np.float32, copy=False)).astype(self._dtype, copy=False)
+
+    def _call(self, session: Any, names: Optional[Sequence[str]], tiles: np.ndarray) -> List[np.ndarray]:
+        try:
+            with _stopped_in_time(self._header.loops) as options:
+                answers = session.run(names, {self._header.input_name: tiles}, options)
+        except Exception as error:  # onnxruntime's errors share no base class but this
+            if "terminate flag" in str(error):
+                raise ModelFault(
+                    f"{self._where}: stopped, it loops for more than {_LONGEST_LOOP:g} s over one tile"
+                ) from error
+            if is_out_of_memory(error):
+                free = free_memory() / 2**30
+                text = f"{self._where}: needs more memory for {len(tiles)} x {tiles.shape[-1]} px than is free ({free:.1f} GB)"
+                raise ModelFault(text) from error
+            raise ModelFault(f"{self._where}: onnxruntime failed: {first_line(error)}") from error
+        if not all(isinstance(answer, np.ndarray) and answer.dtype.kind in "fiub" for answer in answers):
+            raise ModelFault(f"{self._where}: answers with something else than numbers")
+        return answers
+
+    def _start(self, names: Sequence[str], precision: Optional[str]) -> Tuple[Any, str]:
+        """The quickest of these providers; what the others did goes into ``notes``."""
+        if len(names) == 1:
+            return start(self._where, names[0], precision), names[0]
+        best: Tuple[float, Any, str] = (0.0, None, "")
+        notes, faults = [], []
+        for name in names:
+            try:
+                session = start(self._where, name, precision)
+                speed = self._speed(session, name)
+            except ModelFault as fault:
+                faults.append(str(fault))
+                continue
+            notes.append(f"{name}: {speed:.1f} tiles/s")
+            best = max(best, (speed, session, name), key=lambda found: found[0])
+        if best[1] is None:
+            raise ModelFault(faults[-1])
+        self.notes = (*notes, *faults, f"{best[2]} runs")
+        return best[1], best[2]
+
+    def _speed(self, session: Any, provider: str) -> float:
+        """Tiles a second, of the second of two calls."""
+        count = self._header.input_shape[0] or BATCHED.get(provider, 1)
+        tiles = self._scaled(np.repeat(self._sample(), count, axis=0))
+        for _ in range(2):
+            before = time.perf_counter()
+            self._call(session, None, tiles)
+        seconds = time.perf_counter() - before
+        return count / seconds * (cores() if provider == CPU else 1)
+
+    def _sample(self, size: int = 0) -> np.ndarray:
+        """One tile of noise within the range of values, the same each time; (1, bands, size, size)."""
+        size = size or self.card.tile_size
+        low, high = self.card.value_range
+        noise = np.random.default_rng(0).random((1, len(self.card.bands), size, size), np.float32)
+        return noise * np.float32(high - low) + np.float32(low)
+
+    def _index(self, output: Optional[str]) -> int:
+        """Number of the output to use."""
+        names = [one.name for one in self._header.outputs]
+        wanted = output or self.card.output or names[0]
+        if wanted not in names:
+            raise ModelFault(f"{self._where}: has no output '{wanted}'; it has {', '.join(names)}")
+        return names.index(wanted)
+
+    def _check_static(self, index: int) -> None:
+        """Refuse before anything runs what the file itself says to be too large."""
+        known = [size for size in self._header.outputs[index].shape[1:] if size]
+        self._check_size(int(np.prod(known, dtype=object)) if known else 1)
+
+    def _check_size(self, numbers: int) -> None:
+        if numbers * 4 > _LARGEST_ANSWER:
+            raise ModelFault(f"{self._where}: refused, it would answer with {numbers * 4 / 2**30:.1f} GB for one tile")
+
+    def _use(self, output: Optional[str]) -> None:
+        """Find what the output holds: from the file where it tells all, else by running one tile."""
+        index = self._index(output)
+        self._check_static(index)
+        self.output: str = self._header.outputs[index].name
+        self.channels, self.dense, self.border, self.factor = 0, False, 0, 1
+        self._shape: Tuple[int, ...] = ()
+        if self.card.task == "detection":
+            if len(self._header.outputs) < 3:
+                raise ModelFault(f"{self._where}: a detection model needs three outputs: boxes, scores, labels")
+            return
+        size = self.card.tile_size
+        shape: Tuple[int, ...] = tuple(n or 0 for n in self._header.outputs[index].shape[1:])
+        if not shape or 0 in shape or self.card.activation is None:
+            size = _PROBE if self.free_size else size
+            answer = self._answer(np.repeat(self._sample(size), self.batch, axis=0))[:1]
+            if not answer.size:
+                raise ModelFault(f"{self._where}: its output is empty")
+            if self.card.activation is None and self.card.task in ("segmentation", "classification"):
+                self.card = replace(self.card, activation=kind_of(answer))
+            shape = answer.shape[1:]
+        else:
+            blank = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), (1, *shape), (0,) * (len(shape) + 1))
+            shape = _without_empty_axes(with_channels(blank, self.card.task), self.card.task).shape[1:]
+        self._fit(shape, size)
+
+    def _fit(self, shape: Tuple[int, ...], size: int) -> None:
+        """Check an answer's shape (K,) or (K, rows, columns) for a tile of ``size`` px, and keep what it says."""
+        self._check_size(int(np.prod(shape, dtype=object)))
+        sizes = {"segmentation": (3,), "classification": (1,)}.get(self.card.task, (1, 3))
+        if len(shape) not in sizes or 0 in shape or len(set(shape[1:])) > 1:
+            raise ModelFault(
+                f"{self._where}: its output is {['N', *shape]}, which is no answer of a {self.card.task} model"
+            )
+        self.channels, self.dense = shape[0], len(shape) == 3
+        if self.dense:
+            self.border, self.factor = self._geometry(shape[1], size)
+        try:
+            self.card = self.card.with_outputs(self.channels)
+        except ValueError as error:
+            raise ModelFault(f"{self._where}: {error}") from None
+        if self.card.activation == "classes" and self.card.classes:
+            self.channels = len(self.card.classes)  # votes
+        side = (self.card.tile_size - 2 * self.border) // self.factor
+        self._shape = (shape[0], side, side) if self.dense else shape
+
+    def _geometry(self, side: int, size: int) -> Tuple[int, int]:
+        """Border and factor of a map of ``side`` places for a tile of ``size`` px."""
+        if size % side == 0:
+            return 0, size // side
+        if side < size and (size - side) % 2 == 0:
+            return (size - side) // 2, 1
+        raise ModelFault(
+            f"{self._where}: its output has {side} rows for a tile of {size}: neither a whole part of it, nor it without a border"
+        )
+
+    def sized(self, side: int) -> Model:
+        """This model for tiles of another size, where the graph leaves it free; itself where it does not.
+
+        Args:
+            side: px that a tile must at least have.
+        """
+        size = min(self.card.tile_size, max(-(-side // 32) * 32, 64) + 2 * self.border)
+        if not self.free_size or size == self.card.tile_size:
+            return self
+        other = copy.copy(self)
+        other.card = replace(self.card, tile_size=size, overlap=min(self.card.overlap, size // 2))
+        if self.dense:
+            places = (size - 2 * self.border) // self.factor
+            other._shape = (self._shape[0], places, places)
+        return other
+
+
+def card_of(path: Union[str, Path], header: OnnxHeader) -> ModelCard:
+    """The card of a model: ``<model>.card.json`` beside the file, else the one inside it.
+
+    Raises:
+        ModelFault: there is none, or it is not right.
+    """
+    beside = Path(path).with_suffix(".card.json")
+    if os.path.isfile(beside):  # unlike Path's: also where that name is too long for the disk
+        return ModelCard.from_file(beside)
+    return ModelCard.from_metadata(header.metadata, str(path), header.input_shape)
+
+
+@contextmanager
+def _stopped_in_time(loops: bool) -> Iterator[Any]:
+    """Options of a call that ends it when it takes too long: a loop may never end of itself."""
+    if not loops:
+        yield None
+        return
+    options = onnxruntime_module().RunOptions()
+
+    def stop() -> None:
+        options.terminate = True
+
+    timer = threading.Timer(_LONGEST_LOOP, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield options
+    finally:
+        timer.cancel()
+
+
+def _with_tile(card: ModelCard, header: OnnxHeader, where: str) -> ModelCard:
+    """The card with a tile size: its own, the graph's, or the largest that memory allows."""
+    _, bands, rows, columns = header.input_shape
+    if not card.tile_size:
+        size = rows or columns or _tile_for(free_memory() // 2)
+        overlap = min(card.overlap or min(size // 4, 128), size - 1)
+        card = replace(card, tile_size=size, overlap=overlap)
+    expected = (len(card.bands), card.tile_size, card.tile_size)
+    if any(known not in (None, wanted) for known, wanted in zip((bands, rows, columns), expected)):
+        raise ModelFault(f"{where}: its input is {list(header.input_shape)}, but its card says {expected}")
+    return card
+
+
+def _tile_for(memory: int) -> int:
+    size = _LARGEST_TILE
+    while size > _PROBE and size**2 * _BYTES_PER_PIXEL * cores() > memory:
+        size //= 2
+    return size
+
+
+def _without_empty_axes(answer: np.ndarray, task: str) -> np.ndarray:
+    """(N, K, 1, 1) of a model that answers once a tile becomes (N, K)."""
+    once = task not in DENSE and answer.ndim == 4 and answer.shape[2:] == (1, 1)
+    return answer[:, :, 0, 0] if once else answer

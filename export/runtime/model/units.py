@@ -1,0 +1,170 @@
+"""From the numbers that users have to the numbers that a model learned from. Pure numpy.
+
+Everything goes through reflectance x 10,000: a unit is how much of it one step holds.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InputFault
+from .card import ModelCard
+
+INPUTS = ("auto", "raw", "s2-l2a", "s2-l1c", "tci")
+TCI_RANGE = 3558  # reflectance x 10,000 of ESA's true-colour image at 255: Sentinel-2 L2A product definition
+EUROSAT_RANGE = 2750  # of the EuroSAT pictures
+OFFSET = -1000  # of L2A and L1C since baseline 04.00: BOA_ADD_OFFSET, RADIO_ADD_OFFSET
+OFFSET_BASELINE = 4.0
+_PIXELS = (10, 20, 60)  # metres: Sentinel-2's
+_TRUE_COLOUR = re.compile(r"_TCI(_\d\dm)?\.[^/\\]*$", re.IGNORECASE)  # as products name that file
+_DARKEST = 900  # where the offset has been added, hardly a pixel is darker
+_STRETCH = re.compile(r"\b0\s*(?:-|to|\.\.)\s*([1-9]\d{3,4})\b")  # "reflectance x 10000 of 0-2750 as 0 to 255"
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """value x factor + offset, cut to ``limits`` where there are any; ``said`` tells the user."""
+
+    factor: float = 1.0
+    offset: float = 0.0
+    limits: tuple[float, float] | None = None
+    said: str = ""
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Pixels as they are where nothing changes, float32 otherwise."""
+        if (self.factor, self.offset) == (1.0, 0.0) and self.limits is None:
+            return pixels
+        changed = pixels.astype(np.float32)
+        changed *= np.float32(self.factor)
+        changed += np.float32(self.offset)
+        return np.clip(changed, *self.limits, out=changed) if self.limits else changed
+
+
+def may_be_sentinel2(dtype: str, metres: float, card: ModelCard) -> bool:
+    """Whether a raster may hold Sentinel-2's numbers as delivered, which a model of 8-bit colours cannot take.
+
+    Args:
+        dtype: of its pixels.
+        metres: side of its pixels.
+        card: of the model.
+    """
+    sized = any(abs(metres - size) < size / 20 for size in _PIXELS)
+    return dtype in ("uint16", "int16") and sized and card.value_range == (0, 255)
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What a raster seems to hold: one of ``INPUTS`` but "auto", its darkest numbers, a sentence for the user."""
+
+    kind: str = "raw"
+    darkest: float | None = None
+    said: str = ""
+
+
+def recognised_name(name: str, card: ModelCard) -> Recognised:
+    """What a raster of this name holds, where a model learned from 8-bit colours."""
+    if card.value_range != (0, 255) or not _TRUE_COLOUR.search(name):
+        return Recognised()
+    return Recognised("tci", None, "taken for Sentinel-2's true colour by its name; if it is not, see --input")
+
+
+def recognised(pixels: np.ndarray) -> Recognised:
+    """What a raster holds that may be Sentinel-2's, by a sample of its stored values."""
+    pixels = pixels[pixels > 0]
+    if not pixels.size or pixels.max() <= 2 * 255:
+        return Recognised()
+    said = f"its values reach {pixels.max():g}: taken for Sentinel-2 bands as delivered; if they are not, see --input"
+    return Recognised("s2-l2a", float(np.percentile(pixels, 1)), said)
+
+
+def conversion(
+    kind: str, card: ModelCard, baseline: float | None, stored: float | None, darkest: float | None = None
+) -> Conversion:
+    """How to turn what a raster holds into what a model learned from.
+
+    Args:
+        kind: one of ``INPUTS`` but "auto": what the raster holds.
+        card: of the model; its unit says what it learned from.
+        baseline: the product's processing baseline, such as 5.09; None where unknown.
+        stored: what is to be added to the raster's numbers, where the file or the user says it.
+        darkest: the lowest of its numbers; None where nobody looked.
+
+    Raises:
+        InputFault: the model's unit is not one that Sentinel-2 values can be turned into.
+    """
+    if kind == "raw":
+        return Conversion()
+    step = _reflectance_per_step(card)
+    limits = (0.0, 255.0) if step != 1 else None
+    if kind == "tci":
+        own = TCI_RANGE / 255
+        return Conversion() if step == own else Conversion(own / step, 0.0, limits, f"read as {kind}, true colour")
+    offset, why = _offset(baseline, stored, darkest)
+    return Conversion(1 / step, offset / step, limits, f"read as {kind}, offset {offset:+g}{why}")
+
+
+def _offset(baseline: float | None, stored: float | None, darkest: float | None) -> tuple[float, str]:
+    if stored is not None:
+        return stored, " (as stated)"
+    if baseline is None and darkest is not None and darkest < _DARKEST:
+        return 0, f" (no baseline found, but dark pixels hold {darkest:.0f}: nothing was added to them)"
+    if baseline is None:
+        return OFFSET, " (no baseline found: taken for 04.00 or later; --offset 0 for older scenes)"
+    since = baseline >= OFFSET_BASELINE
+    return (OFFSET if since else 0), f" (processing baseline {baseline:05.2f})"
+
+
+def _reflectance_per_step(card: ModelCard) -> float:
+    """Of the model's own unit, read off what the card says."""
+    unit = card.unit.lower().replace(",", "")
+    stretch = _STRETCH.search(unit)
+    if "eurosat" in unit or (stretch and "255" in unit):
+        return float(stretch.group(1) if stretch else EUROSAT_RANGE) / 255
+    if "reflectance" in unit and "10000" in unit:
+        return 1.0
+    if "8-bit" in unit or card.value_range == (0, 255):
+        return TCI_RANGE / 255
+    raise InputFault(
+        f"--input: the model '{card.name}' learned from '{card.unit}', which Sentinel-2 values cannot be turned into; leave --input out"
+    )
+
+
+def baseline_of(text: str, tag: str = "") -> float | None:
+    """Processing baseline of a Sentinel-2 product.
+
+    Args:
+        text: its name, or that of a file inside it: ``..._N0509_...``.
+        tag: what the file's own tag ``PROCESSING_BASELINE`` says, which counts first.
+    """
+    if tag.replace(".", "", 1).isdigit():
+        return float(tag)
+    found = re.search(r"_N(\d{2})(\d{2})_", text)
+    return float(f"{found[1]}.{found[2]}") if found else None
+
+
+def stored_offset(scale: float | None, offset: float | None) -> float | None:
+    """What is to be added to numbers, as catalogues write it: reflectance = 0.0001 x number - 0.1."""
+    return round(offset / scale, 6) if offset and scale else None
+
+
+def doubt(pixels: np.ndarray, card: ModelCard) -> str | None:
+    """A sentence when values cannot be what the model learned from.
+
+    Args:
+        pixels: (N,) a sample of valid values in the model's unit.
+        card: of the model.
+    """
+    if not pixels.size:
+        return None
+    low, high = card.value_range
+    least, most = float(pixels.min()), float(pixels.max())
+    too_high, too_small = most > 2 * high, high > 10 and 0 < most <= 1.5
+    too_low = least < low - max(abs(low), high - low)
+    if not (too_high or too_small or too_low):
+        return None
+    reach = f"reach {most:.4g}" if not too_low else f"go down to {least:.4g}"
+    hint = "; see --input" if too_high and high <= 255 and most <= 20_000 else ""
+    return f"its values {reach}, the model learned from {low:g} to {high:g} ({card.unit}): taken as they are{hint}"

@@ -1,0 +1,1 @@
+"""Geometry and arithmetic of rasters: windows, lattices, bands, patches. numpy only."""

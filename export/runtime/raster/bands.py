@@ -1,0 +1,82 @@
+"""Which bands of a raster a model reads: by name, by number, or in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import InputFault
+
+# Sentinel-2's numbers and the names that cards and files use for the same band.
+_SAME = {
+    "b01": "coastal", "b02": "blue", "b03": "green", "b04": "red", "b05": "rededge1", "b06": "rededge2", "b07": "rededge3",
+    "b08": "nir", "b8a": "nir08", "b09": "nir09", "b11": "swir16", "b12": "swir22",
+}  # fmt: skip
+
+
+def choose_bands(
+    where: str,
+    names: Sequence[str],
+    usable: Sequence[int],
+    wanted: Sequence[str],
+    asked: Sequence[str] | None,
+    first: bool = False,
+) -> tuple[list[int], str | None]:
+    """Choose a raster's bands.
+
+    Args:
+        where: the raster, for messages.
+        names: what the raster calls its bands, "" where it does not.
+        usable: numbers, from 1, of those that are no alpha channel.
+        wanted: what the model calls its own.
+        asked: of the user: names or numbers in the model's order; None leaves it to the names.
+        first: where names do not tell, the first ones serve; else a raster with more than the model needs is refused.
+
+    Returns:
+        Numbers from 1, in the model's order, and a warning or None.
+
+    Raises:
+        InputFault: a band is not there, or it is open which ones are meant.
+    """
+    if asked:
+        chosen = [_number(where, names, band) for band in asked]
+        if len(chosen) != len(wanted):
+            raise InputFault(f"--bands: {len(chosen)} given, but the model needs {len(wanted)} ({', '.join(wanted)})")
+        return chosen, None
+    known = {common_name(names[number - 1]): number for number in reversed(usable) if names[number - 1]}
+    if all(common_name(band) in known for band in wanted):
+        return [known[common_name(band)] for band in wanted], None
+    if first and len(usable) > len(wanted):
+        return list(usable[: len(wanted)]), (
+            f"{where}: has {len(usable)} bands, none of them named as the model's ({', '.join(wanted)}): the first are taken, see --bands"
+        )
+    if len(usable) != len(wanted):
+        more = f"; choose with --bands from {_listed(names, usable)}" if len(usable) > len(wanted) else ""
+        raise InputFault(
+            f"{where}: has {len(usable)} bands, but the model needs {len(wanted)} ({', '.join(wanted)}){more}"
+        )
+    if any(common_name(band) in map(common_name, wanted) for band in known):
+        has = ", ".join(names[number - 1] or str(number) for number in usable)
+        return list(usable), (
+            f"{where}: its bands are {has}, the model's {', '.join(wanted)}; they are taken in their order, see --bands"
+        )
+    return list(usable), None
+
+
+def _number(where: str, names: Sequence[str], band: str) -> int:
+    plain = [common_name(name) for name in names]
+    if common_name(band) in plain:
+        return plain.index(common_name(band)) + 1
+    if band.isdigit() and 1 <= int(band) <= len(names):
+        return int(band)
+    raise InputFault(f"--bands {band}: {where} has {_listed(names, range(1, len(names) + 1))}")
+
+
+def _listed(names: Sequence[str], numbers: Sequence[int]) -> str:
+    named = [f"{number} ({names[number - 1]})" if names[number - 1] else str(number) for number in numbers]
+    return ", ".join(named if len(named) <= 20 else [*named[:8], "...", named[-1]])
+
+
+def common_name(name: str) -> str:
+    """One spelling for all names of a band: ``B04`` is ``red``."""
+    name = name.strip().lower()
+    return _SAME.get(name, name)

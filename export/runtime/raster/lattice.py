@@ -1,0 +1,192 @@
+"""Where a raster's pixels lie and how large they are. Holds no pixels, knows no CRS library: the host names the units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, List, NamedTuple, Optional, Tuple, TypeVar
+
+import numpy as np
+
+from ..errors import InputFault
+from .window import Window
+
+METRES_PER_DEGREE = 111_195.0  # mean radius of the Earth
+Bounds = Tuple[float, float, float, float]  # west, south, east, north
+Own = TypeVar("Own", bound="Lattice")
+
+
+class Transform(NamedTuple):
+    """Takes (column, row) of a pixel corner to x = a column + b row + c, y = d column + e row + f."""
+
+    a: float
+    b: float
+    c: float
+    d: float
+    e: float
+    f: float
+
+
+@dataclass(frozen=True)
+class Units:
+    """Of the coordinates.
+
+    Attributes:
+        geographic: whether they are degrees.
+        metres: that one unit of a projection is long.
+        axes: of the ellipsoid, semi-major and semi-minor, in metres; needed for degrees only.
+    """
+
+    geographic: bool
+    metres: float
+    axes: Tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Rows and columns on the ground; a host's own class adds the CRS and says ``units``.
+
+    Attributes:
+        crs: the host's own kind.
+        transform: a ``Transform``, or another sequence that begins with its six numbers and is made from them.
+        height: rows.
+        width: columns.
+    """
+
+    crs: Any
+    transform: Any
+    height: int
+    width: int
+
+    @property
+    def units(self) -> Units:
+        """Of the CRS."""
+        raise NotImplementedError
+
+    @property
+    def shape(self) -> Tuple[int, int]:
+        """Rows and columns."""
+        return self.height, self.width
+
+    @property
+    def whole(self) -> Window:
+        """All of it."""
+        return Window(0, 0, self.height, self.width)
+
+    @property
+    def pixel_size_m(self) -> Tuple[float, float]:
+        """Height and width of a pixel in metres; in degrees both are measured along a meridian."""
+        a, b, _, d, e, _ = self.transform[:6]
+        unit = METRES_PER_DEGREE if self.units.geographic else self.units.metres
+        return float(np.hypot(b, e)) * unit, float(np.hypot(a, d)) * unit
+
+    @property
+    def pixel_area(self) -> float:
+        """Of a pixel, in square units of the CRS."""
+        a, b, _, d, e, _ = self.transform[:6]
+        return abs(a * e - b * d)
+
+    def at(self, column: float, row: float) -> Tuple[float, float]:
+        """The coordinates (x, y) of a pixel corner."""
+        a, b, c, d, e, f = self.transform[:6]
+        return a * column + b * row + c, d * column + e * row + f
+
+    def pixel_at(self, x: float, y: float) -> Tuple[float, float]:
+        """The column and row of coordinates."""
+        a, b, c, d, e, f = self.transform[:6]
+        turned = 1.0 / (a * e - b * d)
+        ra, rb, rd, re = e * turned, -b * turned, -d * turned, a * turned
+        return x * ra + y * rb + (-c * ra - f * rb), x * rd + y * re + (-c * rd - f * re)
+
+    def crop(self: Own, window: Window) -> Own:
+        """The part of the grid inside a window."""
+        a, b, _, d, e, _ = self.transform[:6]
+        x, y = self.at(window.column, window.row)
+        moved = type(self.transform)(a, b, x, d, e, y)
+        return replace(self, transform=moved, height=window.height, width=window.width)
+
+    def scaled(self: Own, rows: float, columns: float) -> Own:
+        """The grid whose pixels are ``rows`` times as high and ``columns`` times as wide, from the same corner."""
+        a, b, c, d, e, f = self.transform[:6]
+        return replace(
+            self,
+            transform=type(self.transform)(a * columns, b * rows, c, d * columns, e * rows, f),
+            height=max(1, int(np.ceil(self.height / rows - 1e-6))),
+            width=max(1, int(np.ceil(self.width / columns - 1e-6))),
+        )
+
+    def outline(self) -> List[Tuple[float, float]]:
+        """Corners (x, y) from the upper left, in the order of the hands of a clock."""
+        corners = ((0, 0), (self.width, 0), (self.width, self.height), (0, self.height))
+        return [self.at(*corner) for corner in corners]
+
+    @property
+    def bounds(self) -> Bounds:
+        """West, south, east, north of the corners."""
+        xs, ys = zip(*self.outline())
+        return min(xs), min(ys), max(xs), max(ys)
+
+    def window_inside(self, bounds: Bounds) -> Optional[Window]:
+        """Smallest window of whole pixels that holds an area, given in the grid's CRS; None where they do not meet."""
+        west, south, east, north = bounds
+        corners = [self.pixel_at(*corner) for corner in ((west, north), (east, north), (east, south), (west, south))]
+        columns, rows = (np.array(axis) for axis in zip(*corners))
+        if not np.isfinite([*columns, *rows]).all():
+            return None
+        margin = 1e-6  # px: an area that ends at a pixel's edge does not take the next pixel
+        left, right = np.floor(columns.min() + margin), np.ceil(columns.max() - margin)
+        top, bottom = np.floor(rows.min() + margin), np.ceil(rows.max() - margin)
+        left, top = max(0, int(left)), max(0, int(top))
+        right, bottom = min(self.width, int(right)), min(self.height, int(bottom))
+        return Window(top, left, bottom - top, right - left) if top < bottom and left < right else None
+
+    @cached_property
+    def row_areas(self) -> np.ndarray:
+        """(height,) area of one pixel of each row in square metres.
+
+        On the ellipsoid for a geographic CRS, exact where rows run along parallels; in the plane of the
+        projection otherwise.
+        """
+        units = self.units
+        if not units.geographic:
+            return np.full(self.height, self.pixel_area * units.metres**2)
+        a, b, _, d, e, f = self.transform[:6]
+        middle = self.width / 2
+        latitudes = np.clip(f + e * np.arange(self.height + 1) + d * middle, -90, 90)
+        height = abs(e) if d or b else 1.0
+        degrees = self.pixel_area / height if d or b else abs(a)  # a leaning pixel keeps its area
+        return np.abs(np.diff(zone_area(latitudes, units.axes))) * np.radians(degrees)
+
+
+def zone_area(latitudes: np.ndarray, axes: Tuple[float, float]) -> np.ndarray:
+    """Area between the equator and a latitude, for one radian of longitude, in square metres.
+
+    Args:
+        latitudes: degrees, negative in the south.
+        axes: of the ellipsoid, semi-major and semi-minor, in metres.
+
+    Source: Snyder 1987, Map Projections: A Working Manual, eq. 3-12 (the authalic latitude's q).
+    """
+    a, b = axes
+    e = np.sqrt(max(0.0, 1 - (b / a) ** 2))
+    sine = np.sin(np.radians(latitudes))
+    if e < 1e-9:
+        return a**2 * sine
+    return b**2 / 2 * (sine / (1 - (e * sine) ** 2) + np.arctanh(e * sine) / e)
+
+
+def common(one: Window, other: Optional[Window]) -> Optional[Window]:
+    """What two windows share; None where nothing."""
+    if other is None:
+        return None
+    top, left = max(one.row, other.row), max(one.column, other.column)
+    bottom = min(one.row + one.height, other.row + other.height)
+    right = min(one.column + one.width, other.column + other.width)
+    return Window(top, left, bottom - top, right - left) if top < bottom and left < right else None
+
+
+def check_bounds(bounds: Bounds) -> None:
+    """Raises InputFault unless they are west, south, east, north."""
+    west, south, east, north = bounds
+    if not (west < east and south < north):
+        raise InputFault(f"--bounds {west:g} {south:g} {east:g} {north:g}: must be west, south, east, north")

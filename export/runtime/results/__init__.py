@@ -1,0 +1,1 @@
+"""Describes and measures results: areas, accuracy, styles."""

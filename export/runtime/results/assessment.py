@@ -1,0 +1,165 @@
+"""Compares the classes of a map with those of a sample: confusion, accuracy, areas. Pure numpy, no files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Union
+
+import numpy as np
+
+from ..errors import InputFault
+from .accuracy import Estimate, estimate
+
+GUESSES = ("class", "reference", "label", "value", "name")  # attributes that hold the true class, where none is named
+
+
+@dataclass(frozen=True)
+class Report:
+    """A comparison of a map with a sample."""
+
+    classes: List[int]
+    names: Dict[int, str]
+    counts: np.ndarray
+    mapped: np.ndarray
+    result: Estimate
+    notes: List[str]
+
+    def as_dict(self) -> Dict[str, Any]:
+        """For a program; square metres become hectares, what cannot be said None."""
+        overall, margin = self.result.overall
+        rows = []
+        for i, value in enumerate(self.classes):
+            row: Dict[str, Any] = {"class": value, "name": self.names.get(value, str(value))}
+            row.update(mapped_ha=float(self.mapped[i]) / 1e4, sampled=int(self.counts[i].sum()))
+            row.update(dict(zip(("area_ha", "area_ha_margin"), _said(self.result.areas[:, i] / 1e4))))
+            row.update(dict(zip(("users", "users_margin"), _said(self.result.users[:, i]))))
+            row.update(dict(zip(("producers", "producers_margin"), _said(self.result.producers[:, i]))))
+            rows.append(row)
+        return {
+            "method": "stratified estimation, Olofsson et al. 2014; margins are half-widths of 95 % confidence intervals",
+            "overall": _said([overall, margin])[0],
+            "overall_margin": _said([overall, margin])[1],
+            "classes": rows,
+            "confusion": {"rows": "map", "columns": "reference", "counts": self.counts.tolist()},
+            "notes": self.notes,
+        }
+
+    def as_text(self) -> str:
+        """For people."""
+        names = [f"{value} {self.names.get(value, '')}".strip() for value in self.classes]
+        wide = max(9, *map(len, names))
+        lines = ["sample units (rows: map, columns: reference)"]
+        lines.append(" " * (wide + 2) + "".join(f"{value:>8}" for value in self.classes))
+        for name, row in zip(names, self.counts):
+            lines.append(f"{name:<{wide}}  " + "".join(f"{count:>8}" for count in row))
+        lines += ["", f"{'':<{wide}}  {'mapped ha':>14} {'estimated ha':>26} {'users':>15} {'producers':>15}"]
+        for i, name in enumerate(names):
+            area = _plus_minus(self.result.areas[:, i] / 1e4, "{:,.1f}")
+            users, producers = (
+                _plus_minus(part[:, i], "{:.2f}") for part in (self.result.users, self.result.producers)
+            )
+            lines.append(f"{name:<{wide}}  {self.mapped[i] / 1e4:>14,.1f} {area:>26} {users:>15} {producers:>15}")
+        lines += ["", f"overall accuracy {_plus_minus(np.array(self.result.overall), '{:.2f}')} (95 % confidence)"]
+        return "\n".join(lines)
+
+
+def _said(numbers: Union[Sequence[float], np.ndarray]) -> List[Optional[float]]:
+    return [float(number) if np.isfinite(number) else None for number in numbers]
+
+
+def _plus_minus(pair: np.ndarray, pattern: str) -> str:
+    value, margin = ("-" if not np.isfinite(number) else pattern.format(number) for number in pair)
+    return f"{value} ± {margin}"
+
+
+def compare(
+    said: np.ndarray, truth: np.ndarray, square_metres: Dict[int, float], names: Dict[int, str], where: str
+) -> Report:
+    """Compare a map with a sample.
+
+    Args:
+        said: (N,) class of the map at each unit of the sample, -1 outside the map or on nodata.
+        truth: (N,) true classes.
+        square_metres: area that the map gives each of its classes.
+        names: of classes.
+        where: the sample and the map, for the message.
+
+    Raises:
+        InputFault: no unit lies on the map.
+    """
+    notes: List[str] = []
+    outside = int((said < 0).sum())
+    if outside == len(said):
+        raise InputFault(f"{where}: no point or polygon lies on the data of the map")
+    if outside:
+        notes.append(f"{outside} of {len(said)} units lie outside the map or on nodata and do not count")
+    said, truth = said[said >= 0], truth[said >= 0]
+    classes = sorted({*square_metres, *truth.tolist()})
+    number = {value: i for i, value in enumerate(classes)}
+    counts = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(counts, ([number[v] for v in said.tolist()], [number[v] for v in truth.tolist()]), 1)
+    mapped = np.array([square_metres.get(value, 0.0) for value in classes])
+    weighed = _weighed(counts, mapped, [names.get(v, str(v)) for v in classes], notes)
+    return Report(classes, names, counts, mapped, estimate(counts, weighed), notes)
+
+
+def _weighed(counts: np.ndarray, mapped: np.ndarray, names: List[str], notes: List[str]) -> np.ndarray:
+    """Mapped areas without the classes that were never sampled."""
+    sampled = counts.sum(axis=1)
+    bare = (sampled == 0) & (mapped > 0)
+    if bare.any():
+        missed = ", ".join(name for name, is_bare in zip(names, bare) if is_bare)
+        share = mapped[bare].sum() / mapped.sum()
+        notes.append(f"no unit lies on {missed}: {share:.1%} of the map is left out of all estimates")
+    if ((sampled == 1) & (mapped > 0)).any():
+        few = ", ".join(name for name, n in zip(names, sampled) if n == 1)
+        notes.append(f"one unit alone lies on {few}: a margin needs two or more")
+    return np.where(bare, 0.0, mapped)
+
+
+def most_common(values: np.ndarray) -> int:
+    """The class that most of a polygon's pixels have, the lower one of two alike; -1 where none has a class.
+
+    Numbers below 0 are no classes: a nodata value that the map does not declare.
+    """
+    classes, counts = np.unique(values[values >= 0], return_counts=True)
+    return int(classes[counts.argmax()]) if classes.size else -1
+
+
+def true_field(where: str, fields: Sequence[str], wanted: Optional[str]) -> int:
+    """Number of the attribute that holds the true class.
+
+    Raises:
+        InputFault: there is none of that name, or it is open which one is meant.
+    """
+    lower = {field.lower(): number for number, field in enumerate(fields)}
+    found = next((lower[name.lower()] for name in ([wanted] if wanted else GUESSES) if name.lower() in lower), None)
+    if found is None and len(fields) == 1 and not wanted:
+        found = 0
+    if found is None:
+        has = ", ".join(fields) or "none"
+        raise InputFault(f"{where}: has no attribute '{wanted or 'class'}'; it has {has}: name it with --field")
+    return found
+
+
+def class_numbers(where: str, field: str, values: Iterable[Any], names: Dict[int, str]) -> np.ndarray:
+    """(N,) class numbers from numbers or names of the map's classes.
+
+    Raises:
+        InputFault: a value is neither.
+    """
+    by_name = {name.lower(): value for value, name in names.items()}
+    return np.array([_class_number(where, field, value, by_name) for value in values], np.int64)
+
+
+def _class_number(where: str, field: str, value: Any, by_name: Dict[str, int]) -> int:
+    text = str(value).strip()
+    if text.lower() in by_name:
+        return by_name[text.lower()]
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not np.isfinite(number) or number < 0 or number != int(number):
+        raise InputFault(f"{where}: '{text}' in '{field}' is neither a class number nor a class name of the map")
+    return int(number)

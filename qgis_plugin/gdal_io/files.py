@@ -1,0 +1,163 @@
+"""Pixels of files, read by GDAL itself: the stored values, at the file's own place."""
+
+import threading
+from dataclasses import dataclass
+from typing import Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+from osgeo import gdal
+from qgis.core import QgsProviderRegistry
+
+from ..runtime.errors import InputFault
+from ..runtime.raster.lattice import Bounds
+from ..runtime.raster.window import Window
+from ..texts import tr
+from .calls import ask
+from .grid import Grid, transform_of
+
+Ranges = Dict[int, List[Tuple[float, float]]]
+_COLORS = {gdal.GCI_RedBand: "red", gdal.GCI_GreenBand: "green", gdal.GCI_BlueBand: "blue"}
+
+
+@dataclass(frozen=True)
+class FileLayer:
+    """What a worker must know of a layer, copied so that it never touches the layer.
+
+    Attributes:
+        name: of the layer.
+        crs: WKT of the layer's CRS, which the user may have set.
+        uri: what GDAL opens.
+        options: GDAL's open options.
+        empty: for each band, (lowest, highest) of the value ranges that the user declared empty.
+        ignored: bands whose own nodata value the user switched off.
+    """
+
+    name: str
+    crs: str
+    uri: str
+    options: Tuple[str, ...]
+    empty: Ranges
+    ignored: Tuple[int, ...]
+
+    @classmethod
+    def of(cls, layer, crs: str) -> "FileLayer":
+        """Copy it from a layer of the provider "gdal", on the layer's thread."""
+        provider = layer.dataProvider()
+        parts = QgsProviderRegistry.instance().decodeUri("gdal", layer.source())
+        bands = range(1, layer.bandCount() + 1)
+        return cls(
+            layer.name(),
+            crs,
+            layer.source().split("|option:")[0],
+            tuple(parts.get("openOptions") or ()),
+            empty_ranges(provider, bands),
+            tuple(band for band in bands if not provider.useSourceNoDataValue(band)),
+        )
+
+    def open(self, gsd: Optional[float] = None, bounds: Optional[Bounds] = None) -> "FilePixels":
+        """Open the file; its pixels are as they are, whatever the model's size.
+
+        Raises:
+            InputFault: GDAL cannot.
+        """
+        return FilePixels(self)
+
+
+def empty_ranges(provider, bands: Sequence[int]) -> Ranges:
+    """Value ranges that the user declared empty."""
+    return {band: [(one.min(), one.max()) for one in provider.userNoDataValues(band)] for band in bands}
+
+
+class FilePixels:
+    """An open file.
+
+    Attributes:
+        grid: where its pixels lie.
+        names: of the bands, "" where they have none.
+        usable: numbers, from 1, of the bands that are no alpha channel.
+        sized: whether the pixels already have the model's size.
+        read_ahead: tiles that another thread may read in advance.
+    """
+
+    sized = False
+    read_ahead = 4
+
+    def __init__(self, layer: FileLayer) -> None:
+        self.layer = layer
+        self._lock = threading.Lock()  # GDAL reads a file in one thread at a time
+        flags = gdal.OF_RASTER | gdal.OF_VERBOSE_ERROR
+        failed = tr("{uri}: cannot be read").format(uri=layer.uri)
+        self._dataset = ask(failed, gdal.OpenEx, layer.uri, flags, open_options=list(layer.options))
+        if self._dataset.GetGCPCount() and self._dataset.GetGeoTransform(can_return_null=True) is None:
+            # on control points instead of a grid: as QGIS shows it
+            self._dataset = ask(failed, gdal.AutoCreateWarpedVRT, self._dataset)
+        dataset = self._dataset
+        # without coordinates QGIS lays pixels downwards from the origin
+        place = dataset.GetGeoTransform(can_return_null=True) or (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
+        self.grid = Grid(layer.crs, transform_of(place), dataset.RasterYSize, dataset.RasterXSize)
+        if not (np.isfinite(place).all() and self.grid.pixel_area):
+            raise InputFault(tr("{name}: its coordinates make no sense.").format(name=layer.name))
+        numbers = range(1, dataset.RasterCount + 1)
+        self.names = [self._name(number) for number in numbers]
+        self.usable = [n for n in numbers if self._band(n).GetColorInterpretation() != gdal.GCI_AlphaBand]
+
+    def stored_as(self, number: int) -> Tuple[Optional[float], Optional[float]]:
+        """Scale and offset that the file states of a band, None where it does not."""
+        return self._band(number).GetScale(), self._band(number).GetOffset()
+
+    def dtype(self, number: int) -> str:
+        """Type of a band's values, in numpy's words."""
+        return gdal.GetDataTypeName(self._band(number).DataType).lower()
+
+    @property
+    def product(self) -> Tuple[str, str]:
+        """Name of the file and its tag of a Sentinel-2 baseline."""
+        return self.layer.uri, self._dataset.GetMetadataItem("PROCESSING_BASELINE") or ""
+
+    def masked(self, bands: Sequence[int]) -> bool:
+        """Whether the file or the user says which pixels are empty."""
+        return any(self._has_mask(band) or self.layer.empty.get(band) for band in bands)
+
+    def read(self, bands: Sequence[int], window: Window) -> Tuple[np.ndarray, np.ndarray]:
+        """Stored values (bands, rows, columns) and where all bands hold data (rows, columns).
+
+        Raises:
+            InputFault: the file is damaged.
+        """
+        box = (window.column, window.row, window.width, window.height)
+        damaged = tr("{uri}: damaged, it cannot be read to its end").format(uri=self.layer.uri)
+        pixels, valid = [], np.ones((window.height, window.width), bool)
+        with self._lock:
+            for number in bands:
+                band = self._band(number)
+                pixels.append(ask(damaged, band.ReadAsArray, *box))
+                if self._has_mask(number):
+                    valid &= ask(damaged, band.GetMaskBand().ReadAsArray, *box) != 0
+        for number, values in zip(bands, pixels):
+            cut_out(values, self.layer.empty.get(number, ()), valid)
+        return np.stack(pixels), valid
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._dataset = None
+
+    def _band(self, number: int):
+        return self._dataset.GetRasterBand(number)
+
+    def _name(self, number: int) -> str:
+        band = self._band(number)
+        return (
+            band.GetDescription() or band.GetMetadataItem("BANDNAME") or _COLORS.get(band.GetColorInterpretation(), "")
+        )
+
+    def _has_mask(self, number: int) -> bool:
+        flags = self._band(number).GetMaskFlags()
+        if flags & gdal.GMF_NODATA:
+            return number not in self.layer.ignored
+        return not flags & gdal.GMF_ALL_VALID
+
+
+def cut_out(values: np.ndarray, ranges: Sequence[Tuple[float, float]], valid: np.ndarray) -> None:
+    """Take from ``valid`` what the user declared empty."""
+    for low, high in ranges:
+        valid &= ~((values >= low) & (values <= high))

@@ -1,0 +1,146 @@
+"""Polygons to which a run is limited, in the CRS of a grid."""
+
+from typing import Iterable, List, Optional
+
+import numpy as np
+from osgeo import gdal, ogr
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
+    QgsCoordinateTransformContext,
+    QgsCsException,
+    QgsFeatureRequest,
+    QgsGeometry,
+    QgsPointXY,
+    QgsProcessingFeatureSource,
+    QgsWkbTypes,
+)
+
+from ..runtime.errors import InputFault
+from ..runtime.raster.lattice import Bounds
+from ..runtime.raster.window import Window
+from ..texts import tr
+from .calls import ask
+from .grid import Grid
+
+_PARTS = 100  # pieces that the longest side is cut into before it is bent into another CRS
+
+
+class Mask:
+    """Polygons, copied from their layer."""
+
+    def __init__(self, polygons: List[QgsGeometry]) -> None:
+        self.polygons = polygons
+        boxes = [polygon.boundingBox() for polygon in polygons]
+        self._boxes = np.array([(b.xMinimum(), b.yMinimum(), b.xMaximum(), b.yMaximum()) for b in boxes])
+
+    @classmethod
+    def of(cls, source, crs: str, context: QgsCoordinateTransformContext) -> "Mask":
+        """Copy the polygons of a feature source into a CRS.
+
+        Raises:
+            InputFault: there is none.
+        """
+        wanted = QgsCoordinateReferenceSystem.fromWkt(crs)
+        shapes = bent((feature.geometry() for feature in features_of(source)), source.sourceCrs(), wanted, context)
+        polygons = [one for one in shapes if one.type() == QgsWkbTypes.GeometryType.PolygonGeometry]
+        if not polygons:
+            raise InputFault(tr("'{name}' holds no polygons.").format(name=source.sourceName()))
+        return cls(polygons)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Of all polygons together."""
+        west, south = self._boxes[:, :2].min(axis=0).tolist()
+        east, north = self._boxes[:, 2:].max(axis=0).tolist()
+        return west, south, east, north
+
+    def touches(self, grid: Grid, window: Window) -> bool:
+        """Whether a polygon reaches into a window of a grid."""
+        return bool(self._near(grid.crop(window)))
+
+    def holds(self, x: float, y: float) -> bool:
+        """Whether a point lies in a polygon."""
+        point = QgsGeometry.fromPointXY(QgsPointXY(x, y))
+        return any(polygon.intersects(point) for polygon in self._around((x, y, x, y)))
+
+    def inside(self, grid: Grid, window: Window) -> np.ndarray:
+        """(rows, columns) True where the middle of a pixel lies in a polygon."""
+        part = grid.crop(window)
+        return pixels_inside(self._near(part), part)
+
+    def _around(self, box: Bounds) -> List[QgsGeometry]:
+        west, south, east, north = box
+        boxes = self._boxes
+        meet = (boxes[:, 0] <= east) & (boxes[:, 2] >= west) & (boxes[:, 1] <= north) & (boxes[:, 3] >= south)
+        return [self.polygons[number] for number in np.flatnonzero(meet)]
+
+    def _near(self, part: Grid) -> List[QgsGeometry]:
+        outline = QgsGeometry.fromPolygonXY([[QgsPointXY(*corner) for corner in part.outline()]])
+        engine = QgsGeometry.createGeometryEngine(outline.constGet())
+        engine.prepareGeometry()
+        return [one for one in self._around(part.bounds) if engine.intersects(one.constGet())]
+
+
+def features_of(source: QgsProcessingFeatureSource):
+    """Its features, broken shapes too: ``bent`` mends them, while Processing would stop, and QGIS 3.22 end, at one."""
+    return source.getFeatures(QgsFeatureRequest(), QgsProcessingFeatureSource.Flag.FlagSkipGeometryValidityChecks)
+
+
+def bent(
+    shapes: Iterable[QgsGeometry],
+    own: QgsCoordinateReferenceSystem,
+    wanted: QgsCoordinateReferenceSystem,
+    context: QgsCoordinateTransformContext,
+) -> List[QgsGeometry]:
+    """Valid shapes in another CRS; long straight sides get corners first, since they are not straight there."""
+    move = QgsCoordinateTransform(own, wanted, context)
+    found = []
+    for shape in shapes:
+        if shape.isNull() or shape.isEmpty():
+            continue
+        shape = shape if shape.isGeosValid() else shape.makeValid()
+        if shape.isNull():  # beyond repair
+            continue
+        if QgsWkbTypes.flatType(shape.wkbType()) == QgsWkbTypes.Type.GeometryCollection:
+            shape = _polygons_of(shape) or shape  # a spike has become a line beside its polygon
+        if not move.isShortCircuited():
+            box = shape.boundingBox()
+            longest = max(box.width(), box.height())
+            shape = shape.densifyByDistance(longest / _PARTS) if longest > 0 else QgsGeometry(shape)
+            try:
+                shape.transform(move)
+            except QgsCsException:  # lies where the CRS is not defined
+                continue
+        found.append(shape)
+    return found
+
+
+def _polygons_of(collection: QgsGeometry) -> Optional[QgsGeometry]:
+    """The polygons in a collection as one; None where it holds none."""
+    kind = QgsWkbTypes.GeometryType.PolygonGeometry
+    parts = [part for part in collection.asGeometryCollection() if part.type() == kind]
+    return QgsGeometry.collectGeometry(parts) if parts else None
+
+
+def pixels_inside(polygons: List[QgsGeometry], part: Grid) -> np.ndarray:
+    """(rows, columns) True where the middle of a pixel lies in a polygon."""
+    if not polygons:
+        return np.zeros(part.shape, bool)
+    failed = tr("The polygons cannot be put on the raster")
+    target = gdal.GetDriverByName("MEM").Create("", part.width, part.height, 1, gdal.GDT_Byte)
+    target.SetGeoTransform(part.geotransform)
+    shapes = memory_vectors()
+    layer = shapes.CreateLayer("polygons")
+    for polygon in polygons:
+        feature = ogr.Feature(layer.GetLayerDefn())
+        feature.SetGeometryDirectly(ogr.CreateGeometryFromWkb(bytes(polygon.asWkb())))
+        layer.CreateFeature(feature)
+    ask(failed, gdal.RasterizeLayer, target, [1], layer, burn_values=[1])
+    return target.GetRasterBand(1).ReadAsArray().astype(bool)
+
+
+def memory_vectors():
+    """A vector dataset in memory; its driver has another name in newer GDAL."""
+    driver = ogr.GetDriverByName("Memory") or ogr.GetDriverByName("MEM")
+    return driver.CreateDataSource("")

@@ -1,0 +1,204 @@
+"""Pixels of layers without a file (WMS, XYZ tiles, WCS, virtual rasters), read through a clone of their provider."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+
+import numpy as np
+from qgis.core import (
+    Qgis,
+    QgsNetworkAccessManager,
+    QgsNetworkReplyContent,
+    QgsPointXY,
+    QgsRasterBlockFeedback,
+    QgsRectangle,
+)
+from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtNetwork import QNetworkReply, QNetworkRequest
+
+from ..runtime.errors import Cancelled, InputFault
+from ..runtime.raster.lattice import Bounds, Transform
+from ..runtime.raster.window import Window
+from ..texts import tr
+from .files import Ranges, cut_out, empty_ranges
+from .grid import Grid, ellipsoidal
+
+_PICTURE = ("red", "green", "blue")
+_DTYPES = {
+    Qgis.DataType.Byte: "u1", Qgis.DataType.UInt16: "u2", Qgis.DataType.Int16: "i2", Qgis.DataType.UInt32: "u4",
+    Qgis.DataType.Int32: "i4", Qgis.DataType.Float32: "f4", Qgis.DataType.Float64: "f8",
+}  # fmt: skip
+_NOT_THERE = (204, 404)  # status of a tile of which there is none
+_PICTURES = (Qgis.DataType.ARGB32, Qgis.DataType.ARGB32_Premultiplied)
+
+
+def band_count(provider) -> int:
+    """Bands that are read of a provider: three of a picture, which QGIS counts as one."""
+    return len(_PICTURE) if _is_picture(provider) else provider.bandCount()
+
+
+def _is_picture(provider) -> bool:
+    return provider.bandCount() == 1 and provider.dataType(1) in _PICTURES
+
+
+@dataclass(frozen=True)
+class ServiceLayer:
+    """A clone of a layer's provider, which lives on when the layer is removed.
+
+    Attributes:
+        name: of the layer.
+        crs: WKT.
+        provider: the clone.
+        empty: for each band, value ranges that the user declared empty.
+        extent: west, south, east, north of the layer.
+    """
+
+    name: str
+    crs: str
+    provider: object
+    empty: Ranges
+    extent: Bounds
+
+    @classmethod
+    def of(cls, layer, crs: str) -> "ServiceLayer":
+        """Clone a layer's provider, on the layer's thread."""
+        provider = layer.dataProvider().clone()
+        box = layer.extent()
+        extent = (box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum())
+        return cls(layer.name(), crs, provider, empty_ranges(provider, range(1, provider.bandCount() + 1)), extent)
+
+    def open(self, gsd: Optional[float] = None, bounds: Optional[Bounds] = None) -> "ServicePixels":
+        """Lay a grid over the area.
+
+        Args:
+            gsd: pixel size in metres on the ground, for a service that has no pixels of its own.
+            bounds: the area, in the layer's CRS.
+
+        Raises:
+            InputFault: such a service needs both.
+        """
+        return ServicePixels(self, self._own_grid() or self._grid(gsd, bounds))
+
+    def _own_grid(self) -> Optional[Grid]:
+        width, height = self.provider.xSize(), self.provider.ySize()
+        if width < 1 or height < 1:
+            return None
+        west, south, east, north = self.extent
+        place = Transform((east - west) / width, 0.0, west, 0.0, -(north - south) / height, north)
+        return Grid(self.crs, place, height, width)
+
+    def _grid(self, gsd: Optional[float], bounds: Optional[Bounds]) -> Grid:
+        if not gsd:
+            text = tr("The layer '{name}' has no pixels of its own and the model does not say which size it needs.")
+            raise InputFault(text.format(name=self.name))
+        if bounds is None:
+            text = tr("The layer '{name}' comes from a service: choose an extent or polygons.")
+            raise InputFault(text.format(name=self.name))
+        west, south = max(bounds[0], self.extent[0]), max(bounds[1], self.extent[1])
+        east, north = min(bounds[2], self.extent[2]), min(bounds[3], self.extent[3])
+        if not (west < east and south < north):
+            raise InputFault(tr("The area lies outside the layer '{name}'.").format(name=self.name))
+        middle = QgsPointXY((west + east) / 2, (south + north) / 2)
+        measure, step = ellipsoidal(self.crs), (east - west) / 1000
+        metres = measure.measureLine(middle, QgsPointXY(middle.x() + step, middle.y())) / step
+        down = measure.measureLine(middle, QgsPointXY(middle.x(), middle.y() + step)) / step
+        across, along = gsd / metres, gsd / down
+        height, width = max(1, round((north - south) / along)), max(1, round((east - west) / across))
+        return Grid(self.crs, Transform(across, 0.0, west, 0.0, -along, north), height, width)
+
+
+class ServicePixels:
+    """A provider on a grid; see ``FilePixels`` for the attributes. Its requests are made by the thread that reads."""
+
+    read_ahead = 0
+
+    def __init__(self, layer: ServiceLayer, grid: Grid) -> None:
+        self.layer, self.grid = layer, grid
+        self._provider = layer.provider
+        self.sized = self._provider.xSize() < 1
+        self.picture = _is_picture(self._provider)
+        numbers = range(1, band_count(self._provider) + 1)
+        self.names: List[str] = list(_PICTURE) if self.picture else [self._name(n) for n in numbers]
+        self.usable = list(range(1, len(self.names) + 1))
+        self.product = (layer.name, "")
+        self.feedback = QgsRasterBlockFeedback()  # cancelling it ends a request that is under way
+
+    def stored_as(self, number: int) -> Tuple[Optional[float], Optional[float]]:
+        """Nothing: a provider has applied scale and offset."""
+        return None, None
+
+    def masked(self, bands: Sequence[int]) -> bool:
+        """Whether the layer says which pixels are empty."""
+        if self.picture:
+            return True
+        return any(self._provider.sourceHasNoDataValue(band) or self.layer.empty.get(band) for band in bands)
+
+    def read(self, bands: Sequence[int], window: Window) -> Tuple[np.ndarray, np.ndarray]:
+        """Values (bands, rows, columns) and where all bands hold data (rows, columns).
+
+        Raises:
+            InputFault: the service does not answer.
+            Cancelled: ``feedback`` was cancelled.
+        """
+        part = self.grid.crop(window)
+        extent = QgsRectangle(*part.bounds)
+        if self.picture:
+            color = self._block(1, extent, part)
+            layers = np.stack([(color >> shift & 255).astype(np.uint8) for shift in (16, 8, 0)])
+            return layers[[band - 1 for band in bands]], color >> 24 > 0
+        layers, valid = [], np.ones(part.shape, bool)
+        for band in bands:
+            values = self._block(band, extent, part)
+            cut_out(values, self.layer.empty.get(band, ()), valid)
+            if self._provider.sourceHasNoDataValue(band) and self._provider.useSourceNoDataValue(band):
+                valid &= values != values.dtype.type(self._provider.sourceNoDataValue(band))
+            layers.append(values)
+        return np.stack(layers), valid
+
+    def close(self) -> None:
+        """Nothing to give back: the provider goes with its snapshot."""
+
+    def _block(self, band: int, extent: QgsRectangle, part: Grid) -> np.ndarray:
+        with failed_requests() as failed:
+            block = self._provider.block(band, extent, part.width, part.height, self.feedback)
+        if self.feedback.isCanceled():
+            raise Cancelled("cancelled")
+        said = [*self.feedback.errors(), *failed.values()]
+        if said or not block.isValid() or block.isEmpty():
+            text = tr("The service of the layer '{name}' did not answer ({reason}); try again later.")
+            reason = said[0].splitlines()[0] if said and said[0] else tr("no data came")
+            raise InputFault(text.format(name=self.layer.name, reason=reason))
+        dtype = "u4" if block.dataType() in _PICTURES else _DTYPES.get(block.dataType())
+        if dtype is None:
+            raise InputFault(tr("The layer '{name}' holds no whole or real numbers.").format(name=self.layer.name))
+        return np.frombuffer(bytes(block.data()), dtype).reshape(part.shape)
+
+    def _name(self, number: int) -> str:
+        shown = self._provider.generateBandName(number)
+        return shown.split(": ", 1)[1] if ": " in shown else ""
+
+
+@contextmanager
+def failed_requests() -> Iterator[Dict[str, str]]:
+    """What requests of this thread failed: address and reason.
+
+    Providers of tiles give transparent pixels instead of an error, which would become gaps in a map. A tile that is
+    not there (404) is such a gap; one that came in a second try did not fail.
+    """
+    failed: Dict[str, str] = {}
+
+    def look(reply) -> None:
+        address = reply.request().url().toString()
+        status = reply.attribute(QNetworkRequest.Attribute.HttpStatusCodeAttribute)
+        if reply.error() != QNetworkReply.NetworkError.NoError and status not in _NOT_THERE:
+            # without the address, which is long and may hold a key
+            failed[address] = tr("status {number}").format(number=status) if status else tr("no connection")
+        else:
+            failed.pop(address, None)
+
+    signal = QgsNetworkAccessManager.instance().finished[QgsNetworkReplyContent]
+    signal.connect(look, Qt.ConnectionType.DirectConnection)
+    try:
+        yield failed
+    finally:
+        signal.disconnect(look)
