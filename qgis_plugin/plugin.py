@@ -9,8 +9,8 @@ from .algorithms.base import ICON
 from .maptips import MapTips
 from .provider import GeoAwareProvider
 from .texts import tr
+from .ui.class_tool import ClassTool
 from .ui.desk import Desk
-from .ui.identify import ClassTool
 
 MENU = "GeoAware"
 IDENTIFY = ICON.with_name("identify.svg")

@@ -69,8 +69,8 @@ def test_zip_holds_one_folder_with_all_parts(archive):
         "icon.svg",
         "plugin.py",
         "runtime/__init__.py",
-        "runtime/sweep.py",
-        "host/job.py",
+        "runtime/infer/sweep.py",
+        "gdal_io/job.py",
         "algorithms/segment.py",
     )
     assert {f"geoaware/{part}" for part in parts} <= set(names)
@@ -185,7 +185,7 @@ def common(unpacked: Path) -> tuple[str, ...]:
 
 
 def test_translated_sentences_are_those_of_the_runtime(unpacked):
-    said = "".join(path.read_text("utf-8") for path in (unpacked / "runtime").glob("*.py"))
+    said = "".join(path.read_text("utf-8") for path in (unpacked / "runtime").rglob("*.py"))
     for sentence in common(unpacked):
         parts = [part for part in re.split(r"{.*?}|\)|its values |(?=; see)", sentence) if len(part) > 5]
         assert [part for part in parts if part not in said] == [], sentence

@@ -1,1 +1,1 @@
-"""The windows: everything that runs a model from here does it through the Processing algorithms."""
+"""The windows of the plugin. They run models through the Processing algorithms only."""

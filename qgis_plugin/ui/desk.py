@@ -8,13 +8,13 @@ from qgis.PyQt.QtWidgets import QPushButton
 
 from .. import onnxruntime_help
 from ..texts import tr
-from . import results
-from .dialog import RunDialog
-from .help import HelpWindow
-from .install_window import InstallWindow
-from .library_window import LibraryWindow
-from .result_window import ResultWindow
-from .runs import CANCELLED, DONE, FAILED, Run, Runs
+from .help_window import HelpWindow
+from .install.install_window import InstallWindow
+from .library.library_window import LibraryWindow
+from .run_window.run_dialog import RunDialog
+from .runs import loading
+from .runs.result_window import ResultWindow
+from .runs.run_queue import CANCELLED, DONE, FAILED, Run, Runs
 
 TITLE = "GeoAware"
 
@@ -101,9 +101,9 @@ class Desk:
         elif run.state == CANCELLED:
             bar.pushMessage(TITLE, tr("{title}: cancelled.").format(title=run.title), Qgis.MessageLevel.Info)
         elif run.state == DONE:
-            results.remember(run)
-            results.load(run)
-            main = results.layer_of(run) if run.loaded else None
+            loading.remember(run)
+            loading.load(run)
+            main = loading.layer_of(run) if run.loaded else None
             if main is not None:
                 self._iface.setActiveLayer(main)  # so that the map tips are of it
             text = tr("{title} is ready.") if run.loaded else tr("{title} is ready; its project was closed meanwhile.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import importlib.util
 import sys
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -14,6 +15,8 @@ from qgis.core import QgsApplication, QgsRasterLayer
 from qgis.PyQt.QtCore import QEvent
 from qgis.PyQt.QtGui import QHelpEvent
 from qgis.PyQt.QtWidgets import QApplication
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def registry():
@@ -33,6 +36,14 @@ def test_qgis_process_needs_no_window(geoaware):
     assert registry().providerById("geoaware") is not None
     plugin.unload()
     assert registry().providerById("geoaware") is None
+
+
+def test_every_module_can_be_imported_from_the_checkout():
+    paths = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "qgis_plugin").rglob("*.py")]
+    assert len(paths) > 40
+    for path in paths:
+        assert importlib.import_module(".".join(path.parts))
+    assert sys.modules["qgis_plugin.runtime"].__file__.startswith(str(ROOT))
 
 
 def test_action_stands_in_toolbar_raster_menu_and_layer_menu(running, desktop):
@@ -86,7 +97,7 @@ def test_missing_onnxruntime_is_explained_and_nothing_is_installed_without_a_cli
     running, desktop, without_onnxruntime, monkeypatch, tmp_path
 ):
     from geoaware import onnxruntime_help
-    from geoaware.ui.install_window import InstallWindow
+    from geoaware.ui.install.install_window import InstallWindow
 
     monkeypatch.setattr(onnxruntime_help, "packages_folder", lambda: tmp_path / "geoaware_packages")
     seen = []
@@ -137,7 +148,7 @@ def test_python_without_wheels_is_told_so_instead_of_a_command(running):
 
 
 def test_pip_fetches_a_wheel_for_the_python_of_qgis(running, tmp_path):
-    from geoaware.ui.install import pip_arguments, python_of_qgis
+    from geoaware.ui.install.pip_install import pip_arguments, python_of_qgis
 
     assert python_of_qgis().is_file()
     command = pip_arguments(tmp_path, tmp_path / "wheels")

@@ -21,7 +21,7 @@ ROWS, BEGIN, PER_TILE = 6000, 3000, 0.02  # px; px above which nothing is to be 
 def ran(running, monkeypatch):
     """Tiles that were run; the clock goes on with nothing else."""
     from geoaware.runtime.model.session import Model
-    from geoaware.ui import estimate
+    from geoaware.ui.run_window import estimate
 
     calls, quick = [], Model.run
 
@@ -48,7 +48,7 @@ def above_and_below() -> str:
 
 def expected(raster: Path, model: Path, **more):
     """What the first look finds."""
-    from geoaware.ui.estimate import Estimating
+    from geoaware.ui.run_window.estimate import Estimating
 
     context = QgsProcessingContext()
     context.setProject(QgsProject.instance())

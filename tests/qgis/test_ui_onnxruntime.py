@@ -17,7 +17,7 @@ from tests.qgis.test_ui import models, until  # noqa: F401
 def asked(running, tmp_path, monkeypatch) -> list[str]:
     """What the page says when it opens; it is closed at once."""
     from geoaware import onnxruntime_help
-    from geoaware.ui.install_window import InstallWindow
+    from geoaware.ui.install.install_window import InstallWindow
 
     seen: list[str] = []
     monkeypatch.setattr(InstallWindow, "exec", lambda window: seen.append(window.label.text()) or 0)
@@ -75,7 +75,7 @@ def test_onnxruntime_that_does_not_start_opens_the_page_once_that_is_known(
 
 
 def test_restart_is_asked_for_when_an_unusable_onnxruntime_is_loaded(asked, tmp_path):
-    from geoaware.ui.install import Installing
+    from geoaware.ui.install.pip_install import Installing
 
     installing = Installing()
     installing._hidden = tmp_path / "filled"

@@ -87,7 +87,7 @@ def test_run_is_repeated_from_its_source_when_the_layer_is_gone(running, opened,
 
 
 def command(texts: dict) -> str | None:
-    from geoaware.ui import repeat
+    from geoaware.ui.runs import repeat
 
     return repeat.predict({**texts, **OUTPUT})
 
@@ -117,7 +117,7 @@ def polygons(tmp_path) -> Path:
 
 @pytest.mark.parametrize(("suffix", "same"), [("first", True), ("second", False), ("first|subset=fid=1", False)])
 def test_polygons_keep_their_layer(running, raster, polygons, suffix, same):
-    from geoaware.ui import repeat
+    from geoaware.ui.runs import repeat
 
     source = f"{polygons}|layername={suffix}"
     parameters = masked(QgsVectorLayer(source, "p"), raster)
@@ -142,14 +142,14 @@ def test_polygons_in_memory_are_told_instead_of_a_line(running, opened, desktop)
 
 
 def test_selected_polygons_are_told_instead_of_a_line(running, raster, polygons):
-    from geoaware.ui import repeat
+    from geoaware.ui.runs import repeat
 
     parameters = masked(QgsVectorLayer(f"{polygons}|layername=first", "p"), raster, selected=True)
     assert "selected polygons" in repeat.hindrance(parameters, repeat.given(parameters))
 
 
 def test_threshold_is_repeated_where_there_is_one(running, raster):
-    from geoaware.ui import repeat
+    from geoaware.ui.runs import repeat
 
     texts = repeat.given({"INPUT": str(raster), "MODEL": "m.onnx", "THRESHOLD": 0.4})
     assert "THRESHOLD=0.4" in repeat.qgis_process("geoaware:detect", texts)

@@ -10,14 +10,14 @@ from typing import Any, Callable, List, Optional
 
 from qgis.core import QgsApplication
 
-from ..gdal_io.job import card_in
-from ..runtime.errors import Cancelled, InputFault, ModelFault, RuntimeFault
-from ..runtime.files import free_bytes, size_text
-from ..runtime.model.card import ModelCard
-from ..runtime.model.guard import MAX_BYTES
-from ..texts import in_our_words, tr
+from ...gdal_io.job import card_in
+from ...runtime.errors import Cancelled, InputFault, ModelFault, RuntimeFault
+from ...runtime.files import free_bytes, size_text
+from ...runtime.model.card import ModelCard
+from ...runtime.model.guard import MAX_BYTES
+from ...texts import in_our_words, tr
 
-STARTERS = Path(__file__).resolve().parent.parent / "models"
+STARTERS = Path(__file__).resolve().parents[2] / "models"
 _BLOCK = 2**20
 
 

@@ -4,11 +4,11 @@ import math
 from pathlib import Path
 from typing import List, Optional
 
-from ..gdal_io.grid import Grid
-from ..gdal_io.services import band_count
-from ..runtime.model.card import ModelCard
-from ..runtime.raster.lattice import Transform
-from .library import Entry
+from ...gdal_io.grid import Grid
+from ...gdal_io.services import band_count
+from ...runtime.model.card import ModelCard
+from ...runtime.raster.lattice import Transform
+from ..library.models import Entry
 
 _LACKING = 100.0  # a band that is not there weighs more than any difference of pixel sizes
 _UNKNOWN = 1.0  # as if the pixel sizes differed by a factor of two

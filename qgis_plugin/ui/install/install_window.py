@@ -18,10 +18,10 @@ from qgis.PyQt.QtWidgets import (
     QVBoxLayout,
 )
 
-from .. import onnxruntime_help
-from ..algorithms.base import ICON
-from ..texts import tr
-from .install import DOWNLOAD, ON_DISK, Installing
+from ... import onnxruntime_help
+from ...algorithms.base import ICON
+from ...texts import tr
+from .pip_install import DOWNLOAD, ON_DISK, Installing
 
 _CLOSE = QDialogButtonBox.StandardButton.Close
 _WIDTH, _OUTPUT = 640, 150  # px: least width, least height of pip's words

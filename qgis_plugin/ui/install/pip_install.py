@@ -9,8 +9,8 @@ from typing import List, Optional
 
 from qgis.PyQt.QtCore import QObject, QProcess, QProcessEnvironment, pyqtSignal
 
-from .. import onnxruntime_help
-from ..texts import tr
+from ... import onnxruntime_help
+from ...texts import tr
 
 DOWNLOAD, ON_DISK = "20 MB", "70 MB"  # of onnxruntime 1.24 to 1.31 for Linux, Windows and macOS
 

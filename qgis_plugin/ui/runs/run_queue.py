@@ -12,10 +12,10 @@ from qgis.core import (
 )
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
-from ..runtime.model.card import ModelCard
-from ..texts import tr
+from ...runtime.model.card import ModelCard
+from ...texts import tr
+from ..duration import duration
 from . import repeat
-from .estimate import duration
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
 _ENDING_SECONDS = 30  # that unloading waits for a batch to end

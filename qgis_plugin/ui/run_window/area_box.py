@@ -7,7 +7,7 @@ from qgis.gui import QgsMapLayerComboBox
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QCheckBox, QGridLayout, QGroupBox, QRadioButton
 
-from ..texts import tr
+from ...texts import tr
 
 
 class AreaBox(QGroupBox):

@@ -8,11 +8,11 @@ from qgis.core import QgsApplication, QgsNetworkAccessManager, QgsTask
 from qgis.PyQt.QtCore import QObject, QUrl, pyqtSignal
 from qgis.PyQt.QtNetwork import QNetworkReply, QNetworkRequest
 
-from ..runtime.errors import Cancelled, RuntimeFault
-from ..runtime.files import size_text
-from ..runtime.model.guard import MAX_BYTES
-from ..texts import in_our_words, tr
-from . import library
+from ...runtime.errors import Cancelled, RuntimeFault
+from ...runtime.files import size_text
+from ...runtime.model.guard import MAX_BYTES
+from ...texts import in_our_words, tr
+from . import models
 
 
 class Adding(QgsTask):
@@ -29,7 +29,7 @@ class Adding(QgsTask):
     def run(self) -> bool:
         """In a worker thread."""
         try:
-            self._made = str(library.add(self._source, self._checksum, lambda: not self.isCanceled()))
+            self._made = str(models.add(self._source, self._checksum, lambda: not self.isCanceled()))
         except Cancelled:
             return False
         except RuntimeFault as fault:
@@ -56,7 +56,7 @@ class Summing(QgsTask):
     def run(self) -> bool:
         """In a worker thread."""
         try:
-            self._said = f"SHA-256: {library.sha256(self._path, lambda: not self.isCanceled())}"
+            self._said = f"SHA-256: {models.sha256(self._path, lambda: not self.isCanceled())}"
         except Cancelled:
             return False
         except OSError as error:
@@ -107,8 +107,8 @@ class Fetching(QObject):
             self._refuse(tr("Give the SHA-256 checksum that stands beside the address of the model."))
             return
         try:
-            library.folder().mkdir(parents=True, exist_ok=True)
-            self._folder = tempfile.TemporaryDirectory(prefix=".download-", dir=library.folder())
+            models.folder().mkdir(parents=True, exist_ok=True)
+            self._folder = tempfile.TemporaryDirectory(prefix=".download-", dir=models.folder())
             target = Path(self._folder.name) / name
             self._file = target.open("wb")
         except OSError as error:

@@ -30,23 +30,23 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
-from .. import onnxruntime_help
-from ..algorithms.base import ICON
-from ..algorithms.run_model import LAST_MODEL
-from ..gdal_io.job import Plan
-from ..runtime.errors import RuntimeFault
-from ..runtime.files import free_bytes
-from ..texts import in_our_words, tr
-from . import library
-from .area import AreaBox
-from .bands import BandsBox
-from .card_view import CardView
+from ... import onnxruntime_help
+from ...algorithms.base import ICON
+from ...algorithms.run_model import LAST_MODEL
+from ...gdal_io.job import Plan
+from ...runtime.errors import RuntimeFault
+from ...runtime.files import free_bytes
+from ...texts import in_our_words, tr
+from ..library import models
+from ..library.card_view import CardView
+from ..library.models import Entry
+from ..runs.run_queue import Run, Runs
+from ..runs.runs_view import RunsView
+from .area_box import AreaBox
+from .bands_box import BandsBox
 from .estimate import Estimate, Estimating
 from .fit_view import FitView
-from .library import Entry
-from .options import OptionsBox
-from .runs import Run, Runs
-from .runs_view import RunsView
+from .options_box import OptionsBox
 from .suggestion import suggested
 
 _PAUSE = 250  # ms without a change before layer and model are compared
@@ -113,7 +113,7 @@ class RunDialog(QDialog):
         """List the models anew; one that was just added is chosen, and one chosen by hand stays."""
         self._picked = self._picked or added is not None
         last = added or (self.entry.path if self._picked else _last_model())
-        found = library.entries()
+        found = models.entries()
         if last.is_file() and last not in [entry.path for entry in found]:
             found.append(Entry.of(last))  # used from the toolbox
         self.models.blockSignals(True)

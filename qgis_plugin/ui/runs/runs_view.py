@@ -18,9 +18,9 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
-from ..texts import tr
-from .estimate import duration
-from .runs import CANCELLED, DONE, FAILED, RUNNING, WAITING, Run, Runs
+from ...texts import tr
+from ..duration import duration
+from .run_queue import CANCELLED, DONE, FAILED, RUNNING, WAITING, Run, Runs
 
 _COLORS = {"warning": "#b35900", "error": "#c00000"}
 

@@ -6,8 +6,8 @@ from typing import List
 from qgis.core import Qgis, QgsProcessingUtils, QgsProject
 from qgis.gui import QgsGui
 
-from ..runtime.results.areas import ClassArea
-from .runs import Run
+from ...runtime.results.areas import ClassArea
+from .run_queue import Run
 
 
 def remember(run: Run) -> None:

@@ -5,9 +5,9 @@ import html
 from dataclasses import dataclass
 from typing import Dict, Sequence
 
-from ..runtime.model.card import ModelCard
-from ..runtime.results.areas import ClassArea
-from ..texts import tr
+from ...runtime.model.card import ModelCard
+from ...runtime.results.areas import ClassArea
+from ...texts import tr
 
 _BAR = 220  # px of the widest bar
 

@@ -7,12 +7,12 @@ from typing import Dict, List, Optional
 from qgis.core import QgsTask
 from qgis.PyQt.QtCore import pyqtSignal
 
-from ..gdal_io.job import OpenRun, Plan
-from ..gdal_io.results import room_needed
-from ..gdal_io.services import ServiceLayer
-from ..runtime.errors import Cancelled, RuntimeFault
-from ..runtime.infer.sweep import Progress
-from ..texts import in_our_words, tr
+from ...gdal_io.job import OpenRun, Plan
+from ...gdal_io.results import room_needed
+from ...gdal_io.services import ServiceLayer
+from ...runtime.errors import Cancelled, RuntimeFault
+from ...runtime.infer.sweep import Progress
+from ...texts import in_our_words, tr
 
 _LONG_ENOUGH = 1.0  # seconds: the speed is known by then
 _SEARCH = 20.0  # seconds until a tile that is run must have come
@@ -135,12 +135,3 @@ class Estimating(QgsTask):
             return not enough and not self.isCanceled()
 
         return progress
-
-
-def duration(seconds: float) -> str:
-    """For people."""
-    if seconds < 90:
-        return tr("{count} s").format(count=max(1, round(seconds)))
-    if seconds < 5400:
-        return tr("{count} min").format(count=round(seconds / 60))
-    return tr("{count} h").format(count=round(seconds / 3600, 1))

@@ -6,7 +6,7 @@ from qgis.gui import QgsCollapsibleGroupBox, QgsRasterBandComboBox
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QFormLayout, QLabel, QPushButton
 
-from ..texts import tr
+from ...texts import tr
 
 
 class BandsBox(QgsCollapsibleGroupBox):

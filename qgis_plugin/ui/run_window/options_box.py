@@ -19,8 +19,8 @@ from qgis.gui import (
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QCheckBox, QFormLayout, QGroupBox, QHBoxLayout, QVBoxLayout, QWidget
 
-from ..runtime.model.card import ModelCard
-from ..texts import tr
+from ...runtime.model.card import ModelCard
+from ...texts import tr
 
 _ELSEWHERE = ("INPUT", "MODEL", "BANDS", "EXTENT", "MASK")  # have places of their own in the dialog
 _SUFFIXES = {"CONFIDENCE": "confidence", "PROBABILITIES": "probabilities", "POLYGONS": "polygons", "PICTURE": "picture"}

@@ -23,13 +23,13 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
-from ..algorithms.base import ICON
-from ..runtime.errors import RuntimeFault
-from ..texts import tr
-from . import library
+from ...algorithms.base import ICON
+from ...runtime.errors import RuntimeFault
+from ...texts import tr
+from . import models
 from .card_view import CardView
 from .fetch import Fetching, Summing
-from .library import Entry
+from .models import Entry
 
 
 class LibraryWindow(QDialog):
@@ -78,7 +78,7 @@ class LibraryWindow(QDialog):
     def fill(self, chosen: Optional[Path] = None) -> None:
         """List the models anew."""
         self.list.clear()
-        for entry in library.entries():
+        for entry in models.entries():
             icon = "mIconRaster.svg" if entry.card else "mIconWarning.svg"
             title = tr("{name} (comes with the plugin)").format(name=entry.title) if entry.starter else entry.title
             item = QListWidgetItem(QIcon(QgsApplication.getThemeIcon(icon)), title)
@@ -151,7 +151,7 @@ class LibraryWindow(QDialog):
         if QMessageBox.question(self, "GeoAware", text) != QMessageBox.StandardButton.Yes:
             return
         try:
-            library.remove(entry)
+            models.remove(entry)
         except RuntimeFault as fault:
             self._say(str(fault))
             return
@@ -172,8 +172,8 @@ class LibraryWindow(QDialog):
         self._chosen()
 
     def _open_folder(self) -> None:
-        library.folder().mkdir(parents=True, exist_ok=True)
-        QDesktopServices.openUrl(QUrl.fromLocalFile(str(library.folder())))
+        models.folder().mkdir(parents=True, exist_ok=True)
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(models.folder())))
 
     def _added(self, path: str) -> None:
         self._busy(False)

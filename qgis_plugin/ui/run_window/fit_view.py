@@ -7,9 +7,10 @@ from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QGroupBox, QLabel, QListWidget, QListWidgetItem, QVBoxLayout
 
-from ..runtime.files import size_text
-from ..texts import tr
-from .estimate import Estimate, duration
+from ...runtime.files import size_text
+from ...texts import tr
+from ..duration import duration
+from .estimate import Estimate
 
 
 class FitView(QGroupBox):

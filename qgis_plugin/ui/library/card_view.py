@@ -6,9 +6,9 @@ from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QTextOption
 from qgis.PyQt.QtWidgets import QTextBrowser
 
-from ..algorithms.model_info import facts_of
-from ..texts import tr
-from .library import Entry
+from ...algorithms.model_info import facts_of
+from ...texts import tr
+from .models import Entry
 
 _COLUMNS = 2  # of the legend
 

@@ -8,14 +8,14 @@ from qgis.PyQt.QtCore import QBuffer, QByteArray, QIODevice, QSize, Qt
 from qgis.PyQt.QtGui import QColor, QIcon
 from qgis.PyQt.QtWidgets import QDialog, QDialogButtonBox, QFileDialog, QMessageBox, QTextBrowser, QVBoxLayout
 
-from ..algorithms.base import ICON
-from ..algorithms.model_info import facts_of
-from ..runtime.files import size_text
-from ..texts import tr
-from . import repeat, results
-from .estimate import duration
-from .page import Result, page
-from .runs import Run
+from ...algorithms.base import ICON
+from ...algorithms.model_info import facts_of
+from ...runtime.files import size_text
+from ...texts import tr
+from ..duration import duration
+from . import loading, repeat
+from .result_page import Result, page
+from .run_queue import Run
 
 _PICTURE = QSize(640, 400)
 
@@ -29,7 +29,7 @@ class ResultWindow(QDialog):
         self.setWindowIcon(QIcon(str(ICON)))
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self._run = run
-        self._areas = [row for row in results.areas(run) if row.pixels]
+        self._areas = [row for row in loading.areas(run) if row.pixels]
         self._drawing: Optional[QgsMapRendererParallelJob] = None
         self.text = QTextBrowser()
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
@@ -90,13 +90,13 @@ class ResultWindow(QDialog):
             if name not in ("INPUT", "MODEL")
         )
         facts[tr("Time")] = duration(run.seconds)
-        facts[tr("Results")] = "\n".join(f"{path} ({size_text(path.stat().st_size)})" for path in results.files(run))
+        facts[tr("Results")] = "\n".join(f"{path} ({size_text(path.stat().st_size)})" for path in loading.files(run))
         return facts
 
     def _draw(self) -> None:
         """The result alone, in its own CRS; styled by the file that lies beside it."""
         picture = self._run.outputs.get("PICTURE")  # of features, which have no colours of their own
-        shown = None if picture else results.layer_of(self._run)
+        shown = None if picture else loading.layer_of(self._run)
         self._layer = shown or QgsRasterLayer(picture or self._run.outputs.get("OUTPUT", ""), "")
         if not self._layer.isValid() or self._layer.extent().isEmpty():
             return

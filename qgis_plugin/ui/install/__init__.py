@@ -1,0 +1,1 @@
+"""Installs onnxruntime after a click."""

@@ -1,0 +1,1 @@
+"""The model library: its folder, downloads, and window."""

@@ -1,0 +1,1 @@
+"""The window in which a run is set up."""

@@ -1,0 +1,1 @@
+"""The queue of runs, their results and the result page."""
