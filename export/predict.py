@@ -133,6 +133,10 @@ def _add_run(group: Any) -> None:
     group.add_argument(
         "--threads", type=int, metavar="N", help="tiles run side by side on the CPU (default: as many as fit)"
     )
+    group.add_argument(
+        "--threshold", type=float, metavar="P",
+        help="0 to 1: probability from which an independent class counts, or lowest score of an object (default: the model's)",
+    )  # fmt: skip
     group.add_argument("--output", metavar="NAME", help="which output of the model, where it has several")
 
 
@@ -172,7 +176,7 @@ def _options(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> 
         ),
         Sweep(
             overlap=arguments.overlap, tta=arguments.tta, probabilities=arguments.probabilities, stride=arguments.stride,
-            output=arguments.output,
+            output=arguments.output, threshold=arguments.threshold,
         ),
         resample=not arguments.no_resample,
         model_grid=arguments.grid == "model",
@@ -188,6 +192,8 @@ def _check(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> No
     for option in ("workers", "threads", "stride"):
         if getattr(arguments, option) is not None and getattr(arguments, option) < 1:
             parser.error(f"--{option} must be 1 or more")
+    if arguments.threshold is not None and not 0 <= arguments.threshold <= 1:
+        parser.error("--threshold must be from 0 to 1")
     if arguments.block is not None and arguments.block < 256:
         parser.error("--block must be 256 px or more")
 

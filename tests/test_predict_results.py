@@ -16,7 +16,7 @@ from rio_cogeo.cogeo import cog_validate
 
 from export import predict
 from tests.conftest import UTM, call, write_raster
-from tests.models import card_item, write_model, write_strongest_band
+from tests.models import card_item, write_given, write_graph, write_model, write_strongest_band
 from tests.test_predict_rasters import BLUE, GREEN, RED, stripes
 from tests.test_runtime_scenes import detector, scene_model, scene_with
 
@@ -107,7 +107,7 @@ def test_patches_below_the_smallest_area_are_merged_away(model, tmp_path):
 
 
 def test_polygons_that_memory_does_not_hold_are_refused_and_it_is_said_before(model, tmp_path, capsys, monkeypatch):
-    for module in ("host.run", "runtime.patches"):
+    for module in ("rasterio_io.run", "runtime.raster.patches"):
         monkeypatch.setattr(f"export.{module}.free_memory", lambda: 1_000_000)
     calm = write_raster(tmp_path / "calm.tif", stripes())
     run(model, calm, tmp_path / "out", "--polygons")
@@ -216,8 +216,6 @@ def test_scene_classes_lie_on_a_coarse_grid_with_the_rasters_corner(tmp_path, st
 
 
 def test_a_regression_is_written_as_numbers(tmp_path, capsys):
-    from tests.models import write_given, write_graph
-
     nodes = [("ReduceMean", ["image"], ["mean"], {"axes": [1], "keepdims": 1})]
     model = write_graph(tmp_path / "m.onnx", nodes, {"mean": (1, ("batch", 1, 32, 32))})
     write_given(model, task="regression", classes=None)
@@ -225,7 +223,7 @@ def test_a_regression_is_written_as_numbers(tmp_path, capsys):
     pixels[:, :5] = -9
     raster = write_raster(tmp_path / "scene.tif", pixels, nodata=-9)
     out = run(model, raster, tmp_path / "out", "--areas", "--stride", 8)
-    assert "--areas, --stride: left out, not for a regression model" in capsys.readouterr().err
+    assert "--areas, --stride: ignored, does not apply to this regression model" in capsys.readouterr().err
     with rasterio.open(out / "scene.tif") as result:
         values = result.read(1)
         assert (result.dtypes[0], str(result.nodata)) == ("float32", "nan")
@@ -259,3 +257,40 @@ def test_polygons_bring_the_colours_of_the_legend(model, tmp_path):
     assert 'label="green land"' in style
     assert "48,160,64,255" in style
     assert pyogrio.list_layers(out / "scene.gpkg")[:, 0].tolist() == ["land_cover", "layer_styles"]
+
+
+def test_a_threshold_replaces_the_cards_and_is_recorded(tmp_path, capsys):
+    nodes = [("ReduceMean", ["image"], ["mean"], {"axes": [1], "keepdims": 1}), ("Div", ["mean", "top"], ["p"], {})]
+    model = write_graph(tmp_path / "m.onnx", nodes, {"p": (1, ("n", 1, 32, 32))}, {"top": np.float32(255)})
+    write_given(model, classes=["land", "water"], activation="sigmoid", threshold=0.4)
+    pixels = np.tile(np.arange(120, dtype=np.uint8) * 2, (3, 90, 1))
+    raster = write_raster(tmp_path / "scene.tif", pixels)
+    for options, least in (([], 0.4), (["--threshold", 0.7], 0.7), (["--threshold", 0], 0)):
+        out = run(model, raster, tmp_path / f"out{least}", *options)
+        with rasterio.open(out / "scene.tif") as result:
+            assert np.array_equal(result.read(1), pixels[0] / 255 >= least)
+        recorded = json.loads((out / "scene.stac.json").read_text())["properties"]["geoaware:options"]
+        assert recorded.get("threshold") == (least if options else None)
+    assert "--threshold" not in capsys.readouterr().err
+    blocks = run(model, raster, tmp_path / "blocks", "--threshold", 0.7, "--block", 256)
+    assert (blocks / "scene.tif").read_bytes() == (tmp_path / "out0.7" / "scene.tif").read_bytes()
+
+
+def test_a_threshold_is_the_lowest_score_of_an_object(tmp_path):
+    detector(tmp_path / "boxes.onnx")
+    image = scene_with((4, 4, 20, 20), (60, 60, 80, 80))
+    image[:, :30, :30] //= 5  # scores 0.4 and 2
+    raster = write_raster(tmp_path / "scene.tif", image)
+    for least, count in ((0, 2), (0.5, 1)):
+        out = run(tmp_path / "boxes.onnx", raster, tmp_path / "out", "--threshold", least)
+        assert pyogrio.read_info(out / "scene.gpkg", layer="objects")["features"] == count
+
+
+def test_a_threshold_that_cannot_be_or_does_not_apply_is_reported(model, tmp_path, capsys):
+    raster = write_raster(tmp_path / "scene.tif", stripes())
+    run(model, raster, tmp_path / "out", "--threshold", 0.9)
+    assert "--threshold: ignored, does not apply to this segmentation model" in capsys.readouterr().err
+    for value in (1.5, -0.1, "nan"):
+        with pytest.raises(SystemExit):
+            call(predict.main, model, raster, "--out", tmp_path / "out", "--threshold", value)
+        assert "--threshold must be from 0 to 1" in capsys.readouterr().err

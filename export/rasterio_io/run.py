@@ -232,21 +232,24 @@ def _notes(source: Source, view: View, model: Model, options: Options) -> list[s
     notes = view.notes(model.card.gsd, options.wanted.areas or options.wanted.polygons)
     if options.wanted.polygons and model.card.task != "detection":
         notes += _polygon_notes(view.result, merging=options.wanted.min_area > 0)
-    return [*source.notes, *(f"{source.where}: {note}" for note in notes), *_left_out(model.card.task, options)]
+    return [*source.notes, *(f"{source.where}: {note}" for note in notes), *_left_out(model, options)]
 
 
-def _left_out(task: str, options: Options) -> list[str]:
-    """A sentence on what was asked for and means nothing to such a model."""
-    wanted, classes = options.wanted, task in ("segmentation", "classification")
+def _left_out(model: Model, options: Options) -> list[str]:
+    """A note on the options that do not apply to such a model."""
+    wanted, task = options.wanted, model.card.task
+    classes = task in ("segmentation", "classification")
+    independent = task == "detection" or (classes and len(model.card.classes) > model.channels)
     asked = {
         "--confidence": wanted.confidence and not classes,
         "--probabilities": wanted.probabilities and not classes,
         "--polygons": wanted.polygons and not classes,
         "--areas": wanted.areas and not classes,
+        "--threshold": options.run.threshold is not None and not independent,
         "--stride": options.run.stride is not None and task not in ("classification", "embedding"),
     }
     names = [name for name, useless in asked.items() if useless]
-    return [f"{', '.join(names)}: left out, not for a {task} model"] if names else []
+    return [f"{', '.join(names)}: ignored, does not apply to this {task} model"] if names else []
 
 
 def _polygon_notes(grid: Grid, *, merging: bool) -> list[str]:
@@ -279,6 +282,6 @@ def as_json(options: Options) -> dict[str, Any]:
         "bands": choice.bands, "nodata": choice.nodata, "input": choice.kind, "offset": choice.offset,
         "bounds": limits.bounds, "bounds_crs": limits.crs, "mask": limits.mask and limits.mask.name,
         "grid": "model" if options.model_grid else "source", "resample": options.resample,
-        "overlap": run.overlap, "tta": run.tta, "stride": run.stride, "min_area_m2": options.wanted.min_area,
+        "overlap": run.overlap, "tta": run.tta, "stride": run.stride, "threshold": run.threshold, "min_area_m2": options.wanted.min_area,
     }  # fmt: skip
     return {key: value for key, value in said.items() if value is not None}

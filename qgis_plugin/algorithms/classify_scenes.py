@@ -51,10 +51,6 @@ class ClassifyScenesAlgorithm(ModelAlgorithm):
         wanted = parameters.get(self.PROBABILITIES) not in (None, "")
         return replace(super().sweep(parameters, context), stride=stride, probabilities=wanted)
 
-    def plan(self, parameters, context):
-        """Check model, layer and area."""
-        return self.with_threshold(super().plan(parameters, context), parameters, context)
-
     def work(self, plan, parameters, context, feedback):
         """Classify and write what is wanted."""
         titles = {

@@ -52,14 +52,13 @@ class DetectAlgorithm(ModelAlgorithm):
     def work(self, plan, parameters, context, feedback):
         """Detect and write the boxes."""
         out = self.output_file(parameters, self.OUTPUT, context, ".gpkg")
-        least = self._number(parameters, self.THRESHOLD, context) or 0.0
         run = self.opened(plan, feedback)
         try:
             with Staging(out.parent) as staging:
                 found = run.objects(self.progress(feedback))
                 made = staging.keep(out.name)
                 go_on = lambda: not feedback.isCanceled()  # noqa: E731
-                count = write_objects(made, found, run.layout.seen, run.card.classes, run.layout.mask, least, go_on)
+                count = write_objects(made, found, run.layout.seen, run.card.classes, run.layout.mask, go_on)
                 staging.commit()
         finally:
             run.close()

@@ -1,6 +1,5 @@
 """What the algorithms that run a model share: layer, model, area, how it is run."""
 
-from dataclasses import replace
 from typing import Dict, Tuple
 
 from qgis.core import (
@@ -187,6 +186,7 @@ class ModelAlgorithm(Algorithm):
         return Sweep(
             tta=self.parameterAsBoolean(parameters, self.TTA, context),
             output=self.parameterAsString(parameters, self.MODEL_OUTPUT, context) or None,
+            threshold=self._number(parameters, "THRESHOLD", context),
         )
 
     def _limits(self, parameters, context, crs) -> Limits:
@@ -268,7 +268,3 @@ class ModelAlgorithm(Algorithm):
             return not feedback.isCanceled()
 
         return said
-
-    def with_threshold(self, plan: Plan, parameters, context) -> Plan:
-        """The plan with the threshold of the parameter of that name."""
-        return replace(plan, threshold=self._number(parameters, "THRESHOLD", context))

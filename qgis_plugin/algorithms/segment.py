@@ -90,7 +90,7 @@ class SegmentAlgorithm(ModelAlgorithm):
 
     def plan(self, parameters, context):
         """Check model, layer, area and outputs."""
-        plan = self.with_threshold(super().plan(parameters, context), parameters, context)
+        plan = super().plan(parameters, context)
         return replace(plan, model_grid=self.parameterAsEnumString(parameters, self.GRID, context) == "model")
 
     def work(self, plan, parameters, context, feedback):

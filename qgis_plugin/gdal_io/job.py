@@ -63,7 +63,6 @@ class Plan:
         model_grid: whether the result keeps that size.
         provider: of onnxruntime, "auto" for the quickest.
         threads: on the CPU; None for as many as fit.
-        threshold: instead of the card's.
     """
 
     model: str
@@ -76,7 +75,6 @@ class Plan:
     model_grid: bool = False
     provider: str = "auto"
     threads: Optional[int] = None
-    threshold: Optional[float] = None
 
     def source(self) -> Source:
         """The layer, opened anew: a GDAL dataset belongs to one thread.
@@ -145,8 +143,6 @@ class OpenRun:
             RuntimeFault: they cannot be opened or do not fit.
         """
         self.model = Model(plan.model, plan.provider, threads=plan.threads).choose(plan.run.output)
-        if plan.threshold is not None:
-            self.model.card = replace(self.model.card, threshold=plan.threshold)
         self.card, self.plan = self.model.card, plan
         self.source = plan.source()
         self.source.settle(self.card, plan.choice)

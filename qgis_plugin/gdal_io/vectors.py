@@ -82,7 +82,6 @@ def write_objects(
     grid: Grid,
     legend: Tuple[LandClass, ...],
     mask: Optional[Mask],
-    least: float,
     go_on: GoOn,
 ) -> int:
     """Write boxes with class, name and score, best first.
@@ -93,7 +92,6 @@ def write_objects(
         grid: that the model saw.
         legend: names and colours of the classes.
         mask: only objects whose middle lies in it are kept.
-        least: score from which on an object is kept.
         go_on: False cancels.
 
     Returns:
@@ -104,7 +102,7 @@ def write_objects(
     def rows() -> Iterator[tuple]:
         for box, value, score in zip(found.boxes.astype(np.float64), found.classes.tolist(), found.scores.tolist()):
             left, top, right, bottom = box.tolist()
-            if score < least or (mask and not mask.holds(*grid.at((left + right) / 2, (top + bottom) / 2))):
+            if mask and not mask.holds(*grid.at((left + right) / 2, (top + bottom) / 2)):
                 continue
             ring = ogr.Geometry(ogr.wkbLinearRing)
             for corner in ((left, top), (right, top), (right, bottom), (left, bottom), (left, top)):

@@ -99,7 +99,7 @@ def detect(
                 raise Cancelled("cancelled")
     finally:
         answers.close()
-    return _result(model, merged, area)
+    return _result(model, merged, area, options.threshold or 0.0)
 
 
 def _find(model: Model, tile: Tile, shape: Tuple[int, int]) -> _Found:
@@ -191,15 +191,15 @@ def _pairs(old: _Found, new: _Found, both: Tuple[int, int, int, int]) -> Iterato
             yield mine, other
 
 
-def _result(model: Model, merged: _Merged, area: Window) -> Objects:
+def _result(model: Model, merged: _Merged, area: Window, threshold: float) -> Objects:
     boxes, scores, labels = merged.objects()
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(model.card.classes):
         raise ModelFault(f"the model '{model.card.name}' answers with a class that its card does not name")
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
     corner, size = np.array([area.column, area.row]), np.array([area.width, area.height])
-    inside = ((middle >= corner) & (middle < corner + size)).all(axis=1)
+    keep = ((middle >= corner) & (middle < corner + size)).all(axis=1) & (scores >= threshold)
     order = np.lexsort((boxes[:, 0], boxes[:, 1], -scores))
-    order = order[inside[order]]
+    order = order[keep[order]]
     values = np.array([entry.value for entry in model.card.classes], model.card.class_dtype)
     return Objects(boxes[order], scores[order], values[labels[order]])
 

@@ -78,7 +78,7 @@ def windows(
         InputFault: the model answers for each pixel, or the stride does not fit.
         Cancelled: ``progress`` returned False.
     """
-    model = model.choose(options.output)
+    model = model.choose(options.output, options.threshold)
     if model.card.task not in ("classification", "embedding"):
         raise InputFault(f"the model '{model.card.name}' is a {model.card.task} model, which has no windows")
     if model.dense:

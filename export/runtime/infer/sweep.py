@@ -60,6 +60,8 @@ class Sweep:
         probabilities: hand out the probabilities too.
         stride: scene classifiers: px from one window to the next; the tile's size by default.
         output: name of the graph's output, where there are several.
+        threshold: probability from which on one of several independent classes counts, instead of the card's; lowest
+            score of an object.
         area: the part of the raster that is wanted, all by default. Tiles lie where they lie for the whole raster,
             so the parts of a raster fit together to the same bits.
         read_ahead: tiles that another thread reads in advance; 0 reads in the caller's thread.
@@ -70,6 +72,7 @@ class Sweep:
     probabilities: bool = False
     stride: Optional[int] = None
     output: Optional[str] = None
+    threshold: Optional[float] = None
     area: Optional[Window] = None
     read_ahead: int = 4
 
@@ -127,7 +130,7 @@ def sweep(
         ModelFault: the model fails.
         Cancelled: ``progress`` returned False.
     """
-    model = model.choose(options.output).sized(max(height, width))
+    model = model.choose(options.output, options.threshold).sized(max(height, width))
     if not model.dense:
         raise InputFault(f"the model '{model.card.name}' is a {model.card.task} model, which answers once a tile")
     unit = unit_of(model)

@@ -103,16 +103,17 @@ class Model:
         self.threads = threads or (max(1, min(cores(), room)) if self.provider == CPU else 1)
         self._use(output)
 
-    def choose(self, output: Optional[str]) -> Model:
-        """This model, answering with another of the graph's outputs; None leaves it.
+    def choose(self, output: Optional[str], threshold: Optional[float] = None) -> Model:
+        """This model, answering with another of the graph's outputs, or with another threshold; None leaves it.
 
         Raises:
             ModelFault: there is no such output, or it does not fit the card.
         """
-        if output is None or output == self.output:
-            return self
         other = copy.copy(self)
-        other._use(output)
+        if threshold is not None:
+            other.card = replace(self.card, threshold=threshold)
+        if output not in (None, self.output):
+            other._use(output)
         return other
 
     @property
