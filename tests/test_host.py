@@ -8,11 +8,11 @@ from rasterio.transform import Affine, from_origin
 
 from export.rasterio_io.grid import Grid
 from export.runtime.errors import InputFault
-from export.runtime.infer.resample import Scale, resampled
 from export.runtime.model.card import ModelCard
 from export.runtime.model.units import baseline_of, conversion, doubt, may_be_sentinel2, recognised_name
 from export.runtime.raster.bands import choose_bands
 from export.runtime.raster.patches import Runs, find_patches
+from export.runtime.raster.resample import Scale, resampled
 from export.runtime.raster.window import Window
 from tests.models import card_item
 

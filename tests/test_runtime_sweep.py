@@ -8,11 +8,12 @@ from onnx import TensorProto
 
 from export.runtime.errors import Cancelled, InputFault, ModelFault
 from export.runtime.infer.flow import ahead, mapped
-from export.runtime.infer.sweep import Rows, Sweep, sweep
+from export.runtime.infer.sweep import Sweep, sweep
 from export.runtime.model.card import LandClass
 from export.runtime.model.session import Model
 from export.runtime.raster.window import Window
 from export.runtime.results.areas import Areas, areas
+from export.runtime.results.rows import Rows
 from tests.models import card_item, write_given, write_graph, write_model, write_strongest_band
 from tests.test_runtime import one_shot
 from tests.test_runtime_models import STRONGEST, image_of, reader, swept

@@ -23,10 +23,10 @@ from export.rasterio_io.stac import item_text
 from export.rasterio_io.vrt import joined
 from export.runtime.errors import InputFault
 from export.runtime.files import Staging
-from export.runtime.infer.sweep import Rows
 from export.runtime.model.session import Model
 from export.runtime.raster.window import Window
 from export.runtime.results.areas import Areas
+from export.runtime.results.rows import Rows
 
 _BLOCK = re.compile(r"\d{7}_\d{7}")
 ROLES = {"map": "", "confidence": "_confidence", "probabilities": "_probabilities"}  # what a block's files end in

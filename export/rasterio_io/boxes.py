@@ -11,8 +11,8 @@ import shapely
 from export.rasterio_io.grid import Grid
 from export.rasterio_io.limits import Mask
 from export.runtime.errors import InputFault
-from export.runtime.infer.objects import Objects
 from export.runtime.model.card import ModelCard
+from export.runtime.results.rows import Objects
 
 LAYER = "objects"
 

@@ -13,11 +13,11 @@ from export.rasterio_io.grid import Grid
 from export.rasterio_io.stac import item_text
 from export.rasterio_io.vectors import write_polygons
 from export.runtime.files import Staging
-from export.runtime.infer.sweep import Rows
 from export.runtime.model.card import ModelCard
 from export.runtime.raster.patches import begins, check_room
 from export.runtime.results.area_table import as_csv, as_json
 from export.runtime.results.areas import Areas
+from export.runtime.results.rows import Rows
 from export.runtime.results.style import confidence_qml, pam_xml, qml
 
 CONFIDENCE_NODATA = 255

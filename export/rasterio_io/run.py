@@ -22,11 +22,10 @@ from export.rasterio_io.results import Results, Wanted
 from export.rasterio_io.source import RASTER_ERRORS, Choice, Source, is_far
 from export.rasterio_io.view import Limits, View, check_apart
 from export.runtime.errors import InputFault
-from export.runtime.files import Staging, free_bytes, size_text
+from export.runtime.files import Staging, free_bytes, free_memory, size_text
 from export.runtime.infer.objects import detect
 from export.runtime.infer.scenes import cell_size, windows
 from export.runtime.infer.sweep import Progress, Sweep, sweep
-from export.runtime.model.providers import free_memory
 from export.runtime.model.session import Model
 from export.runtime.raster.patches import BYTES, BYTES_MERGING
 from export.runtime.raster.window import Window

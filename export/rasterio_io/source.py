@@ -23,12 +23,11 @@ from rasterio.windows import Window as RasterWindow
 from export.rasterio_io.grid import Grid, crs_of
 from export.runtime.errors import InputFault
 from export.runtime.infer.look import LOOKED_AT, look, recognise
-from export.runtime.infer.sweep import Read
 from export.runtime.model.card import ModelCard
 from export.runtime.model.units import Conversion, Recognised, baseline_of, conversion, stored_offset
 from export.runtime.raster.bands import choose_bands
 from export.runtime.raster.lattice import Bounds, check_bounds
-from export.runtime.raster.window import Window
+from export.runtime.raster.window import Read, Window
 
 # SystemError is rasterio's where GDAL fails without a word.
 RASTER_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError, MemoryError, SystemError)

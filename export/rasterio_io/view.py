@@ -14,7 +14,7 @@ from export.runtime.errors import InputFault
 from export.runtime.files import taken
 from export.runtime.infer.layout import Layout
 from export.runtime.model.card import ModelCard
-from export.runtime.raster.lattice import Bounds, check_bounds, common
+from export.runtime.raster.lattice import Bounds, check_bounds
 from export.runtime.raster.window import Window
 
 
@@ -87,7 +87,7 @@ class View(Layout):
                 raise InputFault(f"--bounds: they cannot be brought into the CRS of {self.source.where}") from error
             window = self._met(found, "--bounds")
         if self.mask:
-            window = self._met(common(window, grid.window_of(self.mask.bounds, grid.crs)), f"--mask {limits.mask}")
+            window = self._met(window.intersection(grid.window_of(self.mask.bounds, grid.crs)), f"--mask {limits.mask}")
         return window
 
     def _met(self, window: Window | None, option: str) -> Window:

@@ -1,4 +1,4 @@
-"""Files that have their final names only when they are whole."""
+"""Files that get their final names only when they are complete; free room on the disk and in memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Iterable, Optional
+from typing import IO, Iterable, List, Optional
 
 from .errors import InputFault
 
@@ -122,6 +122,23 @@ def clear_leftovers(folder: Path) -> None:
 def free_bytes(folder: Path) -> int:
     """Room on the disk of a folder."""
     return shutil.disk_usage(folder).free
+
+
+def free_memory() -> int:
+    """Bytes that can be taken without harm, as far as the system tells; 4 GB where it does not."""
+    found: List[int] = []
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+        found += [int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("MemAvailable")]
+        limit, used = (Path(f"/sys/fs/cgroup/memory.{name}").read_text(encoding="ascii") for name in ("max", "current"))
+        stat = Path("/sys/fs/cgroup/memory.stat").read_text(encoding="ascii").splitlines()
+        cache = sum(int(line.split()[1]) for line in stat if line.startswith(("active_file ", "inactive_file ")))
+        found += [int(limit) - int(used) + cache]  # what files are cached in is given back
+    except (OSError, ValueError):  # no Linux, or a container without a limit ("max")
+        pass
+    if not found and hasattr(os, "sysconf"):
+        found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2]
+    return max(min(found, default=4 * 1024**3), 256 * 1024**2)
 
 
 def size_text(count: float) -> str:

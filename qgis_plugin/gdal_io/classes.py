@@ -7,7 +7,6 @@ import numpy as np
 from qgis.core import QgsGeometry
 
 from ..runtime.errors import Cancelled, InputFault
-from ..runtime.raster.lattice import common
 from ..runtime.raster.patches import row_blocks
 from ..runtime.raster.window import Window
 from ..runtime.results.areas import ClassArea
@@ -113,7 +112,7 @@ class Classes:
     def _blocks(self, limits: Limits, progress: Progress) -> Iterator[Tuple[Window, np.ndarray, np.ndarray]]:
         area: Optional[Window] = self.grid.whole
         if limits.box:
-            area = common(area, self.grid.window_inside(limits.box))
+            area = self.grid.whole.intersection(self.grid.window_inside(limits.box))
         if area is None:
             raise InputFault(tr("The area lies outside the layer '{name}'.").format(name=self.where))
         for top, rows in row_blocks(area.height, 256):

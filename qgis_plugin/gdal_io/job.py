@@ -8,17 +8,17 @@ from dataclasses import dataclass, field, replace
 from typing import Callable, Iterator, List, Optional
 
 from ..runtime.errors import InputFault
-from ..runtime.files import size_text
+from ..runtime.files import free_memory, size_text
 from ..runtime.infer.layout import Layout
-from ..runtime.infer.objects import Objects, detect
+from ..runtime.infer.objects import detect
 from ..runtime.infer.scenes import cell_size, windows
-from ..runtime.infer.sweep import Progress, Rows, Sweep, sweep
+from ..runtime.infer.sweep import Progress, Sweep, sweep
 from ..runtime.model.card import ModelCard
 from ..runtime.model.guard import read_header
-from ..runtime.model.providers import free_memory
 from ..runtime.model.session import Model, card_of
-from ..runtime.raster.lattice import Bounds, common
+from ..runtime.raster.lattice import Bounds
 from ..runtime.raster.window import TileGrid, Window
+from ..runtime.results.rows import Objects, Rows
 from ..texts import in_our_words, tr
 from .mask import Mask
 from .source import Choice, Layer, Source
@@ -93,7 +93,7 @@ class Plan:
         window: Optional[Window] = source.grid.whole
         for box in (self.limits.bounds, self.limits.mask and self.limits.mask.bounds):
             if box and window:
-                window = common(window, source.grid.window_inside(box))
+                window = window.intersection(source.grid.window_inside(box))
         if window is None:
             raise InputFault(tr("The area lies outside the layer '{name}'.").format(name=source.where))
         gsd = None if source.pixels.sized or not self.resample else self.card.gsd

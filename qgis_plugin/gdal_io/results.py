@@ -9,11 +9,11 @@ import numpy as np
 
 from ..runtime.errors import InputFault
 from ..runtime.files import Staging, free_bytes, size_text
-from ..runtime.infer.sweep import NO_CONFIDENCE, Rows
 from ..runtime.model.card import ModelCard
 from ..runtime.raster.patches import row_blocks
 from ..runtime.results.areas import Areas
 from ..runtime.results.pca import Directions
+from ..runtime.results.rows import NO_CONFIDENCE, Rows
 from ..runtime.results.style import confidence_qml, pam_xml, qml
 from ..texts import tr
 from .grid import Grid

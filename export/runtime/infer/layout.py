@@ -8,9 +8,10 @@ from typing import Any, Iterator, List, Optional, Protocol, Tuple
 import numpy as np
 
 from ..model.session import Model
-from ..raster.window import Window
-from .resample import Scale, nearest, onto_source, resampled
-from .sweep import Read, Rows, Sweep, shared
+from ..raster.resample import STRIP, Scale, nearest, resampled
+from ..raster.window import Read, Window
+from ..results.rows import Rows, blanked
+from .sweep import Sweep, shared
 
 MOST_ENLARGED = 10  # times: beyond it, pixels made smaller hold nothing that a model could see
 SAME_SIZE = 0.1  # pixel sizes that differ by less than a tenth count as the same
@@ -116,7 +117,7 @@ class Layout:
         return self.source.read(self._moved(window))
 
     def _moved(self, window: Window) -> Window:
-        return replace(window, row=window.row + self.window.row, column=window.column + self.window.column)
+        return window.moved(self.window.row, self.window.column)
 
     def touches(self, window: Window) -> bool:
         """Whether a window of the seen grid holds anything that is wanted."""
@@ -180,16 +181,23 @@ def scale_of(pixel_size_m: Tuple[float, float], gsd: Optional[float]) -> Optiona
     return None if alike or coarse else found
 
 
-def blanked(part: Rows, valid: np.ndarray) -> Rows:
-    """The same rows with no data outside ``valid``."""
+def onto_source(rows: Iterator[Rows], row_of: np.ndarray, column_of: np.ndarray, first: int = 0) -> Iterator[Rows]:
+    """Bring finished rows of the target back onto the source's grid; the nearest pixel, so no class is invented.
 
-    def empty(layer: Optional[np.ndarray]) -> Optional[np.ndarray]:
-        if layer is None:
-            return None
-        return np.where(valid, layer, np.nan if layer.dtype.kind == "f" else np.iinfo(layer.dtype).max).astype(
-            layer.dtype
-        )
+    Args:
+        rows: of the target, from top to bottom.
+        row_of: (source rows) the target row that each is taken from; see ``nearest``.
+        column_of: (source columns) the column of ``rows`` that each is taken from.
+        first: the source row that the first entry of ``row_of`` stands for.
+    """
+    for part in rows:
+        low, high = np.searchsorted(row_of, [part.top, part.top + len(part.valid)])
+        for top in range(low, high, STRIP):
+            take = row_of[top : min(top + STRIP, high)] - part.top
+            yield _taken(part, first + int(top), take, column_of)
 
-    return replace(
-        part, valid=valid, classes=empty(part.classes), confidence=empty(part.confidence), values=empty(part.values)
-    )
+
+def _taken(part: Rows, top: int, rows: np.ndarray, columns: np.ndarray) -> Rows:
+    layers = {name: getattr(part, name) for name in ("valid", "classes", "confidence", "values")}
+    picked = {name: layer[..., rows, :][..., columns] for name, layer in layers.items() if layer is not None}
+    return replace(part, top=top, **picked)

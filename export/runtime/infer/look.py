@@ -8,8 +8,7 @@ import numpy as np
 
 from ..model.card import ModelCard
 from ..model.units import Recognised, doubt, may_be_sentinel2, recognised, recognised_name
-from ..raster.window import Window
-from .sweep import Read
+from ..raster.window import Read, Window
 
 # Of the sample; a fifth of the raster should be said, but a sample errs by several points: Landsat scenes, empty at
 # their corners, show 22 % where it is 17 %.

@@ -8,33 +8,19 @@ border cuts is kept; where all are cut, their hull.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Dict, Iterator, List, Tuple
 
 import numpy as np
 
 from ..errors import Cancelled, InputFault, ModelFault
 from ..model.session import Model
-from ..raster.window import TileGrid, Window
+from ..raster.window import Read, TileGrid, Window
+from ..results.rows import Objects
 from .flow import ahead, mapped
-from .sweep import AS_CARD, Progress, Read, Sweep, Tile, Touches, always, go_on, padded, read_tile
+from .sweep import AS_CARD, Progress, Sweep, Tile, Touches, always, go_on, padded, read_tile
 
 AGREE = 0.5  # intersection over union, in the part that both tiles saw
 _CUT = 2.0  # px: a box that ends so near to a tile's border is taken to go on beyond it
-
-
-@dataclass(frozen=True)
-class Objects:
-    """Found objects, best first.
-
-    Attributes:
-        boxes: (M, 4) float32 xmin, ymin, xmax, ymax in px of the raster; x to the right, y down.
-        scores: (M,) float32.
-        classes: (M,) class values of the card, uint8 or uint16.
-    """
-
-    boxes: np.ndarray
-    scores: np.ndarray
-    classes: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -87,7 +73,7 @@ def detect(
     windows = [
         window
         for window in (Window(t, x, min(tile, height - t), min(tile, width - x)) for t in grid.tops for x in grid.lefts)
-        if _meet(window, near)
+        if window.intersection(near)
     ]
     merged = _Merged()
     tiles = ahead((read_tile(model, read, (height, width), window, touches) for window in windows), options.read_ahead)
@@ -138,7 +124,7 @@ class _Merged:
         self.same.extend(range(first, first + len(new.boxes)))
         self.near = [(at, old) for at, old in self.near if old.tile.row + old.tile.height > new.tile.row]
         for at, old in self.near:
-            both = _common(old.tile, new.tile)
+            both = old.tile.intersection(new.tile)
             if both is not None and len(old.boxes) and len(new.boxes):
                 for mine, other in _pairs(old, new, both):
                     self._join(at + mine, first + other)
@@ -176,7 +162,7 @@ class _Merged:
         self.same[other] = one
 
 
-def _pairs(old: _Found, new: _Found, both: Tuple[int, int, int, int]) -> Iterator[Tuple[int, int]]:
+def _pairs(old: _Found, new: _Found, both: Window) -> Iterator[Tuple[int, int]]:
     """Boxes of two tiles that agree in the part that both saw, the best pairs first, each box once."""
     agree = _iou(_clipped(old.boxes, both), _clipped(new.boxes, both))
     agree[old.labels[:, None] != new.labels[None]] = 0
@@ -204,20 +190,9 @@ def _result(model: Model, merged: _Merged, area: Window, threshold: float) -> Ob
     return Objects(boxes[order], scores[order], values[labels[order]])
 
 
-def _meet(first: Window, second: Window) -> bool:
-    return _common(first, second) is not None
-
-
-def _common(first: Window, second: Window) -> Optional[Tuple[int, int, int, int]]:
-    """What two windows share, as xmin, ymin, xmax, ymax; None where nothing."""
-    left, top = max(first.column, second.column), max(first.row, second.row)
-    right = min(first.column + first.width, second.column + second.width)
-    bottom = min(first.row + first.height, second.row + second.height)
-    return (left, top, right, bottom) if left < right and top < bottom else None
-
-
-def _clipped(boxes: np.ndarray, to: Tuple[int, int, int, int]) -> np.ndarray:
-    low, high = np.array(to[:2] * 2, np.float32), np.array(to[2:] * 2, np.float32)
+def _clipped(boxes: np.ndarray, to: Window) -> np.ndarray:
+    low = np.array([to.column, to.row] * 2, np.float32)
+    high = low + np.array([to.width, to.height] * 2, np.float32)
     return np.clip(boxes, low, high)
 
 

@@ -13,12 +13,11 @@ import numpy as np
 
 from ..errors import Cancelled, InputFault
 from ..model.session import Model
-from ..raster.window import TileGrid, Window
+from ..raster.window import Read, TileGrid, Window
+from ..results.rows import Rows
 from .sweep import (
     AS_CARD,
     Progress,
-    Read,
-    Rows,
     Sweep,
     Tile,
     Touches,

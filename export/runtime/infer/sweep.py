@@ -16,38 +16,15 @@ import numpy as np
 from ..errors import Cancelled, InputFault
 from ..model.answers import decide
 from ..model.session import Model
-from ..raster.window import TileGrid, Window
+from ..raster.window import Read, TileGrid, Window
+from ..results.rows import NO_CONFIDENCE, Rows
 from .blend import Axis, Blend
 from .flow import ahead, mapped
 
-# (bands, rows, columns) raw pixels, and (rows, columns) True where they hold data
-Read = Callable[[Window], Tuple[np.ndarray, np.ndarray]]
 Progress = Callable[[int, int], bool]
 Touches = Callable[[Window], bool]
-NO_CONFIDENCE = 255  # where there are no data
 PIECE = 64  # finished rows that are handed out at once
 WAITING_BYTES = 48 * 1024**2  # of answers that wait while finished rows are written
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Finished rows of the result.
-
-    Attributes:
-        top: first row in the raster.
-        valid: (rows, width) bool: where the raster holds data and a tile was run.
-        classes: (rows, width) class values of the card, uint8, or uint16 where they do not fit; ``card.nodata`` where
-            not valid; None for a regression or an embedding.
-        confidence: (rows, width) uint8, probability of that class in per cent, 255 where not valid; None likewise.
-        values: (K, rows, width) float32, NaN where not valid: a regression's values, an embedding's features, the
-            probabilities where they were asked for; else None.
-    """
-
-    top: int
-    valid: np.ndarray
-    classes: Optional[np.ndarray] = None
-    confidence: Optional[np.ndarray] = None
-    values: Optional[np.ndarray] = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
 from ..errors import ModelFault
+from ..files import free_memory
 
 MINIMUM_ONNXRUNTIME = (1, 24, 1)  # older ones read any file on disk through external_data
 CPU = "CPUExecutionProvider"
@@ -120,23 +121,6 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def free_memory() -> int:
-    """Bytes that can be taken without harm, as far as the system tells; 4 GB where it does not."""
-    found: List[int] = []
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
-        found += [int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("MemAvailable")]
-        limit, used = (Path(f"/sys/fs/cgroup/memory.{name}").read_text(encoding="ascii") for name in ("max", "current"))
-        stat = Path("/sys/fs/cgroup/memory.stat").read_text(encoding="ascii").splitlines()
-        cache = sum(int(line.split()[1]) for line in stat if line.startswith(("active_file ", "inactive_file ")))
-        found += [int(limit) - int(used) + cache]  # what files are cached in is given back
-    except (OSError, ValueError):  # no Linux, or a container without a limit ("max")
-        pass
-    if not found and hasattr(os, "sysconf"):
-        found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2]
-    return max(min(found, default=4 * 1024**3), 256 * 1024**2)
 
 
 def first_line(error: BaseException) -> str:

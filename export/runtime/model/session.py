@@ -14,6 +14,7 @@ from typing import Any, Iterator, List, Optional, Sequence, Tuple, Union
 import numpy as np
 
 from ..errors import ModelFault
+from ..files import free_memory
 from .answers import DENSE, canonical, kind_of, with_channels
 from .card import ModelCard
 from .guard import OnnxHeader, read_header
@@ -24,7 +25,6 @@ from .providers import (
     chosen,
     cores,
     first_line,
-    free_memory,
     is_out_of_memory,
     onnxruntime_module,
     start,

@@ -175,16 +175,6 @@ def zone_area(latitudes: np.ndarray, axes: Tuple[float, float]) -> np.ndarray:
     return b**2 / 2 * (sine / (1 - (e * sine) ** 2) + np.arctanh(e * sine) / e)
 
 
-def common(one: Window, other: Optional[Window]) -> Optional[Window]:
-    """What two windows share; None where nothing."""
-    if other is None:
-        return None
-    top, left = max(one.row, other.row), max(one.column, other.column)
-    bottom = min(one.row + one.height, other.row + other.height)
-    right = min(one.column + one.width, other.column + other.width)
-    return Window(top, left, bottom - top, right - left) if top < bottom and left < right else None
-
-
 def check_bounds(bounds: Bounds) -> None:
     """Raises InputFault unless they are west, south, east, north."""
     west, south, east, north = bounds

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputFault
-from ..files import size_text
-from ..model.providers import free_memory
+from ..files import free_memory, size_text
 
 # Of memory a run, as measured on noise of five classes, with what the hosts hold while they trace.
 BYTES, BYTES_MERGING = 400, 750

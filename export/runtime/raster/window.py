@@ -1,9 +1,11 @@
-"""Where the tiles of a raster lie. Holds no pixels."""
+"""Rectangles of pixels and the tiles that cover a raster. Holds no pixels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List
+from typing import Callable, Iterator, List, Optional, Tuple
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -14,6 +16,28 @@ class Window:
     column: int
     height: int
     width: int
+
+    def intersection(self, other: Optional[Window]) -> Optional[Window]:
+        """The pixels that both hold; None where there are none."""
+        if other is None:
+            return None
+        top, left = max(self.row, other.row), max(self.column, other.column)
+        bottom = min(self.row + self.height, other.row + other.height)
+        right = min(self.column + self.width, other.column + other.width)
+        return Window(top, left, bottom - top, right - left) if top < bottom and left < right else None
+
+    def moved(self, rows: int, columns: int) -> Window:
+        """The same rectangle, so many rows down and columns to the right."""
+        return Window(self.row + rows, self.column + columns, self.height, self.width)
+
+    def strips(self, step: int) -> Iterator[Window]:
+        """The same rectangle cut into strips of at most ``step`` rows, from top to bottom."""
+        for top in range(0, self.height, step):
+            yield Window(self.row + top, self.column, min(step, self.height - top), self.width)
+
+
+# (bands, rows, columns) pixels of a window, and (rows, columns) True where they hold data
+Read = Callable[[Window], Tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)

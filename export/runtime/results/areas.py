@@ -7,8 +7,8 @@ from typing import Tuple
 
 import numpy as np
 
-from ..infer.sweep import Rows
 from ..model.card import LandClass
+from .rows import Rows
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From a raster's pixels to pixels of another size, and back. Pure numpy, no files.
+"""From a raster's pixels to pixels of another size. Pure numpy, no files.
 
 The weights depend on nothing but a pixel's place in the raster and are summed in one order, so a pixel
 has the same value, bit for bit, whichever window it is read in.
@@ -6,14 +6,11 @@ has the same value, bit for bit, whichever window it is read in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..raster.window import Window
-from .sweep import Read
+from .window import Read, Window
 
 STRIP = 256  # source rows that are held at once
 
@@ -52,7 +49,7 @@ def resampled(
         rows, row_weights = taps(window.row, window.height, scale.rows, height, corner[0])
         columns, column_weights = taps(window.column, window.width, scale.columns, width, corner[1])
         left, right = int(columns.min()), int(columns.max()) + 1
-        total, weight = None, np.zeros(window_shape(window), np.float32)
+        total, weight = None, np.zeros((window.height, window.width), np.float32)
         for low in range(int(rows.min()), int(rows.max()) + 1, STRIP):
             strip = Window(low, left, min(STRIP, int(rows.max()) + 1 - low), right - left)
             pixels, valid = read(strip)
@@ -60,7 +57,7 @@ def resampled(
             known = valid.astype(np.float32)[None]
             wide = _across(np.concatenate([values, known]), columns - left, column_weights)
             if total is None:
-                total = np.zeros((len(pixels), *window_shape(window)), np.float32)
+                total = np.zeros((len(pixels), *(window.height, window.width)), np.float32)
             for tap in range(rows.shape[1]):
                 here = np.flatnonzero((rows[:, tap] >= low) & (rows[:, tap] < low + strip.height))
                 part = wide[:, rows[here, tap] - low] * row_weights[here, tap, None]
@@ -71,11 +68,6 @@ def resampled(
         return total / np.where(found, weight, 1), found
 
     return read_target
-
-
-def window_shape(window: Window) -> tuple[int, int]:
-    """Rows and columns."""
-    return window.height, window.width
 
 
 def taps(first: int, count: int, scale: float, length: int, corner: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -114,25 +106,3 @@ def _across(pixels: np.ndarray, columns: np.ndarray, weights: np.ndarray) -> np.
 def nearest(length: int, scale: float, count: int) -> np.ndarray:
     """(length,) the target pixel that covers the middle of each source pixel; there are ``count``."""
     return np.minimum(((np.arange(length) + 0.5) / scale).astype(np.int64), count - 1)
-
-
-def onto_source(rows: Iterator[Any], row_of: np.ndarray, column_of: np.ndarray, first: int = 0) -> Iterator[Any]:
-    """Bring finished rows of the target back onto the source's grid; the nearest pixel, so no class is invented.
-
-    Args:
-        rows: of the target (``Rows``), from top to bottom.
-        row_of: (source rows) the target row that each is taken from; see ``nearest``.
-        column_of: (source columns) the column of ``rows`` that each is taken from.
-        first: the source row that the first entry of ``row_of`` stands for.
-    """
-    for part in rows:
-        low, high = np.searchsorted(row_of, [part.top, part.top + len(part.valid)])
-        for top in range(low, high, STRIP):
-            take = row_of[top : min(top + STRIP, high)] - part.top
-            yield _taken(part, first + int(top), take, column_of)
-
-
-def _taken(part: Any, top: int, rows: np.ndarray, columns: np.ndarray) -> Any:
-    layers = {name: getattr(part, name) for name in ("valid", "classes", "confidence", "values")}
-    picked = {name: layer[..., rows, :][..., columns] for name, layer in layers.items() if layer is not None}
-    return replace(part, top=top, **picked)

@@ -1,0 +1,61 @@
+"""What a run gives: finished rows of a map, or objects. Pure numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Optional
+
+import numpy as np
+
+NO_CONFIDENCE = 255  # where there is no data
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Finished rows of the result.
+
+    Attributes:
+        top: first row in the raster.
+        valid: (rows, width) bool: where the raster holds data and a tile was run.
+        classes: (rows, width) class values of the card, uint8, or uint16 where they do not fit; ``card.nodata`` where
+            not valid; None for a regression or an embedding.
+        confidence: (rows, width) uint8, probability of that class in per cent, 255 where not valid; None likewise.
+        values: (K, rows, width) float32, NaN where not valid: a regression's values, an embedding's features, the
+            probabilities where they were asked for; else None.
+    """
+
+    top: int
+    valid: np.ndarray
+    classes: Optional[np.ndarray] = None
+    confidence: Optional[np.ndarray] = None
+    values: Optional[np.ndarray] = None
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Found objects, best first.
+
+    Attributes:
+        boxes: (M, 4) float32 xmin, ymin, xmax, ymax in px of the raster; x to the right, y down.
+        scores: (M,) float32.
+        classes: (M,) class values of the card, uint8 or uint16.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    classes: np.ndarray
+
+
+def blanked(part: Rows, valid: np.ndarray) -> Rows:
+    """The same rows with no data outside ``valid``."""
+
+    def empty(layer: Optional[np.ndarray]) -> Optional[np.ndarray]:
+        if layer is None:
+            return None
+        return np.where(valid, layer, np.nan if layer.dtype.kind == "f" else np.iinfo(layer.dtype).max).astype(
+            layer.dtype
+        )
+
+    return replace(
+        part, valid=valid, classes=empty(part.classes), confidence=empty(part.confidence), values=empty(part.values)
+    )
