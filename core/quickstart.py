@@ -21,8 +21,9 @@ import numpy as np
 from core.errors import UserError
 from core.evaluation.scores import scores
 from core.files import write_json
-from core.runs import ROOT, start_run
+from core.runs import start_run
 from core.store.read import UNLABELLED, ChipStore
+from core.version import ROOT
 
 MAP = "landcover"
 

@@ -7,7 +7,6 @@ import math
 import os
 import platform
 import shutil
-import subprocess
 import warnings
 import zipfile
 from collections.abc import Sequence
@@ -27,9 +26,7 @@ from core.checkpoints import WholeFile
 from core.errors import UserError
 from core.files import write_json
 from core.networks.encoders import faster_in_bf16
-
-ROOT = Path(__file__).parent.parent
-
+from core.version import version_and_commit
 
 LOOKS = 10  # at the validation places; short epochs would spend more on them than on learning
 SMALL = 16  # px: a network of stride 32 comes to maps of one pixel before its last stage
@@ -70,7 +67,8 @@ def start_run(
     kept = {name: _plain(value) for name, value in settings.items() if name not in ("overwrite", "resume")}
     (out / "config.yaml").write_text(yaml.safe_dump(kept, sort_keys=False))
     write_json(
-        out / "version.json", {"geoaware": version(), "python": platform.python_version(), "torch": torch.__version__}
+        out / "version.json",
+        {"geoaware": version_and_commit(), "python": platform.python_version(), "torch": torch.__version__},
     )
 
 
@@ -108,22 +106,6 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "__dataclass_fields__"):
         return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
     return value
-
-
-def version() -> str:
-    """The project's version, with the commit where this is a checkout."""
-    number = next(
-        line.split("=")[1].strip()
-        for line in (ROOT / "metadata.txt").read_text().splitlines()
-        if line.startswith("version=")
-    )
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:  # no git here
-        return number
-    return f"{number}+{done.stdout.strip()}" if done.returncode == 0 else number
 
 
 def pick_device(name: str) -> torch.device:

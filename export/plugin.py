@@ -7,24 +7,17 @@ bytes.
 from __future__ import annotations
 
 import argparse
-import configparser
 import shutil
 import zipfile
 from pathlib import Path
 from typing import Optional, Sequence
 
-ROOT = Path(__file__).resolve().parent.parent
+from core.version import ROOT, version
+
 NAME = "geoaware"
 MODELS = ROOT / "models"
 TEXT_SUFFIXES = (".py", ".svg", ".md", ".html", ".ts")  # nothing else of the sources goes into the plugin
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold: builds do not differ by their hour
-
-
-def version() -> str:
-    """The number in ``metadata.txt``, the only one that counts."""
-    metadata = configparser.ConfigParser(interpolation=None)
-    metadata.read_string((ROOT / "metadata.txt").read_text("utf-8"))
-    return metadata["general"]["version"]
 
 
 def stage(folder: Path) -> Path:
@@ -87,7 +80,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m export.plugin", description="Build the zip of the QGIS plugin.")
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder for the zip (default: dist)")
-    target = build(parser.parse_args(arguments).out)
+    folder = parser.parse_args(arguments).out
+    if not (ROOT / "qgis_plugin").is_dir():
+        parser.error("an installed package has no plugin sources: run this in a checkout of GeoAware")
+    target = build(folder)
     print(f"{target}\nInstall it in QGIS: Plugins > Manage and Install Plugins > Install from ZIP")
 
 

@@ -25,10 +25,10 @@ from core.runs import (
     pick_precision,
     processes,
     start_run,
-    version,
 )
 from core.store.read import SPLITS, ChipStore, images_of
 from core.training.tasks import TASKS, Finding, FineTuning, Labelled, Naming, Training, read_boxes
+from core.version import version_and_commit
 
 _LABEL = {"segmentation": "mask", "classification": "label", "sequence": "label"}  # columns of the index
 # The rate of the one cycle is planned for the whole run.
@@ -143,7 +143,7 @@ def finetune(
     if not fit(trainer, module, train, val, command="finetune", resume=resume):
         return None
     description = f"{spec.description}; fine-tuned ({mode}) with labels of {learnt['labelled_places']} places"
-    spec = replace(spec, description=f"{description}; GeoAware {version()}")
+    spec = replace(spec, description=f"{description}; GeoAware {version_and_commit()}")
     save_model(out / "model.safetensors", spec, module.model)
 
     result: dict = {"task": task}

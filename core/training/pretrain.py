@@ -30,12 +30,12 @@ from core.runs import (
     pick_precision,
     processes,
     start_run,
-    version,
 )
 from core.store.read import ChipStore
 from core.training.memory import too_large
 from core.training.moco_module import Pretraining
 from core.training.watch import Watch
+from core.version import version_and_commit
 
 # Options that shape the network, the queue or the pairs: a run that goes on keeps them.
 _LASTING = ("variant", "arch", "batch_size", "queue", "clusters", "geo_head", "min_gap", "max_gap", "seed")
@@ -171,7 +171,7 @@ def pretrain(
         raise UserError(f"{out}: has run its {epochs} epochs already; give more --epochs to go on")
     if rank == 0:
         learned = f"{variant}, {epochs} epochs over {len(pairs)} images of {len(places)} places"
-        description = f"{learned}; {store.info.provenance}; GeoAware {version()}"
+        description = f"{learned}; {store.info.provenance}; GeoAware {version_and_commit()}"
         _write_metrics(out / "metrics.json", trainer, loader, precision=precision, device=str(target), processes=count)
         save_model(made, replace(spec, description=description), encoder)
         print(f"encoder: {made}")
