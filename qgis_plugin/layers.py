@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Dict, List
 
-from qgis.core import QgsLayerTreeGroup, QgsProcessingLayerPostProcessorInterface, QgsRasterLayer, QgsVectorLayer
+from qgis.core import (
+    QgsLayerTreeGroup,
+    QgsProcessingLayerPostProcessorInterface,
+    QgsProcessingUtils,
+    QgsRasterLayer,
+    QgsVectorLayer,
+)
 
 from .runtime.model.card import ModelCard
 from .runtime.results.style import CLASSES_PROPERTY, map_tip
@@ -75,7 +81,8 @@ class _Styler(QgsProcessingLayerPostProcessorInterface):
             layer.loadDefaultStyle()  # the one inside the GeoPackage, which Processing leaves out
         names = class_names(layer)
         if names and hasattr(layer, "setMapTipTemplate"):  # raster layers have them since QGIS 3.30
-            layer.setMapTipTemplate(map_tip(names))
+            confidence = QgsProcessingUtils.mapLayerFromString(self.confidence, context) if self.confidence else None
+            layer.setMapTipTemplate(map_tip(names, confidence.id() if confidence else ""))
         if names and self.confidence:
             layer.setCustomProperty(CONFIDENCE_PROPERTY, self.confidence)
         layer.triggerRepaint()

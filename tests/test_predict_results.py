@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pyogrio
@@ -16,7 +17,7 @@ from rio_cogeo.cogeo import cog_validate
 
 from export import predict
 from tests.conftest import UTM, call, write_raster
-from tests.models import card_item, write_given, write_graph, write_model, write_strongest_band
+from tests.models import CLASSES, card_item, write_given, write_graph, write_model, write_strongest_band
 from tests.test_predict_rasters import BLUE, GREEN, RED, stripes
 from tests.test_runtime_scenes import detector, scene_model, scene_with
 
@@ -55,6 +56,23 @@ def test_all_rasters_are_valid_cogs_on_one_grid(model, tmp_path):
     with rasterio.open(out / "scene.tif") as result:
         coarse = result.read(1, out_shape=(300, 450))
         assert set(np.unique(coarse)) <= {RED, GREEN, BLUE, 255}  # overviews invent no class
+
+
+@pytest.mark.parametrize("options", [(), ("--block", 256, "--merge")])
+def test_attribute_table_counts_the_pixels_of_the_map(model, tmp_path, options):
+    raster = write_raster(tmp_path / "scene.tif", np.tile(blocks(), (1, 5, 4)), nodata=0)
+    out = run(model, raster, tmp_path / "out", *options)
+    with rasterio.open(out / "scene.tif") as result:
+        classes, hectares = result.read(1), np.prod(result.res) / 10_000
+    table = ElementTree.parse(out / "scene.tif.aux.xml").find(".//GDALRasterAttributeTable")
+    assert [name.text for name in table.iter("Name")] == ["value", "count", "class", "red", "green", "blue", "area_ha"]
+    rows = [[cell.text for cell in row] for row in table.iter("Row")]
+    assert len(rows) == len(CLASSES)
+    for row, (value, name, color) in zip(rows, CLASSES):
+        count = int((classes == value).sum())
+        assert row[:3] == [str(value), str(count), name]
+        assert bytes(map(int, row[3:6])).hex().upper() == color
+        assert float(row[6]) == pytest.approx(count * hectares)
 
 
 def test_probabilities_have_a_band_a_class_and_agree_with_the_map(model, tmp_path):

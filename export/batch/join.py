@@ -94,7 +94,7 @@ class _Joining:
         if not self._is_classes():
             return files
         areas = Areas(self.card.classes, self.grid.height)
-        if wanted.areas:
+        if wanted.areas or merge:  # the attribute table of a merged map counts its pixels
             for rows in self._rows(whole["map"]):
                 areas.add(rows)
         confidence = whole.get("confidence", whole["map"])

@@ -200,22 +200,22 @@ def write_beside(
     Returns:
         Role and file of each.
     """
-    keep, files = staging.keep, {}
+    keep, files, table = staging.keep, {}, areas.table(grid.row_areas)
     if wanted.polygons:
         files["polygons"] = keep(f"{name}.gpkg")
         write_polygons(files["polygons"], classes, confidence, grid, card.classes, card.nodata, wanted.min_area)
     if wanted.areas:
-        table, crs = areas.table(grid.row_areas), grid.crs
+        crs = grid.crs
         files["areas"], files["areas as JSON"] = keep(f"{name}_areas.csv"), keep(f"{name}_areas.json")
         files["areas"].write_text(as_csv(table), "utf-8")
         files["areas as JSON"].write_text(as_json(table, crs.to_string(), crs.is_geographic), "utf-8")
     if wanted.style:
         files["style"] = keep(f"{name}.qml")
-        files["style"].write_text(qml(card.classes), "utf-8")
+        files["style"].write_text(qml(card.classes, f"{name}_confidence" if wanted.confidence else ""), "utf-8")
     if wanted.style and wanted.confidence:
         files["style of the confidence"] = keep(f"{name}_confidence.qml")
         files["style of the confidence"].write_text(confidence_qml(), "utf-8")
     if wanted.style and not virtual:
         files["names and colours"] = keep(f"{name}.tif.aux.xml")
-        files["names and colours"].write_text(pam_xml(card.classes, 1), "utf-8")
+        files["names and colours"].write_text(pam_xml(card.classes, table), "utf-8")
     return files

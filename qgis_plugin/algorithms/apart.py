@@ -27,7 +27,8 @@ def check_apart(algorithm, parameters, context) -> None:
     """
     given = [(one, parameters.get(one.name())) for one in algorithm.parameterDefinitions()]
     results = [_file(value) for one, value in given if one.isDestination() and value]
-    sources = [file for one, value in given if one.type() in ("raster", "source") for file in _files(value, context)]
+    inputs = [value for one, value in given if value and one.type() in ("raster", "source")]
+    sources = [file for value in inputs for file in _files(value, context)]
     if taken(results, sources):
         raise InputFault(tr("The result would overwrite its own source; choose another file."))
 

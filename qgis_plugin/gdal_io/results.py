@@ -117,9 +117,11 @@ class Results:
         writers["map"].to_cog(map_file, "MODE" if classes else "AVERAGE", go_on)
         if classes:
             self._keep(targets.map.with_name(f"{targets.map.name}.aux.xml")).write_text(
-                pam_xml(card.classes, 1), "utf-8"
+                pam_xml(card.classes, self.areas.table(self.grid.row_areas)), "utf-8"
             )
-            self._keep(targets.map.with_suffix(".qml")).write_text(qml(card.classes), "utf-8")
+            self._keep(targets.map.with_suffix(".qml")).write_text(
+                qml(card.classes, targets.confidence.stem if targets.confidence else ""), "utf-8"
+            )
         for staging in reversed(list(self._stagings.values())):  # that of the map last
             staging.commit()
 

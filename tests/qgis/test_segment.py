@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from unittest import mock
+from xml.etree import ElementTree
 
 import numpy as np
 import onnx
@@ -12,7 +13,13 @@ import pytest
 pytest.importorskip("qgis.core", reason="QGIS's Python packages are not installed here")
 from osgeo import gdal
 from qgis.core import (
+    Qgis,
+    QgsApplication,
     QgsCoordinateReferenceSystem,
+    QgsExpression,
+    QgsExpressionContext,
+    QgsExpressionContextUtils,
+    QgsGeometry,
     QgsPointXY,
     QgsProcessingContext,
     QgsProcessingException,
@@ -104,6 +111,23 @@ def test_names_and_colours_are_in_the_file(running, raster, model, tmp_path):
     for value, name, color in CLASSES:
         assert band.GetCategoryNames()[value] == name
         assert "{:02X}{:02X}{:02X}".format(*band.GetColorTable().GetColorEntry(value)[:3]) == color
+
+
+def test_attribute_table_of_the_raster_counts_the_classes(running, raster, model, scene, tmp_path):
+    run(str(raster), model, tmp_path / "out.tif")
+    result = gdal.Open(str(tmp_path / "out.tif"))  # kept: the table goes with it
+    table = result.GetRasterBand(1).GetDefaultRAT()
+    columns = [table.GetNameOfCol(column) for column in range(table.GetColumnCount())]
+    assert columns == ["value", "count", "class", "red", "green", "blue", "area_ha"]
+    usages = [gdal.GFU_MinMax, gdal.GFU_PixelCount, gdal.GFU_Name, gdal.GFU_Red, gdal.GFU_Green, gdal.GFU_Blue]
+    assert [table.GetUsageOfCol(column) for column in range(7)] == [*usages, gdal.GFU_Generic]
+    for row, (value, name, color) in enumerate(CLASSES):
+        count = int((scene[1] == value).sum())
+        assert [table.GetValueAsInt(row, column) for column in (0, 1)] == [value, count]
+        assert table.GetValueAsString(row, 2) == name
+        assert "{:02X}{:02X}{:02X}".format(*(table.GetValueAsInt(row, column) for column in (3, 4, 5))) == color
+        assert table.GetValueAsDouble(row, 6) == pytest.approx(count / 100)
+    assert table.GetRowCount() == len(CLASSES)
 
 
 def test_loaded_layer_shows_classes_in_the_models_colours(running, raster, model, tmp_path):
@@ -352,6 +376,20 @@ def test_polygons_never_overwrite_the_geopackage_that_is_read(running, raster, m
     assert package.read_bytes() == before
 
 
+def test_run_without_polygons_opens_no_layer_that_is_not_there(running, raster, model, tmp_path, capfd):
+    warnings = []
+
+    def keep(text, _, level):
+        warnings.extend([text] if level != Qgis.MessageLevel.Info else [])
+
+    received = QgsApplication.messageLog().messageReceived[str, str, Qgis.MessageLevel]
+    received.connect(keep)
+    run(str(raster), model, tmp_path / "out.tif")
+    received.disconnect(keep)
+    assert warnings == []
+    assert "None" not in capfd.readouterr().err
+
+
 def test_result_never_overwrites_its_source(running, raster, model):
     before = raster.read_bytes()
     with pytest.raises(QgsProcessingException, match="overwrite its own source"):
@@ -371,6 +409,43 @@ def test_map_tip_names_the_class_under_the_cursor(running, desktop, raster, mode
     desktop.layer = QgsRasterLayer(str(raster), "source")
     assert running.map_tips.text_at(point) == ""
     assert {RED, GREEN, BLUE} <= set(np.unique(scene[1]))
+
+
+def map_tip_at(template: str, layer: QgsRasterLayer, point: QgsPointXY) -> str:
+    """What QGIS makes of a map tip template of a layer."""
+    context = QgsExpressionContext(QgsExpressionContextUtils.globalProjectLayerScopes(layer))
+    context.lastScope().setVariable("layer_cursor_point", QgsGeometry.fromPointXY(point))
+    return QgsExpression.replaceExpressionText(template, context)
+
+
+@pytest.fixture
+def odd_names(tmp_path) -> Path:
+    """A model whose class names hold all that has a meaning in HTML or in an expression."""
+    classes = [(RED, "a 'b' %] <i>c</i>", "CC3020"), (GREEN, "d \\ & [% 1 %]", "30A040"), (BLUE, "blue", "2040CC")]
+    return write_strongest_band(tmp_path / "odd.onnx", classes=classes)
+
+
+def test_map_tip_template_of_qgis_shows_class_and_confidence(running, raster, odd_names, scene, tmp_path):
+    files = {"CONFIDENCE": str(tmp_path / "it's 5%] sure.tif")}
+    layer = run(str(raster), odd_names, tmp_path / "out.tif", load=True, **files)
+    project = QgsProject.instance()
+    (confidence,) = [one for one in project.mapLayers().values() if one.source() == files["CONFIDENCE"]]
+    beside_the_file = ElementTree.parse(tmp_path / "out.qml").findtext("mapTip")
+    templates = [beside_the_file, layer.mapTipTemplate() if hasattr(layer, "mapTipTemplate") else beside_the_file]
+    shown = {RED: "a &#x27;b&#x27; &#37;] &lt;i&gt;c&lt;/i&gt;", GREEN: "d &#92; &amp; [&#37; 1 &#37;]", BLUE: "blue"}
+    points = {}
+    for value in shown:
+        row, column = np.argwhere(scene[1] == value)[0]
+        points[value] = QgsPointXY(500_005 + 10 * column, 4_999_995 - 10 * row)
+    confidence.setName("it's 5%] sure")  # as when the file is opened by hand
+    for template in templates:
+        for value, name in shown.items():
+            assert map_tip_at(template, layer, points[value]) == f"{name} (100 %)"
+        assert map_tip_at(template, layer, QgsPointXY(500_005, 4_999_995)) == ""  # no data
+        assert map_tip_at(template, layer, QgsPointXY(0, 0)) == ""
+    project.removeMapLayer(confidence.id())
+    for template in templates:
+        assert map_tip_at(template, layer, points[BLUE]) == "blue"
 
 
 def test_resting_cursor_shows_the_map_tip(running, desktop, raster, model, tmp_path):

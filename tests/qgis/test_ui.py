@@ -306,6 +306,19 @@ def test_results_arrive_in_a_group_with_the_map_active_and_a_page(running, opene
     until(lambda: run not in running.desk.pages)
 
 
+@pytest.mark.skipif(Qgis.QGIS_VERSION_INT < 32400, reason="older QGIS keeps its history as lines of Python")
+def test_history_of_processing_can_repeat_the_run(opened, desktop, tmp_path):
+    from qgis.gui import QgsGui
+
+    opened.options.file.setFilePath(str(tmp_path / "map.tif"))
+    settle(opened)
+    ran(opened, desktop)
+    entry = QgsGui.historyProviderRegistry().queryEntries(providerId="processing")[-1].entry
+    assert entry["algorithm_id"] == "geoaware:segment"
+    assert entry["process_command"].startswith("qgis_process run geoaware:segment ")
+    assert str(tmp_path / "map.tif") in entry["process_command"]
+
+
 def test_class_and_confidence_are_read_with_a_click(running, opened, desktop, scene):
     opened.options.results["CONFIDENCE"].setChecked(True)
     settle(opened)

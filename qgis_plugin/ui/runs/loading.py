@@ -23,6 +23,9 @@ def remember(run: Run) -> None:
         "algorithm_id": run.algorithm.id(),
         "parameters": run.algorithm.asMap(run.parameters, run.context),
     }
+    process_command, complete = run.algorithm.asQgisProcessCommand(run.parameters, run.context)
+    if complete:
+        details["process_command"] = process_command  # its line in the history is empty without
     QgsGui.historyProviderRegistry().addEntry("processing", details)
 
 
