@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import signal
 import sys
 from dataclasses import replace
@@ -13,12 +12,13 @@ from typing import Any
 
 from export.batch.blocks import SIDE
 from export.batch.cluster import Cluster
-from export.batch.inputs import is_one, rasters, stem
+from export.batch.inputs import is_file_name, is_one, rasters
 from export.batch.manifest import Manifest
 from export.batch.plan import Plan
 from export.batch.run import Batch, said_at_the_end
 from export.batch.work import Job
 from export.batch.workers import Here, Processes, Workers
+from export.rasterio_io.names import absolute, stem
 from export.rasterio_io.results import Wanted
 from export.rasterio_io.run import Options, map_raster
 from export.rasterio_io.source import Choice, Placement
@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "rasters", nargs="+", metavar="RASTER",
         help="file, folder, pattern in quotes ('scenes/**/*.tif'), list of files (.txt), STAC Item or ItemCollection "
-        "(.json), URL (http://...), or another name that GDAL opens",
+        "(.json), URL (http://...), or GDAL name, such as one raster of a container (netcdf:cube.nc:ndvi)",
     )  # fmt: skip
     add("--out", type=Path, required=True, metavar="DIR", help="folder for the results, each named after its raster")
     add("--name", help="name of the results, for one raster (default: the raster's)")
@@ -185,8 +185,10 @@ def _options(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> 
 
 def _check(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     name = arguments.name
-    if name is not None and (_is_batch(arguments.rasters) or not name or Path(name).name != name):
-        parser.error("--name is one plain name, for one raster")
+    if name is not None and _is_batch(arguments.rasters):
+        parser.error("--name is for one raster; results of several are named after their rasters")
+    if name is not None and not is_file_name(name):
+        parser.error(f"--name {name}: is no file name; give one without folders, such as landcover")
     if arguments.workers is not None and arguments.dask:
         parser.error("--workers are processes of this machine, --dask is a cluster: give one of them")
     for option in ("workers", "threads", "stride"):
@@ -248,13 +250,14 @@ def _predict_many(arguments: argparse.Namespace, options: Options) -> int:
     """Map what is not done yet, by whoever does the work."""
     if arguments.dask:  # other machines work in other folders
         arguments.model, arguments.out = arguments.model.absolute(), arguments.out.absolute()
-        arguments.rasters = [os.path.abspath(word) if os.path.exists(word) else word for word in arguments.rasters]
         if options.limits.mask:
             options = replace(options, limits=replace(options.limits, mask=options.limits.mask.absolute()))
     model = _open(arguments, "cpu" if arguments.dask else arguments.provider)
-    found = rasters(arguments.rasters, options.choice.bands or model.card.bands, arguments.out)
+    inputs = rasters(arguments.rasters, options.choice.bands or model.card.bands, arguments.out)
     if arguments.name:
-        found = [replace(found[0], name=arguments.name)]
+        inputs = [replace(inputs[0], name=arguments.name)]
+    if arguments.dask:
+        inputs = [replace(raster, where=absolute(raster.where)) for raster in inputs]
     job = Job(
         arguments.model, model.card, options, arguments.out, arguments.merge,
         arguments.provider if arguments.dask else model.provider, arguments.precision, arguments.threads, arguments.output,
@@ -262,7 +265,7 @@ def _predict_many(arguments: argparse.Namespace, options: Options) -> int:
     manifest = Manifest(arguments.out)
     try:
         plan = Plan(job, model, manifest, arguments.block or SIDE)
-        batch = Batch(found, plan, _workers(arguments, job, model), manifest)
+        batch = Batch(inputs, plan, _workers(arguments, job, model), manifest)
         batch.run()
     finally:
         manifest.close()

@@ -18,7 +18,6 @@ import pytest
 import rasterio
 
 from export import predict
-from export.batch.inputs import rasters
 from export.runtime.files import PREFIX, Staging, clear_leftovers
 from tests.conftest import call, write_raster
 from tests.models import card_item, write_model
@@ -80,64 +79,6 @@ def same(one: Path, other: Path) -> bool:
 
 def leftovers(out: Path) -> list[Path]:
     return list(out.rglob(f"{PREFIX}*"))
-
-
-def write_item(path: Path, name: str, assets: dict, **properties: object) -> dict:
-    item = {"type": "Feature", "stac_version": "1.1.0", "id": name, "assets": assets, "properties": properties}
-    path.write_text(json.dumps(item))
-    return item
-
-
-def test_files_folders_patterns_lists_and_items_name_their_results(scenes, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "list.txt").write_text("# two\nscenes/b.tif\n\nscenes/north/a.tif\n")
-    tif = "image/tiff; application=geotiff"
-    item = write_item(tmp_path / "item.json", "S2_x", {"data": {"href": "./scenes/b.tif", "type": tif}})
-    (tmp_path / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": [item]}))
-
-    def named(*words: str) -> list[str]:
-        return [raster.name for raster in rasters(words, ("red", "green", "blue"), Path("out"))]
-
-    assert named("scenes/b.tif") == ["b"]
-    assert named("scenes") == ["b", "north/a", "south/a"]
-    assert named("scenes/**/*.tif") == ["b", "north/a", "south/a"]
-    assert named("scenes/*/a.tif") == ["north/a", "south/a"]
-    assert named("list.txt") == ["b", "a"]
-    assert named("item.json") == named("items.json") == ["S2_x"]
-    assert named("http://server/x.tif?key=1*", "scenes/b.tif", "scenes/b.tif") == ["x", "b"]
-
-
-def test_what_stands_for_nothing_or_for_one_name_twice_is_refused(scenes, tmp_path, model, capsys):
-    (tmp_path / "bad.json").write_text('{"type": "Feature"}')
-    (tmp_path / "empty.txt").write_text("# nothing\n")
-    (tmp_path / "bare").mkdir()
-    for words, message in (
-        ([scenes / "north" / "a.tif", scenes / "south" / "a.tif"], "their maps would both be called a"),
-        ([f"{scenes}/*.jp2"], "*.jp2: finds no file"),
-        ([tmp_path / "bad.json"], "bad.json: is neither a STAC Item nor an ItemCollection"),
-        ([tmp_path / "empty.txt"], "empty.txt: names no rasters"),
-        ([tmp_path / "bare"], "bare: holds no rasters"),
-    ):
-        assert call(predict.main, model, *words, "--out", tmp_path / "out") == 2
-        assert message in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-    assert call(predict.main, model, scenes, "--out", scenes) == 2
-    assert "is --out too" in capsys.readouterr().err
-
-
-def test_an_items_bands_are_read_from_a_file_each(model, tmp_path):
-    values = noise(60, 80)
-    names = {"red": "B04", "green": "B03", "blue": "B02"}
-    assets = {}
-    for number, (name, key) in enumerate(names.items()):
-        write_raster(tmp_path / f"{key}.tif", values[number : number + 1], nodata=0)
-        assets[key] = {"href": f"./{key}.tif", "type": "image/tiff", "eo:bands": [{"common_name": name}]}
-    assets["preview"] = {"href": "./p.tif", "type": "image/tiff", "roles": ["overview"]}
-    write_item(tmp_path / "item.json", "scene", assets)
-    write_raster(tmp_path / "scene.tif", values, nodata=0)
-    assert call(predict.main, model, tmp_path / "item.json", "--out", tmp_path / "stac") == 0
-    assert call(predict.main, model, tmp_path / "scene.tif", "--out", tmp_path / "file") == 0
-    assert np.array_equal(pixels(tmp_path / "stac")["scene"], pixels(tmp_path / "file")["scene"])
 
 
 def test_a_second_run_redoes_only_what_differs(model, scenes, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""What a user names on the command line, as rasters: files, folders, patterns, lists, STAC Items."""
+"""The rasters that a command line names: files, folders, patterns, lists, STAC Items."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from export.rasterio_io.names import beside, is_path, stem
 from export.runtime.errors import InputFault
 from export.runtime.raster.bands import common_name
 
-SUFFIXES = {".tif", ".tiff", ".vrt", ".jp2", ".img"}  # that are taken out of a folder
+SUFFIXES = {".tif", ".tiff", ".vrt", ".jp2", ".img"}  # of the rasters in a folder
+LONGEST_NAME = 200  # bytes: a file system allows 255, and suffixes follow
 _IMAGE_TYPES = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff")
 _NO_DATA_ROLES = {"thumbnail", "overview", "metadata"}
 
 
 @dataclass(frozen=True)
 class Raster:
-    """One raster to be mapped.
+    """One raster to map.
 
     Attributes:
         name: of its results: a path below the output folder, without a suffix.
         where: a path, a URL, or another name that GDAL opens.
-        parts: (band, where) of an Item whose bands are files of their own; ``where`` is the Item then.
-        baseline: Sentinel-2's processing baseline, where an Item says it.
+        parts: (band, where) of a STAC Item with one file per band; ``where`` then names the Item.
+        baseline: Sentinel-2 processing baseline from the Item, else empty.
     """
 
     name: str
@@ -35,38 +37,39 @@ class Raster:
     baseline: str = ""
 
 
-def stem(raster: str) -> str:
-    """Name of a raster's results: the file's name without its suffix."""
-    path = raster.split("?")[0] if "://" in raster else raster
-    return PurePosixPath(path).stem if "://" in path or path.startswith("/vsi") else Path(path).stem
+def is_file_name(name: str) -> bool:
+    """Whether results can be called this: one name, no folders, not too long."""
+    plain = Path(name).name == name and name.strip() not in ("", "..")
+    return plain and len(os.fsencode(name)) <= LONGEST_NAME
 
 
 def is_one(word: str) -> bool:
-    """Whether a word of the command line names one raster, not several."""
+    """Whether an argument of the command line names one raster, not several."""
     return not (Path(word).is_dir() or _is_pattern(word) or _is(word, ".txt") or _is(word, ".json"))
 
 
 def rasters(words: Sequence[str], bands: Sequence[str], out: Path) -> list[Raster]:
-    """Every raster that the words stand for, in their order.
+    """Expand the arguments of the command line to rasters, in order.
 
     Args:
-        words: of the command line.
-        bands: names of the bands that the model reads, for Items with a file a band.
-        out: folder for the results; rasters in it are results, not input.
+        words: paths, folders, patterns, lists, STAC files, URLs, GDAL names.
+        bands: names of the model's bands, for Items with one file per band.
+        out: folder for the results; rasters in it are not inputs.
 
     Raises:
-        InputFault: a word stands for nothing, a list or an Item cannot be read, or two rasters would get one name.
+        InputFault: an argument matches nothing, a list or an Item cannot be read, or two rasters would have results
+            of the same name.
     """
-    found: dict[str, Raster] = {}
+    by_name: dict[str, Raster] = {}
     for raster in (raster for word in words for raster in _expand(word, bands, out)):
-        other = found.setdefault(raster.name, raster)
+        other = by_name.setdefault(raster.name, raster)
         if other.where == raster.where:
             continue
         raise InputFault(
-            f"{raster.where} and {other.where}: their maps would both be called {raster.name}; give the folder that "
-            "holds them (sub-folders are kept), or map them into two folders"
+            f"{raster.where} and {other.where}: both maps would be named {raster.name}; give the folder that "
+            "contains them (sub-folders are kept), or use two output folders"
         )
-    return list(found.values())
+    return list(by_name.values())
 
 
 def _expand(word: str, bands: Sequence[str], out: Path) -> Iterator[Raster]:
@@ -88,79 +91,103 @@ def _is(word: str, suffix: str) -> bool:
 
 
 def _is_pattern(word: str) -> bool:
-    local = "://" not in word and not word.startswith("/vsi")
-    return local and glob.has_magic(word) and not os.path.lexists(word)
+    return is_path(word) and glob.has_magic(word) and not os.path.lexists(word)
 
 
 def _of_folder(folder: Path, base: Path, out: Path) -> Iterator[Raster]:
     if out.exists() and out.samefile(folder):
-        raise InputFault(f"{folder}: is --out too; choose another folder for the maps")
-    found = [path for path in _below(folder, out) if path.suffix.lower() in SUFFIXES]
-    if not found:
-        raise InputFault(f"{folder}: holds no rasters ({', '.join(sorted(SUFFIXES))})")
-    for path in found:
-        yield Raster(path.relative_to(base).with_suffix("").as_posix(), str(path))
+        raise InputFault(f"{folder}: is also --out; choose another folder for the maps")
+    files = [path for path in _files(folder, out) if path.suffix.lower() in SUFFIXES]
+    if not files:
+        raise InputFault(f"{folder}: contains no rasters ({', '.join(sorted(SUFFIXES))})")
+    for path in files:
+        yield _below(path, base)
 
 
-def _below(folder: Path, out: Path) -> Iterator[Path]:
-    """Files in a folder and its sub-folders, by name; neither hidden ones nor results."""
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if not path.is_dir():
-            yield path
-        elif not (out.exists() and out.samefile(path)):
-            yield from _below(path, out)
+def _below(path: Path, base: Path) -> Raster:
+    return Raster(path.relative_to(base).with_suffix("").as_posix(), str(path))
+
+
+def _files(folder: Path, out: Path) -> Iterator[Path]:
+    """Files in a folder and its sub-folders, not hidden, not in ``out``."""
+    for one in _folders(folder, {os.path.realpath(out)}):
+        yield from (path for path in _entries(one) if not path.is_dir())
+
+
+def _folders(folder: Path, visited: set[str]) -> Iterator[Path]:
+    """A folder and its sub-folders, not hidden; each real folder once, however many links lead to it."""
+    visited.add(os.path.realpath(folder))
+    yield folder
+    below = [path for path in _entries(folder) if path.is_dir()]
+    for path in sorted(below, key=Path.is_symlink):  # a link gives way to the folder itself
+        if os.path.realpath(path) not in visited:
+            yield from _folders(path, visited)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise InputFault(f"{folder}: cannot be read ({error.strerror})") from error
 
 
 def _of_pattern(pattern: str, out: Path) -> Iterator[Raster]:
-    """What a pattern finds; the folders from its first wildcard on are kept in the names."""
+    """Rasters that match a pattern; their names keep the folders from the first wildcard on."""
     parts = Path(pattern).parts
-    plain = next(number for number, part in enumerate(parts) if glob.has_magic(part))
-    base = Path(*parts[:plain])
-    found = [Path(path) for path in sorted(glob.glob(pattern, recursive=True))]
-    if not found:
-        raise InputFault(f"{pattern}: finds no file")
-    for path in found:
+    wildcard = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+    base = Path(*parts[:wildcard])
+    paths = [Path(path) for path in _matches(parts)]
+    if not paths:
+        raise InputFault(f"{pattern}: matches no file")
+    for path in paths:
         if not path.is_dir():
-            yield Raster(path.relative_to(base).with_suffix("").as_posix(), str(path))
-        elif "**" not in pattern:  # which finds what is in the folder too
+            yield _below(path, base)
+        elif "**" not in pattern:  # which matches the files in the folder too
             yield from _of_folder(path, base, out)
 
 
+def _matches(parts: tuple[str, ...]) -> list[str]:
+    """Paths that match a pattern, sorted; unlike ``glob``, ``**`` visits each real folder once."""
+    if "**" not in parts:
+        return sorted(glob.glob(str(Path(*parts))))
+    first = parts.index("**")
+    rest = parts[first + 1 :] or ("*",)
+    starts = map(Path, glob.glob(str(Path(*parts[:first])))) if first else [Path()]
+    folders = [folder for start in starts if start.is_dir() for folder in _folders(start, set())]
+    return sorted({path for folder in folders for path in _matches((*Path(glob.escape(str(folder))).parts, *rest))})
+
+
 def _lines(path: Path) -> list[str]:
-    """Lines of a list; a relative path counts from here, else from the list."""
+    """Rasters of a list; a relative path counts from here, else from the list."""
     try:
         lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputFault(f"{path}: cannot be read as a list of rasters ({error})") from error
-    named = [line for line in lines if line and not line.startswith("#")]
-    if not named:
+    names = [line for line in lines if line and not line.startswith("#")]
+    if not names:
         raise InputFault(f"{path}: names no rasters")
-    if any(_is(line, ".txt") for line in named):
+    if any(_is(name, ".txt") for name in names):
         raise InputFault(f"{path}: names another list; name rasters")
-    beside = [path.parent / line for line in named]
-    return [
-        str(other) if "://" not in line and not os.path.lexists(line) and os.path.lexists(other) else line
-        for line, other in zip(named, beside)
-    ]
+    return [beside(name, path.parent) for name in names]
 
 
 def _of_stac(path: Path, bands: Sequence[str]) -> Iterator[Raster]:
     try:
         document = json.loads(path.read_text("utf-8"))
         items = document["features"] if document.get("type") == "FeatureCollection" else [document]
-        found = [_of_item(item, path, bands) for item in items]
+        read = [_of_item(item, path, bands) for item in items]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputFault(f"{path}: is neither a STAC Item nor an ItemCollection ({error!r})") from error
-    if not found:
-        raise InputFault(f"{path}: holds no Items")
-    yield from found
+    if not read:
+        raise InputFault(f"{path}: contains no Items")
+    yield from read
 
 
 def _of_item(item: dict[str, Any], path: Path, bands: Sequence[str]) -> Raster:
-    """The raster of an Item: its only image, or one image for each band that the model reads."""
+    """The raster of an Item: its only image, or one image per band of the model."""
     name = str(item["id"]).replace("/", "_")
+    if not is_file_name(name):
+        raise InputFault(f"{path}: the Item id {name!r} cannot be the name of a file")
     images = {key: asset for key, asset in item["assets"].items() if _is_image(asset)}
     if not images:
         raise InputFault(f"{path}: the Item {name} has no image")
@@ -188,7 +215,7 @@ def _is_image(asset: dict[str, Any]) -> bool:
 
 
 def _bands(key: str, asset: dict[str, Any]) -> Iterator[str]:
-    """Names by which an asset's band may be asked for; the asset's own key goes last and so counts most."""
+    """Names of an asset's bands; the asset's own key comes last and so takes precedence."""
     described = [*(asset.get("eo:bands") or ()), *(asset.get("bands") or ())]
     for band in described:
         for field in ("name", "common_name", "eo:common_name"):
@@ -198,6 +225,4 @@ def _bands(key: str, asset: dict[str, Any]) -> Iterator[str]:
 
 
 def _href(href: str, path: Path) -> str:
-    if "://" in href or href.startswith("/"):
-        return href
-    return str(path.parent / href)
+    return beside(href, path.parent) if not is_path(href) else str(path.parent / href)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from export.batch.join import block_name, blocks_folder
 from export.batch.manifest import Manifest, checksum, file_checksum, input_checksum, unchanged
 from export.batch.work import Job, Unit
 from export.rasterio_io.grid import Grid
+from export.rasterio_io.names import absolute
 from export.rasterio_io.run import GDAL_OPTIONS, Options, reading, view_of
 from export.rasterio_io.source import RASTER_ERRORS, Source
 from export.rasterio_io.stac import model_hash
@@ -170,9 +170,7 @@ def _same_place(one: tuple, other: tuple, pixel: tuple[float, float]) -> bool:
 
 
 def _gdal_name(where: str) -> str:
-    """As GDAL itself calls a file: it has no working folder in a virtual raster."""
+    """GDAL's own name of a file; relative paths in a virtual raster would count from the virtual raster."""
     if where.startswith(("http://", "https://")):
         return f"/vsicurl/{where}"
-    if where.startswith("s3://"):
-        return f"/vsis3/{where[5:]}"
-    return where if where.startswith("/") else os.path.abspath(where)
+    return f"/vsis3/{where[5:]}" if where.startswith("s3://") else absolute(where)

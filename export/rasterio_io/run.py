@@ -18,8 +18,9 @@ from tqdm import tqdm
 from export.rasterio_io.boxes import write_boxes
 from export.rasterio_io.grid import Grid
 from export.rasterio_io.limits import VECTOR_ERRORS
+from export.rasterio_io.names import is_far
 from export.rasterio_io.results import Results, Wanted
-from export.rasterio_io.source import RASTER_ERRORS, Choice, Source, is_far
+from export.rasterio_io.source import RASTER_ERRORS, Choice, Source
 from export.rasterio_io.view import Limits, View, check_apart
 from export.runtime.errors import InputFault
 from export.runtime.files import Staging, free_bytes, free_memory, size_text

@@ -21,6 +21,7 @@ from rasterio.transform import from_bounds
 from rasterio.windows import Window as RasterWindow
 
 from export.rasterio_io.grid import Grid, crs_of
+from export.rasterio_io.names import is_far, is_path
 from export.runtime.errors import InputFault
 from export.runtime.infer.look import LOOKED_AT, look, recognise
 from export.runtime.model.card import ModelCard
@@ -31,7 +32,6 @@ from export.runtime.raster.window import Read, Window
 
 # SystemError is rasterio's where GDAL fails without a word.
 RASTER_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError, MemoryError, SystemError)
-ON_SERVERS = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss", "/vsiswift")  # GDAL's names of files
 _DTYPES = {"uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"}
 
 
@@ -234,13 +234,8 @@ class Source:
             one.dataset.close()
 
 
-def is_far(where: str) -> bool:
-    """Whether a raster lies on a server."""
-    return "://" in where or where.startswith(ON_SERVERS)
-
-
 def _open(where: str, **options: object) -> rasterio.DatasetReader:
-    if "://" not in where and not where.startswith("/vsi") and not Path(where).exists():
+    if is_path(where) and not Path(where).exists():
         raise InputFault(f"{where}: no such file")
     try:
         with warnings.catch_warnings(), _quiet_about_letters():
@@ -250,8 +245,10 @@ def _open(where: str, **options: object) -> rasterio.DatasetReader:
     except RASTER_ERRORS as error:
         raise InputFault(f"{where}: cannot be read as a raster ({_plain(error)})") from error
     if not dataset.count:
-        inside = ", ".join(dataset.subdatasets[:3]) or "nothing"
-        raise InputFault(f"{where}: is no single raster; it holds {inside}: name one of them")
+        inside = ", ".join(dataset.subdatasets[:20])
+        raise InputFault(
+            f"{where}: " + (f"contains several rasters, {inside}; name one of them" if inside else "contains no raster")
+        )
     return dataset
 
 

@@ -13,6 +13,7 @@ from rasterio.errors import RasterioError
 from rasterio.warp import transform_bounds, transform_geom
 
 from export.rasterio_io.grid import Grid
+from export.rasterio_io.names import short
 from export.runtime.model.card import ModelCard
 
 EXTENSIONS = (
@@ -81,7 +82,7 @@ def item_text(
         "proj:shape": list(grid.shape),
         "proj:transform": [*list(grid.transform)[:6], 0, 0, 1],
         "geoaware:model": {"name": card.name, "file": model.name, "file:checksum": model_hash(model)},
-        "geoaware:raster": raster if "://" in raster else Path(raster).name,
+        "geoaware:raster": short(raster),
         "geoaware:options": options,
     }
     if unit:

@@ -1,7 +1,8 @@
-"""Joins rasters that lie side by side into one virtual raster (GDAL's VRT)."""
+"""Virtual rasters (GDAL's VRT): rasters side by side, and one raster per band."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree  # nosec B405: only builds trees, nothing is parsed
@@ -18,85 +19,89 @@ _TYPES |= {"int8": "Int8", "float32": "Float32", "float64": "Float64"}
 
 
 def joined(grid: Grid, parts: Sequence[tuple[Window, Path]], names: Sequence[str], legend: Sequence[LandClass]) -> str:
-    """A virtual raster of parts that share their type, nodata and bands.
+    """A virtual raster of parts that have the same data type, nodata and bands.
 
     Args:
         grid: of the whole.
-        parts: place in the grid and file of each; relative paths count from where the text will lie.
-        names: file names of the parts as the text shall call them, in the same order.
+        parts: window in the grid and file of each part.
+        names: what the VRT calls the files, in the same order: absolute, or relative to where the VRT will be.
         legend: of a raster of classes, else empty.
     """
     with rasterio.open(parts[0][1]) as first:
-        dtype, nodata, count, said = first.dtypes[0], first.nodata, first.count, first.descriptions
+        dtype, nodata, descriptions = first.dtypes[0], first.nodata, first.descriptions
         block = first.block_shapes[0]
     root = _root(grid)
-    for number in range(1, count + 1):
-        band = _band(root, number, dtype, nodata, said[number - 1] or "")
+    for number, description in enumerate(descriptions, start=1):
+        band = _band(root, number, dtype, nodata, description or "")
         if legend and np.dtype(dtype) == np.uint8:
-            ElementTree.SubElement(band, "ColorInterp").text = "Palette"
-            _colors(band, legend)
+            _add(band, "ColorInterp", "Palette")
+            _add_colors(band, legend)
         if legend:
-            _categories(band, legend)
+            _add_categories(band, legend)
         for (window, _), name in zip(parts, names):
-            _source(band, name, number, dtype, block, (window.height, window.width), window)
+            source = _add_source(band, name, number, dtype, block, (window.height, window.width), window)
+            source[0].set("relativeToVRT", "0" if os.path.isabs(name) else "1")
     return ElementTree.tostring(root, "unicode") + "\n"
 
 
 def stacked(grid: Grid, bands: Sequence[tuple[str, str, rasterio.DatasetReader]], baseline: str = "") -> str:
-    """A virtual raster whose bands are the first bands of other rasters of the same place.
+    """A virtual raster whose bands are the first bands of other rasters that cover the same area.
 
     Args:
         grid: of the whole; coarser bands are interpolated (bilinear).
-        bands: name, file and the open raster of each.
-        baseline: Sentinel-2's, for whoever reads the numbers.
+        bands: name, absolute GDAL name and open raster of each band.
+        baseline: Sentinel-2 processing baseline, kept as a tag.
     """
     root = _root(grid)
     if baseline:
-        metadata = ElementTree.SubElement(root, "Metadata")
-        ElementTree.SubElement(metadata, "MDI", key="PROCESSING_BASELINE").text = baseline
+        _add(_add(root, "Metadata"), "MDI", baseline, key="PROCESSING_BASELINE")
     for number, (name, where, dataset) in enumerate(bands, start=1):
         band = _band(root, number, dataset.dtypes[0], dataset.nodata, name)
-        ElementTree.SubElement(band, "Offset").text = repr(float(dataset.offsets[0]))
-        ElementTree.SubElement(band, "Scale").text = repr(float(dataset.scales[0]))
+        _add(band, "Offset", repr(float(dataset.offsets[0])))
+        _add(band, "Scale", repr(float(dataset.scales[0])))
         shape = dataset.shape
-        source = _source(band, where, 1, dataset.dtypes[0], dataset.block_shapes[0], shape, grid.whole)
+        source = _add_source(band, where, 1, dataset.dtypes[0], dataset.block_shapes[0], shape, grid.whole)
         if shape != grid.shape:
             source.set("resampling", "bilinear")
     return ElementTree.tostring(root, "unicode") + "\n"
 
 
+def _add(parent: ElementTree.Element, tag: str, text: str | None = None, **attributes: object) -> ElementTree.Element:
+    element = ElementTree.SubElement(parent, tag, {name: str(value) for name, value in attributes.items()})
+    element.text = text
+    return element
+
+
 def _root(grid: Grid) -> ElementTree.Element:
     root = ElementTree.Element("VRTDataset", rasterXSize=str(grid.width), rasterYSize=str(grid.height))
-    ElementTree.SubElement(root, "SRS").text = grid.crs.to_wkt()
-    ElementTree.SubElement(root, "GeoTransform").text = ", ".join(repr(float(v)) for v in grid.transform.to_gdal())
+    _add(root, "SRS", grid.crs.to_wkt())
+    _add(root, "GeoTransform", ", ".join(repr(float(v)) for v in grid.transform.to_gdal()))
     return root
 
 
 def _band(root: ElementTree.Element, number: int, dtype: str, nodata: float | None, name: str) -> ElementTree.Element:
-    band = ElementTree.SubElement(root, "VRTRasterBand", dataType=_TYPES[dtype], band=str(number))
+    band = _add(root, "VRTRasterBand", dataType=_TYPES[dtype], band=number)
     if name:
-        ElementTree.SubElement(band, "Description").text = name
+        _add(band, "Description", name)
     if nodata is not None:
-        ElementTree.SubElement(band, "NoDataValue").text = f"{nodata:.17g}"
+        _add(band, "NoDataValue", f"{nodata:.17g}")
     return band
 
 
-def _colors(band: ElementTree.Element, legend: Sequence[LandClass]) -> None:
-    table = ElementTree.SubElement(band, "ColorTable")
-    of = {entry.value: entry.rgb for entry in legend}
+def _add_colors(band: ElementTree.Element, legend: Sequence[LandClass]) -> None:
+    table, colors = _add(band, "ColorTable"), {entry.value: entry.rgb for entry in legend}
     for value in range(256):
-        red, green, blue = of.get(value, (0, 0, 0))
-        ElementTree.SubElement(table, "Entry", c1=str(red), c2=str(green), c3=str(blue), c4="255")
+        red, green, blue = colors.get(value, (0, 0, 0))
+        _add(table, "Entry", c1=red, c2=green, c3=blue, c4=255)
 
 
-def _categories(band: ElementTree.Element, legend: Sequence[LandClass]) -> None:
-    names = {entry.value: entry.name for entry in legend}
-    listed = ElementTree.SubElement(band, "CategoryNames")
+def _add_categories(band: ElementTree.Element, legend: Sequence[LandClass]) -> None:
+    names, listed = {entry.value: entry.name for entry in legend}, _add(band, "CategoryNames")
     for value in range(max(names) + 1):
-        ElementTree.SubElement(listed, "Category").text = names.get(value, "")
+        _add(listed, "Category", names.get(value, ""))
 
 
-def _source(
+def _add_source(
     band: ElementTree.Element,
     name: str,
     number: int,
@@ -105,19 +110,12 @@ def _source(
     shape: tuple[int, int],
     target: Window,
 ) -> ElementTree.Element:
-    """Put all of a file's band, of so many rows and columns, into a window of the whole."""
-    source = ElementTree.SubElement(band, "SimpleSource")
-    relative = "0" if "://" in name or name.startswith("/") else "1"
-    ElementTree.SubElement(source, "SourceFilename", relativeToVRT=relative).text = name
-    ElementTree.SubElement(source, "SourceBand").text = str(number)
-    height, width = shape
-    ElementTree.SubElement(
-        source, "SourceProperties", RasterXSize=str(width), RasterYSize=str(height), DataType=_TYPES[dtype],
-        BlockXSize=str(block[1]), BlockYSize=str(block[0]),
-    )  # fmt: skip
-    ElementTree.SubElement(source, "SrcRect", xOff="0", yOff="0", xSize=str(width), ySize=str(height))
-    ElementTree.SubElement(
-        source, "DstRect", xOff=str(target.column), yOff=str(target.row), xSize=str(target.width),
-        ySize=str(target.height),
-    )  # fmt: skip
+    """Add a whole band of a file, (rows, columns) px, at a window of the VRT."""
+    source, (height, width) = _add(band, "SimpleSource"), shape
+    _add(source, "SourceFilename", name, relativeToVRT=0)
+    _add(source, "SourceBand", str(number))
+    size = {"RasterXSize": width, "RasterYSize": height}
+    _add(source, "SourceProperties", **size, DataType=_TYPES[dtype], BlockXSize=block[1], BlockYSize=block[0])
+    _add(source, "SrcRect", xOff=0, yOff=0, xSize=width, ySize=height)
+    _add(source, "DstRect", xOff=target.column, yOff=target.row, xSize=target.width, ySize=target.height)
     return source
