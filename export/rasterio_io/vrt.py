@@ -114,8 +114,10 @@ def _add_source(
     source, (height, width) = _add(band, "SimpleSource"), shape
     _add(source, "SourceFilename", name, relativeToVRT=0)
     _add(source, "SourceBand", str(number))
-    size = {"RasterXSize": width, "RasterYSize": height}
-    _add(source, "SourceProperties", **size, DataType=_TYPES[dtype], BlockXSize=block[1], BlockYSize=block[0])
+    _add(
+        source, "SourceProperties", RasterXSize=width, RasterYSize=height, DataType=_TYPES[dtype],
+        BlockXSize=block[1], BlockYSize=block[0],
+    )  # fmt: skip
     _add(source, "SrcRect", xOff=0, yOff=0, xSize=width, ySize=height)
     _add(source, "DstRect", xOff=target.column, yOff=target.row, xSize=target.width, ySize=target.height)
     return source
