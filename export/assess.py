@@ -22,6 +22,7 @@ from export.runtime.errors import InputFault, RuntimeFault
 from export.runtime.files import Staging
 from export.runtime.raster.patches import row_blocks
 from export.runtime.results.assessment import Report, class_numbers, compare, most_common, true_field
+from export.wording import words
 
 DESCRIPTION = """Compares a map with reference points or polygons: confusion matrix, user's and producer's accuracy and
 the area of each class, with 95 %% confidence intervals, by stratified estimation (Olofsson et al. 2014): each
@@ -141,14 +142,17 @@ def main() -> int:
     try:
         report = assess(arguments.map, arguments.reference, arguments.field, arguments.layer)
         for note in report.notes:
-            print(f"warning: {note}", file=sys.stderr)
+            print(f"warning: {words(note)}", file=sys.stderr)
         print(report.as_text())
         if arguments.out:
             with Staging(arguments.out.parent) as staging:
                 staging.keep(arguments.out.name).write_text(json.dumps(report.as_dict(), indent=2) + "\n", "utf-8")
                 staging.commit()
-    except (RuntimeFault, OSError) as fault:
-        print(f"error: {fault}", file=sys.stderr)
+    except RuntimeFault as fault:
+        print(f"error: {words(fault)}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -26,10 +26,11 @@ from export.rasterio_io.view import Limits
 from export.runtime.errors import RuntimeFault
 from export.runtime.files import clear_leftovers
 from export.runtime.infer.sweep import Sweep
-from export.runtime.model.card import ModelCard
 from export.runtime.model.providers import PRECISIONS, PROVIDERS
+from export.runtime.model.read_card import card_of_file
 from export.runtime.model.session import Model
 from export.runtime.model.units import INPUTS
+from export.wording import words
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -217,7 +218,7 @@ def main() -> int:
     try:
         return _predict_many(arguments, options) if many else _predict_one(arguments, options)
     except RuntimeFault as fault:
-        print(f"error: {fault}", file=sys.stderr)
+        print(f"error: {words(fault)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         how = "; what is done is in manifest.jsonl: the same command goes on from there" if many else ""
@@ -228,11 +229,11 @@ def main() -> int:
 
 
 def _open(arguments: argparse.Namespace, provider: str) -> Model:
-    card = ModelCard.from_file(arguments.card) if arguments.card else None
+    card = card_of_file(arguments.card) if arguments.card else None
     precision = arguments.precision if provider == arguments.provider else None
     model = Model(arguments.model, provider, card, arguments.threads, precision, output=arguments.output)
     for note in model.notes:
-        print(note, file=sys.stderr)
+        print(words(note), file=sys.stderr)
     return model
 
 

@@ -1,41 +1,19 @@
-"""Translation of the plugin's strings.
+"""Translation of the plugin's strings and of the runtime's messages.
 
 The translations are Qt's own ``.ts`` files, read as they are: their compiled form is binary, and nothing binary goes
 into the plugin.
 """
 
-import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Dict
+from typing import Any, Dict, Tuple, Union
 
 from qgis.core import QgsApplication
-from qgis.PyQt.QtCore import QFile, QIODevice, QXmlStreamReader
+from qgis.PyQt.QtCore import QFile, QIODevice, QLocale, QXmlStreamReader
 
-# what the runtime says before or instead of a run
-COMMON = (
-    "its pixels are {pixel} m, the model learned from {model} m: resampled on the way in",
-    "its pixels are {pixel} m, the model learned from {model} m: fed as they are",
-    "areas are measured in its projection, which shows {times} times the true area at its middle",
-    "{share} of it is {value} in every band and no nodata value is declared: if that is empty, give --nodata {same}",
-    "its values reach {most}, the model learned from {low} to {high} ({unit}): taken as they are; see --input",
-    "its values reach {most}, the model learned from {low} to {high} ({unit}): taken as they are",
-    "its values go down to {least}, the model learned from {low} to {high} ({unit}): taken as they are",
-    "its values reach {most}: taken for Sentinel-2 bands as delivered; if they are not, see --input",
-    "taken for Sentinel-2's true colour by its name; if it is not, see --input",
-    "read as {kind}, true colour",
-    "read as {kind}, offset {offset} (as stated)",
-    "read as {kind}, offset {offset} (processing baseline {baseline})",
-    "read as {kind}, offset {offset} (no baseline found: taken for 04.00 or later; --offset 0 for older scenes)",
-    "read as {kind}, offset {offset} (no baseline found, but dark pixels hold {number}: nothing was added to them)",
-    "has {count} bands, none of them named as the model's ({wanted}): the first are taken, see --bands",
-    "has {count} bands, but the model needs {needed} ({wanted})",
-    "its bands are {own}, the model's {wanted}; they are taken in their order, see --bands",
-    "no such file",
-    "not an ONNX file, or a damaged one ({error})",
-    "refused, its weights lie in another file; export it as one file",
-    "refused, it needs operators of the domain '{domain}', which this runtime does not trust",
-)
+from .runtime.errors import RuntimeFault
+from .runtime.messages import MESSAGES, Message, Words, size_text
+
 FOLDER = Path(__file__).resolve().parent / "i18n"
 
 
@@ -55,7 +33,7 @@ def catalogue(code: str) -> Dict[str, str]:
     file = QFile(str(FOLDER / f"geoaware_{code}.ts"))
     if not file.open(QIODevice.OpenModeFlag.ReadOnly):
         return {}
-    reader, source, found = QXmlStreamReader(file), "", {}
+    reader, source, translations = QXmlStreamReader(file), "", {}
     while not reader.atEnd():
         reader.readNext()
         if not reader.isStartElement():
@@ -65,25 +43,65 @@ def catalogue(code: str) -> Dict[str, str]:
         elif reader.name() == "translation":
             text = reader.readElementText()
             if text:
-                found[source] = text
+                translations[source] = text
     file.close()
-    return found
+    return translations
 
 
-def in_our_words(sentence: str) -> str:
-    """A sentence of the runtime, which speaks English and names options of a shell: with our own parameters' names."""
-    names = {
-        "--bands": tr("Bands"), "--input": tr("Values"), "--offset": tr("Offset"), "--nodata": tr("No-data value"),
-        "--bounds": tr("Extent"), "--field": tr("Field with the true class"),
-    }  # fmt: skip
-    return re.sub("|".join(names), lambda option: f"'{names[option[0]]}'", _translated(sentence))
+def number(value: Union[int, float], spec: str = "") -> str:
+    """A number formatted by Python's rules, with the decimal point and the group separator of QGIS's language."""
+    return _localised(format(value, spec))
 
 
-def _translated(sentence: str) -> str:
-    """With what it is about left as it is; in English where it is none of the common ones."""
-    for english in COMMON:
-        found = re.search(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+?)", re.escape(english)) + r"(?=$|; choose)", sentence)
-        if found:
-            own = catalogue(language()).get(english, english).format(**found.groupdict())
-            return sentence[: found.start()] + own + sentence[found.end() :]
-    return sentence
+def size(count: float) -> str:
+    """Bytes for people."""
+    return _localised(size_text(count))
+
+
+def _localised(text: str) -> str:
+    locale = QLocale(language())
+    return text.translate({ord("."): str(locale.decimalPoint()), ord(","): str(locale.groupSeparator())})
+
+
+def words(what: Union[RuntimeFault, Message]) -> str:
+    """An error or a note of the runtime in the user's language, with the parameter that helps."""
+    return _OWN.message(what.message if isinstance(what, RuntimeFault) else what)
+
+
+class _Own(Words):
+    def sentence(self, kind: str) -> str:
+        """The sentence of a kind, translated."""
+        return catalogue(language()).get(MESSAGES[kind], MESSAGES[kind])
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        """Numbers as the language writes them."""
+        text = super().format_field(value, format_spec)
+        return _localised(text) if isinstance(value, (int, float)) else text
+
+    def message(self, message: Message) -> str:
+        """The sentence and its remedy."""
+        remedy, parameter = _remedies().get(message.kind, ("", ""))
+        return super().message(message) + self.vformat(remedy, (), {**message.fields, "parameter": parameter})
+
+
+_OWN = _Own()
+
+
+def _remedies() -> Dict[str, Tuple[str, str]]:
+    """What follows a sentence, by its kind, and the parameter that it names."""
+    see, bands, values = tr("; see '{parameter}'"), tr("Bands"), tr("Values")
+    return {
+        "bands_given": (see, bands),
+        "no_such_band": (see, bands),
+        "too_many_bands": (tr("; choose in '{parameter}' from {available}"), bands),
+        "bands_in_order": (see, bands),
+        "first_bands": (see, bands),
+        "no_unit": (tr("; set '{parameter}' to raw"), values),
+        "no_nodata": (tr("; if that is empty, set '{parameter}' to {value:g}"), tr("No-data value")),
+        "values_maybe_sentinel2": (see, values),
+        "taken_for_sentinel2": (tr("; if they are not, see '{parameter}'"), values),
+        "taken_for_true_colour": (tr("; if it is not, see '{parameter}'"), values),
+        "offset_assumed": (tr("; '{parameter}' 0 for older scenes"), tr("Offset")),
+        "bounds_order": (see, tr("Extent")),
+        "no_attribute": (tr("; name it in '{parameter}'"), tr("Field with the true class")),
+    }

@@ -133,7 +133,7 @@ def test_polygons_that_memory_does_not_hold_are_refused_and_it_is_said_before(mo
     noise = np.random.default_rng(0).integers(1, 255, (3, 90, 120)).astype(np.uint8)
     noisy = write_raster(tmp_path / "noisy.tif", noise)
     assert call(predict.main, model, noisy, "--out", tmp_path / "o", "--polygons", "--threads", 1) == 2
-    assert "error: noisy: is so finely divided that its polygons take" in capsys.readouterr().err
+    assert "error: noisy: the map is so finely divided that its polygons take" in capsys.readouterr().err
     assert not list((tmp_path / "o").iterdir())
     assert call(predict.main, model, noisy, "--out", tmp_path / "b", "--polygons", "--block", 256) == 2
     assert call(predict.main, model, noisy, "--out", tmp_path / "o", "--threads", 1) == 0

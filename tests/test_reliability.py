@@ -79,7 +79,7 @@ def test_the_defaults_of_a_function_cannot_hide_weights_in_another_file(tmp_path
     function = helper.make_function("", "Mine", [], ["y"], [], [helper.make_opsetid("", 17)], attribute_protos=[value])
     model.functions.append(function)
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(ModelFault, match="weights lie in another file"):
+    with pytest.raises(ModelFault, match="weights are in another file"):
         read_header(tmp_path / "m.onnx")
 
 

@@ -193,11 +193,11 @@ def hostile_colour(graph) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (external, "weights lie in another file"),
+        (external, "weights are in another file"),
         (foreign, "domain 'evil.ops'"),
         (two_inputs, "exactly one image input"),
         (no_card, "has no model card"),
-        (broken_card, "model card is incomplete"),
+        (broken_card, "the model card is not valid"),
         (hostile_colour, "is not a colour"),
     ],
 )
@@ -216,10 +216,10 @@ def test_an_unsafe_or_incomplete_model_is_refused_before_it_is_opened(tmp_path, 
     [
         *(("mlm", with_gsd(gsd), "pixel size must be more than 0") for gsd in ("-10", "0", "1e9", "1e400", "NaN")),
         ("resolution", "-3", "pixel size must be more than 0"),
-        ("class_names", "road surface", "'road surface' are no names of classes"),
-        ("class_names", "(" * 10_000, "are no names of classes"),
-        ("class_names", "[" * 100_000, "nested too deep"),
-        ("mlm", "[" * 100_000, "nested too deep"),
+        ("class_names", "road surface", "'road surface' cannot be read as names of classes"),
+        ("class_names", "(" * 10_000, "cannot be read as names of classes"),
+        ("class_names", "[" * 100_000, "nested too deeply"),
+        ("mlm", "[" * 100_000, "nested too deeply"),
     ],
 )
 def test_a_card_that_makes_no_sense_is_refused_in_one_sentence(tmp_path, key, text, message):
@@ -232,7 +232,7 @@ def test_a_card_that_makes_no_sense_is_refused_in_one_sentence(tmp_path, key, te
 def test_a_given_card_that_is_nested_too_deep_is_refused(tmp_path):
     path = write_strongest_band(tmp_path / "m.onnx")
     path.with_suffix(".card.json").write_text("[" * 100_000)
-    with pytest.raises(ModelFault, match="nested too deep"):
+    with pytest.raises(ModelFault, match="nested too deeply"):
         Model(path)
 
 

@@ -118,7 +118,7 @@ def test_flips_and_turns_of_a_window_are_averaged(tmp_path):
 
 
 def test_a_segmentation_has_no_windows(tmp_path):
-    with pytest.raises(InputFault, match="segmentation model, which has no windows"):
+    with pytest.raises(InputFault, match="segmentation model, which has no sliding window"):
         slid(Model(write_strongest_band(tmp_path / "m.onnx")), image_of())
 
 

@@ -9,8 +9,8 @@ from onnx import TensorProto
 from export.runtime.errors import Cancelled, InputFault, ModelFault
 from export.runtime.infer.flow import ahead, mapped
 from export.runtime.infer.sweep import Sweep, sweep
-from export.runtime.model.card import LandClass
 from export.runtime.model.session import Model
+from export.runtime.raster.legend import LandClass
 from export.runtime.raster.window import Window
 from export.runtime.results.areas import Areas, areas
 from export.runtime.results.rows import Rows
@@ -220,8 +220,8 @@ def test_the_provider_that_runs_is_named(tmp_path, provider):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"provider": "cuda"}, "onnxruntime here has no CUDAExecutionProvider; it has"),
-        ({"provider": "abacus"}, "onnxruntime here has no abacus"),
+        ({"provider": "cuda"}, "this onnxruntime has no CUDAExecutionProvider; it has"),
+        ({"provider": "abacus"}, "this onnxruntime has no abacus"),
         ({"precision": "bf16"}, "calculates in fp32 only"),
         ({"precision": "fp8"}, "'fp8' is none of fp32, fp16, bf16"),
     ],
@@ -275,7 +275,7 @@ def test_openvino_gives_the_same_bits_each_time_and_nearly_the_cpus_answer(tmp_p
 
 def test_auto_measures_what_is_there_and_says_how_fast_each_is(tmp_path):
     openvino()
-    notes = Model(write_strongest_band(tmp_path / "m.onnx")).notes
+    notes = [str(note) for note in Model(write_strongest_band(tmp_path / "m.onnx")).notes]
     assert any(note.startswith("OpenVINOExecutionProvider: ") and note.endswith(" tiles/s") for note in notes)
     assert any(note.startswith("CPUExecutionProvider: ") for note in notes)
     assert notes[-1].endswith(" runs")

@@ -20,6 +20,7 @@ from export.batch.work import Outcome, Unit
 from export.batch.workers import Workers
 from export.runtime.errors import RuntimeFault
 from export.runtime.files import clear_leftovers
+from export.wording import words
 
 
 @dataclass
@@ -84,7 +85,7 @@ class Batch:
             try:
                 units = self.plan.units(raster)
             except RuntimeFault as fault:
-                self._fail(raster.name, str(fault))
+                self._fail(raster.name, words(fault))
                 continue
             whole = self.plan.cut.get(raster.name)
             if whole:
@@ -97,7 +98,7 @@ class Batch:
     def _keep(self, outcome: Outcome) -> None:
         """Write down what became of a unit, and tell the user."""
         unit = outcome.unit
-        for note in outcome.notes:
+        for note in map(words, outcome.notes):
             if note not in self._said:  # each block of a raster says the same
                 self._said.add(note)
                 self._say(f"warning: {note}")

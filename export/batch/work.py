@@ -15,9 +15,11 @@ from export.rasterio_io.results import Wanted
 from export.rasterio_io.run import Listener, Options, map_raster
 from export.runtime.errors import Cancelled, RuntimeFault
 from export.runtime.infer.sweep import Progress
+from export.runtime.messages import Message
 from export.runtime.model.card import ModelCard
 from export.runtime.model.session import Model
 from export.runtime.raster.window import Window
+from export.wording import words
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Outcome:
     unit: Unit
     files: Files
     reason: str = ""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Message, ...] = ()
     provider: str = ""
     seconds: float = 0.0
 
@@ -113,7 +115,7 @@ def work(job: Job, unit: Unit, model: Callable[[], Model], progress: Progress | 
     if found and unchanged(job.out, found):
         return Outcome(unit, with_times(job.out, found))
     begun = time.monotonic()
-    notes: list[str] = []
+    notes: list[Message] = []
     try:
         opened = model()
         _do(job, unit, opened, Listener(notes.append, progress))
@@ -124,7 +126,7 @@ def work(job: Job, unit: Unit, model: Callable[[], Model], progress: Progress | 
     except Cancelled:
         raise
     except RuntimeFault as fault:
-        reason = str(fault)
+        reason = words(fault)
     except Exception as error:  # the other units must go on, whatever this one ran into
         logging.getLogger(__name__).debug("%s failed", unit.name, exc_info=True)
         reason = f"{unit.raster}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

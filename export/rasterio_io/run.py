@@ -27,9 +27,11 @@ from export.runtime.files import Staging, free_bytes, free_memory, size_text
 from export.runtime.infer.objects import detect
 from export.runtime.infer.scenes import cell_size, windows
 from export.runtime.infer.sweep import Progress, Sweep, sweep
+from export.runtime.messages import Message
 from export.runtime.model.session import Model
 from export.runtime.raster.patches import BYTES, BYTES_MERGING
 from export.runtime.raster.window import Window
+from export.wording import words
 
 CACHE = 64 * 2**20, 512 * 2**20  # bytes of decoded blocks that GDAL keeps: at least and at most
 GDAL_OPTIONS = {
@@ -67,8 +69,8 @@ def reading(raster: str) -> rasterio.Env:
     return rasterio.Env(**(GDAL_OPTIONS if is_far(raster) else {}))
 
 
-def _warn(note: str) -> None:
-    print(f"warning: {note}", file=sys.stderr)
+def _warn(note: Message) -> None:
+    print(f"warning: {words(note)}", file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,11 @@ class Listener:
     """Who hears of a run: by default a user at a terminal.
 
     Attributes:
-        note: takes sentences that the user should read.
+        note: takes what the user should read.
         progress: called after each tile with tiles done and tiles in all, False cancels; None shows a bar.
     """
 
-    note: Callable[[str], None] = _warn
+    note: Callable[[Message], None] = _warn
     progress: Progress | None = None
 
 
@@ -228,14 +230,14 @@ def closing_quietly(results: Results) -> Iterator[None]:
             logging.getLogger(__name__).debug("closing failed", exc_info=True)
 
 
-def _notes(source: Source, view: View, model: Model, options: Options) -> list[str]:
+def _notes(source: Source, view: View, model: Model, options: Options) -> list[Message]:
     notes = view.notes(model.card.gsd, options.wanted.areas or options.wanted.polygons)
     if options.wanted.polygons and model.card.task != "detection":
         notes += _polygon_notes(view.result, merging=options.wanted.min_area > 0)
-    return [*source.notes, *(f"{source.where}: {note}" for note in notes), *_left_out(model, options)]
+    return [*source.notes, *(note.about(source.where) for note in notes), *_left_out(model, options)]
 
 
-def _left_out(model: Model, options: Options) -> list[str]:
+def _left_out(model: Model, options: Options) -> list[Message]:
     """A note on the options that do not apply to such a model."""
     wanted, task = options.wanted, model.card.task
     classes = task in ("segmentation", "classification")
@@ -249,18 +251,16 @@ def _left_out(model: Model, options: Options) -> list[str]:
         "--stride": options.run.stride is not None and task not in ("classification", "embedding"),
     }
     names = [name for name, useless in asked.items() if useless]
-    return [f"{', '.join(names)}: ignored, does not apply to this {task} model"] if names else []
+    sentence = f"{', '.join(names)}: ignored, does not apply to this {task} model"
+    return [Message("worded", {"sentence": sentence})] if names else []
 
 
-def _polygon_notes(grid: Grid, *, merging: bool) -> list[str]:
+def _polygon_notes(grid: Grid, *, merging: bool) -> list[Message]:
     """What is to be known of the memory that polygons take; how much it will be, the map alone can tell."""
     most, free = grid.height * grid.width * (BYTES_MERGING if merging else BYTES), free_memory()
     if most <= free:
         return []
-    return [
-        f"its polygons would take {size_text(most)} of memory if no two pixels side by side were alike, and {size_text(free)} "
-        "are free: the run stops where it comes to that"
-    ]
+    return [Message("polygons_may_not_fit", {"most": most, "free": free})]
 
 
 def _check_memory(view: View, model: Model, run: Sweep) -> None:

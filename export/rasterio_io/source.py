@@ -24,6 +24,7 @@ from export.rasterio_io.grid import Grid, crs_of
 from export.rasterio_io.names import is_far, is_path
 from export.runtime.errors import InputFault
 from export.runtime.infer.look import LOOKED_AT, look, recognise
+from export.runtime.messages import Message
 from export.runtime.model.card import ModelCard
 from export.runtime.model.units import Conversion, Recognised, baseline_of, conversion, stored_offset
 from export.runtime.raster.bands import choose_bands
@@ -68,7 +69,7 @@ class Source:
     Attributes:
         grid: where its pixels lie.
         bands: numbers of the bands that are read, from 1.
-        notes: sentences that the user should read before a long run.
+        notes: that the user should read before a long run.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Source:
         """
         choice = choice or Choice()
         self.where = str(where)
-        self.notes: list[str] = []
+        self.notes: list[Message] = []
         self.dataset = _open(self.where)
         self._overviews: list[Source] = []
         self._lock = threading.Lock()  # GDAL reads a file in one thread at a time
@@ -103,18 +104,16 @@ class Source:
         found = self._recognised(card) if choice.kind == "auto" else Recognised(choice.kind)
         if self.nodata is None and not self._masked and found.kind != "raw":
             self.nodata = 0.0  # Sentinel-2's own number for it
-        self._note(found.said)
+        self._note(found.note)
         self._convert = self._conversion(found, choice.offset, card)
         if sample:
             seen = self.overview(max(self.shape) / LOOKED_AT) or self
-            for sentence in look(
-                seen._stored, seen.shape, self._convert, card, self._masked or self.nodata is not None
-            ):
-                self._note(sentence)
+            for seems in look(seen._stored, seen.shape, self._convert, card, self._masked or self.nodata is not None):
+                self._note(seems)
 
-    def _note(self, sentence: str | None) -> None:
-        if sentence:
-            self.notes.append(sentence if sentence.startswith(self.where) else f"{self.where}: {sentence}")
+    def _note(self, note: Message | None) -> None:
+        if note:
+            self.notes.append(note.about(self.where))
 
     def _place(self, placement: Placement | None) -> Grid:
         dataset = self.dataset
@@ -153,7 +152,7 @@ class Source:
         if stored is None:
             stored = stored_offset(self.dataset.scales[self.bands[0] - 1], self.dataset.offsets[self.bands[0] - 1])
         found = conversion(held.kind, card, baseline, stored, held.darkest)
-        self._note(found.said)
+        self._note(found.note)
         return found
 
     @property

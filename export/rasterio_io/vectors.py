@@ -15,7 +15,7 @@ from rasterio.windows import Window as RasterWindow
 
 from export.rasterio_io.grid import Grid
 from export.runtime.errors import InputFault
-from export.runtime.model.card import LandClass
+from export.runtime.raster.legend import LandClass
 from export.runtime.raster.patches import Patches, Runs, find_patches, row_blocks
 from export.runtime.results.gpkg_style import add_style
 

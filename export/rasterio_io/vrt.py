@@ -11,7 +11,7 @@ import numpy as np
 import rasterio
 
 from export.rasterio_io.grid import Grid
-from export.runtime.model.card import LandClass
+from export.runtime.raster.legend import LandClass
 from export.runtime.raster.window import Window
 
 _TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "int32": "Int32", "uint32": "UInt32"}

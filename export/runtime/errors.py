@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Tuple
+import re
+from typing import Any, Tuple, Type, TypeVar
 
 from .messages import Message
+
+Own = TypeVar("Own", bound="RuntimeFault")
 
 
 class RuntimeFault(Exception):
@@ -15,13 +18,21 @@ class RuntimeFault(Exception):
     """
 
     def __init__(self, kind: str, **fields: Any) -> None:
-        """Take a key of ``messages.MESSAGES`` and the facts of its sentence."""
+        """Take a key of ``messages.MESSAGES`` and the facts of its sentence.
+
+        ``where``, if given, names the file or layer that it is about.
+        """
         super().__init__(kind)
         self.message = Message(kind, fields)
 
+    @classmethod
+    def worded(cls: Type[Own], sentence: str) -> Own:
+        """A host's own error, already in the user's words."""
+        return cls("worded", sentence=sentence)
+
     def __str__(self) -> str:
         """In English."""
-        return self.message.text()
+        return str(self.message)
 
     def __reduce__(self) -> Tuple[Any, ...]:
         """Errors cross processes with their facts."""
@@ -39,6 +50,15 @@ class InputFault(RuntimeFault):
 class Cancelled(RuntimeFault):
     """The host asked to stop."""
 
+    def __init__(self, kind: str = "cancelled", **fields: Any) -> None:
+        super().__init__(kind, **fields)
 
-def _again(kind: Any, name: str, fields: Any) -> RuntimeFault:
-    return kind(name, **fields)
+
+def first_line(error: BaseException) -> str:
+    """First line of a library's message, without onnxruntime's codes in front; the name of the error if it has none."""
+    lines = str(error).splitlines()
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", lines[0]) if lines else type(error).__name__
+
+
+def _again(fault: Type[RuntimeFault], kind: str, fields: Any) -> RuntimeFault:
+    return fault(kind, **fields)

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import IO, Iterable, List, Optional
 
 from .errors import InputFault
+from .messages import size_text  # noqa: F401  # until its users import it from there
 
 try:
     import fcntl
@@ -49,7 +50,7 @@ class Staging:
             folder.mkdir(parents=True, exist_ok=True)
             self._inside, self._lock = _locked_folder(folder)
         except OSError as error:
-            raise InputFault(f"{folder}: cannot be written to ({error.strerror or error})") from error
+            raise InputFault("not_writable", where=folder, reason=error.strerror or error) from error
         self._kept: list[str] = []
 
     def __truediv__(self, name: str) -> Path:
@@ -139,12 +140,3 @@ def free_memory() -> int:
     if not found and hasattr(os, "sysconf"):
         found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2]
     return max(min(found, default=4 * 1024**3), 256 * 1024**2)
-
-
-def size_text(count: float) -> str:
-    """Bytes for people."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

@@ -1,16 +1,175 @@
-"""Everything that the runtime says to a user, as data: a kind, its facts, and one English sentence per kind.
+"""Everything that the runtime tells a user, as data: a kind, its facts, and one English sentence per kind.
 
-The runtime never names a command-line flag or a widget. A host appends its own remedy: the command line with its
-flags (``export/wording.py``), QGIS with its widgets and languages (``qgis_plugin/texts.py``).
+No sentence names a command-line flag or a widget. A host appends its own remedy: the command line with its flags
+(``export/wording.py``), QGIS with its parameters' names and languages (``qgis_plugin/texts.py``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import string
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Mapping
 
-# kind -> English sentence with the names of its facts; sizes in bytes and other formatted facts are passed as text
-MESSAGES: Dict[str, str] = {}
+# The field ``where``, if given, names the file or layer: it precedes the sentence. ``:size`` formats bytes.
+MESSAGES: Dict[str, str] = {
+    "cancelled": "cancelled",
+    "worded": "{sentence}",  # by the host itself
+    # files
+    "no_such_file": "no such file",
+    "not_readable": "cannot be read ({reason})",
+    "not_writable": "cannot be written to ({reason})",
+    # the ONNX file
+    "not_onnx": "not an ONNX file, or a corrupt one ({reason})",
+    "model_size": "{size} bytes cannot be an ONNX model (16 bytes to 2 GB)",
+    "foreign_operator": "refused, it needs operators of the domain '{domain}', which this runtime does not trust",
+    "nested_graphs": "refused, its graphs are nested more than {limit} deep",
+    "precompiled_node": "refused, it holds a precompiled EPContext node",
+    "external_weights": "refused, its weights are in another file; export it as one file",
+    "image_input": "needs exactly one image input of 4 dimensions (batch, bands, rows, columns), found {inputs}",
+    "input_type": "its input has an element type that no raster has",
+    "input_shape": "its input is {shape}, but its card says {expected}",
+    "batch_too_large": "refused, it takes {count} tiles at once (limit {limit})",
+    "no_output": "has no output",
+    "no_such_output": "has no output '{output}'; it has {outputs}",
+    "empty_output": "its output is empty",
+    "output_shape": "its output has the shape {shape}, which does not fit a {task} model",
+    "output_rows": (
+        "its output has {rows} rows for a tile of {tile}: neither an integer fraction of it, nor the tile without a border"
+    ),
+    "output_classes": "it answers with {channels} channels, but its card names {classes} classes",
+    "output_too_large": "refused, its output for one tile would take {size:size}",
+    "detection_outputs": "a detection model needs three outputs: boxes, scores, labels",
+    "detection_answer": "the model '{name}' answers with something else than boxes, scores and labels",
+    "detection_class": "the model '{name}' answers with a class that its card does not name",
+    "detection_tile": "is a detection model, which answers for one tile at a time",
+    "output_changed": "answers with the shape {shape}, before with {before}",
+    "not_numbers": "answers with something else than numbers",
+    "unknown_class": "answers with the class {value}, which its card does not name",
+    "loop_too_long": "stopped, it loops for more than {seconds:g} s over one tile",
+    "tile_memory": "needs more memory for {count} x {side} px than is free ({free:size})",
+    "model_memory": "needs more memory than is free ({free:size})",
+    # onnxruntime
+    "onnxruntime_old": "onnxruntime {version} is unsafe with files from others; install {needed} or newer",
+    "onnxruntime_failed": "onnxruntime failed: {reason}",
+    "onnxruntime_open": "onnxruntime cannot open it on {provider}: {reason}",
+    "no_provider": "this onnxruntime has no {provider}; it has {available}",
+    "provider_fell_back": "{provider} did not start; onnxruntime fell back to {other}",
+    "provider_speed": "{provider}: {speed:.1f} tiles/s",
+    "provider_chosen": "{provider} runs",
+    "unknown_precision": "the precision '{precision}' is none of {known}",
+    "no_precision": "{provider} calculates in fp32 only; '{precision}' runs on OpenVINO or TensorRT",
+    # the model card
+    "no_card": "has no model card; describe it in a file {card} beside it (task, bands, value_range, classes)",
+    "bad_card": "the model card is not valid ({reason})",
+    "card_nested": "it is nested too deeply",
+    "card_no_object": "not a JSON object",
+    "card_no_classes": "no classes",
+    "card_lacks": "it must also give: {keys}",
+    "card_unknown_key": "'{key}' is unknown; known are {known}",
+    "card_task": "the task '{task}' is none of {known}",
+    "card_activation": "the activation '{activation}' is none of {known}",
+    "card_fill": "one fill value per band is needed",
+    "card_value_range": "value_range must be the lowest and the highest value, in this order, not {low:g} and {high:g}",
+    "card_scale_length": "one mean and one std per band are needed",
+    "card_scale_zero": "mean and std go together, and none of divisor and std may be 0",
+    "card_class_values": "class values must differ and lie within 0 to 65534",
+    "card_classes": "classes must be a list, or an object that maps class values to names",
+    "card_color": "'{color}' is not a colour like 1C6330",
+    "card_overlap": "the overlap must be smaller than the tile",
+    "card_gsd": "the pixel size must be more than 0 and at most {limit:,} metres, not {gsd:g}",
+    "deepness_type": "is a Deepness model of the type '{type}'; Segmentor, Regressor and Recognition run",
+    "deepness_bands": "does not give its number of bands; name them in {card}",
+    "deepness_names": "{text} cannot be read as names of classes",
+    # model and task
+    "wrong_task": "the model '{name}' is a {task} model; a {needed} model is needed",
+    "answers_once": "the model '{name}' is a {task} model, which answers once per tile",
+    "no_windows": "the model '{name}' is a {task} model, which has no sliding window",
+    "bad_overlap": "an overlap of {overlap} px does not fit tiles of {tile} px",
+    "bad_stride": "a stride of {stride} px does not fit windows of {tile} px: 1 to {tile}",
+    "bad_start": "a part of the raster must begin at a multiple of {unit} px",
+    # bands of the raster
+    "bands_given": "{count} bands are given, but the model needs {needed} ({bands})",
+    "no_such_band": "has no band '{band}'; it has {bands}",
+    "too_few_bands": "has {count} bands, but the model needs {needed} ({bands})",
+    "too_many_bands": "has {count} bands, but the model needs {needed} ({bands})",
+    "bands_in_order": "its bands are {own}, the model's {bands}; they are taken in their order",
+    "first_bands": "has {count} bands, none of them named as the model's ({bands}): the first are taken",
+    # values of the raster
+    "no_unit": "the model '{name}' learned from '{unit}', to which Sentinel-2 values cannot be converted",
+    "no_nodata": "{share:.0%} of it is {value:g} in every band and no nodata value is declared",
+    "values_high": "its values reach {most:.4g}, the model learned from {low:g} to {high:g} ({unit}): taken as they are",
+    "values_maybe_sentinel2": (
+        "its values reach {most:.4g}, the model learned from {low:g} to {high:g} ({unit}): taken as they are"
+    ),
+    "values_low": "its values go down to {least:.4g}, the model learned from {low:g} to {high:g} ({unit}): taken as they are",
+    "taken_for_sentinel2": "its values reach {most:g}: taken for Sentinel-2 bands as delivered",
+    "taken_for_true_colour": "taken for Sentinel-2's true colour by its name",
+    "read_as_true_colour": "read as {input}, true colour",
+    "offset_stated": "read as {input}, offset {offset:+g} (as stated)",
+    "offset_of_baseline": "read as {input}, offset {offset:+g} (processing baseline {baseline})",
+    "offset_by_dark_pixels": (
+        "read as {input}, offset {offset:+g} (no baseline found, but dark pixels hold {darkest:.0f}: nothing was added to them)"
+    ),
+    "offset_assumed": "read as {input}, offset {offset:+g} (no baseline found: taken for 04.00 or later)",
+    # grid and area
+    "resampled": "its pixels are {pixel:.4g} m, the model learned from {model:.4g} m: resampled on the way in",
+    "resampled_from_overviews": (
+        "its pixels are {pixel:.4g} m, the model learned from {model:.4g} m: resampled on the way in, "
+        "from its overviews of {overview:.4g} m"
+    ),
+    "not_resampled": "its pixels are {pixel:.4g} m, the model learned from {model:.4g} m: fed as they are",
+    "area_distortion": (
+        "areas are measured in its projection, which shows {times:.3g} times the true area at its middle"
+    ),
+    "bounds_order": "the bounds {west:g} {south:g} {east:g} {north:g} must be west, south, east, north",
+    # polygons
+    "too_many_patches": (
+        "the map is so finely divided that its polygons take {needed:size} of memory or more, and {free:size} are free; "
+        "leave them out, or map smaller areas"
+    ),
+    "polygons_may_not_fit": (
+        "its polygons would take {most:size} of memory if no two neighbouring pixels were alike, and {free:size} are free: "
+        "the run stops if it comes to that"
+    ),
+    # accuracy assessment
+    "sample_outside": "no point or polygon lies on the data of the map",
+    "sample_partly_outside": "{count} of {total} units lie outside the map or on nodata and do not count",
+    "classes_not_sampled": "no unit lies on {classes}: {share:.1%} of the map is left out of all estimates",
+    "classes_sampled_once": "one unit alone lies on {classes}: a margin needs two or more",
+    "no_attribute": "has no attribute '{attribute}'; it has {attributes}",
+    "no_class_value": "'{text}' in '{attribute}' is neither a class number nor a class name of the map",
+}
+
+
+def size_text(count: float) -> str:
+    """Format bytes for people."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+class Words(string.Formatter):
+    """Fills facts into a sentence, in English."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        """Format one fact: another message, bytes (``:size``), or by Python's rules."""
+        if isinstance(value, Message):
+            return self.message(value)
+        return size_text(value) if format_spec == "size" else str(super().format_field(value, format_spec))
+
+    def sentence(self, kind: str) -> str:
+        """The sentence of a kind."""
+        return MESSAGES[kind]
+
+    def message(self, message: Message) -> str:
+        """A message as text: where, and the sentence with its facts."""
+        if message.kind not in MESSAGES:  # a sentence that has no kind yet
+            return message.kind
+        text = self.vformat(self.sentence(message.kind), (), message.fields)
+        where = message.fields.get("where")
+        return f"{where}: {text}" if where else text
 
 
 @dataclass(frozen=True)
@@ -19,20 +178,19 @@ class Message:
 
     Attributes:
         kind: key of ``MESSAGES``.
-        fields: the facts that the sentence names.
+        fields: the facts that the sentence names, and ``where``, the file or layer that it is about.
     """
 
     kind: str
     fields: Mapping[str, Any] = field(default_factory=dict)
 
-    def text(self, sentence: str = "") -> str:
-        """The sentence with its facts; a translated ``sentence`` replaces the English one.
-
-        Messages that have no kind yet are their own sentence.
-        """
-        sentence = sentence or MESSAGES.get(self.kind, "")
-        return sentence.format(**self.fields) if sentence else self.kind
+    def about(self, where: Any) -> Message:
+        """The same message, about a file or layer."""
+        return replace(self, fields={**self.fields, "where": where})
 
     def __str__(self) -> str:
-        """In English."""
-        return self.text()
+        """In English, without a remedy."""
+        return ENGLISH.message(self)
+
+
+ENGLISH = Words()

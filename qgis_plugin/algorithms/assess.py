@@ -22,7 +22,7 @@ from ..gdal_io.mask import bent, features_of
 from ..gdal_io.tables import ASSESS_FIELDS, assess_rows
 from ..runtime.errors import InputFault
 from ..runtime.results.assessment import Report, class_numbers, compare, true_field
-from ..texts import in_our_words, tr
+from ..texts import tr, words
 from .base import Algorithm
 
 
@@ -108,7 +108,7 @@ class AssessAlgorithm(Algorithm):
         finally:
             classes.close()
         for note in report.notes:
-            feedback.pushWarning(in_our_words(note))
+            feedback.pushWarning(words(note))
         feedback.pushInfo(report.as_text())
         table = self.write_table(parameters, self.OUTPUT, context, ASSESS_FIELDS, assess_rows(report))
         overall, margin = (number if math.isfinite(number) else None for number in report.result.overall)
@@ -122,7 +122,7 @@ class AssessAlgorithm(Algorithm):
 
 def _html(report: Report, plan: _Plan) -> str:
     title = html.escape(tr("{map} compared with {sample}").format(map=plan.classes.layer.name, sample=plan.sample))
-    notes = "".join(f"<p>{html.escape(note)}</p>" for note in report.notes)
+    notes = "".join(f"<p>{html.escape(words(note))}</p>" for note in report.notes)
     return (
         f"<!DOCTYPE html><html><head><meta charset='utf-8'><title>{title}</title></head>"
         f"<body><h1>{title}</h1><pre>{html.escape(report.as_text())}</pre>{notes}</body></html>\n"

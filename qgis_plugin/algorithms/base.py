@@ -20,7 +20,7 @@ from qgis.PyQt.QtGui import QIcon
 from ..gdal_io.tables import write_table
 from ..runtime.errors import Cancelled, InputFault, RuntimeFault
 from ..runtime.raster.lattice import Bounds
-from ..texts import in_our_words, tr
+from ..texts import tr, words
 from .apart import check_apart
 
 ICON = Path(__file__).resolve().parent.parent / "icon.svg"
@@ -61,7 +61,7 @@ class Algorithm(QgsProcessingAlgorithm):
             self.plan(parameters, context)
             check_apart(self, parameters, context)
         except RuntimeFault as error:
-            return False, in_our_words(str(error))
+            return False, words(error)
         return True, ""
 
     def prepareAlgorithm(self, parameters, context, feedback):
@@ -70,7 +70,7 @@ class Algorithm(QgsProcessingAlgorithm):
             self._plan = self.plan(parameters, context)
             check_apart(self, parameters, context)
         except RuntimeFault as error:
-            raise QgsProcessingException(in_our_words(str(error))) from error
+            raise QgsProcessingException(words(error)) from error
         return True
 
     def processAlgorithm(self, parameters, context, feedback):
@@ -81,7 +81,7 @@ class Algorithm(QgsProcessingAlgorithm):
             feedback.pushInfo(tr("Cancelled; nothing was written."))
             return {}
         except RuntimeFault as error:
-            raise QgsProcessingException(in_our_words(str(error))) from error
+            raise QgsProcessingException(words(error)) from error
         except MemoryError as error:
             raise QgsProcessingException(tr("There is not enough memory: choose a smaller extent.")) from error
         except OSError as error:

@@ -19,7 +19,7 @@ from ..runtime.model.session import Model, card_of
 from ..runtime.raster.lattice import Bounds
 from ..runtime.raster.window import TileGrid, Window
 from ..runtime.results.rows import Objects, Rows
-from ..texts import in_our_words, tr
+from ..texts import tr, words
 from .mask import Mask
 from .source import Choice, Layer, Source
 
@@ -157,7 +157,7 @@ class OpenRun:
         """Sentences to read before a long run; looks at a sample of the layer."""
         gsd = None if self.source.pixels.sized else self.card.gsd
         notes = [*self.source.notes, *self.source.look(self.card), *self.layout.notes(gsd, measured)]
-        return [f"{self.source.where}: {in_our_words(note)}" for note in notes]
+        return [words(note.about(self.source.where)) for note in notes]
 
     def rows(self, progress: Progress) -> Iterator[Rows]:
         """Finished rows of ``layout.result``, from top to bottom."""

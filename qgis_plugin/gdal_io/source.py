@@ -8,6 +8,7 @@ from qgis.core import QgsCoordinateReferenceSystem
 
 from ..runtime.errors import InputFault
 from ..runtime.infer.look import look, recognise
+from ..runtime.messages import Message
 from ..runtime.model.card import ModelCard
 from ..runtime.model.units import Conversion, Recognised, baseline_of, conversion, stored_offset
 from ..runtime.raster.bands import choose_bands
@@ -58,7 +59,7 @@ class Source:
     Attributes:
         grid: where its pixels lie.
         bands: numbers of the bands that are read, from 1.
-        notes: sentences that the user should read before a long run.
+        notes: that the user should read before a long run.
     """
 
     def __init__(self, pixels: Pixels, card: ModelCard, choice: Choice) -> None:
@@ -68,7 +69,7 @@ class Source:
             InputFault: bands are missing, or the unit cannot be turned into the model's.
         """
         self.pixels, self.grid, self.where = pixels, pixels.grid, pixels.layer.name
-        self.notes: List[str] = []
+        self.notes: List[Message] = []
         asked = [str(band) for band in choice.bands]
         names = _numbered(pixels.names, asked)
         self.bands, note = choose_bands(self.where, names, pixels.usable, card.bands, asked, first=True)
@@ -92,16 +93,15 @@ class Source:
         if offset is None:
             offset = stored_offset(*self.pixels.stored_as(self.bands[0]))
         self._convert = conversion(held.kind, card, baseline_of(*self.pixels.product), offset, held.darkest)
-        self._note(held.said)
-        self._note(self._convert.said)
+        self._note(held.note)
+        self._note(self._convert.note)
 
-    def _note(self, sentence: Optional[str]) -> None:
-        prefix = f"{self.where}: "
-        if sentence:
-            self.notes.append(sentence[len(prefix) :] if sentence.startswith(prefix) else sentence)
+    def _note(self, note: Optional[Message]) -> None:
+        if note:
+            self.notes.append(note)
 
-    def look(self, card: ModelCard) -> List[str]:
-        """Sentences on what looks wrong in a sample; a service is not asked for one, it is slow."""
+    def look(self, card: ModelCard) -> List[Message]:
+        """Notes on what looks wrong in a sample; a service is not asked for one, it is slow."""
         if isinstance(self.pixels, ServicePixels):
             return []
         return look(self._stored, self.grid.shape, self._convert, card, self._masked or self.nodata is not None)

@@ -7,7 +7,7 @@ import numpy as np
 from osgeo import gdal, ogr, osr
 
 from ..runtime.errors import Cancelled, InputFault
-from ..runtime.model.card import LandClass
+from ..runtime.raster.legend import LandClass
 from ..runtime.raster.patches import Patches, Runs, find_patches, row_blocks
 from ..runtime.results.gpkg_style import add_style
 from ..runtime.results.rows import Objects

@@ -120,10 +120,6 @@
         <translation>superficies</translation>
     </message>
     <message>
-        <source>areas are measured in its projection, which shows {times} times the true area at its middle</source>
-        <translation>las superficies se miden en su proyección, que en su centro muestra {times} veces la superficie real</translation>
-    </message>
-    <message>
         <source>Areas are measured in the projection, which shows {times:.3g} times the true area at its middle.</source>
         <translation>Las superficies se miden en la proyección, que en su centro muestra {times:.3g} veces la superficie real.</translation>
     </message>
@@ -174,10 +170,6 @@
     <message>
         <source>Cancel run</source>
         <translation>Cancelar la ejecución</translation>
-    </message>
-    <message>
-        <source>cancelled</source>
-        <translation>cancelado</translation>
     </message>
     <message>
         <source>Cancelled.</source>
@@ -408,14 +400,6 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>Semiancho de su intervalo de confianza del 95 %</translation>
     </message>
     <message>
-        <source>has {count} bands, but the model needs {needed} ({wanted})</source>
-        <translation>tiene {count} bandas, pero el modelo necesita {needed} ({wanted})</translation>
-    </message>
-    <message>
-        <source>has {count} bands, none of them named as the model's ({wanted}): the first are taken, see --bands</source>
-        <translation>tiene {count} bandas y ninguna se llama como las del modelo ({wanted}): se toman las primeras, vea --bands</translation>
-    </message>
-    <message>
         <source>Having a first look…</source>
         <translation>Echando un primer vistazo…</translation>
     </message>
@@ -460,32 +444,8 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>ocupa más de 2 GB, lo que no se permite a ningún modelo</translation>
     </message>
     <message>
-        <source>its bands are {own}, the model's {wanted}; they are taken in their order, see --bands</source>
-        <translation>sus bandas son {own} y las del modelo {wanted}; se toman por su orden, vea --bands</translation>
-    </message>
-    <message>
         <source>Its name, where a model has several outputs.</source>
         <translation>Su nombre, si el modelo tiene varias salidas.</translation>
-    </message>
-    <message>
-        <source>its pixels are {pixel} m, the model learned from {model} m: fed as they are</source>
-        <translation>sus píxeles miden {pixel} m y el modelo aprendió con {model} m: se usan tal cual</translation>
-    </message>
-    <message>
-        <source>its pixels are {pixel} m, the model learned from {model} m: resampled on the way in</source>
-        <translation>sus píxeles miden {pixel} m y el modelo aprendió con {model} m: se remuestrean al leerlos</translation>
-    </message>
-    <message>
-        <source>its values go down to {least}, the model learned from {low} to {high} ({unit}): taken as they are</source>
-        <translation>sus valores bajan hasta {least} y el modelo aprendió de {low} a {high} ({unit}): se toman tal como son</translation>
-    </message>
-    <message>
-        <source>its values reach {most}, the model learned from {low} to {high} ({unit}): taken as they are</source>
-        <translation>sus valores llegan a {most} y el modelo aprendió de {low} a {high} ({unit}): se toman tal como son</translation>
-    </message>
-    <message>
-        <source>its values reach {most}, the model learned from {low} to {high} ({unit}): taken as they are; see --input</source>
-        <translation>sus valores llegan a {most} y el modelo aprendió de {low} a {high} ({unit}): se toman tal como son; vea --input</translation>
     </message>
     <message>
         <source>Land cover</source>
@@ -576,20 +536,12 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>Ninguna línea puede repetir esta ejecución: solo contaron los polígonos seleccionados. Guárdelos antes como archivo.</translation>
     </message>
     <message>
-        <source>no such file</source>
-        <translation>no existe ese archivo</translation>
-    </message>
-    <message>
         <source>No-data value</source>
         <translation>Valor sin datos</translation>
     </message>
     <message>
         <source>none</source>
         <translation>ninguna</translation>
-    </message>
-    <message>
-        <source>not an ONNX file, or a damaged one ({error})</source>
-        <translation>no es un archivo ONNX, o está dañado ({error})</translation>
     </message>
     <message>
         <source>not stated</source>
@@ -762,14 +714,6 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
     <message>
         <source>Reference points or polygons</source>
         <translation>Puntos o polígonos de referencia</translation>
-    </message>
-    <message>
-        <source>refused, it needs operators of the domain '{domain}', which this runtime does not trust</source>
-        <translation>rechazado: necesita operadores del dominio «{domain}», del que no se fía este programa</translation>
-    </message>
-    <message>
-        <source>refused, its weights lie in another file; export it as one file</source>
-        <translation>rechazado: sus pesos están en otro archivo; expórtelo como un solo archivo</translation>
     </message>
     <message>
         <source>Remove</source>
@@ -1208,10 +1152,6 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>{received} de {total}</translation>
     </message>
     <message>
-        <source>{share} of it is {value} in every band and no nodata value is declared: if that is empty, give --nodata {same}</source>
-        <translation>el {share} es {value} en todas las bandas y no se declara ningún valor sin datos: si eso está vacío, ponga --nodata {same}</translation>
-    </message>
-    <message>
         <source>{side} x {side} px</source>
         <translation>{side} x {side} px</translation>
     </message>
@@ -1236,32 +1176,424 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>{uri}: está dañado, no se puede leer hasta el final</translation>
     </message>
     <message>
-        <source>its values reach {most}: taken for Sentinel-2 bands as delivered; if they are not, see --input</source>
-        <translation>sus valores llegan a {most}: se toman por bandas de Sentinel-2 tal como se distribuyen; si no lo son, vea --input</translation>
+        <source>; see '{parameter}'</source>
+        <translation>; vea «{parameter}»</translation>
     </message>
     <message>
-        <source>taken for Sentinel-2's true colour by its name; if it is not, see --input</source>
-        <translation>se toma por el color natural de Sentinel-2, según su nombre; si no lo es, vea --input</translation>
+        <source>; choose in '{parameter}' from {available}</source>
+        <translation>; elija en «{parameter}» entre {available}</translation>
     </message>
     <message>
-        <source>read as {kind}, true colour</source>
-        <translation>se leen como {kind}, color natural</translation>
+        <source>; set '{parameter}' to raw</source>
+        <translation>; ponga «{parameter}» en raw</translation>
     </message>
     <message>
-        <source>read as {kind}, offset {offset} (as stated)</source>
-        <translation>se leen como {kind}, desplazamiento {offset} (según lo indicado)</translation>
+        <source>; if that is empty, set '{parameter}' to {value:g}</source>
+        <translation>; si eso está vacío, ponga «{parameter}» en {value:g}</translation>
     </message>
     <message>
-        <source>read as {kind}, offset {offset} (processing baseline {baseline})</source>
-        <translation>se leen como {kind}, desplazamiento {offset} (línea base de procesamiento {baseline})</translation>
+        <source>; if they are not, see '{parameter}'</source>
+        <translation>; si no lo son, vea «{parameter}»</translation>
     </message>
     <message>
-        <source>read as {kind}, offset {offset} (no baseline found: taken for 04.00 or later; --offset 0 for older scenes)</source>
-        <translation>se leen como {kind}, desplazamiento {offset} (sin línea base: se toma por 04.00 o posterior; --offset 0 para escenas más antiguas)</translation>
+        <source>; if it is not, see '{parameter}'</source>
+        <translation>; si no lo es, vea «{parameter}»</translation>
     </message>
     <message>
-        <source>read as {kind}, offset {offset} (no baseline found, but dark pixels hold {number}: nothing was added to them)</source>
-        <translation>se leen como {kind}, desplazamiento {offset} (sin línea base, pero los píxeles oscuros valen {number}: no se les sumó nada)</translation>
+        <source>; '{parameter}' 0 for older scenes</source>
+        <translation>; «{parameter}» 0 para escenas más antiguas</translation>
+    </message>
+    <message>
+        <source>; name it in '{parameter}'</source>
+        <translation>; indíquelo en «{parameter}»</translation>
+    </message>
+    <message>
+        <source>cancelled</source>
+        <translation>cancelado</translation>
+    </message>
+    <message>
+        <source>{sentence}</source>
+        <translation>{sentence}</translation>
+    </message>
+    <message>
+        <source>no such file</source>
+        <translation>no existe ese archivo</translation>
+    </message>
+    <message>
+        <source>cannot be read ({reason})</source>
+        <translation>no se puede leer ({reason})</translation>
+    </message>
+    <message>
+        <source>cannot be written to ({reason})</source>
+        <translation>no se puede escribir allí ({reason})</translation>
+    </message>
+    <message>
+        <source>not an ONNX file, or a corrupt one ({reason})</source>
+        <translation>no es un archivo ONNX, o está dañado ({reason})</translation>
+    </message>
+    <message>
+        <source>{size} bytes cannot be an ONNX model (16 bytes to 2 GB)</source>
+        <translation>{size} bytes no pueden ser un modelo ONNX (de 16 bytes a 2 GB)</translation>
+    </message>
+    <message>
+        <source>refused, it needs operators of the domain '{domain}', which this runtime does not trust</source>
+        <translation>rechazado: necesita operadores del dominio «{domain}», del que no se fía este programa</translation>
+    </message>
+    <message>
+        <source>refused, its graphs are nested more than {limit} deep</source>
+        <translation>rechazado: sus grafos están anidados a más de {limit} niveles</translation>
+    </message>
+    <message>
+        <source>refused, it holds a precompiled EPContext node</source>
+        <translation>rechazado: contiene un nodo EPContext precompilado</translation>
+    </message>
+    <message>
+        <source>refused, its weights are in another file; export it as one file</source>
+        <translation>rechazado: sus pesos están en otro archivo; expórtelo como un solo archivo</translation>
+    </message>
+    <message>
+        <source>needs exactly one image input of 4 dimensions (batch, bands, rows, columns), found {inputs}</source>
+        <translation>necesita exactamente una imagen de entrada de 4 dimensiones (lote, bandas, filas, columnas); tiene {inputs}</translation>
+    </message>
+    <message>
+        <source>its input has an element type that no raster has</source>
+        <translation>su entrada es de un tipo de número que no tiene ningún ráster</translation>
+    </message>
+    <message>
+        <source>its input is {shape}, but its card says {expected}</source>
+        <translation>su entrada es {shape}, pero su ficha dice {expected}</translation>
+    </message>
+    <message>
+        <source>refused, it takes {count} tiles at once (limit {limit})</source>
+        <translation>rechazado: toma {count} teselas a la vez (límite {limit})</translation>
+    </message>
+    <message>
+        <source>has no output</source>
+        <translation>no tiene ninguna salida</translation>
+    </message>
+    <message>
+        <source>has no output '{output}'; it has {outputs}</source>
+        <translation>no tiene la salida «{output}»; tiene {outputs}</translation>
+    </message>
+    <message>
+        <source>its output is empty</source>
+        <translation>su salida está vacía</translation>
+    </message>
+    <message>
+        <source>its output has the shape {shape}, which does not fit a {task} model</source>
+        <translation>su salida tiene la forma {shape}, que no corresponde a un modelo de {task}</translation>
+    </message>
+    <message>
+        <source>its output has {rows} rows for a tile of {tile}: neither an integer fraction of it, nor the tile without a border</source>
+        <translation>su salida tiene {rows} filas para una tesela de {tile}: ni una fracción entera de ella ni la tesela sin borde</translation>
+    </message>
+    <message>
+        <source>it answers with {channels} channels, but its card names {classes} classes</source>
+        <translation>da {channels} canales, pero su ficha nombra {classes} clases</translation>
+    </message>
+    <message>
+        <source>refused, its output for one tile would take {size:size}</source>
+        <translation>rechazado: su salida para una tesela ocuparía {size:size}</translation>
+    </message>
+    <message>
+        <source>a detection model needs three outputs: boxes, scores, labels</source>
+        <translation>un modelo de detección necesita tres salidas: cajas, puntuaciones y etiquetas</translation>
+    </message>
+    <message>
+        <source>the model '{name}' answers with something else than boxes, scores and labels</source>
+        <translation>el modelo «{name}» da algo distinto de cajas, puntuaciones y etiquetas</translation>
+    </message>
+    <message>
+        <source>the model '{name}' answers with a class that its card does not name</source>
+        <translation>el modelo «{name}» da una clase que su ficha no nombra</translation>
+    </message>
+    <message>
+        <source>is a detection model, which answers for one tile at a time</source>
+        <translation>es un modelo de detección, que responde para una sola tesela a la vez</translation>
+    </message>
+    <message>
+        <source>answers with the shape {shape}, before with {before}</source>
+        <translation>su salida tiene la forma {shape}, antes {before}</translation>
+    </message>
+    <message>
+        <source>answers with something else than numbers</source>
+        <translation>su salida no son números</translation>
+    </message>
+    <message>
+        <source>answers with the class {value}, which its card does not name</source>
+        <translation>da la clase {value}, que su ficha no nombra</translation>
+    </message>
+    <message>
+        <source>stopped, it loops for more than {seconds:g} s over one tile</source>
+        <translation>detenido: está en un bucle de más de {seconds:g} s con una tesela</translation>
+    </message>
+    <message>
+        <source>needs more memory for {count} x {side} px than is free ({free:size})</source>
+        <translation>necesita para {count} x {side} px más memoria de la que hay libre ({free:size})</translation>
+    </message>
+    <message>
+        <source>needs more memory than is free ({free:size})</source>
+        <translation>necesita más memoria de la que hay libre ({free:size})</translation>
+    </message>
+    <message>
+        <source>onnxruntime {version} is unsafe with files from others; install {needed} or newer</source>
+        <translation>onnxruntime {version} no es seguro con archivos ajenos; instale {needed} o posterior</translation>
+    </message>
+    <message>
+        <source>onnxruntime failed: {reason}</source>
+        <translation>onnxruntime ha fallado: {reason}</translation>
+    </message>
+    <message>
+        <source>onnxruntime cannot open it on {provider}: {reason}</source>
+        <translation>onnxruntime no puede abrirlo en {provider}: {reason}</translation>
+    </message>
+    <message>
+        <source>this onnxruntime has no {provider}; it has {available}</source>
+        <translation>este onnxruntime no tiene {provider}; tiene {available}</translation>
+    </message>
+    <message>
+        <source>{provider} did not start; onnxruntime fell back to {other}</source>
+        <translation>{provider} no arrancó; onnxruntime recurrió a {other}</translation>
+    </message>
+    <message>
+        <source>{provider}: {speed:.1f} tiles/s</source>
+        <translation>{provider}: {speed:.1f} teselas/s</translation>
+    </message>
+    <message>
+        <source>{provider} runs</source>
+        <translation>se ejecuta en {provider}</translation>
+    </message>
+    <message>
+        <source>the precision '{precision}' is none of {known}</source>
+        <translation>la precisión «{precision}» no es ninguna de {known}</translation>
+    </message>
+    <message>
+        <source>{provider} calculates in fp32 only; '{precision}' runs on OpenVINO or TensorRT</source>
+        <translation>{provider} solo calcula en fp32; «{precision}» funciona en OpenVINO o TensorRT</translation>
+    </message>
+    <message>
+        <source>has no model card; describe it in a file {card} beside it (task, bands, value_range, classes)</source>
+        <translation>no tiene ficha; descríbalo en un archivo {card} junto a él (task, bands, value_range, classes)</translation>
+    </message>
+    <message>
+        <source>the model card is not valid ({reason})</source>
+        <translation>la ficha del modelo no es válida ({reason})</translation>
+    </message>
+    <message>
+        <source>it is nested too deeply</source>
+        <translation>está anidada a demasiados niveles</translation>
+    </message>
+    <message>
+        <source>not a JSON object</source>
+        <translation>no es un objeto JSON</translation>
+    </message>
+    <message>
+        <source>no classes</source>
+        <translation>no hay clases</translation>
+    </message>
+    <message>
+        <source>it must also give: {keys}</source>
+        <translation>también debe dar: {keys}</translation>
+    </message>
+    <message>
+        <source>'{key}' is unknown; known are {known}</source>
+        <translation>«{key}» no se conoce; se conocen {known}</translation>
+    </message>
+    <message>
+        <source>the task '{task}' is none of {known}</source>
+        <translation>la tarea «{task}» no es ninguna de {known}</translation>
+    </message>
+    <message>
+        <source>the activation '{activation}' is none of {known}</source>
+        <translation>la activación «{activation}» no es ninguna de {known}</translation>
+    </message>
+    <message>
+        <source>one fill value per band is needed</source>
+        <translation>hace falta un valor fill por banda</translation>
+    </message>
+    <message>
+        <source>value_range must be the lowest and the highest value, in this order, not {low:g} and {high:g}</source>
+        <translation>value_range debe ser el valor más bajo y el más alto, en este orden, no {low:g} y {high:g}</translation>
+    </message>
+    <message>
+        <source>one mean and one std per band are needed</source>
+        <translation>hacen falta un valor mean y un valor std por banda</translation>
+    </message>
+    <message>
+        <source>mean and std go together, and none of divisor and std may be 0</source>
+        <translation>mean y std van juntos, y ni divisor ni std pueden ser 0</translation>
+    </message>
+    <message>
+        <source>class values must differ and lie within 0 to 65534</source>
+        <translation>los valores de las clases deben ser distintos y estar entre 0 y 65534</translation>
+    </message>
+    <message>
+        <source>classes must be a list, or an object that maps class values to names</source>
+        <translation>classes debe ser una lista, o un objeto que asigne nombres a valores de clase</translation>
+    </message>
+    <message>
+        <source>'{color}' is not a colour like 1C6330</source>
+        <translation>«{color}» no es un color como 1C6330</translation>
+    </message>
+    <message>
+        <source>the overlap must be smaller than the tile</source>
+        <translation>el solape debe ser menor que la tesela</translation>
+    </message>
+    <message>
+        <source>the pixel size must be more than 0 and at most {limit:,} metres, not {gsd:g}</source>
+        <translation>el tamaño de píxel debe ser mayor que 0 y de {limit:,} metros como máximo, no {gsd:g}</translation>
+    </message>
+    <message>
+        <source>is a Deepness model of the type '{type}'; Segmentor, Regressor and Recognition run</source>
+        <translation>es un modelo de Deepness del tipo «{type}»; funcionan Segmentor, Regressor y Recognition</translation>
+    </message>
+    <message>
+        <source>does not give its number of bands; name them in {card}</source>
+        <translation>no dice cuántas bandas tiene; nómbrelas en {card}</translation>
+    </message>
+    <message>
+        <source>{text} cannot be read as names of classes</source>
+        <translation>{text} no se puede leer como nombres de clases</translation>
+    </message>
+    <message>
+        <source>the model '{name}' is a {task} model; a {needed} model is needed</source>
+        <translation>el modelo «{name}» es de {task}; hace falta un modelo de {needed}</translation>
+    </message>
+    <message>
+        <source>the model '{name}' is a {task} model, which answers once per tile</source>
+        <translation>el modelo «{name}» es de {task} y responde una vez por tesela</translation>
+    </message>
+    <message>
+        <source>the model '{name}' is a {task} model, which has no sliding window</source>
+        <translation>el modelo «{name}» es de {task} y no tiene ventana deslizante</translation>
+    </message>
+    <message>
+        <source>an overlap of {overlap} px does not fit tiles of {tile} px</source>
+        <translation>un solape de {overlap} px no cabe en teselas de {tile} px</translation>
+    </message>
+    <message>
+        <source>a stride of {stride} px does not fit windows of {tile} px: 1 to {tile}</source>
+        <translation>un paso de {stride} px no corresponde a ventanas de {tile} px: de 1 a {tile}</translation>
+    </message>
+    <message>
+        <source>a part of the raster must begin at a multiple of {unit} px</source>
+        <translation>una parte del ráster debe empezar en un múltiplo de {unit} px</translation>
+    </message>
+    <message>
+        <source>{count} bands are given, but the model needs {needed} ({bands})</source>
+        <translation>se dan {count} bandas, pero el modelo necesita {needed} ({bands})</translation>
+    </message>
+    <message>
+        <source>has no band '{band}'; it has {bands}</source>
+        <translation>no tiene la banda «{band}»; tiene {bands}</translation>
+    </message>
+    <message>
+        <source>has {count} bands, but the model needs {needed} ({bands})</source>
+        <translation>tiene {count} bandas, pero el modelo necesita {needed} ({bands})</translation>
+    </message>
+    <message>
+        <source>its bands are {own}, the model's {bands}; they are taken in their order</source>
+        <translation>sus bandas son {own} y las del modelo {bands}; se toman por su orden</translation>
+    </message>
+    <message>
+        <source>has {count} bands, none of them named as the model's ({bands}): the first are taken</source>
+        <translation>tiene {count} bandas y ninguna se llama como las del modelo ({bands}): se toman las primeras</translation>
+    </message>
+    <message>
+        <source>the model '{name}' learned from '{unit}', to which Sentinel-2 values cannot be converted</source>
+        <translation>el modelo «{name}» aprendió con «{unit}», a lo que no se pueden convertir valores de Sentinel-2</translation>
+    </message>
+    <message>
+        <source>{share:.0%} of it is {value:g} in every band and no nodata value is declared</source>
+        <translation>el {share:.0%} es {value:g} en todas las bandas y no se declara ningún valor sin datos</translation>
+    </message>
+    <message>
+        <source>its values reach {most:.4g}, the model learned from {low:g} to {high:g} ({unit}): taken as they are</source>
+        <translation>sus valores llegan a {most:.4g} y el modelo aprendió de {low:g} a {high:g} ({unit}): se toman tal como son</translation>
+    </message>
+    <message>
+        <source>its values go down to {least:.4g}, the model learned from {low:g} to {high:g} ({unit}): taken as they are</source>
+        <translation>sus valores bajan hasta {least:.4g} y el modelo aprendió de {low:g} a {high:g} ({unit}): se toman tal como son</translation>
+    </message>
+    <message>
+        <source>its values reach {most:g}: taken for Sentinel-2 bands as delivered</source>
+        <translation>sus valores llegan a {most:g}: se toman por bandas de Sentinel-2 tal como se distribuyen</translation>
+    </message>
+    <message>
+        <source>taken for Sentinel-2's true colour by its name</source>
+        <translation>se toma por el color natural de Sentinel-2, según su nombre</translation>
+    </message>
+    <message>
+        <source>read as {input}, true colour</source>
+        <translation>se leen como {input}, color natural</translation>
+    </message>
+    <message>
+        <source>read as {input}, offset {offset:+g} (as stated)</source>
+        <translation>se leen como {input}, desplazamiento {offset:+g} (según lo indicado)</translation>
+    </message>
+    <message>
+        <source>read as {input}, offset {offset:+g} (processing baseline {baseline})</source>
+        <translation>se leen como {input}, desplazamiento {offset:+g} (línea base de procesamiento {baseline})</translation>
+    </message>
+    <message>
+        <source>read as {input}, offset {offset:+g} (no baseline found, but dark pixels hold {darkest:.0f}: nothing was added to them)</source>
+        <translation>se leen como {input}, desplazamiento {offset:+g} (sin línea base, pero los píxeles oscuros valen {darkest:.0f}: no se les sumó nada)</translation>
+    </message>
+    <message>
+        <source>read as {input}, offset {offset:+g} (no baseline found: taken for 04.00 or later)</source>
+        <translation>se leen como {input}, desplazamiento {offset:+g} (sin línea base: se toma por 04.00 o posterior)</translation>
+    </message>
+    <message>
+        <source>its pixels are {pixel:.4g} m, the model learned from {model:.4g} m: resampled on the way in</source>
+        <translation>sus píxeles miden {pixel:.4g} m y el modelo aprendió con {model:.4g} m: se remuestrean al leerlos</translation>
+    </message>
+    <message>
+        <source>its pixels are {pixel:.4g} m, the model learned from {model:.4g} m: resampled on the way in, from its overviews of {overview:.4g} m</source>
+        <translation>sus píxeles miden {pixel:.4g} m y el modelo aprendió con {model:.4g} m: se remuestrean al leerlos, a partir de sus pirámides de {overview:.4g} m</translation>
+    </message>
+    <message>
+        <source>its pixels are {pixel:.4g} m, the model learned from {model:.4g} m: fed as they are</source>
+        <translation>sus píxeles miden {pixel:.4g} m y el modelo aprendió con {model:.4g} m: se usan tal cual</translation>
+    </message>
+    <message>
+        <source>areas are measured in its projection, which shows {times:.3g} times the true area at its middle</source>
+        <translation>las superficies se miden en su proyección, que en su centro muestra {times:.3g} veces la superficie real</translation>
+    </message>
+    <message>
+        <source>the bounds {west:g} {south:g} {east:g} {north:g} must be west, south, east, north</source>
+        <translation>los límites {west:g} {south:g} {east:g} {north:g} deben ser oeste, sur, este, norte</translation>
+    </message>
+    <message>
+        <source>the map is so finely divided that its polygons take {needed:size} of memory or more, and {free:size} are free; leave them out, or map smaller areas</source>
+        <translation>el mapa está tan fragmentado que sus polígonos ocupan {needed:size} de memoria o más, y hay {free:size} libres; prescinda de ellos o haga mapas de zonas menores</translation>
+    </message>
+    <message>
+        <source>its polygons would take {most:size} of memory if no two neighbouring pixels were alike, and {free:size} are free: the run stops if it comes to that</source>
+        <translation>sus polígonos ocuparían {most:size} de memoria si no hubiera dos píxeles vecinos iguales, y hay {free:size} libres: la ejecución se detiene si se llega a eso</translation>
+    </message>
+    <message>
+        <source>no point or polygon lies on the data of the map</source>
+        <translation>ningún punto ni polígono cae sobre los datos del mapa</translation>
+    </message>
+    <message>
+        <source>{count} of {total} units lie outside the map or on nodata and do not count</source>
+        <translation>{count} de {total} unidades caen fuera del mapa o sin datos y no cuentan</translation>
+    </message>
+    <message>
+        <source>no unit lies on {classes}: {share:.1%} of the map is left out of all estimates</source>
+        <translation>ninguna unidad cae en {classes}: el {share:.1%} del mapa queda fuera de todas las estimaciones</translation>
+    </message>
+    <message>
+        <source>one unit alone lies on {classes}: a margin needs two or more</source>
+        <translation>una sola unidad cae en {classes}: para un margen hacen falta dos o más</translation>
+    </message>
+    <message>
+        <source>has no attribute '{attribute}'; it has {attributes}</source>
+        <translation>no tiene el atributo «{attribute}»; tiene {attributes}</translation>
+    </message>
+    <message>
+        <source>'{text}' in '{attribute}' is neither a class number nor a class name of the map</source>
+        <translation>«{text}» en «{attribute}» no es ni un número ni un nombre de clase del mapa</translation>
     </message>
 </context>
 </TS>

@@ -229,26 +229,35 @@ def test_window_speaks_spanish(running, desktop, models, model, scene, tmp_path,
     running.desk.open_help()
 
 
-def test_what_the_runtime_says_is_translated_too(running, monkeypatch):
+def test_messages_of_the_runtime_are_translated_with_numbers_as_the_language_writes_them(running, monkeypatch):
     from geoaware import texts
+    from geoaware.runtime.errors import InputFault
+    from geoaware.runtime.messages import Message
 
     monkeypatch.setattr(texts, "language", lambda: "es")
-    assert texts.in_our_words("a: its pixels are 10 m, the model learned from 30 m: resampled on the way in") == (
-        "a: sus píxeles miden 10 m y el modelo aprendió con 30 m: se remuestrean al leerlos"
+
+    def told(kind, **facts):
+        return texts.words(InputFault(kind, where="a", **facts))
+
+    assert told("resampled", pixel=10.5, model=30) == (
+        "a: sus píxeles miden 10,5 m y el modelo aprendió con 30 m: se remuestrean al leerlos"
     )
-    assert texts.in_our_words(
-        "a: its values reach 9000, the model learned from 0 to 255 (8-bit): taken as they are; see --input"
-    ) == ("a: sus valores llegan a 9000 y el modelo aprendió de 0 a 255 (8-bit): se toman tal como son; vea 'Valores'")
-    offset = "offset -1000 (no baseline found: taken for 04.00 or later; --offset 0 for older scenes)"
-    assert texts.in_our_words(f"a: read as s2-l2a, {offset}") == (
-        "a: se leen como s2-l2a, desplazamiento -1000 (sin línea base: se toma por 04.00 o posterior; "
-        "'Desplazamiento' 0 para escenas más antiguas)"
+    assert told("values_maybe_sentinel2", most=9000.0, low=0.0, high=255.0, unit="8-bit") == (
+        "a: sus valores llegan a 9000 y el modelo aprendió de 0 a 255 (8-bit): se toman tal como son; vea «Valores»"
     )
-    rest = "; choose with --bands from 1, 2"
-    assert texts.in_our_words(f"a: has 2 bands, but the model needs 1 (red){rest}").endswith(
-        rest.replace("--bands", "'Bandas'")
+    assert told("offset_assumed", input="s2-l2a", offset=-1000) == (
+        "a: se leen como s2-l2a, desplazamiento -1000 (sin línea base: se toma por 04.00 o posterior)"
+        "; «Desplazamiento» 0 para escenas más antiguas"
     )
-    assert texts.in_our_words("something else") == "something else"
+    assert told("too_many_bands", count=2, needed=1, bands="red", available="1, 2").endswith(
+        "; elija en «Bandas» entre 1, 2"
+    )
+    assert told("bad_card", reason=Message("card_gsd", {"limit": 1_000_000, "gsd": -0.5})) == (
+        "a: la ficha del modelo no es válida "
+        "(el tamaño de píxel debe ser mayor que 0 y de 1.000.000 metros como máximo, no -0,5)"
+    )
+    assert texts.words(InputFault.worded("something else")) == "something else"
+    assert (texts.size(2.5e9), texts.number(0.25, ".2f")) == ("2,5 GB", "0,25")
 
 
 # areas
@@ -449,7 +458,7 @@ def test_hostile_model_is_refused_before_a_session_is_made(running, opened, mode
     window._busy(True)
     window.fetching.add_file(path, "")
     until(lambda: not window.fetching.busy)
-    assert "its weights lie in another file" in window.message.text()
+    assert "its weights are in another file" in window.message.text()
     assert [one.name for one in models.iterdir()] == ["colours.onnx"]
     assert window.add_button.isEnabled()
 

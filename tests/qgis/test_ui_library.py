@@ -85,7 +85,7 @@ def test_hostile_model_is_refused_before_it_is_run(library, model):
     hostile.graph.initializer[0].data_location = onnx.TensorProto.EXTERNAL
     hostile.graph.initializer[0].external_data.add(key="location", value="../../etc/passwd")
     model.write_bytes(hostile.SerializeToString())
-    with pytest.raises(ModelFault, match="refused, its weights lie in another file"):
+    with pytest.raises(ModelFault, match="refused, its weights are in another file"):
         library.add(model)
     assert names(library) == []
 

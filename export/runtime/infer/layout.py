@@ -7,6 +7,7 @@ from typing import Any, Iterator, List, Optional, Protocol, Tuple
 
 import numpy as np
 
+from ..messages import Message
 from ..model.session import Model
 from ..raster.resample import STRIP, Scale, nearest, resampled
 from ..raster.window import Read, Window
@@ -70,7 +71,7 @@ class Layout:
         self.result = self.seen.scaled(cell, cell) if model_grid else self._crop
         self._back = self.scale is not None and not model_grid
         self.read: Read = self._read_crop
-        self._from = ""
+        self._overview = 0.0  # pixel size in metres of the copy that is read; 0: the raster itself
         self._least = 0.5 if model_grid else 0.0  # on the source's grid its own gaps are cut out later
         if self.scale:
             self.read = resampled(self._read_crop, self._crop.height, self._crop.width, self.scale, self._least)
@@ -83,27 +84,25 @@ class Layout:
         scale = Scale(self.scale.rows / rows, self.scale.columns / columns)
         corner = (self.window.row / rows, self.window.column / columns)
         self.read = resampled(coarse.read, tall, wide, scale, self._least, corner)
-        self._from = f", from its overviews of {coarse.grid.pixel_size_m[0]:.4g} m"
+        self._overview = coarse.grid.pixel_size_m[0]
 
-    def notes(self, gsd: Optional[float], measured: bool) -> List[str]:
-        """Sentences that the user should read before a long run.
+    def notes(self, gsd: Optional[float], measured: bool) -> List[Message]:
+        """Notes that the user should read before a long run.
 
         Args:
             gsd: pixel size in metres that the model learned from.
             measured: whether areas will be measured on the result.
         """
-        notes, height = [], self._crop.pixel_size_m[0]
+        notes: List[Message] = []
+        height = self._crop.pixel_size_m[0]
+        sizes = {"pixel": height, "model": gsd, "overview": self._overview}
         if self.scale:
-            notes.append(
-                f"its pixels are {height:.4g} m, the model learned from {gsd:.4g} m: resampled on the way in{self._from}"
-            )
+            notes.append(Message("resampled_from_overviews" if self._overview else "resampled", sizes))
         elif gsd and not 0.5 <= height / gsd <= 2:
-            notes.append(f"its pixels are {height:.4g} m, the model learned from {gsd:.4g} m: fed as they are")
+            notes.append(Message("not_resampled", sizes))
         distortion = self.result.area_distortion if measured else 1.0
         if not 0.98 <= distortion <= 1.02:
-            notes.append(
-                f"areas are measured in its projection, which shows {distortion:.3g} times the true area at its middle"
-            )
+            notes.append(Message("area_distortion", {"times": distortion}))
         return notes
 
     def bytes_needed(self, model: Model, run: Sweep) -> int:

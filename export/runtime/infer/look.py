@@ -1,11 +1,12 @@
-"""Looks at a sample of a raster before a long run and says what seems wrong. Reads through the host."""
+"""Checks a sample of a raster before a long run. Reads through the host."""
 
 from __future__ import annotations
 
-from typing import Callable, List, Optional, Tuple
+from typing import Callable, List, Tuple
 
 import numpy as np
 
+from ..messages import Message
 from ..model.card import ModelCard
 from ..model.units import Recognised, doubt, may_be_sentinel2, recognised, recognised_name
 from ..raster.window import Read, Window
@@ -23,8 +24,8 @@ def look(
     convert: Callable[[np.ndarray], np.ndarray],
     card: ModelCard,
     declared: bool,
-) -> List[str]:
-    """Sentences on what looks wrong in a sample; reading all of a large raster would take too long.
+) -> List[Message]:
+    """Notes on what looks wrong in a sample; reading all of a large raster would take too long.
 
     Args:
         read: gives stored values.
@@ -34,15 +35,13 @@ def look(
         declared: whether the raster says which of its pixels are empty.
     """
     pixels, valid = _sample(read, shape)
-    notes: List[Optional[str]] = []
+    notes: List[Message] = []
     if not declared:
         value, share = constant(pixels[:, valid])
         if share >= EMPTY_SHARE:
-            notes.append(
-                f"{share:.0%} of it is {value:g} in every band and no nodata value is declared: if that is empty, give --nodata {value:g}"
-            )
-    notes.append(doubt(convert(pixels[:, valid]).ravel(), card))
-    return [note for note in notes if note]
+            notes.append(Message("no_nodata", {"share": share, "value": value}))
+    note = doubt(convert(pixels[:, valid]).ravel(), card)
+    return [*notes, note] if note else notes
 
 
 def recognise(

@@ -61,11 +61,11 @@ def detect(
         Cancelled: ``progress`` returned False.
     """
     if model.card.task != "detection":
-        raise InputFault(f"the model '{model.card.name}' is a {model.card.task} model; a detection model is needed")
+        raise InputFault("wrong_task", name=model.card.name, task=model.card.task, needed="detection")
     tile = model.card.tile_size
     overlap = options.overlap if options.overlap is not None else model.card.overlap or tile // 4
     if not 0 <= overlap < tile:
-        raise InputFault(f"an overlap of {overlap} px does not fit tiles of {tile} px")
+        raise InputFault("bad_overlap", overlap=overlap, tile=tile)
     grid = TileGrid(height, width, tile, overlap)
     area = options.area or Window(0, 0, height, width)
     # a margin of one tile: an object whose middle lies inside may have been merged with a part outside
@@ -82,7 +82,7 @@ def detect(
         for done, found in enumerate(answers, start=1):
             merged.add(found)
             if not progress(done, len(windows)):
-                raise Cancelled("cancelled")
+                raise Cancelled()
     finally:
         answers.close()
     return _result(model, merged, area, options.threshold or 0.0)
@@ -97,7 +97,7 @@ def _find(model: Model, tile: Tile, shape: Tuple[int, int]) -> _Found:
     image = padded(tile.pixels, tile.mask, tile.offset, fill, model.card.tile_size)
     boxes, scores, labels = model.outputs(image[None])[:3]
     if boxes.ndim != 2 or boxes.shape[1:] != (4,) or not len(boxes) == len(scores) == len(labels):
-        raise ModelFault(f"the model '{model.card.name}' answers with something else than boxes, scores and labels")
+        raise ModelFault("detection_answer", name=model.card.name)
     low, high = np.zeros(4, np.float32), np.array([inner.width, inner.height] * 2, np.float32)
     boxes = np.clip(boxes.astype(np.float32), low, high)
     middle = np.minimum((boxes[:, :2] + boxes[:, 2:]) / 2, high[:2] - 1).astype(int)
@@ -180,7 +180,7 @@ def _pairs(old: _Found, new: _Found, both: Window) -> Iterator[Tuple[int, int]]:
 def _result(model: Model, merged: _Merged, area: Window, threshold: float) -> Objects:
     boxes, scores, labels = merged.objects()
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(model.card.classes):
-        raise ModelFault(f"the model '{model.card.name}' answers with a class that its card does not name")
+        raise ModelFault("detection_class", name=model.card.name)
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
     corner, size = np.array([area.column, area.row]), np.array([area.width, area.height])
     keep = ((middle >= corner) & (middle < corner + size)).all(axis=1) & (scores >= threshold)

@@ -41,7 +41,7 @@ def scene_grid(height: int, width: int, tile: int, stride: int) -> Tuple[int, in
         InputFault: the stride leaves pixels out, or is less than one.
     """
     if not 1 <= stride <= tile:
-        raise InputFault(f"a stride of {stride} px does not fit windows of {tile} px: 1 to {tile}")
+        raise InputFault("bad_stride", stride=stride, tile=tile)
     return -(-height // stride), -(-width // stride), 0
 
 
@@ -79,7 +79,7 @@ def windows(
     """
     model = model.choose(options.output, options.threshold)
     if model.card.task not in ("classification", "embedding"):
-        raise InputFault(f"the model '{model.card.name}' is a {model.card.task} model, which has no windows")
+        raise InputFault("no_windows", name=model.card.name, task=model.card.task)
     if model.dense:
         yield from sweep(model, read, height, width, options, progress, touches)
         return
@@ -99,7 +99,7 @@ def windows(
             if answer is not None:
                 means.add(down[found.inner.row], across[found.inner.column], answer)
             if not progress(done, len(inner)):
-                raise Cancelled("cancelled")
+                raise Cancelled()
             if done % len(across) == 0:
                 row = done // len(across)
                 # later windows neither hold the middle of these cells nor see any of their pixels

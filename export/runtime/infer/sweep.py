@@ -109,7 +109,7 @@ def sweep(
     """
     model = model.choose(options.output, options.threshold).sized(max(height, width))
     if not model.dense:
-        raise InputFault(f"the model '{model.card.name}' is a {model.card.task} model, which answers once a tile")
+        raise InputFault("answers_once", name=model.card.name, task=model.card.task)
     unit = unit_of(model)
     side, overlap = (model.card.tile_size - 2 * model.border) // unit, shared(model, options) // unit
     whole = Window(0, 0, -(-height // unit), -(-width // unit))
@@ -130,7 +130,7 @@ def sweep(
             block = blend.add(tile.inner.row // unit, tile.inner.column // unit, valid, answer)
             finished.append(rows_of(model, block.top, block.share, block.valid, options.probabilities))
             if not progress(done, len(windows)):
-                raise Cancelled("cancelled")
+                raise Cancelled()
             if done % len(lefts) == 0:
                 yield from side_by_side(finished)
                 finished = []
@@ -150,7 +150,7 @@ def in_units(area: Window, unit: int) -> Window:
         InputFault: it does not begin where a place begins.
     """
     if area.row % unit or area.column % unit:
-        raise InputFault(f"a part of the raster must begin at a multiple of {unit} px")
+        raise InputFault("bad_start", unit=unit)
     last_row, last_column = -(-(area.row + area.height) // unit), -(-(area.column + area.width) // unit)
     row, column = area.row // unit, area.column // unit
     return Window(row, column, last_row - row, last_column - column)
@@ -178,7 +178,7 @@ def segment(model: Model, read: Read, height: int, width: int, progress: Progres
         Cancelled: ``progress`` returned False.
     """
     if model.card.task != "segmentation":
-        raise InputFault(f"the model '{model.card.name}' is a {model.card.task} model; a segmentation model is needed")
+        raise InputFault("wrong_task", name=model.card.name, task=model.card.task, needed="segmentation")
     return sweep(model, read, height, width, Sweep(read_ahead=0), progress)
 
 
@@ -191,7 +191,7 @@ def shared(model: Model, options: Sweep) -> int:
     tile = model.card.tile_size
     overlap = model.card.overlap if options.overlap is None else options.overlap
     if not 0 <= overlap < tile:
-        raise InputFault(f"an overlap of {overlap} px does not fit tiles of {tile} px")
+        raise InputFault("bad_overlap", overlap=overlap, tile=tile)
     return max(overlap - 2 * model.border, 0)
 
 

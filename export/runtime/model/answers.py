@@ -97,5 +97,5 @@ def _votes(numbers: np.ndarray, card: ModelCard, where: str) -> np.ndarray:
     values = np.array([entry.value for entry in card.classes])
     known = np.isin(numbers, values)
     if not known.all():
-        raise ModelFault(f"{where}: answers with the class {int(numbers[~known][0])}, which its card does not name")
+        raise ModelFault("unknown_class", where=where, value=int(numbers[~known][0]))
     return np.stack([numbers == value for value in values], axis=1).astype(np.float32)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
 from ..errors import ModelFault
-from .card import LandClass, ModelCard, Scaling, palette
+from ..raster.legend import LandClass, palette
+from .card import ModelCard, Scaling
 
 TASKS = {"segmentor": "segmentation", "regressor": "regression", "recognition": "embedding"}
 RESOLUTION = 3.0  # cm a pixel, Deepness's own default
@@ -29,13 +30,13 @@ def card_of_keys(metadata: Dict[str, str], where: str, shape: Tuple[Optional[int
     """
     kind = str(_value(metadata, "model_type", "")).strip()
     if kind.lower() not in TASKS:
-        raise ModelFault(f"{where}: is a Deepness model of the type '{kind}'; Segmentor, Regressor and Recognition run")
+        raise ModelFault("deepness_type", where=where, type=kind)
     mean = tuple(float(v) for v in _value(metadata, "standardization_mean", ()))
     std = tuple(float(v) for v in _value(metadata, "standardization_std", ()))
     bands = shape[1] if len(shape) == 4 else None
     bands = bands or len(mean)
     if not bands:
-        raise ModelFault(f"{where}: does not tell its number of bands; name them in {Path(where).stem}.card.json")
+        raise ModelFault("deepness_bands", where=where, card=f"{Path(where).stem}.card.json")
     tile = (shape[2] if len(shape) == 4 else None) or int(
         _value(metadata, "tile_size", _value(metadata, "tiles_size", 0))
     )
@@ -81,7 +82,7 @@ def _literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError):  # the last where it is nested too deep
-        raise ValueError(f"{text[:40]!r} are no names of classes") from None
+        raise ModelFault("deepness_names", text=repr(text[:40])) from None
 
 
 def _classes(metadata: Dict[str, str]) -> Tuple[LandClass, ...]:

@@ -70,19 +70,19 @@ def read_header(path: Union[str, Path]) -> OnnxHeader:
     try:
         view = _opened(path)
     except OSError as error:
-        raise ModelFault(f"{path}: cannot be read ({error.strerror})") from None
+        raise ModelFault("not_readable", where=path, reason=error.strerror) from None
     try:
         return _header(view, path)
     except (_BadWire, UnicodeDecodeError) as error:
-        raise ModelFault(f"{path}: not an ONNX file, or a damaged one ({error})") from None
+        raise ModelFault("not_onnx", where=path, reason=error) from None
 
 
 def _opened(path: Path) -> memoryview:
     if not path.is_file():
-        raise ModelFault(f"{path}: no such file")
+        raise ModelFault("no_such_file", where=path)
     size = path.stat().st_size
     if not 16 <= size <= MAX_BYTES:
-        raise ModelFault(f"{path}: {size} bytes cannot be an ONNX model (16 bytes to 2 GB)")
+        raise ModelFault("model_size", where=path, size=size)
     with path.open("rb") as file:
         # Not closed by hand: the frames of a raised error may still hold views of it.
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
@@ -119,21 +119,19 @@ def _header(model: memoryview, path: Path) -> OnnxHeader:
     image = _image_input(graph, path)
     outputs = tuple(_tensor(_message(value)) for number, value in _fields(graph) if number == 12)
     if not outputs:
-        raise ModelFault(f"{path}: has no output")
+        raise ModelFault("no_output", where=path)
     return OnnxHeader(ir_version, opset, metadata, image.name, image.shape, image.kind, outputs, "Loop" in operators)
 
 
 def _check_domain(domain: str, path: Path) -> None:
     if domain not in TRUSTED_DOMAINS:
-        raise ModelFault(
-            f"{path}: refused, it needs operators of the domain '{domain}', which this runtime does not trust"
-        )
+        raise ModelFault("foreign_operator", where=path, domain=domain)
 
 
 def _check_nodes(graph: memoryview, path: Path, operators: Set[str], node_field: int, depth: int = 0) -> None:
     """Check a graph's or a function's parts, and note the operators in it."""
     if depth > _MAX_DEPTH:
-        raise ModelFault(f"{path}: refused, its graphs are nested more than {_MAX_DEPTH} deep")
+        raise ModelFault("nested_graphs", where=path, limit=_MAX_DEPTH)
     for number, value in _fields(graph):
         if number == node_field:
             _check_node(_message(value), path, operators, depth)
@@ -152,7 +150,7 @@ def _check_node(node: memoryview, path: Path, operators: Set[str], depth: int) -
         elif number == 4:
             operators.add(_text(value))
             if "EPContext" in operators:
-                raise ModelFault(f"{path}: refused, it holds a precompiled EPContext node")
+                raise ModelFault("precompiled_node", where=path)
         elif number == 5:
             _check_attribute(_message(value), path, operators, depth)
 
@@ -176,7 +174,7 @@ def _check_sparse(sparse: memoryview, path: Path) -> None:
 def _check_tensor(tensor: memoryview, path: Path) -> None:
     for number, value in _fields(tensor):
         if number == 13 or (number == 14 and value == _EXTERNAL):
-            raise ModelFault(f"{path}: refused, its weights lie in another file; export it as one file")
+            raise ModelFault("external_weights", where=path)
 
 
 def _image_input(graph: memoryview, path: Path) -> Tensor:
@@ -184,10 +182,8 @@ def _image_input(graph: memoryview, path: Path) -> Tensor:
     inputs = [_tensor(_message(v)) for n, v in _fields(graph) if n == 11]
     images = [one for one in inputs if one.name not in weights]
     if len(images) != 1 or len(images[0].shape) != 4:
-        found = ", ".join(f"{one.name} {list(one.shape)}" for one in images) or "none"
-        raise ModelFault(
-            f"{path}: needs exactly one image input of 4 dimensions (batch, bands, rows, columns), found {found}"
-        )
+        shapes = ", ".join(f"{one.name} {list(one.shape)}" for one in images) or "none"
+        raise ModelFault("image_input", where=path, inputs=shapes)
     return images[0]
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
-from ..errors import ModelFault
+from ..errors import ModelFault, first_line
 from ..files import free_memory
 
 MINIMUM_ONNXRUNTIME = (1, 24, 1)  # older ones read any file on disk through external_data
@@ -41,10 +40,8 @@ def onnxruntime_module() -> Any:
 
     found = tuple(int(part) for part in onnxruntime.__version__.split(".")[:3] if part.isdigit())
     if found < MINIMUM_ONNXRUNTIME:
-        wanted = ".".join(map(str, MINIMUM_ONNXRUNTIME))
-        raise ModelFault(
-            f"onnxruntime {onnxruntime.__version__} is unsafe with files from others; install {wanted} or newer"
-        )
+        needed = ".".join(map(str, MINIMUM_ONNXRUNTIME))
+        raise ModelFault("onnxruntime_old", version=onnxruntime.__version__, needed=needed)
     return onnxruntime
 
 
@@ -61,7 +58,7 @@ def chosen(provider: str) -> List[str]:
         return [*names, CPU]
     name = PROVIDERS.get(provider.lower(), provider)
     if name not in available:
-        raise ModelFault(f"onnxruntime here has no {name}; it has {', '.join(available)}")
+        raise ModelFault("no_provider", provider=name, available=", ".join(available))
     return [name]
 
 
@@ -90,10 +87,10 @@ def start(path: Union[str, Path], provider: str, precision: Optional[str]) -> An
         )
     except Exception as error:  # onnxruntime's errors share no base class but this
         if is_out_of_memory(error):
-            raise ModelFault(f"{path}: needs more memory than is free ({free_memory() / 2**30:.1f} GB)") from error
-        raise ModelFault(f"{path}: onnxruntime cannot open it on {provider}: {first_line(error)}") from error
+            raise ModelFault("model_memory", where=path, free=free_memory()) from error
+        raise ModelFault("onnxruntime_open", where=path, provider=provider, reason=first_line(error)) from error
     if session.get_providers()[0] != provider:
-        raise ModelFault(f"{provider} did not start; onnxruntime fell back to {session.get_providers()[0]}")
+        raise ModelFault("provider_fell_back", provider=provider, other=session.get_providers()[0])
     return session
 
 
@@ -104,7 +101,7 @@ def provider_options(provider: str, precision: Optional[str]) -> Dict[str, str]:
         ModelFault: the provider cannot calculate in it.
     """
     if precision is not None and precision not in PRECISIONS:
-        raise ModelFault(f"the precision '{precision}' is none of {', '.join(PRECISIONS)}")
+        raise ModelFault("unknown_precision", precision=precision, known=", ".join(PRECISIONS))
     if provider == PROVIDERS["openvino"]:
         # the JSON text itself: a path is not understood, and the option 'precision' falls back to another one
         hint = {"INFERENCE_PRECISION_HINT": PRECISIONS[precision or "fp32"]}
@@ -113,7 +110,7 @@ def provider_options(provider: str, precision: Optional[str]) -> Dict[str, str]:
         return {f"trt_{precision}_enable": "1"}
     if precision in (None, "fp32"):
         return {}
-    raise ModelFault(f"{provider} calculates in fp32 only; '{precision}' runs on OpenVINO or TensorRT")
+    raise ModelFault("no_precision", provider=provider, precision=precision)
 
 
 def cores() -> int:
@@ -121,12 +118,6 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def first_line(error: BaseException) -> str:
-    """Of an error's message, without onnxruntime's codes in front."""
-    lines = str(error).splitlines()
-    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", lines[0]) if lines else type(error).__name__
 
 
 def is_out_of_memory(error: BaseException) -> bool:

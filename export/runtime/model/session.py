@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import threading
 import time
 from contextlib import contextmanager
@@ -13,8 +12,9 @@ from typing import Any, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from ..errors import ModelFault
+from ..errors import ModelFault, first_line
 from ..files import free_memory
+from ..messages import Message
 from .answers import DENSE, canonical, kind_of, with_channels
 from .card import ModelCard
 from .guard import OnnxHeader, read_header
@@ -24,11 +24,11 @@ from .providers import (
     MINIMUM_ONNXRUNTIME,
     chosen,
     cores,
-    first_line,
     is_out_of_memory,
     onnxruntime_module,
     start,
 )
+from .read_card import card_of
 
 __all__ = ["MINIMUM_ONNXRUNTIME", "Model", "card_of"]
 
@@ -49,7 +49,7 @@ class Model:
     Attributes:
         card: its card, completed by what the graph itself tells.
         provider: the execution provider that really runs it.
-        notes: sentences about how the provider was found.
+        notes: how the provider was chosen.
         output: name of the graph's output that is used.
         channels: classes, values or features that the graph answers with; 0 for a detection.
         dense: whether it answers with a map for each tile, not with one vector.
@@ -87,16 +87,14 @@ class Model:
         card = card or card_of(path, header)
         self._where, self._header = str(path), header
         if header.input_kind not in _DTYPES:
-            raise ModelFault(f"{path}: its input is of no kind of number that a raster has")
+            raise ModelFault("input_type", where=path)
         if (header.input_shape[0] or 1) > _LARGEST_BATCH:
-            raise ModelFault(
-                f"{path}: refused, it wants {header.input_shape[0]} tiles at once (limit {_LARGEST_BATCH})"
-            )
+            raise ModelFault("batch_too_large", where=path, count=header.input_shape[0], limit=_LARGEST_BATCH)
         self._dtype = np.dtype(_DTYPES[header.input_kind])
-        self.free_size = None in header.input_shape[2:]
+        self.free_size = header.input_shape[2:] == (None, None)
         self.card = _with_tile(card, header, self._where)
         self._check_static(self._index(output))
-        self.notes: Tuple[str, ...] = ()
+        self.notes: Tuple[Message, ...] = ()
         self._session, self.provider = self._start(chosen(provider or CPU), precision)
         self.batch = header.input_shape[0] or BATCHED.get(self.provider, 1)
         room = int(free_memory() / 2 / (self.batch * self.card.tile_size**2 * _BYTES_PER_PIXEL))
@@ -137,12 +135,14 @@ class Model:
             ModelFault: it is a detection; onnxruntime fails; or the output has another shape than before.
         """
         if self.card.task == "detection":
-            raise ModelFault(f"{self._where}: is a detection model, which answers for one tile at a time")
+            raise ModelFault("detection_tile", where=self._where)
         parts: List[np.ndarray] = []
         for first in range(0, len(tiles), self.batch):
             answer = self._answer(tiles[first : first + self.batch])
             if answer.shape[1:] != self._shape:
-                raise ModelFault(f"{self._where}: answers with {list(answer.shape)}, before with {list(self._shape)}")
+                raise ModelFault(
+                    "output_changed", where=self._where, shape=list(answer.shape[1:]), before=list(self._shape)
+                )
             parts.append(canonical(answer, self.card, self._where))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -173,16 +173,14 @@ class Model:
                 answers = session.run(names, {self._header.input_name: tiles}, options)
         except Exception as error:  # onnxruntime's errors share no base class but this
             if "terminate flag" in str(error):
-                raise ModelFault(
-                    f"{self._where}: stopped, it loops for more than {_LONGEST_LOOP:g} s over one tile"
-                ) from error
+                raise ModelFault("loop_too_long", where=self._where, seconds=_LONGEST_LOOP) from error
             if is_out_of_memory(error):
-                free = free_memory() / 2**30
-                text = f"{self._where}: needs more memory for {len(tiles)} x {tiles.shape[-1]} px than is free ({free:.1f} GB)"
-                raise ModelFault(text) from error
-            raise ModelFault(f"{self._where}: onnxruntime failed: {first_line(error)}") from error
+                raise ModelFault(
+                    "tile_memory", where=self._where, count=len(tiles), side=tiles.shape[-1], free=free_memory()
+                ) from error
+            raise ModelFault("onnxruntime_failed", where=self._where, reason=first_line(error)) from error
         if not all(isinstance(answer, np.ndarray) and answer.dtype.kind in "fiub" for answer in answers):
-            raise ModelFault(f"{self._where}: answers with something else than numbers")
+            raise ModelFault("not_numbers", where=self._where)
         return answers
 
     def _start(self, names: Sequence[str], precision: Optional[str]) -> Tuple[Any, str]:
@@ -190,19 +188,21 @@ class Model:
         if len(names) == 1:
             return start(self._where, names[0], precision), names[0]
         best: Tuple[float, Any, str] = (0.0, None, "")
-        notes, faults = [], []
+        notes: List[Message] = []
+        faults: List[ModelFault] = []
         for name in names:
             try:
                 session = start(self._where, name, precision)
                 speed = self._speed(session, name)
             except ModelFault as fault:
-                faults.append(str(fault))
+                faults.append(fault)
                 continue
-            notes.append(f"{name}: {speed:.1f} tiles/s")
-            best = max(best, (speed, session, name), key=lambda found: found[0])
+            notes.append(Message("provider_speed", {"provider": name, "speed": speed}))
+            best = max(best, (speed, session, name), key=lambda candidate: candidate[0])
         if best[1] is None:
-            raise ModelFault(faults[-1])
-        self.notes = (*notes, *faults, f"{best[2]} runs")
+            raise faults[-1]
+        failures = (fault.message for fault in faults)
+        self.notes = (*notes, *failures, Message("provider_chosen", {"provider": best[2]}))
         return best[1], best[2]
 
     def _speed(self, session: Any, provider: str) -> float:
@@ -227,7 +227,7 @@ class Model:
         names = [one.name for one in self._header.outputs]
         wanted = output or self.card.output or names[0]
         if wanted not in names:
-            raise ModelFault(f"{self._where}: has no output '{wanted}'; it has {', '.join(names)}")
+            raise ModelFault("no_such_output", where=self._where, output=wanted, outputs=", ".join(names))
         return names.index(wanted)
 
     def _check_static(self, index: int) -> None:
@@ -237,7 +237,7 @@ class Model:
 
     def _check_size(self, numbers: int) -> None:
         if numbers * 4 > _LARGEST_ANSWER:
-            raise ModelFault(f"{self._where}: refused, it would answer with {numbers * 4 / 2**30:.1f} GB for one tile")
+            raise ModelFault("output_too_large", where=self._where, size=numbers * 4)
 
     def _use(self, output: Optional[str]) -> None:
         """Find what the output holds: from the file where it tells all, else by running one tile."""
@@ -248,7 +248,7 @@ class Model:
         self._shape: Tuple[int, ...] = ()
         if self.card.task == "detection":
             if len(self._header.outputs) < 3:
-                raise ModelFault(f"{self._where}: a detection model needs three outputs: boxes, scores, labels")
+                raise ModelFault("detection_outputs", where=self._where)
             return
         size = self.card.tile_size
         shape: Tuple[int, ...] = tuple(n or 0 for n in self._header.outputs[index].shape[1:])
@@ -256,7 +256,7 @@ class Model:
             size = _PROBE if self.free_size else size
             answer = self._answer(np.repeat(self._sample(size), self.batch, axis=0))[:1]
             if not answer.size:
-                raise ModelFault(f"{self._where}: its output is empty")
+                raise ModelFault("empty_output", where=self._where)
             if self.card.activation is None and self.card.task in ("segmentation", "classification"):
                 self.card = replace(self.card, activation=kind_of(answer))
             shape = answer.shape[1:]
@@ -270,16 +270,11 @@ class Model:
         self._check_size(int(np.prod(shape, dtype=object)))
         sizes = {"segmentation": (3,), "classification": (1,)}.get(self.card.task, (1, 3))
         if len(shape) not in sizes or 0 in shape or len(set(shape[1:])) > 1:
-            raise ModelFault(
-                f"{self._where}: its output is {['N', *shape]}, which is no answer of a {self.card.task} model"
-            )
+            raise ModelFault("output_shape", where=self._where, shape=["N", *shape], task=self.card.task)
         self.channels, self.dense = shape[0], len(shape) == 3
         if self.dense:
             self.border, self.factor = self._geometry(shape[1], size)
-        try:
-            self.card = self.card.with_outputs(self.channels)
-        except ValueError as error:
-            raise ModelFault(f"{self._where}: {error}") from None
+        self.card = self.card.with_outputs(self.channels, self._where)
         if self.card.activation == "classes" and self.card.classes:
             self.channels = len(self.card.classes)  # votes
         side = (self.card.tile_size - 2 * self.border) // self.factor
@@ -291,9 +286,7 @@ class Model:
             return 0, size // side
         if side < size and (size - side) % 2 == 0:
             return (size - side) // 2, 1
-        raise ModelFault(
-            f"{self._where}: its output has {side} rows for a tile of {size}: neither a whole part of it, nor it without a border"
-        )
+        raise ModelFault("output_rows", where=self._where, rows=side, tile=size)
 
     def sized(self, side: int) -> Model:
         """This model for tiles of another size, where the graph leaves it free; itself where it does not.
@@ -310,18 +303,6 @@ class Model:
             places = (size - 2 * self.border) // self.factor
             other._shape = (self._shape[0], places, places)
         return other
-
-
-def card_of(path: Union[str, Path], header: OnnxHeader) -> ModelCard:
-    """The card of a model: ``<model>.card.json`` beside the file, else the one inside it.
-
-    Raises:
-        ModelFault: there is none, or it is not right.
-    """
-    beside = Path(path).with_suffix(".card.json")
-    if os.path.isfile(beside):  # unlike Path's: also where that name is too long for the disk
-        return ModelCard.from_file(beside)
-    return ModelCard.from_metadata(header.metadata, str(path), header.input_shape)
 
 
 @contextmanager
@@ -353,7 +334,7 @@ def _with_tile(card: ModelCard, header: OnnxHeader, where: str) -> ModelCard:
         card = replace(card, tile_size=size, overlap=overlap)
     expected = (len(card.bands), card.tile_size, card.tile_size)
     if any(known not in (None, wanted) for known, wanted in zip((bands, rows, columns), expected)):
-        raise ModelFault(f"{where}: its input is {list(header.input_shape)}, but its card says {expected}")
+        raise ModelFault("input_shape", where=where, shape=list(header.input_shape), expected=expected)
     return card
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputFault
+from ..messages import Message
 from .card import ModelCard
 
 INPUTS = ("auto", "raw", "s2-l2a", "s2-l1c", "tci")
@@ -26,12 +27,12 @@ _STRETCH = re.compile(r"\b0\s*(?:-|to|\.\.)\s*([1-9]\d{3,4})\b")  # "reflectance
 
 @dataclass(frozen=True)
 class Conversion:
-    """value x factor + offset, cut to ``limits`` where there are any; ``said`` tells the user."""
+    """value x factor + offset, clipped to ``limits`` if there are any; ``note`` is for the user."""
 
     factor: float = 1.0
     offset: float = 0.0
     limits: tuple[float, float] | None = None
-    said: str = ""
+    note: Message | None = None
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Pixels as they are where nothing changes, float32 otherwise."""
@@ -57,18 +58,18 @@ def may_be_sentinel2(dtype: str, metres: float, card: ModelCard) -> bool:
 
 @dataclass(frozen=True)
 class Recognised:
-    """What a raster seems to hold: one of ``INPUTS`` but "auto", its darkest numbers, a sentence for the user."""
+    """What a raster seems to hold: one of ``INPUTS`` but "auto", its darkest values, a note for the user."""
 
     kind: str = "raw"
     darkest: float | None = None
-    said: str = ""
+    note: Message | None = None
 
 
 def recognised_name(name: str, card: ModelCard) -> Recognised:
     """What a raster of this name holds, where a model learned from 8-bit colours."""
     if card.value_range != (0, 255) or not _TRUE_COLOUR.search(name):
         return Recognised()
-    return Recognised("tci", None, "taken for Sentinel-2's true colour by its name; if it is not, see --input")
+    return Recognised("tci", None, Message("taken_for_true_colour"))
 
 
 def recognised(pixels: np.ndarray) -> Recognised:
@@ -76,8 +77,8 @@ def recognised(pixels: np.ndarray) -> Recognised:
     pixels = pixels[pixels > 0]
     if not pixels.size or pixels.max() <= 2 * 255:
         return Recognised()
-    said = f"its values reach {pixels.max():g}: taken for Sentinel-2 bands as delivered; if they are not, see --input"
-    return Recognised("s2-l2a", float(np.percentile(pixels, 1)), said)
+    note = Message("taken_for_sentinel2", {"most": float(pixels.max())})
+    return Recognised("s2-l2a", float(np.percentile(pixels, 1)), note)
 
 
 def conversion(
@@ -101,20 +102,23 @@ def conversion(
     limits = (0.0, 255.0) if step != 1 else None
     if kind == "tci":
         own = TCI_RANGE / 255
-        return Conversion() if step == own else Conversion(own / step, 0.0, limits, f"read as {kind}, true colour")
-    offset, why = _offset(baseline, stored, darkest)
-    return Conversion(1 / step, offset / step, limits, f"read as {kind}, offset {offset:+g}{why}")
+        note = Message("read_as_true_colour", {"input": kind})
+        return Conversion() if step == own else Conversion(own / step, 0.0, limits, note)
+    offset, note = _offset(kind, baseline, stored, darkest)
+    return Conversion(1 / step, offset / step, limits, note)
 
 
-def _offset(baseline: float | None, stored: float | None, darkest: float | None) -> tuple[float, str]:
+def _offset(kind: str, baseline: float | None, stored: float | None, darkest: float | None) -> tuple[float, Message]:
+    """What is to be added to the stored values, and a note on why."""
     if stored is not None:
-        return stored, " (as stated)"
+        return stored, Message("offset_stated", {"input": kind, "offset": stored})
     if baseline is None and darkest is not None and darkest < _DARKEST:
-        return 0, f" (no baseline found, but dark pixels hold {darkest:.0f}: nothing was added to them)"
+        return 0, Message("offset_by_dark_pixels", {"input": kind, "offset": 0, "darkest": darkest})
     if baseline is None:
-        return OFFSET, " (no baseline found: taken for 04.00 or later; --offset 0 for older scenes)"
-    since = baseline >= OFFSET_BASELINE
-    return (OFFSET if since else 0), f" (processing baseline {baseline:05.2f})"
+        return OFFSET, Message("offset_assumed", {"input": kind, "offset": OFFSET})
+    offset = OFFSET if baseline >= OFFSET_BASELINE else 0
+    facts = {"input": kind, "offset": offset, "baseline": f"{baseline:05.2f}"}
+    return offset, Message("offset_of_baseline", facts)
 
 
 def _reflectance_per_step(card: ModelCard) -> float:
@@ -127,9 +131,7 @@ def _reflectance_per_step(card: ModelCard) -> float:
         return 1.0
     if "8-bit" in unit or card.value_range == (0, 255):
         return TCI_RANGE / 255
-    raise InputFault(
-        f"--input: the model '{card.name}' learned from '{card.unit}', which Sentinel-2 values cannot be turned into; leave --input out"
-    )
+    raise InputFault("no_unit", name=card.name, unit=card.unit)
 
 
 def baseline_of(text: str, tag: str = "") -> float | None:
@@ -150,8 +152,8 @@ def stored_offset(scale: float | None, offset: float | None) -> float | None:
     return round(offset / scale, 6) if offset and scale else None
 
 
-def doubt(pixels: np.ndarray, card: ModelCard) -> str | None:
-    """A sentence when values cannot be what the model learned from.
+def doubt(pixels: np.ndarray, card: ModelCard) -> Message | None:
+    """A note when values cannot be what the model learned from.
 
     Args:
         pixels: (N,) a sample of valid values in the model's unit.
@@ -165,6 +167,7 @@ def doubt(pixels: np.ndarray, card: ModelCard) -> str | None:
     too_low = least < low - max(abs(low), high - low)
     if not (too_high or too_small or too_low):
         return None
-    reach = f"reach {most:.4g}" if not too_low else f"go down to {least:.4g}"
-    hint = "; see --input" if too_high and high <= 255 and most <= 20_000 else ""
-    return f"its values {reach}, the model learned from {low:g} to {high:g} ({card.unit}): taken as they are{hint}"
+    facts = {"least": least, "most": most, "low": low, "high": high, "unit": card.unit}
+    if too_low:
+        return Message("values_low", facts)
+    return Message("values_maybe_sentinel2" if too_high and high <= 255 and most <= 20_000 else "values_high", facts)

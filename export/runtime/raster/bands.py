@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import InputFault
+from ..messages import Message
 
 # Sentinel-2's numbers and the names that cards and files use for the same band.
 _SAME = {
@@ -20,7 +21,7 @@ def choose_bands(
     wanted: Sequence[str],
     asked: Sequence[str] | None,
     first: bool = False,
-) -> tuple[list[int], str | None]:
+) -> tuple[list[int], Message | None]:
     """Choose a raster's bands.
 
     Args:
@@ -32,7 +33,7 @@ def choose_bands(
         first: where names do not tell, the first ones serve; else a raster with more than the model needs is refused.
 
     Returns:
-        Numbers from 1, in the model's order, and a warning or None.
+        Numbers from 1, in the model's order, and a note or None.
 
     Raises:
         InputFault: a band is not there, or it is open which ones are meant.
@@ -40,25 +41,21 @@ def choose_bands(
     if asked:
         chosen = [_number(where, names, band) for band in asked]
         if len(chosen) != len(wanted):
-            raise InputFault(f"--bands: {len(chosen)} given, but the model needs {len(wanted)} ({', '.join(wanted)})")
+            raise InputFault("bands_given", count=len(chosen), needed=len(wanted), bands=", ".join(wanted))
         return chosen, None
     known = {common_name(names[number - 1]): number for number in reversed(usable) if names[number - 1]}
     if all(common_name(band) in known for band in wanted):
         return [known[common_name(band)] for band in wanted], None
     if first and len(usable) > len(wanted):
-        return list(usable[: len(wanted)]), (
-            f"{where}: has {len(usable)} bands, none of them named as the model's ({', '.join(wanted)}): the first are taken, see --bands"
-        )
+        return list(usable[: len(wanted)]), Message("first_bands", {"count": len(usable), "bands": ", ".join(wanted)})
     if len(usable) != len(wanted):
-        more = f"; choose with --bands from {_listed(names, usable)}" if len(usable) > len(wanted) else ""
         raise InputFault(
-            f"{where}: has {len(usable)} bands, but the model needs {len(wanted)} ({', '.join(wanted)}){more}"
-        )
+            "too_many_bands" if len(usable) > len(wanted) else "too_few_bands",
+            where=where, count=len(usable), needed=len(wanted), bands=", ".join(wanted), available=_listed(names, usable),
+        )  # fmt: skip
     if any(common_name(band) in map(common_name, wanted) for band in known):
-        has = ", ".join(names[number - 1] or str(number) for number in usable)
-        return list(usable), (
-            f"{where}: its bands are {has}, the model's {', '.join(wanted)}; they are taken in their order, see --bands"
-        )
+        own = ", ".join(names[number - 1] or str(number) for number in usable)
+        return list(usable), Message("bands_in_order", {"own": own, "bands": ", ".join(wanted)})
     return list(usable), None
 
 
@@ -68,7 +65,7 @@ def _number(where: str, names: Sequence[str], band: str) -> int:
         return plain.index(common_name(band)) + 1
     if band.isdigit() and 1 <= int(band) <= len(names):
         return int(band)
-    raise InputFault(f"--bands {band}: {where} has {_listed(names, range(1, len(names) + 1))}")
+    raise InputFault("no_such_band", where=where, band=band, bands=_listed(names, range(1, len(names) + 1)))
 
 
 def _listed(names: Sequence[str], numbers: Sequence[int]) -> str:

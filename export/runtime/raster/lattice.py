@@ -179,4 +179,4 @@ def check_bounds(bounds: Bounds) -> None:
     """Raises InputFault unless they are west, south, east, north."""
     west, south, east, north = bounds
     if not (west < east and south < north):
-        raise InputFault(f"--bounds {west:g} {south:g} {east:g} {north:g}: must be west, south, east, north")
+        raise InputFault("bounds_order", west=west, south=south, east=east, north=north)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputFault
-from ..files import free_memory, size_text
+from ..files import free_memory
 
 # Of memory a run, as measured on noise of five classes, with what the hosts hold while they trace.
 BYTES, BYTES_MERGING = 400, 750
@@ -92,14 +92,11 @@ def begins(classes: np.ndarray) -> np.ndarray:
     return found
 
 
-def check_room(runs: int, merging: bool = False, name: str = "the map") -> None:
+def check_room(runs: int, merging: bool = False, where: str = "") -> None:
     """Raises InputFault where the patches of so many runs, merged or not, take more memory than is free."""
     needed, free = runs * (BYTES_MERGING if merging else BYTES), free_memory()
     if needed > free:
-        raise InputFault(
-            f"{name}: is so finely divided that its polygons take {size_text(needed)} of memory or more, and {size_text(free)} are "
-            "free; leave them out, or map smaller areas"
-        )
+        raise InputFault("too_many_patches", where=where, needed=needed, free=free)
 
 
 @dataclass(frozen=True)

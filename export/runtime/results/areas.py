@@ -7,7 +7,7 @@ from typing import Tuple
 
 import numpy as np
 
-from ..model.card import LandClass
+from ..raster.legend import LandClass
 from .rows import Rows
 
 

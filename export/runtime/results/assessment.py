@@ -8,6 +8,7 @@ from typing import Any, Dict, Iterable, List, Optional, Sequence, Union
 import numpy as np
 
 from ..errors import InputFault
+from ..messages import Message
 from .accuracy import Estimate, estimate
 
 GUESSES = ("class", "reference", "label", "value", "name")  # attributes that hold the true class, where none is named
@@ -22,7 +23,7 @@ class Report:
     counts: np.ndarray
     mapped: np.ndarray
     result: Estimate
-    notes: List[str]
+    notes: List[Message]
 
     def as_dict(self) -> Dict[str, Any]:
         """For a program; square metres become hectares, what cannot be said None."""
@@ -41,7 +42,7 @@ class Report:
             "overall_margin": _said([overall, margin])[1],
             "classes": rows,
             "confusion": {"rows": "map", "columns": "reference", "counts": self.counts.tolist()},
-            "notes": self.notes,
+            "notes": [str(note) for note in self.notes],
         }
 
     def as_text(self) -> str:
@@ -87,12 +88,12 @@ def compare(
     Raises:
         InputFault: no unit lies on the map.
     """
-    notes: List[str] = []
+    notes: List[Message] = []
     outside = int((said < 0).sum())
     if outside == len(said):
-        raise InputFault(f"{where}: no point or polygon lies on the data of the map")
+        raise InputFault("sample_outside", where=where)
     if outside:
-        notes.append(f"{outside} of {len(said)} units lie outside the map or on nodata and do not count")
+        notes.append(Message("sample_partly_outside", {"count": outside, "total": len(said)}))
     said, truth = said[said >= 0], truth[said >= 0]
     classes = sorted({*square_metres, *truth.tolist()})
     number = {value: i for i, value in enumerate(classes)}
@@ -103,17 +104,18 @@ def compare(
     return Report(classes, names, counts, mapped, estimate(counts, weighed), notes)
 
 
-def _weighed(counts: np.ndarray, mapped: np.ndarray, names: List[str], notes: List[str]) -> np.ndarray:
+def _weighed(counts: np.ndarray, mapped: np.ndarray, names: List[str], notes: List[Message]) -> np.ndarray:
     """Mapped areas without the classes that were never sampled."""
     sampled = counts.sum(axis=1)
     bare = (sampled == 0) & (mapped > 0)
     if bare.any():
         missed = ", ".join(name for name, is_bare in zip(names, bare) if is_bare)
-        share = mapped[bare].sum() / mapped.sum()
-        notes.append(f"no unit lies on {missed}: {share:.1%} of the map is left out of all estimates")
+        notes.append(
+            Message("classes_not_sampled", {"classes": missed, "share": float(mapped[bare].sum() / mapped.sum())})
+        )
     if ((sampled == 1) & (mapped > 0)).any():
         few = ", ".join(name for name, n in zip(names, sampled) if n == 1)
-        notes.append(f"one unit alone lies on {few}: a margin needs two or more")
+        notes.append(Message("classes_sampled_once", {"classes": few}))
     return np.where(bare, 0.0, mapped)
 
 
@@ -137,8 +139,8 @@ def true_field(where: str, fields: Sequence[str], wanted: Optional[str]) -> int:
     if found is None and len(fields) == 1 and not wanted:
         found = 0
     if found is None:
-        has = ", ".join(fields) or "none"
-        raise InputFault(f"{where}: has no attribute '{wanted or 'class'}'; it has {has}: name it with --field")
+        attributes = ", ".join(fields) or "none"
+        raise InputFault("no_attribute", where=where, attribute=wanted or "class", attributes=attributes)
     return found
 
 
@@ -161,5 +163,5 @@ def _class_number(where: str, field: str, value: Any, by_name: Dict[str, int]) -
     except ValueError:
         number = -1.0
     if not np.isfinite(number) or number < 0 or number != int(number):
-        raise InputFault(f"{where}: '{text}' in '{field}' is neither a class number nor a class name of the map")
+        raise InputFault("no_class_value", where=where, text=text, attribute=field)
     return int(number)

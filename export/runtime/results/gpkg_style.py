@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from xml.etree import ElementTree  # nosec B405: only builds trees, nothing is parsed
 
-from ..model.card import LandClass
+from ..raster.legend import LandClass
 
 # The table as QGIS itself makes it.
 _TABLE = """

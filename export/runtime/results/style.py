@@ -7,7 +7,7 @@ import json
 from typing import Dict, Sequence, Tuple
 from xml.etree import ElementTree  # nosec B405: only builds trees, nothing is parsed
 
-from ..model.card import LandClass
+from ..raster.legend import LandClass
 from .areas import ClassArea
 
 CLASSES_PROPERTY = "geoaware/classes"  # of a QGIS layer: JSON, class value to name; the plugin's map tips read it

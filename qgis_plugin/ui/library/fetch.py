@@ -11,7 +11,7 @@ from qgis.PyQt.QtNetwork import QNetworkReply, QNetworkRequest
 from ...runtime.errors import Cancelled, RuntimeFault
 from ...runtime.files import size_text
 from ...runtime.model.guard import MAX_BYTES
-from ...texts import in_our_words, tr
+from ...texts import tr, words
 from . import models
 
 
@@ -33,7 +33,8 @@ class Adding(QgsTask):
         except Cancelled:
             return False
         except RuntimeFault as fault:
-            self._fault = in_our_words(str(fault)).replace(f"{self._source.parent}/", "")
+            message = fault.message
+            self._fault = words(message.about(self._source.name) if "where" in message.fields else message)
         return True
 
     def finished(self, fine: bool) -> None:

@@ -15,7 +15,7 @@ from ...runtime.errors import Cancelled, InputFault, ModelFault, RuntimeFault
 from ...runtime.files import free_bytes, size_text
 from ...runtime.model.card import ModelCard
 from ...runtime.model.guard import MAX_BYTES
-from ...texts import in_our_words, tr
+from ...texts import tr, words
 
 STARTERS = Path(__file__).resolve().parents[2] / "models"
 _BLOCK = 2**20
@@ -43,7 +43,7 @@ class Entry:
         try:
             return cls(path, card_in(str(path)), "", starter)
         except RuntimeFault as fault:
-            return cls(path, None, in_our_words(str(fault)), starter)
+            return cls(path, None, words(fault), starter)
 
     @property
     def title(self) -> str:

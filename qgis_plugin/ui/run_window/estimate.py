@@ -12,7 +12,7 @@ from ...gdal_io.results import room_needed
 from ...gdal_io.services import ServiceLayer
 from ...runtime.errors import Cancelled, RuntimeFault
 from ...runtime.infer.sweep import Progress
-from ...texts import in_our_words, tr
+from ...texts import tr, words
 
 _LONG_ENOUGH = 1.0  # seconds: the speed is known by then
 _SEARCH = 20.0  # seconds until a tile that is run must have come
@@ -86,7 +86,7 @@ class Estimating(QgsTask):
         except Cancelled:
             return not self.isCanceled()
         except RuntimeFault as fault:
-            self._estimate.fault = in_our_words(str(fault))
+            self._estimate.fault = words(fault)
         except (MemoryError, OSError) as error:
             self._estimate.fault = tr("The layer cannot be looked at ({error}).").format(error=error)
         return True

@@ -36,7 +36,7 @@ from ...algorithms.run_model import LAST_MODEL
 from ...gdal_io.job import Plan
 from ...runtime.errors import RuntimeFault
 from ...runtime.files import free_bytes
-from ...texts import in_our_words, tr
+from ...texts import tr, words
 from ..library import models
 from ..library.card_view import CardView
 from ..library.models import Entry
@@ -283,7 +283,7 @@ class RunDialog(QDialog):
             self._tiles = self._plan.tiles()
         except RuntimeFault as fault:
             self._plan = None
-            self.fit.show_fault(in_our_words(str(fault)))
+            self.fit.show_fault(words(fault))
             return
         self.fit.show_looking(self._tiles)
         looking = self._looking = Estimating(self._plan, self.options.wanted())

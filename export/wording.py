@@ -1,0 +1,38 @@
+"""How the command line words the runtime's messages: in English, and what to do with which flag."""
+
+from __future__ import annotations
+
+from export.runtime.errors import RuntimeFault
+from export.runtime.messages import Message, Words
+
+# kind of message -> what follows its sentence; the names are those of its facts
+REMEDIES = {
+    "no_card": ", or export the model with 'python -m export.to_onnx'",
+    "bands_given": "; see --bands",
+    "no_such_band": "; see --bands",
+    "too_many_bands": "; choose with --bands from {available}",
+    "bands_in_order": "; see --bands",
+    "first_bands": "; see --bands",
+    "no_unit": "; leave --input out",
+    "no_nodata": "; if that is empty, give --nodata {value:g}",
+    "values_maybe_sentinel2": "; see --input",
+    "taken_for_sentinel2": "; if they are not, see --input",
+    "taken_for_true_colour": "; if it is not, see --input",
+    "offset_assumed": "; --offset 0 for older scenes",
+    "bounds_order": "; see --bounds",
+    "no_attribute": "; name it with --field",
+}
+
+
+class _Shell(Words):
+    def message(self, message: Message) -> str:
+        """The sentence and its remedy."""
+        return super().message(message) + self.vformat(REMEDIES.get(message.kind, ""), (), message.fields)
+
+
+_SHELL = _Shell()
+
+
+def words(what: RuntimeFault | Message) -> str:
+    """An error or a note for someone at a shell."""
+    return _SHELL.message(what.message if isinstance(what, RuntimeFault) else what)
