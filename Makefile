@@ -61,10 +61,11 @@ test-qgis: setup  ## the plugin's tests, in a real QGIS
 	  $(RUN) -m pytest tests/qgis; \
 	fi
 
-lint: setup  ## ruff and mypy
+lint: setup  ## ruff, mypy and the import contracts of pyproject.toml
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports --no-logo --no-cache
 
 plugin: setup  ## dist/geoaware-<version>.zip, to install in QGIS
 	$(RUN) -m export.plugin
