@@ -41,7 +41,8 @@ class _Stub(types.ModuleType):
 
 def main() -> None:
     """Import them all."""
-    for name in ("qgis", "qgis.core", "qgis.gui", "qgis.PyQt", "osgeo", "osgeo.gdal", "osgeo.ogr", "osgeo.osr"):
+    modules = ["qgis", "qgis.core", "qgis.gui", "qgis.PyQt", "osgeo", "osgeo.gdal", "osgeo.ogr", "osgeo.osr"]
+    for name in [*modules, "processing", "processing.gui", "processing.gui.wrappers"]:
         sys.modules[name] = _Stub(name)
         parent, _, child = name.rpartition(".")
         if parent:

@@ -11,6 +11,7 @@ from qgis.core import (
     QgsProcessingAlgorithm,
     QgsProcessingException,
     QgsProcessingParameterDefinition,
+    QgsProcessingParameterFile,
     QgsProcessingParameterRasterDestination,
     QgsWkbTypes,
 )
@@ -111,6 +112,20 @@ class Algorithm(QgsProcessingAlgorithm):
         if advanced:
             parameter.setFlags(parameter.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
         self.addParameter(parameter)
+
+    def add_model(self, tasks: Sequence[str] = ()):
+        """Declare the model; the toolbox offers the models of the library that have one of the tasks."""
+        parameter = QgsProcessingParameterFile("MODEL", tr("Model"), fileFilter=tr("ONNX models (*.onnx)"))
+        # by name: Processing, in which the widget's class is based, may be loaded after the plugin
+        widget = f"{__package__.rpartition('.')[0]}.ui.library.model_choice.ModelWrapper"
+        parameter.setMetadata({"widget_wrapper": {"class": widget, "tasks": list(tasks)}})
+        self.add(
+            parameter,
+            tr(
+                "A model of the library, or another ONNX file with a card: inside it, as NAME.card.json beside it, or as "
+                "Deepness writes it."
+            ),
+        )
 
     def add_raster_output(self, name: str, label: str, hint: str = "", optional: bool = True):
         """Declare a GeoTIFF; an optional one is not made unless it is asked for."""

@@ -7,7 +7,6 @@ from typing import Dict
 from qgis.core import (
     QgsProcessingOutputNumber,
     QgsProcessingOutputString,
-    QgsProcessingParameterFile,
     QgsProcessingParameterFileDestination,
 )
 
@@ -37,8 +36,7 @@ class ModelInfoAlgorithm(Algorithm):
 
     def initAlgorithm(self, configuration=None):
         """Declare the parameters."""
-        model = QgsProcessingParameterFile(self.MODEL, tr("Model"), fileFilter=tr("ONNX models (*.onnx)"))
-        self.add(model, tr("One ONNX file with its card: made with GeoAware, for Deepness, or with NAME.card.json."))
+        self.add_model()
         page = QgsProcessingParameterFileDestination(
             self.OUTPUT, tr("Page"), tr("HTML files (*.html)"), None, True, True
         )

@@ -10,7 +10,6 @@ from qgis.core import (
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSink,
     QgsProcessingParameterFeatureSource,
-    QgsProcessingParameterFile,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
@@ -51,10 +50,7 @@ class ModelAlgorithm(Algorithm):
             QgsProcessingParameterRasterLayer(self.INPUT, tr("Raster layer")),
             tr("A file of any format, or a service: WMS, XYZ tiles, WCS; services need an extent or polygons."),
         )
-        self.add(
-            QgsProcessingParameterFile(self.MODEL, tr("Model"), fileFilter=tr("ONNX models (*.onnx)")),
-            tr("One ONNX file with its card: made with GeoAware, for Deepness, or with NAME.card.json beside it."),
-        )
+        self.add_model(self.TASKS)
         self.add(
             QgsProcessingParameterExtent(self.EXTENT, tr("Extent (empty: the whole layer)"), optional=True),
             tr("Only this part of the layer, in any CRS."),

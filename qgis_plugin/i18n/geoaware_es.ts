@@ -572,14 +572,6 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>En el procesador; vacío: tantos como quepan.</translation>
     </message>
     <message>
-        <source>One ONNX file with its card: made with GeoAware, for Deepness, or with NAME.card.json beside it.</source>
-        <translation>Un archivo ONNX con su ficha: hecho con GeoAware, para Deepness o con NOMBRE.card.json a su lado.</translation>
-    </message>
-    <message>
-        <source>One ONNX file with its card: made with GeoAware, for Deepness, or with NAME.card.json.</source>
-        <translation>Un archivo ONNX con su ficha: hecho con GeoAware, para Deepness o con NOMBRE.card.json.</translation>
-    </message>
-    <message>
         <source>Only inside these polygons</source>
         <translation>Solo dentro de estos polígonos</translation>
     </message>
@@ -1594,6 +1586,14 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
     <message>
         <source>'{text}' in '{attribute}' is neither a class number nor a class name of the map</source>
         <translation>«{text}» en «{attribute}» no es ni un número ni un nombre de clase del mapa</translation>
+    </message>
+    <message>
+        <source>A model of the library, or another ONNX file with a card: inside it, as NAME.card.json beside it, or as Deepness writes it.</source>
+        <translation>Un modelo de la biblioteca u otro archivo ONNX con ficha: dentro de él, en NOMBRE.card.json a su lado o como la escribe Deepness.</translation>
+    </message>
+    <message>
+        <source>Another model file</source>
+        <translation>Otro archivo de modelo</translation>
     </message>
 </context>
 </TS>

@@ -218,10 +218,10 @@ def test_numbers_below_zero_are_no_classes_of_a_map(running, tmp_path):
     assert any(text.startswith("1 of 3 units lie outside the map or on nodata") for text in feedback.warnings)
 
 
-def test_a_sample_without_classes_is_refused_in_our_words(running, raster, tmp_path):
+def test_a_sample_without_classes_is_refused_with_the_parameters_name(running, raster, tmp_path):
     sample = QgsVectorLayer("Point?crs=EPSG:32633&field=height:double&field=slope:double", "heights", "memory")
     QgsProject.instance().addMapLayer(sample)
-    with pytest.raises(QgsProcessingException, match="name it with 'Field with the true class'"):
+    with pytest.raises(QgsProcessingException, match="name it in 'Field with the true class'"):
         run("assess", INPUT=raster, REFERENCE=sample, OUTPUT="memory:")
 
 

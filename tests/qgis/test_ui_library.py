@@ -13,9 +13,10 @@ import pytest
 
 pytest.importorskip("qgis.core", reason="QGIS's Python packages are not installed here")
 import onnx
-from qgis.core import QgsApplication, QgsRasterLayer
+from qgis.core import QgsApplication, QgsProcessingContext, QgsRasterLayer
 from qgis.PyQt.QtCore import QCoreApplication
 from qgis.PyQt.QtTest import QTest
+from qgis.PyQt.QtWidgets import QDialog
 
 from tests.models import card_item, write_model, write_strongest_band
 from tests.qgis import rasters
@@ -271,3 +272,36 @@ def test_library_says_which_models_came_with_the_plugin(starters, library, model
     window.list.setCurrentRow(3)
     assert window.remove_button.isEnabled()
     window.close()
+
+
+def test_toolbox_offers_the_models_of_a_task_and_any_other_file(starters, library, model, qgis_processing, monkeypatch):
+    from processing.gui import ParametersPanel
+    from processing.gui.AlgorithmDialog import AlgorithmDialog
+
+    monkeypatch.setattr(ParametersPanel, "iface", None)  # a stand-in here, which has no browser
+    library.add(model)
+    algorithm = QgsApplication.processingRegistry().algorithmById("geoaware:segment").create()
+    dialog = AlgorithmDialog(algorithm)
+    wrapper = dialog.mainWidget().wrappers["MODEL"]
+    listed = [wrapper.widget.models.itemText(row) for row in range(wrapper.widget.models.count())]
+    assert listed == ["tiny colours"] * 3  # two starters and the one that was added; the encoder is of another task
+    assert wrapper.parameterValue() == str(starters[0].path)
+    other = write_strongest_band(model.with_name("other.onnx"))
+    wrapper.setParameterValue(str(other), QgsProcessingContext())
+    assert wrapper.parameterValue() == str(other)
+    dialog.close()
+
+
+def test_model_designer_keeps_its_own_widget_for_a_model(library, qgis_processing):
+    from processing.gui.wrappers import WidgetWrapperFactory
+    from qgis.core import QgsProcessingModelAlgorithm
+    from qgis.gui import QgsProcessingModelerParameterWidget
+
+    class ModelerParametersDialog(QDialog):
+        """Has the name by which Processing knows its own."""
+
+        model, childId, context = QgsProcessingModelAlgorithm(), "child", QgsProcessingContext()
+
+    parameter = QgsApplication.processingRegistry().algorithmById("geoaware:segment").parameterDefinition("MODEL")
+    wrapper = WidgetWrapperFactory.create_wrapper(parameter, ModelerParametersDialog())
+    assert isinstance(wrapper, QgsProcessingModelerParameterWidget)

@@ -1,0 +1,85 @@
+"""Widget of the *Model* parameter in the toolbox: the models of the library, and any other file."""
+
+from pathlib import Path
+from typing import Sequence
+
+from processing.gui.wrappers import DIALOG_MODELER, WidgetWrapper, dialogTypes
+from qgis.core import QgsSettings
+from qgis.gui import QgsGui
+from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QWidget
+
+from ...algorithms.run_model import LAST_MODEL
+from ...texts import tr
+from .models import Entry, entries
+
+
+class ModelChoice(QWidget):
+    """List of models with a button that adds a file to it."""
+
+    changed = pyqtSignal()
+
+    def __init__(self, tasks: Sequence[str]) -> None:
+        """List the models of the library that have one of the tasks; all of them where none is given."""
+        super().__init__()
+        self.models, self.browse = QComboBox(), QToolButton()
+        self.models.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.models.setMinimumContentsLength(20)
+        self.browse.setText("…")
+        self.browse.setToolTip(tr("Another model file"))
+        self.browse.clicked.connect(self._browse)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.models, 1)
+        row.addWidget(self.browse)
+        for entry in entries():
+            if entry.card and (not tasks or entry.card.task in tasks):
+                self._add(entry)
+        last = Path(QgsSettings().value(LAST_MODEL, "") or ".")
+        self.models.setCurrentIndex(max(0, self.models.findData(str(last))))
+        self.models.currentIndexChanged.connect(lambda _: self.changed.emit())
+
+    def path(self) -> str:
+        """File of the chosen model; empty where there is none."""
+        return self.models.currentData() or ""
+
+    def choose(self, path: str) -> None:
+        """Choose a file, which is listed if it is not yet."""
+        if path and self.models.findData(path) < 0:
+            self._add(Entry.of(Path(path)))
+        self.models.setCurrentIndex(self.models.findData(path))
+
+    def _add(self, entry: Entry) -> None:
+        self.models.addItem(entry.title, str(entry.path))
+
+    def _browse(self) -> None:
+        chosen, _ = QFileDialog.getOpenFileName(self, tr("Model"), self.path(), tr("ONNX models (*.onnx)"))
+        if chosen:
+            self.choose(chosen)
+
+
+class ModelWrapper(WidgetWrapper):
+    """Gives Processing that widget, except in the model designer, whose own widget also takes model inputs."""
+
+    def __new__(cls, parameter, dialog, row=0, column=0, tasks=()):
+        """Make QGIS's own widget for the model designer."""
+        if dialogTypes.get(type(dialog).__name__) != DIALOG_MODELER:
+            return super().__new__(cls, parameter, dialog, row, column, tasks=tasks)
+        registry = QgsGui.processingGuiRegistry()
+        wrapper = registry.createModelerParameterWidget(dialog.model, dialog.childId, parameter, dialog.context)
+        wrapper.setDialog(dialog)
+        return wrapper
+
+    def createWidget(self, tasks=()):
+        """Called by Processing."""
+        choice = ModelChoice(tasks)
+        choice.changed.connect(lambda: self.widgetValueHasChanged.emit(self))
+        return choice
+
+    def setValue(self, value):
+        """Called by Processing with a path."""
+        self.widget.choose(str(value or ""))
+
+    def value(self):
+        """Called by Processing for the path."""
+        return self.widget.path()
