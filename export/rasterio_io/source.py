@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import copy
-import sys
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rasterio
@@ -21,6 +17,7 @@ from rasterio.transform import from_bounds
 from rasterio.windows import Window as RasterWindow
 
 from export.rasterio_io.grid import Grid, crs_of
+from export.rasterio_io.hooks import undecodable_messages_ignored
 from export.rasterio_io.names import is_far, is_path
 from export.runtime.errors import InputFault
 from export.runtime.infer.look import LOOKED_AT, look, recognise
@@ -237,7 +234,7 @@ def _open(where: str, **options: object) -> rasterio.DatasetReader:
     if is_path(where) and not Path(where).exists():
         raise InputFault(f"{where}: no such file")
     try:
-        with warnings.catch_warnings(), _quiet_about_letters():
+        with warnings.catch_warnings(), undecodable_messages_ignored():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # said later in our own words
             dataset = rasterio.open(where, **options)
             dataset.transform  # noqa: B018  # GDAL reads it late
@@ -249,26 +246,6 @@ def _open(where: str, **options: object) -> rasterio.DatasetReader:
             f"{where}: " + (f"contains several rasters, {inside}; name one of them" if inside else "contains no raster")
         )
     return dataset
-
-
-@contextmanager
-def _quiet_about_letters() -> Iterator[None]:
-    """GDAL quotes what a damaged file holds; rasterio prints a traceback where that is no text, and goes on."""
-    shown, raised = sys.excepthook, sys.unraisablehook  # it goes through both
-
-    def show(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-        if kind is not UnicodeDecodeError:
-            shown(kind, error, trace)
-
-    def unraisable(found: Any) -> None:
-        if found.exc_type is not UnicodeDecodeError:
-            raised(found)
-
-    sys.excepthook, sys.unraisablehook = show, unraisable
-    try:
-        yield
-    finally:
-        sys.excepthook, sys.unraisablehook = shown, raised
 
 
 def _band_names(dataset: rasterio.DatasetReader) -> list[str]:
