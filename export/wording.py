@@ -10,7 +10,6 @@ REMEDIES = {
     "no_card": ", or export the model with 'python -m export.to_onnx'",
     "bands_given": "; see --bands",
     "no_such_band": "; see --bands",
-    "too_many_bands": "; choose with --bands from {available}",
     "bands_in_order": "; see --bands",
     "first_bands": "; see --bands",
     "no_unit": "; leave --input out",

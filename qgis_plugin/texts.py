@@ -93,7 +93,6 @@ def _remedies() -> Dict[str, Tuple[str, str]]:
     return {
         "bands_given": (see, bands),
         "no_such_band": (see, bands),
-        "too_many_bands": (tr("; choose in '{parameter}' from {available}"), bands),
         "bands_in_order": (see, bands),
         "first_bands": (see, bands),
         "no_unit": (tr("; set '{parameter}' to raw"), values),

@@ -124,8 +124,11 @@ def test_bands_are_found_by_name_number_or_order():
     mixed, note = choose_bands("r", ["nir", "red", "green"], [1, 2, 3], RGB, None)
     assert mixed == [1, 2, 3]
     assert note.kind == "bands_in_order"
-    with pytest.raises(InputFault, match="has 200 bands, but the model needs 3"):
-        choose_bands("r", [""] * 200, range(1, 201), RGB, None)
+    first, note = choose_bands("r", ["red", "", "", ""], [1, 3, 4], ("red", "nir"), None)
+    assert first == [1, 3]
+    assert str(note) == "has 3 bands that are not named as the model's: taken as red = 1, nir = 3"
+    with pytest.raises(InputFault, match="has 2 bands, but the model needs 3"):
+        choose_bands("r", ["", ""], [1, 2], RGB, None)
     with pytest.raises(InputFault, match="2 bands are given"):
         choose_bands("r", names, [1, 2], RGB, ["1", "2"])
 

@@ -73,6 +73,14 @@ def test_bands_are_picked_out_of_200_by_number_and_by_name(model, tmp_path, caps
     assert "has no band 'b1'; it has 1 (b001)" in capsys.readouterr().err
 
 
+def test_the_first_bands_of_an_unnamed_raster_are_taken_and_their_order_is_reported(model, tmp_path, capsys):
+    raster = write_raster(tmp_path / "four.tif", stripes(bands=4), photometric="MINISBLACK")
+    assert np.array_equal(mapped(model, raster, tmp_path / "out"), expected())
+    assert "four.tif: has 4 bands that are not named as the model's: taken as red = 1, green = 2, blue = 3" in (
+        capsys.readouterr().err
+    )
+
+
 def gaps(kind: str, pixels: np.ndarray, path: Path) -> Path:
     """A raster whose first ten rows and columns hold no data, said in one way or another."""
     empty = np.zeros(pixels.shape[1:], bool)

@@ -91,9 +91,8 @@ MESSAGES: Dict[str, str] = {
     "bands_given": "{count} bands are given, but the model needs {needed} ({bands})",
     "no_such_band": "has no band '{band}'; it has {bands}",
     "too_few_bands": "has {count} bands, but the model needs {needed} ({bands})",
-    "too_many_bands": "has {count} bands, but the model needs {needed} ({bands})",
     "bands_in_order": "its bands are {own}, the model's {bands}; they are taken in their order",
-    "first_bands": "has {count} bands, none of them named as the model's ({bands}): the first are taken",
+    "first_bands": "has {count} bands that are not named as the model's: taken as {pairs}",
     # values of the raster
     "no_unit": "the model '{name}' learned from '{unit}', to which Sentinel-2 values cannot be converted",
     "no_nodata": "{share:.0%} of it is {value:g} in every band and no nodata value is declared",

@@ -72,7 +72,7 @@ class Source:
         self.notes: List[Message] = []
         asked = [str(band) for band in choice.bands]
         names = _numbered(pixels.names, asked)
-        self.bands, note = choose_bands(self.where, names, pixels.usable, card.bands, asked, first=True)
+        self.bands, note = choose_bands(self.where, names, pixels.usable, card.bands, asked)
         self._masked = pixels.masked(self.bands)
         self._note(note)
         self.nodata, self._convert = choice.nodata, Conversion()

@@ -1180,10 +1180,6 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>; vea «{parameter}»</translation>
     </message>
     <message>
-        <source>; choose in '{parameter}' from {available}</source>
-        <translation>; elija en «{parameter}» entre {available}</translation>
-    </message>
-    <message>
         <source>; set '{parameter}' to raw</source>
         <translation>; ponga «{parameter}» en raw</translation>
     </message>
@@ -1500,8 +1496,8 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>sus bandas son {own} y las del modelo {bands}; se toman por su orden</translation>
     </message>
     <message>
-        <source>has {count} bands, none of them named as the model's ({bands}): the first are taken</source>
-        <translation>tiene {count} bandas y ninguna se llama como las del modelo ({bands}): se toman las primeras</translation>
+        <source>has {count} bands that are not named as the model's: taken as {pairs}</source>
+        <translation>tiene {count} bandas que no se llaman como las del modelo: se toman como {pairs}</translation>
     </message>
     <message>
         <source>the model '{name}' learned from '{unit}', to which Sentinel-2 values cannot be converted</source>

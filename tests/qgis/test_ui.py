@@ -249,8 +249,8 @@ def test_messages_of_the_runtime_are_translated_with_numbers_as_the_language_wri
         "a: se leen como s2-l2a, desplazamiento -1000 (sin línea base: se toma por 04.00 o posterior)"
         "; «Desplazamiento» 0 para escenas más antiguas"
     )
-    assert told("too_many_bands", count=2, needed=1, bands="red", available="1, 2").endswith(
-        "; elija en «Bandas» entre 1, 2"
+    assert told("first_bands", count=2, pairs="red = 1") == (
+        "a: tiene 2 bandas que no se llaman como las del modelo: se toman como red = 1; vea «Bandas»"
     )
     assert told("bad_card", reason=Message("card_gsd", {"limit": 1_000_000, "gsd": -0.5})) == (
         "a: la ficha del modelo no es válida "

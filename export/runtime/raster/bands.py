@@ -20,23 +20,21 @@ def choose_bands(
     usable: Sequence[int],
     wanted: Sequence[str],
     asked: Sequence[str] | None,
-    first: bool = False,
 ) -> tuple[list[int], Message | None]:
-    """Choose a raster's bands.
+    """Choose a raster's bands: those that the user names, else by name, else the first ones in the model's order.
 
     Args:
         where: the raster, for messages.
         names: what the raster calls its bands, "" where it does not.
         usable: numbers, from 1, of those that are no alpha channel.
         wanted: what the model calls its own.
-        asked: of the user: names or numbers in the model's order; None leaves it to the names.
-        first: where names do not tell, the first ones serve; else a raster with more than the model needs is refused.
+        asked: by the user: names or numbers in the model's order, None where nothing was said.
 
     Returns:
         Numbers from 1, in the model's order, and a note or None.
 
     Raises:
-        InputFault: a band is not there, or it is open which ones are meant.
+        InputFault: a band that was asked for does not exist, or there are fewer than the model needs.
     """
     if asked:
         chosen = [_number(where, names, band) for band in asked]
@@ -46,13 +44,11 @@ def choose_bands(
     known = {common_name(names[number - 1]): number for number in reversed(usable) if names[number - 1]}
     if all(common_name(band) in known for band in wanted):
         return [known[common_name(band)] for band in wanted], None
-    if first and len(usable) > len(wanted):
-        return list(usable[: len(wanted)]), Message("first_bands", {"count": len(usable), "bands": ", ".join(wanted)})
-    if len(usable) != len(wanted):
-        raise InputFault(
-            "too_many_bands" if len(usable) > len(wanted) else "too_few_bands",
-            where=where, count=len(usable), needed=len(wanted), bands=", ".join(wanted), available=_listed(names, usable),
-        )  # fmt: skip
+    if len(usable) > len(wanted):
+        pairs = ", ".join(f"{band} = {number}" for band, number in zip(wanted, usable))
+        return list(usable[: len(wanted)]), Message("first_bands", {"count": len(usable), "pairs": pairs})
+    if len(usable) < len(wanted):
+        raise InputFault("too_few_bands", where=where, count=len(usable), needed=len(wanted), bands=", ".join(wanted))
     if any(common_name(band) in map(common_name, wanted) for band in known):
         own = ", ".join(names[number - 1] or str(number) for number in usable)
         return list(usable), Message("bands_in_order", {"own": own, "bands": ", ".join(wanted)})
