@@ -3,15 +3,9 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Dict, List
+from typing import Callable, ClassVar, Dict, List, Optional
 
-from qgis.core import (
-    QgsLayerTreeGroup,
-    QgsProcessingLayerPostProcessorInterface,
-    QgsProcessingUtils,
-    QgsRasterLayer,
-    QgsVectorLayer,
-)
+from qgis.core import QgsProcessingLayerPostProcessorInterface, QgsProcessingUtils, QgsRasterLayer, QgsVectorLayer
 
 from .runtime.model.card import ModelCard
 from .runtime.results.style import CLASSES_PROPERTY, map_tip
@@ -38,25 +32,31 @@ class Shown:
         return f"GeoAware: {self.card.name} – {self.source}"  # noqa: RUF001, the dash of the group's title
 
 
-def show_when_loaded(context, destination: str, shown: Shown, title: str, confidence: str = "") -> None:
-    """Ask QGIS to name, group and style a result once it loads it; without effect in qgis_process.
+def show_when_loaded(
+    context, shown: Shown, outputs: Dict[str, str], titles: Dict[str, str], confidence: str = ""
+) -> None:
+    """Ask QGIS to name, group, order and style the results of a run once it loads them.
 
     Args:
         context: of the algorithm.
-        destination: file or id of the layer.
-        shown: whose result it is.
-        title: what it shows.
+        shown: whose results they are.
+        outputs: file or layer id of each result by the name of the output.
+        titles: what each output shows, from the top of the group to its bottom.
         confidence: file that the map tips of a map of classes read too.
     """
-    if not context.willLoadLayerOnCompletion(destination):
-        return
-    details = context.layerToLoadOnCompletionDetails(destination)
-    details.name = f"{shown.source}: {title}"
-    styler = _Styler(destination, shown.group, confidence if destination != confidence else "")
-    if hasattr(details, "groupName"):  # QGIS 3.32 and newer group by themselves
-        details.groupName = shown.group
-        styler.group = ""
-    details.setPostProcessor(styler)
+    places: List[int] = []  # of the results of this run that were moved into the group
+    for place, (name, title) in enumerate(titles.items()):
+        destination = outputs.get(name, "")
+        if not context.willLoadLayerOnCompletion(destination):  # as in qgis_process
+            continue
+        details = context.layerToLoadOnCompletionDetails(destination)
+        details.name = f"{shown.source}: {title}"
+        styler = _Styler(destination, confidence if destination != confidence else "")
+        if hasattr(details, "layerSortKey"):  # QGIS 3.32 and newer group and sort by themselves
+            details.groupName, details.layerSortKey = shown.group, -place
+        else:
+            styler.move = lambda project, layer, place=place: _move_to_group(project, layer, shown.group, place, places)
+        details.setPostProcessor(styler)
 
 
 class _Styler(QgsProcessingLayerPostProcessorInterface):
@@ -65,9 +65,10 @@ class _Styler(QgsProcessingLayerPostProcessorInterface):
     # QGIS keeps a bare pointer to a post-processor, so Python must keep the object until it has run
     alive: ClassVar[List["_Styler"]] = []
 
-    def __init__(self, path: str, group: str, confidence: str) -> None:
+    def __init__(self, path: str, confidence: str) -> None:
         super().__init__()
-        self.path, self.group, self.confidence = path, group, confidence
+        self.path, self.confidence = path, confidence
+        self.move: Optional[Callable] = None
         self.alive.append(self)
 
     def postProcessLayer(self, layer, context, feedback):
@@ -86,31 +87,31 @@ class _Styler(QgsProcessingLayerPostProcessorInterface):
         if names and self.confidence:
             layer.setCustomProperty(CONFIDENCE_PROPERTY, self.confidence)
         layer.triggerRepaint()
-        if self.group:
-            _move_to_group(context.project(), layer, self.group)
+        if self.move:
+            self.move(context.project(), layer)
+        node = context.project().layerTreeRoot().findLayer(layer.id())
+        if node is not None:  # None: the caller loads results in its own way
+            node.setExpanded(bool(names))  # QGIS folds long legends; those of the other results say little
         self.alive.remove(self)
 
 
-def _move_to_group(project, layer, name: str) -> None:
+def _move_to_group(project, layer, name: str, place: int, places: List[int]) -> None:
+    """Move a layer below those results of its run that belong above it.
+
+    Args:
+        project: that holds the layer.
+        layer: the result.
+        name: of the group.
+        place: of the result in its run, 0 at the top.
+        places: of those results of the run that were moved before; this one is added.
+    """
     root = project.layerTreeRoot()
     node = root.findLayer(layer.id())
     if node is None:  # the caller loads results in its own way
         return
     group = root.findGroup(name) or root.insertGroup(0, name)
-    # also where QGIS put it into the group itself, since that was its active one: the order is ours
-    others = [None if isinstance(one, QgsLayerTreeGroup) else one.layer() for one in group.children()]
-    below = (at for at, one in enumerate(others) if one is not layer and _rank(one) >= _rank(layer))
-    copy = node.clone()
-    copy.setExpanded(bool(class_names(layer)))  # QGIS folds long legends; the others say little
-    group.insertChildNode(next(below, len(others)), copy)
-    node.parent().removeChildNode(node)
-
-
-def _rank(layer) -> int:
-    """Place within a group, from the top: the veil, what is drawn, the map, the rest."""
-    if isinstance(layer, QgsVectorLayer):
-        return 1 if layer.isSpatial() else 3
-    if class_names(layer):
-        return 2
-    veil = layer is not None and layer.renderer() is not None and layer.renderer().type() == "singlebandpseudocolor"
-    return 0 if veil else 3
+    at = sum(other < place for other in places)
+    # QGIS has put it into the group itself where that was its active one
+    group.insertChildNode(at + (node in group.children()[: at + 1]), node.clone())
+    node.parent().removeChildNode(node)  # last: a layer that is nowhere in the tree leaves the project
+    places.append(place)

@@ -53,13 +53,12 @@ class ClassifyScenesAlgorithm(ModelAlgorithm):
 
     def work(self, plan, parameters, context, feedback):
         """Classify and write what is wanted."""
-        titles = {
-            self.OUTPUT: tr("scenes"), self.CONFIDENCE: tr("confidence"), self.PROBABILITIES: tr("probabilities")
-        }  # fmt: skip
-        files = {name: self.output_file(parameters, name, context, ".tif") for name in titles}
+        titles = {self.CONFIDENCE: tr("confidence"), self.OUTPUT: tr("scenes")}
+        titles.update({self.PROBABILITIES: tr("probabilities"), self.AREAS: tr("areas")})
+        rasters = (self.OUTPUT, self.CONFIDENCE, self.PROBABILITIES)
+        files = {name: self.output_file(parameters, name, context, ".tif") for name in rasters}
         run, results = self.map_layer(plan, Targets(*files.values()), feedback, self.wants_areas(parameters))
         outputs = {name: str(path) for name, path in files.items() if path}
-        for name, path in outputs.items():
-            confidence = outputs.get(self.CONFIDENCE, "")
-            show_when_loaded(context, path, Shown(run.card, plan.layer.name), titles[name], confidence)
-        return outputs | self.areas(run, results, parameters, context)
+        outputs.update(self.areas(run, results, parameters, context))
+        show_when_loaded(context, Shown(run.card, plan.layer.name), outputs, titles, outputs.get(self.CONFIDENCE, ""))
+        return outputs

@@ -63,5 +63,6 @@ class DetectAlgorithm(ModelAlgorithm):
         finally:
             run.close()
         feedback.pushInfo(tr("{count} objects").format(count=count))
-        show_when_loaded(context, str(out), Shown(run.card, plan.layer.name), tr("objects"))
-        return {self.OUTPUT: str(out), self.COUNT: count}
+        outputs = {self.OUTPUT: str(out)}
+        show_when_loaded(context, Shown(run.card, plan.layer.name), outputs, {self.OUTPUT: tr("objects")})
+        return outputs | {self.COUNT: count}

@@ -51,9 +51,9 @@ class EmbedAlgorithm(ModelAlgorithm):
         features = self.output_file(parameters, self.OUTPUT, context, ".tif")
         picture = self.output_file(parameters, self.PICTURE, context, ".tif")
         run, _ = self.map_layer(plan, Targets(features, picture=picture), feedback)
-        shown = Shown(run.card, plan.layer.name)
-        show_when_loaded(context, str(features), shown, tr("features"))
-        if not picture:
-            return {self.OUTPUT: str(features)}
-        show_when_loaded(context, str(picture), shown, tr("picture of the features"))
-        return {self.OUTPUT: str(features), self.PICTURE: str(picture)}
+        outputs = {self.OUTPUT: str(features)}
+        if picture:
+            outputs[self.PICTURE] = str(picture)
+        titles = {self.PICTURE: tr("picture of the features"), self.OUTPUT: tr("features")}
+        show_when_loaded(context, Shown(run.card, plan.layer.name), outputs, titles)
+        return outputs

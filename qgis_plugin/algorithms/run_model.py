@@ -23,7 +23,6 @@ from ..gdal_io.mask import Mask
 from ..gdal_io.results import Results, Targets
 from ..gdal_io.source import Choice, snapshot
 from ..gdal_io.tables import AREA_FIELDS, area_rows
-from ..layers import Shown, show_when_loaded
 from ..runtime.errors import InputFault
 from ..runtime.infer.sweep import Sweep
 from ..runtime.model.providers import PROVIDERS
@@ -253,7 +252,6 @@ class ModelAlgorithm(Algorithm):
             return {}
         rows = area_rows(results.areas.table(run.layout.result.row_areas))
         table = self.write_table(parameters, self.AREAS, context, AREA_FIELDS, rows)
-        show_when_loaded(context, table, Shown(run.card, run.plan.layer.name), tr("areas"))
         return {self.AREAS: table}
 
     def progress(self, feedback):

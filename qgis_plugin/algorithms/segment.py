@@ -104,11 +104,11 @@ class SegmentAlgorithm(ModelAlgorithm):
         )
         measured = self.wants_areas(parameters) or targets.polygons is not None
         run, results = self.map_layer(plan, targets, feedback, measured)
-        shown = Shown(run.card, plan.layer.name)
         made = {self.OUTPUT: targets.map, self.POLYGONS: targets.polygons}
         made.update({self.PROBABILITIES: targets.probabilities, self.CONFIDENCE: targets.confidence})
         outputs = {name: str(path) for name, path in made.items() if path}
-        titles = {self.OUTPUT: tr("land cover"), self.POLYGONS: tr("polygons"), self.CONFIDENCE: tr("confidence")}
-        for name, path in outputs.items():
-            show_when_loaded(context, path, shown, titles.get(name, tr("probabilities")), outputs.get(self.CONFIDENCE))
-        return outputs | self.areas(run, results, parameters, context)
+        outputs.update(self.areas(run, results, parameters, context))
+        titles = {self.CONFIDENCE: tr("confidence"), self.POLYGONS: tr("polygons"), self.OUTPUT: tr("land cover")}
+        titles.update({self.PROBABILITIES: tr("probabilities"), self.AREAS: tr("areas")})
+        show_when_loaded(context, Shown(run.card, plan.layer.name), outputs, titles, outputs.get(self.CONFIDENCE, ""))
+        return outputs

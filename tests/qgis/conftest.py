@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 try:
-    from qgis.gui import QgsMessageBar, QgsMessageBarItem
+    from qgis.core import QgsLayerTreeModel, QgsProject
+    from qgis.gui import QgsLayerTreeView, QgsMessageBar, QgsMessageBarItem
     from qgis.PyQt import sip
+    from qgis.PyQt.QtWidgets import QAction
 except ImportError:  # every module says so and is skipped
     sip = QgsMessageBar = QgsMessageBarItem = None
 pytest.importorskip("onnx", reason="the tests make their tiny models with the onnx package")
@@ -86,6 +88,8 @@ class Desktop:
         self.mainWindow, self.mapCanvas = iface.mainWindow, iface.mapCanvas
         self.toolbar, self.raster_menu, self.layer_menu = [], [], []
         self.layer = None
+        self.map_tips_action = QAction()
+        self.map_tips_action.setCheckable(True)
         self.bar = QgsMessageBar()
         self.messages: list[tuple[int, str]] = []  # level and sentence
         self.bar.widgetAdded.connect(self._keep)
@@ -95,6 +99,9 @@ class Desktop:
 
     def setActiveLayer(self, layer):
         self.layer = layer
+
+    def actionMapTips(self):
+        return self.map_tips_action
 
     def addToolBarIcon(self, action):
         self.toolbar.append(action)
@@ -123,8 +130,19 @@ class Desktop:
         self.messages.append((int(item.level()), item.text()))
 
 
+@pytest.fixture(scope="session")
+def layer_tree(qgis_app) -> QgsLayerTreeView:
+    """A real tree of layers, which folds long legends as in QGIS Desktop; newer QGIS refuses a stand-in."""
+    tree = QgsLayerTreeView()
+    model = QgsLayerTreeModel(QgsProject.instance().layerTreeRoot(), tree)
+    model.setAutoCollapseLegendNodes(10)
+    tree.setModel(model)
+    return tree
+
+
 @pytest.fixture
-def desktop(qgis_iface, qgis_new_project, qgis_processing) -> Desktop:
+def desktop(qgis_iface, qgis_new_project, qgis_processing, layer_tree) -> Desktop:
+    qgis_iface.layerTreeView = lambda: layer_tree
     return Desktop(qgis_iface)
 
 

@@ -15,6 +15,7 @@ from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsFeature,
     QgsGeometry,
+    QgsProcessing,
     QgsProcessingAlgRunnerTask,
     QgsProcessingContext,
     QgsProcessingException,
@@ -32,8 +33,9 @@ from qgis.core import (
     QgsRasterLayer,
     QgsVectorLayer,
 )
+from qgis.PyQt.QtCore import Qt
 
-from tests.models import CLASSES, write_given, write_graph
+from tests.models import CLASSES, card_item, write_given, write_graph, write_model
 from tests.qgis import rasters
 from tests.qgis.conftest import BLUE, GREEN, NODATA, RED
 from tests.qgis.test_segment import Feedback
@@ -124,8 +126,8 @@ def test_objects_are_outlined_in_the_models_colours(running, tmp_path):
     assert feature.attributes()[1:3] == [GREEN, "green land"]
     assert feature.geometry().boundingBox().toString(0) == "500200,4999700 : 500440,4999900"
     category = layer.renderer().categories()[1]  # kept: its symbol dies with it
-    properties = category.symbol().symbolLayer(0).properties()
-    assert (properties["outline_color"], properties["style"]) == ("48,160,64,255", "no")
+    symbol = category.symbol().symbolLayer(0)
+    assert (symbol.strokeColor().getRgb(), symbol.brushStyle()) == ((48, 160, 64, 255), Qt.BrushStyle.NoBrush)
     low = run("detect", INPUT=raster, MODEL=tmp_path / "boxes.onnx", THRESHOLD=0.9, OUTPUT=tmp_path / "low.gpkg")
     assert low["COUNT"] == 0
 
@@ -258,6 +260,35 @@ def test_results_of_one_run_lie_in_one_group(running, raster, model, tmp_path):
     assert titles == {f"scene: {title}" for title in ("land cover", "confidence", "polygons", "areas")}
     (patches,) = [x for x in QgsProject.instance().mapLayers().values() if x.name() == "scene: polygons"]
     assert [entry.label() for entry in patches.renderer().categories()] == [name for _, name, _ in CLASSES]
+
+
+TITLES = ["confidence", "polygons", "land cover", "probabilities", "areas"]  # from the top of the group to its bottom
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_results_of_a_run_are_in_a_fixed_order_above_those_of_earlier_runs(running, raster, model, tmp_path, named):
+    """The names of temporary files are random, and QGIS loads results in the order of their names."""
+    names = {"OUTPUT": "b.tif", "CONFIDENCE": "a.tif", "POLYGONS": "c.gpkg", "PROBABILITIES": "d.tif"}
+    for number in range(3):
+        files = {key: tmp_path / f"{number}{name}" for key, name in names.items()}
+        files = files if named else dict.fromkeys(names, QgsProcessing.TEMPORARY_OUTPUT)
+        run("segment", True, INPUT=raster, MODEL=model, AREAS=QgsProcessing.TEMPORARY_OUTPUT, **files)
+    (group,) = QgsProject.instance().layerTreeRoot().findGroups()
+    nodes = group.findLayers()
+    assert [node.layer().name() for node in nodes] == [f"scene: {title}" for title in TITLES] * 3
+    if named:
+        assert [Path(nodes[at].layer().source()).name for at in (0, 5, 10)] == ["2a.tif", "1a.tif", "0a.tif"]
+
+
+def test_legend_of_classes_is_open_and_that_of_the_confidence_folded(running, raster, tmp_path):
+    classes = tuple((value, f"class {value}", "30A040") for value in range(12))
+    many = write_model(tmp_path / "many.onnx", np.ones((12, 3, 1, 1)), card_item(classes))
+    files = {"OUTPUT": tmp_path / "map.tif", "CONFIDENCE": tmp_path / "sure.tif"}
+    run("segment", True, INPUT=raster, MODEL=many, **files)
+    (group,) = QgsProject.instance().layerTreeRoot().findGroups()
+    veil, shown = group.findLayers()
+    assert len(shown.layer().renderer().classes()) == 12  # QGIS folds legends of 10 and more
+    assert (veil.isExpanded(), shown.isExpanded()) == (False, True)
 
 
 def test_two_results_need_two_names(running, raster, model, tmp_path):
