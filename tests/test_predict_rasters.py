@@ -1,5 +1,6 @@
 """Rasters as users have them: types, gaps, bands, pixel sizes, places, servers, damage."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 import rasterio
 import rasterio.shutil
 import shapely
+from PIL import Image
 from rasterio.transform import Affine
 
 from export import predict
@@ -307,6 +309,44 @@ def test_a_coarse_model_reads_the_overviews_of_a_cog_on_a_server(tmp_path, serve
 def polygons(path: Path, shapes: list, crs: str = UTM) -> Path:
     wkb = shapely.to_wkb(np.array(shapes, object))
     pyogrio.raw.write(path, wkb, [], [], geometry_type=shapes[0].geom_type, crs=crs, driver="GPKG")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("crs", "bounds"),
+    [
+        ("EPSG:32633", (500_000, 5_000_000, 2e7, 2e7)),
+        ("EPSG:4326", (14, 44, 16, 95)),
+        ("EPSG:3035", (-1e9, -1e9, 1e9, 1e9)),
+    ],
+)
+def test_bounds_beyond_the_earth_are_named_with_the_file(model, tmp_path, capsys, crs, bounds):
+    bare = plain_picture(tmp_path / "bare.png")
+    assert call(predict.main, model, bare, "--out", tmp_path / "o", "--crs", crs, "--bounds", *bounds) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"bare.png: --bounds {bounds[0]:.10g} {bounds[1]:.10g} " in error
+    assert f"reach beyond the Earth in {crs}" in error
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_map_of_the_world_whose_corners_lie_off_the_earth_has_no_footprint(model, tmp_path):
+    place = ("--crs", "ESRI:54009", "--bounds", -18_040_095, -9_020_047, 18_040_095, 9_020_047)
+    bare = plain_picture(tmp_path / "bare.png")
+    assert np.array_equal(mapped(model, bare, tmp_path / "o", "--no-resample", *place), expected())
+    item = json.loads((tmp_path / "o" / "bare.stac.json").read_text())
+    assert item["geometry"] is None
+    assert "bbox" not in item
+
+
+def test_a_raster_with_a_corner_off_the_earth_has_no_footprint(model, tmp_path):
+    raster = write_raster(tmp_path / "far.tif", stripes(), origin=(500_000, 2e7), pixel=160_000.0)
+    assert np.array_equal(mapped(model, raster, tmp_path / "o", "--no-resample"), expected())
+    assert json.loads((tmp_path / "o" / "far.stac.json").read_text())["geometry"] is None
+
+
+def plain_picture(path: Path) -> Path:
+    """Without coordinates."""
+    Image.fromarray(stripes().transpose(1, 2, 0)).save(path)
     return path
 
 

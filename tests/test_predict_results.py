@@ -193,7 +193,7 @@ def test_one_raster_may_get_another_name(model, tmp_path, capsys):
     assert {path.name.split(".")[0] for path in (tmp_path / "out").iterdir()} == {"landcover"}
     with pytest.raises(SystemExit):
         call(predict.main, model, raster, "--out", tmp_path / "out", "--name", "../away")
-    assert "--name is one plain name" in capsys.readouterr().err
+    assert "--name ../away: is no file name" in capsys.readouterr().err
 
 
 def test_a_second_run_replaces_the_first_and_the_bytes_are_the_same(model, tmp_path):

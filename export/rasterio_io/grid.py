@@ -44,21 +44,31 @@ class Grid(Lattice):
         """How many times the projection's area is the true one, at the middle; 1 for a geographic CRS."""
         if self.crs.is_geographic:
             return 1.0
-        crs = pyproj.CRS.from_wkt(self.crs.to_wkt())
-        middle = self.at(self.width / 2, self.height / 2)
-        degrees = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True).transform(*middle)
-        if not np.isfinite(degrees).all():
+        middle = self._degrees(0.5, 0.5)
+        if not np.isfinite(middle).all():
             return 1.0
-        return float(pyproj.Proj(crs).get_factors(*degrees).areal_scale)
+        return float(pyproj.Proj(self.crs.to_wkt()).get_factors(*middle).areal_scale)
+
+    @property
+    def lies_on_earth(self) -> bool:
+        """Whether its middle and its four sides do; the corners of a map of the world need not."""
+        places = [self._degrees(*at) for at in ((0.5, 0.5), (0.01, 0.5), (0.99, 0.5), (0.5, 0.01), (0.5, 0.99))]
+        return bool(np.isfinite(places).all()) and all(abs(latitude) <= 90 for _, latitude in places)
+
+    def _degrees(self, column: float, row: float) -> tuple[float, float]:
+        """Longitude and latitude of a place, column and row from 0 to 1; infinite where the projection has none."""
+        crs, place = pyproj.CRS.from_wkt(self.crs.to_wkt()), self.at(column * self.width, row * self.height)
+        longitude, latitude = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True).transform(*place)
+        return float(longitude), float(latitude)
 
 
-def crs_of(text: str, option: str = "--crs") -> CRS:
+def crs_of(text: str) -> CRS:
     """Read a CRS as a user writes it.
 
     Raises:
-        InputFault: it is none.
+        InputFault: it is not a CRS.
     """
     try:
         return CRS.from_user_input(text)
     except (CRSError, ValueError) as error:  # rasterio's own, and int's of "EPSG:x"
-        raise InputFault(f"{option} {text}: not a CRS, write one like EPSG:32633") from error
+        raise InputFault(f"--crs {text}: not a CRS, write one like EPSG:32633") from error

@@ -129,7 +129,11 @@ class Source:
             )
         check_bounds(placement.bounds)
         transform = from_bounds(*placement.bounds, dataset.width, dataset.height)
-        return Grid(crs_of(placement.crs), transform, *dataset.shape)
+        grid = Grid(crs_of(placement.crs), transform, *dataset.shape)
+        if not grid.lies_on_earth:
+            bounds = " ".join(f"{value:.10g}" for value in placement.bounds)
+            raise InputFault(f"{self.where}: --bounds {bounds} reach beyond the Earth in {placement.crs}; check both")
+        return grid
 
     def _check_types(self) -> None:
         strange = {self.dataset.dtypes[band - 1] for band in self.bands} - _DTYPES

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rasterio.warp import transform_bounds, transform_geom
 
@@ -112,9 +114,10 @@ def _footprint(grid: Grid) -> tuple[list[float] | None, dict[str, Any] | None]:
     try:
         box = [round(v, 9) for v in transform_bounds(grid.crs, "EPSG:4326", *grid.bounds, densify_pts=21)]
         shape = {"type": "Polygon", "coordinates": [ring[::-1]]}
-        return box, transform_geom(grid.crs, "EPSG:4326", shape, precision=9)
-    except (RasterioError, SystemError):  # a CRS that has no place on the Earth; rasterio may have no word for it
+        outline = transform_geom(grid.crs, "EPSG:4326", shape, precision=9)
+    except (RasterioError, CPLE_BaseError, SystemError):  # corners off the Earth, as those of a map of the world may be
         return None, None
+    return (box, outline) if np.isfinite(box).all() else (None, None)
 
 
 def _asset(role: str, path: Path, card: ModelCard) -> dict[str, Any]:
