@@ -5,14 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from export.runtime.errors import first_line as first_line
+
 
 class UserError(Exception):
     """Something that the user can mend; the message is one plain sentence that names the file."""
-
-
-def first_line(error: BaseException) -> str:
-    """What an error of a library says, without the lines that only a programmer wants."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def run_command(command: Callable[[], None]) -> int:

@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import UserError
+from export.runtime.raster.legend import LandClass
 
 FORMAT = 2
 UNLABELLED = 255
@@ -34,15 +35,6 @@ DTYPES = ("uint8", "uint16", "int16", "float32")
 SPLITS = ("train", "val", "test", "margin")  # margin: too near to another side to be used
 COLUMNS = "place place_number datetime lon lat split label shard chip mask row column source".split()  # noqa: SIM905
 _OPEN_FILES = 256  # memory-mapped shards that stay open
-
-
-@dataclass(frozen=True)
-class LandClass:
-    """A class: its value in the source's raster, its name, its colour as ``RRGGBB``."""
-
-    value: int
-    name: str
-    color: str
 
 
 @dataclass(frozen=True)

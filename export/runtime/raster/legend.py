@@ -1,4 +1,4 @@
-"""One entry of a legend: what a class value means and how it is drawn."""
+"""One entry of a legend: what a class value means and how it is drawn; shared by chip stores, models and maps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Tuple
 
 @dataclass(frozen=True)
 class LandClass:
-    """One class of the legend: the value stored in the raster, its name, its colour as ``RRGGBB``."""
+    """One class: its value in the raster, its name, its colour as ``RRGGBB``."""
 
     value: int
     name: str
