@@ -1,4 +1,4 @@
-"""Says whether onnxruntime can be used, and what to do where it cannot. Installs nothing itself: ``ui.install`` does.
+"""Says whether onnxruntime can be used, and what to do if not. Installs nothing itself: ``ui.install`` does.
 
 QGIS brings every other package. On Windows and macOS ``sys.executable`` is QGIS, not Python, so the advice is a
 command that any Python on the machine can run: it fills a folder of the user's profile that the plugin looks into.
@@ -7,7 +7,9 @@ command that any Python on the machine can run: it fills a folder of the user's 
 import importlib
 import importlib.util
 import platform
+import re
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 from qgis.core import QgsApplication
@@ -45,20 +47,21 @@ def quick_problem() -> str:
         return _missing()
     # what pip wrote beside the package that will be imported: another folder may hold another version
     beside = Path(spec.origin).parent.parent.glob("onnxruntime-*.dist-info") if spec.origin else ()
-    found = [_age_problem(path.stem.split("-", 1)[1]) for path in beside]
-    return found[0] if found and all(found) else ""
+    problems = [_age_problem(path.stem.split("-", 1)[1]) for path in beside]
+    return problems[0] if problems and all(problems) else _python_problem()
 
 
 def problem() -> str:
     """One sentence that says why onnxruntime cannot be used; empty where it can."""
     add_packages_folder()  # it may have been filled since QGIS started
     try:
-        found = importlib.import_module("onnxruntime").__version__
+        version = importlib.import_module("onnxruntime").__version__
     except Exception as error:  # a broken package may raise anything
         if isinstance(error, ImportError) and error.name == "onnxruntime":
             return _missing()
-        return tr("The Python package onnxruntime is there but does not start ({error}).").format(error=error)
-    return _age_problem(found)
+        text = tr("The Python package onnxruntime is there but does not start ({error}).")
+        return _python_problem() or text.format(error=error)
+    return _age_problem(version)
 
 
 def is_loaded() -> bool:
@@ -77,12 +80,29 @@ def _missing() -> str:
     return tr("The Python package onnxruntime is not installed.")
 
 
-def _age_problem(found: str) -> str:
-    numbers = tuple(int(part) for part in found.split(".")[:3] if part.isdigit())
+def _age_problem(version: str) -> str:
+    numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
     if not numbers or numbers >= MINIMUM_ONNXRUNTIME:
         return ""
     text = tr("onnxruntime {found} is too old to be safe with files from others; {wanted} or newer is needed.")
-    return text.format(found=found, wanted=WANTED)
+    return text.format(found=version, wanted=WANTED)
+
+
+def _python_problem() -> str:
+    """Whether the package was built for another Python: a profile keeps its folder when QGIS is upgraded."""
+    spec = importlib.util.find_spec("onnxruntime")
+    if spec is None or not spec.origin:
+        return ""
+    name = "onnxruntime_pybind11_state"
+    endings = [path.name[len(name) :] for path in (Path(spec.origin).parent / "capi").glob(f"{name}.*")]
+    built_for = [re.search(r"cp(?:ython-)?(\d)(\d+)", ending) for ending in endings]
+    if any(ending in EXTENSION_SUFFIXES for ending in endings) or not any(built_for):
+        return ""
+    other = next(".".join(tag.groups()) for tag in built_for if tag)
+    own = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    return tr(
+        "The onnxruntime that is installed is for Python {other}, but this QGIS runs Python {own}: install it again."
+    ).format(other=other, own=own)
 
 
 def obstacle() -> str:
@@ -100,7 +120,7 @@ def install_command() -> str:
     """One line for a terminal; it does not matter which Python runs it, the wheels are those of QGIS's Python."""
     python = "python" if sys.platform == "win32" else "python3"
     return (
-        f'{python} -m pip install --no-deps --target "{packages_folder()}" --only-binary=:all: '
+        f'{python} -m pip install --upgrade --no-deps --target "{packages_folder()}" --only-binary=:all: '
         f'--python-version {sys.version_info[0]}.{sys.version_info[1]} "onnxruntime>={WANTED}"'
     )
 

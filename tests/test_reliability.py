@@ -1,4 +1,4 @@
-"""A tenth of what ``make reliability`` does, by the same functions."""
+"""A tenth of the counts of ``make reliability``, by the same functions."""
 
 from pathlib import Path
 

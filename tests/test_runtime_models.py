@@ -433,6 +433,17 @@ def test_a_model_that_takes_all_memory_inside_is_told_so(tmp_path):
         swept(Model(write_given(path, activation="softmax")), image_of())
 
 
+def test_an_error_of_our_own_is_not_reported_as_a_bad_model(tmp_path, monkeypatch):
+    class Broken:
+        def run(self, *arguments):
+            raise ValueError("operands could not be broadcast together")
+
+    model = Model(write_strongest_band(tmp_path / "m.onnx"), "cpu")
+    monkeypatch.setattr(model, "_session", Broken())
+    with pytest.raises(ValueError, match="broadcast"):
+        model.run(np.zeros((1, 3, 32, 32), np.float32))
+
+
 def test_the_header_tells_the_outputs(tmp_path):
     header = read_header(write_model(tmp_path / "m.onnx", np.zeros((3, 3, 1, 1))))
     assert [(one.name, one.kind, one.shape) for one in header.outputs] == [("probabilities", 1, (None, 3, 32, 32))]

@@ -1,4 +1,4 @@
-"""The full counts: ``python -m benchmarks.reliability [kills|disk|rasters|models]``; writes docs/reliability.md."""
+"""Runs the full counts: ``python -m benchmarks.reliability [kills|disk|rasters|models]``; writes docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def kills(folder: Path) -> tuple[str, list[str]]:
     """SIGKILL."""
     found = kill_many(folder, _model(folder), KILLS)
     return (
-        f"{found.kills} runs over six rasters (map, confidence, areas, polygons, Item) were killed at random moments; after each "
-        f"five, {found.finished} times in all, a run was left to finish. Compared by checksum with an undisturbed run, no file "
-        f"under its final name was incomplete, every following run finished, and its files were equal. Hidden folders of killed runs "
-        f"that were still there after a finished run: at most {found.hidden}.\n\n"
-        "Not compared: dates in the Items and inside the GeoPackages, whose shapes and attributes are."
+        f"{found.kills} runs over six rasters (map, confidence, areas, polygons, Item) were killed at random moments; after every "
+        f"fifth one, {found.finished} times in all, a run was left to finish. Compared by checksum with an undisturbed run, no file "
+        f"under its final name was incomplete, and every following run finished with identical files. Hidden folders of killed runs "
+        f"left after a finished run: at most {found.hidden}.\n\n"
+        "Not compared: dates in the Items and inside the GeoPackages (their geometries and attributes are compared)."
     ), found.problems
 
 
@@ -47,8 +47,8 @@ def disk(folder: Path) -> tuple[str, list[str]]:
     except NotPermitted as reason:
         return f"Not run: {reason}.", []
     return (
-        f"{DISKS} disks in memory, from 16 kB to three times the results: {found.refused} runs said that the disk is full and how "
-        f"much is needed, and left nothing; {found.done} fitted, with the same files as on a large disk."
+        f"{DISKS} memory disks, from 16 kB to three times the size of the results: {found.refused} runs reported that the disk is full "
+        f"and how much is needed, and left nothing; {found.done} fitted, with the same files as on a large disk."
     ), found.problems
 
 
@@ -57,10 +57,10 @@ def rasters(folder: Path) -> tuple[str, list[str]]:
     found = read_many(folder, _model(folder), RASTERS)
     kinds = ", ".join([*(f"GeoTIFF {name}" for name in GEOTIFFS), *COPIES, "virtual"])
     return (
-        f"{RASTERS} copies, cut off, with bytes changed anywhere or in the header, or with lying entries in the TIFF directory, of "
-        f"a small scene in {len(GEOTIFFS) + len(COPIES) + 1} formats ({kinds}): {found.mapped} gave a map that reads back, "
-        f"{found.refused} one sentence; no traceback, no crash, none took longer than a minute, no half file.\n\n"
-        "A damaged file that still reads gives a map of what it reads: formats without checksums cannot tell."
+        f"{RASTERS} damaged copies of a small scene in {len(GEOTIFFS) + len(COPIES) + 1} formats ({kinds}): truncated, with bytes "
+        f"changed anywhere or in the header, or with wrong entries in the TIFF directory. {found.mapped} gave a map that reads back, "
+        f"{found.refused} one sentence; no traceback, no crash, none took longer than a minute, no incomplete file.\n\n"
+        "A damaged file that can still be read gives a map of what is read: formats without checksums cannot detect it."
     ), found.problems
 
 
@@ -68,14 +68,14 @@ def models(folder: Path) -> tuple[str, list[str]]:
     """Untrusted ONNX."""
     mutated, harmful = open_many(folder, MUTANTS)
     return (
-        f"{MUTANTS} mutants of a small network (bytes changed or lost; attributes, shapes, types, operators, wires and versions that "
-        f"lie): {mutated.mapped} ran, {mutated.refused} were refused in one sentence.\n\n"
+        f"{MUTANTS} mutants of a small network (bytes changed or lost; wrong attributes, shapes, types, operators, connections and "
+        f"versions): {mutated.mapped} ran, {mutated.refused} were refused in one sentence.\n\n"
         f"{harmful.refused} files made to do harm, all refused: weights in other files (`..`, absolute, symbolic and hard links, a "
-        "device), operators of strangers (in the open, in branches, in functions, behind a second graph), precompiled nodes, "
-        "answers and intermediate results larger than the memory, endless loops, thousands of tiles at once, empty and circular graphs, "
-        "functions that call themselves, weights smaller than their shape, files of other kinds, a renamed zip.\n\n"
-        "The guard (`export/runtime/model/guard.py`) reads the protobuf before onnxruntime does, and never opens a second file; onnxruntime's "
-        "memory is bounded; a graph with loops is stopped after 30 s over one tile."
+        "device), operators of unknown domains (in the graph, in branches, in functions, behind a second graph), precompiled nodes, "
+        "outputs and intermediate results larger than the memory, endless loops, thousands of tiles at once, empty and circular graphs, "
+        "recursive functions, weights smaller than their shape, files of other kinds, a renamed zip.\n\n"
+        "The guard (`export/runtime/model/guard.py`) reads the protobuf before onnxruntime does, and never opens a second file; "
+        "onnxruntime's memory is limited; a graph with loops is stopped after 30 s over one tile."
     ), mutated.problems + harmful.problems
 
 
@@ -89,12 +89,12 @@ NOT_COVERED = """## Not covered
 
 - Power loss: files are flushed before they get their names, folders are not.
 - Results on network disks; SIGKILL of a machine that another one waits for.
-- Crashes of GDAL or onnxruntime that these files did not find. Neither runs in a process of its own, so such a crash would
-  end the command, or QGIS. One is known: onnxruntime 1.31 dies (SIGFPE) of a graph that divides the lowest 64-bit integer
-  by -1, or takes its remainder (`Mod`, 32-bit too), which only a file written for that does. Run models of strangers in `export.predict`, not in QGIS.
-- Models whose answers are wrong on purpose. The guard keeps a file from reading and from starting other things; it cannot judge
-  what the numbers mean.
-- Formats of rasters that are not listed, and servers that lie.
+- Crashes of GDAL or onnxruntime. Neither runs in a process of its own, so a crash ends the command, or QGIS. One is known:
+  certain integer arithmetic in a graph ends the process in onnxruntime 1.31.1, and the guard does not detect such a graph.
+  Run models from people you do not know in `export.predict`, not in QGIS.
+- Models that give wrong results on purpose. The guard keeps a file from reading other files and running other code; it cannot
+  judge what the numbers mean.
+- Raster formats that are not listed, and servers that send wrong data.
 - Ctrl-C and SIGTERM have tests of their own (`tests/`).
 """
 
@@ -110,13 +110,13 @@ def main() -> int:
         title, run = SECTIONS[name]
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            said, problems = run(Path(folder))
+            text, problems = run(Path(folder))
         seconds = time.perf_counter() - start
-        known[title] = f"`python -m benchmarks.reliability {name}` ({seconds:.0f} s)\n\n{said}"
+        known[title] = f"`python -m benchmarks.reliability {name}` ({seconds:.0f} s)\n\n{text}"
         print(f"## {title}\n\n{known[title]}\n", *problems, sep="\n", flush=True)
         failed |= bool(problems)
     if failed:
-        print("something was wrong: the page was not written", file=sys.stderr)
+        print("problems found: the page was not written", file=sys.stderr)
         return 1
     head = (
         "# What happens when things go wrong\n\n"

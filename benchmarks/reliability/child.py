@@ -28,12 +28,12 @@ class Ended:
 
     Attributes:
         code: its exit code; None where the process died or hung.
-        said: what it printed on stderr.
+        stderr: what it printed on stderr.
         fault: "traceback", "crash" with the signal, "hang", or "" where there was none.
     """
 
     code: int | None
-    said: str
+    stderr: str
     fault: str = ""
 
 
@@ -126,15 +126,15 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints must not be taken for an answer
     for line in sys.stdin:
         sys.argv = ["export.predict", *json.loads(line)]
-        said, fault, code = io.StringIO(), "", None
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+        stderr, fault, code = io.StringIO(), "", None
+        with contextlib.redirect_stderr(stderr), contextlib.redirect_stdout(io.StringIO()):
             try:
                 code = predict.main()
             except SystemExit as ended:
                 code = ended.code
             except BaseException:  # this is what is looked for
                 fault = f"traceback: {traceback.format_exc()}"
-        answers.write(json.dumps({"code": code, "said": said.getvalue(), "fault": fault}) + "\n")
+        answers.write(json.dumps({"code": code, "stderr": stderr.getvalue(), "fault": fault}) + "\n")
         answers.flush()
 
 

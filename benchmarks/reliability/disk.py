@@ -1,4 +1,4 @@
-"""Disks that are too small: one plain sentence with what is needed, and nothing left behind."""
+"""Disks that are too small: one sentence that states the room needed, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Filled:
     """What became of runs on small disks.
 
     Attributes:
-        refused: runs that said that the disk is full, and left nothing.
+        refused: runs that reported a full disk, and left nothing.
         done: runs that fitted.
-        problems: what was wrong, a sentence each; empty is good.
+        problems: what was wrong, one sentence each; empty is good.
     """
 
     refused: int
@@ -57,7 +57,7 @@ def small_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
 
 
 def fill_many(folder: Path, model: Path, count: int, side: int = 600) -> Filled:
-    """Run on so many disks, from one that holds next to nothing to one that is large enough.
+    """Run on so many disks, from nearly empty to large enough.
 
     Raises:
         NotPermitted: mounting takes root.
@@ -68,17 +68,17 @@ def fill_many(folder: Path, model: Path, count: int, side: int = 600) -> Filled:
     with Predictor(120) as predict:
         if predict(model, scene, "--out", folder / "enough", *OPTIONS).code:
             return Filled(0, 0, ["the run on a large disk failed"])
-        wanted = contents(folder / "enough")
+        expected = contents(folder / "enough")
         largest = 3 * sum(path.stat().st_size for path in (folder / "enough").iterdir()) // 1000
         for kilobytes in np.geomspace(16, largest, count).astype(int).tolist():
             with small_disk(folder / "small", kilobytes) as disk:
                 ended = predict(model, scene, "--out", disk, *OPTIONS)
                 left = sorted(path.name for path in disk.iterdir())
                 found = contents(disk)
-            lines = [line for line in ended.said.splitlines() if line.strip()]
+            lines = [line for line in ended.stderr.splitlines() if line.strip()]
             if ended.code == 0:
                 done += 1
-                if found != wanted:
+                if found != expected:
                     problems.append(f"{kilobytes} kB: a run that called itself done left other files")
                 continue
             refused += 1

@@ -22,7 +22,7 @@ from export.runtime.files import PREFIX
 
 OPTIONS = ("--confidence", "--areas", "--polygons", "--threads", "1")
 KILLS_IN_A_ROW = 5  # before a run may finish
-_MOMENTARY = ("datetime", "created", "updated")  # of a STAC Item: they differ from run to run
+_TIMES = ("datetime", "created", "updated")  # of a STAC Item: they differ from run to run
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Killed:
         kills: runs that were killed while they worked.
         early: runs that had ended before their moment came.
         finished: runs that followed, and were left alone.
-        problems: what was wrong, a sentence each; empty is good.
+        problems: what was wrong, one sentence each; empty is good.
         hidden: folders of killed runs that were still there after a finished run, at most.
     """
 
@@ -61,22 +61,22 @@ def make_rasters(folder: Path, count: int, side: int) -> list[Path]:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Checksum of every result, without what tells the time: dates of an Item, a GeoPackage's own."""
-    found = {}
+    """Checksum of every result, without timestamps of Items and GeoPackages."""
+    checksums = {}
     for path in sorted(folder.iterdir()) if folder.exists() else ():
         if path.name.startswith((".", "manifest")) or path.is_dir():
             continue
         try:
-            found[path.name] = hashlib.sha256(_lasting(path)).hexdigest()
+            checksums[path.name] = hashlib.sha256(_without_times(path)).hexdigest()
         except Exception as error:  # half a file may fail in any way
-            found[path.name] = f"cannot be read: {error}"
-    return found
+            checksums[path.name] = f"cannot be read: {error}"
+    return checksums
 
 
-def _lasting(path: Path) -> bytes:
+def _without_times(path: Path) -> bytes:
     if path.suffix == ".json":
         item = json.loads(path.read_text())
-        for key in _MOMENTARY:
+        for key in _TIMES:
             item.get("properties", {}).pop(key, None)
         for asset in item.get("assets", {}).values():
             if asset.get("href", "").endswith(".gpkg"):
@@ -104,9 +104,9 @@ def kill_many(folder: Path, model: Path, count: int, rasters: int = 6, side: int
     scenes = make_rasters(folder / "scenes", rasters, side)
     start, out = time.perf_counter(), folder / "undisturbed"
     _run(model, scenes, out).wait()
-    seconds, wanted = time.perf_counter() - start, contents(out)
+    seconds, expected = time.perf_counter() - start, contents(out)
     rng = np.random.default_rng(seed)
-    problems: list[str] = [] if len(wanted) >= 8 * rasters else [f"the undisturbed run wrote {sorted(wanted)}"]
+    problems: list[str] = [] if len(expected) >= 8 * rasters else [f"the undisturbed run wrote {sorted(expected)}"]
     out = folder / "killed"
     kills = early = finished = hidden = 0
     while kills < count and early <= 2 * count:
@@ -116,11 +116,11 @@ def kill_many(folder: Path, model: Path, count: int, rasters: int = 6, side: int
         kills += running.poll() is None
         running.kill()
         running.wait()
-        problems += _differences(contents(out), wanted, whole=False)
+        problems += _differences(contents(out), expected, whole=False)
         if kills == count or (kills + early) % KILLS_IN_A_ROW == 0:
             if _run(model, scenes, out).wait():
                 problems.append("the run after the kills failed")
-            problems += _differences(contents(out), wanted, whole=True)
+            problems += _differences(contents(out), expected, whole=True)
             finished += 1
             hidden = max(hidden, len(list(out.rglob(f"{PREFIX}*"))))
             shutil.rmtree(out)
@@ -133,11 +133,11 @@ def _run(model: Path, scenes: list[Path], out: Path) -> subprocess.Popen:
     return subprocess.Popen(list(map(str, command)), cwd=ROOT, env=os.environ | ONE_THREAD, **quiet)
 
 
-def _differences(found: dict[str, str], wanted: dict[str, str], *, whole: bool) -> list[str]:
+def _differences(checksums: dict[str, str], expected: dict[str, str], *, whole: bool) -> list[str]:
     wrong = [
         f"{name} is not what an undisturbed run writes ({digest[:60]})"
-        for name, digest in found.items()
-        if wanted.get(name) != digest
+        for name, digest in checksums.items()
+        if expected.get(name) != digest
     ]
-    missing = sorted(set(wanted) - set(found)) if whole else []
+    missing = sorted(set(expected) - set(checksums)) if whole else []
     return wrong + [f"{name} is missing after a finished run" for name in missing]

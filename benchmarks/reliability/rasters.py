@@ -1,4 +1,4 @@
-"""Damaged rasters: each gives a map or one plain sentence, and never half a file."""
+"""Damaged rasters: each gives a map or one sentence, never an incomplete file."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ def read_many(folder: Path, model: Path, count: int, seed: int = 0) -> Answers:
 
 
 def _problems(ended: Ended, out: Path) -> Iterator[str]:
-    """What should not be: faults, more or less than one sentence, half files, leftovers."""
+    """Problems: faults, more or less than one sentence, incomplete files, leftovers."""
     left = sorted(path.name for path in out.iterdir()) if out.exists() else []
-    lines = [line for line in ended.said.splitlines() if line.strip()]
+    lines = [line for line in ended.stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("error: ")]
     if ended.fault:
         yield ended.fault
         return
     if any(not line.startswith(("error: ", "warning: ")) for line in lines):
-        yield f"said {lines}"
+        yield f"printed {lines}"
     if len(errors) != (ended.code != 0):
         yield f"exit code {ended.code} with {len(errors)} sentences"
     if ended.code and left:
@@ -104,7 +104,7 @@ def good_rasters(folder: Path) -> dict[str, Path]:
 
 
 def damaged_rasters(good: dict[str, Path], folder: Path, count: int, seed: int = 0) -> Iterator[tuple[str, Path]]:
-    """Copies that are cut off, have bytes changed, or a header that lies; one at a time, the last one is removed.
+    """Copies that are cut off, have bytes changed, or wrong header entries; one at a time, the previous one is removed.
 
     Yields:
         What was done, and the file; what belongs beside it (.aux.xml, .hdr) lies beside it.

@@ -1168,6 +1168,14 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>{uri}: está dañado, no se puede leer hasta el final</translation>
     </message>
     <message>
+        <source>A model of the library, or another ONNX file with a card: inside it, as NAME.card.json beside it, or as Deepness writes it.</source>
+        <translation>Un modelo de la biblioteca u otro archivo ONNX con ficha: dentro de él, en NOMBRE.card.json a su lado o como la escribe Deepness.</translation>
+    </message>
+    <message>
+        <source>Another model file</source>
+        <translation>Otro archivo de modelo</translation>
+    </message>
+    <message>
         <source>; see '{parameter}'</source>
         <translation>; vea «{parameter}»</translation>
     </message>
@@ -1194,6 +1202,10 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
     <message>
         <source>; name it in '{parameter}'</source>
         <translation>; indíquelo en «{parameter}»</translation>
+    </message>
+    <message>
+        <source>The onnxruntime that is installed is for Python {other}, but this QGIS runs Python {own}: install it again.</source>
+        <translation>El onnxruntime instalado es para Python {other}, pero este QGIS usa Python {own}: instálelo de nuevo.</translation>
     </message>
     <message>
         <source>cancelled</source>
@@ -1582,14 +1594,6 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
     <message>
         <source>'{text}' in '{attribute}' is neither a class number nor a class name of the map</source>
         <translation>«{text}» en «{attribute}» no es ni un número ni un nombre de clase del mapa</translation>
-    </message>
-    <message>
-        <source>A model of the library, or another ONNX file with a card: inside it, as NAME.card.json beside it, or as Deepness writes it.</source>
-        <translation>Un modelo de la biblioteca u otro archivo ONNX con ficha: dentro de él, en NOMBRE.card.json a su lado o como la escribe Deepness.</translation>
-    </message>
-    <message>
-        <source>Another model file</source>
-        <translation>Otro archivo de modelo</translation>
     </message>
 </context>
 </TS>

@@ -115,7 +115,7 @@ def test_missing_onnxruntime_is_explained_and_nothing_is_installed_without_a_cli
     ((about, command),) = seen
     assert "The Python package onnxruntime is not installed." in about
     assert str(tmp_path / "geoaware_packages") in about
-    assert command.startswith(f'python3 -m pip install --no-deps --target "{tmp_path}')
+    assert command.startswith(f'python3 -m pip install --upgrade --no-deps --target "{tmp_path}')
     assert command.endswith('"onnxruntime>=1.24.1"')
     assert QApplication.clipboard().text() == command
     assert running.desk.dialog is None

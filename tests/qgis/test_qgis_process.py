@@ -83,5 +83,5 @@ def test_missing_onnxruntime_is_explained(profile, model, scene, tmp_path):
     assert answer.returncode != 0
     said = answer.stdout + answer.stderr
     assert "The Python package onnxruntime is not installed." in said
-    assert "pip install --no-deps --target" in said
+    assert "pip install --upgrade --no-deps --target" in said
     assert "Traceback" not in said

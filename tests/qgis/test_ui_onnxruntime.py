@@ -60,6 +60,20 @@ def test_onnxruntime_of_the_profile_wins_over_an_old_one(asked, without_imports,
     assert onnxruntime_help.problem() == ""
 
 
+@pytest.mark.parametrize("ending", [".cpython-38-x86_64-linux-gnu.so", ".cp38-win_amd64.pyd"])
+def test_onnxruntime_for_another_python_is_named_as_such(asked, without_imports, tmp_path, ending):
+    from geoaware import onnxruntime_help
+
+    folder = tmp_path / "geoaware_packages"
+    put(folder, "1.24.1", "from onnxruntime.capi.onnxruntime_pybind11_state import get_device")
+    (folder / "onnxruntime/capi" / f"onnxruntime_pybind11_state{ending}").write_bytes(b"")
+    own = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    expected = f"is for Python 3.8, but this QGIS runs Python {own}: install it again."
+    assert onnxruntime_help.quick_problem().endswith(expected)
+    assert onnxruntime_help.problem().endswith(expected)
+    assert "pip install --upgrade " in onnxruntime_help.install_command()
+
+
 @pytest.mark.usefixtures("models")
 def test_onnxruntime_that_does_not_start_opens_the_page_once_that_is_known(
     running, desktop, asked, without_imports, tmp_path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from pathlib import Path
@@ -85,7 +84,9 @@ def start(path: Union[str, Path], provider: str, precision: Optional[str]) -> An
         session = onnxruntime.InferenceSession(
             str(path), options, providers=[provider], provider_options=[settings], enable_fallback=0
         )
-    except Exception as error:  # onnxruntime's errors share no base class but this
+    except Exception as error:
+        if not is_of_onnxruntime(error):
+            raise
         if is_out_of_memory(error):
             raise ModelFault("model_memory", where=path, free=free_memory()) from error
         raise ModelFault("onnxruntime_open", where=path, provider=provider, reason=first_line(error)) from error
@@ -120,11 +121,17 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def is_of_onnxruntime(error: BaseException) -> bool:
+    """Whether onnxruntime raised it; its errors share no base class, and anything else is a fault of our own code."""
+    native = (RuntimeError, MemoryError, UnicodeDecodeError)  # the last of a message that quotes a corrupt file
+    return isinstance(error, native) or type(error).__module__.startswith("onnxruntime.")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether onnxruntime failed for want of memory."""
-    said = str(error).lower()
-    words = ("allocate memory", "smaller than requested", "bad_alloc", "bad allocation", "out of memory")
-    return isinstance(error, MemoryError) or any(word in said for word in words)
+    """Whether onnxruntime ran out of memory."""
+    text = str(error).lower()
+    phrases = ("allocate memory", "smaller than requested", "bad_alloc", "bad allocation", "out of memory")
+    return isinstance(error, MemoryError) or any(phrase in text for phrase in phrases)
 
 
 def _bound_memory(onnxruntime: Any) -> None:
@@ -137,6 +144,9 @@ def _bound_memory(onnxruntime: Any) -> None:
     )
     limit = int(free_memory() * _MEMORY_SHARE)
     settings = onnxruntime.OrtArenaCfg({"max_mem": limit, "arena_extend_strategy": 1})  # 1: as much as is asked for
-    with contextlib.suppress(Exception):  # registered before, by another copy of this module in the process
+    try:
         onnxruntime.create_and_register_allocator(info, settings)
+    except Exception as error:  # registered before, by another copy of this module in the process
+        if not is_of_onnxruntime(error):
+            raise
     _bounded = True

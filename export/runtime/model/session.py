@@ -24,6 +24,7 @@ from .providers import (
     MINIMUM_ONNXRUNTIME,
     chosen,
     cores,
+    is_of_onnxruntime,
     is_out_of_memory,
     onnxruntime_module,
     start,
@@ -171,7 +172,9 @@ class Model:
         try:
             with _stopped_in_time(self._header.loops) as options:
                 answers = session.run(names, {self._header.input_name: tiles}, options)
-        except Exception as error:  # onnxruntime's errors share no base class but this
+        except Exception as error:
+            if not is_of_onnxruntime(error):
+                raise
             if "terminate flag" in str(error):
                 raise ModelFault("loop_too_long", where=self._where, seconds=_LONGEST_LOOP) from error
             if is_out_of_memory(error):
