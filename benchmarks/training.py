@@ -33,7 +33,7 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks.data import make_rasters, make_store
 from benchmarks.logs import Log, pairs_per_second, read_log
 from core.method.moco import MoCo
-from core.method.pairs import Batch, Loader, Pairs
+from core.method.pairs import PairBatch, PairLoader, Pairs
 from core.method.views import Views, as_float
 from core.networks.encoders import Encoder, ModelSpec
 from core.store.read import ChipStore
@@ -201,28 +201,28 @@ def compare(store: ChipStore, work: Path, batch: int, repeats: int, device: str)
 class Again:
     """The same batch, on the device already, a number of times."""
 
-    def __init__(self, batch: Batch, times: int) -> None:
+    def __init__(self, batch: PairBatch, times: int) -> None:
         self.batch, self.times = batch, times
 
     def __len__(self) -> int:
         """Number of batches."""
         return self.times
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[PairBatch]:
         """The batch again and again."""
         for _ in range(self.times):
             yield self.batch
 
 
-def _module(loader: Loader, arch: str, steps: int) -> Pretraining:
+def _module(loader: PairLoader, arch: str, steps: int) -> Pretraining:
     encoder = Encoder(ModelSpec.of_store(loader.pairs.store, arch)).to(memory_format=torch.channels_last)
     moco = MoCo(encoder, encoder.width, K=QUEUE, m=MOMENTUM, T=TEMPERATURE)
     return Pretraining(moco, Views(), loader, 0.03, steps)
 
 
-def _loader(store: ChipStore, size: int) -> Loader:
+def _loader(store: ChipStore, size: int) -> PairLoader:
     places = store.places_of("train")
-    return Loader(Pairs(store, places, np.zeros(len(places)), True, 0), size)
+    return PairLoader(Pairs(store, places, np.zeros(len(places)), True, 0), size)
 
 
 def flops_per_pair(store: ChipStore, arch: str) -> float:
@@ -259,7 +259,7 @@ def gpu(store: ChipStore, work: Path, batch: int, repeats: int, arch: str = "res
         whole.append(pairs_per_second(log, "loss", batch))
         waits += [value for _, _, value in log.get("data_wait", [])[1:]]
         loader, steps = _loader(store, batch), log["loss"][-1][0] + 1
-        on_device = Batch(*(part.cuda() if isinstance(part, Tensor) else part for part in next(iter(loader))))
+        on_device = PairBatch(*(part.cuda() if isinstance(part, Tensor) else part for part in next(iter(loader))))
         again = _fit(
             _module(loader, arch, steps), Again(on_device, steps), work / f"bare-{repeat}", "bf16-mixed", "cuda"
         )

@@ -12,10 +12,11 @@ from filelock import FileLock, Timeout
 
 from core.errors import UserError, run_command
 from core.imagery.land import swapped_axes
+from core.report import store_info as info
 from core.sources import detections, fmow, rasters, sample, table
 from core.sources import torchgeo_datasets as torchgeo
 from core.sources.stac import source as stac
-from core.store import check, info
+from core.store import check
 from core.store.build import Tally, build, check_out
 from core.store.read import ChipStore
 from core.store.splits import Split

@@ -1,7 +1,7 @@
-"""``core.train quickstart``: the whole path on real imagery, from the sample to a map and a report.
+"""``core.train quickstart``: the whole workflow on real imagery, from the sample to a map and a report.
 
-Each step is one of the project's commands, run as a user would run it, so that the report can say how to
-repeat it. What reads rasters is imported late: pretraining from a chip store runs without rasterio.
+Each step runs one of the project's commands, which the report lists. Modules that need rasterio are imported late:
+pretraining from a chip store works without it.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ def quickstart(
     device: str = "auto",
     seed: int = 0,
 ) -> Path:
-    """Learn, measure, export and map, on the Blue Marble sample: about nine minutes on two CPU cores.
+    """Pretrain, probe, fine-tune, export and map the Blue Marble sample: about nine minutes on two CPU cores.
 
     Args:
-        out: Folder for the results; an earlier quickstart in it is replaced.
-        data: A local copy of the sample; by default what GEOAWARE_SAMPLE names, else it is fetched.
-        pretrain_epochs: Passes over the images without labels, for twelve months; fewer months make as many steps.
-        finetune_epochs: Passes over the labelled images, likewise.
-        labels_fraction: Share of the training places whose labels are used.
-        device: auto, cpu, cuda or another name that torch knows.
-        seed: Of everything that is random.
+        out: Folder for the results; replaces an earlier quickstart.
+        data: Local copy of the sample; by default GEOAWARE_SAMPLE, or it is downloaded.
+        pretrain_epochs: Epochs of pretraining with twelve months; raised for fewer months, to keep the number of steps.
+        finetune_epochs: Epochs of fine-tuning with twelve months; raised for fewer months.
+        labels_fraction: Fraction of the training places whose labels are used.
+        device: auto, cpu, cuda or another device name of torch.
+        seed: Random seed.
     """
     settings = dict(locals())
     from core.report.quickstart_report import write_report
@@ -60,19 +60,13 @@ def quickstart(
     print(f"chip store for the encoder: {tally}", flush=True)
     map_store, tally = make_store(sample, out / "store-map", map_windows=True, overwrite=True)
     print(f"chip store for the map: {tally}", flush=True)
-    longer = 12 / len(sample.months)  # fewer images an epoch, so more epochs
+    longer = 12 / len(sample.months)  # fewer images per epoch, so more epochs
     python = _Commands(out, ["--device", device, "--seed", str(seed)])
     encoder, model, month = out / "encoder.safetensors", out / f"{MAP}.onnx", sample.months[sample.reference_month]
     python.train(
-        "pretrain",
-        out / "store",
-        "--variant",
-        "moco-geo-tp",
-        "--epochs",
-        round(pretrain_epochs * longer),
-        "--out",
-        out / "pretrain",
-    )
+        "pretrain", out / "store", "--variant", "moco-geo-tp", "--epochs", round(pretrain_epochs * longer),
+        "--out", out / "pretrain",
+    )  # fmt: skip
     shutil.copyfile(out / "pretrain" / "encoder.safetensors", encoder)
     python.train("probe", out / "store", "--encoder", encoder, "--out", out / "probe")
     python.train(
@@ -88,12 +82,12 @@ def quickstart(
     metrics = _metrics(out, store, map_store, len(sample.months)) | {"seconds": round(time.monotonic() - started)}
     write_json(out / "metrics.json", metrics)
     write_report(out, sample, metrics, python.lines)
-    _say_where(out, metrics)
+    _print_summary(out, metrics)
     return out
 
 
 class _Commands:
-    """Runs the project's commands in processes of their own and remembers them for the report."""
+    """Runs the project's commands in subprocesses and records them for the report."""
 
     def __init__(self, out: Path, common: Sequence[str]) -> None:
         self.common = common
@@ -109,15 +103,15 @@ class _Commands:
         arguments = [module, *(str(option) for option in options)]
         self.lines.append("python -m " + shlex.join(arguments))
         print(f"\n$ {self.lines[-1]}", flush=True)
-        # The checkout is on the path of the child, wherever the user stands.
+        # The subprocess finds the checkout whatever the current folder is.
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         done = subprocess.run([sys.executable, "-m", *arguments], env=os.environ | {"PYTHONPATH": path}, check=False)
         if done.returncode:
-            raise UserError(f"the step '{self.lines[-1]}' failed; its message stands above")
+            raise UserError(f"the step '{self.lines[-1]}' failed; see its message above")
 
 
 def _metrics(out: Path, store: ChipStore, map_store: ChipStore, months: int) -> dict:
-    """Every number printed, from the steps' own files, and the map's agreement on held-out blocks."""
+    """The metrics of all steps, from their files, and the agreement of the map on held-out blocks."""
     steps = {name: json.loads((out / name / file).read_text()) for name, file in _FILES.items()}
     return {
         "months": months,
@@ -133,19 +127,19 @@ _FILES = {"pretrain": "metrics.json", "probe": "probe.json", "finetune": "metric
 
 
 def map_agreement(path: Path, store: ChipStore) -> dict:
-    """Compare a map with the label masks of the test places, pixel by pixel, land and water.
+    """Compare a map with the label masks of the test places pixel by pixel.
 
     Args:
-        path: map on the grid that the store was cut from, class values of the store's legend.
+        path: map on the grid of the store, with class values of the store's legend.
         store: chips with labels and with their row and column in the grid.
 
     Returns:
-        The numbers of ``core.evaluation.scores.scores``, over all pixels and over land alone.
+        The metrics of ``core.evaluation.scores.scores``, over all pixels and over land only.
     """
     confusion = place_confusions(path, store).sum(axis=0)
     result: dict = {"all_pixels": scores(confusion), "confusion": confusion.tolist()}
     if store.info.background is not None:
-        confusion[store.info.background] = 0  # land called water stays an error: its column is kept
+        confusion[store.info.background] = 0  # its column is kept: land predicted as water is an error
         result["land"] = scores(confusion)
     used = np.unique(_class_numbers(path, store))
     return result | {
@@ -155,13 +149,13 @@ def map_agreement(path: Path, store: ChipStore) -> dict:
 
 
 def place_confusions(path: Path, store: ChipStore) -> np.ndarray:
-    """The same comparison, one by one: (test places, classes, classes) counts, rows the truth, columns the map."""
-    size, said = store.info.chip_size, _class_numbers(path, store)
+    """Confusion matrix of each test place, (places, classes, classes): rows the truth, columns the map."""
+    size, predicted = store.info.chip_size, _class_numbers(path, store)
     places = store.places_of("test")["first"].to_numpy()
     counts = np.zeros((len(places), *[len(store.info.classes)] * 2), np.int64)
     for confusion, row in zip(counts, places):
         first = store.index.iloc[row]
-        here = said[first["row"] : first["row"] + size, first["column"] : first["column"] + size]
+        here = predicted[first["row"] : first["row"] + size, first["column"] : first["column"] + size]
         truth = store.masks(np.array([row]))[0]
         known = (truth != UNLABELLED) & (here != UNLABELLED)
         np.add.at(confusion, (truth[known], here[known]), 1)
@@ -169,7 +163,7 @@ def place_confusions(path: Path, store: ChipStore) -> np.ndarray:
 
 
 def _class_numbers(path: Path, store: ChipStore) -> np.ndarray:
-    """A map's class values as numbers into the store's classes; ``UNLABELLED`` elsewhere."""
+    """Class numbers of a map from its class values; ``UNLABELLED`` elsewhere."""
     import rasterio
 
     number_of = np.full(256, UNLABELLED, np.uint8)
@@ -178,13 +172,13 @@ def _class_numbers(path: Path, store: ChipStore) -> np.ndarray:
         return number_of[dataset.read(1)]
 
 
-def _say_where(out: Path, metrics: dict) -> None:
+def _print_summary(out: Path, metrics: dict) -> None:
     knn, area = metrics["probe"]["all_dates"], metrics["map"]["all_pixels"]
     print(
         f"\nkNN, all dates: {knn['trained']['knn']['accuracy']['value']:.1%} with the encoder, "
         f"{knn['untrained']['knn']['accuracy']['value']:.1%} untrained, {knn['colour_statistics']['boosting']['accuracy']['value']:.1%} by colour statistics"
-        f"\nmap on held-out blocks: {area['accuracy']:.1%} of the pixels agree with MODIS, always the majority class {area['majority_class']:.1%}; "
-        f"{metrics['map']['classes_used']} classes in use"
+        f"\nmap on held-out blocks: {area['accuracy']:.1%} of the pixels agree with MODIS, majority class {area['majority_class']:.1%}; "
+        f"{metrics['map']['classes_used']} classes"
         f"\n{metrics['seconds'] // 60} min {metrics['seconds'] % 60} s. Open {out / 'report.html'} in a browser; "
-        f"in QGIS: Layer > Add Layer > Add Raster Layer > {out / (MAP + '.tif')} (its colours load by themselves)"
+        f"in QGIS: Layer > Add Layer > Add Raster Layer > {out / (MAP + '.tif')} (colours load automatically)"
     )

@@ -23,7 +23,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line and run the sub-command; none at all is the quickstart."""
+    """Parse the command line and run the sub-command; the default is quickstart."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     if not arguments or (arguments[0].startswith("--") and arguments[0] != "--help"):
@@ -38,24 +38,24 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="python -m core.train",
-        description="Learn from located, repeated imagery. Without a sub-command: quickstart.",
+        description="Self-supervised learning from located, repeated imagery. The default command is quickstart.",
     )
     commands = parser.add_subcommands(metavar="COMMAND")
     for name, function in COMMANDS.items():
         command = ArgumentParser(description=(function.__doc__ or "").split("\n\n")[0])
         command.add_argument(
-            "--config", action="config", help="YAML file with any of these options, e.g. a run's config.yaml"
+            "--config", action="config", help="YAML file with any of these options, such as the config.yaml of a run"
         )
         command.add_function_arguments(function, as_positional=False)
         for action in command._actions:
-            if action.default is False:  # --overwrite alone is enough
+            if action.default is False:  # --overwrite needs no value
                 action.nargs, action.const = "?", True
         commands.add_subcommand(name, command, help=(function.__doc__ or "").splitlines()[0])
     return parser
 
 
 def _underscored(argument: str) -> str:
-    """Options may be written with hyphens, as on every command line, or with underscores, as in YAML."""
+    """Accept options with hyphens, as usual on command lines, and with underscores, as in YAML."""
     if not argument.startswith("--"):
         return argument
     name, equals, value = argument.partition("=")

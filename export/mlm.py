@@ -1,4 +1,4 @@
-"""Writes the model card: a STAC MLM Item (MLM 1.6), and the keys that the Deepness plugin reads."""
+"""The model card: a STAC MLM Item (MLM 1.6), and the metadata keys of the Deepness plugin."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from core.networks.heads import DECODERS
 from core.store.read import ChipStore
 from export.runtime.model.card import MLM_TASKS
 
-_MLM_OF = {ours: theirs for theirs, ours in MLM_TASKS.items()}
-_MLM_OF["sequence"] = _MLM_OF["classification"]  # the exported model sees one date
+_MLM_OF = {task: mlm_task for mlm_task, task in MLM_TASKS.items()}
+_MLM_OF["sequence"] = _MLM_OF["classification"]  # the exported model takes one date
 SEQUENCE = (
     "a place with several dates: average the logarithms of the probabilities over its dates, then take the softmax; "
     "the model was trained on that average"
@@ -45,15 +45,15 @@ def model_item(
     parameters: int,
     data_sha256: str,
 ) -> dict[str, Any]:
-    """Describe a model as a STAC Item, validated against MLM 1.6.
+    """A STAC Item of the model, validated against MLM 1.6.
 
     Args:
         spec: the network's specification.
-        store: what it was trained on.
-        name: for people.
-        file_name: of the ONNX file, beside the Item.
+        store: of training.
+        name: title of the model.
+        file_name: of the ONNX file, in the folder of the Item.
         tile_size: rows = columns of the input, px.
-        overlap: px that neighbouring tiles should share.
+        overlap: recommended overlap of neighbouring tiles, px.
         output_shape: of the first output, for one tile.
         parameters: number of weights.
         data_sha256: checksum of the training chips.
@@ -66,7 +66,7 @@ def model_item(
         id=re.sub("[^a-z0-9]+", "-", name.lower()).strip("-"),
         geometry=shapely.box(*box).__geo_interface__ if box else None,
         bbox=box,
-        datetime=None if start else datetime.now(UTC),  # STAC wants one: of the model, where the imagery has none
+        datetime=None if start else datetime.now(UTC),  # required by STAC: of the model, if the imagery has no dates
         start_datetime=start,
         end_datetime=end,
         properties={
@@ -106,7 +106,7 @@ def model_item(
 
 
 def _extent(store: ChipStore) -> tuple[list[float] | None, datetime | None, datetime | None]:
-    """Bounding box in degrees, first and last date; None where they are unknown."""
+    """Bounding box in degrees, first and last date; None if unknown."""
     corners = [extreme(store.column(axis)) for extreme in (np.fmin.reduce, np.fmax.reduce) for axis in ("lon", "lat")]
     box = [float(degrees) for degrees in corners] if np.isfinite(corners).all() else None
     dates = store.column("datetime")
@@ -171,9 +171,9 @@ def _slug(name: str) -> str:
 def metadata(spec: ModelSpec, item: dict[str, Any], tile_size: int, overlap: int) -> dict[str, str]:
     """The ONNX file's ``metadata_props``: the Item, and Deepness's keys.
 
-    Deepness feeds raw / 255 and then applies mean and deviation: 0 and 1 / 255 give the raw value back.
+    Deepness computes (raw / 255 - mean) / std: mean 0 and std 1 / 255 restore the raw value.
     """
-    # A detection is no "Detector" to Deepness, which decodes boxes itself: it stays without a type.
+    # Detection has no Deepness type: a Detector of Deepness decodes boxes itself.
     model_type = {"segmentation": "Segmentor", "detection": None}.get(spec.task, "Recognition")
     bands = len(spec.bands)
     keys: dict[str, Any] = {
@@ -190,5 +190,5 @@ def metadata(spec: ModelSpec, item: dict[str, Any], tile_size: int, overlap: int
     if model_type:
         keys["model_type"] = model_type
     if spec.gsd:
-        keys["resolution"] = spec.gsd * 100  # Deepness counts centimetres
+        keys["resolution"] = spec.gsd * 100  # in centimetres
     return {key: json.dumps(value) for key, value in keys.items()}

@@ -1,9 +1,10 @@
-"""An exported model in 8-bit integers: calibrated, measured against itself in fp32, and judged.
+"""Post-training quantisation of an exported model to 8-bit integers, compared with fp32 on held-out chips.
 
-Weights are signed and scaled channel by channel, activations unsigned: the pair that onnxruntime has quick kernels for
-on x86. Weights use seven of their eight bits: processors without VNNI add products in 16 bits, which would overflow
-without a word. What stands before the first convolution (the scaling) and from the last layer on (the classes) stays in
-fp32; of an encoder, what comes after the last layer. Quantised are pairs of QuantizeLinear and DequantizeLinear, which every provider reads.
+Weights are signed with one scale per channel, activations unsigned: the combination with fast kernels in onnxruntime on
+x86. Weights use seven of their eight bits, because processors without VNNI add products in 16 bits, which would overflow
+silently. Nodes before the first convolution (the scaling) and from the last layer on (the classes) stay in fp32; for an
+encoder, nodes after the last layer. The format is pairs of QuantizeLinear and DequantizeLinear, which every execution
+provider supports.
 """
 
 from __future__ import annotations
@@ -23,32 +24,32 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from tqdm import tqdm
 
 from core.errors import UserError
-from core.evaluation.probe import K_NEIGHBOURS, knn_right
-from core.store.read import UNLABELLED, ChipStore
-from core.training.finetune import labelled_places
+from core.evaluation.probe import K_NEIGHBOURS, knn_correct
+from core.store.read import UNLABELLED, ChipStore, images_of
+from core.training.labelled import labelled_places
 from export.runtime.model.session import Model
-from export.tiles import answers, chips_in, filled, mosaic
+from export.tiles import chips_in, mosaic, outputs, padded
 
-LEAST_SPEED, LARGEST_LOSS = 2.0, 0.01  # times fp32, and share of what is named right
+MIN_SPEEDUP, MAX_LOSS = 2.0, 0.01  # relative to fp32, and in accuracy
 TASKS = ("segmentation", "classification", "sequence", "embedding")
 _CALIBRATION = 100  # tiles
 _OF = {"segmentation": "pixels", "embedding": f"images, by {K_NEIGHBOURS} nearest neighbours,"}  # else "images"
-_IMAGES, _PIXELS = 1000, 2**24  # that are held against the truth, at most
-_NEIGHBOURS = 4000  # training images among which an encoder looks for neighbours, at most
+_IMAGES, _PIXELS = 1000, 2**24  # maximum, for the accuracy
+_NEIGHBOURS = 4000  # maximum number of training images to search for neighbours of an encoder's features
 _ROUNDS = 20
 _LAYERS = ("Conv", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The quantised model beside the one in fp32.
+    """Comparison of the quantised model with the one in fp32.
 
     Attributes:
-        before: share of the held-out pixels or images that fp32 names right.
-        after: the same of int8.
-        ratio: seconds of fp32 by seconds of int8, one tile, one thread.
-        images: held-out chips.
-        of: "pixels" or "images", or how images are named by an encoder.
+        before: accuracy of fp32 on held-out pixels or images.
+        after: accuracy of int8.
+        ratio: seconds of fp32 divided by seconds of int8, one tile, one thread.
+        images: number of held-out chips.
+        of: "pixels" or "images", with the classifier for an encoder.
     """
 
     before: float
@@ -58,14 +59,14 @@ class Comparison:
     of: str
 
     @property
-    def pays(self) -> bool:
-        """Whether it is quick enough, and right often enough."""
-        return self.ratio >= LEAST_SPEED and self.before - self.after <= LARGEST_LOSS
+    def pays_off(self) -> bool:
+        """Whether int8 is fast and accurate enough."""
+        return self.ratio >= MIN_SPEEDUP and self.before - self.after <= MAX_LOSS
 
     def __str__(self) -> str:
-        """For people."""
+        """One line for the terminal."""
         return (
-            f"int8 on {self.images} held-out chips: {self.after:.1%} of the {self.of} right, fp32 {self.before:.1%}; "
+            f"int8 on {self.images} held-out chips: {self.after:.1%} of the {self.of} correct, fp32 {self.before:.1%}; "
             f"{self.ratio:.2f} times as fast on this CPU, one thread each"
         )
 
@@ -78,30 +79,26 @@ class Comparison:
 
 
 def check_task(task: str) -> None:
-    """Refuse models whose loss cannot be told in points of accuracy.
-
-    Raises:
-        UserError: likewise.
-    """
+    """Raise ``UserError`` for tasks that cannot be quantised."""
     if task not in TASKS:
         raise UserError(
-            "--int8: a detector computes its boxes inside the graph, which eight bits break; export it in fp32"
+            "--int8: not supported for detectors, whose graph computes boxes with too much precision for 8 bits; export in fp32"
         )
 
 
 def quantize(model: Path, store: ChipStore, task: str) -> tuple[onnx.ModelProto, Comparison]:
-    """Quantise an exported model and compare both; an encoder names images by their nearest neighbours.
+    """Quantise an exported model and compare both; an encoder is evaluated with kNN.
 
     Args:
         model: the ONNX file in fp32, with its card.
-        store: what it was trained on: training places calibrate, test places judge.
+        store: of training; training places calibrate, test places compare.
         task: one of ``TASKS``.
 
     Returns:
-        The graph with the old card, and the comparison.
+        The graph with the card of fp32, and the comparison.
 
     Raises:
-        UserError: there is nothing to calibrate or to judge with.
+        UserError: there are no labels to compare with.
     """
     check_task(task)
     held_out = _labelled(store, "test", task)
@@ -109,7 +106,7 @@ def quantize(model: Path, store: ChipStore, task: str) -> tuple[onnx.ModelProto,
     full = Model(model, "cpu", threads=1)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
-        with _silent_logging():  # it advises, on the root logger, a step that this graph does not need
+        with _silent_logging():  # it recommends, on the root logger, a step that this graph does not need
             quantize_static(
                 model,
                 path,
@@ -132,15 +129,11 @@ def quantize(model: Path, store: ChipStore, task: str) -> tuple[onnx.ModelProto,
 
 
 def _labelled(store: ChipStore, side: str, task: str) -> np.ndarray:
-    """Index rows of a side that have a label.
-
-    Raises:
-        UserError: there is none.
-    """
+    """Index rows of the labelled images of a side; ``UserError`` if there are none."""
     places = labelled_places(store, side, "classification" if task == "embedding" else task)
     if not places:
         raise UserError(
-            f"{store.path}: no place of the '{side}' split has a label, so int8 cannot be judged; export in fp32"
+            f"{store.path}: no place of the '{side}' split has a label to evaluate int8 with; export in fp32"
         )
     return np.concatenate(places)
 
@@ -156,14 +149,14 @@ def _silent_logging() -> Iterator[None]:
 
 
 def _in_fp32(graph: onnx.ModelProto, task: str) -> list[str]:
-    """Nodes before the first layer, and from the last one on; an encoder's last layer is its largest, and quantised."""
+    """Nodes before the first layer, and from the last one on; the last layer of an encoder, its largest, is quantised."""
     nodes = list(graph.graph.node)
     layers = [number for number, node in enumerate(nodes) if node.op_type in _LAYERS]
     return [node.name for node in nodes[: layers[0]] + nodes[layers[-1] + (task == "embedding") :]]
 
 
 class _Calibration(CalibrationDataReader):
-    """Tiles of training places, one after the other."""
+    """Tiles of training places."""
 
     def __init__(self, store: ChipStore, tile: int) -> None:
         rows = _rows(store, tile, _CALIBRATION).reshape(-1, chips_in(store, tile))
@@ -175,59 +168,61 @@ class _Calibration(CalibrationDataReader):
 
 
 def _rows(store: ChipStore, tile: int, tiles: int) -> np.ndarray:
-    """Random images of training places, as many as make so many tiles."""
+    """Random images of training places that fill ``tiles`` tiles."""
     places = store.places_of("train")
-    rows = np.concatenate([np.arange(first, first + count) for first, count in zip(places["first"], places["count"])])
+    rows = np.concatenate(images_of(places))
     return np.random.default_rng(0).choice(rows, tiles * chips_in(store, tile))
 
 
 def _tiles(store: ChipStore, rows: np.ndarray, tile: int, task: str) -> np.ndarray:
-    """Pixels of these images: in mosaics where every pixel has a class, else one image a tile."""
-    arrange = mosaic if task == "segmentation" else filled
+    """Pixels of these images: as mosaics for segmentation, else one image per tile."""
+    arrange = mosaic if task == "segmentation" else padded
     return np.ascontiguousarray(arrange(store.pixels(rows), tile))
 
 
 def _truth(store: ChipStore, rows: np.ndarray, tile: int, task: str) -> np.ndarray:
-    """Class numbers beside ``_tiles``; ``UNLABELLED`` (or below 0) where unknown."""
+    """Class numbers for ``_tiles``; ``UNLABELLED`` or negative if unknown."""
     if task == "segmentation":
         return mosaic(store.masks(rows)[:, None], tile)[:, 0]
     return store.column("label")[rows]
 
 
 def _accuracy(models: tuple[Model, Model], store: ChipStore, rows: np.ndarray, task: str) -> tuple[float, float, int]:
-    """Share of right names of both, and how many images were looked at."""
+    """Accuracy of both models, and the number of images."""
     tile = models[0].card.tile_size
     together = chips_in(store, tile) if task == "segmentation" else 1
     count = min(len(rows), _IMAGES, max(_PIXELS // tile**2, 1) * together)
     count = max(count // together, 1) * together
-    chosen = np.resize(np.random.default_rng(0).permutation(rows), count)  # repeated where too few for one tile
-    right, known = np.zeros(2), 0
+    chosen = np.resize(np.random.default_rng(0).permutation(rows), count)  # repeated if too few for one tile
+    correct, known = np.zeros(2), 0
     for group in tqdm(chosen.reshape(-1, together), "comparing", disable=None):
         tiles, truth = _tiles(store, group, tile, task), _truth(store, group, tile, task)
         labelled = (truth >= 0) & (truth != UNLABELLED) if task == "segmentation" else truth >= 0
-        right += [(model.run(tiles).argmax(axis=1) == truth)[labelled].sum() for model in models]
+        correct += [(model.run(tiles).argmax(axis=1) == truth)[labelled].sum() for model in models]
         known += int(labelled.sum())
-    before, after = (right / max(known, 1)).tolist()
+    before, after = (correct / max(known, 1)).tolist()
     return before, after, len(np.unique(chosen))
 
 
 def _by_neighbours(
     models: tuple[Model, Model], store: ChipStore, known: np.ndarray, rows: np.ndarray
 ) -> tuple[float, float, int]:
-    """Share of images whose nearest training images name them rightly, by each model's own features."""
+    """KNN accuracy of both models on their own features, and the number of images."""
     rng, labels = np.random.default_rng(0), store.column("label")
     known, chosen = rng.permutation(known)[:_NEIGHBOURS], rng.permutation(rows)[:_IMAGES]
     before, after = (
-        float(knn_right(*((answers(model, store, side, "comparing"), labels[side]) for side in (known, chosen))).mean())
+        float(
+            knn_correct(*((outputs(model, store, side, "comparing"), labels[side]) for side in (known, chosen))).mean()
+        )
         for model in models
     )
     return before, after, len(chosen)
 
 
 def _ratio(full: Model, small: Model, tile: np.ndarray) -> float:
-    """How many times as fast the small one runs a tile: of the time that the processor gives to this thread alone.
+    """Speed-up of the quantised model on one tile, in CPU time of this thread.
 
-    Both take turns, so that whatever else runs here slows both; the quickest call of each counts.
+    Calls alternate, so that other load slows both models; the fastest call of each counts.
     """
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(_ROUNDS + 1):

@@ -1,4 +1,4 @@
-"""Chips of a store as the tiles that an exported model takes."""
+"""Arranges chips of a store as input tiles of an exported model."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ def real_tiles(store: ChipStore, tile: int, count: int = 2) -> np.ndarray:
 
 
 def chips_in(store: ChipStore, tile: int) -> int:
-    """Chips that a tile of so many px is made of."""
+    """Number of chips that cover a tile of this size."""
     return (-(-tile // store.info.chip_size)) ** 2
 
 
 def mosaic(chips: np.ndarray, tile: int) -> np.ndarray:
-    """Chips side by side, cut to tiles: (N, layers, size, size) to (N / chips a tile, layers, tile, tile)."""
+    """Join chips to tiles: (N, layers, size, size) to (N / chips per tile, layers, tile, tile)."""
     _, layers, size, _ = chips.shape
     across = -(-tile // size)
     grid = chips.reshape(-1, across, across, layers, size, size).transpose(0, 3, 1, 4, 2, 5)
     return grid.reshape(-1, layers, across * size, across * size)[..., :tile, :tile]
 
 
-def filled(chips: np.ndarray, tile: int) -> np.ndarray:
-    """Each chip alone in a tile, cut off or with its edge repeated: (N, layers, size, size) to (N, layers, tile, tile)."""
+def padded(chips: np.ndarray, tile: int) -> np.ndarray:
+    """One chip per tile, cropped or padded by its edge values: (N, layers, size, size) to (N, layers, tile, tile)."""
     short = max(tile - chips.shape[-1], 0)
     return np.pad(chips, ((0, 0), (0, 0), (0, short), (0, short)), mode="edge")[..., :tile, :tile]
 
 
-def answers(model: Model, store: ChipStore, rows: np.ndarray, title: str) -> np.ndarray:
-    """What a model answers to each image of these index rows alone.
+def outputs(model: Model, store: ChipStore, rows: np.ndarray, title: str) -> np.ndarray:
+    """Run a model on each image separately.
 
     Args:
-        model: of scene classes, or an encoder.
-        store: whose images.
-        rows: of its index, (N,).
+        model: a scene classifier or an encoder.
+        store: of the images.
+        rows: index rows, (N,).
         title: of the progress bar.
 
     Returns:
-        (N, K) probabilities or features; of a map of features, its mean.
+        (N, K) probabilities or features; the mean of a feature map.
     """
     parts = []
     with tqdm(total=len(rows), desc=title, unit="image", disable=None) as progress:
         for start in range(0, len(rows), _BLOCK):
             images = store.pixels(rows[start : start + _BLOCK])
-            answer = model.run(np.ascontiguousarray(filled(images, model.card.tile_size)))
-            parts.append(answer.mean(axis=(2, 3)) if answer.ndim == 4 else answer)
+            output = model.run(np.ascontiguousarray(padded(images, model.card.tile_size)))
+            parts.append(output.mean(axis=(2, 3)) if output.ndim == 4 else output)
             progress.update(len(images))
     return np.concatenate(parts)

@@ -1,13 +1,12 @@
-"""``python -m export.to_onnx``: a trained model to one ONNX file with its card.
+"""``python -m export.to_onnx``: exports a trained model to one ONNX file with its model card.
 
-Opset 17 and IR 8, because QGIS plugins still carry onnxruntime 1.17. The scaling lies inside the graph:
-raw pixel values in, probabilities out.
+Opset 17 and IR 8, because QGIS plugins still ship onnxruntime 1.17. The graph includes the scaling: raw pixel values in,
+probabilities out.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 import tempfile
 import warnings
@@ -23,27 +22,24 @@ from torch import Tensor, nn
 
 from core.errors import UserError, run_command
 from core.files import write_json
-from core.networks.encoders import Encoder, ModelSpec, check_fit, encoder_of, load_model
+from core.networks.encoders import Encoder, ModelSpec
+from core.networks.heads import NETWORKS, STRIDE, encoder_of
+from core.networks.model_file import check_fit, load_model
+from core.store.index import sha256
 from core.store.read import ChipStore
 from export.mlm import metadata, model_item
-from export.quantize import LARGEST_LOSS, LEAST_SPEED, check_task, quantize
+from export.quantize import MAX_LOSS, MIN_SPEEDUP, check_task, quantize
 from export.rasterio_io.stac import multihash
 from export.runtime.errors import RuntimeFault
 from export.runtime.model.session import Model
 from export.tiles import real_tiles
 
 OPSET, IR = 17, 8
-# Largest difference between torch and onnxruntime: of a probability or a score; of a box in px.
+# Maximum difference between torch and onnxruntime: of probabilities and scores; of boxes in px.
 TOLERANCE = 1e-3
 FILE_EXTENSION = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
-FILE_OF_TASK = {
-    "segmentation": "model.safetensors",
-    "classification": "model.safetensors",
-    "sequence": "model.safetensors",
-    "detection": "model.safetensors",
-    "embedding": "encoder.safetensors",
-}
-OUTPUTS = {"detection": ("boxes", "scores", "labels"), "embedding": ("features",)}  # the others: probabilities
+WEIGHTS = ("model.safetensors", "encoder.safetensors")  # of a finetune and a pretrain run
+OUTPUTS = {"detection": ("boxes", "scores", "labels"), "embedding": ("features",)}  # of other tasks: probabilities
 
 
 class _Probabilities(nn.Module):
@@ -55,9 +51,9 @@ class _Probabilities(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         logits = self.model(pixels)
-        # onnxruntime's own softmax over the channels of a map takes a quarter of a U-Net's time; written out, a tenth of that
-        parts = (logits - logits.amax(dim=1, keepdim=True)).exp()
-        return parts / parts.sum(dim=1, keepdim=True)
+        # onnxruntime's softmax over the channels of a map takes a quarter of a U-Net's time; written out, a tenth of that
+        exponentials = (logits - logits.amax(dim=1, keepdim=True)).exp()
+        return exponentials / exponentials.sum(dim=1, keepdim=True)
 
 
 class _Objects(nn.Module):
@@ -68,12 +64,12 @@ class _Objects(nn.Module):
         self.model = model
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        found = self.model(pixels)[0]
-        return found["boxes"], found["scores"], found["labels"]
+        objects = self.model(pixels)[0]
+        return objects["boxes"], objects["scores"], objects["labels"]
 
 
 class _DenseFeatures(nn.Module):
-    """The encoder's last map: features of each 32 x 32 px."""
+    """The last feature map of the encoder, at stride 32."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -94,24 +90,24 @@ def export_onnx(
     force: bool = False,
     task: str | None = None,
 ) -> float:
-    """Write the ONNX file and its Item, after comparing torch and onnxruntime on real chips.
+    """Write the ONNX file and its STAC Item, after comparing torch and onnxruntime on real chips.
 
     Args:
-        source: a run's folder, or its safetensors file.
+        source: folder of a run, or a safetensors file.
         out: the ONNX file; ``<out>.mlm.json`` is written beside it.
-        data: the chip store it was trained on; by default the one that the run's config.yaml names.
-        tile_size: rows = columns of the input, px; by default 256 for a segmentation, else the chips' size.
-        name: title of the model; by default the file's name.
-        dense: an encoder's features as a map at stride 32 instead of one vector a chip.
-        int8: in 8-bit integers; prints what that costs and gains.
-        force: also where it does not pay.
+        data: the chip store of training; by default that of the run's config.yaml.
+        tile_size: rows = columns of the input, px; by default 256 for segmentation, else the chip size.
+        name: title of the model; by default the file name.
+        dense: export the feature map of an encoder at stride 32 instead of one vector per chip.
+        int8: quantise to 8-bit integers; prints accuracy and speed.
+        force: quantise even if it does not pay off.
         task: "embedding" exports the encoder of a model for another task.
 
     Returns:
-        The largest difference between torch's answer and onnxruntime's, in fp32.
+        The maximum difference between the outputs of torch and onnxruntime, in fp32.
 
     Raises:
-        UserError: a file is missing or does not fit, the difference exceeds ``TOLERANCE``, or int8 does not pay.
+        UserError: a file is missing or does not match, the difference exceeds ``TOLERANCE``, or int8 does not pay off.
     """
     weights = _weights_file(source)
     spec, network = load_model(weights)
@@ -120,7 +116,7 @@ def export_onnx(
     store = ChipStore(data or _store_of(weights))
     check_fit(weights, spec, store)
     if dense and spec.task != "embedding":
-        raise UserError(f"--dense: {weights} is a model for {spec.task}; only an encoder has a map of features")
+        raise UserError(f"--dense: {weights} is a {spec.task} model; only an encoder has a feature map")
     if int8:
         check_task(spec.task)
     tile = _tile_size(spec, tile_size, dense)
@@ -138,20 +134,16 @@ def export_onnx(
         overlap=overlap,
         output_shape=list(expected[0][0].shape),
         parameters=sum(p.numel() for p in network.parameters()),
-        data_sha256=_checksum(store),
+        data_sha256=sha256(store.path / "SHA256SUMS"),
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
     try:
         _write(model, spec, tile, partial, metadata(spec, item, tile, overlap))
-        runtime = Model(partial)  # its guard and its card are tested with it
-        found = [runtime.outputs(tiles[i : i + 1]) for i in range(len(tiles))]
-        difference = max(map(_difference, found, expected))
-        if spec.task == "embedding":  # it has no fixed scale: relative to the largest value
-            difference /= max(float(np.abs(answer[0]).max()) for answer in expected)
+        difference = _difference(Model(partial), tiles, expected, spec.task)  # checks guard and card too
         if not difference <= TOLERANCE:
             raise UserError(
-                f"{out}: not written, onnxruntime's answer differs from torch's by {difference:.1e} (limit {TOLERANCE:g})"
+                f"{out}: not written, outputs of onnxruntime and torch differ by {difference:.1e} (limit {TOLERANCE:g})"
             )
         if int8:
             _in_int8(partial, out, spec, store, item, force=force)
@@ -166,17 +158,17 @@ def export_onnx(
 
 
 def _in_int8(partial: Path, out: Path, spec: ModelSpec, store: ChipStore, item: dict[str, Any], *, force: bool) -> None:
-    """Replace the model by its quantised self, and say so in its card.
+    """Replace the model by its quantised version, and record it in the card.
 
     Raises:
-        UserError: it does not pay.
+        UserError: it does not pay off.
     """
     graph, comparison = quantize(partial, store, spec.task)
     print(comparison)
-    if not (comparison.pays or force):
+    if not (comparison.pays_off or force):
         raise UserError(
-            f"{out}: not written, int8 should be {LEAST_SPEED:g} times as fast and lose {LARGEST_LOSS * 100:g} point at most; "
-            "export it in fp32, or give --force"
+            f"{out}: not written, int8 must be {MIN_SPEEDUP:g} times as fast and lose at most {100 * MAX_LOSS:g} percentage "
+            "point of accuracy; export in fp32, or add --force"
         )
     tile, overlap = Model(partial).card.tile_size, item["properties"]["geoaware:overlap"]
     item["properties"] |= {"geoaware:precision": "int8", "geoaware:int8": comparison.as_json()}
@@ -184,21 +176,21 @@ def _in_int8(partial: Path, out: Path, spec: ModelSpec, store: ChipStore, item: 
     onnx.save(graph, str(partial))
 
 
-def _tile_size(spec: ModelSpec, wanted: int | None, dense: bool) -> int:
-    if wanted is not None and (wanted < 32 or wanted % 32):
-        raise UserError(f"--tile-size {wanted}: must be a multiple of 32, the network's stride")
-    if wanted is not None:
-        return wanted
+def _tile_size(spec: ModelSpec, requested: int | None, dense: bool) -> int:
+    if requested is not None:
+        if requested < STRIDE or requested % STRIDE:
+            raise UserError(f"--tile-size {requested}: must be a multiple of {STRIDE}, the network's stride")
+        return requested
     if spec.task == "segmentation":
         return 256
-    return -(-spec.chip_size // 32) * 32 if dense else spec.chip_size
+    return -(-spec.chip_size // STRIDE) * STRIDE if dense else spec.chip_size
 
 
 def _encoder_alone(spec: ModelSpec, network: nn.Module) -> tuple[ModelSpec, nn.Module]:
-    """An encoder as it is; of a model for another task, its encoder."""
+    """The encoder of a model for any task."""
     if isinstance(network, Encoder):
         return spec, network
-    description = f"{spec.description}; the encoder alone"
+    description = f"{spec.description}; encoder only"
     return replace(spec, task="embedding", classes=(), description=description), encoder_of(network)
 
 
@@ -209,53 +201,53 @@ def _as_exported(spec: ModelSpec, network: nn.Module, dense: bool) -> nn.Module:
 
 
 def _run_torch(model: nn.Module, tile: np.ndarray) -> list[np.ndarray]:
-    answer = model(torch.from_numpy(tile))
-    return [part.numpy() for part in (answer if isinstance(answer, tuple) else (answer,))]
+    output = model(torch.from_numpy(tile))
+    return [part.numpy() for part in (output if isinstance(output, tuple) else (output,))]
 
 
-def _difference(found: list[np.ndarray], expected: list[np.ndarray]) -> float:
-    """Largest of all outputs; infinite where they differ in shape."""
-    if any(left.shape != right.shape for left, right in zip(found, expected)):
-        return float("inf")
-    return max((float(np.abs(left - right).max(initial=0)) for left, right in zip(found, expected)), default=0.0)
+def _difference(model: Model, tiles: np.ndarray, expected: list[list[np.ndarray]], task: str) -> float:
+    """Maximum over all outputs, for embeddings relative to the largest value; infinite if shapes differ."""
+    difference = 0.0
+    for number, outputs in enumerate(expected):
+        for ours, theirs in zip(model.outputs(tiles[number : number + 1]), outputs):
+            if ours.shape != theirs.shape:
+                return float("inf")
+            # A NaN must not pass: max() of Python would drop it.
+            difference = float(np.maximum(difference, np.abs(ours - theirs).max(initial=0)))
+    return (
+        difference / max(float(np.abs(outputs[0]).max()) for outputs in expected) if task == "embedding" else difference
+    )
 
 
 def _weights_file(source: Path) -> Path:
     if not source.is_dir():
         return source
-    for name in dict.fromkeys(FILE_OF_TASK.values()):
+    for name in WEIGHTS:
         if (source / name).is_file():
             return source / name
-    raise UserError(
-        f"{source}: holds neither {' nor '.join(dict.fromkeys(FILE_OF_TASK.values()))}; is it a finished run?"
-    )
+    raise UserError(f"{source}: contains neither {' nor '.join(WEIGHTS)}; is it a finished run?")
 
 
 def _store_of(weights: Path) -> Path:
     config = weights.parent / "config.yaml"
     if not config.is_file():
-        raise UserError(f"{weights}: has no config.yaml beside it that names its chip store; name it with --data")
+        raise UserError(f"{weights}: there is no config.yaml beside it; give its chip store with --data")
     settings = yaml.safe_load(config.read_text()) or {}
     if not settings.get("data"):
-        raise UserError(f"{config}: names no chip store; name it with --data")
+        raise UserError(f"{config}: contains no chip store; give it with --data")
     return Path(settings["data"])
-
-
-def _checksum(store: ChipStore) -> str:
-    """Of the list of checksums: it stands for every chip, label and row of the index."""
-    return hashlib.sha256((store.path / "SHA256SUMS").read_bytes()).hexdigest()
 
 
 def _write(model: nn.Module, spec: ModelSpec, tile: int, path: Path, card: dict[str, str]) -> None:
     outputs = list(OUTPUTS.get(spec.task, ("probabilities",)))
-    # A detection is of one image; how many objects it has is free.
-    free = outputs if spec.task == "detection" else ["image", *outputs]
+    # Detection runs on one image, with any number of objects.
+    dynamic = outputs if spec.task == "detection" else ["image", *outputs]
     axis = "objects" if spec.task == "detection" else "batch"
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-        # The newer exporter writes IR 10, which onnxruntime 1.17 refuses.
+        # The newer exporter writes IR 10, which onnxruntime 1.17 does not support.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # decoders compare shapes in Python
-        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)  # as are these
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)  # also decoders
         warnings.filterwarnings("ignore", "To copy construct from a tensor", UserWarning)  # torchvision's detectors
         raw = Path(folder) / "raw.onnx"
         torch.onnx.export(
@@ -264,7 +256,7 @@ def _write(model: nn.Module, spec: ModelSpec, tile: int, path: Path, card: dict[
             str(raw),
             input_names=["image"],
             output_names=outputs,
-            dynamic_axes={name: {0: axis} for name in free},
+            dynamic_axes={name: {0: axis} for name in dynamic},
             opset_version=OPSET,
             dynamo=False,
         )
@@ -280,45 +272,51 @@ def _write(model: nn.Module, spec: ModelSpec, tile: int, path: Path, card: dict[
 def main() -> int:
     """Parse the command line and export."""
     parser = argparse.ArgumentParser(
-        prog="python -m export.to_onnx", description="Export a trained model to one ONNX file with its card."
+        prog="python -m export.to_onnx", description="Export a trained model to one ONNX file with its model card."
     )
     parser.add_argument(
         "source", type=Path, metavar="RUN", help="folder of a pretrain or finetune run, or a safetensors file"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.onnx")
+    parser.add_argument("--task", choices=NETWORKS, help="expected task; 'embedding' exports the encoder of any model")
     parser.add_argument(
-        "--task", choices=FILE_OF_TASK, help="what the file must hold; 'embedding' takes the encoder out of any model"
+        "--data", type=Path, metavar="STORE", help="chip store of training (default: from the run's config.yaml)"
     )
     parser.add_argument(
-        "--data", type=Path, metavar="STORE", help="chip store it was trained on (default: as in the run's config.yaml)"
+        "--tile-size",
+        type=int,
+        help="rows = columns of the input in pixels (default: 256 for segmentation, else the chip size)",
     )
-    parser.add_argument("--tile-size", type=int, help="rows = columns of the input (default: 256, or the chips' size)")
     parser.add_argument(
-        "--dense", action="store_true", help="an encoder's features as a map at stride 32, not one vector a chip"
+        "--dense",
+        action="store_true",
+        help="export an encoder's feature map at stride 32 instead of one vector per chip",
     )
     parser.add_argument(
         "--int8",
         action="store_true",
-        help="8-bit integers, calibrated on training places; says what is gained and lost on held-out chips",
+        help="quantise to 8-bit integers, calibrated on training places; compares accuracy and speed on held-out chips",
     )
-    parser.add_argument("--force", action="store_true", help="with --int8: also where it does not pay")
-    parser.add_argument("--name", help="title of the model (default: the file's name)")
+    parser.add_argument("--force", action="store_true", help="with --int8: export even if it does not pay off")
+    parser.add_argument("--name", help="title of the model (default: the file name)")
     arguments = parser.parse_args()
 
     def export() -> None:
         if arguments.force and not arguments.int8:
-            raise UserError("--force goes with --int8")
+            raise UserError("--force requires --int8")
         if arguments.out.suffix != ".onnx":
             raise UserError(f"--out {arguments.out}: must end in .onnx")
         weights = _weights_file(arguments.source)
-        held = load_model(weights)[0].task
-        if arguments.task not in (None, "embedding", held):
-            raise UserError(f"{weights}: is a model for {held}, not for {arguments.task}")
+        task = load_model(weights)[0].task
+        if arguments.task not in (None, "embedding", task):
+            raise UserError(f"{weights}: the task of this model is {task}, not {arguments.task}")
         difference = export_onnx(
             weights, arguments.out, arguments.data, arguments.tile_size, arguments.name, arguments.dense,
             arguments.int8, arguments.force, arguments.task,
         )  # fmt: skip
-        print(f"torch and onnxruntime agree on real chips: largest difference {difference:.1e} (limit {TOLERANCE:g})")
+        print(
+            f"outputs of torch and onnxruntime on real chips: maximum difference {difference:.1e} (limit {TOLERANCE:g})"
+        )
         print(f"model: {arguments.out}, card: {arguments.out.with_suffix('.mlm.json')}")
 
     try:

@@ -16,13 +16,13 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from core.errors import UserError
 from core.imagery.tables import legend_of
-from core.method.sphere import spatial_split
 from core.sources import annotations, detections
 from core.sources.annotations import XVIEW_CLASSES
 from core.sources.detections import Cut, Detections, add_parser
 from core.store.build import Tally, build
 from core.store.check import check
 from core.store.read import ChipStore
+from core.store.sphere import spatial_split
 from tests.conftest import write_raster
 
 # The keys as https://cocodataset.org/#format-data lists them.

@@ -1,6 +1,7 @@
 import numpy as np
 
-from core.method.sphere import EARTH_RADIUS_M, assign_geo_clusters, fit_geo_clusters, spatial_split, unit_vectors
+from core.method.geo_clusters import assign_geo_clusters, fit_geo_clusters
+from core.store.sphere import EARTH_RADIUS_M, spatial_split, unit_vectors
 
 
 def test_a_cluster_is_not_torn_at_the_antimeridian():

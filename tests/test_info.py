@@ -20,11 +20,12 @@ from matplotlib.font_manager import FontProperties
 from PIL import Image
 
 from core.errors import UserError
-from core.report import pictures
-from core.report.chip_pictures import Painter, natural_bands, read_boxes
-from core.report.page import page_style, shorten
+from core.report import store_info as info
+from core.report import store_picture as pictures
+from core.report.canvas import page_style, shorten
+from core.report.chip_pictures import Painter, boxes_of, natural_bands
 from core.report.sheet import Sheet, choose_places
-from core.store import geopackage, info
+from core.store import geopackage
 from core.store.build import Chip, Tally, build
 from core.store.read import UNLABELLED, ChipStore, LandClass, StoreInfo
 from core.store.summary import Extent, Summary
@@ -246,7 +247,7 @@ def test_a_single_band_is_grey_and_thirteen_show_the_natural_three(tmp_path):
     many = StoreInfo(names, "uint16", "reflectance x 10000", 10.0, SIZE)
     store = make(tmp_path / "many", [chip("one", info=many), chip("two", value=9, info=many)], many)
     assert Painter.of(store).bands == (3, 2, 1)
-    assert "shown: B04, B03, B02" in page(store)[2]
+    assert "bands: B04, B03, B02" in page(store)[2]
 
 
 def test_labels_are_outlined_and_drawn_beside_the_chips(tmp_path):
@@ -279,7 +280,7 @@ def test_objects_are_outlined_and_counted(tmp_path):
     ]
     _, _, text = page(store)
     assert "Objects by class" in text
-    drawn = Painter.of(store).chip(0, 64, read_boxes(store, np.array([0])))
+    drawn = Painter.of(store).chip(0, 64, boxes_of(store, np.array([0])))
     assert drawn[8, 20].tolist() == [0xE0, 0xB3, 0x4C]
     assert drawn[40, 30].tolist() == [0x1F, 0x4F, 0xA3]
 
@@ -293,7 +294,7 @@ def test_stores_without_coordinates_and_dates_say_so(tmp_path):
     assert said["dates"] == "none"
     assert "no labels" in info.describe(store, Summary.of(store))
     _, panels, text = page(store)
-    assert "no coordinates, so no map; no dates" in text
+    assert "no coordinates: no map; no dates" in text
     assert "map" not in panels
 
 

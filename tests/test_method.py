@@ -21,9 +21,9 @@ from torch import nn
 
 from core.evaluation.intervals import advantage
 from core.evaluation.probe import knn_predict
+from core.method.geo_clusters import assign_geo_clusters, fit_geo_clusters
 from core.method.moco import MoCo
-from core.method.pairs import Loader, Pairs
-from core.method.sphere import assign_geo_clusters, fit_geo_clusters
+from core.method.pairs import PairLoader, Pairs
 from core.method.views import Views, as_float
 from core.networks.encoders import ModelSpec, Standardise, features
 from core.store.build import Chip, Tally, build
@@ -95,7 +95,7 @@ def learn(store: ChipStore, variant: str, seed: int) -> nn.Module:
         lonlat = places[["lon", "lat"]].to_numpy()
         centres = fit_geo_clusters(lonlat, 3 * CLASSES * REGIONS, seed)
         clusters, count = assign_geo_clusters(lonlat, centres), len(centres)
-    loader = Loader(Pairs(store, places, clusters, "tp" in variant, seed), BATCH)
+    loader = PairLoader(Pairs(store, places, clusters, "tp" in variant, seed), BATCH)
     trunk, views = _trunk(store), Views()
     moco = MoCo(trunk, WIDTH, dim=32, K=8 * BATCH, m=0.99, T=0.1, clusters=count).train()
     optimizer = torch.optim.SGD([p for p in moco.parameters() if p.requires_grad], 0.15, 0.9, weight_decay=1e-4)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from core.method.moco import NOWHERE, MoCo, info_nce
+from core.method.moco import NO_PLACE, MoCo, info_nce
 from core.training.watch import COLLAPSED
 
 
@@ -51,6 +51,19 @@ def test_the_queue_drops_its_oldest_keys_first():
     assert int(moco.queue_ptr) == 4
 
 
+@pytest.mark.parametrize("size", [3, 5, 8, 11])
+def test_a_queue_holds_the_last_keys_whatever_the_batch_size(size):
+    moco = tiny()
+    for number in range(10):
+        keys = torch.arange(number * size, (number + 1) * size)
+        moco.enqueue(keys[:, None].expand(-1, 4).float(), keys)
+    last = list(range(10 * size - 8, 10 * size))
+    assert sorted(moco.queue_places.tolist()) == last
+    assert torch.equal(moco.queue, moco.queue_places.float().expand(4, -1))
+    oldest = int(moco.queue_ptr)
+    assert torch.cat([moco.queue_places[oldest:], moco.queue_places[:oldest]]).tolist() == last
+
+
 def test_the_total_is_the_weighted_sum_and_no_gradient_reaches_the_keys():
     moco = tiny(clusters=3, alpha=2.0, beta=0.5)
     losses = moco(torch.randn(4, 3, 2, 2), torch.randn(4, 3, 2, 2), torch.tensor([0, 1, 2, 0]))
@@ -92,7 +105,7 @@ def test_the_queue_remembers_the_places_of_its_keys():
     images, cluster = torch.randn(4, 3, 2, 2), torch.zeros(4, dtype=torch.long)
     places = torch.tensor([7, 8, 9, 7])
     moco(images, images, cluster, places)
-    assert moco.queue_places.tolist() == [7, 8, 9, 7] + [NOWHERE] * 4
+    assert moco.queue_places.tolist() == [7, 8, 9, 7] + [NO_PLACE] * 4
     masked, plain = moco.eval(), tiny()
     plain.load_state_dict(masked.state_dict())
     elsewhere = torch.tensor([1, 2, 3, 4])

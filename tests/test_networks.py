@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import save_file
 
 from core.errors import UserError
-from core.networks.encoders import ModelSpec, build, load_model, read_safetensors, save_model
-from core.networks.heads import DECODERS, Detector
+from core.networks.encoders import ModelSpec
+from core.networks.heads import DECODERS, Detector, build
+from core.networks.model_file import load_model, read_safetensors, save_model
 from core.store.build import build as build_store
 from export.runtime.model.session import Model
 from export.to_onnx import export_onnx
@@ -82,8 +83,8 @@ def test_what_a_detector_fills_up_is_no_data(store):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("task", "captioning", "task 'captioning' is none of embedding, classification"),
-        ("decoder", "psanet", "decoder 'psanet' is none of unet, deeplabv3plus, fpn"),
+        ("task", "captioning", "task 'captioning' is not one of embedding, classification"),
+        ("decoder", "psanet", "decoder 'psanet' is not one of unet, deeplabv3plus, fpn"),
         ("arch", "resnet19", "--arch resnet19"),
     ],
 )

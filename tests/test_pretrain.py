@@ -1,5 +1,6 @@
-"""The pretraining loop: goes on after a kill as if nothing had been, says what goes wrong, shares its work."""
+"""The pretraining loop: exact resume, warnings and errors, several processes."""
 
+import inspect
 import json
 import math
 import os
@@ -21,14 +22,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from core import train
 from core.errors import UserError
 from core.method.moco import MoCo
-from core.method.pairs import AHEAD, Gap, Loader, Pairs
+from core.method.pairs import AHEAD, Gap, PairLoader, Pairs
 from core.method.views import Views
-from core.runs import pick_precision
 from core.store.build import build
 from core.store.read import ChipStore
 from core.training import pretrain
 from core.training.memory import fitting_batch
 from core.training.moco_module import Pretraining
+from core.training.trainer import pick_precision
 from core.training.watch import EVERY, Watch
 from tests.conftest import call
 from tests.processes import GroupedMoCo, SmoothEncoder
@@ -102,7 +103,7 @@ def run_with(event: Callable[[int], None], *arguments: str) -> int:
         return call(train.main, *arguments)
 
 
-def test_a_killed_run_goes_on_with_exactly_the_losses_of_an_undisturbed_one(ramp, undisturbed, tmp_path):
+def test_a_killed_run_resumes_with_exactly_the_losses_of_an_undisturbed_one(ramp, undisturbed, tmp_path):
     out = tmp_path / "killed"
     process = started(*options(ramp, out, "--checkpoint-every", 3))
     wait_for_step(process, out, 4, saved=True)
@@ -121,7 +122,7 @@ def test_a_killed_run_goes_on_with_exactly_the_losses_of_an_undisturbed_one(ramp
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def test_a_run_goes_on_exactly_after_the_end_of_an_epoch(ramp, undisturbed, tmp_path):
+def test_a_run_resumes_exactly_after_the_end_of_an_epoch(ramp, undisturbed, tmp_path):
     whole, out = logged(undisturbed / "logs"), tmp_path / "run"
     epoch = len(whole) // 4
 
@@ -135,31 +136,31 @@ def test_a_run_goes_on_exactly_after_the_end_of_an_epoch(ramp, undisturbed, tmp_
     pd.testing.assert_frame_equal(logged(out / "logs-2"), whole.loc[epoch:], check_exact=True)
 
 
-def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(ramp, undisturbed, tmp_path):
+def test_a_run_that_is_asked_to_stop_saves_and_prints_how_to_resume(ramp, undisturbed, tmp_path):
     out = tmp_path / "stopped"
     process = started(*options(ramp, out))
     wait_for_step(process, out, 2)
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 0
-    assert f"go on with: python -m core.train pretrain --config {out / 'config.yaml'} --resume" in said
+    assert f"resume with: python -m core.train pretrain --config {out / 'config.yaml'} --resume" in said
     assert call(train.main, "pretrain", "--config", out / "config.yaml", "--resume") == 0
     resumed = logged(out / "logs-2")
     pd.testing.assert_frame_equal(resumed, logged(undisturbed / "logs").loc[resumed.index[0] :], check_exact=True)
 
 
-def test_other_options_cannot_go_on_with_a_run(ramp, undisturbed, capsys):
+def test_a_run_cannot_resume_with_other_options(ramp, undisturbed, capsys):
     config = (undisturbed / "config.yaml").read_text()
     more = ["--batch-size", 16, "--variant", "moco-tp", "--queue", 32]
     assert call(train.main, *options(ramp, undisturbed, "--resume", *more)) == 2
-    said = "--resume: --variant moco-geo-tp is now moco-tp, --batch-size 8 is now 16, --queue 64 is now 32; go on with"
+    said = "--resume: --variant moco-geo-tp is now moco-tp, --batch-size 8 is now 16, --queue 64 is now 32; resume with the original options"
     assert said in capsys.readouterr().err
     assert (undisturbed / "config.yaml").read_text() == config
 
 
-def test_a_store_with_other_images_cannot_go_on_with_a_run(ramp):
-    loader = Loader(all_pairs(ramp, True), 8)
-    with pytest.raises(UserError, match=r"^--resume: images 60 is now \d+; go on with"):
+def test_a_run_cannot_resume_with_other_images(ramp):
+    loader = PairLoader(all_pairs(ramp, True), 8)
+    with pytest.raises(UserError, match=r"^--resume: images 60 is now \d+; resume with"):
         loader.load_state_dict(loader.state_dict() | {"images": 60})
 
 
@@ -172,9 +173,16 @@ def test_maps_of_one_pixel_learn_in_fp32_on_a_cpu(ramp, tmp_path, capsys):
     assert "--precision bf16-mixed: gives wrong gradients on a CPU" in capsys.readouterr().err
 
 
-def test_a_batch_larger_than_the_store_is_made_smaller_and_said(ramp, tmp_path, capsys):
+def test_any_batch_size_up_to_the_queue_is_accepted(ramp, tmp_path, capsys):
+    assert call(train.main, *options(ramp, tmp_path / "run", "--batch-size", 7, epochs=1)) == 0
+    assert np.isfinite(logged(tmp_path / "run" / "logs")["loss"]).all()
+    assert call(train.main, *options(ramp, tmp_path / "x", "--batch-size", 65)) == 2
+    assert "--batch-size 65: must not exceed --queue 64" in capsys.readouterr().err
+
+
+def test_a_batch_larger_than_the_store_is_reduced_with_a_message(ramp, tmp_path, capsys):
     assert call(train.main, *options(ramp, tmp_path / "run", "--batch-size", 512, "--queue", 512, epochs=1)) == 0
-    assert "images only, so a step has" in capsys.readouterr().out
+    assert "--batch-size 512: reduced to" in capsys.readouterr().out
 
 
 def test_a_full_disk_keeps_the_last_good_checkpoint_and_the_run(ramp, tmp_path, capsys):
@@ -192,7 +200,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint_and_the_run(ramp, tmp_path, 
     assert run_with(disk, *options(ramp, out, "--overwrite", "--checkpoint-every", 2, epochs=1)) == 0
     said = capsys.readouterr().out
     assert said.count("last.ckpt: cannot be written") == 1
-    assert "the run goes on, and last.ckpt is of an earlier step" in said
+    assert "training continues; last.ckpt is from an earlier step" in said
     assert kept == [2]
     assert torch.load(out / "last.ckpt", weights_only=False)["global_step"] > 4
 
@@ -214,22 +222,22 @@ def watch(steps: list[tuple[float, float, float]], chance: float | None = 0.3) -
     for losses in steps:
         watch.recent.append(torch.tensor(losses))
         if len(watch.recent) == EVERY:
-            watch.look(100)
+            watch.check(100)
     return watch
 
 
-def test_a_collapse_and_a_geo_head_at_chance_are_said_once(capsys):
+def test_a_collapse_and_a_geo_head_at_chance_are_reported_once(capsys):
     watch([(1.0, 0.5, 0.9)] * 2 * EVERY)
     assert capsys.readouterr().out == ""
     watch([(1.0, 0.2, 0.01)] * 2 * EVERY)
     said = capsys.readouterr().out
-    assert said.count("collapsed") == said.count("the geo head is right in 20.0%, no better than") == 1
+    assert said.count("collapsed") == said.count("geo accuracy is 20.0%, no better than") == 1
 
 
 def test_the_step_of_a_loss_that_is_not_finite_is_named():
     watching = watch([(1.0, 0.5, 0.9)] * 3 + [(math.nan, 0.5, 0.9)] * 2)
-    with pytest.raises(UserError, match="not a finite number at step 19"):
-        watching.look(20)
+    with pytest.raises(UserError, match="the loss is not finite at step 19"):
+        watching.check(20)
 
 
 def test_a_batch_size_that_fits_is_estimated_from_smaller_steps():
@@ -238,16 +246,17 @@ def test_a_batch_size_that_fits_is_estimated_from_smaller_steps():
             raise torch.OutOfMemoryError
         return 1000 + 10 * pairs
 
-    assert fitting_batch(peak, 512, limit=2100, queue=4096) == 64  # 104 with the margin; 64 divides the queue
-    assert fitting_batch(peak, 512, limit=2100, queue=4000) == 100
+    assert (
+        fitting_batch(peak, 512, limit=2100) == 105
+    )  # 64 pairs take 1640, each more takes 10; nine tenths of the rest
 
     def hopeless(pairs: int) -> float:
         raise torch.OutOfMemoryError
 
-    assert fitting_batch(hopeless, 512, limit=2000, queue=4096) is None
+    assert fitting_batch(hopeless, 512, limit=2000) is None
 
 
-def test_out_of_memory_says_which_batch_size_would_fit(ramp, tmp_path, capsys, monkeypatch):
+def test_out_of_memory_suggests_a_batch_size_that_fits(ramp, tmp_path, capsys, monkeypatch):
     plain = MoCo.forward
 
     def small_device(self, im_q, *rest):
@@ -258,10 +267,10 @@ def test_out_of_memory_says_which_batch_size_would_fit(ramp, tmp_path, capsys, m
     monkeypatch.setattr(MoCo, "forward", small_device)
     assert call(train.main, *options(ramp, tmp_path / "run")) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert "--batch-size 8: too much for the memory of cpu; about 4 fit: give --batch-size 4" in error
+    assert "--batch-size 8: out of memory on cpu; about 4 fit: use --batch-size 4" in error
 
 
-def test_every_run_says_how_long_it_waited_for_data(undisturbed):
+def test_every_run_logs_how_long_it_waited_for_data(undisturbed):
     assert 0 <= json.loads((undisturbed / "metrics.json").read_text())["data_wait"] < 0.5
     assert pd.read_csv(undisturbed / "logs" / "metrics.csv")["data_wait"].notna().any()
 
@@ -290,7 +299,7 @@ class NoWaiting(TorchDispatchMode):
 @pytest.mark.parametrize("geo_head", ["projection", "trunk"])
 def test_a_step_never_waits_for_the_device(ramp, geo_head):
     pairs = all_pairs(ramp, temporal=True)
-    loader = Loader(pairs, 8)
+    loader = PairLoader(pairs, 8)
     trunk = nn.Sequential(nn.Flatten(), nn.Linear(128, 6))
     moco = MoCo(trunk, 6, dim=4, K=16, clusters=2, geo_head=geo_head, mask_same_place=True)
     module = Pretraining(moco, Views(jitter_chance=0.8, grey=0.2, blur=0.5), loader, 0.1, 10)
@@ -325,33 +334,33 @@ def test_partners_are_other_dates_within_the_gap(store, gap):
         apart = np.abs(days[pairs.rows[same]] - days[pairs.rows[item]])
         allowed = same[(same != item) & (apart >= gap.least) & (apart <= most)]
         assert partners == (set(allowed.tolist()) or {item})
-    assert pairs.alone() == sum(partners == {item} for item, partners in found.items())
+    assert pairs.unpaired() == sum(partners == {item} for item, partners in found.items())
 
 
 def test_an_image_without_a_date_has_no_gap_to_any_other(tmp_path):
     from tests.sources import Bare
 
     bare, _ = build(Bare(info()), tmp_path / "s", workers=1)
-    assert all_pairs(bare, True).alone() == 0
+    assert all_pairs(bare, True).unpaired() == 0
     pairs = all_pairs(bare, True, Gap(0, 10))
-    assert pairs.alone() == len(pairs)
+    assert pairs.unpaired() == len(pairs)
     assert (pairs.partners(np.arange(len(pairs))) == np.arange(len(pairs))).all()
 
 
-def test_images_without_a_partner_are_counted_and_said(ramp, tmp_path, capsys):
+def test_images_without_a_partner_are_reported(ramp, tmp_path, capsys):
     run = options(ramp, tmp_path / "run", "--min-gap", 300, epochs=1)
     assert call(train.main, *run) == 0
-    assert "images have no other date within --min-gap and --max-gap: they are paired with themselves" in (
+    assert "images have no other date within --min-gap and --max-gap and are paired with themselves" in (
         capsys.readouterr().out
     )
     assert call(train.main, *options(ramp, tmp_path / "x", "--min-gap", 9, "--max-gap", 3)) == 2
     assert call(train.main, *options(ramp, tmp_path / "x", "--min-gap", 9, "--variant", "moco")) == 2
-    assert "choose temporal pairs, which --variant moco has not" in capsys.readouterr().err
+    assert "--variant moco has no temporal pairs; omit these options" in capsys.readouterr().err
 
 
 def test_the_order_is_a_function_of_seed_and_epoch_and_can_start_anywhere(ramp):
     pairs = all_pairs(ramp, True)
-    whole, late = Loader(pairs, 8), Loader(pairs, 8)
+    whole, late = PairLoader(pairs, 8), PairLoader(pairs, 8)
     batches = [*whole, *whole]
     assert len(batches) == 2 * len(whole) > 2 * AHEAD
     assert [b.step for b in batches] == list(range(len(batches)))
@@ -363,8 +372,8 @@ def test_the_order_is_a_function_of_seed_and_epoch_and_can_start_anywhere(ramp):
 
 def test_processes_get_their_shares_of_the_same_batch(ramp):
     pairs = all_pairs(ramp, True)
-    whole = next(iter(Loader(pairs, 8)))
-    shares = [next(iter(Loader(pairs, 8, rank=rank, processes=2))) for rank in range(2)]
+    whole = next(iter(PairLoader(pairs, 8)))
+    shares = [next(iter(PairLoader(pairs, 8, rank=rank, processes=2))) for rank in range(2)]
     for name in ("queries", "keys", "query_valid", "cluster"):
         parts = [getattr(share, name) for share in shares]
         if all(part is not None for part in parts):
@@ -376,11 +385,11 @@ def test_processes_get_their_shares_of_the_same_batch(ramp):
 
 
 def test_chips_are_handed_over_as_stored(ramp, store):
-    batch = next(iter(Loader(all_pairs(ramp, False), 8)))
+    batch = next(iter(PairLoader(all_pairs(ramp, False), 8)))
     assert batch.queries.dtype == torch.uint16
     assert batch.query_valid.dtype == torch.bool
     assert torch.equal(batch.keys, batch.queries[batch.order])  # its own partner, in the keys' order
-    plain = next(iter(Loader(all_pairs(store, False), 8)))
+    plain = next(iter(PairLoader(all_pairs(store, False), 8)))
     assert plain.queries.dtype == torch.uint8
     assert plain.query_valid is None  # no pixel is missing
 
@@ -414,7 +423,7 @@ def test_one_of_two_processes_asked_to_stop_saves_and_stops_both(ramp, tmp_path)
     os.kill(workers_of(process)[1], signal.SIGTERM)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 0, said
-    assert said.count("go on with: ") == 1
+    assert said.count("resume with: ") == 1
     assert 0 < torch.load(out / "last.ckpt", weights_only=False)["global_step"] < 5000
 
 
@@ -424,7 +433,7 @@ def workers_of(process: subprocess.Popen) -> list[int]:
     return sorted(map(int, children.split()))
 
 
-# Configurations
+# Configurations and defaults
 
 VARIANTS = ("moco", "moco-geo", "moco-tp", "moco-geo-tp")
 
@@ -446,3 +455,12 @@ def test_each_configuration_is_understood(whose, variant, capsys):
         assert written | {"variant": ""} == {name: train_parser[name] for name in written} | {"variant": ""}
     else:
         assert printed["queue"] == 65536
+
+
+def test_the_method_has_the_same_defaults_in_python_and_in_the_shell():
+    method = {name: parameter.default for name, parameter in inspect.signature(MoCo).parameters.items()}
+    shell = train._parser().parse_args(["pretrain", "--data", "s", "--out", "r"]).pretrain.as_dict()
+    names = {"K": "queue", "m": "momentum", "T": "temperature"}
+    names |= {name: name for name in ("alpha", "beta", "geo_head", "mask_same_place")}
+    assert {name: method[name] for name in names} == {name: shell[option] for name, option in names.items()}
+    assert set(method) - set(names) == {"trunk", "width", "dim", "clusters"}  # not options of the shell, or structural

@@ -9,19 +9,21 @@ import pytest
 import torch
 
 from core import prepare as prepare
-from core.networks.encoders import ModelSpec, build, load_model, save_model
+from core.networks.encoders import ModelSpec
+from core.networks.heads import build
+from core.networks.model_file import load_model, save_model
 from core.store.read import ChipStore
 from export import quantize, to_onnx
 from export.quantize import Comparison
 from export.rasterio_io.stac import multihash
 from export.runtime.model.session import Model
-from export.tiles import filled, mosaic, real_tiles
+from export.tiles import mosaic, padded, real_tiles
 from tests.conftest import call
 from tests.deepness import in_deepness
 
 
 def weights(store, folder, task: str, arch: str = "resnet18"):
-    """A network that has not learnt anything: its answers are numbers like any others."""
+    """A network that has not learnt anything: its outputs are numbers like any others."""
     torch.manual_seed(0)
     spec = replace(ModelSpec.of_store(store, arch), task=task, classes=store.info.classes)
     path = folder / f"{task}.safetensors"
@@ -48,7 +50,7 @@ def int8(store, tmp_path_factory):
     return source, small
 
 
-def test_an_int8_model_answers_nearly_as_in_fp32_and_says_what_it_is(int8, store):
+def test_an_int8_model_outputs_nearly_as_in_fp32_and_says_what_it_is(int8, store):
     source, small = int8
     tiles = real_tiles(store, 64)
     with torch.inference_mode():
@@ -82,7 +84,7 @@ def test_an_int8_model_runs_in_deepness(int8, store):
 
 
 def test_int8_that_does_not_pay_is_refused(store, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(quantize, "LEAST_SPEED", 1000)
+    monkeypatch.setattr(quantize, "MIN_SPEEDUP", 1000)
     out = tmp_path / "int8.onnx"
     source = weights(store, tmp_path, "classification")
     assert call(to_onnx.main, source, "--out", out, "--data", store.path, "--int8") == 2
@@ -97,7 +99,7 @@ def test_int8_that_does_not_pay_is_refused(store, tmp_path, monkeypatch, capsys)
     [(0.8, 0.795, 2.1, True), (0.8, 0.82, 2.0, True), (0.8, 0.78, 3.0, False), (0.8, 0.8, 1.9, False)],
 )
 def test_int8_pays_at_twice_the_speed_and_one_point_of_loss(before, after, ratio, pays):
-    assert Comparison(before, after, ratio, 1000, "pixels").pays is pays
+    assert Comparison(before, after, ratio, 1000, "pixels").pays_off is pays
 
 
 def test_the_encoder_of_a_model_is_judged_by_its_neighbours_in_int8(store, tmp_path, capsys):
@@ -131,16 +133,16 @@ def test_an_encoder_without_labels_to_judge_it_by_stays_in_fp32(world, tmp_path,
 def test_a_detector_stays_in_fp32(store, tmp_path, capsys):
     source = weights(store, tmp_path, "detection")
     assert call(to_onnx.main, source, "--out", tmp_path / "m.onnx", "--data", store.path, "--int8") == 2
-    assert "computes its boxes" in capsys.readouterr().err
+    assert "not supported for detectors" in capsys.readouterr().err
 
 
 def test_force_alone_means_nothing(store, tmp_path, capsys):
     assert call(to_onnx.main, tmp_path / "m.safetensors", "--out", tmp_path / "m.onnx", "--force") == 2
-    assert "--force goes with --int8" in capsys.readouterr().err
+    assert "--force requires --int8" in capsys.readouterr().err
 
 
 def test_chips_lie_in_tiles_row_by_row():
     chips = np.arange(8 * 2 * 2).reshape(8, 1, 2, 2)
     assert mosaic(chips, 3).tolist()[1] == [[[16, 17, 20], [18, 19, 22], [24, 25, 28]]]
-    assert filled(chips, 3).tolist()[0] == [[[0, 1, 1], [2, 3, 3], [2, 3, 3]]]
-    assert filled(chips, 1).tolist()[1] == [[[4]]]
+    assert padded(chips, 3).tolist()[0] == [[[0, 1, 1], [2, 3, 3], [2, 3, 3]]]
+    assert padded(chips, 1).tolist()[1] == [[[4]]]

@@ -18,14 +18,15 @@ from PIL import Image
 from benchmarks.learning import buildings
 from core import train
 from core.evaluation.scores import Boxes, ap50, average_precision, object_confusion, scores
-from core.networks.encoders import Encoder, ModelSpec, encoder_of, load_model, save_model
-from core.networks.encoders import build as build_network
-from core.networks.heads import DECODERS
+from core.networks.encoders import Encoder, ModelSpec
+from core.networks.heads import DECODERS, encoder_of
+from core.networks.heads import build as build_network
+from core.networks.model_file import load_model, save_model
 from core.prepare import main as prepare
 from core.store.build import build
 from core.store.read import SPLITS, ChipStore, LandClass
-from core.training.finetune import labelled_places
-from core.training.tasks import IGNORED, Batch, Finding, Labelled, Naming, mean_by_owner, turned
+from core.training.labelled import IGNORED, Labelled, LabelledBatch, labelled_places, rotated
+from core.training.tasks import ClassifierModule, DetectorModule, mean_by_owner
 from export import predict, to_onnx
 from export.runtime.model.session import Model
 from export.to_onnx import real_tiles
@@ -128,13 +129,13 @@ def test_a_tuned_model_takes_images_of_the_size_it_was_tuned_on(store, tmp_path)
 
 
 def test_images_without_any_label_do_not_spoil_the_loss():
-    module = Naming(torch.nn.Conv2d(1, 2, 1), ["a", "b"], 0.1, 1, None)
+    module = ClassifierModule(torch.nn.Conv2d(1, 2, 1), ["a", "b"], 0.1, 1, None)
     pixels, nothing = torch.rand(2, 1, 4, 4), torch.full((2, 4, 4), IGNORED)
-    assert module.loss(Batch(pixels, nothing)) == 0
+    assert module.loss(LabelledBatch(pixels, nothing)) == 0
     some = nothing.clone()
     some[0, 0, 0] = 1
     alone = torch.nn.functional.cross_entropy(module.model(pixels)[:1, :, 0, 0], torch.tensor([1]))
-    torch.testing.assert_close(module.loss(Batch(pixels, some)), alone)
+    torch.testing.assert_close(module.loss(LabelledBatch(pixels, some)), alone)
 
 
 def test_ten_polygons_make_a_map(world, tmp_path):
@@ -171,12 +172,12 @@ def test_ten_polygons_make_a_map(world, tmp_path):
 
 def test_images_of_one_class_are_varied_each_by_itself():
     torch.manual_seed(0)
-    naming = Naming(torch.nn.Identity(), ["a", "b"], 1e-3, 10, None)
+    naming = ClassifierModule(torch.nn.Identity(), ["a", "b"], 1e-3, 10, None)
     pixels = torch.rand(1, 3, 16, 16).expand(12, -1, -1, -1).clone()
-    varied = naming.varied(Batch(pixels, torch.zeros(12, dtype=torch.long))).pixels
+    varied = naming.augmented(LabelledBatch(pixels, torch.zeros(12, dtype=torch.long))).pixels
     assert varied.shape == pixels.shape
     assert len(varied.flatten(1).unique(dim=0)) == 12
-    masks = naming.varied(Batch(pixels, torch.zeros(12, 16, 16, dtype=torch.long)))
+    masks = naming.augmented(LabelledBatch(pixels, torch.zeros(12, 16, 16, dtype=torch.long)))
     assert masks.targets.shape == (12, 16, 16)
 
 
@@ -232,7 +233,7 @@ def detector(squares, tmp_path_factory):
 def test_a_detector_learns_its_objects(squares):
     spec = replace(ModelSpec.of_store(squares, "resnet18"), task="detection", classes=squares.info.classes)
     torch.manual_seed(0)
-    module = Finding(build_network(spec), ["roof", "pool"], 1e-3, 1, None).train()
+    module = DetectorModule(build_network(spec), ["roof", "pool"], 1e-3, 1, None).train()
     batch = Labelled(squares, [np.arange(4)], "detection").batch([np.arange(4)])
     optimizer = torch.optim.AdamW(module.parameters(), 5e-4)
     losses = []
@@ -250,7 +251,7 @@ def found_in(store, module):
     module.eval().reset()
     with torch.inference_mode():
         for batch in Labelled(store, labelled_places(store, "test", "detection"), "detection").loader(8):
-            module.count(batch)
+            module.update(batch)
     return module.result()
 
 
@@ -265,7 +266,7 @@ def test_a_detector_that_learnt_nothing_finds_nothing(squares):
     torch.manual_seed(0)
     model = build_network(spec)
     model.score_thresh = 0.0  # else there is nothing to count
-    assert found_in(squares, Finding(model, ["roof", "pool"], 1e-3, 1, None))["ap50"] < 0.1
+    assert found_in(squares, DetectorModule(model, ["roof", "pool"], 1e-3, 1, None))["ap50"] < 0.1
 
 
 def test_images_without_objects_are_tested_too(squares, tmp_path):
@@ -288,7 +289,7 @@ def test_a_training_without_any_object_is_refused(squares, tmp_path, capsys):
     pd.read_parquet(bare / "boxes.parquet")[:0].to_parquet(bare / "boxes.parquet")
     options = ["--data", bare, "--encoder", untrained(squares, tmp_path), "--out", tmp_path / "run"]
     assert call(train.main, "finetune", *options, "--task", "detection") == 2
-    assert "places to learn from shows an object" in capsys.readouterr().err
+    assert "training places contains an object" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
@@ -350,7 +351,7 @@ def test_an_encoder_is_exported_as_a_map_of_features(store, encoder, tmp_path, c
 
 def test_a_dense_map_of_a_task_is_refused(detector, tmp_path, capsys):
     assert call(to_onnx.main, detector, "--dense", "--out", tmp_path / "m.onnx") == 2
-    assert "only an encoder has a map of features" in capsys.readouterr().err
+    assert "only an encoder has a feature map" in capsys.readouterr().err
 
 
 def test_bad_options_of_a_task_get_one_sentence(store, encoder, tmp_path, capsys):
@@ -431,10 +432,10 @@ def test_boxes_and_masks_turn_with_their_image(quarters, mirror):
     pixels = torch.zeros(1, 1, 8, 8)
     pixels[0, 0, 1:3, 2:7] = 1
     corners = torch.tensor([[2.0, 1.0, 7.0, 3.0]])
-    batch = turned(Batch(pixels, [{"boxes": corners, "labels": torch.zeros(1)}]), quarters, mirror)
+    batch = rotated(LabelledBatch(pixels, [{"boxes": corners, "labels": torch.zeros(1)}]), quarters, mirror)
     left, top, right, bottom = batch.targets[0]["boxes"][0].int().tolist()
     assert batch.pixels[0, 0, top:bottom, left:right].sum() == batch.pixels.sum() == (bottom - top) * (right - left)
-    masks = turned(Batch(pixels, pixels[:, 0].long()), quarters, mirror)
+    masks = rotated(LabelledBatch(pixels, pixels[:, 0].long()), quarters, mirror)
     assert torch.equal(masks.pixels[:, 0].long(), masks.targets)
 
 

@@ -15,10 +15,10 @@ import yaml
 from safetensors.torch import load_file
 
 from core import train
-from core.networks.encoders import load_model
+from core.networks.model_file import load_model
 from core.store.build import build
 from core.store.read import ChipStore
-from core.training.tasks import Naming
+from core.training.tasks import ClassifierModule
 from export import predict, to_onnx
 from export.runtime.model.session import Model
 from export.to_onnx import real_tiles
@@ -73,7 +73,7 @@ def test_a_runs_settings_can_be_run_again(run, tmp_path, capsys):
         call(train.main, "pretrain", "--config", run / "config.yaml", "--out", tmp_path / "again", "--epochs", 1) == 0
     )
     assert yaml.safe_load((tmp_path / "again" / "config.yaml").read_text())["queue"] == 64
-    assert "100 of them" not in capsys.readouterr().out
+    assert "reduced to" not in capsys.readouterr().out
 
 
 def test_the_same_seed_learns_the_same_weights(store, tmp_path):
@@ -97,7 +97,7 @@ def test_the_same_seed_learns_the_same_weights(store, tmp_path):
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
-def test_pretraining_goes_on_where_it_was(store, tmp_path):
+def test_pretraining_resumes_where_it_was(store, tmp_path):
     options = ["--data", store.path, "--batch-size", 32, "--queue", 64, "--clusters", 5, "--out", tmp_path / "run"]
     assert call(train.main, "pretrain", *options, "--epochs", 2) == 0
     before = json.loads((tmp_path / "run" / "metrics.json").read_text())["steps"]
@@ -227,7 +227,7 @@ def test_bad_input_of_training_gets_one_sentence(run, store, tmp_path, capsys):
             "--out",
             tmp_path / "x",
         ],
-        "must be a multiple of the batch size": [
+        "--batch-size 256: must not exceed --queue 100": [
             "pretrain",
             "--data",
             store.path,
@@ -236,11 +236,11 @@ def test_bad_input_of_training_gets_one_sentence(run, store, tmp_path, capsys):
             "--out",
             tmp_path / "x",
         ],
-        "exists already": ["pretrain", "--data", store.path, "--out", run],
+        "already exists": ["pretrain", "--data", store.path, "--out", run],
         "no last.ckpt to resume": ["pretrain", "--data", store.path, "--out", tmp_path / "x", "--resume"],
         "none.safetensors: no such file": ["probe", "--data", store.path, "--encoder", tmp_path / "none.safetensors"],
         "not a safetensors file": ["probe", "--data", store.path, "--encoder", tmp_path / "text.safetensors"],
-        "must lie above 0": [
+        "must be above 0 and at most 1": [
             "finetune",
             "--data",
             store.path,
@@ -251,7 +251,7 @@ def test_bad_input_of_training_gets_one_sentence(run, store, tmp_path, capsys):
             "--labels-fraction",
             2,
         ],
-        "choose segmentation, classification, sequence or detection": [
+        "--task art: choose one of segmentation, classification, sequence, detection": [
             "finetune",
             "--data",
             store.path,
@@ -294,7 +294,7 @@ def test_bad_input_of_training_gets_one_sentence(run, store, tmp_path, capsys):
             "--precision",
             "half",
         ],
-        "holds the --encoder of this run": [
+        "contains the --encoder of this run": [
             "probe",
             "--data",
             store.path,
@@ -304,15 +304,21 @@ def test_bad_input_of_training_gets_one_sentence(run, store, tmp_path, capsys):
             run,
             "--overwrite",
         ],
-        "has run its 2 epochs already": ["pretrain", "--config", run / "config.yaml", "--out", run, "--resume"],
+        "has already finished its 2 epochs": ["pretrain", "--config", run / "config.yaml", "--out", run, "--resume"],
         "--views.size 0: must be at least 2 px": [*learn, "--views.size", 0],
-        "--views.jitter-chance 2.0: must lie between 0 and 1": [*learn, "--views.jitter-chance", 2],
-        "--arch convnext_atto: does not take images of 16 px": [*learn, "--arch", "convnext_atto", "--views.size", 16],
-        "--momentum 1.5: must lie between 0 and 1": [*learn, "--momentum", 1.5],
+        "--views.jitter-chance 2.0: must be between 0 and 1": [*learn, "--views.jitter-chance", 2],
+        "--arch convnext_atto: does not accept images of 16 px": [
+            *learn,
+            "--arch",
+            "convnext_atto",
+            "--views.size",
+            16,
+        ],
+        "--momentum 1.5: must be between 0 and 1": [*learn, "--momentum", 1.5],
         "--beta -1.0: must be at least 0": [*learn, "--beta", -1],
         "--lr inf: must be above 0": [*learn, "--lr", ".inf"],
         "--batch-size 1: batch norm needs": [*learn, "--batch-size", 1],
-        "--max-gap inf: give days from 0 to": [*learn, "--max-gap", ".inf"],
+        "--max-gap inf: must be from 0 to": [*learn, "--max-gap", ".inf"],
         "--seed 4294967296: must be at least 0": [*learn, "--seed", 2**32],
         "--seed -2: must be at least 0": [*tune, "--seed", -2],
         "--seed -3: must be at least 0": ["probe", "--data", store.path, "--encoder", encoder, "--seed", -3],
@@ -340,11 +346,14 @@ def test_a_run_killed_before_its_encoder_was_written_is_finished_by_resuming(run
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def test_a_fine_tuning_goes_on_with_its_own_options_only(tuned, store, run, capsys):
+def test_a_fine_tuning_resumes_with_its_own_options_only(tuned, store, run, capsys):
     config = (tuned / "config.yaml").read_text()
     again = ["finetune", "--config", tuned / "config.yaml", "--resume"]
     assert call(train.main, *again, "--epochs", 5, "--labels-fraction", 1) == 2
-    assert "--resume: --labels-fraction 0.5 is now 1.0, --epochs 3 is now 5; go on with" in capsys.readouterr().err
+    assert (
+        "--resume: --labels-fraction 0.5 is now 1.0, --epochs 3 is now 5; resume with the original options"
+        in capsys.readouterr().err
+    )
     assert (tuned / "config.yaml").read_text() == config
 
 
@@ -354,11 +363,11 @@ def test_fine_tuning_refuses_to_run_in_several_processes(tuned, monkeypatch, cap
     assert "torchrun: fine-tuning runs in one process" in capsys.readouterr().err
 
 
-def test_a_damaged_checkpoint_is_said(run, store, tmp_path, capsys):
+def test_a_corrupt_checkpoint_is_reported(run, store, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "last.ckpt").write_bytes((run / "last.ckpt").read_bytes()[:5000])
     assert call(train.main, "pretrain", "--data", store.path, "--out", tmp_path / "run", "--resume") == 2
-    assert "last.ckpt: damaged" in capsys.readouterr().err
+    assert "last.ckpt: corrupt or truncated file" in capsys.readouterr().err
 
 
 def test_bad_input_of_export_gets_one_sentence_and_no_file(run, tmp_path, capsys):
@@ -369,8 +378,14 @@ def test_bad_input_of_export_gets_one_sentence_and_no_file(run, tmp_path, capsys
         "no such file": [tmp_path / "none.safetensors", "--out", tmp_path / "m.onnx"],
         "is it a finished run?": [tmp_path, "--out", tmp_path / "m.onnx"],
         "must end in .onnx": [run, "--out", tmp_path / "m.pt"],
-        "is a model for embedding, not for segmentation": [run, "--task", "segmentation", "--out", tmp_path / "m.onnx"],
-        "names no chip store": [tmp_path / "bare", "--out", tmp_path / "m.onnx"],
+        "the task of this model is embedding, not segmentation": [
+            run,
+            "--task",
+            "segmentation",
+            "--out",
+            tmp_path / "m.onnx",
+        ],
+        "contains no chip store": [tmp_path / "bare", "--out", tmp_path / "m.onnx"],
         "must be a multiple of 32": [run, "--tile-size", 50, "--out", tmp_path / "m.onnx"],
     }
     for message, arguments in cases.items():
@@ -413,7 +428,7 @@ def test_a_store_without_coordinates_and_dates_goes_all_the_way(tmp_path, capsys
     common = ["--data", store.path, "--device", "cpu", "--epochs", 1, "--batch-size", 16]
     learn = [train.main, "pretrain", *common, "--queue", 32, "--out", tmp_path / "run"]
     assert call(*learn) == 2
-    assert "some places have no coordinates, which --variant moco-geo-tp learns" in capsys.readouterr().err
+    assert "--variant moco-geo-tp needs coordinates, which some places lack" in capsys.readouterr().err
     assert call(*learn, "--variant", "moco-tp") == 0
     encoder = tmp_path / "run" / "encoder.safetensors"
     tune = ["--encoder", encoder, "--task", "classification", "--out", tmp_path / "tuned"]
@@ -424,11 +439,11 @@ def test_a_store_without_coordinates_and_dates_goes_all_the_way(tmp_path, capsys
     assert item["properties"]["datetime"] is not None
 
 
-def test_a_finetuning_that_was_cut_off_goes_on_exactly(run, store, tmp_path, monkeypatch):
+def test_a_finetuning_that_was_interrupted_resumes_exactly(run, store, tmp_path, monkeypatch):
     options = ["finetune", "--data", store.path, "--encoder", run / "encoder.safetensors", "--task", "sequence"]
     options += ["--epochs", 3, "--batch-size", 12, "--checkpoint-every", 1, "--precision", "32-true", "--device", "cpu"]
     assert call(train.main, *options, "--out", tmp_path / "whole") == 0
-    step = Naming.training_step
+    step = ClassifierModule.training_step
 
     def cut_off(self, batch, batch_idx):
         if self.global_step == 17:
@@ -436,7 +451,7 @@ def test_a_finetuning_that_was_cut_off_goes_on_exactly(run, store, tmp_path, mon
         return step(self, batch, batch_idx)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Naming, "training_step", cut_off)
+        patch.setattr(ClassifierModule, "training_step", cut_off)
         with pytest.raises(MemoryError):
             call(train.main, *options, "--out", tmp_path / "cut")
     state = torch.load(tmp_path / "cut" / "last.ckpt", weights_only=False)

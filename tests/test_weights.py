@@ -12,8 +12,9 @@ from torchvision.transforms.v2 import Normalize
 
 from core import train
 from core.errors import UserError
-from core.networks.adapt import SENTINEL2, Unit, adapt_filters, match_bands
-from core.networks.encoders import Encoder, ModelSpec, check_arch, load_model, save_model
+from core.networks.adapt import SENTINEL2, PixelUnit, adapt_filters, match_bands
+from core.networks.encoders import Encoder, ModelSpec, check_arch
+from core.networks.model_file import load_model, save_model
 from core.networks.weights import IMAGENET_MEAN, IMAGENET_STD, _normalisation, load_encoder
 from core.store.build import build
 from export import to_onnx
@@ -115,7 +116,7 @@ def test_the_authors_checkpoints_give_torchvisions_features(module, geo, stores,
     torch.testing.assert_close(features(encoder, pixels), features(reference, by_the_book), rtol=1e-3, atol=1e-4)
     assert (spec.arch, spec.bands, spec.unit) == ("resnet50", RGB, BYTES)
     said = capsys.readouterr().out
-    assert "scaled as it was trained: '8-bit values, 0 to 255', mean 123.675, 116.28, 103.53" in said
+    assert "scaled as in training: '8-bit values, 0 to 255', mean 123.675, 116.28, 103.53" in said
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -146,7 +147,7 @@ class Malice:
 
 def test_a_pickle_that_would_run_code_is_refused(stores, tmp_path):
     torch.save({"state_dict": Malice(tmp_path / "ran")}, tmp_path / "evil.pth.tar")
-    with pytest.raises(UserError, match=r"evil.pth.tar: not opened, it could run code"):
+    with pytest.raises(UserError, match=r"evil.pth.tar: not loaded, it could execute code"):
         load_encoder(tmp_path / "evil.pth.tar", stores())
     assert not (tmp_path / "ran").exists()
 
@@ -160,27 +161,27 @@ def test_wrong_keys_are_named_and_counted(stores, tmp_path):
     with pytest.raises(UserError) as refusal:
         load_encoder(tmp_path / "wrong.pth", stores())
     said = str(refusal.value)
-    assert "does not fit resnet18, 19 keys are wrong: layer2.0.conv1.weight is missing; " in said
+    assert "does not match resnet18: 19 wrong keys: layer2.0.conv1.weight is missing; " in said
     assert said.count(" is missing") == 5
 
 
 def test_wrong_shapes_are_named(stores, tmp_path):
     torch.save(resnet(bands=5).state_dict(), tmp_path / "five.pth")
-    with pytest.raises(UserError, match=r"1 keys are wrong: conv1.weight is \[64, 5, 7, 7\], not \[64, 3, 7, 7\]"):
+    with pytest.raises(UserError, match=r"1 wrong keys: conv1.weight is \[64, 5, 7, 7\], not \[64, 3, 7, 7\]"):
         load_encoder(tmp_path / "five.pth", stores())
 
 
 @pytest.mark.parametrize("content", [b"no weights", b"an error page", b"", b"PK\x03\x04 cut off"])
 def test_damaged_files_are_refused(content, stores, tmp_path):
     (tmp_path / "file.pth").write_bytes(content)
-    with pytest.raises(UserError, match=r"file.pth: not a weights file, or a damaged one"):
+    with pytest.raises(UserError, match=r"file.pth: not a weights file, or a corrupt one"):
         load_encoder(tmp_path / "file.pth", stores())
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, {"state_dict": {"conv1.weight": 3}}, {"state_dict": None}])
 def test_a_file_without_weights_is_refused(content, stores, tmp_path):
     torch.save(content, tmp_path / "file.pth")
-    with pytest.raises(UserError, match=r"file.pth: holds no state dict"):
+    with pytest.raises(UserError, match=r"file.pth: contains no state dict"):
         load_encoder(tmp_path / "file.pth", stores())
 
 
@@ -193,7 +194,7 @@ def test_bands_are_matched_by_name_whatever_their_order(stores, pixels, tmp_path
     encoder = load_encoder(tmp_path / "w.pth", stores(("blue", "B03", "B4")))[1]
     expected = features(without_head(model), imagenet(pixels))
     torch.testing.assert_close(features(encoder, pixels.flip(1)), expected, rtol=1e-3, atol=1e-4)
-    assert "takes blue as blue, B03 as green, B4 as red" in capsys.readouterr().out
+    assert "uses blue as blue, B03 as green, B4 as red" in capsys.readouterr().out
 
 
 def test_more_bands_adapt_the_first_convolution_and_say_how(stores, tmp_path, capsys):
@@ -208,7 +209,7 @@ def test_more_bands_adapt_the_first_convolution_and_say_how(stores, tmp_path, ca
     assert spec.mean[3] == store.info.mean[3]
     assert spec.bands == store.info.bands
     said = capsys.readouterr().out
-    assert "takes B02 as blue, B03 as green, B04 as red; B08 with the mean of its filters" in said
+    assert "uses B02 as blue, B03 as green, B04 as red; B08 with the mean of all filters" in said
     assert "all filters of the first convolution x 3/4" in said
 
 
@@ -242,7 +243,7 @@ def test_our_encoder_takes_more_bands_too(ours, stores, capsys):
     path = ours()
     spec, encoder = load_encoder(path, stores(("red", "green", "blue", "nir")))
     assert encoder.trunk.conv1.weight.shape[1] == len(spec.mean) == 4
-    assert "nir with the mean of its filters" in capsys.readouterr().out
+    assert "nir with the mean of all filters" in capsys.readouterr().out
 
 
 def test_our_encoder_on_its_own_imagery_is_as_it_was_and_silent(ours, stores, pixels, capsys):
@@ -273,8 +274,8 @@ def test_reflectance_is_converted_and_said(ours, stores, pixels, capsys):
             {"unit": "reflectance x 10000", "dtype": "uint16", "factor": 40},
             "was trained on '8-bit values, 0 to 255', but",
         ),
-        ({"dtype": "float32", "factor": 0.004}, "was trained on values up to 199, but those of .* reach 0.796"),
-        ({"unit": "digital numbers of type uint16", "dtype": "uint16"}, "holds 'digital numbers of type uint16'"),
+        ({"dtype": "float32", "factor": 0.004}, "was trained on values up to 199, but those of .* go up to 0.796"),
+        ({"unit": "digital numbers of type uint16", "dtype": "uint16"}, "is 'digital numbers of type uint16'"),
     ],
 )
 def test_our_encoder_is_refused_other_units(options, why, ours, stores):
@@ -285,7 +286,7 @@ def test_our_encoder_is_refused_other_units(options, why, ours, stores):
 
 def test_weights_of_others_are_refused_values_that_their_unit_denies(stores, tmp_path):
     torch.save(resnet().state_dict(), tmp_path / "w.pth")
-    with pytest.raises(UserError, match=r"up to 255, but those of .* reach 0.796, although it states '8-bit"):
+    with pytest.raises(UserError, match=r"up to 255, but those of .* go up to 0.796, although its unit is '8-bit"):
         load_encoder(tmp_path / "w.pth", stores(dtype="float32", factor=0.004))
 
 
@@ -294,7 +295,7 @@ def test_standardised_weights_of_others_take_any_unit_by_the_stores_statistics(s
     store = stores(unit="reflectance x 10000", dtype="uint16", factor=40)
     spec, _ = load_encoder(tmp_path / "w.pth", store)
     assert (spec.mean, spec.std, spec.unit) == (store.info.mean, store.info.std, store.info.unit)
-    assert "scaled by the store's own mean and deviation" in capsys.readouterr().out
+    assert "scaled by the store's mean and std per band" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -308,18 +309,18 @@ def test_standardised_weights_of_others_take_any_unit_by_the_stores_statistics(s
     ],
 )
 def test_units_are_read_from_what_stores_say(text, raw, quantity):
-    unit = Unit.of(text)
-    assert unit.convert(raw, Unit(unit.quantity)) == pytest.approx(quantity)
+    unit = PixelUnit.of(text)
+    assert unit.convert(raw, PixelUnit(unit.quantity)) == pytest.approx(quantity)
 
 
 @pytest.mark.parametrize("text", ["counts, 0 to 100", "0 to 1023", "0 to 1.5"])
 def test_other_ranges_are_not_taken_for_0_to_1(text):
-    assert Unit.of(text).quantity == text
+    assert PixelUnit.of(text).quantity == text
 
 
 @pytest.mark.parametrize("text", ["0 to 1", "brightness, 0 to 1.", "0 to 1 (float)"])
 def test_0_to_1_is_brightness(text):
-    assert Unit.of(text) == Unit("brightness")
+    assert PixelUnit.of(text) == PixelUnit("brightness")
 
 
 # torchgeo.
@@ -358,7 +359,7 @@ def test_torchgeos_weights_come_with_their_own_scaling_and_bands(served, stores,
     expected = features(without_head(model), raw.flip(1) / 10000)
     torch.testing.assert_close(features(encoder, raw), expected, rtol=1e-3, atol=1e-4)
     assert (spec.mean, spec.std) == ((0.0,) * 3, (10000.0,) * 3)
-    assert "torchgeo's ResNet18_Weights.SENTINEL2_RGB_MOCO, scaled as it was trained" in capsys.readouterr().out
+    assert "torchgeo's ResNet18_Weights.SENTINEL2_RGB_MOCO, scaled as in training" in capsys.readouterr().out
 
 
 def test_torchgeos_copy_of_the_authors_weights_is_one_of_them(served, stores, pixels):
@@ -375,7 +376,7 @@ def test_torchgeos_bands_keep_their_filters_in_a_store_with_fewer(served, stores
     store = stores(("B08", "B04"), "reflectance x 10000", "uint16", 40)
     encoder = load_encoder("torchgeo:ResNet18_Weights.SENTINEL2_ALL_MOCO", store)[1]
     torch.testing.assert_close(encoder.trunk.conv1.weight, model.conv1.weight[:, [7, 3]] * 6.5)
-    assert "takes B08 as B8, B04 as B4; all filters of the first convolution x 13/2" in capsys.readouterr().out
+    assert "uses B08 as B8, B04 as B4; all filters of the first convolution x 13/2" in capsys.readouterr().out
 
 
 def test_weights_for_bare_quotients_are_refused_other_units(served, stores):
@@ -387,19 +388,19 @@ def test_weights_for_bare_quotients_are_refused_other_units(served, stores):
 def test_without_a_network_one_sentence_says_so(served, stores):
     served(None)
     with pytest.raises(
-        UserError, match=r"torchgeo:ResNet50_Weights.FMOW_RGB_GASSL: cannot be downloaded from .*checkpoints"
+        UserError, match=r"torchgeo:ResNet50_Weights.FMOW_RGB_GASSL: download from .* failed .*checkpoints"
     ):
         load_encoder("torchgeo:ResNet50_Weights.FMOW_RGB_GASSL", stores())
 
 
 def test_a_damaged_download_is_refused(served, stores):
     served(b"an error page")
-    with pytest.raises(UserError, match="checkpoints is damaged or not what torchgeo expects; delete it"):
+    with pytest.raises(UserError, match="checkpoints is corrupt or of another version; delete it"):
         load_encoder("torchgeo:ResNet50_Weights.FMOW_RGB_GASSL", stores())
 
 
 def test_an_unknown_name_of_torchgeo_is_refused_with_those_alike(stores):
-    with pytest.raises(UserError, match=r"no such ResNet weights; spelt alike: ResNet50_Weights.FMOW_RGB_GASSL"):
+    with pytest.raises(UserError, match=r"no such ResNet weights; similar names: ResNet50_Weights.FMOW_RGB_GASSL"):
         load_encoder("torchgeo:ResNet50_Weights.FMOW_GASSL", stores())
 
 
@@ -455,8 +456,8 @@ def test_a_pyramid_holds_the_input_and_five_strides(arch):
 @pytest.mark.parametrize(
     ("arch", "why"),
     [
-        ("resnet5", "spelt alike: .*resnet50"),
-        ("vit_tiny_patch16_224", "yields no feature maps"),
+        ("resnet5", "similar names: .*resnet50"),
+        ("vit_tiny_patch16_224", "has no feature maps"),
         ("hf-hub:timm/resnet18.a1_in1k", "choose resnet18"),
     ],
 )

@@ -12,10 +12,11 @@ import torch
 
 from benchmarks.logs import pairs_per_second, read_log
 from core.errors import UserError
-from core.evaluation.probe import Protocol, colour_floor, colours_of, predict, words
+from core.evaluation.probe import Protocol, colour_baseline, colours_of, predict, title
 from core.evaluation.retrieval import TOP, Retrieval
 from core.method.views import Views
-from core.networks.encoders import Encoder, ModelSpec, features, load_model, save_model
+from core.networks.encoders import Encoder, ModelSpec, features
+from core.networks.model_file import load_model, save_model
 from core.networks.weights import load_encoder
 from core.runs import pick_device
 from core.store.read import ChipStore
@@ -209,7 +210,7 @@ class Bench:
         labels = protocol.labels("test")
         return {
             "hits": {
-                f"fine-tuned, {words(dates)}": _right(protocol.vectors(shares, "test", dates).argmax(axis=1), labels)
+                f"fine-tuned, {title(dates)}": _right(protocol.vectors(shares, "test", dates).argmax(axis=1), labels)
                 for dates in protocol.dates
                 if dates != "stacked"
             }
@@ -281,11 +282,11 @@ def _small(store: ChipStore) -> dict[str, Any]:
 def _hits(protocol: Protocol, everything: np.ndarray, job: Job) -> dict[str, str]:
     def said(dates: str) -> dict[str, np.ndarray]:
         if job.method == FLOOR:
-            return {"boosting": colour_floor(everything, protocol, dates, job.seed)}
+            return {"boosting": colour_baseline(everything, protocol, dates, job.seed)}
         return predict(everything, protocol, dates)
 
     return {
-        f"{kind}, {words(dates)}": _right(answer, protocol.labels("test"))
+        f"{kind}, {title(dates)}": _right(answer, protocol.labels("test"))
         for dates in protocol.dates
         for kind, answer in said(dates).items()
     }

@@ -14,13 +14,13 @@ from benchmarks.learning.stores import ROOT, eurosat_table
 from benchmarks.starter.steps import Steps
 from core.errors import UserError
 from core.evaluation.intervals import Score, mean_score, share_score
-from core.evaluation.probe import knn_right
+from core.evaluation.probe import knn_correct
 from core.method.views import Views
 from core.quickstart import place_confusions
 from core.sources.sample import WORLD, find_sample
 from core.store.read import ChipStore
 from export.runtime.model.session import Model
-from export.tiles import answers
+from export.tiles import outputs
 
 ARCH = "resnet10t"  # in eight bits 5 MB, a U-Net on it 8 MB: all three together stay below 20 MB
 UNIT = "8-bit colour as in EuroSAT, reflectance x 10000 of 0-2750 as 0 to 255"  # export.runtime.model.units reads it
@@ -100,7 +100,7 @@ def land_use(work: Path, folder: Path | None, device: str, effort: Effort = LAND
         tuned, store.path, "embedding_sentinel2.onnx", "Embedding (EuroSAT), Sentinel-2 RGB, 10 m", "embedding"
     )
     test, labels = _images(store, "test"), store.column("label")
-    named = answers(Model(classes, "cpu"), store, test, "testing").argmax(axis=1) == labels[test]
+    named = outputs(Model(classes, "cpu"), store, test, "testing").argmax(axis=1) == labels[test]
     about = (
         "Europe in 64 x 64 px of true colour. Pretrained without labels on EuroSAT's training images with plain MoCo, "
         "because EuroSAT tells neither dates nor places; then fine-tuned on their labels. EuroSAT: Helber et al. 2019, MIT; "
@@ -174,7 +174,7 @@ def _images(store: ChipStore, side: str) -> np.ndarray:
 def _neighbours(path: Path, store: ChipStore, test: np.ndarray) -> np.ndarray:
     """Which test images their nearest training images name rightly."""
     encoder, labels, train = Model(path, "cpu"), store.column("label"), _images(store, "train")
-    return knn_right(*((answers(encoder, store, rows, "testing"), labels[rows]) for rows in (train, test)))
+    return knn_correct(*((outputs(encoder, store, rows, "testing"), labels[rows]) for rows in (train, test)))
 
 
 def _agreement(model: Path, store: ChipStore, month: Path, work: Path) -> tuple[Score, float, int]:

@@ -1,4 +1,4 @@
-"""Measured values with intervals: 95 %, by bootstrap over places, and over seeds where there are several."""
+"""95 % intervals by bootstrap over places, and over seeds if there are several."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class Score:
     high: float
 
     def __str__(self) -> str:
-        """In per cent."""
+        """In percent."""
         return f"{100 * self.value:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
 
 
 def mean_score(values: np.ndarray, seed: int = 0) -> Score:
-    """Mean with its interval: places are drawn anew, and seeds too where there are several.
+    """Mean with its interval, resampling places, and seeds if there are several.
 
     Args:
-        values: (places,) or (seeds, places), one value a place, e.g. 1 where it was named rightly. The
-            same places in every row; differences of two methods make a paired comparison.
+        values: (places,) or (seeds, places), one value per place, such as 1 for a correct prediction. The same places
+            in every row; differences of two methods make a paired comparison.
         seed: of the bootstrap.
     """
     values = np.atleast_2d(np.asarray(values, np.float64))
@@ -42,25 +42,25 @@ def mean_score(values: np.ndarray, seed: int = 0) -> Score:
     return Score(float(values.mean()), float(low), float(high))
 
 
-def share_score(right: np.ndarray, known: np.ndarray, seed: int = 0) -> Score:
-    """Share of what is right, with its interval: places, which know different numbers of pixels, are drawn anew.
+def share_score(correct: np.ndarray, known: np.ndarray, seed: int = 0) -> Score:
+    """Fraction of correct pixels with its interval, resampling places, which have different numbers of pixels.
 
     Args:
-        right: (places,) pixels that are right.
-        known: (places,) pixels that could be.
+        correct: (places,) correct pixels.
+        known: (places,) labelled pixels.
         seed: of the bootstrap.
     """
     draws = np.random.default_rng(seed).integers(0, len(known), (RESAMPLES, len(known)))
-    low, high = np.percentile(right[draws].sum(axis=1) / known[draws].sum(axis=1), [2.5, 97.5])
-    return Score(float(right.sum() / known.sum()), float(low), float(high))
+    low, high = np.percentile(correct[draws].sum(axis=1) / known[draws].sum(axis=1), [2.5, 97.5])
+    return Score(float(correct.sum() / known.sum()), float(low), float(high))
 
 
 def advantage(better: np.ndarray, worse: np.ndarray, labels: np.ndarray, seed: int = 0) -> Score:
-    """How much more accurate one prediction is than another on the same places, paired bootstrap.
+    """Difference in accuracy of two predictions for the same places, paired bootstrap.
 
     Args:
         better: (places,) or (seeds, places) predicted labels.
-        worse: likewise, of the other method.
+        worse: predicted labels of the other method, in the same shape.
         labels: (places,) true labels.
         seed: of the bootstrap.
     """
@@ -85,8 +85,8 @@ def _accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
 
 
 def macro_f1(predicted: np.ndarray, labels: np.ndarray) -> float:
-    """Mean F1 of the classes that occur; by counting, since the bootstrap asks a thousand times."""
+    """Mean F1 of the classes that occur; written with bincount, as the bootstrap calls it a thousand times."""
     size = int(max(labels.max(), predicted.max())) + 1
     hits = np.bincount(labels[labels == predicted], minlength=size)
-    truth, said = np.bincount(labels, minlength=size), np.bincount(predicted, minlength=size)
-    return float((2 * hits / np.maximum(truth + said, 1))[truth > 0].mean())
+    truth, answers = np.bincount(labels, minlength=size), np.bincount(predicted, minlength=size)
+    return float((2 * hits / np.maximum(truth + answers, 1))[truth > 0].mean())

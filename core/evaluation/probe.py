@@ -1,11 +1,10 @@
-"""``core.train probe``: how good are frozen features? kNN, logistic regression, and retrieval across dates.
+"""``core.train probe``: evaluates frozen features with kNN, logistic regression, and retrieval across dates.
 
-Protocol: features of the trunk after average pooling, standardised with the training places; kNN by
-cosine similarity, majority of k; logistic regression with C chosen on the validation places. "One date"
-knows each place by one image, "all dates" by the mean of its features over all dates, "dates stacked" by its
-features one date after the other, where all places have the same dates. Sides are those of
-the store: other spatial blocks, or the split files of a dataset. Intervals: 95 %, bootstrap over test
-places. Retrieval needs no labels: see ``core.evaluation.retrieval``.
+Protocol: features of the backbone after average pooling, standardised with the training places; kNN by cosine
+similarity, majority of k; logistic regression with C chosen on the validation places. "One date" represents a place by
+one image, "all dates" by the mean of its features over all dates, "dates stacked" by the concatenated features of its
+dates if all places have the same number of dates. The split is that of the store: spatial blocks, or the split files of
+a dataset. Intervals: 95 %, bootstrap over test places. Retrieval needs no labels: see ``core.evaluation.retrieval``.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ from core.store.read import ChipStore, images_of
 
 K_NEIGHBOURS = 5
 PENALTIES = (0.0001, 0.001, 0.01, 0.1)  # candidates for C of the logistic regression
-DATES = ("one_date", "all_dates", "stacked")  # how a place is known
-MOST_STACKED = 50_000  # training images: beyond, stacked features would take hours and gigabytes
-_BLOCK = 512  # queries compared at once
+DATES = ("one_date", "all_dates", "stacked")  # how a place is represented
+MAX_STACKED = 50_000  # training images: more stacked features would take hours and gigabytes
+_QUERY_BLOCK = 512  # queries compared at once
 Side = tuple[np.ndarray, np.ndarray]  # features or index rows (N, ...), labels (N,)
 
 
@@ -51,9 +50,9 @@ def knn_predict(train: Side, queries: np.ndarray, k: int = K_NEIGHBOURS) -> np.n
     """
     known, labels = train
     queries, known = _unit(queries), _unit(known)
-    blocks = np.array_split(queries, max(1, -(-len(queries) // _BLOCK)))  # memory: block x N, not M x N
+    blocks = np.array_split(queries, max(1, -(-len(queries) // _QUERY_BLOCK)))  # memory: block x N, not M x N
     nearest = np.concatenate([_nearest(block @ known.T, k) for block in blocks])
-    # A neighbour counts a little less the farther down the list it stands: only ties notice.
+    # Weights fall slightly with the rank of a neighbour, which only decides ties.
     weights = 1 - np.arange(nearest.shape[1]) * 1e-3
     votes = np.zeros((len(queries), labels.max() + 1))
     for rank, weight in enumerate(weights):
@@ -62,21 +61,21 @@ def knn_predict(train: Side, queries: np.ndarray, k: int = K_NEIGHBOURS) -> np.n
 
 
 def _nearest(similarity: np.ndarray, k: int) -> np.ndarray:
-    """Columns of the k greatest values of each row, greatest first."""
+    """Columns of the k largest values of each row, in descending order."""
     k = min(k, similarity.shape[1])
-    some = np.sort(np.argpartition(-similarity, k - 1, axis=1)[:, :k], axis=1)
-    order = np.argsort(-np.take_along_axis(similarity, some, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(some, order, axis=1)
+    nearest = np.sort(np.argpartition(-similarity, k - 1, axis=1)[:, :k], axis=1)
+    order = np.argsort(-np.take_along_axis(similarity, nearest, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(nearest, order, axis=1)
 
 
 def knn_accuracy(encoder: torch.nn.Module, store: ChipStore, train: Side, val: Side, device: torch.device) -> float:
     """KNN accuracy of an encoder on index rows; both sides are (rows, labels)."""
     known, queries = (features(encoder, store, rows, device) for rows, _ in (train, val))
-    return float(knn_right((known, train[1]), (queries, val[1])).mean())
+    return float(knn_correct((known, train[1]), (queries, val[1])).mean())
 
 
-def knn_right(train: Side, queries: Side) -> np.ndarray:
-    """Which queries their neighbours name rightly, (M,) bool, by standardised features; sides as in ``knn_predict``."""
+def knn_correct(train: Side, queries: Side) -> np.ndarray:
+    """(M,) bool, whether kNN on standardised features predicts the label of each query; arguments as (features, labels)."""
     scaler = StandardScaler().fit(train[0])
     predicted = knn_predict((scaler.transform(train[0]), train[1]), scaler.transform(queries[0]))
     return predicted == queries[1]
@@ -87,21 +86,21 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def colour_statistics(pixels: np.ndarray) -> np.ndarray:
-    """Mean, deviation, least and greatest of each band: (N, bands, rows, cols) to (N, 4 x bands)."""
+    """Mean, std, minimum and maximum of each band: (N, bands, rows, cols) to (N, 4 x bands)."""
     flat = pixels.reshape(*pixels.shape[:2], -1)
     return np.concatenate([f(flat, axis=2) for f in (np.nanmean, np.nanstd, np.nanmin, np.nanmax)], axis=1)
 
 
 class Protocol:
-    """Which images stand for a place, and which places are on which side.
+    """Which images represent a place, and which places are on which side of the split.
 
     Attributes:
-        rows: the index rows that features are needed of, sorted.
-        dates: those of ``DATES`` that there are.
+        rows: the index rows whose features are needed, sorted.
+        dates: the possible ones of ``DATES``.
     """
 
     def __init__(self, store: ChipStore, seed: int) -> None:
-        """Choose.
+        """Select places and images.
 
         Raises:
             UserError: a side has no labels, or the training side has one class only.
@@ -111,28 +110,28 @@ class Protocol:
         if any(side.empty for side in self.sides.values()):
             raise UserError(f"{store.path}: the probe needs labelled places in the splits train, val and test")
         if self.sides["train"]["label"].nunique() < 2:
-            raise UserError(f"{store.path}: its training places have one class only; a probe needs two")
+            raise UserError(f"{store.path}: its training places have only one class; a probe needs two")
         self.images = {name: images_of(side) for name, side in self.sides.items()}
         self.rows = np.sort(np.concatenate([rows for images in self.images.values() for rows in images]))
         counts = {len(rows) for images in self.images.values() for rows in images}
-        several = counts != {1}
-        alike = several and len(counts) == 1 and counts.pop() * len(self.images["train"]) <= MOST_STACKED
-        self.dates = DATES[: 1 + several + alike]
+        repeated = counts != {1}
+        stackable = repeated and len(counts) == 1 and counts.pop() * len(self.images["train"]) <= MAX_STACKED
+        self.dates = DATES[: 1 + repeated + stackable]
         self.random_rows = {
             name: [np.random.default_rng([seed, i]).choice(images, 1) for i, images in enumerate(places)]
             for name, places in self.images.items()
         }
 
     def vectors(self, everything: np.ndarray, side: str, dates: str) -> np.ndarray:
-        """One vector a place.
+        """One vector per place.
 
         Args:
             everything: (len(rows), D) features.
             side: train, val or test.
-            dates: one of ``DATES``: a random one, the mean, or one after the other by date.
+            dates: one of ``DATES``: of a random date, the mean, or concatenated by date.
 
         Returns:
-            (places, D), or (places, dates x D) stacked.
+            (places, D), or (places, dates x D) if stacked.
         """
         chosen = self.random_rows[side] if dates == "one_date" else self.images[side]
         each = [everything[np.searchsorted(self.rows, rows)] for rows in chosen]
@@ -144,7 +143,7 @@ class Protocol:
 
 
 def predict(everything: np.ndarray, protocol: Protocol, dates: str) -> dict[str, np.ndarray]:
-    """Labels of the test places as kNN and logistic regression predict them from (len(rows), D) features."""
+    """Labels of the test places predicted by kNN and logistic regression from (len(rows), D) features."""
     scaler = StandardScaler().fit(protocol.vectors(everything, "train", dates))
     train, val, test = (scaler.transform(protocol.vectors(everything, s, dates)) for s in ("train", "val", "test"))
     known = (train, protocol.labels("train"))
@@ -155,11 +154,11 @@ def predict(everything: np.ndarray, protocol: Protocol, dates: str) -> dict[str,
 
 
 def logistic_predict(train: Side, val: Side, queries: np.ndarray) -> np.ndarray:
-    """Logistic regression, its penalty chosen on the validation side.
+    """Logistic regression with its penalty chosen on the validation places.
 
     Args:
         train: (N, D) features and (N,) labels.
-        val: likewise.
+        val: features and labels of the validation places.
         queries: (M, D) features.
 
     Returns:
@@ -167,24 +166,24 @@ def logistic_predict(train: Side, val: Side, queries: np.ndarray) -> np.ndarray:
     """
     known, unknown = train[0], val[0]
     if known.shape[1] > len(known):
-        # The penalised weights lie in the span of the training features: expressed in it, features are as many
-        # as places, and the regression is the same.
+        # The penalised weights lie in the span of the training features: the regression in that subspace, with as many
+        # dimensions as places, is the same.
         span = np.linalg.svd(known, full_matrices=False)[2].T
         known, unknown, queries = known @ span, unknown @ span, queries @ span
-    with threadpool_limits(1):  # hundreds of small products: ten times slower where threads share each of them
+    with threadpool_limits(1):  # hundreds of small products: ten times slower with several threads
         models = [LogisticRegression(C=penalty, max_iter=2000).fit(known, train[1]) for penalty in PENALTIES]
     return max(models, key=lambda model: model.score(unknown, val[1])).predict(queries)
 
 
-def colour_floor(statistics: np.ndarray, protocol: Protocol, dates: str, seed: int) -> np.ndarray:
-    """Labels of the test places from colour statistics by gradient boosting: what needs no encoder at all."""
+def colour_baseline(statistics: np.ndarray, protocol: Protocol, dates: str, seed: int) -> np.ndarray:
+    """Labels of the test places predicted from colour statistics by gradient boosting: a baseline without encoder."""
     train, test = (protocol.vectors(statistics, side, dates) for side in ("train", "test"))
     model = HistGradientBoostingClassifier(random_state=seed, max_iter=100, early_stopping=False)
     return model.fit(train, protocol.labels("train")).predict(test)
 
 
 def colours_of(store: ChipStore, rows: np.ndarray) -> np.ndarray:
-    """Colour statistics of the images of these index rows, read in blocks."""
+    """Colour statistics of the images of (N,) index rows, read in blocks."""
     blocks = np.array_split(rows, max(1, len(rows) // 2000))
     return np.concatenate([colour_statistics(store.pixels(block)) for block in blocks])
 
@@ -197,14 +196,14 @@ def probe(
     seed: int = 0,
     overwrite: bool = False,
 ) -> dict:
-    """Measure an encoder's frozen features beside an untrained encoder and beside colour statistics.
+    """Evaluate the frozen features of an encoder against an untrained encoder and against colour statistics.
 
     Args:
-        data: Folder of a chip store; without labels only retrieval across dates is measured.
-        encoder: encoder.safetensors of a pretraining run, weights of others (.pth.tar, .pth, .safetensors), or torchgeo:ResNet50_Weights.NAME.
-        out: Folder for probe.json; nothing is written without it.
+        data: Folder of a chip store; without labels only retrieval across dates is evaluated.
+        encoder: encoder.safetensors of a pretraining run, third-party weights (.pth.tar, .pth, .safetensors), or torchgeo:ResNet50_Weights.NAME.
+        out: Folder for probe.json; optional.
         device: auto, cpu, cuda, cuda:1 and so on, or mps.
-        seed: Of the dates chosen, of the untrained encoder and of the bootstrap.
+        seed: Random seed of the chosen dates, of the untrained encoder and of the bootstrap.
         overwrite: Replace the folder.
     """
     settings = dict(locals())
@@ -214,34 +213,33 @@ def probe(
     protocol = Protocol(store, seed) if (store.places["label"] >= 0).any() else None
     retrieval = Retrieval.plan(store, seed)
     if protocol is None and retrieval is None:
-        raise UserError(f"{data}: has neither labels nor test places with two dates, so there is nothing to measure")
+        raise UserError(f"{data}: has neither labels nor test places with two dates: nothing to evaluate")
     target = pick_device(device)
     if out is not None:
         start_run(out, settings, overwrite=overwrite)
     torch.manual_seed(seed)
     rows = np.unique(np.concatenate([part.rows for part in (protocol, retrieval) if part is not None]))
+    encoders = {"untrained": Encoder(spec), "trained": trained}
     vectors = {
         name: features(model, store, rows, target)
-        for name, model in tqdm(
-            {"untrained": Encoder(spec), "trained": trained}.items(), desc="probing", unit="encoder"
-        )
+        for name, model in tqdm(encoders.items(), desc="probing", unit="encoder")
     }
     vectors["colour_statistics"] = colours_of(store, rows)
     result: dict = {}
     if protocol is not None:
-        ours = np.searchsorted(rows, protocol.rows)
-        result |= _with_labels({name: values[ours] for name, values in vectors.items()}, protocol, seed)
+        labelled = np.searchsorted(rows, protocol.rows)
+        result |= _with_labels({name: values[labelled] for name, values in vectors.items()}, protocol, seed)
     if retrieval is not None:
         result["retrieval"] = _across_dates(vectors, retrieval, rows, target, seed)
-    print(table(result))
-    plain = _as_json(result)
+    print(text_table(result))
+    as_json = _as_json(result)
     if out is not None:
-        write_json(out / "probe.json", plain)
-    return plain
+        write_json(out / "probe.json", as_json)
+    return as_json
 
 
 def _with_labels(vectors: dict[str, np.ndarray], protocol: Protocol, seed: int) -> dict:
-    """What kNN, logistic regression and the colour floor reach on the test places."""
+    """Scores of kNN, logistic regression and the colour baseline on the test places."""
     labels = protocol.labels("test")
     result: dict = {
         "test_places": len(labels),
@@ -251,14 +249,16 @@ def _with_labels(vectors: dict[str, np.ndarray], protocol: Protocol, seed: int) 
     }
     for dates in protocol.dates:
         predicted = {name: predict(vectors[name], protocol, dates) for name in ("untrained", "trained")}
-        predicted["colour_statistics"] = {"boosting": colour_floor(vectors["colour_statistics"], protocol, dates, seed)}
+        predicted["colour_statistics"] = {
+            "boosting": colour_baseline(vectors["colour_statistics"], protocol, dates, seed)
+        }
         result[dates] = {
-            name: {kind: bootstrap(said, labels, seed) for kind, said in kinds.items()}
+            name: {kind: bootstrap(answers, labels, seed) for kind, answers in kinds.items()}
             for name, kinds in predicted.items()
         }
         result[dates]["advantage_over_untrained"] = {
-            kind: advantage(said, predicted["untrained"][kind], labels, seed)
-            for kind, said in predicted["trained"].items()
+            kind: advantage(answers, predicted["untrained"][kind], labels, seed)
+            for kind, answers in predicted["trained"].items()
         }
     return result
 
@@ -266,18 +266,18 @@ def _with_labels(vectors: dict[str, np.ndarray], protocol: Protocol, seed: int) 
 def _across_dates(
     vectors: dict[str, np.ndarray], retrieval: Retrieval, rows: np.ndarray, device: torch.device, seed: int
 ) -> dict:
-    """Recall of finding a place at another date, and how much the encoder gained over an untrained one."""
-    found = {name: retrieval.recalls(values, rows, device) for name, values in vectors.items()}
+    """Recall of retrieving a place at another date, and the gain over an untrained encoder."""
+    recalls = {name: retrieval.recalls(values, rows, device) for name, values in vectors.items()}
     return {
         "places": retrieval.places,
         "pairs_of_dates": len(retrieval.queries),
         "chance": {f"recall_at_{top}": retrieval.chance(top) for top in TOP},
         **{
-            name: {f"recall_at_{top}": mean_score(values, seed) for top, values in recalls.items()}
-            for name, recalls in found.items()
+            name: {f"recall_at_{top}": mean_score(values, seed) for top, values in by_top.items()}
+            for name, by_top in recalls.items()
         },
         "advantage_over_untrained": {
-            f"recall_at_{top}": mean_score(found["trained"][top] - found["untrained"][top], seed) for top in TOP
+            f"recall_at_{top}": mean_score(recalls["trained"][top] - recalls["untrained"][top], seed) for top in TOP
         },
     }
 
@@ -285,45 +285,48 @@ def _across_dates(
 METHODS = ("untrained", "trained", "colour_statistics")
 
 
-def table(result: dict) -> str:
-    """The result as text, one line a method."""
-    lines = []
+def text_table(result: dict) -> str:
+    """The result as text, one line per method."""
+    lines = ["no labels: no accuracy"]
     if "test_places" in result:
-        lines.append(
-            f"{result['test_places']} test places; always the majority class: {100 * result['majority_class']:.1f} %"
-        )
-    else:
-        lines.append("no labels, so no accuracy")
-    measured = [dates for dates in DATES if dates in result]
-    for dates in measured:
-        for name in METHODS:
-            for kind, scores in result[dates].get(name, {}).items():
-                label = f"{words(dates)}, {words(name)}, {kind}"
-                lines.append(f"{label:<46} accuracy {scores['accuracy']}, macro-F1 {scores['macro_f1']}")
-    for dates in measured:
+        lines = [f"{result['test_places']} test places; majority class: {100 * result['majority_class']:.1f} %"]
+    for *names, scores in score_rows(result):
+        lines.append(f"{', '.join(names):<46} accuracy {scores['accuracy']}, macro-F1 {scores['macro_f1']}")
+    for dates in (dates for dates in DATES if dates in result):
         for kind, score in result[dates]["advantage_over_untrained"].items():
-            lines.append(f"{words(dates)}, {kind}: trained over untrained, accuracy {score}")
+            lines.append(f"{title(dates)}, {kind}: gain over untrained, accuracy {score}")
     return "\n".join(lines + _retrieval_lines(result.get("retrieval")))
+
+
+def score_rows(result: dict) -> list[tuple[str, str, str, dict]]:
+    """Dates, features, classifier and scores of each method."""
+    return [
+        (title(dates), title(name), kind, scores)
+        for dates in DATES
+        if dates in result
+        for name in METHODS
+        for kind, scores in result[dates].get(name, {}).items()
+    ]
 
 
 def _retrieval_lines(retrieval: dict | None) -> list[str]:
     if retrieval is None:
         return ["no retrieval across dates: fewer than two test places have two dates"]
     lines = [
-        f"retrieval across dates: an image finds its own place among {retrieval['places']} at another date "
+        f"retrieval of the same place at another date among {retrieval['places']} places "
         f"({retrieval['pairs_of_dates']} pairs of dates)"
     ]
     for name in METHODS:
         if name in retrieval:
             values = ", ".join(f"at {top} {retrieval[name][f'recall_at_{top}']}" for top in TOP)
-            lines.append(f"{'retrieval, ' + words(name):<46} recall {values}")
+            lines.append(f"{'retrieval, ' + title(name):<46} recall {values}")
     chance = ", ".join(f"at {top} {100 * retrieval['chance'][f'recall_at_{top}']:.1f} %" for top in TOP)
     gain = ", ".join(f"at {top} {retrieval['advantage_over_untrained'][f'recall_at_{top}']}" for top in TOP)
-    return [*lines, f"{'retrieval, chance':<46} recall {chance}", f"retrieval: trained over untrained, recall {gain}"]
+    return [*lines, f"{'retrieval, chance':<46} recall {chance}", f"retrieval: gain over untrained, recall {gain}"]
 
 
-def words(name: str) -> str:
-    """A name of the result as people read it."""
+def title(name: str) -> str:
+    """Readable form of a key of the result."""
     return "dates stacked" if name == "stacked" else name.replace("_", " ")
 
 

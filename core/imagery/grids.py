@@ -21,8 +21,8 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from core.errors import UserError, first_line
-from core.method.sphere import EARTH_RADIUS_M, METRES_PER_DEGREE, unit_vectors
 from core.store.read import DTYPES
+from core.store.sphere import EARTH_RADIUS_M, METRES_PER_DEGREE, unit_vectors
 
 
 @dataclass(frozen=True)

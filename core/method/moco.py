@@ -1,14 +1,13 @@
 """The method: momentum contrast on places, with temporal positives and the geo-location pretext.
 
 He et al. 2020 (MoCo, arXiv 1911.05722), Chen et al. 2020 (MoCo v2, arXiv 2003.04297), Ayush et al. 2021
-(Geography-Aware Self-Supervised Learning, arXiv 2011.09980). Names follow the papers: ``encoder_q`` is
-trained, ``encoder_k`` follows it slowly (momentum ``m``), the ``queue`` holds the last ``K`` keys as
-negatives, ``T`` is the temperature. Which two images make a pair is decided in ``core.method.pairs``; how they
-are augmented, in ``core.method.views``.
+(Geography-Aware Self-Supervised Learning, arXiv 2011.09980). Names follow the papers: ``encoder_q`` is trained,
+``encoder_k`` follows it slowly (momentum ``m``), the ``queue`` holds the last ``K`` keys as negatives, ``T`` is the
+temperature. ``core.method.pairs`` chooses the two images of a pair, ``core.method.views`` augments them.
 
-Shuffling for batch norm (MoCo, section 3.3) happens where a batch is dealt out (``core.method.pairs``): a process
-encodes the keys of other queries than its own, and ``order`` puts them back. On one device the whole batch
-is one group, whose statistics no order changes: there it does nothing, and nothing special is done.
+Shuffled batch norm (MoCo, section 3.3) is part of how ``core.method.pairs`` distributes a batch: each process encodes
+keys of other queries than its own, and ``order`` restores their order. On one device the whole batch shares its
+statistics, so no shuffling is needed.
 """
 
 from __future__ import annotations
@@ -23,7 +22,9 @@ from torch import Tensor, nn
 
 VARIANTS = ("moco", "moco-geo", "moco-tp", "moco-geo-tp")
 GEO_HEADS = ("projection", "trunk")
-NOWHERE = -1  # place of the random vectors that fill the queue at first
+# Defaults for stores of thousands of images, here and in core.train pretrain; the paper's are in configs/paper.
+QUEUE_LENGTH, MOMENTUM, TEMPERATURE = 4096, 0.99, 0.2
+NO_PLACE = -1  # place of the random vectors that initialise the queue
 
 
 def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float, masked: Tensor | None = None) -> Tensor:
@@ -35,7 +36,7 @@ def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float, mask
             of ``query``, at another date under temporal positives.
         queue: (D, K) unit vectors of earlier batches: the negatives.
         temperature: divisor of the cosine similarities, > 0, no unit.
-        masked: (N, K) bool, which negatives do not count for which query; None where all count.
+        masked: (N, K) bool, negatives to leave out for each query; None to use all.
 
     Returns:
         Scalar: mean over N of the cross-entropy at the positive, in nats.
@@ -56,7 +57,7 @@ def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float, mask
 
 
 def gathered(own: Tensor) -> Tensor:
-    """(n, ...) rows of every process, one after the other, (N, ...); no gradient goes through."""
+    """Concatenate the (n, ...) rows of all processes to (N, ...), without gradient."""
     if not dist.is_initialized():
         return own
     parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
@@ -66,15 +67,15 @@ def gathered(own: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Losses:
-    """What one step says.
+    """Losses and diagnostics of one step.
 
     Attributes:
         total: alpha * contrast + beta * geo.
         contrast: the InfoNCE loss, nats.
         geo: cross-entropy of the geo cluster, nats; 0 without a geo head.
-        geo_accuracy: share of queries whose cluster is right; 0 without a geo head.
-        feature_std: mean over D of the queries' standard deviation, times sqrt(D): about 1 for unit
-            vectors spread evenly over the sphere, 0 when the representation has collapsed.
+        geo_accuracy: fraction of queries whose cluster is predicted; 0 without a geo head.
+        feature_std: mean over D of the queries' standard deviation, times sqrt(D): about 1 for unit vectors spread
+            evenly over the sphere, 0 for a collapsed representation.
     """
 
     total: Tensor
@@ -97,9 +98,9 @@ class MoCo(nn.Module):
         width: int,
         *,
         dim: int = 128,
-        K: int = 65536,
-        m: float = 0.999,
-        T: float = 0.02,
+        K: int = QUEUE_LENGTH,
+        m: float = MOMENTUM,
+        T: float = TEMPERATURE,
         clusters: int = 0,
         alpha: float = 1.0,
         beta: float = 1.0,
@@ -112,65 +113,66 @@ class MoCo(nn.Module):
             trunk: raw pixels to features (N, width).
             width: of the trunk's features.
             dim: D, width of the projection.
-            K: length of the queue; a multiple of the batch size.
+            K: length of the queue, at least the batch size.
             m: momentum of the key encoder.
             T: temperature.
-            clusters: number of geo clusters; 0 leaves out the geo-location pretext.
+            clusters: number of geo clusters; 0 disables the geo-location pretext.
             alpha: weight of the contrastive loss.
             beta: weight of the geo-location loss.
-            geo_head: what the geo head reads: the un-normalised ``projection``, as in the authors' code, or
-                the features of the ``trunk``, as in the paper's formula.
-            mask_same_place: keys of the query's own place in the queue are no negatives.
+            geo_head: input of the geo head: the un-normalised ``projection``, as in the authors' code, or the
+                features of the ``trunk``, as in the paper's formula.
+            mask_same_place: do not use queued keys of the query's own place as negatives.
         """
         super().__init__()
         self.K, self.m, self.T, self.alpha, self.beta = K, m, T, alpha, beta
         head = nn.Sequential(nn.Linear(width, width), nn.ReLU(inplace=True), nn.Linear(width, dim))
         self.encoder_q = nn.Sequential(trunk, head)
         self.encoder_k = copy.deepcopy(self.encoder_q).requires_grad_(False)
-        self.geo_on, self.mask_same_place = geo_head, mask_same_place
+        self.geo_input, self.mask_same_place = geo_head, mask_same_place
         self.geo_head: nn.Module | None = None
         if clusters:
-            on_trunk = geo_head == "trunk"
             self.geo_head = (
-                nn.Linear(width, clusters) if on_trunk else nn.Sequential(nn.ReLU(), nn.Linear(dim, clusters))
+                nn.Linear(width, clusters)
+                if geo_head == "trunk"
+                else nn.Sequential(nn.ReLU(), nn.Linear(dim, clusters))
             )
         self.register_buffer("queue", F.normalize(torch.randn(dim, K), dim=0))
-        self.register_buffer("queue_places", torch.full((K,), NOWHERE))
+        self.register_buffer("queue_places", torch.full((K,), NO_PLACE))
         self.register_buffer("queue_ptr", torch.zeros((), dtype=torch.long))
 
     @torch.no_grad()
     def momentum_update(self) -> None:
-        """Move the key encoder a little towards the query encoder: k <- m k + (1 - m) q."""
-        pairs = zip(self.encoder_k.parameters(), self.encoder_q.parameters())
-        keys, queries = zip(*pairs)
+        """Update the key encoder: k <- m k + (1 - m) q."""
+        keys, queries = zip(*zip(self.encoder_k.parameters(), self.encoder_q.parameters()))
         torch._foreach_lerp_(keys, queries, 1 - self.m)
 
     @torch.no_grad()
     def enqueue(self, key: Tensor, places: Tensor | None = None) -> None:
-        """Replace the oldest keys of the queue by (N, D) new ones, of these (N,) places."""
+        """Replace the oldest keys of the queue by (N, D) new ones of (N,) places, wrapping around at its end."""
+        key = key[-self.K :]
         at = (self.queue_ptr + torch.arange(len(key), device=key.device)) % self.K
         self.queue[:, at] = key.T.to(self.queue.dtype)
         if places is not None:
-            self.queue_places[at] = places
+            self.queue_places[at] = places[-self.K :]
         self.queue_ptr.copy_((self.queue_ptr + len(key)) % self.K)
 
     @torch.no_grad()
     def keys(self, im_k: Tensor, order: Tensor | None) -> Tensor:
-        """Unit keys of all processes, (N, D); key i was made for query ``order[i]`` and is put there."""
+        """Unit keys of all processes, (N, D), sorted so that row i belongs to query i."""
         k = gathered(F.normalize(self.encoder_k(im_k).float(), dim=1))
         return k if order is None else torch.empty_like(k).index_copy_(0, order, k)
 
     def forward(
         self, im_q: Tensor, im_k: Tensor, cluster: Tensor, places: Tensor | None = None, order: Tensor | None = None
     ) -> Losses:
-        """Losses of one process's n queries of a batch of N; the key encoder and the queue are moved on.
+        """Losses of one process's n queries of a batch of N; updates the key encoder and the queue.
 
         Args:
             im_q: (n, bands, rows, cols) raw pixels.
-            im_k: likewise, other views of places of the same batch.
+            im_k: (n, bands, rows, cols) raw pixels of other views of places of the same batch.
             cluster: (n,) geo cluster of each query; unused without a geo head.
-            places: (N,) number of each place of the batch; needed to mask keys of the same place.
-            order: (N,) key i belongs to query ``order[i]`` of the batch; None where they stand side by side.
+            places: (N,) place number of each query of the batch; needed to mask keys of the same place.
+            order: (N,) key i belongs to query ``order[i]`` of the batch; None if they are aligned.
         """
         trunk, head = self.encoder_q[0], self.encoder_q[1]
         features = trunk(im_q)  # n x width
@@ -183,11 +185,11 @@ class MoCo(nn.Module):
         masked = None
         if self.mask_same_place and places is not None:
             masked = places[own, None] == self.queue_places
-        with torch.autocast(q.device.type, enabled=False):  # at a temperature of 0.02 bf16 would round too much away
+        with torch.autocast(q.device.type, enabled=False):  # bf16 is too coarse at a temperature of 0.02
             contrast = info_nce(q, k[own], self.queue.clone(), self.T, masked)
         geo = accuracy = torch.zeros((), device=q.device)
         if self.geo_head is not None:
-            logits = self.geo_head(features if self.geo_on == "trunk" else projection).float()
+            logits = self.geo_head(features if self.geo_input == "trunk" else projection).float()
             geo = F.cross_entropy(logits, cluster)
             accuracy = (logits.argmax(dim=1) == cluster).float().mean()
         self.enqueue(k, places)

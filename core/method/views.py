@@ -1,7 +1,7 @@
-"""Random views of chips, made on the device in batches, each image with parameters of its own.
+"""Random views of chips, computed on the device in batches, with parameters per image.
 
-For any number of bands and any unit: every operation is a crop, a blend or a gain, none needs to know
-how bright white is.
+They work with any number of bands and any unit: every operation is a crop, a blend or a gain, and none depends on the
+value of white.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from core.errors import UserError
 
 
 class Draw:
-    """Random numbers, one an image.
+    """Random numbers, one per image.
 
-    Processes that hold parts of one batch draw for all of it with the same seed and take their part, so
-    that an image's view does not depend on how many processes there are.
+    Processes that share a batch draw for the whole batch with the same seed and take their part, so that an image's
+    view does not depend on the number of processes.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Draw:
             total: images in the whole batch.
             device: of the numbers, and of the generator.
             part: the images of this process.
-            generator: torch's own where it is left out.
+            generator: torch's global one by default.
         """
         self.total, self.device, self.part, self.generator = total, device, part, generator
 
@@ -45,11 +45,11 @@ class Draw:
 
 
 def as_float(chips: Tensor, valid: Tensor | None) -> Tensor:
-    """Chips as stored to float32, pixels without data to NaN; meant for the device, which gets fewer bytes so.
+    """Chips as stored to float32, pixels without data to NaN; called on the device, so that fewer bytes are copied.
 
     Args:
-        chips: (N, bands, rows, cols), any dtype of a store; uint16 converts, though torch cannot compute in it.
-        valid: (N, rows, cols) bool, or None where every pixel holds data.
+        chips: (N, bands, rows, cols), any dtype of a store.
+        valid: (N, rows, cols) bool, pixels with data; None if all have data.
     """
     pixels = chips.to(torch.float32)
     return pixels if valid is None else pixels.masked_fill(~valid[:, None], torch.nan)
@@ -57,19 +57,18 @@ def as_float(chips: Tensor, valid: Tensor | None) -> Tensor:
 
 @dataclass(frozen=True)
 class Views:
-    """How strongly views differ.
+    """Strength of the augmentations.
 
     Attributes:
-        size: rows = columns of a view, px; the chip's by default (224 in the paper, from images of 448). Smaller
-            views are quicker, in proportion to their area: the same time sees more pairs. Nothing is smoothed
-            before it is made smaller: down to half its size bilinear sampling still sees every pixel of a
-            crop, below that it skips some, so make the store's chips smaller instead.
-        scale: least share of the chip's area that a crop keeps.
-        flip: mirror at random.
-        turn: turn by quarters at random; imagery from above has no upright.
-        jitter: brightness, contrast and saturation change by up to this share (0.4 in the paper).
+        size: rows = columns of a view, px; the chip size by default (224 in the paper, from images of 448). Training
+            time is proportional to the area. Views are resampled without antialiasing: below half the size of a
+            crop, pixels are skipped; make the store's chips smaller instead.
+        scale: minimum fraction of the chip's area in a crop.
+        flip: random horizontal flip.
+        turn: random rotation by multiples of 90 degrees.
+        jitter: maximum relative change of brightness, contrast and saturation (0.4 in the paper).
         jitter_chance: probability of that change (0.8 in the paper).
-        grey: probability of losing the colours (0.2 in the paper).
+        grey: probability of conversion to greyscale (0.2 in the paper).
         blur: probability of a Gaussian blur, sigma 0.1 to 2 pixels of a 224 px view (0.5 in the paper).
     """
 
@@ -83,25 +82,25 @@ class Views:
     blur: float = 0.0
 
     def check(self) -> None:
-        """Refuse what makes no views.
+        """Check the ranges.
 
         Raises:
-            UserError: it names the option.
+            UserError: an option is out of range.
         """
         if self.size is not None and self.size < 2:
             raise UserError(f"--views.size {self.size}: must be at least 2 px")
         if not 0 < self.scale <= 1:
-            raise UserError(f"--views.scale {self.scale}: must lie above 0 and up to 1")
+            raise UserError(f"--views.scale {self.scale}: must be above 0 and at most 1")
         for name in ("jitter", "jitter_chance", "grey", "blur"):
             if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"--views.{name.replace('_', '-')} {getattr(self, name)}: must lie between 0 and 1")
+                raise UserError(f"--views.{name.replace('_', '-')} {getattr(self, name)}: must be between 0 and 1")
 
     def __call__(self, chips: Tensor, draw: Draw | None = None) -> Tensor:
         """One random view of each chip.
 
         Args:
-            chips: (N, bands, rows, cols) float, raw values; NaN where there is no data.
-            draw: of the views' parameters; by default from torch's generator.
+            chips: (N, bands, rows, cols) float, raw values; NaN for no data.
+            draw: random parameters of the views; torch's global generator by default.
 
         Returns:
             (N, bands, size, size).
@@ -118,7 +117,7 @@ class Views:
         return views
 
     def _crop(self, chips: Tensor, draw: Draw) -> Tensor:
-        """Random resized crop with aspect 3/4 to 4/3, mirrored and turned, in one bilinear sampling."""
+        """Random resized crop with aspect 3/4 to 4/3, flipped and rotated, in one bilinear resampling."""
         area, aspect = draw(self.scale, 1), draw(-0.2877, 0.2877).exp()  # log of 4/3
         height, width = (area / aspect).sqrt().clamp(max=1), (area * aspect).sqrt().clamp(max=1)
         row, column = (1 - height) * draw(-1, 1), (1 - width) * draw(-1, 1)
@@ -141,9 +140,9 @@ def _mix(plain: Tensor, changed: Tensor, probability: float, draw: Draw) -> Tens
 
 
 def colour_jitter(views: Tensor, strength: float, draw: Draw | None = None) -> Tensor:
-    """Brightness, contrast, saturation, each by a random factor, one an image.
+    """Change brightness, contrast and saturation by a random factor per image.
 
-    A pixel without data is NaN in every band, so the grey of a pixel, the mean of its bands, says where data is.
+    A pixel without data is NaN in every band and so in its grey, the mean of the bands.
     """
     draw, low, high = draw or Draw(len(views), views.device), 1 - strength, 1 + strength
     brightness, contrast, saturation = (draw.images(low, high) for _ in range(3))
@@ -151,20 +150,20 @@ def colour_jitter(views: Tensor, strength: float, draw: Draw | None = None) -> T
     mean = grey.nanmean(dim=(2, 3), keepdim=True)
     gain = brightness * contrast
     offset = gain * (1 - saturation) * grey + (brightness - gain) * mean
-    return torch.addcmul(offset, views, gain * saturation)  # the three in one pass over the views
+    return torch.addcmul(offset, views, gain * saturation)  # all three in one pass
 
 
 def _blurred(views: Tensor, draw: Draw) -> Tensor:
-    """Separable Gaussian, sigma 0.1 to 2 at 224 px and in proportion for other sizes."""
+    """Separable Gaussian blur, sigma 0.1 to 2 px for views of 224 px and in proportion for other sizes."""
     n, bands, size = views.shape[0], views.shape[1], views.shape[-1]
     sigma = draw(0.1, 2.0)[:, None] * size / 224
     radius = max(1, round(4.0 * size / 224))
     at = torch.arange(-radius, radius + 1, device=views.device)
     kernel = (-0.5 * (at / sigma.clamp(min=1e-3)) ** 2).exp()
     kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(bands, dim=0)
-    hole = views.isnan()  # filled for the blur, so that it does not grow, and put back
-    filled = torch.where(hole, views.nanmean(dim=(2, 3), keepdim=True), views)
+    nodata = views.isnan()  # filled for the blur, so that it does not spread, and restored
+    filled = torch.where(nodata, views.nanmean(dim=(2, 3), keepdim=True), views)
     image = F.pad(filled.reshape(1, n * bands, *views.shape[2:]), [radius] * 4, mode="reflect")
     image = F.conv2d(image, kernel.view(n * bands, 1, -1, 1), groups=n * bands)
     image = F.conv2d(image, kernel.view(n * bands, 1, 1, -1), groups=n * bands)
-    return torch.where(hole, torch.nan, image.view_as(views))
+    return torch.where(nodata, torch.nan, image.view_as(views))

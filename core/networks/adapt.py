@@ -1,4 +1,4 @@
-"""Fits trained weights to a chip store: its unit, its bands. Knows nothing of files."""
+"""Adapts trained weights to the unit and the bands of a chip store. Does no file I/O."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from core.errors import UserError
 from core.networks.encoders import ModelSpec
 from core.store.read import ChipStore
 
-MISFIT = 30  # largest value against largest value; 0-1, 0-255 and reflectance x 10000 lie further apart
-_STORED = re.compile(r"(.+) = (\S+) x stored (\S+)")  # as core.sources.stac.assets writes it
+MAX_RATIO = 30  # of the largest values; those of 0-1, 0-255 and reflectance x 10000 differ by more
+_STORED = re.compile(r"(.+) = (\S+) x stored (\S+)")  # the format of core.sources.stac.assets
 
-# Band numbers and what STAC calls the band ("common name"). Sources: ESA Sentinel-2 MSI; USGS Landsat band designations.
+# Band numbers to STAC common names. Sources: ESA Sentinel-2 MSI; USGS Landsat band designations.
 SENTINEL2 = dict(
     b1="coastal", b2="blue", b3="green", b4="red", b5="rededge071", b6="rededge075", b7="rededge078", b8="nir",
     b8a="nir08", b9="nir09", b10="cirrus", b11="swir16", b12="swir22",
@@ -28,16 +29,16 @@ LANDSAT_OLI = dict(
 
 
 @dataclass(frozen=True)
-class Unit:
-    """What a raw value means: quantity = scale x raw + offset; only units of one quantity can be converted."""
+class PixelUnit:
+    """Meaning of a raw value: quantity = scale x raw + offset. Units of the same quantity can be converted."""
 
     quantity: str
     scale: float = 1.0
     offset: float = 0.0
 
     @classmethod
-    def of(cls, text: str) -> Unit:
-        """Read a store's or a model's unit; one that says nothing known is a quantity of its own."""
+    def of(cls, text: str) -> PixelUnit:
+        """Parse the unit of a store or a model; an unknown one is a quantity of its own."""
         plain = text.lower().replace("8 bits", "8-bit").replace("10,000", "10000")
         if stored := _STORED.fullmatch(plain):
             try:
@@ -52,67 +53,67 @@ class Unit:
             return cls("brightness")
         return cls("backscatter in dB" if "db" in plain.split() else plain)
 
-    def convert(self, value: float, to: Unit) -> float:
-        """A raw value of this unit as a raw value of another unit of the same quantity."""
+    def convert(self, value: float, to: PixelUnit) -> float:
+        """Convert a raw value of this unit to a raw value of another unit of the same quantity."""
         return (self.scale * value + self.offset - to.offset) / to.scale
 
 
 def to_unit(spec: ModelSpec, name: str, store: ChipStore) -> ModelSpec:
-    """The specification with its scaling in the store's unit; prints a line where that needed a conversion.
+    """The specification with its scaling converted to the store's unit; prints a line if that changes it.
 
     Args:
         spec: of the weights.
-        name: of the weights, for people.
-        store: whose unit is wanted.
+        name: of the weights, for messages.
+        store: with the target unit.
 
     Raises:
-        UserError: the unit is of another quantity, or the store's values are not what its unit says.
+        UserError: the unit is of another quantity, or the store's values contradict its unit.
     """
-    own, wanted = Unit.of(spec.unit), Unit.of(store.info.unit)
-    if own.quantity != wanted.quantity:
+    own, target = PixelUnit.of(spec.unit), PixelUnit.of(store.info.unit)
+    if own.quantity != target.quantity:
         raise UserError(
-            f"{name}: was trained on '{spec.unit}', but {store.path} holds '{store.info.unit}'; "
-            "make the store in the encoder's unit, or take another encoder"
+            f"{name}: was trained on '{spec.unit}', but the unit of {store.path} is '{store.info.unit}'; "
+            "make the store in the encoder's unit, or choose another encoder"
         )
-    low, high = (own.convert(value, wanted) for value in spec.value_range)
+    low, high = (own.convert(value, target) for value in spec.value_range)
     _check_range((low, high), name, store)
-    if own == wanted:
+    if own == target:
         return replace(spec, unit=store.info.unit)
-    print(f"{name}: its scaling is converted from '{spec.unit}' to '{store.info.unit}'", flush=True)
+    print(f"{name}: scaling converted from '{spec.unit}' to '{store.info.unit}'", flush=True)
     return replace(
         spec,
         unit=store.info.unit,
         value_range=(low, high),
-        mean=tuple(own.convert(value, wanted) for value in spec.mean),
-        std=tuple(value * own.scale / wanted.scale for value in spec.std),
+        mean=tuple(own.convert(value, target) for value in spec.mean),
+        std=tuple(value * own.scale / target.scale for value in spec.std),
     )
 
 
 def _check_range(trained: tuple[float, float], name: str, store: ChipStore) -> None:
-    largest, found = (max(abs(low), abs(high)) for low, high in (trained, store.info.value_range))
-    if largest and not largest / MISFIT <= found <= largest * MISFIT:
+    expected, actual = (max(abs(low), abs(high)) for low, high in (trained, store.info.value_range))
+    if expected and not expected / MAX_RATIO <= actual <= expected * MAX_RATIO:
         raise UserError(
-            f"{name}: was trained on values up to {largest:g}, but those of {store.path} reach {found:g}, although it "
-            f"states '{store.info.unit}'; make the store with the --unit that its values have"
+            f"{name}: was trained on values up to {expected:g}, but those of {store.path} go up to {actual:g} although "
+            f"its unit is '{store.info.unit}'; make the store with the correct --unit"
         )
 
 
 def match_bands(known: tuple[str, ...], sensor: Mapping[str, str], bands: tuple[str, ...]) -> list[int | None]:
-    """For each band of a store, the position of the same band among those of the weights, or None.
+    """For each band of a store, the position of the same band in the weights, or None.
 
-    ``B04``, ``B4``, ``SR_B4`` and the colour that the sensor has there are one band. Where no name is
-    known and the numbers of bands agree, the order decides.
+    ``B04``, ``B4``, ``SR_B4`` and the common name of that band match. If no name matches and the numbers of bands are
+    equal, bands are matched by position.
 
     Args:
         known: bands of the weights.
-        sensor: what the band numbers of the weights mean.
+        sensor: common names of the band numbers of the weights.
         bands: of the store.
     """
-    names = [_names(band, sensor) for band in known]
-    found = [next((i for i, of in enumerate(names) if _plain(band) in of), None) for band in bands]
-    if len(known) == len(bands) and not any(i is not None for i in found):
+    synonyms = [_synonyms(band, sensor) for band in known]
+    positions = [next((i for i, names in enumerate(synonyms) if _plain(band) in names), None) for band in bands]
+    if len(known) == len(bands) and not any(i is not None for i in positions):
         return list(range(len(bands)))
-    return found
+    return positions
 
 
 def _plain(band: str) -> str:
@@ -121,10 +122,9 @@ def _plain(band: str) -> str:
     return f"b{numbered[1]}" if numbered else band
 
 
-def _names(band: str, sensor: Mapping[str, str]) -> set[str]:
+def _synonyms(band: str, sensor: Mapping[str, str]) -> set[str]:
     plain = _plain(band)
-    alike = {number for number, color in sensor.items() if color == plain}
-    return {plain, sensor.get(plain, plain)} | alike
+    return {plain, sensor.get(plain, plain), *(number for number, name in sensor.items() if name == plain)}
 
 
 def adapt_filters(filters: Tensor, positions: list[int | None]) -> Tensor:
@@ -132,30 +132,27 @@ def adapt_filters(filters: Tensor, positions: list[int | None]) -> Tensor:
 
     Args:
         filters: (F, bands of the weights, rows, cols).
-        positions: of each wanted band among them; a band without one gets the mean of all filters.
+        positions: of each new band in the weights; None gives it the mean of all filters.
 
     Returns:
-        (F, wanted bands, rows, cols), scaled so that their answers keep their size.
+        (F, new bands, rows, cols), scaled so that the activations keep their magnitude.
     """
     mean = filters.mean(dim=1)
-    chosen = [mean if i is None else filters[:, i] for i in positions]
-    adapted = filters.new_empty(filters.shape[0], len(chosen), *filters.shape[2:])
-    for band, values in enumerate(chosen):
-        adapted[:, band] = values
-    return adapted * (filters.shape[1] / len(chosen))
+    adapted = torch.stack([mean if i is None else filters[:, i] for i in positions], dim=1)
+    return adapted * (filters.shape[1] / len(positions))
 
 
 def to_bands(
     spec: ModelSpec, name: str, store: ChipStore, positions: list[int | None], *, measured: bool = False
 ) -> ModelSpec:
-    """The specification with the store's bands; prints a line that says how, where they are not the same.
+    """The specification with the store's bands; prints how they were matched if they differ.
 
     Args:
         spec: of the weights, in the store's unit.
-        name: of the weights, for people.
-        store: whose bands are wanted.
-        positions: as ``match_bands`` gives them.
-        measured: scale every band by the store's own statistics, not by those of the weights.
+        name: of the weights, for messages.
+        store: with the target bands.
+        positions: result of ``match_bands``.
+        measured: scale every band by the store's statistics instead of those of the weights.
     """
     info = store.info
     if [_plain(band) for band in spec.bands] != [_plain(band) for band in info.bands]:
@@ -172,9 +169,9 @@ def to_bands(
 def _announce(known: tuple[str, ...], name: str, bands: tuple[str, ...], positions: list[int | None]) -> None:
     kept = ", ".join(f"{band} as {known[i]}" for band, i in zip(bands, positions) if i is not None)
     new = ", ".join(band for band, i in zip(bands, positions) if i is None)
-    said = [f"takes {kept}" if kept else f"knows none of its bands ({', '.join(known)}) here"]
+    parts = [f"uses {kept}" if kept else f"none of its bands ({', '.join(known)}) is in the store"]
     if new:
-        said.append(f"{new} with the mean of its filters and the store's own statistics")
+        parts.append(f"{new} with the mean of all filters and the store's statistics")
     if len(known) != len(bands):
-        said.append(f"all filters of the first convolution x {len(known)}/{len(bands)}")
-    print(f"{name}: {'; '.join(said)}", flush=True)
+        parts.append(f"all filters of the first convolution x {len(known)}/{len(bands)}")
+    print(f"{name}: {'; '.join(parts)}", flush=True)

@@ -1,26 +1,19 @@
-"""The networks, and the one file each is kept in (safetensors with its specification).
-
-Every network takes raw pixel values: the scaling is its first layer, so that nobody can feed it the
-wrong unit by forgetting a step.
-"""
+"""Encoders and their specification. Scaling is their first layer: every network takes raw pixel values."""
 
 from __future__ import annotations
 
 import difflib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 import torchvision
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from core.errors import UserError
-from core.files import flush
 from core.store.read import ChipStore, LandClass
 
 ARCHS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")  # torchvision's; timm has the others
@@ -28,7 +21,7 @@ ARCHS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")  # torchv
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a file of weights must say about itself.
+    """What the weights of a network need to be used again.
 
     Attributes:
         task: embedding, classification, sequence, segmentation or detection.
@@ -41,9 +34,9 @@ class ModelSpec:
         gsd: pixel size in metres, or None.
         chip_size: rows = columns seen in training, px.
         classes: the legend, in the order of the output; empty for an embedding.
-        description: how and on what it was trained.
-        license: of the imagery it was trained on.
-        decoder: of a segmentation: unet, deeplabv3plus or fpn.
+        description: training method and data.
+        license: of the training imagery.
+        decoder: for segmentation: unet, deeplabv3plus or fpn.
     """
 
     task: str
@@ -62,7 +55,7 @@ class ModelSpec:
 
     @classmethod
     def of_store(cls, store: ChipStore, arch: str) -> ModelSpec:
-        """An embedding model for the imagery of a store, scaled by its training places."""
+        """Specification of an encoder for the imagery of a store, scaled by the statistics of its training places."""
         check_arch(arch)
         return cls(
             task="embedding",
@@ -88,51 +81,49 @@ class ModelSpec:
 
 
 def check_arch(arch: str) -> None:
-    """Refuse what is neither one of ``ARCHS`` nor a timm model that yields a feature pyramid.
+    """Accept ``ARCHS`` and the timm models that yield a feature pyramid.
 
     Raises:
-        UserError: likewise; it names models that are spelt alike.
+        UserError: any other name; it suggests similar ones.
     """
     if arch in ARCHS:
         return
-    import timm
+    import timm  # slow to import, and ResNets do without
 
     if not timm.is_model(arch):
-        alike = difflib.get_close_matches(arch, timm.list_models(), cutoff=0.5)
-        hint = f"; spelt alike: {', '.join(alike)}" if alike else ""
+        similar = difflib.get_close_matches(arch, timm.list_models(), cutoff=0.5)
+        hint = f"; similar names: {', '.join(similar)}" if similar else ""
         raise UserError(f"--arch {arch}: choose {', '.join(ARCHS)} or a timm model with a feature pyramid{hint}")
-    try:
-        with torch.device("meta"), torch.inference_mode():  # shapes alone: no memory, no time
-            maps = _timm_trunk(arch, 3).eval()(torch.zeros(1, 3, 64, 64))
-        pyramid = [64 // size.shape[-1] for size in maps] == [1, 2, 4, 8, 16, 32]
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError):
-        pyramid = False  # plain transformers have one stride, others take one image size only
-    if not pyramid:
+    strides = [64 // size for size in _map_sizes(arch, 3, 64) or []]
+    if strides != [1, 2, 4, 8, 16, 32]:  # plain transformers have one stride, others one image size
         raise UserError(
-            f"--arch {arch}: yields no feature maps at strides 4, 8, 16 and 32 for chips of any size; take another model"
+            f"--arch {arch}: has no feature maps at strides 4, 8, 16 and 32 for chips of any size; choose another model"
         )
 
 
 def check_size(arch: str, bands: int, size: int) -> None:
-    """Refuse images that a network cannot take because they are too small; a ResNet takes any.
+    """Check that an architecture accepts images of this size; a ResNet accepts any.
 
     Raises:
-        UserError: likewise.
+        UserError: they are too small.
     """
-    if arch in ARCHS:
-        return
-    try:
-        with torch.device("meta"), torch.inference_mode():
-            _timm_trunk(arch, bands).eval()(torch.zeros(1, bands, size, size))
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError) as error:
+    if arch not in ARCHS and _map_sizes(arch, bands, size) is None:
         raise UserError(
-            f"--arch {arch}: does not take images of {size} px; make the chips or the views larger, 32 px or more, "
-            "or take a ResNet"
-        ) from error
+            f"--arch {arch}: does not accept images of {size} px; use chips or views of 32 px or more, or a ResNet"
+        )
+
+
+def _map_sizes(arch: str, bands: int, size: int) -> list[int] | None:
+    """Columns of each feature map of a timm model for square images; None if it does not accept them."""
+    try:
+        with torch.device("meta"), torch.inference_mode():  # shapes only: no memory, no time
+            return [part.shape[-1] for part in _timm_trunk(arch, bands).eval()(torch.zeros(1, bands, size, size))]
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError):
+        return None
 
 
 class Standardise(nn.Module):
-    """Raw pixel values to zero mean and unit deviation; pixels without data (NaN) become the mean."""
+    """Raw pixel values to zero mean and unit variance per band; NaN (no data) becomes the mean."""
 
     mean: Tensor
     std: Tensor
@@ -149,11 +140,11 @@ class Standardise(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A trunk without its head: raw pixels (N, bands, rows, cols) to features (N, D) after average pooling.
+    """A backbone without head: raw pixels (N, bands, rows, cols) to features (N, D) after average pooling.
 
     Attributes:
         width: D.
-        channels: of each map that ``pyramid`` gives.
+        channels: of each map of ``pyramid``.
     """
 
     channels: list[int]
@@ -188,137 +179,34 @@ class Encoder(nn.Module):
 
         Returns:
             The standardised input, then maps at strides 2, 4, 8, 16, 32; map i has ``channels[i]`` channels.
-            Networks that begin with stride 4 give an empty map, of 0 channels, at stride 2; VGGs give their
-            own first map in place of the input.
+            Networks that start at stride 4 return a map of 0 channels at stride 2; VGGs return their own first map
+            instead of the input.
         """
         scaled = self.standardise(pixels)
         if not self.is_resnet:
             return self.trunk(scaled)
         trunk = self.trunk
         stem = trunk.relu(trunk.bn1(trunk.conv1(scaled)))
-        maps = [scaled, stem]
-        below = trunk.maxpool(stem)
-        for layer in (trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4):
-            below = layer(below)
-            maps.append(below)
+        maps = [scaled, stem, trunk.layer1(trunk.maxpool(stem))]
+        for layer in (trunk.layer2, trunk.layer3, trunk.layer4):
+            maps.append(layer(maps[-1]))
         return maps
 
 
 def _timm_trunk(arch: str, bands: int) -> nn.Module:
-    """A timm model, untrained, whose output is the list of maps that ``Encoder.pyramid`` promises."""
+    """An untrained timm model that returns the feature maps of ``Encoder.pyramid``."""
     import segmentation_models_pytorch as smp  # slow to import, and ResNets do without
 
     options = {"dynamic_img_size": True} if arch.startswith("swin") else {}
     return smp.encoders.TimmUniversalEncoder(arch, pretrained=False, in_channels=bands, **options)
 
 
-def check_task(spec: ModelSpec) -> None:
-    """Refuse a task or a decoder that no network serves.
-
-    Raises:
-        UserError: likewise; it names what there is.
-    """
-    from core.networks.heads import DECODERS, NETWORKS
-
-    if spec.task not in NETWORKS:
-        raise UserError(f"task '{spec.task}' is none of {', '.join(NETWORKS)}")
-    if spec.decoder not in DECODERS:
-        raise UserError(f"decoder '{spec.decoder}' is none of {', '.join(DECODERS)}")
-
-
-def build(spec: ModelSpec) -> nn.Module:
-    """The untrained network of a specification."""
-    from core.networks.heads import NETWORKS  # they stand on the encoder above
-
-    return NETWORKS[spec.task](spec)
-
-
-def for_task(spec: ModelSpec, encoder: Encoder) -> nn.Module:
-    """The network of a specification on a trained encoder; its head is untrained."""
-    model = build(spec)
-    encoder_of(model).load_state_dict(encoder.state_dict())
-    return model
-
-
-def encoder_of(model: nn.Module) -> Encoder:
-    """The part of a task's network that pretraining gave."""
-    return model.encoder  # type: ignore[return-value]
-
-
-def save_model(path: Path, spec: ModelSpec, model: nn.Module) -> None:
-    """Write weights and specification, under a temporary name first."""
-    partial = path.with_name(path.name + ".partial")
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, partial, metadata={"geoaware": json.dumps(asdict(spec))})
-    flush(partial)
-    partial.replace(path)
-
-
-def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors by name, and the metadata, of a safetensors file.
-
-    Raises:
-        UserError: no such file, or another kind of file.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-            return weights, file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a safetensors file, or a damaged one ({error})") from error
-
-
-def load_model(path: Path) -> tuple[ModelSpec, nn.Module]:
-    """Read a file that ``save_model`` wrote; the model comes in eval mode, on the CPU.
-
-    Raises:
-        UserError: no such file, another kind of file, a specification of what this version does not know, or
-            weights that do not fit it.
-    """
-    weights, metadata = read_safetensors(path)
-    if "geoaware" not in metadata:
-        raise UserError(f"{path}: does not say what it holds; give a file that core.train wrote")
-    try:
-        spec = ModelSpec.from_json(metadata["geoaware"])
-        check_arch(spec.arch)
-        check_task(spec)
-    except (ValueError, KeyError, TypeError, UserError) as error:
-        raise UserError(f"{path}: its specification cannot be read ({error})") from error
-    model = build(spec)
-    problems = misfits(model.state_dict(), weights)
-    if problems:
-        raise UserError(f"{path}: does not fit {spec.arch}, {len(problems)} keys are wrong: {'; '.join(problems[:5])}")
-    model.load_state_dict(weights)
-    return spec, model.eval()
-
-
-def check_fit(path: Path, spec: ModelSpec, store: ChipStore) -> None:
-    """Refuse a model whose bands or unit are not the store's."""
-    if len(spec.bands) != len(store.info.bands):
-        raise UserError(f"{path}: was trained on {len(spec.bands)} bands, but {store.path} has {len(store.info.bands)}")
-    if spec.unit != store.info.unit:
-        raise UserError(f"{path}: was trained on '{spec.unit}', but {store.path} holds '{store.info.unit}'")
-
-
-def misfits(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
-    """What is wrong with a state dict, a phrase a key: missing, of another shape, or unknown."""
-    problems = [f"{name} is missing" for name in wanted if name not in found]
-    problems += [
-        f"{name} is {list(found[name].shape)}, not {list(wanted[name].shape)}"
-        for name in wanted
-        if name in found and found[name].shape != wanted[name].shape
-    ]
-    return problems + [f"{name} is unknown" for name in found if name not in wanted]
-
-
 @cache
 def faster_in_bf16(device: torch.device) -> bool:
-    """Whether bf16 pays: a GPU says so itself; a CPU needs instructions for it (AMX or AVX-512 BF16)."""
+    """Whether bf16 is faster: a GPU reports its support; a CPU needs AMX or AVX-512 BF16."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
-    cpuinfo = Path("/proc/cpuinfo")  # Linux only; elsewhere fp32 is the safe choice
+    cpuinfo = Path("/proc/cpuinfo")  # Linux only; elsewhere fp32
     flags = cpuinfo.read_text() if device.type == "cpu" and cpuinfo.exists() else ""
     return "amx_bf16" in flags or "avx512_bf16" in flags
 
@@ -327,12 +215,11 @@ def faster_in_bf16(device: torch.device) -> bool:
 def features(
     model: nn.Module, store: ChipStore, rows: np.ndarray, device: torch.device, batch_size: int = 512
 ) -> np.ndarray:
-    """Run the images of these index rows through an encoder, (N, D) float32."""
+    """(N, D) float32 features of the images of (N,) index rows."""
     model = model.to(device).to(memory_format=torch.channels_last).eval()
     parts = []
-    bf16 = faster_in_bf16(device)
     for start in range(0, len(rows), batch_size):
         pixels = torch.from_numpy(store.pixels(rows[start : start + batch_size])).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=faster_in_bf16(device)):
             parts.append(model(pixels).float().cpu().numpy())
     return np.concatenate(parts)

@@ -1,7 +1,7 @@
-"""The networks of the tasks: an encoder (always ``model.encoder``) and what stands on it.
+"""The networks of the tasks: an encoder (always ``model.encoder``) with a head.
 
-Decoders are those of segmentation-models-pytorch, the detector is torchvision's RetinaNet; both stand on
-the encoder's feature pyramid, so that any encoder serves every task.
+Decoders are those of segmentation-models-pytorch, the detector is torchvision's RetinaNet; both use the encoder's
+feature pyramid, so that any encoder works for every task.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from core.networks.encoders import Encoder, ModelSpec
 
 DECODERS = {"unet": "U-Net", "deeplabv3plus": "DeepLabV3+", "fpn": "FPN"}
 STRIDE = 32  # of the last map of the pyramid
-# Smallest anchor of each level, px: half of RetinaNet's own, because objects seen from above are small.
+# Smallest anchor of each level, px: half of RetinaNet's own, because objects in overhead imagery are small.
 ANCHORS = (16, 32, 64, 128, 256)
-PYRAMID = 256  # channels of the detector's maps, as in the RetinaNet paper
+PYRAMID_CHANNELS = 256  # as in the RetinaNet paper
 
 
 class Classifier(nn.Module):
@@ -44,7 +44,7 @@ class Segmenter(nn.Module):
     """A decoder on the encoder's pyramid: raw pixels of any size to logits (N, classes, rows, cols)."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        from segmentation_models_pytorch.base import SegmentationHead  # slow to import, and only this needs it
+        from segmentation_models_pytorch.base import SegmentationHead  # slow to import, only needed here
         from segmentation_models_pytorch.base.initialization import initialize_decoder, initialize_head
 
         super().__init__()
@@ -57,11 +57,11 @@ class Segmenter(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits (N, classes, rows, cols)."""
         rows, columns = pixels.shape[-2:]
-        return self.head(self.decoder(self.encoder.pyramid(filled_up(pixels))))[..., :rows, :columns]
+        return self.head(self.decoder(self.encoder.pyramid(pad_to_stride(pixels))))[..., :rows, :columns]
 
 
-def filled_up(pixels: Tensor) -> Tensor:
-    """Images (N, bands, rows, cols), below and to the right filled up with no data to multiples of ``STRIDE``."""
+def pad_to_stride(pixels: Tensor) -> Tensor:
+    """Pad images (N, bands, rows, cols) at the bottom and right with NaN to multiples of ``STRIDE``."""
     rows, columns = pixels.shape[-2:]
     if rows % STRIDE == 0 and columns % STRIDE == 0:
         return pixels
@@ -69,7 +69,7 @@ def filled_up(pixels: Tensor) -> Tensor:
 
 
 def _decoder(name: str, channels: list[int]) -> tuple[nn.Module, int, int, int]:
-    """A decoder, its channels, and the head's kernel and upsampling, as segmentation-models-pytorch pairs them."""
+    """A decoder, its output channels, and the head's kernel size and upsampling as in segmentation-models-pytorch."""
     from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
     from segmentation_models_pytorch.decoders.fpn.decoder import FPNDecoder
     from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
@@ -82,8 +82,7 @@ def _decoder(name: str, channels: list[int]) -> tuple[nn.Module, int, int, int]:
     decoder = DeepLabV3PlusDecoder(
         channels, 5, 256, atrous_rates=(6, 12, 18), output_stride=16, aspp_separable=True, aspp_dropout=0.5
     )
-    # The encoder ends at stride 32, not 16: half the rates see as far, and twice the enlargement meets the map
-    # at stride 4.
+    # The encoder ends at stride 32, not 16: half the atrous rates and twice the upsampling, to match the map at stride 4.
     decoder.up = nn.UpsamplingBilinear2d(scale_factor=8)
     return decoder, 256, 1, 4
 
@@ -91,7 +90,7 @@ def _decoder(name: str, channels: list[int]) -> tuple[nn.Module, int, int, int]:
 class Detector(RetinaNet):
     """RetinaNet on the encoder's pyramid, for raw pixels (N, bands, rows, cols).
 
-    In training ``forward(pixels, targets)`` gives the losses; else ``forward(pixels)`` gives, for each image,
+    In training mode ``forward(pixels, targets)`` returns the losses; otherwise ``forward(pixels)`` returns for each image
     ``boxes`` (M, 4) as xmin, ymin, xmax, ymax in px, ``scores`` (M,), best first, and ``labels`` (M,).
     """
 
@@ -104,31 +103,33 @@ class Detector(RetinaNet):
             _Pyramid(Encoder(spec)),
             len(spec.classes),
             anchor_generator=anchors,
-            head=_Head(PYRAMID, anchors.num_anchors_per_location()[0], len(spec.classes)),
+            head=_Head(PYRAMID_CHANNELS, anchors.num_anchors_per_location()[0], len(spec.classes)),
         )
-        self.transform = _OnlyFilledUp(1, 1, [], [])  # its scaling and its sizes are not used
+        self.transform = _PadOnly(1, 1, [], [])  # its scaling and its sizes are not used
 
     @property
     def encoder(self) -> Encoder:
-        """What pretraining gave."""
+        """The pretrained part."""
         return self.backbone.encoder
 
 
 class _Pyramid(nn.Module):
-    """The encoder's maps at strides 8, 16 and 32, joined from the top down, and two coarser ones."""
+    """Feature pyramid network on the encoder's maps at strides 8, 16 and 32, with two coarser levels."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
-        self.fpn = FeaturePyramidNetwork(encoder.channels[3:], PYRAMID, LastLevelP6P7(PYRAMID, PYRAMID))
-        self.out_channels = PYRAMID
+        self.fpn = FeaturePyramidNetwork(
+            encoder.channels[3:], PYRAMID_CHANNELS, LastLevelP6P7(PYRAMID_CHANNELS, PYRAMID_CHANNELS)
+        )
+        self.out_channels = PYRAMID_CHANNELS
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         return self.fpn({str(level): maps for level, maps in enumerate(self.encoder.pyramid(pixels)[3:])})
 
 
-class _OnlyFilledUp(GeneralizedRCNNTransform):
-    """Images keep their size and their values: torchvision's own would enlarge them; the encoder scales the pixels."""
+class _PadOnly(GeneralizedRCNNTransform):
+    """Keeps the size and values of images, where torchvision's own would enlarge and normalise them."""
 
     def normalize(self, image: Tensor) -> Tensor:
         return image
@@ -137,11 +138,11 @@ class _OnlyFilledUp(GeneralizedRCNNTransform):
         return image, target
 
     def batch_images(self, images: list[Tensor], size_divisible: int = STRIDE) -> Tensor:
-        return filled_up(torch.stack(images))
+        return pad_to_stride(torch.stack(images))
 
 
 class _Head(RetinaNetHead):
-    """Group norm, so that training does not start with vanishing maps; answers in fp32: boxes need more digits than bf16 has.
+    """With group norm, so that activations do not vanish at the start; outputs in fp32, bf16 is too coarse for boxes.
 
     Source: the head of torchvision's second RetinaNet (``retinanet_resnet50_fpn_v2``).
     """
@@ -150,13 +151,30 @@ class _Head(RetinaNetHead):
         super().__init__(channels, anchors, classes, norm_layer=partial(nn.GroupNorm, 32))
 
     def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
-        return {name: answer.float() for name, answer in super().forward(x).items()}
+        return {name: output.float() for name, output in super().forward(x).items()}
 
 
 NETWORKS: dict[str, type[nn.Module]] = {
     "embedding": Encoder,
     "classification": Classifier,
-    "sequence": Classifier,  # the model of one date; the dates of a place meet in its logits
+    "sequence": Classifier,  # of one date; training and evaluation average the logits of the dates of a place
     "segmentation": Segmenter,
     "detection": Detector,
 }
+
+
+def build(spec: ModelSpec) -> nn.Module:
+    """The untrained network of a specification."""
+    return NETWORKS[spec.task](spec)
+
+
+def for_task(spec: ModelSpec, encoder: Encoder) -> nn.Module:
+    """The network of a specification with the weights of a trained encoder and an untrained head."""
+    model = build(spec)
+    encoder_of(model).load_state_dict(encoder.state_dict())
+    return model
+
+
+def encoder_of(model: nn.Module) -> Encoder:
+    """The encoder of a network of any task."""
+    return model.encoder  # type: ignore[return-value]

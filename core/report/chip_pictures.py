@@ -1,4 +1,4 @@
-"""A chip as an RGB picture of any size: natural colours, holes hatched, labels and objects outlined."""
+"""A chip as an RGB picture of any size: natural colours, nodata hatched, labels and objects outlined."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from PIL import Image, ImageDraw
 from core.store.read import UNLABELLED, ChipStore, LandClass
 from core.store.summary import sample_rows
 
-# Sentinel-2 and Landsat 8 number their bands alike here.
+# The numbers of Sentinel-2 and Landsat 8 agree for these bands.
 _NATURAL = ({"red", "r", "b4"}, {"green", "g", "b3"}, {"blue", "b", "b2"})
 _STRETCH = (2, 98)  # percentiles
-_STRETCH_BYTES = 128 << 20  # of chips that the stretch is measured on
-_GAMMA = 0.8  # imagery is dark as it comes
+_STRETCH_BYTES = 128 << 20  # of chips from which the stretch is computed
+_GAMMA = 0.8  # brightens the imagery
 _HATCH = (230, 204)  # greys
 
 
 def natural_bands(names: tuple[str, ...]) -> tuple[int, ...] | None:
-    """Numbers of the red, green and blue band, None where the names do not say."""
-    said = [{re.sub(r"^b0+", "b", word) for word in re.split(r"[^a-z0-9]+", name.lower())} for name in names]
-    found = [next((number for number, words in enumerate(said) if words & known), None) for known in _NATURAL]
-    return None if None in found else tuple(number for number in found if number is not None)
+    """Numbers of the red, green and blue band; None if the names do not tell."""
+    split = [{re.sub(r"^b0+", "b", word) for word in re.split(r"[^a-z0-9]+", name.lower())} for name in names]
+    bands = [next((number for number, words in enumerate(split) if words & known), None) for known in _NATURAL]
+    return None if None in bands else tuple(number for number in bands if number is not None)
 
 
 def class_colours(classes: tuple[LandClass, ...]) -> np.ndarray:
-    """(classes, 3) uint8: the legend's colours, and distinct hues where it states none."""
+    """(classes, 3) uint8: the legend's colours, or distinct hues where it has none."""
     colours = np.zeros((len(classes), 3))
     for number, entry in enumerate(classes):
         stated = f"#{entry.color}"
-        hue = (number * 0.618034) % 1  # the golden section: neighbours differ
+        hue = (number * 0.618034) % 1  # golden ratio: neighbours differ
         colours[number] = to_rgb(stated) if is_color_like(stated) else hsv_to_rgb((hue, 0.55, 0.8))
     return (colours * 255).round().astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
 class Painter:
-    """Turns chips of a store into pictures, all with the same stretch, so that dates can be compared.
+    """Renders chips of a store, all with the same stretch, so that dates can be compared.
 
     Attributes:
         store: of the chips.
         bands: numbers of the three bands to show, or of one.
-        low: (bands, 1, 1) pixel value that is shown black.
-        high: likewise, white.
+        low: (bands, 1, 1) pixel value shown as black.
+        high: (bands, 1, 1) pixel value shown as white.
         colours: (classes, 3) uint8.
     """
 
@@ -59,7 +59,7 @@ class Painter:
 
     @classmethod
     def of(cls, store: ChipStore) -> Painter:
-        """Measure the stretch on a sample of the chips."""
+        """Compute the stretch from a sample of the chips."""
         info = store.info
         natural = natural_bands(info.bands)
         bands = natural or ((0, 1, 2) if len(info.bands) >= 3 else (0,))
@@ -67,18 +67,18 @@ class Painter:
         rows = sample_rows(store, 200, each, _STRETCH_BYTES)
         known = store.raw(rows)[:, list(bands)].swapaxes(0, 1)[:, store.valid(rows)]
         if natural and info.dtype == "uint8":
-            known = known.reshape(1, -1)  # a picture already: its colours stay in balance
+            known = known.reshape(1, -1)  # already a picture: keep its colour balance
         low, high = np.percentile(known, _STRETCH, axis=1)[:, :, None, None] if known.size else ([[[0.0]]], [[[1.0]]])
         low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
         return cls(store, bands, low, np.where(high > low, high, low + 1), class_colours(info.classes))
 
     def chip(self, row: int, side: int, boxes: pd.DataFrame | None = None) -> np.ndarray:
-        """Draw the chip of an index row, (side, side, 3) uint8: hatched where it holds no data.
+        """Draw the chip of an index row, (side, side, 3) uint8, nodata hatched.
 
         Args:
             row: of the index.
             side: of the picture, px.
-            boxes: objects of that image, as boxes.parquet has them.
+            boxes: objects of that image, in the columns of boxes.parquet.
         """
         rows = np.array([row])
         valid = self.store.valid(rows)[0]
@@ -86,14 +86,14 @@ class Painter:
         shown = np.clip((pixels - self.low) / (self.high - self.low), 0, 1) ** _GAMMA
         grey = np.where(valid, shown, 0.85).transpose(1, 2, 0)
         picture = _resized((np.broadcast_to(grey, (*valid.shape, 3)) * 255).round().astype(np.uint8), side)
-        _hatch(picture, ~_nearest(valid, side))
+        _hatch(picture, ~resize_nearest(valid, side))
         if self.store.column("mask")[row] >= 0:
-            self._outline(picture, _nearest(self.store.masks(rows)[0], side))
+            self._outline(picture, resize_nearest(self.store.masks(rows)[0], side))
         return picture if boxes is None or boxes.empty else self._boxed(picture, boxes)
 
     def mask(self, row: int, side: int) -> np.ndarray:
-        """Draw the class numbers of an index row in the legend's colours, likewise."""
-        mask = _nearest(self.store.masks(np.array([row]))[0], side)
+        """Draw the label mask of an index row in the legend's colours, (side, side, 3) uint8."""
+        mask = resize_nearest(self.store.masks(np.array([row]))[0], side)
         palette = np.full((256, 3), 255, np.uint8)
         palette[: len(self.colours)] = self.colours
         picture = palette[mask]
@@ -101,9 +101,9 @@ class Painter:
         return picture
 
     def _outline(self, picture: np.ndarray, mask: np.ndarray) -> None:
-        """Draw where labels end and nothing is known: an analyst's polygons, not each border of a full map."""
+        """Draw the borders between labelled and unlabelled pixels: digitised polygons, not the classes of a full map."""
         known = mask != UNLABELLED
-        inner = known.copy()  # what is two pixels and more away from the unknown
+        inner = known.copy()  # two or more pixels away from unlabelled ones
         for _ in range(2):
             inner[1:] &= inner[:-1].copy()
             inner[:-1] &= inner[1:].copy()
@@ -125,8 +125,8 @@ class Painter:
         return np.array(image)
 
 
-def read_boxes(store: ChipStore, rows: np.ndarray) -> pd.DataFrame | None:
-    """Objects of these index rows; None for a store without boxes."""
+def boxes_of(store: ChipStore, rows: np.ndarray) -> pd.DataFrame | None:
+    """Rows of boxes.parquet for these index rows; None for a store without boxes."""
     path = store.path / "boxes.parquet"
     if not path.exists():
         return None
@@ -134,12 +134,13 @@ def read_boxes(store: ChipStore, rows: np.ndarray) -> pd.DataFrame | None:
 
 
 def _resized(picture: np.ndarray, side: int) -> np.ndarray:
-    # Few pixels are shown as they are, many are smoothed.
+    # Enlarged pixels stay sharp, reduced ones are smoothed.
     how = Image.Resampling.NEAREST if side >= 3 * len(picture) else Image.Resampling.LANCZOS
     return np.array(Image.fromarray(picture).resize((side, side), how))
 
 
-def _nearest(array: np.ndarray, side: int) -> np.ndarray:
+def resize_nearest(array: np.ndarray, side: int) -> np.ndarray:
+    """Nearest-neighbour resampling of a square array to (side, side, ...)."""
     at = ((np.arange(side) + 0.5) * len(array) / side).astype(int)
     return array[at][:, at]
 

@@ -1,4 +1,4 @@
-"""The quickstart's report: one HTML page that opens from disk, with its pictures inside."""
+"""The quickstart's report: one HTML page."""
 
 from __future__ import annotations
 
@@ -14,29 +14,32 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from rasterio.enums import Resampling
 
-from core.evaluation.probe import DATES, METHODS, words
-from core.report.webpage import image, tile, webpage
+from core.evaluation.probe import METHODS, score_rows, title
+from core.report.webpage import class_cell, html_table, image, tile, webpage
 from core.sources.sample import IGBP, Sample
 
 matplotlib.use("Agg")
 
+MONTHS = "January February March April May June July August September October November December".split()  # noqa: SIM905
+
 
 def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) -> Path:
-    """Write report.html, and map.png for use elsewhere.
+    """Write report.html and map.png.
 
     Args:
-        out: the quickstart's folder, with its steps' logs.
-        sample: what it ran on.
-        metrics: what it measured.
-        commands: what was run, to repeat it.
+        out: the quickstart's folder, with the logs of its steps.
+        sample: the imagery.
+        metrics: of all steps.
+        commands: of all steps.
     """
     picture = _map_figure(out / "landcover.tif", sample)
     picture.savefig(out / "map.png", dpi=110)
-    knn, area = metrics["probe"]["all_dates"], metrics["map"]["all_pixels"]
+    probe, tuning, agreement = metrics["probe"], metrics["finetune"], metrics["map"]["all_pixels"]
+    knn = probe["all_dates"]
     gain = knn["advantage_over_untrained"]["knn"]
     body = [
         "<h1>GeoAware quickstart</h1>",
-        f"<small>{len(sample.months)} months of NASA Blue Marble 2004 ({html.escape(_months(sample))}), {metrics['places']} places, "
+        f"<small>{len(sample.months)} months of NASA Blue Marble 2004 ({_month_names(sample)}), {metrics['places']} places, "
         f"{metrics['images']} chips; labels: MODIS land cover 2019 (IGBP); {metrics['seconds'] // 60} min {metrics['seconds'] % 60} s</small>",
         _missing_months(sample),
         '<div class="big">',
@@ -44,29 +47,28 @@ def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) 
             knn["trained"]["knn"]["accuracy"]["value"],
             f"kNN accuracy of the encoder's features over all dates; untrained: {knn['untrained']['knn']['accuracy']['value']:.1%}",
         ),
+        tile(gain["value"], f"gain over the untrained encoder (95 % interval {gain['low']:.1%} to {gain['high']:.1%})"),
         tile(
-            gain["value"], f"gained over the untrained encoder (95 % interval {gain['low']:.1%} to {gain['high']:.1%})"
-        ),
-        tile(
-            area["accuracy"],
-            f"of the map's pixels in held-out blocks agree with MODIS; always the majority class: {area['majority_class']:.1%}",
+            agreement["accuracy"],
+            f"of the map's pixels in held-out blocks agree with MODIS; majority class: {agreement['majority_class']:.1%}",
         ),
         "</div>",
-        "<h2>The map, beside its reference</h2>",
+        "<h2>Map and reference</h2>",
         image(picture),
-        f"<p>Made from one month ({NAMES[sample.reference_month - 1]}), with the labels of {metrics['finetune']['labelled_places']} places. "
-        f"{metrics['map']['classes_used']} classes are in use. "
-        "Held-out blocks are strips of 20 degrees of longitude that neither the encoder nor the map model saw.</p>",
-        "<h2>Learning</h2>",
+        f"<p>Predicted from one month ({MONTHS[sample.reference_month - 1]}), trained with the labels of "
+        f"{tuning['labelled_places']} places. {metrics['map']['classes_used']} classes occur in the map. "
+        "Held-out blocks are strips of 20 degrees of longitude used neither for the encoder nor for the map model.</p>",
+        "<h2>Training</h2>",
         image(_curves(out)),
-        "<h2>The encoder, measured</h2>",
-        _probe_table(metrics["probe"]),
-        f"<p><small>Test places in other spatial blocks: {metrics['probe']['test_places']}; "
-        f"always the majority class: {metrics['probe']['majority_class']:.1%}. Intervals: 95 %, bootstrap over places. "
-        "Colour statistics with gradient boosting are the floor that needs no encoder.</small></p>",
-        "<h2>The map, class by class</h2>",
+        "<h2>Evaluation of the encoder</h2>",
+        _probe_table(probe),
+        _retrieval_table(probe.get("retrieval")),
+        f"<p><small>{probe['test_places']} test places in other spatial blocks; majority class: {probe['majority_class']:.1%}. "
+        "Intervals: 95 %, bootstrap over places. "
+        "Colour statistics with gradient boosting are a baseline without an encoder.</small></p>",
+        "<h2>Metrics per class of the map</h2>",
         _class_table(np.array(metrics["map"]["confusion"])),
-        "<h2>Repeat each step</h2>",
+        "<h2>Commands of each step</h2>",
         f"<pre>{html.escape(chr(10).join(commands))}</pre>",
         "<p>In QGIS: <i>Layer &gt; Add Layer &gt; Add Raster Layer</i>, choose <code>landcover.tif</code>; "
         "names and colours load from <code>landcover.qml</code>. "
@@ -77,50 +79,41 @@ def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) 
     return path
 
 
-NAMES = "January February March April May June July August September October November December".split()  # noqa: SIM905
-
-
-def _months(sample: Sample) -> str:
+def _month_names(sample: Sample) -> str:
     if len(sample.months) == 12:
         return "January to December"
-    return " and ".join(NAMES[month - 1] for month in sorted(sample.months))
+    return " and ".join(MONTHS[month - 1] for month in sorted(sample.months))
 
 
 def _missing_months(sample: Sample) -> str:
-    missing = 12 - len(sample.months)
-    if not missing:
+    count = len(sample.months)
+    if count == 12:
         return ""
     return (
-        f"<p><b>{missing} months are missing.</b> Only {html.escape(_months(sample))} were to be had here. "
-        f"The other {missing} would have added a year of seasons: temporal positives from {12 * 11 // 2} pairs of months instead of "
-        f"{len(sample.months) * (len(sample.months) - 1) // 2}, and an average over twelve dates instead of {len(sample.months)} in the all-dates probe.</p>"
+        f"<p><b>{12 - count} months are missing.</b> Only {_month_names(sample)} were available. With all twelve, temporal "
+        f"positives come from {12 * 11 // 2} pairs of months instead of {count * (count - 1) // 2}, and the all-dates probe "
+        f"averages twelve dates instead of {count}.</p>"
     )
 
 
-def _colours(numbers: np.ndarray) -> np.ndarray:
-    """Class values to RGB; no data white."""
-    palette = np.full((256, 3), 255, np.uint8)
-    for entry in IGBP:
-        palette[entry.value] = [int(entry.color[i : i + 2], 16) for i in (0, 2, 4)]
-    return palette[numbers]
-
-
 def _map_figure(path: Path, sample: Sample) -> Figure:
-    shape = (900, 1800)
-    pictures = []
+    maps = []
     for source in (path, sample.labels):
         with rasterio.open(source) as dataset:
-            pictures.append(dataset.read(1, out_shape=shape, resampling=Resampling.nearest))
+            maps.append(dataset.read(1, out_shape=(900, 1800), resampling=Resampling.nearest))
+    palette = np.full((256, 3), 255, np.uint8)  # nodata is white
+    for entry in IGBP:
+        palette[entry.value] = list(bytes.fromhex(entry.color))
     figure, axes = plt.subplots(2, 1, figsize=(11, 12.2), layout="constrained")
-    for axis, numbers, title in zip(
-        axes, pictures, ("GeoAware, from one month of imagery", "Reference: MODIS land cover 2019")
-    ):
-        axis.imshow(_colours(numbers), extent=(-180, 180, -90, 90), interpolation="nearest")
-        axis.set(title=title, xticks=range(-180, 181, 60), yticks=range(-90, 91, 30))
+    titles = ("GeoAware, from one month of imagery", "Reference: MODIS land cover 2019")
+    for axis, numbers, text in zip(axes, maps, titles):
+        axis.imshow(palette[numbers], extent=(-180, 180, -90, 90), interpolation="nearest")
+        axis.set(title=text, xticks=range(-180, 181, 60), yticks=range(-90, 91, 30))
         axis.tick_params(labelsize=8)
-    present = [entry for entry in IGBP if (pictures[0] == entry.value).any() or (pictures[1] == entry.value).any()]
     handles = [
-        Patch(facecolor=f"#{entry.color}", edgecolor="#666", linewidth=0.4, label=entry.name) for entry in present
+        Patch(facecolor=f"#{entry.color}", edgecolor="#666", linewidth=0.4, label=entry.name)
+        for entry in IGBP
+        if any((numbers == entry.value).any() for numbers in maps)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
     return figure
@@ -128,25 +121,20 @@ def _map_figure(path: Path, sample: Sample) -> Figure:
 
 def _curves(out: Path) -> Figure:
     figure, axes = plt.subplots(1, 4, figsize=(14, 3.4), layout="constrained")
-    learned = pd.read_csv(out / "pretrain" / "logs" / "metrics.csv")
-    tuned = pd.read_csv(out / "finetune" / "logs" / "metrics.csv")
+    pretraining, tuning = (pd.read_csv(out / name / "logs" / "metrics.csv") for name in ("pretrain", "finetune"))
     panels = (
-        (learned, ("contrast", "geo"), "Pretraining: losses, nats"),
-        (learned, ("geo_accuracy", "feature_std"), "Geo accuracy, spread of features"),
-        (learned, ("val_knn",), "kNN on validation places, one date"),
-        (tuned, ("loss", "val_accuracy"), "Fine-tuning"),
+        (pretraining, ("contrast", "geo"), "Pretraining: losses, nats"),
+        (pretraining, ("geo_accuracy", "feature_std"), "Geo accuracy, standard deviation of features"),
+        (pretraining, ("val_knn",), "kNN on validation places, one date"),
+        (tuning, ("loss", "val_accuracy"), "Fine-tuning"),
     )
-    for axis, (table, columns, title) in zip(axes, panels):
+    for axis, (table, columns, text) in zip(axes, panels):
         for column in columns:
             if column in table:
                 series = table[["step", column]].dropna()
-                axis.plot(
-                    series["step"],
-                    series[column],
-                    marker="o" if len(series) < 20 else None,
-                    label=column.replace("_", " "),
-                )
-        axis.set(title=title, xlabel="step")
+                marker = "o" if len(series) < 20 else None
+                axis.plot(series["step"], series[column], marker=marker, label=column.replace("_", " "))
+        axis.set(title=text, xlabel="step")
         axis.title.set_fontsize(10)
         axis.grid(alpha=0.3)
         axis.legend(frameon=False, fontsize=8)
@@ -154,33 +142,23 @@ def _curves(out: Path) -> Figure:
 
 
 def _probe_table(probe: dict) -> str:
-    rows = ["<table><tr><th>protocol</th><th>features</th><th>classifier</th><th>accuracy</th><th>macro-F1</th></tr>"]
-    for dates in (dates for dates in DATES if dates in probe):
-        for name in METHODS:
-            for kind, measured in probe[dates].get(name, {}).items():
-                rows.append(
-                    f"<tr><td>{words(dates)}</td><td>{words(name)}</td><td>{kind}</td>"
-                    f"<td>{_percent(measured['accuracy'])}</td><td>{_percent(measured['macro_f1'])}</td></tr>"
-                )
-    return "".join(rows) + "</table>" + _retrieval_table(probe.get("retrieval"))
+    rows = [
+        (*names, _percent(scores["accuracy"]), _percent(scores["macro_f1"])) for *names, scores in score_rows(probe)
+    ]
+    return html_table(("dates", "features", "classifier", "accuracy", "macro-F1"), rows)
 
 
 def _retrieval_table(retrieval: dict | None) -> str:
     if retrieval is None:
         return ""
     rows = [
-        f"<p>Found again at another date, among {retrieval['places']} test places, without labels:</p>"
-        "<table><tr><th>features</th><th>first</th><th>among the first 10</th></tr>"
+        (title(name), *(_percent(retrieval[name][f"recall_at_{top}"]) for top in (1, 10)))
+        for name in METHODS
+        if name in retrieval
     ]
-    for name in METHODS:
-        if name in retrieval:
-            one, ten = retrieval[name]["recall_at_1"], retrieval[name]["recall_at_10"]
-            rows.append(f"<tr><td>{words(name)}</td><td>{_percent(one)}</td><td>{_percent(ten)}</td></tr>")
-    chance = retrieval["chance"]
-    rows.append(
-        f"<tr><td>chance</td><td>{chance['recall_at_1']:.1%}</td><td>{chance['recall_at_10']:.1%}</td></tr></table>"
-    )
-    return "".join(rows)
+    rows.append(("chance", *(f"{retrieval['chance'][f'recall_at_{top}']:.1%}" for top in (1, 10))))
+    text = f"Retrieval of the same place at another date among {retrieval['places']} test places, without labels:"
+    return f"<p>{text}</p>" + html_table(("features", "recall at 1", "recall at 10"), rows)
 
 
 def _percent(score: dict) -> str:
@@ -188,15 +166,15 @@ def _percent(score: dict) -> str:
 
 
 def _class_table(confusion: np.ndarray) -> str:
+    truth, predicted, hits = confusion.sum(axis=1), confusion.sum(axis=0), np.diag(confusion)
     rows = [
-        "<table><tr><th>class</th><th>share of the reference</th><th>found of it</th><th>right where said</th></tr>"
+        (
+            class_cell(entry.name, entry.color),
+            f"{truth[number] / confusion.sum():.1%}",
+            f"{hits[number] / truth[number]:.1%}",
+            f"{hits[number] / predicted[number]:.1%}" if predicted[number] else "never predicted",
+        )
+        for number, entry in enumerate(IGBP)
+        if truth[number]
     ]
-    for number, entry in enumerate(IGBP):
-        truth, said, hits = confusion[number].sum(), confusion[:, number].sum(), confusion[number, number]
-        if truth:
-            swatch = f'<span style="display:inline-block;width:1em;height:1em;background:#{entry.color};border:1px solid #999"></span>'
-            right = f"{hits / said:.1%}" if said else "never said"
-            rows.append(
-                f"<tr><td>{swatch} {entry.name}</td><td>{truth / confusion.sum():.1%}</td><td>{hits / truth:.1%}</td><td>{right}</td></tr>"
-            )
-    return "".join(rows) + "</table>"
+    return html_table(("class", "share of the reference", "recall", "precision"), rows)

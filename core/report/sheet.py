@@ -10,23 +10,23 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from core.method.sphere import unit_vectors
-from core.report.chip_pictures import Painter, class_colours, read_boxes
-from core.report.page import DPI, EDGE, MUTED, SPLIT_COLOURS, WIDTH, Page
+from core.report.canvas import DPI, EDGE, MUTED, SPLIT_COLOURS, WIDTH, Canvas
+from core.report.chip_pictures import Painter, boxes_of, class_colours
 from core.store.read import SPLITS, ChipStore
+from core.store.sphere import unit_vectors
 from core.store.summary import counted, degrees, known_dates
 
 _POOL = 2000  # places to choose from
 _GAP = 0.06  # between chips
-_LABELS = 1.75  # width of the names beside the chips
+_LABELS = 1.75  # width of the names left of the chips
 _MOST_DATES = 8
-_ACROSS = {1: 1, 2: 3, 3: 2, 4: 2, 5: 2}  # dates of a place: places beside each other
-_CELL = (0.6, 1.95)  # least and greatest side of a chip
-_SHEET = 9.4  # height of the sheet, about
+_ACROSS = {1: 1, 2: 3, 3: 2, 4: 2, 5: 2}  # dates per place: places per row
+_CELL = (0.6, 1.95)  # minimum and maximum side of a chip
+_SHEET = 9.4  # approximate height of the sheet
 
 
 def choose_places(places: pd.DataFrame, count: int, seed: int = 0) -> np.ndarray:
-    """Numbers of a few places that differ in class, side and position, and have many dates; the same each time."""
+    """Numbers of a few places that differ in class, side and position, and have many dates; reproducible."""
     pool = np.arange(len(places))
     if len(pool) > _POOL:
         pool = np.sort(np.random.default_rng(seed).choice(len(pool), _POOL, replace=False, shuffle=False))
@@ -36,7 +36,7 @@ def choose_places(places: pd.DataFrame, count: int, seed: int = 0) -> np.ndarray
     label, side = (np.unique(table[name], return_inverse=True)[1] for name in ("label", "split"))
     used_label, used_side = np.zeros(label.max() + 1), np.zeros(side.max() + 1)
     nearest = np.ones(len(pool))
-    chance = 0.3 * np.random.default_rng(seed).random(len(pool))  # else equals are taken in the order of their names
+    chance = 0.3 * np.random.default_rng(seed).random(len(pool))  # otherwise ties are taken in the order of the names
     repeated = np.minimum(table["count"].to_numpy(), 8) / 8
     chosen: list[int] = []
     for _ in range(min(count, len(pool))):
@@ -50,21 +50,21 @@ def choose_places(places: pd.DataFrame, count: int, seed: int = 0) -> np.ndarray
     return pool[sorted(chosen, key=lambda place: (label[place], place))]
 
 
-def day(date: np.datetime64 | None) -> str:
-    """A date without its time of day."""
+def date_text(date: np.datetime64 | None) -> str:
+    """A date as YYYY-MM-DD."""
     return "no date" if date is None or np.isnat(date) else str(date)[:10]
 
 
 @dataclass(frozen=True)
 class _Strip:
-    """Chips in a row, with what stands beside them.
+    """A row of chips with its labels.
 
     Attributes:
         name: in bold.
-        notes: lines below the name, each with the colour of the square before it, or None.
-        rows: of the index, one a chip.
-        captions: below each chip.
-        mask_row: index row whose mask is drawn behind the chips, or None.
+        notes: lines below the name, each with the colour of a swatch, or None.
+        rows: index rows, one per chip.
+        captions: one per chip.
+        mask_row: index row whose mask is drawn after the chips, or None.
     """
 
     name: str
@@ -76,16 +76,16 @@ class _Strip:
 
 @dataclass(frozen=True)
 class Sheet:
-    """The contact sheet: strips, some beside each other."""
+    """The contact sheet: strips in one or more columns."""
 
     strips: tuple[_Strip, ...]
     across: int
-    cells: int  # a strip, of the longest
+    cells: int  # of the longest strip
     heading: str
 
     @classmethod
     def of(cls, store: ChipStore) -> Sheet:
-        """Choose what to show."""
+        """Choose the places and dates to show."""
         counts = store.places["count"].to_numpy()
         dates = min(_MOST_DATES, int(np.ceil(np.percentile(counts, 90))))
         if dates == 1:
@@ -102,31 +102,31 @@ class Sheet:
 
     @property
     def side(self) -> float:
-        """Of a chip."""
+        """Side of a chip."""
         return _cell(self.cells, self.across)
 
     @property
     def line(self) -> float:
-        """Height of a strip with its captions."""
+        """Height of a strip with captions."""
         return max(self.side + 0.27, 0.85)
 
     @property
     def height(self) -> float:
-        """Of the sheet with its title."""
+        """Height of the sheet with its title."""
         return 0.3 + self.line * -(-len(self.strips) // self.across)
 
-    def draw(self, page: Page, store: ChipStore, top: float) -> None:
-        """Draw the strips line by line, from ``top`` down."""
+    def draw(self, page: Canvas, store: ChipStore, top: float) -> None:
+        """Draw the strips row by row, from ``top`` down."""
         painter = Painter.of(store)
         shown = ", ".join(store.info.bands[number] for number in painter.bands)
         as_grey = " as grey" if len(painter.bands) == 1 else ""
-        page.heading(EDGE, top, self.heading, f"shown: {shown}{as_grey}; one stretch for all")
+        page.heading(EDGE, top, self.heading, f"bands: {shown}{as_grey}; same stretch for all")
         width = (WIDTH - 2 * EDGE) / self.across
         for number, strip in enumerate(self.strips):
             x = EDGE + number % self.across * width
             self._draw_strip(page, store, painter, strip, x, top + 0.18 + number // self.across * self.line)
 
-    def _draw_strip(self, page: Page, store: ChipStore, painter: Painter, strip: _Strip, x: float, y: float) -> None:
+    def _draw_strip(self, page: Canvas, store: ChipStore, painter: Painter, strip: _Strip, x: float, y: float) -> None:
         room = _LABELS - 0.2
         page.text(x, y + 0.14, strip.name, width=room, fontsize=8.5, weight="bold")
         for number, (note, colour) in enumerate(strip.notes):
@@ -135,7 +135,7 @@ class Sheet:
             if colour is not None:
                 page.swatch(x, below, colour)
             page.text(x + indent, below, note, width=room - indent, fontsize=7.5, color=MUTED)
-        boxes = read_boxes(store, np.array(strip.rows))
+        boxes = boxes_of(store, np.array(strip.rows))
         side = round(self.side * DPI)
         for number, (row, caption) in enumerate(zip(strip.rows, strip.captions)):
             left = x + _LABELS + number * (self.side + _GAP)
@@ -146,13 +146,13 @@ class Sheet:
             page.picture(left, y, painter.mask(strip.mask_row, side))
             self._caption(page, left, y, "labels")
 
-    def _caption(self, page: Page, left: float, y: float, caption: str) -> None:
+    def _caption(self, page: Canvas, left: float, y: float, caption: str) -> None:
         middle = left + self.side / 2
         page.text(middle, y + self.side + 0.13, caption, width=self.side, fontsize=7, color=MUTED, ha="center")
 
 
 def _cell(cells: int, across: int) -> float:
-    """Side of a chip so that the strips fill the page."""
+    """Side of a chip for strips that fill the page."""
     room = (WIDTH - 2 * EDGE) / across - _LABELS - (0.15 if across > 1 else 0)
     return float(np.clip(room / cells - _GAP, *_CELL))
 
@@ -162,7 +162,7 @@ def _strip_of_place(store: ChipStore, place: int, name: str, dates: int, masks: 
     label = int(places["label"])
     classes = store.info.classes
     rows = int(places["first"]) + np.unique(np.linspace(0, places["count"] - 1, dates).round().astype(int))
-    captions = tuple(day(date) for date in known_dates(store)[rows])
+    captions = tuple(date_text(date) for date in known_dates(store)[rows])
     masked = rows[store.column("mask")[rows] >= 0] if masks else rows[:0]
     side = str(places["split"])
     notes: list[tuple[str, Any]] = [(side, SPLIT_COLOURS[side]), (_position(places["lon"], places["lat"]), None)]
@@ -175,11 +175,11 @@ def _strip_of_place(store: ChipStore, place: int, name: str, dates: int, masks: 
 
 
 def _strips_by_kind(store: ChipStore) -> Iterator[_Strip]:
-    """Where places have one image: a strip a class, the most frequent first; without classes, one a side."""
+    """For places with one image: one strip per class, the most frequent first; without classes, one per side."""
     places, classes = store.places, store.info.classes
     kinds = places["label"].to_numpy() if classes else places["split"].cat.codes.to_numpy()
     numbers, counts = np.unique(kinds, return_counts=True)
-    order = np.lexsort((-counts, numbers < 0))[:6]  # the unlabelled last
+    order = np.lexsort((-counts, numbers < 0))[:6]  # unlabelled places last
     for number, count in zip(numbers[order], counts[order]):
         members = np.flatnonzero(kinds == number)
         chosen = members[choose_places(places.iloc[members], 8 if len(order) > 2 else 24)]
@@ -201,14 +201,14 @@ def _strips_by_kind(store: ChipStore) -> Iterator[_Strip]:
 
 
 def _captions_of_images(store: ChipStore, rows: np.ndarray) -> Iterator[str]:
-    """Where each image lies; else when it was taken, else its name."""
+    """Position of each image; if unknown, its date; if unknown, its name."""
     lon, lat = (store.column(name)[rows] for name in ("lon", "lat"))
     for name, x, y, date in zip(_names(store, rows), lon, lat, known_dates(store)[rows]):
-        yield _position(x, y) if np.isfinite(x + y) else name if np.isnat(date) else day(date)
+        yield _position(x, y) if np.isfinite(x + y) else name if np.isnat(date) else date_text(date)
 
 
 def _names(store: ChipStore, rows: np.ndarray) -> list[str]:
-    """Names of the places of these index rows; of the index, only the parts they stand in are read."""
+    """Names of the places of these index rows; reads only the row groups that contain them."""
     index = pq.ParquetFile(store.path / "index.parquet")
     sizes = [index.metadata.row_group(group).num_rows for group in range(index.num_row_groups)]
     starts = np.cumsum([0, *sizes])

@@ -1,10 +1,11 @@
-"""HTML pages that open from disk, with their pictures inside."""
+"""Self-contained HTML pages: pictures are embedded, so that a page opens from disk."""
 
 from __future__ import annotations
 
 import base64
 import html
 import io
+from collections.abc import Iterable, Sequence
 
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -17,22 +18,35 @@ td,th{padding:.35rem .6rem;border-bottom:1px solid #e3e8ec;text-align:right}td:f
 pre{background:#f3f5f7;padding:1rem;overflow-x:auto;border-radius:6px;font-size:14px}
 .big{display:flex;gap:1rem;flex-wrap:wrap;margin:1.2rem 0}.big div{flex:1;min-width:220px;background:#f3f5f7;border-radius:8px;padding:1rem}
 .big b{display:block;font-size:1.9rem;color:#0b5d3b}small{color:#5b6875}
+i.swatch{display:inline-block;width:.9em;height:.9em;border:1px solid #999}
 """
 
 
 def webpage(title: str, body: list[str]) -> str:
-    """A whole page."""
+    """A complete page."""
     head = f"<meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>"
     return f"<!doctype html><html lang=en>{head}<body>{''.join(body)}</body></html>"
 
 
 def tile(value: float, text: str) -> str:
-    """A share in large figures, and what it is of."""
+    """A percentage in large figures with its description."""
     return f"<div><b>{value:.1%}</b>{html.escape(text)}</div>"
 
 
+def html_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of HTML fragments."""
+    lines = ["".join(f"<th>{cell}</th>" for cell in header)]
+    lines += ["".join(f"<td>{cell}</td>" for cell in row) for row in rows]
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+
+
+def class_cell(name: str, colour: str) -> str:
+    """The name of a class behind its colour, ``RRGGBB``."""
+    return f'<i class="swatch" style="background:#{colour}"></i> {html.escape(name)}'
+
+
 def image(figure: Figure, dpi: int = 110) -> str:
-    """A figure as a picture in the page; it is closed."""
+    """A figure as an embedded picture; closes the figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=dpi, format="png")
     plt.close(figure)

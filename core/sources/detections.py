@@ -28,11 +28,11 @@ from core.errors import UserError, first_line
 from core.imagery.grids import Ground, band_names, check_dtype, ground, is_located, open_plain, read
 from core.imagery.squares import PHOTOS, guess_unit, is_photo
 from core.imagery.tables import check_size
-from core.method.sphere import METRES_PER_DEGREE
 from core.sources.annotations import Labels, read_labels
 from core.store.build import SHARD_BYTES, Chip, Tally
 from core.store.index import sha256
 from core.store.read import StoreInfo
+from core.store.sphere import METRES_PER_DEGREE
 
 IMAGES = (*PHOTOS, ".tif", ".tiff", ".jp2")
 # strips: rows of windows, from first_strip up to, not including, end_strip. line: lon of the pixel column 0, its

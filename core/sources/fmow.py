@@ -32,9 +32,9 @@ from tqdm import tqdm
 
 from core.errors import UserError
 from core.imagery.tables import check_size, legend_of
-from core.method.sphere import METRES_PER_DEGREE
 from core.sources.images import ImageList, Images
 from core.store.read import LandClass
+from core.store.sphere import METRES_PER_DEGREE
 
 # The side that each folder of the release becomes. "seq" was held back for the last round of the challenge: it
 # is more test data, and results are published without it, so it comes in only when asked for.

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from core.errors import UserError
-from core.method.sphere import EARTH_RADIUS_M, deal, spatial_split
 from core.store.read import SPLITS
+from core.store.sphere import EARTH_RADIUS_M, deal, spatial_split
 
 _UNKNOWN_REACH_M = 1000.0
 _BATCH = 100_000
@@ -27,7 +27,7 @@ class Split:
         margin_m: of the spatial split: sides lie farther apart, metres; by default a little more than the
             longest diagonal of a chip on the ground, so that no two chips of two sides touch, or 1 km where
             that is unknown.
-        block_deg: of the spatial split, see ``core.method.sphere.spatial_split``.
+        block_deg: of the spatial split, see ``core.store.sphere.spatial_split``.
     """
 
     kind: str | None = None

@@ -1,4 +1,4 @@
-"""Which batch size fits into a GPU where the one asked for did not."""
+"""Estimates which batch size fits into GPU memory after a step ran out of it."""
 
 from __future__ import annotations
 
@@ -11,26 +11,24 @@ import torch
 from core.errors import UserError
 from core.training.moco_module import Pretraining
 
-MARGIN = 0.9  # of what is free: memory falls into pieces, and libraries keep workspaces
+MARGIN = 0.9  # usable fraction of the free memory: the rest is lost to fragmentation and library workspaces
 
 
-def fitting_batch(peak: Callable[[int], float], asked: int, limit: float, queue: int) -> int | None:
+def fitting_batch(peak: Callable[[int], float], requested: int, limit: float) -> int | None:
     """Estimate the largest batch size that fits, from steps with smaller batches.
 
-    The memory of a step is a fixed part (weights, queue) and a part in proportion to the batch: two sizes
-    that fit tell both.
+    The memory of a step is a constant (weights, queue) plus a part proportional to the batch size; two sizes that fit
+    determine both.
 
     Args:
-        peak: runs a step with so many pairs and returns its most memory, bytes; raises
-            ``torch.OutOfMemoryError`` when that does not fit.
-        asked: the batch size that did not fit.
-        limit: memory that there is, bytes.
-        queue: its length, which the answer divides.
+        peak: runs a step with that many pairs and returns its peak memory, bytes; raises ``torch.OutOfMemoryError``.
+        requested: the batch size that did not fit.
+        limit: available memory, bytes.
 
     Returns:
-        Pairs in a step; None where not even four fit.
+        Pairs per step; None if not even four fit.
     """
-    size = asked // 2
+    size = requested // 2
     while size >= 4:
         try:
             upper, lower = peak(size), peak(size // 2)
@@ -39,55 +37,52 @@ def fitting_batch(peak: Callable[[int], float], asked: int, limit: float, queue:
             continue
         each = (upper - lower) / (size - size // 2)
         more = int(MARGIN * (limit - upper) / each) if each > 0 else 0
-        return max(n for n in range(1, min(size + more, asked - 1) + 1) if queue % n == 0)
+        return min(size + max(more, 0), requested - 1)
     return None
 
 
-def too_large(trainer: L.Trainer, module: Pretraining, queue: int, left: str) -> UserError:
-    """The error of a run whose step did not fit: which batch size would.
+def out_of_memory(trainer: L.Trainer, module: Pretraining, checkpoint: str) -> UserError:
+    """The error of a run that ran out of memory, with a batch size that would fit.
 
     Args:
         trainer: of the run.
-        module: likewise; what it has learned is lost.
-        queue: its length.
-        left: what there is to go on from.
+        module: of the run; its training state is lost.
+        checkpoint: what there is to resume from.
     """
-    asked = module.loader.batch_size
-    if trainer.world_size > 1:  # a step waits for all processes, and the others may have had room
-        return _too_large(asked, module, f"take half, --batch-size {asked // 2}", left)
-    fits = fitting_batch(lambda n: _peak(module, n), asked, _limit(module), queue)
-    if fits is None:
-        return UserError(
-            f"--batch-size {asked}: no batch fits into the memory of {module.device}; take a smaller --arch"
-        )
-    return _too_large(asked, module, f"about {fits} fit: give --batch-size {fits}", left)
-
-
-def _too_large(asked: int, module: Pretraining, advice: str, left: str) -> UserError:
+    requested, device = module.loader.batch_size, module.device
+    if trainer.world_size > 1:  # a measurement would need all processes, and the others may not have failed
+        advice = f"try half, --batch-size {requested // 2}"
+    else:
+        fits = fitting_batch(lambda pairs: _peak(module, pairs), requested, _limit(module))
+        if fits is None:
+            return UserError(
+                f"--batch-size {requested}: no batch fits into the memory of {device}; use a smaller --arch"
+            )
+        advice = f"about {fits} fit: use --batch-size {fits}"
     return UserError(
-        f"--batch-size {asked}: too much for the memory of {module.device}; {advice} (the learning rate follows by "
-        f"itself), or --precision bf16-mixed; {left}"
+        f"--batch-size {requested}: out of memory on {device}; {advice} (the learning rate is scaled automatically), "
+        f"or --precision bf16-mixed; {checkpoint}"
     )
 
 
 def _limit(module: Pretraining) -> int:
-    """Bytes of the device that this process has or could have."""
+    """Bytes of the device that this process has or can allocate."""
     if module.device.type != "cuda":
-        return 0  # a simulated device: the sizes that ran are all that is known
+        return 0  # a simulated device: only the measured sizes are known to fit
     gc.collect()
     torch.cuda.empty_cache()
     return torch.cuda.mem_get_info(module.device)[0] + torch.cuda.memory_allocated(module.device)
 
 
 def _peak(module: Pretraining, pairs: int) -> int:
-    """Most memory, bytes, of a step with so many pairs; the run is over, so what it changes does not matter."""
+    """Peak memory, bytes, of a step with that many pairs; changes the module, whose run is over."""
     info = module.loader.pairs.store.info
     chips = torch.zeros(pairs, len(info.bands), info.chip_size, info.chip_size, device=module.device)
     if module.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(module.device)
     views = module.views(chips)
-    nowhere = torch.zeros(pairs, dtype=torch.long, device=module.device)
+    clusters = torch.zeros(pairs, dtype=torch.long, device=module.device)
     with module.trainer.precision_plugin.forward_context():
-        module.moco(views, module.views(chips), nowhere).total.backward()
+        module.moco(views, module.views(chips), clusters).total.backward()
     module.zero_grad()
     return torch.cuda.max_memory_allocated(module.device) if module.device.type == "cuda" else 0

@@ -1,4 +1,4 @@
-"""Says once, in plain words, when a pretraining goes wrong; ends it where nothing can come of it."""
+"""Warns once when a pretraining degenerates; ends it when its loss is not finite."""
 
 from __future__ import annotations
 
@@ -10,45 +10,45 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from core.checkpoints import going_on
 from core.errors import UserError
 from core.method.moco import Losses
+from core.training.checkpoints import checkpoint_state
 
-EVERY = 50  # steps between two looks: each look waits for the device
+EVERY = 50  # steps between two checks: each waits for the device
 COLLAPSED = 0.1  # of Losses.feature_std, which is about 1 for a healthy representation
-PATIENCE = 0.2  # share of the run after which the geo head should know more than chance
+PATIENCE = 0.2  # fraction of the run after which the geo head should beat chance
 
 
 class Watch(L.Callback):
-    """Looks at the losses of the last steps."""
+    """Checks the losses of the last steps."""
 
     def __init__(self, out: Path, chance: float | None, steps: int) -> None:
         """Set up.
 
         Args:
             out: the run's folder, for the message.
-            chance: share of the images in the most frequent geo cluster; None without a geo head.
+            chance: fraction of the images in the most frequent geo cluster; None without a geo head.
             steps: of the whole run.
         """
         self.out, self.chance, self.steps = out, chance, steps
         self.recent: list[Tensor] = []
-        self.said: set[str] = set()
+        self.warned: set[str] = set()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the step's losses on the device; look at them now and then."""
+        """Keep the step's losses on the device; check them every ``EVERY`` steps."""
         losses: Losses = pl_module.losses  # type: ignore[assignment]
         self.recent.append(torch.stack([losses.total, losses.geo_accuracy, losses.feature_std]))
         if len(self.recent) >= EVERY:
-            self.look(trainer.global_step)
+            self.check(trainer.global_step)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Look at what is left; too few steps for an opinion on anything but finite numbers."""
-        self.look(trainer.global_step)
+        """Check the remaining steps: only whether they are finite."""
+        self.check(trainer.global_step)
 
-    def look(self, step: int) -> None:
-        """Judge the steps since the last look.
+    def check(self, step: int) -> None:
+        """Check the steps since the last check.
 
         Raises:
             UserError: a loss is not finite.
@@ -59,8 +59,8 @@ class Watch(L.Callback):
         if not recent[:, 0].isfinite().all():
             first = step - len(recent) + 1 + int((~recent[:, 0].isfinite()).int().argmax())
             raise UserError(
-                f"{self.out}: the loss was not a finite number at step {first}; lower --lr or raise --temperature, "
-                f"and start again or --resume ({going_on(self.out / 'last.ckpt')})"
+                f"{self.out}: the loss is not finite at step {first}; lower --lr or raise --temperature, "
+                f"then restart or --resume ({checkpoint_state(self.out / 'last.ckpt')})"
             )
         if len(recent) < EVERY:
             return
@@ -68,17 +68,17 @@ class Watch(L.Callback):
         if spread < COLLAPSED:
             self._warn(
                 "collapse",
-                f"the features have collapsed (standard deviation {spread:.3f}, healthy is about 1): "
-                "every image looks the same to the encoder; lower --lr or raise --temperature",
+                f"the features have collapsed (standard deviation {spread:.3f}, about 1 is healthy): "
+                "the encoder maps every image to the same vector; lower --lr or raise --temperature",
             )
         if self.chance is not None and step > PATIENCE * self.steps and accuracy <= self.chance:
             self._warn(
                 "chance",
-                f"the geo head is right in {accuracy:.1%}, no better than always naming the most frequent cluster "
-                f"({self.chance:.1%}): check the places' coordinates, give fewer --clusters, or raise --lr",
+                f"geo accuracy is {accuracy:.1%}, no better than always predicting the most frequent cluster "
+                f"({self.chance:.1%}): check the places' coordinates, lower --clusters, or raise --lr",
             )
 
-    def _warn(self, what: str, sentence: str) -> None:
-        if what not in self.said:
-            self.said.add(what)
-            rank_zero_only(print)(f"\nwarning: {sentence}", flush=True)
+    def _warn(self, kind: str, message: str) -> None:
+        if kind not in self.warned:
+            self.warned.add(kind)
+            rank_zero_only(print)(f"\nwarning: {message}", flush=True)

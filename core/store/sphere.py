@@ -1,4 +1,4 @@
-"""Places on the sphere: geo clusters, and splits whose sides do not touch."""
+"""Places on the sphere, and spatial splits whose sides keep a distance."""
 
 from __future__ import annotations
 
@@ -17,31 +17,6 @@ def unit_vectors(lonlat: np.ndarray) -> np.ndarray:
     """Turn (N, 2) longitudes and latitudes in degrees into (N, 3) points on the unit sphere."""
     lon, lat = np.radians(np.asarray(lonlat, np.float64)).T
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
-
-
-def fit_geo_clusters(lonlat: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
-    """Fit spherical k-means.
-
-    On unit vectors, so that no cluster is torn at the antimeridian or at a pole.
-
-    Args:
-        lonlat: (N, 2) degrees, one row a place.
-        k: number of clusters; at most N are made.
-        seed: of the starting centres.
-
-    Returns:
-        (K, 3) unit vectors.
-    """
-    from sklearn.cluster import KMeans
-
-    points = np.unique(unit_vectors(lonlat).round(9), axis=0)
-    centres = KMeans(min(k, len(points)), n_init=3, random_state=seed).fit(points).cluster_centers_
-    return centres / np.linalg.norm(centres, axis=1, keepdims=True)
-
-
-def assign_geo_clusters(lonlat: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Return for each of (N, 2) places in degrees the number of the nearest of (K, 3) centres."""
-    return (unit_vectors(lonlat) @ centres.T).argmax(axis=1)
 
 
 def deal(name: str) -> str:

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
     encoding = sys.stdout.encoding or "utf-8"  # where a terminal lacks a letter, the rest is still worth reading
     print(describe(store, summary).encode(encoding, "replace").decode(encoding), flush=True)
 
-    from core.report.pictures import write_picture  # matplotlib takes a second to load
+    from core.report.store_picture import write_picture  # matplotlib takes a second to load
 
     try:
         write_picture(store, summary, picture)

@@ -15,20 +15,20 @@ from matplotlib.ticker import MaxNLocator
 
 from core.files import write_whole
 from core.imagery.land import land_mask
-from core.method.sphere import METRES_PER_DEGREE
+from core.report.canvas import DPI, EDGE, INK, MUTED, RULE, SPLIT_COLOURS, WIDTH, Canvas, page_style
 from core.report.chip_pictures import class_colours
-from core.report.page import DPI, EDGE, INK, MUTED, RULE, SPLIT_COLOURS, WIDTH, Page, page_style
-from core.report.sheet import Sheet, day
+from core.report.sheet import Sheet, date_text
 from core.store.read import SPLITS, ChipStore
+from core.store.sphere import METRES_PER_DEGREE
 from core.store.summary import Extent, Summary, counted, degrees, known_dates
 
-_MAP = (7.3, 3.65)  # two to one: the whole world fits
-_AXIS = 0.5  # for numbers left of an axis
+_MAP = (7.3, 3.65)  # two to one, for the whole world
+_AXIS = 0.5  # for tick labels
 _MAP_BLOCK = _MAP[1] + 0.5  # with its title
 _DATES_BLOCK = 1.5
-_RIGHT = EDGE + _AXIS + _MAP[0] + 0.45  # where the right column begins
+_RIGHT = EDGE + _AXIS + _MAP[0] + 0.45  # left edge of the right column
 _BARS = 20  # classes in the chart
-_PITCH = 0.25  # from bar to bar
+_PITCH = 0.25  # distance of bars
 _POINTS = 20_000  # places on the map
 _SEA, _LAND, _PAPER = "#eef3f7", "#dcdcd3", "#f6f7f8"
 _UNLABELLED_COLOUR = "#b4bcc4"
@@ -40,10 +40,10 @@ def write_picture(store: ChipStore, summary: Summary, path: Path) -> None:
     Args:
         store: to draw.
         summary: its counts.
-        path: of the picture; it is replaced.
+        path: of the picture; replaced if it exists.
 
     Raises:
-        UserError: a shard is damaged.
+        UserError: a shard is corrupt.
         OSError: the picture cannot be written.
     """
     content = io.BytesIO()
@@ -53,16 +53,16 @@ def write_picture(store: ChipStore, summary: Summary, path: Path) -> None:
 
 
 def draw_page(store: ChipStore, summary: Summary) -> Figure:
-    """Lay out the page; its axes carry the labels map, dates, and a split's name for the classes of that split."""
+    """Draw the page; its axes have the labels map, dates, and the name of each split for its class counts."""
     sheet, bars = Sheet.of(store), _Bars.of(store, summary)
     top = EDGE + 0.85 + sheet.height + 0.35
-    # Below the sheet: places left, classes right, dates where there is room.
+    # Below the sheet: places left, classes right, dates where they fit.
     places = _MAP_BLOCK if summary.extent is not None else 0.55
     dates_right = bars.height + 0.4 + _DATES_BLOCK <= places
     below = places if dates_right else places + _DATES_BLOCK + 0.3
     bare = summary.extent is None and summary.first is None
     height = top + (places + 0.1 + bars.height if bare else max(below, bars.height)) + 0.15
-    page = Page(Figure(figsize=(WIDTH, height), dpi=DPI), height)
+    page = Canvas(Figure(figsize=(WIDTH, height), dpi=DPI), height)
     _title(page, store, summary)
     sheet.draw(page, store, EDGE + 0.85)
     _draw_places(page, store, summary, top)
@@ -77,12 +77,12 @@ def draw_page(store: ChipStore, summary: Summary) -> Figure:
     return page.figure
 
 
-def _title(page: Page, store: ChipStore, summary: Summary) -> None:
+def _title(page: Canvas, store: ChipStore, summary: Summary) -> None:
     info, room = store.info, WIDTH - 2 * EDGE
     page.text(EDGE, EDGE + 0.2, store.path.resolve().name, width=room, fontsize=17, weight="bold")
     facts = [f"{counted(summary.images, 'image')} of {counted(len(summary.dates), 'place')}"]
     if summary.first is not None:
-        first, last = day(summary.first), day(summary.last)
+        first, last = date_text(summary.first), date_text(summary.last)
         facts.append(first if first == last else f"{first} to {last}")
     size = f"{info.chip_size} px" + ("" if info.gsd is None else f" of {info.gsd:.4g} m")
     facts += [f"chips of {size}", f"{counted(len(info.bands), 'band')}, {info.dtype}"]
@@ -91,8 +91,8 @@ def _title(page: Page, store: ChipStore, summary: Summary) -> None:
     page.text(EDGE, EDGE + 0.46, " · ".join(facts), width=room, fontsize=9, color=MUTED)
 
 
-def _draw_places(page: Page, store: ChipStore, summary: Summary, top: float) -> None:
-    """Draw the map; its title counts the places of each side."""
+def _draw_places(page: Canvas, store: ChipStore, summary: Summary, top: float) -> None:
+    """Draw the map; its title has the number of places of each side."""
     x = page.heading(EDGE, top, "Places") + 0.2
     for name, count in zip(SPLITS, summary.split_places):
         if count:
@@ -100,7 +100,7 @@ def _draw_places(page: Page, store: ChipStore, summary: Summary, top: float) -> 
             x += 0.14 + page.width(page.text(x + 0.14, top, f"{name} {count:,}", color=MUTED)) + 0.2
     if summary.extent is None:
         dates = "; no dates" if summary.first is None else ""
-        page.text(EDGE, top + 0.28, f"no coordinates, so no map{dates}", color=MUTED)
+        page.text(EDGE, top + 0.28, f"no coordinates: no map{dates}", color=MUTED)
         return
     axes = page.axes(EDGE + _AXIS, top + 0.15, *_MAP, "map")
     window = _window(summary.extent, store)
@@ -116,12 +116,12 @@ def _draw_places(page: Page, store: ChipStore, summary: Summary, top: float) -> 
 
 
 def _stretched(south: float, north: float) -> float:
-    """Degrees of longitude as long as one of latitude, in the middle; 1 for maps of the world, as they are known."""
+    """Degrees of longitude per degree of latitude of the same length, at the centre; 1 for maps of the world."""
     return 1.0 if north - south > 60 else 1 / max(0.1, float(np.cos(np.radians((south + north) / 2))))
 
 
 def _window(extent: Extent, store: ChipStore) -> Extent:
-    """What the map shows: the places with a border, in the shape of the panel."""
+    """Extent of the map: the places with a margin, in the aspect ratio of the panel."""
     chip = store.info.chip_size * (store.info.gsd or 10.0) / METRES_PER_DEGREE
     stretch = _stretched(extent.south, extent.north)
     height = max((extent.north - extent.south) * 1.12, 4 * chip)
@@ -136,7 +136,7 @@ def _window(extent: Extent, store: ChipStore) -> Extent:
 
 
 def _draw_land(axes: Axes, window: Extent) -> None:
-    """Lay a light world below the places, and again beyond 180 degrees, where maps may go on."""
+    """Draw land and sea, repeated beyond 180 degrees."""
     if window.east - window.west <= 20:
         return
     picture = np.where(land_mask()[..., None], to_rgb(_LAND), to_rgb(_SEA))
@@ -146,14 +146,14 @@ def _draw_land(axes: Axes, window: Extent) -> None:
 
 
 def _draw_points(axes: Axes, store: ChipStore, extent: Extent, window: Extent) -> int:
-    """Draw a square a place, of many places a sample; return how many are drawn."""
+    """Draw one square per place, or a sample of them; return their number."""
     places = store.places
     located = np.flatnonzero(np.isfinite(places["lon"]) & np.isfinite(places["lat"]))
     total = len(located)
     if total > _POINTS:
         located = np.sort(np.random.default_rng(0).choice(located, _POINTS, replace=False, shuffle=False))
     shown = places.iloc[located]
-    # As large as a chip is there; at least so that places that fill an area nearly touch. In points.
+    # Size of a chip on the map, but large enough that neighbouring places nearly touch. In points.
     points_a_degree = _MAP[1] * 72 / (window.north - window.south)
     chip = store.info.chip_size * (store.info.gsd or 0.0) / METRES_PER_DEGREE * points_a_degree
     filled = [
@@ -171,7 +171,7 @@ def _draw_points(axes: Axes, store: ChipStore, extent: Extent, window: Extent) -
 
 
 def _graticule(axes: Axes, window: Extent) -> None:
-    """Lines of longitude and latitude at round numbers, written in degrees and direction."""
+    """Lines of longitude and latitude at round numbers, labelled in degrees."""
     steps = [1, 1.5, 2, 3, 5, 6, 10] if window.east - window.west > 20 else [1, 2, 5, 10]
     for axis, low, high, signs in (
         (axes.xaxis, window.west, window.east, ("W", "E")),
@@ -185,8 +185,8 @@ def _graticule(axes: Axes, window: Extent) -> None:
     axes.set_axisbelow(True)
 
 
-def _scale(page: Page, window: Extent, right: float, y: float) -> None:
-    """Draw a bar of a round number of metres or kilometres that ends at ``right``."""
+def _scale(page: Canvas, window: Extent, right: float, y: float) -> None:
+    """Draw a scale bar of a round length with its right end at ``right``."""
     metres_an_inch = METRES_PER_DEGREE * (window.north - window.south) / _MAP[1]
     power = 10.0 ** np.floor(np.log10(metres_an_inch * 1.5))
     length = max(step * power for step in (1, 2, 5) if step * power <= metres_an_inch * 1.5)
@@ -197,12 +197,12 @@ def _scale(page: Page, window: Extent, right: float, y: float) -> None:
     page.text(right - width - 0.08, y, text, color=MUTED, ha="right")
 
 
-def _draw_dates(page: Page, store: ChipStore, summary: Summary, x: float, top: float, width: float) -> None:
-    """Draw how many images there are of each month, or of each year where they span more than three."""
+def _draw_dates(page: Canvas, store: ChipStore, summary: Summary, x: float, top: float, width: float) -> None:
+    """Draw the number of images per month, or per year if they span more than three years."""
     dates = known_dates(store)
     dates = dates[~np.isnat(dates)]
     if not len(dates):
-        page.heading(x, top, "Dates", "no image has one")
+        page.heading(x, top, "Dates", "no image has a date")
         return
     months = dates.astype("datetime64[M]")
     unit = "M" if (months.max() - months.min()).astype(int) < 36 else "Y"
@@ -212,9 +212,9 @@ def _draw_dates(page: Page, store: ChipStore, summary: Summary, x: float, top: f
     page.heading(x, top, "Images by month" if unit == "M" else "Images by year", without)
     axes = page.axes(x + _AXIS, top + 0.15, width - _AXIS, _DATES_BLOCK - 0.5, "dates")
     axes.bar(np.arange(len(counts)), counts, width=0.8, color="#4f7a9c")
-    middle, half = (len(counts) - 1) / 2, max(len(counts) / 2, 6) + 0.1  # a single bar is no wall
+    middle, half = (len(counts) - 1) / 2, max(len(counts) / 2, 6) + 0.1  # keeps a single bar narrow
     axes.set_xlim(middle - half, middle + half)
-    written = 0.52 * 2 * half / (width - _AXIS)  # bars that a date is as wide as
+    written = 0.52 * 2 * half / (width - _AXIS)  # bars covered by one date label
     at = np.arange(0, len(counts), int(np.ceil(written)))
     axes.set_xticks(at, [str(date) for date in (at + numbers.min()).astype(f"datetime64[{unit}]")])
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
@@ -227,12 +227,12 @@ def _draw_dates(page: Page, store: ChipStore, summary: Summary, x: float, top: f
 
 @dataclass(frozen=True, eq=False)
 class _Bars:
-    """Counts of classes, a column a side of the split.
+    """Class counts, one column per side of the split.
 
     Attributes:
-        heading: what is counted, and a remark.
+        heading: title and note.
         names: of the bars.
-        colours: likewise.
+        colours: of the bars.
         counts: (splits, bars).
         sides: numbers of the splits that have places.
     """
@@ -245,7 +245,7 @@ class _Bars:
 
     @classmethod
     def of(cls, store: ChipStore, summary: Summary) -> _Bars:
-        """Choose the most frequent classes; the unlabelled come last."""
+        """Choose the most frequent classes; unlabelled images come last."""
         counts = summary.split_images if summary.split_objects is None else summary.split_objects
         noun = "Images" if summary.split_objects is None else "Objects"
         sides = tuple(np.flatnonzero(summary.split_places).tolist())
@@ -264,11 +264,11 @@ class _Bars:
 
     @property
     def height(self) -> float:
-        """Of the panel with its title."""
+        """Height of the panel with its title."""
         return 0.5 + _PITCH * len(self.names)
 
-    def draw(self, page: Page, left: float, top: float) -> None:
-        """Draw the names, and a column of bars for each side."""
+    def draw(self, page: Canvas, left: float, top: float) -> None:
+        """Draw the names, and one column of bars per side."""
         logarithmic = any(_is_wide(self.counts[side]) for side in self.sides)
         title, note = self.heading
         page.heading(left, top, title, ", ".join(filter(None, [note, "log scale" if logarithmic else ""])))
@@ -287,7 +287,7 @@ class _Bars:
 
 
 def _short(number: float) -> str:
-    """A count in six characters: 12,345 or 1.23M."""
+    """A count in at most six characters: 12,345 or 1.23M."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= max(size, 1e5):
             return f"{number / size:.3g}{unit}"
@@ -295,19 +295,19 @@ def _short(number: float) -> str:
 
 
 def _is_wide(counts: np.ndarray) -> bool:
-    """Whether some bars would not be seen beside the longest."""
+    """Whether some bars would be invisible on a linear scale."""
     some = counts[counts > 0]
     return len(some) > 0 and some.max() > 200 * some.min()
 
 
 def _draw_bars(axes: Axes, counts: np.ndarray, colours: tuple[Any, ...], width: float, logarithmic: bool) -> None:
-    """Draw bars with their numbers behind them."""
+    """Draw bars with their counts."""
     at = np.arange(len(counts))
     axes.barh(at, counts, height=0.72, color=colours, edgecolor="#00000055", linewidth=0.4)
     some = counts[counts > 0]
     most, least = (int(some.max()), int(some.min())) if len(some) else (1, 1)
     numbers = [_short(count) for count in counts]
-    room = width / (width - 0.08 - 0.062 * max(map(len, numbers)))  # for the numbers behind the bars
+    room = width / (width - 0.08 - 0.062 * max(map(len, numbers)))  # for the counts right of the bars
     if logarithmic:
         axes.set_xscale("log")
         axes.set_xlim(0.5 * least, 0.5 * least * (2 * most / least) ** room)

@@ -1,4 +1,4 @@
-"""Test images beside their truth and what a model says, as pictures."""
+"""Pictures of test images with their true labels and the predictions of a model."""
 
 from __future__ import annotations
 
@@ -10,52 +10,55 @@ import torch
 from matplotlib.figure import Figure
 
 from core.evaluation.scores import CONFIDENT, Boxes, matched
-from core.report.chip_pictures import Painter
-from core.report.page import DPI, EDGE, MUTED, WIDTH, Page
-from core.report.sheet import day
+from core.report.canvas import DPI, EDGE, MUTED, WIDTH, Canvas
+from core.report.chip_pictures import Painter, resize_nearest
+from core.report.sheet import date_text
 from core.store.read import ChipStore
 from core.store.summary import known_dates
-from core.training.tasks import NO_BOXES, Finding, FineTuning, Labelled, Naming, as_boxes
+from core.training.labelled import NO_BOXES, Labelled
+from core.training.tasks import ClassifierModule, DetectorModule, FineTuning, as_boxes
 
 _POOL = 200  # test images to choose from
-_RIGHT, _WRONG = "#0b5d3b", "#c8323c"
+_CORRECT, _WRONG = "#0b5d3b", "#c8323c"
 _GAP, _CAPTION = 0.08, 0.27  # inches, between pictures and below them
-_DATES = 8  # of a sequence
+_MAX_DATES = 8  # of a sequence
 
 
 def draw_examples(store: ChipStore, module: FineTuning, task: str, places: list[np.ndarray]) -> Figure:
-    """A page of examples, the same each time.
+    """A reproducible page of examples.
 
     Args:
         store: of the images.
-        module: what was learned; it is run on its own device.
-        task: one of ``core.training.tasks.TASKS``.
+        module: the trained module; it runs on its own device.
+        task: one of ``core.training.labelled.TASKS``.
         places: index rows of the test places.
     """
     order = np.random.default_rng(0).permutation(len(places))[:_POOL]
     groups = [places[number] if task == "sequence" else places[number][:1] for number in order]
     draw: dict[str, Callable[..., Figure]] = {
-        "segmentation": _maps,
-        "classification": _names,
+        "segmentation": _segmentations,
+        "classification": _images,
         "sequence": _sequences,
-        "detection": _objects,
+        "detection": _detections,
     }
     module.eval()
     with torch.inference_mode():
         return draw[task](store, module, groups, Painter.of(store))
 
 
-def _page(height: float) -> Page:
-    return Page(Figure(figsize=(WIDTH, height), dpi=DPI), height)
+def _page(height: float) -> Canvas:
+    return Canvas(Figure(figsize=(WIDTH, height), dpi=DPI), height)
 
 
 def _column(across: int, gap: float = _GAP) -> float:
-    """Width of one of so many columns."""
+    """Width of one of ``across`` columns."""
     return (WIDTH - 2 * EDGE - (across - 1) * gap) / across
 
 
-def _said(store: ChipStore, module: Naming, task: str, groups: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Most probable class and its probability, of each group."""
+def _predictions(
+    store: ChipStore, module: ClassifierModule, task: str, groups: list[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted class and its probability for each group."""
     data, parts = Labelled(store, groups, task), []
     for group in groups:
         batch = data.batch([group])
@@ -65,62 +68,62 @@ def _said(store: ChipStore, module: Naming, task: str, groups: list[np.ndarray])
     return best.indices.cpu().numpy(), best.values.cpu().numpy()
 
 
-def _mixed(truth: np.ndarray, right: np.ndarray, most: int) -> np.ndarray:
-    """Numbers of some wrong examples, up to half, and some right ones; the classes take turns."""
-    turn = pd.DataFrame({"truth": truth, "right": right}).groupby(["truth", "right"]).cumcount().to_numpy()
-    order = np.argsort(turn, kind="stable")
-    wrong = order[~right[order]][: max(most // 2, most - int(right.sum()))]
-    return np.concatenate([wrong, order[right[order]][: most - len(wrong)]])
+def _mixed(truth: np.ndarray, correct: np.ndarray, most: int) -> np.ndarray:
+    """Numbers of some wrong examples, up to half, and some correct ones, spread over the classes."""
+    rank = pd.DataFrame({"truth": truth, "correct": correct}).groupby(["truth", "correct"]).cumcount().to_numpy()
+    order = np.argsort(rank, kind="stable")
+    wrong = order[~correct[order]][: max(most // 2, most - int(correct.sum()))]
+    return np.concatenate([wrong, order[correct[order]][: most - len(wrong)]])
 
 
-def _names(store: ChipStore, module: Naming, groups: list[np.ndarray], painter: Painter) -> Figure:
-    """Images in a grid; below each what it is, and what it was taken for."""
+def _images(store: ChipStore, module: ClassifierModule, groups: list[np.ndarray], painter: Painter) -> Figure:
+    """Images in a grid, each with its true and its predicted class."""
     across, truth = 8, store.column("label")[[group[0] for group in groups]]
-    said, sure = _said(store, module, "classification", groups)
-    chosen = _mixed(truth, said == truth, 4 * across)
+    predicted, certainty = _predictions(store, module, "classification", groups)
+    chosen = _mixed(truth, predicted == truth, 4 * across)
     side = _column(across)
     line = side + 2 * _CAPTION
     page = _page(line * -(-len(chosen) // across) + 0.1)
     for at, number in enumerate(chosen):
         x, y = EDGE + at % across * (side + _GAP), at // across * line + 0.05
         page.picture(x, y, painter.chip(int(groups[number][0]), round(side * DPI)))
-        _verdict(page, store, x, y + side + 0.16, side, truth[number], said[number], sure[number])
+        _caption(page, store, (x, y + side + 0.16), side, truth[number], predicted[number], certainty[number])
     return page.figure
 
 
-def _verdict(
-    page: Page, store: ChipStore, x: float, y: float, width: float, truth: int, said: int, sure: float
+def _caption(
+    page: Canvas, store: ChipStore, at: tuple[float, float], width: float, truth: int, predicted: int, certainty: float
 ) -> None:
-    names, right = [entry.name for entry in store.info.classes], truth == said
+    names, (x, y), correct = [entry.name for entry in store.info.classes], at, truth == predicted
     page.text(x, y, names[truth], width=width, fontsize=10.5, weight="bold")
-    answer = f"right, {sure:.0%}" if right else f"said: {names[said]}, {sure:.0%}"
-    page.text(x, y + 0.18, answer, width=width, fontsize=10, color=_RIGHT if right else _WRONG)
+    text = f"correct, {certainty:.0%}" if correct else f"predicted: {names[predicted]}, {certainty:.0%}"
+    page.text(x, y + 0.18, text, width=width, fontsize=10, color=_CORRECT if correct else _WRONG)
 
 
-def _sequences(store: ChipStore, module: Naming, groups: list[np.ndarray], painter: Painter) -> Figure:
-    """What each place is, what it was taken for, its dates; a place a line, or two where there are few dates."""
+def _sequences(store: ChipStore, module: ClassifierModule, groups: list[np.ndarray], painter: Painter) -> Figure:
+    """True and predicted class of each place beside its dates; one place per row, or two if there are few dates."""
     truth = store.column("label")[[group[0] for group in groups]]
-    said, sure = _said(store, module, "sequence", groups)
-    names, most = 2.3, min(_DATES, max(map(len, groups)))
+    predicted, certainty = _predictions(store, module, "sequence", groups)
+    names, most = 2.3, min(_MAX_DATES, max(map(len, groups)))
     across = 2 if most <= 4 else 1
-    chosen, width = _mixed(truth, said == truth, 8 * across), _column(across, 0.2)
+    chosen, width = _mixed(truth, predicted == truth, 8 * across), _column(across, 0.2)
     side = min(1.6, (width - names) / most - _GAP)
     line = side + _CAPTION
     page, dates = _page(line * -(-len(chosen) // across) + 0.1), known_dates(store)
     for at, number in enumerate(chosen):
         rows, left, y = groups[number], EDGE + at % across * (width + 0.2), at // across * line + 0.05
-        rows = rows[np.unique(np.linspace(0, len(rows) - 1, _DATES).round().astype(int))]
-        _verdict(page, store, left, y + 0.3, names - 0.15, truth[number], said[number], sure[number])
-        page.text(left, y + 0.68, f"from {len(groups[number])} dates", fontsize=10, color=MUTED)
+        rows = rows[np.unique(np.linspace(0, len(rows) - 1, _MAX_DATES).round().astype(int))]
+        _caption(page, store, (left, y + 0.3), names - 0.15, truth[number], predicted[number], certainty[number])
+        page.text(left, y + 0.68, f"{len(groups[number])} dates", fontsize=10, color=MUTED)
         for column, row in enumerate(rows):
             x = left + names + column * (side + _GAP)
             page.picture(x, y, painter.chip(int(row), round(side * DPI)))
-            page.text(x + side / 2, y + side + 0.16, day(dates[row]), fontsize=9, color=MUTED, ha="center")
+            page.text(x + side / 2, y + side + 0.16, date_text(dates[row]), fontsize=9, color=MUTED, ha="center")
     return page.figure
 
 
-def _maps(store: ChipStore, module: Naming, groups: list[np.ndarray], painter: Painter) -> Figure:
-    """Image, truth and prediction beside each other, two such a line; the classes on top."""
+def _segmentations(store: ChipStore, module: ClassifierModule, groups: list[np.ndarray], painter: Painter) -> Figure:
+    """Image, truth and prediction side by side, two images per row; the legend on top."""
     variety = [len(np.unique(store.masks(group))) for group in groups]
     chosen = [groups[number] for number in np.argsort(variety, kind="stable")[::-1][:8]]
     data, across = Labelled(store, chosen, "segmentation"), 6
@@ -132,7 +135,7 @@ def _maps(store: ChipStore, module: Naming, groups: list[np.ndarray], painter: P
         batch = data.batch([group])
         numbers = module.logits(batch._replace(pixels=batch.pixels.to(module.device))).argmax(dim=1)[0].cpu().numpy()
         row, px = int(group[0]), round(side * DPI)
-        predicted = painter.colours[_nearest(numbers, px)]
+        predicted = painter.colours[resize_nearest(numbers, px)]
         pictures = {"image": painter.chip(row, px), "truth": painter.mask(row, px), "prediction": predicted}
         for column, (caption, picture) in enumerate(pictures.items(), start=at % 2 * 3):
             x, y = EDGE + column * (side + 0.12), top + at // 2 * line
@@ -141,17 +144,12 @@ def _maps(store: ChipStore, module: Naming, groups: list[np.ndarray], painter: P
     return page.figure
 
 
-def _nearest(array: np.ndarray, side: int) -> np.ndarray:
-    at = ((np.arange(side) + 0.5) * len(array) / side).astype(int)
-    return array[at][:, at]
-
-
 def _legend_height(store: ChipStore) -> float:
     return 0.15 + 0.2 * -(-len(store.info.classes) // 7)
 
 
-def _legend(page: Page, store: ChipStore, painter: Painter) -> None:
-    """Names of the classes with their colours, seven a line."""
+def _legend(page: Canvas, store: ChipStore, painter: Painter) -> None:
+    """Names of the classes with their colours, seven per row."""
     width = _column(7)
     for number, entry in enumerate(store.info.classes):
         x, y = EDGE + number % 7 * (width + _GAP), 0.15 + number // 7 * 0.2
@@ -159,8 +157,8 @@ def _legend(page: Page, store: ChipStore, painter: Painter) -> None:
         page.text(x + 0.14, y, entry.name, width=width - 0.14, fontsize=10)
 
 
-def _objects(store: ChipStore, module: Finding, groups: list[np.ndarray], painter: Painter) -> Figure:
-    """Truth and detections beside each other, two such a line: images with objects, where there are any."""
+def _detections(store: ChipStore, module: DetectorModule, groups: list[np.ndarray], painter: Painter) -> Figure:
+    """Truth and detections side by side, two images per row: images with objects, if there are any."""
     data = Labelled(store, groups, "detection")
     chosen = ([group for group in groups if int(group[0]) in data.boxes] or groups)[:6]
     side = _column(4, 0.12)
@@ -169,17 +167,16 @@ def _objects(store: ChipStore, module: Finding, groups: list[np.ndarray], painte
     _legend(page, store, painter)
     for at, group in enumerate(chosen):
         row, px = int(group[0]), round(side * DPI)
-        answer = as_boxes(module.model(data.batch([group]).pixels.to(module.device))[0])
-        sure = answer.scores >= CONFIDENT
-        found = Boxes(*(part[sure] for part in answer))
+        every = as_boxes(module.model(data.batch([group]).pixels.to(module.device))[0])
+        detected = Boxes(*(part[every.scores >= CONFIDENT] for part in every))
         truth = data.boxes.get(row, NO_BOXES)
-        taken = matched(found.corners, truth.corners)
-        hits = int((truth.labels[taken[taken >= 0]] == found.labels[taken >= 0]).sum())
+        match = matched(detected.corners, truth.corners)
+        hits = int((truth.labels[match[match >= 0]] == detected.labels[match >= 0]).sum())
         captions = (
             f"truth: {len(truth.labels)}",
-            f"found (score from {CONFIDENT:g}): {len(found.labels)}, right: {hits}",
+            f"detected (score >= {CONFIDENT:g}): {len(detected.labels)}, correct: {hits}",
         )
-        for column, (boxes, caption) in enumerate(zip((truth, found), captions), start=at % 2 * 2):
+        for column, (boxes, caption) in enumerate(zip((truth, detected), captions), start=at % 2 * 2):
             x, y = EDGE + column * (side + 0.12), top + at // 2 * line
             page.picture(x, y, painter.chip(row, px, _frame(boxes)))
             page.text(x + side / 2, y + side + 0.16, caption, fontsize=10, color=MUTED, ha="center")
@@ -187,6 +184,6 @@ def _objects(store: ChipStore, module: Finding, groups: list[np.ndarray], painte
 
 
 def _frame(boxes: Boxes) -> pd.DataFrame:
-    """As boxes.parquet has them."""
+    """Objects in the columns of boxes.parquet."""
     table = pd.DataFrame(boxes.corners, columns=["xmin", "ymin", "xmax", "ymax"])
     return table.assign(label=boxes.labels)

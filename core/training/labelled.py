@@ -1,0 +1,196 @@
+"""Labelled images of a chip store as batches, one kind per task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from core.errors import UserError
+from core.evaluation.scores import Boxes
+from core.store.read import UNLABELLED, ChipStore, images_of
+
+TASKS = ("segmentation", "classification", "sequence", "detection")
+MAX_DATES = 8  # of a place in a training step of a sequence, to limit memory; evaluation uses all dates
+IGNORED = -100  # an unlabelled pixel; torch's ignore_index, since 255 can be a class number
+NO_BOXES = Boxes(np.empty((0, 4), np.float32), np.empty(0, np.int64), np.empty(0, np.float32))
+_LABEL_COLUMN = {"segmentation": "mask", "classification": "label", "sequence": "label"}  # of the index
+
+# Class numbers, or one dictionary of objects per image.
+Targets = TypeVar("Targets", Tensor, list[dict[str, Tensor]])
+
+
+class LabelledBatch(NamedTuple, Generic[Targets]):
+    """Images with their labels.
+
+    Attributes:
+        pixels: (N, bands, size, size) raw values.
+        targets: class numbers: (N, size, size) for masks, (N,) for images, (places,) for sequences; for detection one
+            dictionary per image with ``boxes`` (M, 4) and ``labels`` (M,).
+        owner: (N,) for sequences: number of the place of each image; otherwise None.
+    """
+
+    pixels: Tensor
+    targets: Targets
+    owner: Tensor | None = None
+
+
+class Labelled(Dataset):
+    """Labelled images; an item is an image, for sequences a place."""
+
+    def __init__(self, store: ChipStore, places: list[np.ndarray], task: str) -> None:
+        self.store, self.task = store, task
+        self.items = places if task == "sequence" else list(np.concatenate(places)[:, None])
+        self.labels = store.column("label")
+        self.boxes = read_objects(store) if task == "detection" else {}
+
+    def __len__(self) -> int:
+        """Number of items."""
+        return len(self.items)
+
+    def __getitems__(self, items: list[int]) -> LabelledBatch:
+        """One batch, with all dates of its places."""
+        return self.batch([self.items[item] for item in items])
+
+    def batch(self, groups: list[np.ndarray]) -> LabelledBatch:
+        """The images of these index rows, one array per item."""
+        rows = np.concatenate(groups)
+        pixels = torch.from_numpy(self.store.pixels(rows))
+        if self.task == "detection":
+            return LabelledBatch(pixels, [self._objects(int(row)) for row in rows])
+        if self.task == "segmentation":
+            masks = self.store.masks(rows).astype(np.int64)
+            masks[masks == UNLABELLED] = IGNORED
+            return LabelledBatch(pixels, torch.from_numpy(masks))
+        targets = torch.from_numpy(self.labels[[group[0] for group in groups]].astype(np.int64))
+        if self.task == "classification":
+            return LabelledBatch(pixels, targets)
+        owner = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+        return LabelledBatch(pixels, targets, torch.from_numpy(owner))
+
+    def _objects(self, row: int) -> dict[str, Tensor]:
+        objects = self.boxes.get(row, NO_BOXES)
+        return {"boxes": torch.from_numpy(objects.corners), "labels": torch.from_numpy(objects.labels)}
+
+    def loader(self, images: int) -> DataLoader:
+        """All items in order, in batches of about that many images."""
+        return DataLoader(self, max(1, images // self._longest()), collate_fn=_identity)
+
+    def _longest(self) -> int:
+        return max(map(len, self.items))
+
+
+class TrainingSet(Labelled):
+    """Labelled images in random order; of a long sequence a random subset of dates each time."""
+
+    def __getitems__(self, items: list[int]) -> LabelledBatch:
+        """One batch."""
+        groups = [self.items[item] for item in items]
+        return self.batch([group[torch.randperm(len(group))[:MAX_DATES].numpy()] for group in groups])
+
+    def shuffled(self, images: int, seed: int) -> ShuffledLoader:
+        """Batches of about that many images, and at least two items for batch norm."""
+        if len(self.items) == 1:
+            self.items = self.items * 2
+        return ShuffledLoader(self, max(2, images // min(MAX_DATES, self._longest())), seed)
+
+
+class ShuffledLoader:
+    """Batches in random order, without the last incomplete one of an epoch.
+
+    The order is a function of the seed and the epoch, so that a run can be resumed mid-epoch.
+    """
+
+    def __init__(self, data: TrainingSet, size: int, seed: int) -> None:
+        """Batches of ``size`` items, or of all items if there are fewer."""
+        self.data, self.size, self.seed = data, min(size, len(data)), seed
+        self.step = 0  # batches since the start of the run
+
+    def __len__(self) -> int:
+        """Steps in an epoch."""
+        return len(self.data) // self.size
+
+    def __iter__(self) -> Iterator[LabelledBatch]:
+        """The rest of the epoch."""
+        epoch, start = divmod(self.step, len(self))
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.data))
+        for number in range(start, len(self)):
+            self.step += 1
+            yield self.data.__getitems__(order[number * self.size : (number + 1) * self.size].tolist())
+
+    def state_dict(self) -> dict[str, int]:
+        """Position in the run, and the number of items."""
+        return {"step": self.step, "items": len(self.data)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Restore the position.
+
+        Raises:
+            UserError: the store has changed.
+        """
+        if state["items"] != len(self.data):
+            raise UserError(
+                f"--resume: {state['items']} labelled items are now {len(self.data)}; resume with the original store"
+            )
+        self.step = state["step"]
+
+
+def _identity(batch: Any) -> Any:
+    """``__getitems__`` returns whole batches: nothing to collate."""
+    return batch
+
+
+def read_objects(store: ChipStore) -> dict[int, Boxes]:
+    """Objects by index row, without those of unknown class or no area."""
+    table = pd.read_parquet(store.path / "boxes.parquet")
+    table = table[(table["label"] >= 0) & (table["xmax"] > table["xmin"]) & (table["ymax"] > table["ymin"])]
+    table = table.sort_values("image", kind="stable")
+    rows, starts = np.unique(table["image"].to_numpy(), return_index=True)
+    corners = np.split(np.array(table[["xmin", "ymin", "xmax", "ymax"]], np.float32), starts[1:])
+    labels = np.split(np.array(table["label"], np.int64), starts[1:])
+    return {int(r): Boxes(c, n, np.ones(len(n), np.float32)) for r, c, n in zip(rows, corners, labels)}
+
+
+def labelled_places(store: ChipStore, side: str, task: str) -> list[np.ndarray]:
+    """Index rows of the labelled images of each labelled place of a side; for detection all images and places."""
+    if task == "detection" and not (store.path / "boxes.parquet").exists():
+        raise UserError(f"{store.path}: has no boxes; make the store with 'core.prepare detections'")
+    known = np.ones(len(store), bool) if task == "detection" else store.column(_LABEL_COLUMN[task]) >= 0
+    places = store.places[store.places["split"] == side]
+    return [rows[known[rows]] for rows in images_of(places) if known[rows].any()]
+
+
+def random_subset(places: list[np.ndarray], fraction: float, seed: int) -> list[np.ndarray]:
+    """A random fraction of the places, at least one."""
+    chosen = np.random.default_rng(seed).permutation(len(places))[: max(1, round(fraction * len(places)))]
+    return [places[i] for i in np.sort(chosen)]
+
+
+def rotated(batch: LabelledBatch[Targets], quarters: int, mirror: bool) -> LabelledBatch[Targets]:
+    """Rotate a batch counter-clockwise by multiples of 90 degrees, then flip it horizontally, with masks or boxes."""
+
+    def rotate(grid: Tensor) -> Tensor:
+        grid = torch.rot90(grid, quarters, dims=(-2, -1))
+        return grid.flip(-1) if mirror else grid
+
+    pixels, targets = rotate(batch.pixels), batch.targets
+    if isinstance(targets, list):
+        size = pixels.shape[-1]
+        targets = [target | {"boxes": _rotated_boxes(target["boxes"], quarters, mirror, size)} for target in targets]
+    elif targets.ndim == 3:
+        targets = rotate(targets)
+    return batch._replace(pixels=pixels, targets=targets)
+
+
+def _rotated_boxes(boxes: Tensor, quarters: int, mirror: bool, size: int) -> Tensor:
+    left, top, right, bottom = boxes.unbind(dim=1)
+    for _ in range(quarters):
+        left, top, right, bottom = top, size - right, bottom, size - left
+    if mirror:
+        left, right = size - right, size - left
+    return torch.stack([left, top, right, bottom], dim=1)
