@@ -1,4 +1,4 @@
-"""``python -m export.predict``: maps from rasters. Needs no torch."""
+"""``python -m export.predict``: run a model over rasters. Needs no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from export.batch.cluster import Cluster
 from export.batch.inputs import is_file_name, is_one, rasters
 from export.batch.manifest import Manifest
 from export.batch.plan import Plan
-from export.batch.run import Batch, said_at_the_end
+from export.batch.run import Batch, summary
 from export.batch.work import Job
 from export.batch.workers import Here, Processes, Workers
 from export.rasterio_io.names import absolute, stem
@@ -36,132 +36,131 @@ from export.wording import words
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m export.predict",
-        description="Maps from rasters, with a model in one ONNX file.",
-        epilog="Writes NAME.tif (Cloud-Optimized GeoTIFF), its colours (NAME.tif.aux.xml, NAME.qml) and NAME.stac.json "
-        "for each raster. Many rasters: DIR/manifest.jsonl keeps what is done, and the same command goes on from there "
-        "(docs/scale.md). Exit code: 0 all mapped, 1 some failed, 2 none mapped or bad options, 130 stopped.",
+        description="Map rasters with a model in one ONNX file.",
+        epilog="Writes NAME.tif (Cloud-Optimized GeoTIFF), its legend (NAME.tif.aux.xml, NAME.qml) and NAME.stac.json "
+        "for each raster. Several rasters: finished maps are listed in DIR/manifest.jsonl, and the same command resumes an "
+        "interrupted run (docs/scale.md). Exit code: 0 all mapped, 1 some failed, 2 none mapped or invalid options, "
+        "130 interrupted.",
     )
     add = parser.add_argument
-    add("model", type=Path, metavar="MODEL.onnx")
+    add("model", type=Path, metavar="MODEL.onnx", help="ONNX model with a model card (docs/models.md)")
     add(
         "rasters", nargs="+", metavar="RASTER",
-        help="file, folder, pattern in quotes ('scenes/**/*.tif'), list of files (.txt), STAC Item or ItemCollection "
-        "(.json), URL (http://...), or GDAL name, such as one raster of a container (netcdf:cube.nc:ndvi)",
+        help="file, folder, quoted pattern ('scenes/**/*.tif'), list of rasters (.txt), STAC Item or ItemCollection (.json), "
+        "URL, or GDAL name such as netcdf:cube.nc:ndvi",
     )  # fmt: skip
-    add("--out", type=Path, required=True, metavar="DIR", help="folder for the results, each named after its raster")
-    add("--name", help="name of the results, for one raster (default: the raster's)")
-    _add_input(parser.add_argument_group("what the raster holds"))
+    add("--out", type=Path, required=True, metavar="DIR", help="output folder")
+    add("--name", help="file name of the results without suffix, for a single raster (default: the raster's)")
+    _add_input(parser.add_argument_group("input values"))
     _add_area(parser.add_argument_group("area and grid"))
-    _add_outputs(parser.add_argument_group("results beside the map"))
-    _add_run(parser.add_argument_group("how the model runs"))
-    _add_batch(parser.add_argument_group("many rasters, many machines"))
+    _add_outputs(parser.add_argument_group("additional results"))
+    _add_run(parser.add_argument_group("inference"))
+    _add_batch(parser.add_argument_group("large jobs"))
     return parser
 
 
 def _add_input(group: Any) -> None:
     group.add_argument(
-        "--bands", nargs="+", metavar="BAND", help="names or numbers (from 1) of the bands, in the model's order"
+        "--bands", nargs="+", metavar="BAND", help="band names or numbers (from 1), in the model's order"
     )
-    group.add_argument(
-        "--nodata", type=float, metavar="V", help="value that means no data, where the file declares none"
-    )
+    group.add_argument("--nodata", type=float, metavar="V", help="nodata value, if the file does not declare one")
     group.add_argument(
         "--input", choices=INPUTS, default="auto",
-        help="what the numbers are: Sentinel-2 L2A or L1C as delivered, its true-colour image, or the model's own unit (raw); "
-        "auto (the default) is raw, but L2A where 16-bit numbers in pixels of 10, 20 or 60 m are too large for a model of "
-        "8-bit colours",
+        help="pixel values: Sentinel-2 L2A or L1C as delivered, Sentinel-2 true colour (tci), or the model's own unit (raw); "
+        "default: auto, which is raw unless 16-bit values in 10, 20 or 60 m pixels exceed the range of an 8-bit model (s2-l2a) "
+        "or the file is named as a true-colour image (tci)",
     )  # fmt: skip
     group.add_argument(
         "--offset", type=float, metavar="V",
-        help="added to Sentinel-2's numbers; by default what the file says, else -1000 (since baseline 04.00)",
+        help="added to Sentinel-2 values (default: from the file; -1000 from processing baseline 04.00 on)",
     )  # fmt: skip
 
 
 def _add_area(group: Any) -> None:
     group.add_argument(
         "--bounds", type=float, nargs=4, metavar=("W", "S", "E", "N"),
-        help="map only this area; for a raster without coordinates: where its edges lie",
+        help="map only this area; for a raster without coordinates: the coordinates of its edges",
     )  # fmt: skip
     group.add_argument("--crs", help="CRS of --bounds, e.g. EPSG:4326 (default: the raster's)")
     group.add_argument(
-        "--mask", type=Path, metavar="FILE", help="map only inside these polygons; tiles that touch none are never read"
+        "--mask", type=Path, metavar="FILE", help="map only inside these polygons; other tiles are not read"
     )
     group.add_argument(
         "--grid", choices=("source", "model"), default="source",
-        help="pixels of the map: the raster's (default) or of the size that the model learned from",
+        help="pixel grid of the map: the raster's (default), or one with the model's pixel size",
     )  # fmt: skip
     group.add_argument(
-        "--no-resample", action="store_true", help="feed pixels as they are, whatever size the model learned from"
+        "--no-resample", action="store_true", help="do not resample the raster to the model's pixel size"
     )
 
 
 def _add_outputs(group: Any) -> None:
     group.add_argument(
-        "--confidence", action="store_true", help="NAME_confidence.tif: probability of the class, per cent"
+        "--confidence", action="store_true", help="NAME_confidence.tif: probability of the class in per cent"
     )
-    group.add_argument("--probabilities", action="store_true", help="NAME_probabilities.tif: a band a class, 0 to 1")
-    group.add_argument("--polygons", action="store_true", help="NAME.gpkg: the patches, along the edges of the pixels")
+    group.add_argument(
+        "--probabilities", action="store_true", help="NAME_probabilities.tif: one band per class, 0 to 1"
+    )
+    group.add_argument("--polygons", action="store_true", help="NAME.gpkg: the map as polygons")
     group.add_argument(
         "--min-area", type=float, default=0.0, metavar="M2",
-        help="smaller polygons, in square metres, are merged into their largest neighbour",
+        help="merge polygons below this area, in square metres, into their largest neighbour",
     )  # fmt: skip
     group.add_argument(
-        "--areas", action="store_true", help="NAME_areas.csv and .json: pixels, hectares and per cent of each class"
+        "--areas", action="store_true", help="NAME_areas.csv and .json: pixels, hectares and per cent per class"
     )
 
 
 def _add_run(group: Any) -> None:
+    group.add_argument("--overlap", type=int, metavar="PX", help="overlap of neighbouring tiles (default: the model's)")
     group.add_argument(
-        "--overlap", type=int, metavar="PX", help="px that neighbouring tiles share (default: the model's)"
+        "--tta", action="store_true", help="test-time augmentation: average over 8 flips and rotations (8 times slower)"
     )
-    group.add_argument("--tta", action="store_true", help="average over flips and quarter turns: eight times the time")
     group.add_argument(
-        "--stride", type=int, metavar="PX", help="scene classifiers: step of the window (default: the tile)"
+        "--stride", type=int, metavar="PX", help="step between windows, for scene classifiers (default: the tile size)"
     )
     group.add_argument(
         "--card",
         type=Path,
         metavar="FILE",
-        help="JSON that describes the model (default: MODEL.card.json, else the one inside it)",
+        help="model card as JSON (default: MODEL.card.json, else the card inside the model)",
     )
     group.add_argument(
         "--provider",
         choices=("auto", *PROVIDERS),
         default="auto",
-        help="what runs the model (default: the quickest here)",
+        help="ONNX Runtime execution provider (default: fastest available)",
     )
-    group.add_argument("--precision", choices=tuple(PRECISIONS), help="numbers that the provider calculates with")
+    group.add_argument("--precision", choices=tuple(PRECISIONS), help="numeric precision for inference")
     group.add_argument(
-        "--threads", type=int, metavar="N", help="tiles run side by side on the CPU (default: as many as fit)"
+        "--threads", type=int, metavar="N", help="tiles run in parallel on the CPU (default: as cores and memory allow)"
     )
     group.add_argument(
         "--threshold", type=float, metavar="P",
-        help="0 to 1: probability from which an independent class counts, or lowest score of an object (default: the model's)",
+        help="minimum probability of a class (models of independent classes) or score of an object, 0 to 1 (default: the model's)",
     )  # fmt: skip
-    group.add_argument("--output", metavar="NAME", help="which output of the model, where it has several")
+    group.add_argument("--output", metavar="NAME", help="output of the model to use, if it has several")
 
 
 def _add_batch(group: Any) -> None:
+    group.add_argument("--workers", type=int, metavar="N", help="number of processes on this machine")
     group.add_argument(
-        "--workers", type=int, metavar="N", help="processes on this machine that share the rasters, and its cores"
-    )
-    group.add_argument(
-        "--dask", metavar="ADDRESS", help="scheduler of a Dask cluster that does the work, e.g. tcp://HOST:8786"
+        "--dask", metavar="ADDRESS", help="run on a Dask cluster; address of its scheduler, e.g. tcp://HOST:8786"
     )
     group.add_argument(
         "--block", type=int, metavar="PX",
-        help=f"side of the blocks that larger rasters are cut into (default: {SIDE} where there are many rasters, "
-        "--workers or --dask); NAME.vrt joins them",
+        help=f"split larger rasters into blocks of this side, joined by NAME.vrt (default: {SIDE} with several rasters, "
+        "--workers or --dask)",
     )  # fmt: skip
-    group.add_argument("--merge", action="store_true", help="one NAME.tif instead of NAME.vrt and its blocks")
+    group.add_argument("--merge", action="store_true", help="merge blocks into one NAME.tif")
 
 
 def _options(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> Options:
     bounds = tuple(arguments.bounds) if arguments.bounds else None
     if arguments.crs and not bounds:
-        parser.error("--crs is the CRS of --bounds: give both")
+        parser.error("--crs requires --bounds")
     if arguments.min_area and not arguments.polygons:
-        parser.error("--min-area goes with --polygons")
+        parser.error("--min-area requires --polygons")
     if arguments.min_area < 0:
         parser.error("--min-area must not be negative")
     bands = tuple(name.strip() for text in arguments.bands or () for name in text.split(",") if name.strip())
@@ -191,7 +190,7 @@ def _check(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> No
     if name is not None and not is_file_name(name):
         parser.error(f"--name {name}: is no file name; give one without folders, such as landcover")
     if arguments.workers is not None and arguments.dask:
-        parser.error("--workers are processes of this machine, --dask is a cluster: give one of them")
+        parser.error("--workers and --dask exclude each other")
     for option in ("workers", "threads", "stride"):
         if getattr(arguments, option) is not None and getattr(arguments, option) < 1:
             parser.error(f"--{option} must be 1 or more")
@@ -206,12 +205,12 @@ def _is_batch(words: list[str]) -> bool:
 
 
 def main() -> int:
-    """Parse the command line and predict; 2 after bad input, 1 when only some rasters failed."""
+    """Parse the command line and predict; returns the exit code."""
     parser = _parser()
     arguments = parser.parse_args()
     options = _options(arguments, parser)
     _check(arguments, parser)
-    logging.getLogger("rasterio").addHandler(logging.NullHandler())  # what GDAL says is part of our own sentences
+    logging.getLogger("rasterio").addHandler(logging.NullHandler())  # GDAL's errors are in our own messages
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     many = _is_batch(arguments.rasters) or arguments.merge
     many = many or any(given is not None for given in (arguments.workers, arguments.dask, arguments.block))
@@ -221,8 +220,8 @@ def main() -> int:
         print(f"error: {words(fault)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        how = "; what is done is in manifest.jsonl: the same command goes on from there" if many else ""
-        print(f"stopped; nothing unfinished was left behind{how}", file=sys.stderr)
+        how = "; run the same command to resume" if many else ""
+        print(f"interrupted; no incomplete files were left{how}", file=sys.stderr)
         return 130
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -270,7 +269,7 @@ def _predict_many(arguments: argparse.Namespace, options: Options) -> int:
         batch.run()
     finally:
         manifest.close()
-    for line in said_at_the_end(batch.report, arguments.out):
+    for line in summary(batch.report, arguments.out):
         print(line, file=sys.stderr)
     if not batch.report.failed:
         return 0

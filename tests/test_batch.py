@@ -1,4 +1,4 @@
-"""Many rasters: what is taken, what is skipped, who does it, and what a kill leaves."""
+"""Batches of rasters: what is mapped, what is skipped, who runs it, and what a kill leaves."""
 
 import json
 import os
@@ -89,7 +89,7 @@ def test_a_second_run_redoes_only_what_differs(model, scenes, tmp_path, capsys):
     assert all(entry["state"] == "done" and entry["time"] and entry["provider"] for entry in lines(out))
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.tif")}
     assert call(*run) == 0
-    assert "3 done before" in capsys.readouterr().err
+    assert "3 already mapped" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.tif")} == before
 
     write_raster(scenes / "b.tif", noise(60, 80, 9), nodata=0)  # another input
@@ -105,32 +105,32 @@ def test_a_second_run_redoes_only_what_differs(model, scenes, tmp_path, capsys):
     assert len(lines(out)) == 11
 
 
-def test_a_line_that_a_kill_cut_off_does_not_count_and_harms_no_other(model, scenes, tmp_path, capsys):
+def test_an_incomplete_line_of_the_manifest_is_ignored_and_harms_no_other(model, scenes, tmp_path, capsys):
     out = tmp_path / "out"
     assert call(predict.main, model, scenes, "--out", out) == 0
     manifest = out / "manifest.jsonl"
     manifest.write_text(manifest.read_text()[:-40])
     assert call(predict.main, model, scenes, "--out", out) == 0
-    assert "1 made, 2 done before" in capsys.readouterr().err
+    assert "1 mapped, 2 already mapped" in capsys.readouterr().err
     assert call(predict.main, model, scenes, "--out", out) == 0
-    assert "3 done before" in capsys.readouterr().err
+    assert "3 already mapped" in capsys.readouterr().err
 
 
 def test_a_raster_that_fails_stops_no_other_and_is_named_at_the_end(model, scenes, tmp_path, capsys):
     (scenes / "broken.tif").write_text("no raster")
     write_raster(scenes / "c.tif", noise(60, 80)[:1])
     assert call(predict.main, model, scenes, "--out", tmp_path / "out") == 1
-    told = capsys.readouterr().err.splitlines()
-    end = told[told.index("failed:") :]
+    output = capsys.readouterr().err.splitlines()
+    end = output[output.index("failed:") :]
     assert end[1].startswith("  broken: ")
     assert "cannot be read as a raster" in end[1]
     assert "  c: " in end[2]
     assert "has 1 bands, but the model needs 3" in end[2]
-    assert end[3].endswith("3 made, 2 failed")
+    assert end[3].endswith("3 mapped, 2 failed")
     write_raster(scenes / "broken.tif", noise(60, 80), nodata=0)
     (scenes / "c.tif").unlink()
     assert call(predict.main, model, scenes, "--out", tmp_path / "out") == 0
-    assert "1 made, 3 done before" in capsys.readouterr().err
+    assert "1 mapped, 3 already mapped" in capsys.readouterr().err
 
 
 EVERYTHING = ("--confidence", "--probabilities", "--polygons", "--areas")
@@ -264,7 +264,7 @@ def test_killed_with_its_workers_nothing_is_half_and_the_next_run_finishes(large
 
 
 @pytest.mark.parametrize(("sign", "workers"), [(signal.SIGINT, 2), (signal.SIGTERM, 1)])
-def test_a_stopped_batch_keeps_what_is_done_and_says_how_to_go_on(large, tmp_path, sign, workers):
+def test_an_interrupted_batch_keeps_finished_maps_and_says_how_to_resume(large, tmp_path, sign, workers):
     words, undisturbed = large
     out = tmp_path / "out"
     with start(*words, "--out", out, "--workers", workers) as running:
@@ -274,7 +274,7 @@ def test_a_stopped_batch_keeps_what_is_done_and_says_how_to_go_on(large, tmp_pat
         said = running.communicate(timeout=60)[1]
         assert time.monotonic() - begun < 10
     assert running.returncode == 130
-    assert "the same command goes on from there" in said.splitlines()[-1]
+    assert "run the same command to resume" in said.splitlines()[-1]
     assert "Traceback" not in said
     assert not leftovers(out)
     assert call(predict.main, *words, "--out", out) == 0
@@ -316,7 +316,7 @@ def test_two_runs_do_not_write_into_one_folder(model, scenes, tmp_path, capsys):
 
     other = Manifest(tmp_path / "out")
     assert call(predict.main, model, scenes, "--out", tmp_path / "out") == 2
-    assert "another run is writing there" in capsys.readouterr().err
+    assert "in use by another run" in capsys.readouterr().err
     other.close()
     assert call(predict.main, model, scenes, "--out", tmp_path / "out") == 0
 
@@ -353,7 +353,7 @@ def test_a_cluster_that_loses_a_worker_makes_the_same_map_once(large, tmp_path):
     assert not leftovers(out)
 
 
-def test_a_missing_cluster_or_package_is_said(model, scenes, tmp_path, capsys, monkeypatch):
+def test_a_missing_cluster_or_package_is_reported(model, scenes, tmp_path, capsys, monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.setattr("export.batch.cluster.WAIT", 1)
     run = (predict.main, model, scenes, "--out", tmp_path / "out", "--dask", "tcp://127.0.0.1:9")

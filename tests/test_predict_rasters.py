@@ -450,7 +450,7 @@ def test_sentinel2_numbers_are_recognised(tmp_path, capsys, added, said):
     assert np.array_equal(found[5:], expected()[5:])
 
 
-def test_a_stopped_run_leaves_nothing_behind(model, tmp_path):
+def test_an_interrupted_run_leaves_nothing_behind(model, tmp_path):
     raster = write_raster(tmp_path / "scene.tif", np.ones((3, 2000, 3000), np.uint8), nodata=0, tiled=True)
     command = [sys.executable, "-m", "export.predict", model, raster, "--out", tmp_path / "out", "--threads", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(predict.__file__).parents[1]) as running:
@@ -460,7 +460,7 @@ def test_a_stopped_run_leaves_nothing_behind(model, tmp_path):
         running.send_signal(signal.SIGINT)  # SIGTERM: see the batches
         said = running.communicate(timeout=60)[1]
     assert running.returncode == 130
-    assert said.splitlines()[-1] == "stopped; nothing unfinished was left behind"
+    assert said.splitlines()[-1] == "interrupted; no incomplete files were left"
     assert not list((tmp_path / "out").iterdir())
 
 

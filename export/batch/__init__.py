@@ -1,1 +1,1 @@
-"""Many rasters, by many processes or machines: what is to be done, what is done, and who does it."""
+"""Maps of many or large rasters, by several processes or machines, resumable."""

@@ -1,4 +1,4 @@
-"""Units on a Dask cluster that is there already; its workers see the same files under the same names."""
+"""Runs units on a running Dask cluster whose workers see the same files under the same paths."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 from export.batch.work import Job, Loaded, Outcome, Unit, work
 from export.runtime.errors import Cancelled, InputFault
 
-WAIT = 30  # seconds for the scheduler to answer
-AHEAD = 2  # units that wait at each thread of the cluster, so that none is idle
-_loaded = Loaded()  # of this process, where it is a worker
+WAIT = 30  # seconds until the scheduler must have answered
+AHEAD = 2  # units submitted per thread of the cluster, so that none is idle
+_loaded = Loaded()  # the model of this process, if it is a worker
 
 
 class Cluster:
-    """The workers of a scheduler. Dask gives the units of a lost worker to another."""
+    """The workers of a scheduler. Dask reassigns the units of a lost worker."""
 
     def __init__(self, job: Job, address: str) -> None:
         """Connect.
 
         Raises:
-            InputFault: the package is missing, nobody answers, or the workers cannot run our code.
+            InputFault: the package is missing, the scheduler does not answer, or the workers cannot run GeoAware.
         """
         try:
             from distributed import Client, as_completed
@@ -30,7 +30,7 @@ class Cluster:
             raise InputFault(
                 "--dask needs the package distributed: pip install 'geoaware[dask]', here and on the workers"
             ) from error
-        for name in ("distributed", "tornado"):  # what goes wrong is said in our words
+        for name in ("distributed", "tornado"):  # errors are reported in our own messages
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._job = job
         try:
@@ -46,30 +46,30 @@ class Cluster:
             print(f"waiting for workers at {address}", file=sys.stderr, flush=True)
         try:
             self._client.submit(_ready, pure=False).result()
-        except Exception as error:  # whatever a strange worker says
+        except Exception as error:  # any error that a worker may return
             self.close()
             raise InputFault(
-                f"--dask {address}: its workers cannot run GeoAware ({error}); start them in its folder, with its packages"
+                f"--dask {address}: its workers cannot run GeoAware ({error}); start them in its folder and environment"
             ) from error
 
     @property
     def room(self) -> bool:
-        """Whether another unit may be given."""
+        """Whether another unit may be submitted."""
         return len(self._futures) < AHEAD * max(sum(self._client.nthreads().values()), 1)
 
     @property
     def busy(self) -> int:
-        """Units that were given and not yet taken."""
+        """Number of units submitted and not yet taken."""
         return len(self._futures)
 
     def give(self, unit: Unit) -> None:
-        """Queue a unit."""
+        """Submit a unit."""
         future = self._client.submit(_work, self._job, unit, pure=False)
         self._futures[future] = unit
         self._done.add(future)
 
     def take(self) -> Outcome:
-        """Wait for a unit that is done, or that Dask gave up."""
+        """Wait for the outcome of a unit; Dask may have given it up."""
         future = next(self._done)
         unit = self._futures.pop(future)
         error = future.exception()
@@ -77,33 +77,33 @@ class Cluster:
             outcome: Outcome = future.result()
             return outcome
         if type(error).__name__ == "KilledWorker":
-            return Outcome(unit, {}, f"{unit.raster}: the workers that mapped it were lost; is their memory enough?")
+            return Outcome(unit, {}, f"{unit.raster}: its workers were lost, possibly out of memory")
         return Outcome(unit, {}, f"{unit.raster}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
 
     def close(self) -> None:
-        """Let the workers stop what is still running, within a tile."""
+        """Cancel what is still running; workers stop within a tile."""
         self._client.cancel(list(self._futures), force=True)
         self._client.close()
 
 
 def _ready() -> bool:
-    """Whether this worker has what is needed: the imports of this module."""
+    """Succeeds on a worker that can import this module."""
     return True
 
 
 def _work(job: Job, unit: Unit) -> Outcome:
-    """Do a unit in a thread of a worker."""
+    """Run a unit in a thread of a worker."""
     from distributed import get_worker
 
     worker = get_worker()
     key = worker.get_current_task()
 
     def alive(done: int, total: int) -> bool:
-        task = worker.state.tasks.get(key)  # gone, or cancelled, when no client waits for it any more
+        task = worker.state.tasks.get(key)  # gone or cancelled when no client waits for it
         return task is not None and task.state == "executing"
 
-    shared = replace(job, threads=job.threads or 1)  # Dask counts a core for each of a worker's threads
+    shared = replace(job, threads=job.threads or 1)  # Dask assumes one core per thread of a worker
     try:
         return work(job, unit, lambda: _loaded(shared), alive)
     except Cancelled:
-        return Outcome(unit, {}, "stopped")
+        return Outcome(unit, {}, "interrupted")

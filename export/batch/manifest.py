@@ -1,4 +1,4 @@
-"""What is done: a file of JSON lines, one a unit. Later lines win; a line that a kill cut off does not count."""
+"""The manifest: a file of JSON lines, one per unit. Later lines win; an incomplete last line is ignored."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from export.runtime.errors import InputFault
 from export.runtime.files import locked
 
 NAME = "manifest.jsonl"
-# Looking at a map in QGIS changes these: it keeps statistics and styles in them, and a GeoPackage's header moves.
-_LOOKED_AT = {".xml", ".qml", ".gpkg"}
+# QGIS changes these when it shows a map: it keeps statistics and styles in them.
+_CHANGED_BY_QGIS = {".xml", ".qml", ".gpkg"}
 Files = dict[str, list]  # name below the output folder: SHA-256, size in bytes, time of change in ns
 
 
@@ -22,10 +22,10 @@ class Manifest:
     """The manifest of an output folder, locked for this process."""
 
     def __init__(self, folder: Path) -> None:
-        """Read what is there.
+        """Open, lock and read it.
 
         Raises:
-            InputFault: another run writes there, or it cannot be written.
+            InputFault: another run holds it, or it cannot be written.
         """
         self.path = folder / NAME
         self.entries: dict[str, dict[str, Any]] = {}
@@ -36,7 +36,7 @@ class Manifest:
             raise InputFault(f"{self.path}: cannot be written ({error.strerror or error})") from error
         if not locked(self._file):
             self._file.close()
-            raise InputFault(f"{folder}: another run is writing there; wait for it, or choose another --out")
+            raise InputFault(f"{folder}: in use by another run; wait for it or choose another --out")
         self._file.seek(0)
         text = self._file.read()
         for line in text.splitlines():
@@ -47,7 +47,7 @@ class Manifest:
             self._write("\n")
 
     def add(self, entry: dict[str, Any]) -> None:
-        """Keep what became of a unit.
+        """Record the outcome of a unit.
 
         Raises:
             InputFault: the disk is full.
@@ -61,12 +61,12 @@ class Manifest:
             self._file.flush()
         except OSError as error:
             raise InputFault(
-                f"{self.path}: cannot be written ({error.strerror or error}); make room, then the same command goes on"
+                f"{self.path}: cannot be written ({error.strerror or error}); make room, then run the same command to resume"
             ) from error
 
     def close(self) -> None:
-        """Let others write."""
-        with contextlib.suppress(OSError):  # of a full disk, which was said
+        """Release it for other runs."""
+        with contextlib.suppress(OSError):  # of a full disk, which was reported
             self._file.close()
 
 
@@ -79,7 +79,7 @@ def _entry(line: str) -> dict[str, Any] | None:
 
 
 def checksum(*parts: object) -> str:
-    """SHA-256 of things that JSON, or else their ``repr``, can tell apart."""
+    """SHA-256 of values as JSON, or as ``repr`` where JSON cannot express them."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()
 
 
@@ -90,42 +90,42 @@ def file_checksum(path: Path) -> str:
 
 
 def input_checksum(files: list[str]) -> str:
-    """Of a raster, by name, size and time of change of its files, as make and rsync do.
+    """Checksum of a raster: name, size and modification time of its files, as make and rsync compare them.
 
-    Reading every pixel to see that nothing changed would take as long as a fast model takes to map them. A file on a
-    server counts as unchanged as long as it has the same address.
+    Reading every pixel would take as long as a fast model takes to map them. A remote file counts as unchanged under
+    the same URL.
     """
-    told = []
+    states = []
     for file in files:
         try:
-            found = Path(file).stat()
-            told.append((Path(file).name, found.st_size, found.st_mtime_ns))
+            state = Path(file).stat()
+            states.append((Path(file).name, state.st_size, state.st_mtime_ns))
         except OSError:
-            told.append((file, 0, 0))
-    return checksum(told)
+            states.append((file, 0, 0))
+    return checksum(states)
 
 
 def unchanged(folder: Path, files: Files) -> bool:
-    """Whether results are what they were when they were made; read again only where size or time differ."""
+    """Whether results are as they were written; read only where size or modification time differ."""
     return all(_same(folder / name, *known) for name, known in files.items())
 
 
 def _same(path: Path, expected: str, size: int, changed: int) -> bool:
     try:
-        found = path.stat()
+        state = path.stat()
     except OSError:
         return False
-    if path.suffix in _LOOKED_AT:
-        return found.st_size >= size or path.suffix != ".gpkg"
-    if found.st_size != size:
+    if path.suffix in _CHANGED_BY_QGIS:
+        return state.st_size >= size or path.suffix != ".gpkg"
+    if state.st_size != size:
         return False
-    return found.st_mtime_ns == changed or file_checksum(path) == expected
+    return state.st_mtime_ns == changed or file_checksum(path) == expected
 
 
 def recorded(folder: Path, name: str, unit: str) -> Files | None:
-    """Files of a unit as the STAC Item beside them lists them; None where there is none for this checksum.
+    """Files of a unit according to its STAC Item; None without an Item for this checksum.
 
-    The Item is moved to its place before the files, so they may still be missing or older: see ``unchanged``.
+    The Item is moved to its place before the files, so they may be missing or older: check with ``unchanged``.
     """
     item_path = (folder / name).with_name(f"{Path(name).name}.stac.json")
     try:
@@ -144,5 +144,5 @@ def recorded(folder: Path, name: str, unit: str) -> Files | None:
 
 
 def with_times(folder: Path, files: Files) -> Files:
-    """The same with the times that the files have now."""
+    """The same files with their current modification times."""
     return {name: [known, size, (folder / name).stat().st_mtime_ns] for name, (known, size, _) in files.items()}

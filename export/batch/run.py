@@ -1,4 +1,4 @@
-"""A batch from beginning to end: plan, give out, keep in the manifest, say what failed."""
+"""Runs a batch: plans units, submits them, records outcomes in the manifest, reports failures."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from export.wording import words
 
 @dataclass
 class Report:
-    """What became of the rasters.
+    """Outcome of a batch.
 
     Attributes:
-        total: rasters that were named.
-        skipped: how many were there already.
-        made: how many were made.
-        failed: name and reason of each that was not.
-        providers: what ran the model.
+        total: number of rasters.
+        skipped: number already mapped.
+        made: number mapped by this run.
+        failed: reason of each failed raster, by name.
+        providers: execution providers that ran the model.
     """
 
     total: int
@@ -43,25 +43,25 @@ class Report:
 
 
 class Batch:
-    """Rasters that are being mapped."""
+    """A run over several rasters."""
 
     def __init__(self, rasters: Sequence[Raster], plan: Plan, workers: Workers, manifest: Manifest) -> None:
         self.rasters, self.plan, self.workers, self.manifest = rasters, plan, workers, manifest
         self.report = Report(len(rasters))
         self._joins: deque[Unit] = deque()
-        self._said: set[str] = set()
+        self._shown: set[str] = set()
         self._bar = tqdm(total=len(rasters), unit="map", disable=None)
 
     def run(self) -> None:
-        """Do what is not done."""
+        """Map every raster that is not mapped yet."""
         self._clear()
         try:
             for outcome in self._outcomes():
-                self._keep(outcome)
+                self._record(outcome)
         finally:
             self._bar.close()
             self.workers.close()
-            self._clear()  # of workers that were lost
+            self._clear()  # what lost workers left
 
     def _outcomes(self) -> Iterator[Outcome]:
         units = self._units()
@@ -95,13 +95,13 @@ class Batch:
                     self._join_when_whole(raster.name)
             yield from units
 
-    def _keep(self, outcome: Outcome) -> None:
-        """Write down what became of a unit, and tell the user."""
+    def _record(self, outcome: Outcome) -> None:
+        """Add the outcome of a unit to manifest and report, and show it."""
         unit = outcome.unit
         for note in map(words, outcome.notes):
-            if note not in self._said:  # each block of a raster says the same
-                self._said.add(note)
-                self._say(f"warning: {note}")
+            if note not in self._shown:  # each block of a raster has the same notes
+                self._shown.add(note)
+                self._show(f"warning: {note}")
         if outcome.provider:
             self.report.providers.add(outcome.provider)
         if unit.of:
@@ -118,9 +118,9 @@ class Batch:
             self._finish(outcome)
 
     def _finish(self, outcome: Outcome) -> None:
-        """A whole raster is mapped."""
+        """Record a raster that is mapped completely."""
         unit, outputs = outcome.unit, dict(outcome.files)
-        for part, _ in unit.parts:  # a virtual raster is only as good as its blocks
+        for part, _ in unit.parts:  # a virtual raster needs its blocks
             for name, known in self.manifest.entries[part]["outputs"].items():
                 if (self.plan.job.out / name).exists():
                     outputs[name] = known
@@ -129,7 +129,7 @@ class Batch:
         self.plan.cut.pop(unit.name, None)
         self.report.made += 1
         self._bar.update()
-        self._say(f"map: {self.plan.job.out / next(iter(outcome.files), unit.name)}", sys.stdout)
+        self._show(f"map: {self.plan.job.out / next(iter(outcome.files), unit.name)}", sys.stdout)
 
     def _join_when_whole(self, name: str) -> None:
         whole = self.plan.cut[name]
@@ -142,12 +142,12 @@ class Batch:
             self._joins.append(whole.join)
 
     def _fail(self, name: str, reason: str) -> None:
-        """A raster got no map."""
+        """Record a raster that could not be mapped."""
         self.plan.cut.pop(name, None)
         self.report.failed[name] = reason
         self.manifest.add({"unit": name, "state": "failed", "reason": reason, "time": _now()})
         self._bar.update()
-        self._say(f"error: {reason}")
+        self._show(f"error: {reason}")
 
     def _entry(self, outcome: Outcome) -> dict:
         unit = outcome.unit
@@ -159,13 +159,13 @@ class Batch:
             "seconds": outcome.seconds, "time": _now(),
         }  # fmt: skip
 
-    def _say(self, sentence: str, stream: TextIO | None = None) -> None:
+    def _show(self, line: str, stream: TextIO | None = None) -> None:
         self._bar.clear()
-        print(sentence, file=stream or sys.stderr, flush=True)
+        print(line, file=stream or sys.stderr, flush=True)
         self._bar.refresh()
 
     def _clear(self) -> None:
-        """Remove what killed runs left where results go."""
+        """Remove what killed runs left in the output folders."""
         targets = [self.plan.job.out / raster.name for raster in self.rasters]
         for folder in {path.parent for path in targets} | {blocks_folder(path) for path in targets}:
             clear_leftovers(folder)
@@ -175,16 +175,16 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def said_at_the_end(report: Report, out: Path) -> list[str]:
-    """What a run came to, and what failed and why."""
+def summary(report: Report, out: Path) -> list[str]:
+    """Closing lines for the user: failures with reasons, then counts."""
     lines = []
     if len(report.failed) > 1 or (report.failed and report.total > 1):
         lines.append("failed:")
         lines += [f"  {name}: {reason}" for name, reason in report.failed.items()]
     if len(report.providers) > 1:
         lines.append(
-            f"warning: {', '.join(sorted(report.providers))} ran the model; their last bits differ: name one with --provider"
+            f"warning: {', '.join(sorted(report.providers))} ran the model; results differ in the last bits, choose one with --provider"
         )
-    parts = [f"{report.made} made", f"{report.skipped} done before", f"{len(report.failed)} failed"]
+    parts = [f"{report.made} mapped", f"{report.skipped} already mapped", f"{len(report.failed)} failed"]
     lines.append(f"{report.total} rasters in {out}: {', '.join(part for part in parts if not part.startswith('0 '))}")
     return lines

@@ -1,8 +1,4 @@
-"""Who does the units of a batch: this process, or several of this machine.
-
-All have the same few words: ``room`` (more units may be given), ``busy``, ``give``, ``take`` (waits for one that is
-done), ``close``.
-"""
+"""Runs the units of a batch: in this process, or in several on this machine."""
 
 from __future__ import annotations
 
@@ -16,33 +12,33 @@ from export.batch.work import Job, Loaded, Outcome, Unit, work
 from export.runtime.errors import Cancelled
 from export.runtime.model.session import Model
 
-TRIES = 2  # of a unit whose process dies
-PATIENCE = 30.0  # seconds that a stopped process gets for the tile that it is running
+TRIES = 2  # per unit whose process dies
+PATIENCE = 30.0  # seconds that a terminated process gets to finish its tile
 
 
 class Workers(Protocol):
-    """Does units, some of them side by side."""
+    """Runs units, possibly in parallel."""
 
     @property
     def room(self) -> bool:
-        """Whether another unit may be given."""
+        """Whether another unit may be submitted."""
 
     @property
     def busy(self) -> int:
-        """Units that were given and not yet taken."""
+        """Number of units submitted and not yet taken."""
 
     def give(self, unit: Unit) -> None:
-        """Begin a unit."""
+        """Submit a unit."""
 
     def take(self) -> Outcome:
-        """Wait for a unit that is done."""
+        """Wait for the outcome of a unit."""
 
     def close(self) -> None:
-        """Stop what is still running, within a tile, and leave nothing of it."""
+        """Stop what is still running, within a tile."""
 
 
 class Here:
-    """This process, one unit after the other."""
+    """Runs units in this process, one after the other."""
 
     def __init__(self, job: Job, model: Model) -> None:
         self._job, self._model = job, model
@@ -50,20 +46,20 @@ class Here:
 
     @property
     def room(self) -> bool:
-        """Whether another unit may be given."""
+        """Whether another unit may be submitted."""
         return not self._waiting
 
     @property
     def busy(self) -> int:
-        """Units that were given and not yet taken."""
+        """Number of units submitted and not yet taken."""
         return len(self._waiting)
 
     def give(self, unit: Unit) -> None:
-        """Keep a unit until its outcome is asked for."""
+        """Queue a unit; ``take`` runs it."""
         self._waiting.append(unit)
 
     def take(self) -> Outcome:
-        """Do the unit."""
+        """Run the unit."""
         return work(self._job, self._waiting.popleft(), lambda: self._model)
 
     def close(self) -> None:
@@ -71,7 +67,7 @@ class Here:
 
 
 class Processes:
-    """Processes of this machine, each with its own model. One that dies is replaced, and its unit tried again."""
+    """Processes of this machine, each with its own model. One that dies is replaced and its unit retried."""
 
     def __init__(self, job: Job, count: int) -> None:
         self._job, self._count = job, count
@@ -82,28 +78,28 @@ class Processes:
 
     @property
     def room(self) -> bool:
-        """Whether another unit may be given."""
+        """Whether another unit may be submitted."""
         return len(self._running) < self._count
 
     @property
     def busy(self) -> int:
-        """Units that were given and not yet taken."""
+        """Number of units submitted and not yet taken."""
         return len(self._running)
 
     def give(self, unit: Unit) -> None:
-        """Begin a unit in a process that has none, or in a new one."""
+        """Submit a unit to an idle process, or to a new one."""
         while True:
             connection = self._idle.pop() if self._idle else self._start()
             try:
                 connection.send(unit)
-            except OSError:  # it died while it had nothing to do
+            except OSError:  # it died while idle
                 self._forget(connection)
                 continue
             self._running[connection] = unit
             return
 
     def take(self) -> Outcome:
-        """Wait for a unit that is done, or that cost two processes their lives."""
+        """Wait for the outcome of a unit; one whose process died is retried."""
         while True:
             connection = wait(list(self._running))[0]
             assert isinstance(connection, Connection)  # nosec B101  # for mypy
@@ -116,14 +112,12 @@ class Processes:
                 if self._died[unit.name] < TRIES:
                     self.give(unit)
                     continue
-                return Outcome(
-                    unit, {}, f"{unit.raster}: the process that mapped it was killed {TRIES} times; is memory enough?"
-                )
+                return Outcome(unit, {}, f"{unit.raster}: its process was killed {TRIES} times, possibly out of memory")
             self._idle.append(connection)
             return outcome
 
     def close(self) -> None:
-        """Stop what is still running, within a tile, and leave nothing of it."""
+        """Stop what is still running, within a tile."""
         for connection, process in self._process.items():
             if connection in self._running:
                 process.terminate()
@@ -138,7 +132,7 @@ class Processes:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, self._job), daemon=True)
-        # a Ctrl-C in the terminal reaches every process of the group: the one that reads the keyboard tells the others
+        # Ctrl-C reaches every process of the group; the main process terminates the others itself
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             process.start()
@@ -154,7 +148,7 @@ class Processes:
 
 
 def _serve(connection: Connection, job: Job) -> None:
-    """Do units until nobody sends any more."""
+    """Run units until the main process closes the connection."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     loaded, parent = Loaded(), multiprocessing.parent_process()
