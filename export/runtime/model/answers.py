@@ -1,4 +1,4 @@
-"""Brings what models answer into one form, and says what class that is."""
+"""Converts the outputs of models to one form, and picks the class of each place."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from ..errors import ModelFault
 from .card import ModelCard
 
-DENSE = ("segmentation", "regression")  # tasks that answer for each pixel
+DENSE = ("segmentation", "regression")  # tasks with an output per pixel
 
 
 def kind_of(answer: np.ndarray) -> str:
-    """What the numbers of an answer for one tile are: "classes", "logits", "softmax" or "sigmoid".
+    """What the values of the output for one tile are: "classes", "logits", "softmax" or "sigmoid".
 
     Args:
-        answer: (N, K, rows, columns) or (N, K), as the graph gave it.
+        answer: (N, K, rows, columns) or (N, K), as the graph returned it.
     """
     if answer.dtype.kind in "iub":
         return "classes"
@@ -27,7 +27,7 @@ def kind_of(answer: np.ndarray) -> str:
 
 
 def with_channels(answer: np.ndarray, task: str) -> np.ndarray:
-    """Give (N, rows, columns) of a pixel-wise task, or (N,), its missing axis of channels."""
+    """Give (N, rows, columns) of a pixel-wise task, or (N,), its missing channel axis."""
     if answer.ndim == 1:
         return answer[:, None]
     return answer[:, None] if answer.ndim == 3 and task in DENSE else answer
@@ -37,8 +37,8 @@ def canonical(answer: np.ndarray, card: ModelCard, where: str) -> np.ndarray:
     """Probabilities, values or features, float32.
 
     Args:
-        answer: (N, K, rows, columns) or (N, K), as the graph gave it.
-        card: with its activation known.
+        answer: (N, K, rows, columns) or (N, K), as the graph returned it.
+        card: with a known activation.
         where: name of the file, for the message.
 
     Raises:
@@ -57,28 +57,28 @@ def canonical(answer: np.ndarray, card: ModelCard, where: str) -> np.ndarray:
 
 
 def decide(share: np.ndarray, card: ModelCard) -> Tuple[np.ndarray, np.ndarray]:
-    """The class of each place and how sure that is.
+    """The most probable class of each place, and its probability.
 
     Args:
         share: (K, ...) probabilities.
-        card: tells whether channels exclude each other.
+        card: whether channels exclude each other follows from its number of classes.
 
     Returns:
-        Numbers into ``card.classes``, and probabilities, both of the shape of one channel.
+        Indices into ``card.classes``, and probabilities, both of the shape of one channel.
     """
     best, number = share[0].copy(), np.zeros(share.shape[1:], np.uint16)
-    for channel in range(1, len(share)):  # several times quicker than argmax over the first axis
+    for channel in range(1, len(share)):  # several times faster than argmax over the first axis
         better = share[channel] > best
         np.copyto(best, share[channel], where=better)
         np.copyto(number, channel, where=better)
     if len(card.classes) == len(share):
         return number, best
-    reached = best >= card.threshold  # one class more than channels: the first is none of them
+    reached = best >= card.threshold  # one class more than channels: the first means none of them
     return np.where(reached, number + 1, 0), np.where(reached, best, 1 - best)
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore"):  # infinite numbers become NaN, which the blending leaves out
+    with np.errstate(invalid="ignore"):  # infinite values become NaN, which the blending leaves out
         logits = logits - logits.max(axis=1, keepdims=True)
         np.exp(logits, out=logits)
         logits /= logits.sum(axis=1, keepdims=True)
@@ -86,12 +86,12 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # exp of a large number is infinite, and the answer 0
+    with np.errstate(over="ignore"):  # exp of a large number is infinite, and the result 0
         return 1 / (1 + np.exp(-logits))
 
 
 def _votes(numbers: np.ndarray, card: ModelCard, where: str) -> np.ndarray:
-    """One channel a class, 1 where the graph chose it: class numbers cannot be averaged, votes can."""
+    """One channel per class, 1 where the graph chose it: class numbers cannot be averaged, votes can."""
     if numbers.ndim > 1 and numbers.shape[1] == 1:
         numbers = numbers[:, 0]
     values = np.array([entry.value for entry in card.classes])

@@ -25,8 +25,8 @@ def card_of_keys(metadata: Dict[str, str], where: str, shape: Tuple[Optional[int
         shape: of the graph's input: (batch, bands, rows, columns), None where free.
 
     Raises:
-        ModelFault: the model is of a type that is not run here, or the number of bands is free.
-        ValueError: a key cannot be read.
+        ModelFault: the model is of an unsupported type, the number of bands is not fixed, or a key cannot be read.
+        ValueError: a key holds no number.
     """
     kind = str(_value(metadata, "model_type", "")).strip()
     if kind.lower() not in TASKS:
@@ -81,7 +81,7 @@ def _literal(text: str) -> Any:
     """What a Python literal, which Deepness allows too, stands for; nothing is run."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError):  # the last where it is nested too deep
+    except (ValueError, SyntaxError, MemoryError):  # the last if it is nested too deeply
         raise ModelFault("deepness_names", text=repr(text[:40])) from None
 
 

@@ -1,4 +1,4 @@
-"""Reads an ONNX file's protobuf before onnxruntime does, and refuses what could do harm.
+"""Reads an ONNX file's protobuf before onnxruntime does, and refuses harmful content.
 
 An ONNX file is untrusted input: tensors may point at other files, operators may come from foreign
 libraries. Only the wire format is read here, without the onnx package, and tensor data is skipped.
@@ -36,7 +36,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class OnnxHeader:
-    """What can be known of a model without running it.
+    """What is known of a model without running it.
 
     Attributes:
         ir_version: version of the ONNX file format.
@@ -45,8 +45,8 @@ class OnnxHeader:
         input_name: name of the one image input.
         input_shape: its four dimensions, None where free.
         input_kind: its element type, onnx.proto's number: 1 is float32.
-        outputs: all of them, in the graph's order; a shape is empty where the file does not tell.
-        loops: whether it says itself how often something is done.
+        outputs: all of them, in the graph's order; a shape is empty if the file does not state it.
+        loops: whether it holds a loop, whose number of turns it sets itself.
     """
 
     ir_version: int
@@ -224,8 +224,8 @@ def _key_value(message: memoryview) -> Tuple[str, str]:
     return _first_text(message, 1), _first_text(message, 2)
 
 
-def _first_text(message: memoryview, wanted: int) -> str:
-    return next((_text(v) for n, v in _fields(message) if n == wanted), "")
+def _first_text(message: memoryview, number: int) -> str:
+    return next((_text(v) for n, v in _fields(message) if n == number), "")
 
 
 def _text(value: Union[int, memoryview]) -> str:

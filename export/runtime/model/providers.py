@@ -1,4 +1,4 @@
-"""Starts onnxruntime on one of the execution providers that are here, within bounds of memory."""
+"""Starts onnxruntime on an available execution provider, with limited memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..files import free_memory
 
 MINIMUM_ONNXRUNTIME = (1, 24, 1)  # older ones read any file on disk through external_data
 CPU = "CPUExecutionProvider"
-# What ``auto`` tries, by the short names that a user may give.
+# What ``auto`` tries, by the short names that a user can give.
 PROVIDERS = {
     "cpu": CPU,
     "openvino": "OpenVINOExecutionProvider",
@@ -21,11 +21,10 @@ PROVIDERS = {
     "directml": "DmlExecutionProvider",
     "coreml": "CoreMLExecutionProvider",
 }
-# Providers that need many tiles at once to be quick. The number is fixed, because the last bits of an answer may
-# depend on it.
+# Providers that are only fast with many tiles at once. The number is fixed: the last bits of an output may depend on it.
 BATCHED = {"CUDAExecutionProvider": 8, "TensorrtExecutionProvider": 8, "DmlExecutionProvider": 4}
 PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
-_MEMORY_SHARE = 0.75  # of what is free: more than that no model may ask for
+_MEMORY_SHARE = 0.75  # of the free memory: the most that a model may use
 _bounded = False  # the allocator belongs to the process, not to a session
 
 
@@ -37,18 +36,18 @@ def onnxruntime_module() -> Any:
     """
     import onnxruntime
 
-    found = tuple(int(part) for part in onnxruntime.__version__.split(".")[:3] if part.isdigit())
-    if found < MINIMUM_ONNXRUNTIME:
+    version = tuple(int(part) for part in onnxruntime.__version__.split(".")[:3] if part.isdigit())
+    if version < MINIMUM_ONNXRUNTIME:
         needed = ".".join(map(str, MINIMUM_ONNXRUNTIME))
         raise ModelFault("onnxruntime_old", version=onnxruntime.__version__, needed=needed)
     return onnxruntime
 
 
 def chosen(provider: str) -> List[str]:
-    """Full names of the providers that a user's word stands for and that are here.
+    """Full names of the available providers that a user's choice stands for.
 
     Raises:
-        ModelFault: none is.
+        ModelFault: there is none.
     """
     available = onnxruntime_module().get_available_providers()
     if provider == "auto":
@@ -64,19 +63,19 @@ def chosen(provider: str) -> List[str]:
 def start(path: Union[str, Path], provider: str, precision: Optional[str]) -> Any:
     """An onnxruntime session on exactly this provider.
 
-    On the CPU a session uses one thread: tiles run beside each other instead, each on one thread alone, so that
-    no number of threads or tiles can change a bit of an answer.
+    On the CPU a session uses one thread: tiles run in parallel instead, each on a single thread, so that the number of
+    threads or tiles cannot change a bit of an output.
 
     Raises:
-        ModelFault: the file or the provider does not start, or the provider has not this precision.
+        ModelFault: the file or the provider does not start, or the provider lacks this precision.
     """
     onnxruntime = onnxruntime_module()
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong is raised and said in our words
+    options.log_severity_level = 4  # errors are raised and reported by us
     if provider == CPU:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        options.enable_mem_pattern = False  # its plan is a second copy of all that a tile needs
+        options.enable_mem_pattern = False  # its plan is a second copy of all memory that a tile needs
         _bound_memory(onnxruntime)
         options.add_session_config_entry("session.use_env_allocators", "1")
     settings = provider_options(provider, precision)
@@ -96,10 +95,10 @@ def start(path: Union[str, Path], provider: str, precision: Optional[str]) -> An
 
 
 def provider_options(provider: str, precision: Optional[str]) -> Dict[str, str]:
-    """The provider's own settings for a precision: fp32, fp16 or bf16; None leaves it its default.
+    """The provider's settings for a precision: fp32, fp16 or bf16; None keeps its default.
 
     Raises:
-        ModelFault: the provider cannot calculate in it.
+        ModelFault: the provider does not support it.
     """
     if precision is not None and precision not in PRECISIONS:
         raise ModelFault("unknown_precision", precision=precision, known=", ".join(PRECISIONS))
@@ -135,7 +134,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _bound_memory(onnxruntime: Any) -> None:
-    """Give onnxruntime's CPU allocator a limit: a file of 99 bytes can ask for more than the machine has."""
+    """Limit onnxruntime's CPU allocator: a small file can ask for more memory than the machine has."""
     global _bounded
     if _bounded:
         return
@@ -143,7 +142,9 @@ def _bound_memory(onnxruntime: Any) -> None:
         "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
     )
     limit = int(free_memory() * _MEMORY_SHARE)
-    settings = onnxruntime.OrtArenaCfg({"max_mem": limit, "arena_extend_strategy": 1})  # 1: as much as is asked for
+    settings = onnxruntime.OrtArenaCfg(
+        {"max_mem": limit, "arena_extend_strategy": 1}
+    )  # 1: exactly as much as requested
     try:
         onnxruntime.create_and_register_allocator(info, settings)
     except Exception as error:  # registered before, by another copy of this module in the process

@@ -36,11 +36,11 @@ __all__ = ["MINIMUM_ONNXRUNTIME", "Model", "card_of"]
 # Element types of onnx.proto that an image input may have.
 _DTYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 10: "float16"}
 _DTYPES[11] = "float64"
-_PROBE = 256  # px, where a model leaves its size free
-_LARGEST_TILE = 2048  # px: larger ones gain nothing at their borders any more
-_BYTES_PER_PIXEL = 1024  # of a tile while it runs: a U-Net ResNet-18 in fp32 needs about as much
-_LARGEST_BATCH = 256  # tiles that a graph may ask for at once
-_LONGEST_LOOP = 30.0  # seconds for one call of a graph that says itself how often something is done
+_PROBE = 256  # px, if a model takes any size
+_LARGEST_TILE = 2048  # px: larger ones no longer gain accuracy at their borders
+_BYTES_PER_PIXEL = 1024  # of a tile while it runs: about as much as a U-Net ResNet-18 in fp32 needs
+_LARGEST_BATCH = 256  # largest batch that a graph may require
+_LONGEST_LOOP = 30.0  # seconds for one call of a graph with loops
 _LARGEST_ANSWER = 2**30  # bytes for one tile; 256 classes of 1024 x 1024 px reach it
 
 
@@ -48,16 +48,16 @@ class Model:
     """A model ready to run.
 
     Attributes:
-        card: its card, completed by what the graph itself tells.
-        provider: the execution provider that really runs it.
+        card: its card, completed from the graph.
+        provider: the execution provider that runs it.
         notes: how the provider was chosen.
         output: name of the graph's output that is used.
-        channels: classes, values or features that the graph answers with; 0 for a detection.
-        dense: whether it answers with a map for each tile, not with one vector.
-        border: px of a tile's rim that its answer leaves out.
-        factor: px of a tile, along a side, that one place of its map stands for.
-        batch: tiles that one call of onnxruntime takes, the same all the time.
-        threads: such calls that may run beside each other.
+        channels: classes, values or features in the output; 0 for a detection.
+        dense: whether the output of a tile is a map, not one vector.
+        border: px at each edge of a tile that its output leaves out.
+        factor: px of a tile, along a side, per cell of its map.
+        batch: tiles per call of onnxruntime, always the same.
+        threads: calls that may run in parallel.
         free_size: whether the graph takes tiles of any size.
     """
 
@@ -74,15 +74,15 @@ class Model:
 
         Args:
             path: the ONNX file.
-            provider: "auto" tries what is here and takes the quickest; or one of ``providers.PROVIDERS``, or
+            provider: "auto" tries the available ones and takes the fastest; or one of ``providers.PROVIDERS``, or
                 onnxruntime's own name of a provider.
             card: by default ``<model>.card.json`` beside the file, else the one inside it.
-            threads: calls that run beside each other on the CPU; by default as many as cores and memory allow.
-            precision: "fp32", "fp16" or "bf16", where the provider can.
+            threads: calls that run in parallel on the CPU; by default as many as cores and memory allow.
+            precision: "fp32", "fp16" or "bf16", if the provider supports it.
             output: name of the graph's output; by default the card's, else the first.
 
         Raises:
-            ModelFault: the file or its card is refused, or the provider is not there.
+            ModelFault: the file or its card is refused, or the provider is not available.
         """
         header = read_header(path)
         card = card or card_of(path, header)
@@ -117,7 +117,7 @@ class Model:
 
     @property
     def answer_bytes(self) -> int:
-        """Size of what one call answers, in bytes: probabilities of a batch at the tile's own size."""
+        """Size of the output of one call in bytes: probabilities of a batch at the tile's own size."""
         side = self._shape[-1] * self.factor if self.dense else 1
         return 4 * self.batch * max(self.channels, 1) * side**2
 
@@ -130,7 +130,7 @@ class Model:
         Returns:
             float32: (N, K, rows, cols) probabilities of a segmentation, or values of a regression, for the tile
             without ``border`` and divided by ``factor``; (N, K) of a scene classification; (N, D) or
-            (N, D, rows, cols) of an embedding. A tile's answer does not depend on the others.
+            (N, D, rows, cols) of an embedding. A tile's output does not depend on the others.
 
         Raises:
             ModelFault: it is a detection; onnxruntime fails; or the output has another shape than before.
@@ -148,9 +148,9 @@ class Model:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def outputs(self, tiles: np.ndarray) -> List[np.ndarray]:
-        """Every output of the graph for raw (N, bands, tile_size, tile_size), as it is.
+        """Every output of the graph for raw (N, bands, tile_size, tile_size), unchanged.
 
-        A detection takes one tile and gives boxes (M, 4) as xmin, ymin, xmax, ymax in px, scores (M,), best first, and class numbers (M,).
+        A detection takes one tile and returns boxes (M, 4) as xmin, ymin, xmax, ymax in px, scores (M,), best first, and class numbers (M,).
 
         Raises:
             ModelFault: onnxruntime fails.
@@ -158,7 +158,7 @@ class Model:
         return self._call(self._session, None, self._scaled(tiles))
 
     def _answer(self, tiles: np.ndarray) -> np.ndarray:
-        """The chosen output for at most ``batch`` tiles; a batch is filled up, and cut off afterwards."""
+        """The chosen output for at most ``batch`` tiles; a smaller batch is padded, its output cut."""
         count = len(tiles)
         if count < self.batch:
             tiles = np.concatenate([tiles, np.repeat(tiles[-1:], self.batch - count, axis=0)])
@@ -187,7 +187,7 @@ class Model:
         return answers
 
     def _start(self, names: Sequence[str], precision: Optional[str]) -> Tuple[Any, str]:
-        """The quickest of these providers; what the others did goes into ``notes``."""
+        """The fastest of these providers; the results of the others go into ``notes``."""
         if len(names) == 1:
             return start(self._where, names[0], precision), names[0]
         best: Tuple[float, Any, str] = (0.0, None, "")
@@ -209,7 +209,7 @@ class Model:
         return best[1], best[2]
 
     def _speed(self, session: Any, provider: str) -> float:
-        """Tiles a second, of the second of two calls."""
+        """Tiles per second, measured in the second of two calls."""
         count = self._header.input_shape[0] or BATCHED.get(provider, 1)
         tiles = self._scaled(np.repeat(self._sample(), count, axis=0))
         for _ in range(2):
@@ -226,15 +226,15 @@ class Model:
         return noise * np.float32(high - low) + np.float32(low)
 
     def _index(self, output: Optional[str]) -> int:
-        """Number of the output to use."""
+        """Index of the output to use."""
         names = [one.name for one in self._header.outputs]
-        wanted = output or self.card.output or names[0]
-        if wanted not in names:
-            raise ModelFault("no_such_output", where=self._where, output=wanted, outputs=", ".join(names))
-        return names.index(wanted)
+        name = output or self.card.output or names[0]
+        if name not in names:
+            raise ModelFault("no_such_output", where=self._where, output=name, outputs=", ".join(names))
+        return names.index(name)
 
     def _check_static(self, index: int) -> None:
-        """Refuse before anything runs what the file itself says to be too large."""
+        """Refuse, before anything runs, an output that the file itself declares too large."""
         known = [size for size in self._header.outputs[index].shape[1:] if size]
         self._check_size(int(np.prod(known, dtype=object)) if known else 1)
 
@@ -243,7 +243,7 @@ class Model:
             raise ModelFault("output_too_large", where=self._where, size=numbers * 4)
 
     def _use(self, output: Optional[str]) -> None:
-        """Find what the output holds: from the file where it tells all, else by running one tile."""
+        """Find what the output holds: from the file if it states all, else by running one tile."""
         index = self._index(output)
         self._check_static(index)
         self.output: str = self._header.outputs[index].name
@@ -269,7 +269,7 @@ class Model:
         self._fit(shape, size)
 
     def _fit(self, shape: Tuple[int, ...], size: int) -> None:
-        """Check an answer's shape (K,) or (K, rows, columns) for a tile of ``size`` px, and keep what it says."""
+        """Check an answer's shape (K,) or (K, rows, columns) for a tile of ``size`` px, and derive the geometry."""
         self._check_size(int(np.prod(shape, dtype=object)))
         sizes = {"segmentation": (3,), "classification": (1,)}.get(self.card.task, (1, 3))
         if len(shape) not in sizes or 0 in shape or len(set(shape[1:])) > 1:
@@ -284,7 +284,7 @@ class Model:
         self._shape = (shape[0], side, side) if self.dense else shape
 
     def _geometry(self, side: int, size: int) -> Tuple[int, int]:
-        """Border and factor of a map of ``side`` places for a tile of ``size`` px."""
+        """Border and factor of a map of ``side`` cells for a tile of ``size`` px."""
         if size % side == 0:
             return 0, size // side
         if side < size and (size - side) % 2 == 0:
@@ -292,10 +292,10 @@ class Model:
         raise ModelFault("output_rows", where=self._where, rows=side, tile=size)
 
     def sized(self, side: int) -> Model:
-        """This model for tiles of another size, where the graph leaves it free; itself where it does not.
+        """This model for tiles of another size if the graph takes any; else itself.
 
         Args:
-            side: px that a tile must at least have.
+            side: least side of a tile, px.
         """
         size = min(self.card.tile_size, max(-(-side // 32) * 32, 64) + 2 * self.border)
         if not self.free_size or size == self.card.tile_size:
@@ -310,7 +310,7 @@ class Model:
 
 @contextmanager
 def _stopped_in_time(loops: bool) -> Iterator[Any]:
-    """Options of a call that ends it when it takes too long: a loop may never end of itself."""
+    """Run options that stop a call after a time limit: a loop may be endless."""
     if not loops:
         yield None
         return
@@ -336,7 +336,7 @@ def _with_tile(card: ModelCard, header: OnnxHeader, where: str) -> ModelCard:
         overlap = min(card.overlap or min(size // 4, 128), size - 1)
         card = replace(card, tile_size=size, overlap=overlap)
     expected = (len(card.bands), card.tile_size, card.tile_size)
-    if any(known not in (None, wanted) for known, wanted in zip((bands, rows, columns), expected)):
+    if any(size not in (None, needed) for size, needed in zip((bands, rows, columns), expected)):
         raise ModelFault("input_shape", where=where, shape=list(header.input_shape), expected=expected)
     return card
 
@@ -349,6 +349,6 @@ def _tile_for(memory: int) -> int:
 
 
 def _without_empty_axes(answer: np.ndarray, task: str) -> np.ndarray:
-    """(N, K, 1, 1) of a model that answers once a tile becomes (N, K)."""
+    """(N, K, 1, 1) of a model with one output per tile becomes (N, K)."""
     once = task not in DENSE and answer.ndim == 4 and answer.shape[2:] == (1, 1)
     return answer[:, :, 0, 0] if once else answer

@@ -1,4 +1,4 @@
-"""From the numbers that users have to the numbers that a model learned from. Pure numpy.
+"""Converts the values of a raster to those that a model learned from. Pure numpy.
 
 Everything goes through reflectance x 10,000: a unit is how much of it one step holds.
 """
@@ -143,8 +143,8 @@ def baseline_of(text: str, tag: str = "") -> float | None:
     """
     if tag.replace(".", "", 1).isdigit():
         return float(tag)
-    found = re.search(r"_N(\d{2})(\d{2})_", text)
-    return float(f"{found[1]}.{found[2]}") if found else None
+    match = re.search(r"_N(\d{2})(\d{2})_", text)
+    return float(f"{match[1]}.{match[2]}") if match else None
 
 
 def stored_offset(scale: float | None, offset: float | None) -> float | None:

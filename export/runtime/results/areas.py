@@ -37,8 +37,8 @@ class Areas:
         if rows.classes is None:
             return
         for number, (line, valid) in enumerate(zip(rows.classes, rows.valid), start=rows.top):
-            found = self._index[line[valid]]
-            self.counts[number] += np.bincount(found, minlength=len(self.classes))
+            entries = self._index[line[valid]]
+            self.counts[number] += np.bincount(entries, minlength=len(self.classes))
 
     def table(self, pixel_m2: np.ndarray) -> Tuple[ClassArea, ...]:
         """Area of each class.

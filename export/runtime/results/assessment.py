@@ -26,20 +26,20 @@ class Report:
     notes: List[Message]
 
     def as_dict(self) -> Dict[str, Any]:
-        """For a program; square metres become hectares, what cannot be said None."""
+        """For a program; square metres become hectares, what cannot be estimated is None."""
         overall, margin = self.result.overall
         rows = []
         for i, value in enumerate(self.classes):
             row: Dict[str, Any] = {"class": value, "name": self.names.get(value, str(value))}
             row.update(mapped_ha=float(self.mapped[i]) / 1e4, sampled=int(self.counts[i].sum()))
-            row.update(dict(zip(("area_ha", "area_ha_margin"), _said(self.result.areas[:, i] / 1e4))))
-            row.update(dict(zip(("users", "users_margin"), _said(self.result.users[:, i]))))
-            row.update(dict(zip(("producers", "producers_margin"), _said(self.result.producers[:, i]))))
+            row.update(dict(zip(("area_ha", "area_ha_margin"), _or_none(self.result.areas[:, i] / 1e4))))
+            row.update(dict(zip(("users", "users_margin"), _or_none(self.result.users[:, i]))))
+            row.update(dict(zip(("producers", "producers_margin"), _or_none(self.result.producers[:, i]))))
             rows.append(row)
         return {
             "method": "stratified estimation, Olofsson et al. 2014; margins are half-widths of 95 % confidence intervals",
-            "overall": _said([overall, margin])[0],
-            "overall_margin": _said([overall, margin])[1],
+            "overall": _or_none([overall, margin])[0],
+            "overall_margin": _or_none([overall, margin])[1],
             "classes": rows,
             "confusion": {"rows": "map", "columns": "reference", "counts": self.counts.tolist()},
             "notes": [str(note) for note in self.notes],
@@ -64,7 +64,7 @@ class Report:
         return "\n".join(lines)
 
 
-def _said(numbers: Union[Sequence[float], np.ndarray]) -> List[Optional[float]]:
+def _or_none(numbers: Union[Sequence[float], np.ndarray]) -> List[Optional[float]]:
     return [float(number) if np.isfinite(number) else None for number in numbers]
 
 
@@ -74,12 +74,12 @@ def _plus_minus(pair: np.ndarray, pattern: str) -> str:
 
 
 def compare(
-    said: np.ndarray, truth: np.ndarray, square_metres: Dict[int, float], names: Dict[int, str], where: str
+    mapped_as: np.ndarray, truth: np.ndarray, square_metres: Dict[int, float], names: Dict[int, str], where: str
 ) -> Report:
     """Compare a map with a sample.
 
     Args:
-        said: (N,) class of the map at each unit of the sample, -1 outside the map or on nodata.
+        mapped_as: (N,) class of the map at each unit of the sample, -1 outside the map or on nodata.
         truth: (N,) true classes.
         square_metres: area that the map gives each of its classes.
         names: of classes.
@@ -89,16 +89,16 @@ def compare(
         InputFault: no unit lies on the map.
     """
     notes: List[Message] = []
-    outside = int((said < 0).sum())
-    if outside == len(said):
+    outside = int((mapped_as < 0).sum())
+    if outside == len(mapped_as):
         raise InputFault("sample_outside", where=where)
     if outside:
-        notes.append(Message("sample_partly_outside", {"count": outside, "total": len(said)}))
-    said, truth = said[said >= 0], truth[said >= 0]
+        notes.append(Message("sample_partly_outside", {"count": outside, "total": len(mapped_as)}))
+    mapped_as, truth = mapped_as[mapped_as >= 0], truth[mapped_as >= 0]
     classes = sorted({*square_metres, *truth.tolist()})
     number = {value: i for i, value in enumerate(classes)}
     counts = np.zeros((len(classes), len(classes)), np.int64)
-    np.add.at(counts, ([number[v] for v in said.tolist()], [number[v] for v in truth.tolist()]), 1)
+    np.add.at(counts, ([number[v] for v in mapped_as.tolist()], [number[v] for v in truth.tolist()]), 1)
     mapped = np.array([square_metres.get(value, 0.0) for value in classes])
     weighed = _weighed(counts, mapped, [names.get(v, str(v)) for v in classes], notes)
     return Report(classes, names, counts, mapped, estimate(counts, weighed), notes)
@@ -120,7 +120,7 @@ def _weighed(counts: np.ndarray, mapped: np.ndarray, names: List[str], notes: Li
 
 
 def most_common(values: np.ndarray) -> int:
-    """The class that most of a polygon's pixels have, the lower one of two alike; -1 where none has a class.
+    """The class of most of a polygon's pixels, the lower one of a tie; -1 if none has a class.
 
     Numbers below 0 are no classes: a nodata value that the map does not declare.
     """
@@ -128,20 +128,20 @@ def most_common(values: np.ndarray) -> int:
     return int(classes[counts.argmax()]) if classes.size else -1
 
 
-def true_field(where: str, fields: Sequence[str], wanted: Optional[str]) -> int:
-    """Number of the attribute that holds the true class.
+def true_field(where: str, fields: Sequence[str], name: Optional[str]) -> int:
+    """Index of the attribute that holds the true class.
 
     Raises:
-        InputFault: there is none of that name, or it is open which one is meant.
+        InputFault: there is none of that name, or no name is given and none can be guessed.
     """
     lower = {field.lower(): number for number, field in enumerate(fields)}
-    found = next((lower[name.lower()] for name in ([wanted] if wanted else GUESSES) if name.lower() in lower), None)
-    if found is None and len(fields) == 1 and not wanted:
-        found = 0
-    if found is None:
+    index = next((lower[guess.lower()] for guess in ([name] if name else GUESSES) if guess.lower() in lower), None)
+    if index is None and len(fields) == 1 and not name:
+        index = 0
+    if index is None:
         attributes = ", ".join(fields) or "none"
-        raise InputFault("no_attribute", where=where, attribute=wanted or "class", attributes=attributes)
-    return found
+        raise InputFault("no_attribute", where=where, attribute=name or "class", attributes=attributes)
+    return index
 
 
 def class_numbers(where: str, field: str, values: Iterable[Any], names: Dict[int, str]) -> np.ndarray:
