@@ -89,7 +89,7 @@ def test_int8_that_does_not_pay_is_refused(store, tmp_path, monkeypatch, capsys)
     source = weights(store, tmp_path, "classification")
     assert call(to_onnx.main, source, "--out", out, "--data", store.path, "--int8") == 2
     said = capsys.readouterr()
-    assert "of the images right" in said.out
+    assert "of the images correct" in said.out
     assert "not written" in said.err
     assert [path.name for path in tmp_path.iterdir()] == ["classification.safetensors"]
 

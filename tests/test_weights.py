@@ -286,7 +286,7 @@ def test_our_encoder_is_refused_other_units(options, why, ours, stores):
 
 def test_weights_of_others_are_refused_values_that_their_unit_denies(stores, tmp_path):
     torch.save(resnet().state_dict(), tmp_path / "w.pth")
-    with pytest.raises(UserError, match=r"up to 255, but those of .* go up to 0.796, although its unit is '8-bit"):
+    with pytest.raises(UserError, match=r"up to 255, but those of .* go up to 0.796 although its unit is '8-bit"):
         load_encoder(tmp_path / "w.pth", stores(dtype="float32", factor=0.004))
 
 
