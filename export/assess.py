@@ -17,7 +17,7 @@ from rasterio.windows import Window as RasterWindow
 
 from export.rasterio_io.grid import Grid
 from export.rasterio_io.limits import read_shapes
-from export.rasterio_io.source import RASTER_ERRORS
+from export.rasterio_io.pixels import RASTER_ERRORS
 from export.runtime.errors import InputFault, RuntimeFault
 from export.runtime.files import Staging
 from export.runtime.raster.patches import row_blocks
@@ -71,7 +71,7 @@ class MapClasses:
             return np.array([self._class_of(source, shape) for shape in shapes], np.int64)
 
     def _class_of(self, source: rasterio.DatasetReader, shape: shapely.Geometry) -> int:
-        window = self.grid.window_of(shape.bounds, self.grid.crs)
+        window = self.grid.window_inside(shape.bounds)
         if shape.geom_type in ("Point", "MultiPoint"):
             column, row = (int(np.floor(v)) for v in ~self.grid.transform * shape.centroid.coords[0])
             if not (0 <= row < self.grid.height and 0 <= column < self.grid.width):

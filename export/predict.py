@@ -18,13 +18,14 @@ from export.batch.plan import Plan
 from export.batch.run import Batch, summary
 from export.batch.work import Job
 from export.batch.workers import Here, Processes, Workers
+from export.rasterio_io.limits import Area
 from export.rasterio_io.names import absolute, stem
-from export.rasterio_io.results import Wanted
-from export.rasterio_io.run import Options, map_raster
-from export.rasterio_io.source import Choice, Placement
-from export.rasterio_io.view import Limits
+from export.rasterio_io.pixels import Placement
+from export.rasterio_io.run import BESIDE, Request, map_raster
 from export.runtime.errors import RuntimeFault
 from export.runtime.files import clear_leftovers
+from export.runtime.infer.job import Options
+from export.runtime.infer.source import Choice
 from export.runtime.infer.sweep import Sweep
 from export.runtime.model.providers import PRECISIONS, PROVIDERS
 from export.runtime.model.read_card import card_of_file
@@ -155,7 +156,7 @@ def _add_batch(group: Any) -> None:
     group.add_argument("--merge", action="store_true", help="merge blocks into one NAME.tif")
 
 
-def _options(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> Options:
+def _request(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> Request:
     bounds = tuple(arguments.bounds) if arguments.bounds else None
     if arguments.crs and not bounds:
         parser.error("--crs requires --bounds")
@@ -164,23 +165,18 @@ def _options(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> 
     if arguments.min_area < 0:
         parser.error("--min-area must not be negative")
     bands = tuple(name.strip() for text in arguments.bands or () for name in text.split(",") if name.strip())
-    return Options(
-        Choice(
-            bands=bands or None, nodata=arguments.nodata, kind=arguments.input, offset=arguments.offset,
-            placement=Placement(arguments.crs, bounds) if arguments.crs and bounds else None,
-        ),
-        Limits(bounds, arguments.crs, arguments.mask),
-        Wanted(
-            confidence=arguments.confidence, probabilities=arguments.probabilities, polygons=arguments.polygons,
-            min_area=arguments.min_area, areas=arguments.areas,
-        ),
-        Sweep(
+    options = Options(
+        Choice(bands, arguments.nodata, arguments.input, arguments.offset),
+        run=Sweep(
             overlap=arguments.overlap, tta=arguments.tta, probabilities=arguments.probabilities, stride=arguments.stride,
             output=arguments.output, threshold=arguments.threshold,
         ),
         resample=not arguments.no_resample,
         model_grid=arguments.grid == "model",
     )  # fmt: skip
+    placement = Placement(arguments.crs, bounds) if arguments.crs and bounds else None
+    beside = tuple(role for role in BESIDE if getattr(arguments, role))
+    return Request(options, Area(bounds, arguments.crs, arguments.mask), placement, beside, arguments.min_area)
 
 
 def _check(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
@@ -208,14 +204,14 @@ def main() -> int:
     """Parse the command line and predict; returns the exit code."""
     parser = _parser()
     arguments = parser.parse_args()
-    options = _options(arguments, parser)
+    request = _request(arguments, parser)
     _check(arguments, parser)
     logging.getLogger("rasterio").addHandler(logging.NullHandler())  # GDAL's errors are in our own messages
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     many = _is_batch(arguments.rasters) or arguments.merge
     many = many or any(given is not None for given in (arguments.workers, arguments.dask, arguments.block))
     try:
-        return _predict_many(arguments, options) if many else _predict_one(arguments, options)
+        return _predict_many(arguments, request) if many else _predict_one(arguments, request)
     except RuntimeFault as fault:
         print(f"error: {words(fault)}", file=sys.stderr)
         return 2
@@ -236,30 +232,32 @@ def _open(arguments: argparse.Namespace, provider: str) -> Model:
     return model
 
 
-def _predict_one(arguments: argparse.Namespace, options: Options) -> int:
+def _predict_one(arguments: argparse.Namespace, request: Request) -> int:
     """Map one raster in this process."""
     model, (raster,) = _open(arguments, arguments.provider), arguments.rasters
     clear_leftovers(arguments.out)
-    files = map_raster(model, arguments.model, raster, arguments.out, arguments.name or stem(raster), options)
+    files = map_raster(model, arguments.model, raster, arguments.out, arguments.name or stem(raster), request)
     role, path = next(iter(files.items()))
     print(f"{role}: {path} ({model.provider})")
     return 0
 
 
-def _predict_many(arguments: argparse.Namespace, options: Options) -> int:
+def _predict_many(arguments: argparse.Namespace, request: Request) -> int:
     """Map what is not done yet, by whoever does the work."""
     if arguments.dask:  # other machines work in other folders
         arguments.model, arguments.out = arguments.model.absolute(), arguments.out.absolute()
-        if options.limits.mask:
-            options = replace(options, limits=replace(options.limits, mask=options.limits.mask.absolute()))
+        if request.area.mask:
+            request = replace(request, area=replace(request.area, mask=request.area.mask.absolute()))
     model = _open(arguments, "cpu" if arguments.dask else arguments.provider)
-    inputs = rasters(arguments.rasters, options.choice.bands or model.card.bands, arguments.out)
+    inputs = rasters(
+        arguments.rasters, [str(band) for band in request.options.choice.bands] or model.card.bands, arguments.out
+    )
     if arguments.name:
         inputs = [replace(inputs[0], name=arguments.name)]
     if arguments.dask:
         inputs = [replace(raster, where=absolute(raster.where)) for raster in inputs]
     job = Job(
-        arguments.model, model.card, options, arguments.out, arguments.merge,
+        arguments.model, model.card, request, arguments.out, arguments.merge,
         arguments.provider if arguments.dask else model.provider, arguments.precision, arguments.threads, arguments.output,
     )  # fmt: skip
     manifest = Manifest(arguments.out)

@@ -8,21 +8,18 @@ from types import SimpleNamespace
 import pytest
 
 from export.rasterio_io.hooks import undecodable_messages_ignored
-from export.rasterio_io.source import Source
+from export.rasterio_io.pixels import RasterPixels
 from export.runtime.errors import InputFault
-from export.runtime.model.session import Model
-from tests.models import write_strongest_band
 
 
 def test_corrupt_rasters_in_threads_print_nothing_and_leave_the_hooks(tmp_path, capfd):
-    card = Model(write_strongest_band(tmp_path / "m.onnx"), "cpu").card
     band = b'<VRTRasterBand dataType="Byt\xff" band="1"/>'
     (tmp_path / "bad.vrt").write_bytes(b'<VRTDataset rasterXSize="5" rasterYSize="5">' + band + b"</VRTDataset>")
     before = sys.excepthook, sys.unraisablehook
 
     def fails(_: int) -> bool:
         with pytest.raises(InputFault, match="cannot be read as a raster"):
-            Source(tmp_path / "bad.vrt", card)
+            RasterPixels(tmp_path / "bad.vrt")
         return True
 
     with ThreadPoolExecutor(4) as threads:

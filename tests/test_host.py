@@ -7,6 +7,7 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine, from_origin
 
 from export.rasterio_io.grid import Grid
+from export.rasterio_io.limits import Area
 from export.runtime.errors import InputFault
 from export.runtime.model.card import ModelCard
 from export.runtime.model.read_card import card_of_metadata
@@ -51,13 +52,16 @@ def test_a_projected_pixel_has_its_plain_area_also_when_rotated_or_in_feet():
 
 def test_a_window_of_bounds_in_another_crs_holds_them():
     grid = Grid(CRS.from_epsg(32633), from_origin(500_000, 5_000_000, 10, 10), 100, 100)
-    assert grid.window_of((500_100, 4_999_500, 500_300, 4_999_900), grid.crs) == Window(10, 10, 40, 20)
+    own = Area((500_100, 4_999_500, 500_300, 4_999_900)).on(grid, "a.tif")
+    assert own.window(grid, "a.tif") == Window(10, 10, 40, 20)
     degrees = pyproj.Transformer.from_crs(32633, 4326, always_xy=True).transform_bounds(500_100, 4_999_500, 500_300, 4_999_900)  # fmt: skip
-    window = grid.window_of(degrees, CRS.from_epsg(4326))
-    assert window is not None
+    window = Area(degrees, "EPSG:4326").on(grid, "a.tif").window(grid, "a.tif")
     assert abs(window.row - 10) <= 1
     assert abs(window.column - 10) <= 1
-    assert grid.window_of((0, 0, 1, 1), grid.crs) is None
+    with pytest.raises(
+        InputFault, match=r"a.tif: the bounds lie outside it \(it covers 500000, 4999000, 501000, 5000000\)"
+    ):
+        Area((0, 0, 1, 1)).on(grid, "a.tif").window(grid, "a.tif")
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_a_raster_without_coordinates_takes_them_from_the_command_line(model, tm
         (["model.onnx", "text.onnx"], "text.onnx: cannot be read as a raster"),
         (["model.onnx", "one.tif"], "one.tif: has 1 bands, but the model needs 3 (red, green, blue)"),
         (["model.onnx", "bare.tif"], "bare.tif: has no CRS"),
-        (["model.onnx", "cut.tif"], "cut.tif: damaged"),
+        (["model.onnx", "cut.tif"], "cut.tif: corrupt or truncated file"),
     ],
 )
 def test_bad_input_gets_one_sentence_and_no_file(model, arguments, message, tmp_path, monkeypatch, capsys):

@@ -20,9 +20,11 @@ from PIL import Image
 from rasterio.transform import Affine
 
 from export import predict
-from export.rasterio_io.run import Options, map_raster
-from export.rasterio_io.source import Choice, Source
-from export.rasterio_io.view import Limits
+from export.rasterio_io.limits import Area
+from export.rasterio_io.pixels import RasterPixels
+from export.rasterio_io.run import Request, map_raster
+from export.runtime.infer.job import Job, Options
+from export.runtime.infer.source import Choice, Source
 from export.runtime.model.session import Model
 from export.runtime.results.gpkg_style import add_style
 from export.wording import words
@@ -126,7 +128,8 @@ def test_the_landsat_scene_without_declared_nodata_is_warned_of(model, real, tmp
     area = [717_345, -2_785_000, 730_000, -2_776_995]
     found = mapped(model, scene, tmp_path / "o", "--bounds", *area, "--nodata", 0, "--no-resample")
     assert (found == 255).any()
-    assert words(Source(scene, Model(model, "cpu").card).notes[0]).endswith("if that is empty, give --nodata 0")
+    note, *_ = Job(Model(model, "cpu"), RasterPixels(scene), Options(resample=False)).notes(measured=False)
+    assert words(note).endswith("if that is empty, give --nodata 0")
 
 
 def test_a_rotated_raster_keeps_its_grid(model, tmp_path):
@@ -359,7 +362,7 @@ def test_bounds_in_degrees_cut_the_map_out(model, tmp_path, capsys):
     assert abs(found.shape[0] - 30) <= 2
     assert (found == GREEN).mean() > 0.9
     assert call(predict.main, model, raster, "--out", tmp_path / "o", "--bounds", 0, 0, 1, 1) == 2
-    assert "--bounds: lies outside" in capsys.readouterr().err
+    assert "the bounds lie outside it" in capsys.readouterr().err
     for crs in ("EPSG:x", "EPSG:1", "nowhere"):
         assert call(predict.main, model, raster, "--out", tmp_path / "o", "--crs", crs, "--bounds", 0, 0, 1, 1) == 2
         assert f"--crs {crs}: not a CRS" in capsys.readouterr().err
@@ -406,7 +409,7 @@ def test_no_result_takes_the_place_of_what_is_read(model, tmp_path, capsys):
     ):
         before = (tmp_path / file).read_bytes()
         assert call(predict.main, model, source, "--out", tmp_path, "--name", name, *options) == 2
-        assert f"{file}: is read for this very map" in capsys.readouterr().err
+        assert f"{file}: would overwrite its own input" in capsys.readouterr().err
         assert (tmp_path / file).read_bytes() == before
     assert call(predict.main, model, raster, "--out", tmp_path, "--name", "mask", "--mask", mask) == 0
 
@@ -415,7 +418,11 @@ def test_a_mask_of_points_or_elsewhere_gets_one_sentence(model, tmp_path, capsys
     raster = write_raster(tmp_path / "scene.tif", stripes())
     points = polygons(tmp_path / "p.gpkg", [shapely.Point(500_100, 4_999_900)])
     far = polygons(tmp_path / "f.gpkg", [shapely.box(0, 0, 10, 10)])
-    for mask, message in ((points, "holds no polygons"), (far, "lies outside"), (raster, "cannot be read as points")):
+    for mask, message in (
+        (points, "holds no polygons"),
+        (far, "the polygons lie outside it"),
+        (raster, "cannot be read as points"),
+    ):
         assert call(predict.main, model, raster, "--out", tmp_path / "o", "--mask", mask) == 2
         assert message in capsys.readouterr().err
 
@@ -466,8 +473,9 @@ def test_an_interrupted_run_leaves_nothing_behind(model, tmp_path):
 
 def test_the_same_options_serve_from_python(model, tmp_path):
     raster = write_raster(tmp_path / "scene.tif", stripes())
-    options = Options(Choice(nodata=20), Limits(bounds=(500_000, 4_999_900, 500_100, 5_000_000)))
-    files = map_raster(Model(model, "cpu", threads=1), model, str(raster), tmp_path / "o", "part", options)
+    area = Area(bounds=(500_000, 4_999_900, 500_100, 5_000_000))
+    request = Request(Options(Choice(nodata=20)), area)
+    files = map_raster(Model(model, "cpu", threads=1), model, str(raster), tmp_path / "o", "part", request)
     assert sorted(files) == ["map", "names and colours", "stac", "style"]
     with rasterio.open(files["map"]) as result:
         assert result.shape == (10, 10)

@@ -12,44 +12,43 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from export.rasterio_io.run import Options
-from export.rasterio_io.view import View
-from export.runtime.infer.sweep import shared, unit_of
+from export.runtime.infer.layout import Layout
+from export.runtime.infer.sweep import Sweep, shared, unit_of
 from export.runtime.model.session import Model
 from export.runtime.raster.window import TileGrid, Window
 
 SIDE = 16384  # px: 1,444 tiles of 512 px, of which 5 % are computed for a neighbour too; 5 minutes on four cores
 
 
-def blocks(model: Model, view: View, options: Options, side: int) -> list[Window]:
+def blocks(model: Model, layout: Layout, run: Sweep, side: int) -> list[Window]:
     """Blocks of about ``side`` px of what the model sees, from top to bottom, or none where the map is not cut.
 
     Args:
         model: as opened.
-        view: of the raster.
-        options: of the run.
+        layout: of the raster.
+        run: options of the sweep.
         side: of a block, px.
     """
-    if model.card.task == "detection" or max(view.seen.shape) <= side:
+    if model.card.task == "detection" or max(layout.seen.shape) <= side:
         return []
-    tops, lefts = _starts(model, view, options)
-    counts = [-(-length // side) for length in view.seen.shape]
-    rows = _cut(tops, view.result.height, counts[0])
-    columns = _cut(lefts, view.result.width, counts[1])
+    tops, lefts = _starts(model, layout, run)
+    counts = [-(-length // side) for length in layout.seen.shape]
+    rows = _cut(tops, layout.result.height, counts[0])
+    columns = _cut(lefts, layout.result.width, counts[1])
     found = [Window(top, left, bottom - top, right - left) for top, bottom in rows for left, right in columns]
     return found if len(found) > 1 else []
 
 
-def _starts(model: Model, view: View, options: Options) -> tuple[Sequence[int], Sequence[int]]:
+def _starts(model: Model, layout: Layout, run: Sweep) -> tuple[Sequence[int], Sequence[int]]:
     """Rows and columns of the result where tiles begin."""
-    model = model.choose(options.run.output).sized(max(view.seen.shape))
+    model = model.choose(run.output).sized(max(layout.seen.shape))
     if not model.dense:
-        return range(view.result.height), range(view.result.width)
+        return range(layout.result.height), range(layout.result.width)
     unit = unit_of(model)
-    side, overlap = (model.card.tile_size - 2 * model.border) // unit, shared(model, options.run) // unit
-    height, width = (-(-length // unit) for length in view.seen.shape)
+    side, overlap = (model.card.tile_size - 2 * model.border) // unit, shared(model, run) // unit
+    height, width = (-(-length // unit) for length in layout.seen.shape)
     grid = TileGrid(height, width, side, overlap)
-    taken = view.came_from()
+    taken = layout.came_from()
     if not taken:
         return grid.tops, grid.lefts
     # first pixel of the result that is taken from the tile

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -12,21 +11,25 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import rasterio.shutil
-from rasterio.windows import Window as RasterWindow
 
-from export.rasterio_io.cog import BLOCK, cog_options
-from export.rasterio_io.grid import Grid
-from export.rasterio_io.results import write_beside
-from export.rasterio_io.run import Options, as_json, plainly, reading, view_of
-from export.rasterio_io.source import Source
+from export.rasterio_io.cog import RowWriter, checksums, cog_options, writing
+from export.rasterio_io.grid import Grid, raster_window
+from export.rasterio_io.pixels import RasterPixels
+from export.rasterio_io.run import Request, as_json, reading
 from export.rasterio_io.stac import item_text
+from export.rasterio_io.vectors import Vectors
 from export.rasterio_io.vrt import joined
 from export.runtime.errors import InputFault
 from export.runtime.files import Staging
+from export.runtime.infer.job import cell_of, lay_out
+from export.runtime.infer.source import Source
+from export.runtime.model.card import ModelCard
 from export.runtime.model.session import Model
 from export.runtime.raster.window import Window
 from export.runtime.results.areas import Areas
 from export.runtime.results.rows import Rows
+from export.runtime.results.vectors import STEP, write_patches
+from export.runtime.results.writing import Targets, explained, write_beside, write_text
 
 _BLOCK = re.compile(r"\d{7}_\d{7}")
 ROLES = {"map": "", "confidence": "_confidence", "probabilities": "_probabilities"}  # what a block's files end in
@@ -38,7 +41,7 @@ def join(
     raster: str,
     checksum: str,
     parts: Sequence[tuple[str, Window]],
-    options: Options,
+    request: Request,
     model: Model,
     model_path: Path,
     merge: bool,
@@ -51,7 +54,7 @@ def join(
         raster: that was mapped.
         checksum: of all that the map is made from.
         parts: name and place of each block.
-        options: of the whole map.
+        request: of the whole map.
         model: that made them.
         model_path: its file.
         merge: write one Cloud-Optimized GeoTIFF and remove the blocks; else a virtual raster over them.
@@ -59,17 +62,19 @@ def join(
     Raises:
         InputFault: a block cannot be read, or a file not be written.
     """
-    model = model.choose(options.run.output)
-    with reading(raster), closing(Source(raster, model.card, options.choice, sample=False)) as source:
-        grid = view_of(source, model, options).result
+    model = model.choose(request.options.run.output)
+    with reading(raster), closing(RasterPixels(raster, request.placement)) as pixels:
+        options = request.on(pixels)
+        with closing(Source(pixels, model.card, options.choice)) as source:
+            grid = lay_out(source, model.card, options, cell_of(model, options.run)).result
     target = out / name
-    with Staging(target.parent) as staging, plainly(target.with_name(f"{target.name}.vrt"), _bytes(out, parts) * merge):
-        files = _Joining(staging, target, grid, [(window, out / part) for part, window in parts], model).files(
-            options, merge
-        )
+    targets = request.targets(target, model.card.task, ".tif" if merge else ".vrt")
+    placed = [(window, out / part) for part, window in parts]
+    with Staging(target.parent) as staging, explained(targets.files["map"], _bytes(out, parts) * merge):
+        files = _Joining(staging, targets, grid, placed, model.card).files(merge)
         described = staging.keep(f"{target.name}.stac.json")
-        text = item_text(target.name, grid, model.card, model_path, raster, files, as_json(options), checksum)
-        described.write_text(text, "utf-8")
+        text = item_text(target.name, grid, model.card, model_path, raster, files, as_json(request), checksum)
+        write_text(described, text)
         staging.commit()
     _tidy(target, set() if merge else {Path(part).name for part, _ in parts})
 
@@ -78,28 +83,38 @@ class _Joining:
     """The rasters of a map that is being joined."""
 
     def __init__(
-        self, staging: Staging, target: Path, grid: Grid, parts: list[tuple[Window, Path]], model: Model
+        self, staging: Staging, targets: Targets, grid: Grid, parts: list[tuple[Window, Path]], card: ModelCard
     ) -> None:
-        self.staging, self.target, self.grid, self.parts, self.card = staging, target, grid, parts, model.card
+        self.staging, self.targets, self.grid, self.parts, self.card = staging, targets, grid, parts, card
 
-    def files(self, options: Options, merge: bool) -> dict[str, Path]:
+    def files(self, merge: bool) -> dict[str, Path]:
         """Make every file that is wanted; role and place of each."""
-        wanted = options.wanted
-        roles = ["map"] + ["confidence"] * wanted.confidence + ["probabilities"] * wanted.probabilities
         whole = {role: self._virtual(role) for role in ROLES if self._path(0, role).exists()}
         files = {}
-        for role in roles:
-            if role in whole:
+        for role in ROLES:
+            if role in whole and role in self.targets.files:
                 files[role] = self._merged(role, whole[role]) if merge else self._kept(role)
         if not self._is_classes():
             return files
         areas = Areas(self.card.classes, self.grid.height)
-        if wanted.areas or merge:  # the attribute table of a merged map counts its pixels
-            for rows in self._rows(whole["map"]):
-                areas.add(rows)
-        confidence = whole.get("confidence", whole["map"])
-        place = (self.staging, self.target.name, whole["map"], confidence, areas, self.grid, self.card, wanted)
-        return files | write_beside(*place, virtual=not merge)
+        if "areas" in self.targets.files or merge:  # the attribute table of a merged map counts its pixels
+            for strip, classes, _ in _strips(whole["map"], whole["map"]):
+                areas.add(Rows(strip.row, classes != self.card.nodata, classes))
+
+        def trace(out: Path) -> None:
+            blocks = ((classes, sure) for _, classes, sure in _strips(whole["map"], whole["confidence"]))
+            place = (self.grid, self.card.classes, self.card.nodata, self.targets.min_area, RowWriter, Vectors())
+            write_patches(out, blocks, *place, lambda: True)
+
+        return files | write_beside(
+            self.targets,
+            self.grid,
+            self.card,
+            areas,
+            lambda path: self.staging.keep(path.name),
+            trace,
+            virtual=not merge,
+        )
 
     def _is_classes(self) -> bool:
         return self.card.task in ("segmentation", "classification")
@@ -119,44 +134,34 @@ class _Joining:
     def _virtual(self, role: str) -> Path:
         """To be read here and now."""
         path = self.staging / f"whole-{role}.vrt"
-        path.write_text(self._text(role, None), "utf-8")
+        write_text(path, self._text(role, None))
         return path
 
     def _kept(self, role: str) -> Path:
-        path = self.staging.keep(f"{self.target.name}{ROLES[role]}.vrt")
-        path.write_text(self._text(role, self.target.parent), "utf-8")
+        target = self.targets.files[role]
+        path = self.staging.keep(target.name)
+        write_text(path, self._text(role, target.parent))
         return path
 
     def _merged(self, role: str, whole: Path) -> Path:
         """One file, read back."""
-        path = self.staging.keep(f"{self.target.name}{ROLES[role]}.tif")
+        path = self.staging.keep(self.targets.files[role].name)
         overviews = "MODE" if role == "map" and self._is_classes() else "AVERAGE"
-        with rasterio.open(whole) as source:
-            options = cog_options(source.dtypes[0], overviews)
-        rasterio.shutil.copy(whole, path, driver="COG", **options)
-        if _sums(path) != _sums(whole):
-            raise InputFault(f"{path.name}: could not be written whole")
+        with writing(path):
+            with rasterio.open(whole) as source:
+                options = cog_options(source.dtypes[0], overviews)
+            rasterio.shutil.copy(whole, path, driver="COG", **options)
+            if checksums(path) != checksums(whole):
+                raise InputFault("incomplete", where=path.name)
         return path
 
-    def _rows(self, path: Path) -> Iterator[Rows]:
-        with rasterio.open(path) as source:
-            for top in range(0, source.height, BLOCK):
-                rows = min(BLOCK, source.height - top)
-                classes = source.read(1, window=RasterWindow(0, top, source.width, rows))
-                yield Rows(top, classes != self.card.nodata, classes)
 
-
-def _sums(path: Path) -> list[int]:
-    """CRC-32 of each band's rows."""
-    found = []
-    with rasterio.open(path) as source:
-        for number in range(1, source.count + 1):
-            value = 0
-            for top in range(0, source.height, BLOCK):
-                window = RasterWindow(0, top, source.width, min(BLOCK, source.height - top))
-                value = zlib.crc32(np.ascontiguousarray(source.read(number, window=window)), value)
-            found.append(value)
-    return found
+def _strips(*paths: Path) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
+    """Strips of two rasters of one grid, and the first bands of both there."""
+    with rasterio.open(paths[0]) as first, rasterio.open(paths[1]) as second:
+        for strip in Window(0, 0, *first.shape).strips(STEP):
+            window = raster_window(strip)
+            yield strip, first.read(1, window=window), second.read(1, window=window)
 
 
 def _bytes(out: Path, parts: Sequence[tuple[str, Window]]) -> int:

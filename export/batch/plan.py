@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,12 +15,13 @@ from export.batch.manifest import Manifest, checksum, file_checksum, input_check
 from export.batch.work import Job, Unit
 from export.rasterio_io.grid import Grid
 from export.rasterio_io.names import absolute
-from export.rasterio_io.run import GDAL_OPTIONS, Options, reading, view_of
-from export.rasterio_io.source import RASTER_ERRORS, Source
+from export.rasterio_io.pixels import RASTER_ERRORS, RasterPixels
+from export.rasterio_io.run import GDAL_OPTIONS, Request, reading
 from export.rasterio_io.stac import model_hash
-from export.rasterio_io.view import check_apart
 from export.rasterio_io.vrt import stacked
 from export.runtime.errors import InputFault
+from export.runtime.infer.job import cell_of, lay_out
+from export.runtime.infer.source import Source
 from export.runtime.model.session import Model
 from export.runtime.raster.window import Window
 
@@ -62,7 +64,7 @@ class Plan:
         self.job, self.manifest, self.side = job, manifest, side
         self._opened = model
         self.model = checksum(model_hash(job.model), job.card, job.precision, job.output)
-        self._one, self._block = options_checksum(job.options), options_checksum(job.block_options)
+        self._one, self._block = request_checksum(job.request), request_checksum(job.block_request)
         self._cut = checksum(self._one, side, job.merge)
         self.cut: dict[str, Whole] = {}
 
@@ -98,15 +100,15 @@ class Plan:
             RuntimeFault: it cannot be read, or does not fit the model.
         """
         where = self._stacked(raster) if raster.parts else raster.where
-        with reading(where):
-            source = Source(where, self._opened.card, self.job.options.choice, sample=False)
-            try:
-                files = tuple(source.dataset.files) or (where,)
-                cut = blocks(self._opened, view_of(source, self._opened, self.job.options), self.job.options, self.side)
-                suffixes = self.job.options.wanted.suffixes(self._opened.card.task) + [".vrt"] * bool(cut)
-                check_apart(self.job.out / raster.name, suffixes, source, self.job.options.limits)
-            finally:
-                source.close()
+        request, model = self.job.request, self._opened
+        with reading(where), closing(RasterPixels(where, request.placement)) as pixels:
+            options = request.on(pixels)
+            with closing(Source(pixels, model.card, options.choice)) as source:
+                layout = lay_out(source, model.card, options, cell_of(model, options.run))
+                cut = blocks(model, layout, options.run, self.side)
+            suffix = ".vrt" if cut and not self.job.merge else ".tif"
+            request.targets(self.job.out / raster.name, model.card.task, suffix).check(request.sources(pixels))
+            files = tuple(pixels.files) or (where,)
         whole = self._unit(raster.name, where, files, self._cut if cut else self._one)
         return self._blocks(whole, cut) if cut else [whole]
 
@@ -151,18 +153,18 @@ class Plan:
         return str(path)
 
 
-def options_checksum(options: Options) -> str:
+def request_checksum(request: Request) -> str:
     """Of all options that change a result.
 
     Raises:
         InputFault: the polygons cannot be read.
     """
-    mask = options.limits.mask
+    mask = request.area.mask
     try:
         drawn = file_checksum(mask) if mask else None
     except OSError as error:
         raise InputFault(f"--mask {mask}: cannot be read ({error.strerror})") from error
-    return checksum(replace(options, limits=replace(options.limits, mask=None)), drawn)
+    return checksum(replace(request, area=replace(request.area, mask=None)), drawn)
 
 
 def _same_place(one: tuple, other: tuple, pixel: tuple[float, float]) -> bool:

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from export.batch.join import join
 from export.batch.manifest import Files, recorded, unchanged, with_times
-from export.rasterio_io.results import Wanted
-from export.rasterio_io.run import Listener, Options, map_raster
+from export.rasterio_io.run import Listener, Request, map_raster
 from export.runtime.errors import Cancelled, RuntimeFault
 from export.runtime.infer.sweep import Progress
 from export.runtime.messages import Message
@@ -29,7 +28,7 @@ class Job:
     Attributes:
         model: file of the model.
         card: of the opened model, so that no process finds another tile size for itself.
-        options: how rasters are mapped.
+        request: how rasters are mapped.
         out: folder for the results.
         merge: whether blocks become one file.
         provider: what runs the model.
@@ -40,7 +39,7 @@ class Job:
 
     model: Path
     card: ModelCard
-    options: Options
+    request: Request
     out: Path
     merge: bool = False
     provider: str = "auto"
@@ -53,11 +52,12 @@ class Job:
         return Model(self.model, self.provider, self.card, self.threads, self.precision, self.output)
 
     @property
-    def block_options(self) -> Options:
+    def block_request(self) -> Request:
         """Of a block: what is made from the whole map is left to the joining."""
-        wanted = self.options.wanted
-        confidence = wanted.confidence or wanted.polygons
-        return replace(self.options, wanted=Wanted(confidence, wanted.probabilities, style=False))
+        asked = self.request.beside
+        confidence = ("confidence",) if {"confidence", "polygons"} & {*asked} else ()
+        beside = confidence + (("probabilities",) if "probabilities" in asked else ())
+        return replace(self.request, beside=beside, min_area=0.0, style=False)
 
 
 @dataclass(frozen=True)
@@ -135,12 +135,12 @@ def work(job: Job, unit: Unit, model: Callable[[], Model], progress: Progress | 
 
 def _do(job: Job, unit: Unit, model: Model, listener: Listener) -> None:
     if unit.parts:
-        join(job.out, unit.name, unit.raster, unit.checksum, unit.parts, job.options, model, job.model, job.merge)
+        join(job.out, unit.name, unit.raster, unit.checksum, unit.parts, job.request, model, job.model, job.merge)
         return
     folder, name = (job.out / unit.name).parent, Path(unit.name).name
-    options = job.block_options if unit.block else job.options
+    request = job.block_request if unit.block else job.request
     map_raster(
-        model, job.model, unit.raster, folder, name, options, block=unit.block, unit=unit.checksum, listener=listener
+        model, job.model, unit.raster, folder, name, request, block=unit.block, unit=unit.checksum, listener=listener
     )
 
 

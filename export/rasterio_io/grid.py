@@ -10,10 +10,10 @@ import pyproj
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.transform import Affine
-from rasterio.warp import transform_bounds
+from rasterio.windows import Window as RasterWindow
 
 from export.runtime.errors import InputFault
-from export.runtime.raster.lattice import Bounds, Lattice, Units
+from export.runtime.raster.lattice import Lattice, Units
 from export.runtime.raster.window import Window
 
 
@@ -33,11 +33,10 @@ class Grid(Lattice):
         assert ellipsoid is not None  # nosec B101  # every CRS of latitudes has one
         return Units(True, 0.0, (ellipsoid.semi_major_metre, ellipsoid.semi_minor_metre))
 
-    def window_of(self, bounds: Bounds, crs: CRS) -> Window | None:
-        """Smallest window of whole pixels that holds an area; None where they do not meet."""
-        if crs != self.crs:
-            bounds = transform_bounds(crs, self.crs, *bounds, densify_pts=21)
-        return self.window_inside(bounds)
+    @property
+    def crs_text(self) -> str:
+        """The CRS as an authority's code where it has one, else as WKT."""
+        return str(self.crs.to_string())
 
     @property
     def area_distortion(self) -> float:
@@ -60,6 +59,11 @@ class Grid(Lattice):
         crs, place = pyproj.CRS.from_wkt(self.crs.to_wkt()), self.at(column * self.width, row * self.height)
         longitude, latitude = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True).transform(*place)
         return float(longitude), float(latitude)
+
+
+def raster_window(window: Window) -> RasterWindow:
+    """A window in rasterio's terms."""
+    return RasterWindow(window.column, window.row, window.width, window.height)
 
 
 def crs_of(text: str) -> CRS:

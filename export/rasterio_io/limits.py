@@ -1,7 +1,8 @@
-"""The area that is wanted: polygons and bounds on a raster's grid."""
+"""The area that is wanted, brought into the CRS of a raster: bounds and polygons."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,51 @@ import pyproj
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 from pyproj.exceptions import CRSError, ProjError
+from rasterio.errors import RasterioError
 from rasterio.features import rasterize
+from rasterio.warp import transform_bounds
 
-from export.rasterio_io.grid import Grid
+from export.rasterio_io.grid import Grid, crs_of
 from export.runtime.errors import InputFault
-from export.runtime.raster.lattice import Bounds
+from export.runtime.infer.job import Limits
+from export.runtime.raster.lattice import Bounds, check_bounds
 from export.runtime.raster.window import Window
 
 VECTOR_ERRORS = (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError, CRSError, ProjError, OSError)
 _POLYGONS = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 _PARTS = 100  # pieces that the longest side is cut into before it is bent into another CRS
+
+
+@dataclass(frozen=True)
+class Area:
+    """An area as a user gives it, before the raster is known.
+
+    Attributes:
+        bounds: west, south, east, north.
+        crs: of the bounds; the raster's own when None.
+        mask: file of polygons.
+    """
+
+    bounds: Bounds | None = None
+    crs: str | None = None
+    mask: Path | None = None
+
+    def on(self, grid: Grid, where: str) -> Limits:
+        """The same area in the CRS of a raster.
+
+        Raises:
+            InputFault: it cannot be brought there, or the polygons cannot be read.
+        """
+        mask, bounds = Mask.read(self.mask, grid) if self.mask else None, self.bounds
+        if bounds:
+            check_bounds(bounds)
+            crs = crs_of(self.crs) if self.crs else grid.crs
+            if crs != grid.crs:
+                try:
+                    bounds = transform_bounds(crs, grid.crs, *bounds, densify_pts=21)
+                except RasterioError as error:
+                    raise InputFault(f"--bounds: they cannot be transformed to the CRS of {where}") from error
+        return Limits(bounds, mask)
 
 
 class Mask:
@@ -52,9 +88,9 @@ class Mask:
         """Whether a polygon reaches into a window of a grid."""
         return self._near(grid.crop(window)).size > 0
 
-    def holds(self, point: shapely.Point) -> bool:
+    def holds(self, x: float, y: float) -> bool:
         """Whether a point lies in a polygon."""
-        return self._tree.query(point, predicate="intersects").size > 0
+        return self._tree.query(shapely.Point(x, y), predicate="intersects").size > 0
 
     def inside(self, grid: Grid, window: Window) -> np.ndarray:
         """(rows, columns) True where the middle of a pixel lies in a polygon."""

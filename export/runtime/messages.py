@@ -121,6 +121,18 @@ MESSAGES: Dict[str, str] = {
         "areas are measured in its projection, which shows {times:.3g} times the true area at its middle"
     ),
     "bounds_order": "the bounds {west:g} {south:g} {east:g} {north:g} must be west, south, east, north",
+    "bounds_outside": "the bounds lie outside it (it covers {extent}): nothing to map",
+    "mask_outside": "the polygons lie outside it (it covers {extent}): nothing to map",
+    "too_wide": "{width} px are too wide: {needed:size} of memory are needed and {free:size} are free; map it in parts",
+    # reading and writing
+    "corrupt": "corrupt or truncated file ({reason})",
+    "pixel_type": "its pixels are {dtype}; a model reads integers or real numbers",
+    "same_name": "two results have this name, or their styles would have; give each a name of its own",
+    "no_classes": "the model '{name}' gives values, no classes: it has no confidence, probabilities or polygons",
+    "overwrites_input": "would overwrite its own input",
+    "write_failed": "cannot be written ({reason})",
+    "incomplete": "could not be written completely",
+    "disk_full": "the disk is full: up to {needed:size} may be needed while it is made and {free:size} are free",
     # polygons
     "too_many_patches": (
         "the map is so finely divided that its polygons take {needed:size} of memory or more, and {free:size} are free; "

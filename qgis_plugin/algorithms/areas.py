@@ -12,9 +12,9 @@ from qgis.core import (
 )
 
 from ..gdal_io.classes import Classes, ClassLayer
-from ..gdal_io.job import Limits
 from ..gdal_io.mask import Mask
 from ..gdal_io.tables import AREA_FIELDS, area_rows
+from ..runtime.infer.job import Limits
 from ..texts import tr
 from .base import Algorithm, extent_in
 
@@ -23,6 +23,11 @@ from .base import Algorithm, extent_in
 class _Plan:
     classes: ClassLayer
     limits: Limits
+
+    @property
+    def files(self):
+        """Of the map."""
+        return self.classes.files
 
 
 class AreasAlgorithm(Algorithm):

@@ -17,10 +17,10 @@ from qgis.core import (
 )
 
 from ..gdal_io.classes import Classes, ClassLayer
-from ..gdal_io.job import Limits
 from ..gdal_io.mask import bent, features_of
 from ..gdal_io.tables import ASSESS_FIELDS, assess_rows
 from ..runtime.errors import InputFault
+from ..runtime.infer.job import Limits
 from ..runtime.results.assessment import Report, class_numbers, compare, true_field
 from ..texts import tr, words
 from .base import Algorithm
@@ -33,6 +33,11 @@ class _Plan:
     shapes: List[Any]
     field: str
     truth: List[Any]
+
+    @property
+    def files(self):
+        """Of the map."""
+        return self.classes.files
 
 
 class AssessAlgorithm(Algorithm):

@@ -36,10 +36,13 @@ class Algorithm(QgsProcessingAlgorithm):
     def __init__(self):
         super().__init__()
         self._plan = None
+        self._checked = None  # parameters and their plan, until a run takes it
 
     def createInstance(self):
-        """A fresh one for each run."""
-        return type(self)()
+        """A fresh one for each run, which takes the plan that was made when its parameters were checked."""
+        fresh = type(self)()
+        fresh._checked, self._checked = self._checked, None
+        return fresh
 
     def name(self):
         """Id within the provider."""
@@ -59,20 +62,25 @@ class Algorithm(QgsProcessingAlgorithm):
         if not fine:
             return fine, message
         try:
-            self.plan(parameters, context)
-            check_apart(self, parameters, context)
+            self._checked = dict(parameters), self._planned(parameters, context)
         except RuntimeFault as error:
             return False, words(error)
         return True, ""
 
     def prepareAlgorithm(self, parameters, context, feedback):
         """Copy from the layers all that the worker needs; called where they live."""
+        checked, self._checked = self._checked, None
         try:
-            self._plan = self.plan(parameters, context)
-            check_apart(self, parameters, context)
+            fits = checked is not None and checked[0] == parameters
+            self._plan = checked[1] if fits else self._planned(parameters, context)
         except RuntimeFault as error:
             raise QgsProcessingException(words(error)) from error
         return True
+
+    def _planned(self, parameters, context):
+        plan = self.plan(parameters, context)
+        check_apart(self, parameters, context, getattr(plan, "files", ()))
+        return plan
 
     def processAlgorithm(self, parameters, context, feedback):
         """Run; a worker thread calls this."""

@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-from ..gdal_io.results import Targets
-from ..layers import Shown, show_when_loaded
 from ..runtime.infer.sweep import Sweep
 from ..texts import tr
 from .run_model import ModelAlgorithm
@@ -14,6 +12,7 @@ class ClassifyScenesAlgorithm(ModelAlgorithm):
 
     NAME = "classifyscenes"
     TASKS = ("classification",)
+    FILES = ("OUTPUT", "CONFIDENCE", "PROBABILITIES")
     CONFIDENCE, PROBABILITIES, STRIDE, THRESHOLD = "CONFIDENCE", "PROBABILITIES", "STRIDE", "THRESHOLD"
 
     def displayName(self):
@@ -51,14 +50,9 @@ class ClassifyScenesAlgorithm(ModelAlgorithm):
         wanted = parameters.get(self.PROBABILITIES) not in (None, "")
         return replace(super().sweep(parameters, context), stride=stride, probabilities=wanted)
 
-    def work(self, plan, parameters, context, feedback):
-        """Classify and write what is wanted."""
-        titles = {self.CONFIDENCE: tr("confidence"), self.OUTPUT: tr("scenes")}
-        titles.update({self.PROBABILITIES: tr("probabilities"), self.AREAS: tr("areas")})
-        rasters = (self.OUTPUT, self.CONFIDENCE, self.PROBABILITIES)
-        files = {name: self.output_file(parameters, name, context, ".tif") for name in rasters}
-        run, results = self.map_layer(plan, Targets(*files.values()), feedback, self.wants_areas(parameters))
-        outputs = {name: str(path) for name, path in files.items() if path}
-        outputs.update(self.areas(run, results, parameters, context))
-        show_when_loaded(context, Shown(run.card, plan.layer.name), outputs, titles, outputs.get(self.CONFIDENCE, ""))
-        return outputs
+    def titles(self):
+        """What the layer of each result shows."""
+        return {
+            self.CONFIDENCE: tr("confidence"), self.OUTPUT: tr("scenes"), self.PROBABILITIES: tr("probabilities"),
+            self.AREAS: tr("areas"),
+        }  # fmt: skip

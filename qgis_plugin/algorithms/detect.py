@@ -4,9 +4,6 @@ from dataclasses import replace
 
 from qgis.core import QgsProcessing, QgsProcessingOutputNumber, QgsProcessingParameterVectorDestination
 
-from ..gdal_io.vectors import write_objects
-from ..layers import Shown, show_when_loaded
-from ..runtime.files import Staging
 from ..runtime.infer.sweep import Sweep
 from ..texts import tr
 from .run_model import ModelAlgorithm
@@ -17,6 +14,7 @@ class DetectAlgorithm(ModelAlgorithm):
 
     NAME = "detect"
     TASKS = ("detection",)
+    MAIN = "objects"
     THRESHOLD, OVERLAP, COUNT = "THRESHOLD", "OVERLAP", "COUNT"
 
     def displayName(self):
@@ -49,20 +47,6 @@ class DetectAlgorithm(ModelAlgorithm):
         overlap = self._number(parameters, self.OVERLAP, context, whole=True)
         return replace(super().sweep(parameters, context), overlap=overlap)
 
-    def work(self, plan, parameters, context, feedback):
-        """Detect and write the boxes."""
-        out = self.output_file(parameters, self.OUTPUT, context, ".gpkg")
-        run = self.opened(plan, feedback)
-        try:
-            with Staging(out.parent) as staging:
-                found = run.objects(self.progress(feedback))
-                made = staging.keep(out.name)
-                go_on = lambda: not feedback.isCanceled()  # noqa: E731
-                count = write_objects(made, found, run.layout.seen, run.card.classes, run.layout.mask, go_on)
-                staging.commit()
-        finally:
-            run.close()
-        feedback.pushInfo(tr("{count} objects").format(count=count))
-        outputs = {self.OUTPUT: str(out)}
-        show_when_loaded(context, Shown(run.card, plan.layer.name), outputs, {self.OUTPUT: tr("objects")})
-        return outputs | {self.COUNT: count}
+    def titles(self):
+        """What the layer of each result shows."""
+        return {self.OUTPUT: tr("objects")}

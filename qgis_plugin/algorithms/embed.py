@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-from ..gdal_io.results import Targets
-from ..layers import Shown, show_when_loaded
 from ..runtime.infer.sweep import Sweep
 from ..texts import tr
 from .run_model import ModelAlgorithm
@@ -14,6 +12,7 @@ class EmbedAlgorithm(ModelAlgorithm):
 
     NAME = "embed"
     TASKS = ("embedding",)
+    FILES = ("OUTPUT", "PICTURE")
     PICTURE, STRIDE = "PICTURE", "STRIDE"
 
     def displayName(self):
@@ -46,14 +45,6 @@ class EmbedAlgorithm(ModelAlgorithm):
             super().sweep(parameters, context), stride=self._number(parameters, self.STRIDE, context, whole=True)
         )
 
-    def work(self, plan, parameters, context, feedback):
-        """Embed and write what is wanted."""
-        features = self.output_file(parameters, self.OUTPUT, context, ".tif")
-        picture = self.output_file(parameters, self.PICTURE, context, ".tif")
-        run, _ = self.map_layer(plan, Targets(features, picture=picture), feedback)
-        outputs = {self.OUTPUT: str(features)}
-        if picture:
-            outputs[self.PICTURE] = str(picture)
-        titles = {self.PICTURE: tr("picture of the features"), self.OUTPUT: tr("features")}
-        show_when_loaded(context, Shown(run.card, plan.layer.name), outputs, titles)
-        return outputs
+    def titles(self):
+        """What the layer of each result shows."""
+        return {self.PICTURE: tr("picture of the features"), self.OUTPUT: tr("features")}

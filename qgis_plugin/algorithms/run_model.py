@@ -1,6 +1,7 @@
 """What the algorithms that run a model share: layer, model, area, how it is run."""
 
-from typing import Dict, Tuple
+from contextlib import closing
+from typing import Any, Dict, Tuple
 
 from qgis.core import (
     QgsProcessing,
@@ -18,15 +19,20 @@ from qgis.core import (
 from qgis.PyQt.QtCore import Qt
 
 from .. import onnxruntime_help
-from ..gdal_io.job import Limits, OpenRun, Plan, card_in
+from ..gdal_io.job import Plan, card_in, notes_of, open_job
 from ..gdal_io.mask import Mask
-from ..gdal_io.results import Results, Targets
-from ..gdal_io.source import Choice, snapshot
+from ..gdal_io.source import snapshot
 from ..gdal_io.tables import AREA_FIELDS, area_rows
+from ..gdal_io.vectors import Vectors
+from ..gdal_io.writer import RowWriter
+from ..layers import Shown, show_when_loaded
 from ..runtime.errors import InputFault
+from ..runtime.infer.job import Job, Limits, Options
+from ..runtime.infer.source import Choice
 from ..runtime.infer.sweep import Sweep
 from ..runtime.model.providers import PROVIDERS
 from ..runtime.model.units import INPUTS
+from ..runtime.results.writing import Results, Targets
 from ..texts import tr
 from .base import Algorithm, extent_in
 
@@ -42,6 +48,8 @@ class ModelAlgorithm(Algorithm):
     TTA, PROVIDER, THREADS, MODEL_OUTPUT = "TTA", "PROVIDER", "THREADS", "MODEL_OUTPUT"
     AREAS = "AREAS"
     TASKS: Tuple[str, ...] = ()
+    FILES: Tuple[str, ...] = ("OUTPUT",)  # parameters of the files that are made
+    MAIN = "map"  # role of the first of them, in the words of ``Targets``; those of the others are their names
 
     def initAlgorithm(self, configuration=None):
         """Declare the parameters."""
@@ -147,28 +155,26 @@ class ModelAlgorithm(Algorithm):
             text = tr("The model '{name}' is a {task} model; a {wanted} model is needed.")
             raise InputFault(text.format(name=card.name, task=card.task, wanted=" or ".join(self.TASKS)))
         layer = snapshot(self.parameterAsRasterLayer(parameters, self.INPUT, context))
-        plan = Plan(
-            model,
-            card,
-            layer,
-            Choice(
-                tuple(self.parameterAsInts(parameters, self.BANDS, context)),
-                self._number(parameters, self.NODATA, context),
-                self.parameterAsEnumString(parameters, self.VALUES, context) or "auto",
-                self._number(parameters, self.OFFSET, context),
-            ),
+        choice = Choice(
+            tuple(self.parameterAsInts(parameters, self.BANDS, context)),
+            self._number(parameters, self.NODATA, context),
+            self.parameterAsEnumString(parameters, self.VALUES, context) or "auto",
+            self._number(parameters, self.OFFSET, context),
+        )
+        options = Options(
+            choice,
             self._limits(parameters, context, layer.crs),
             self.sweep(parameters, context),
             resample=self.parameterAsBoolean(parameters, self.RESAMPLE, context),
-            provider=self.parameterAsEnumString(parameters, self.PROVIDER, context) or "auto",
-            threads=self._number(parameters, self.THREADS, context, whole=True),
+            model_grid=self.model_grid(parameters, context),
         )
-        source = plan.source()
-        try:
-            plan.layout(source)
-        finally:
-            source.close()
-        return plan
+        provider = self.parameterAsEnumString(parameters, self.PROVIDER, context) or "auto"
+        threads = self._number(parameters, self.THREADS, context, whole=True)
+        return Plan.checked(model, card, layer, options, provider=provider, threads=threads)
+
+    def model_grid(self, parameters, context) -> bool:
+        """Whether the result keeps the model's pixel size."""
+        return False
 
     def prepareAlgorithm(self, parameters, context, feedback):
         """Plan, and remember the model for the next dialog."""
@@ -197,42 +203,59 @@ class ModelAlgorithm(Algorithm):
         read = self.parameterAsInt if whole else self.parameterAsDouble
         return read(parameters, name, context)
 
-    def opened(self, plan: Plan, feedback, measured: bool = False) -> OpenRun:
-        """Open model and layer, and say what the user should know."""
-        run = OpenRun(plan)
-        feedback.pushInfo(
-            tr("Model: {name}, run by {provider}").format(name=run.card.name, provider=run.model.provider)
-        )
-        pairs = ", ".join(f"{name} = {number}" for name, number in zip(run.card.bands, run.source.bands))
-        feedback.pushInfo(tr("Bands: {pairs}").format(pairs=pairs))
-        for note in run.notes(measured):
-            feedback.pushWarning(note)
-        if run.on_cancel():
-            feedback.canceled.connect(run.on_cancel(), Qt.ConnectionType.DirectConnection)
-        return run
+    def titles(self) -> Dict[str, str]:
+        """What the layer of each result shows."""
+        raise NotImplementedError
 
-    def map_layer(self, plan: Plan, targets: Targets, feedback, measured: bool = False):
-        """Run a model that answers with a raster, and write its files.
+    def work(self, plan, parameters, context, feedback):
+        """Run the model and write what is wanted."""
+        roles = {name: self.MAIN if name == self.OUTPUT else name.lower() for name in self.FILES}
+        files = {}
+        for name, role in roles.items():
+            suffix = ".gpkg" if role in ("polygons", "objects") else ".tif"
+            path = self.output_file(parameters, name, context, suffix)
+            if path:
+                files[name] = path
+        least = self._number(parameters, "MIN_AREA", context) or 0.0
+        targets = Targets({roles[name]: path for name, path in files.items()}, least)
+        measured = self.wants_areas(parameters) or "polygons" in targets.files
+        results = self.run_plan(plan, targets, feedback, measured)
+        outputs: Dict[str, Any] = {name: str(path) for name, path in files.items()}
+        outputs.update(self.areas(results, parameters, context))
+        shown, titles = Shown(results.card, plan.layer.name), self.titles()
+        show_when_loaded(context, shown, outputs, titles, outputs.get("CONFIDENCE", ""))
+        if "objects" in targets.files:
+            feedback.pushInfo(tr("{count} objects").format(count=results.count))
+            outputs["COUNT"] = results.count
+        return outputs
+
+    def run_plan(self, plan: Plan, targets: Targets, feedback, measured: bool = False) -> Results:
+        """Run a model over a layer and write its files.
 
         Returns:
-            The run, closed, and its results.
+            The results, closed.
         """
-        run = self.opened(plan, feedback, measured)
-        try:
-            with Results(run.layout.result, run.card, targets) as results:
-                try:
-                    for part in run.rows(self.progress(feedback)):
-                        results.add(part)
-                    results.finish(lambda: not feedback.isCanceled())
-                except (InputFault, OSError) as error:
-                    short = results.space()
-                    if not short:
-                        raise
-                    raise InputFault(f"{error}; {short}") from error
-        finally:
-            run.close()
+        going = lambda: not feedback.isCanceled()  # noqa: E731
+        with closing(open_job(plan)) as job:
+            self._tell(job, feedback, measured, targets)
+            request = getattr(job.source.pixels, "feedback", None)
+            if request:  # ends a request that is under way
+                feedback.canceled.connect(request.cancel, Qt.ConnectionType.DirectConnection)
+            with Results(targets, job.grid, job.card, RowWriter, Vectors()) as results:
+                job.write(results, self.progress(feedback), going)
+                results.finish(going)
+                results.commit()
         feedback.setProgress(100)
-        return run, results
+        return results
+
+    def _tell(self, job: Job, feedback, measured: bool, targets: Targets) -> None:
+        """What runs, and what the user should know."""
+        text = tr("Model: {name}, run by {provider}")
+        feedback.pushInfo(text.format(name=job.card.name, provider=job.model.provider))
+        pairs = ", ".join(f"{name} = {number}" for name, number in zip(job.card.bands, job.source.bands))
+        feedback.pushInfo(tr("Bands: {pairs}").format(pairs=pairs))
+        for note in notes_of(job, measured, "polygons" in targets.files, targets.min_area > 0):
+            feedback.pushWarning(note)
 
     def add_areas(self):
         """Declare the table of areas."""
@@ -246,11 +269,11 @@ class ModelAlgorithm(Algorithm):
         """Whether that table is asked for."""
         return parameters.get(self.AREAS) not in (None, "")
 
-    def areas(self, run: OpenRun, results: Results, parameters, context) -> Dict[str, str]:
+    def areas(self, results: Results, parameters, context) -> Dict[str, str]:
         """Write that table; the output, none where it is not asked for."""
         if not self.wants_areas(parameters):
             return {}
-        rows = area_rows(results.areas.table(run.layout.result.row_areas))
+        rows = area_rows(results.areas.table(results.grid.row_areas))
         table = self.write_table(parameters, self.AREAS, context, AREA_FIELDS, rows)
         return {self.AREAS: table}
 

@@ -9,8 +9,6 @@ from qgis.core import (
     QgsProcessingParameterVectorDestination,
 )
 
-from ..gdal_io.results import Targets
-from ..layers import Shown, show_when_loaded
 from ..runtime.infer.sweep import Sweep
 from ..texts import tr
 from .run_model import ModelAlgorithm
@@ -23,6 +21,7 @@ class SegmentAlgorithm(ModelAlgorithm):
     TASKS = ("segmentation", "regression")
     CONFIDENCE, PROBABILITIES, POLYGONS = "CONFIDENCE", "PROBABILITIES", "POLYGONS"
     MIN_AREA, GRID, OVERLAP, THRESHOLD = "MIN_AREA", "GRID", "OVERLAP", "THRESHOLD"
+    FILES = ("OUTPUT", "POLYGONS", "PROBABILITIES", "CONFIDENCE")
 
     def displayName(self):
         """Name in the toolbox."""
@@ -88,27 +87,13 @@ class SegmentAlgorithm(ModelAlgorithm):
         wanted = parameters.get(self.PROBABILITIES) not in (None, "")
         return replace(super().sweep(parameters, context), overlap=overlap, probabilities=wanted)
 
-    def plan(self, parameters, context):
-        """Check model, layer, area and outputs."""
-        plan = super().plan(parameters, context)
-        return replace(plan, model_grid=self.parameterAsEnumString(parameters, self.GRID, context) == "model")
+    def model_grid(self, parameters, context) -> bool:
+        """Whether the result keeps the model's pixel size."""
+        return self.parameterAsEnumString(parameters, self.GRID, context) == "model"
 
-    def work(self, plan, parameters, context, feedback):
-        """Map the layer and write what is wanted."""
-        targets = Targets(
-            self.output_file(parameters, self.OUTPUT, context, ".tif"),
-            self.output_file(parameters, self.CONFIDENCE, context, ".tif"),
-            self.output_file(parameters, self.PROBABILITIES, context, ".tif"),
-            self.output_file(parameters, self.POLYGONS, context, ".gpkg"),
-            self.parameterAsDouble(parameters, self.MIN_AREA, context),
-        )
-        measured = self.wants_areas(parameters) or targets.polygons is not None
-        run, results = self.map_layer(plan, targets, feedback, measured)
-        made = {self.OUTPUT: targets.map, self.POLYGONS: targets.polygons}
-        made.update({self.PROBABILITIES: targets.probabilities, self.CONFIDENCE: targets.confidence})
-        outputs = {name: str(path) for name, path in made.items() if path}
-        outputs.update(self.areas(run, results, parameters, context))
-        titles = {self.CONFIDENCE: tr("confidence"), self.POLYGONS: tr("polygons"), self.OUTPUT: tr("land cover")}
-        titles.update({self.PROBABILITIES: tr("probabilities"), self.AREAS: tr("areas")})
-        show_when_loaded(context, Shown(run.card, plan.layer.name), outputs, titles, outputs.get(self.CONFIDENCE, ""))
-        return outputs
+    def titles(self):
+        """What the layer of each result shows."""
+        return {
+            self.CONFIDENCE: tr("confidence"), self.POLYGONS: tr("polygons"), self.OUTPUT: tr("land cover"),
+            self.PROBABILITIES: tr("probabilities"), self.AREAS: tr("areas"),
+        }  # fmt: skip

@@ -1,18 +1,17 @@
 """A raster of classes that is measured or compared: its legend, its areas, its class at a place."""
 
 from dataclasses import dataclass
-from typing import Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, Tuple
 
 import numpy as np
 from qgis.core import QgsGeometry
 
 from ..runtime.errors import Cancelled, InputFault
-from ..runtime.raster.patches import row_blocks
+from ..runtime.infer.job import Limits
 from ..runtime.raster.window import Window
 from ..runtime.results.areas import ClassArea
 from ..runtime.results.assessment import most_common
 from ..texts import tr
-from .job import Limits
 from .mask import pixels_inside
 from .source import Layer, snapshot
 
@@ -26,10 +25,12 @@ class ClassLayer:
     Attributes:
         layer: how it is opened again.
         names: of its classes.
+        files: that it consists of.
     """
 
     layer: Layer
     names: Dict[int, str]
+    files: Tuple[str, ...]
 
     @classmethod
     def of(cls, layer) -> "ClassLayer":
@@ -38,9 +39,10 @@ class ClassLayer:
         Raises:
             InputFault: it is broken, or a service without pixels of its own.
         """
-        found = cls(snapshot(layer), legend_names(layer))
-        found.layer.open().close()
-        return found
+        copied = snapshot(layer)
+        pixels = copied.open()
+        pixels.close()
+        return cls(copied, legend_names(layer), tuple(pixels.files))
 
 
 def legend_names(layer) -> Dict[int, str]:
@@ -110,18 +112,13 @@ class Classes:
         self.pixels.close()
 
     def _blocks(self, limits: Limits, progress: Progress) -> Iterator[Tuple[Window, np.ndarray, np.ndarray]]:
-        area: Optional[Window] = self.grid.whole
-        if limits.box:
-            area = self.grid.whole.intersection(self.grid.window_inside(limits.box))
-        if area is None:
-            raise InputFault(tr("The area lies outside the layer '{name}'.").format(name=self.where))
-        for top, rows in row_blocks(area.height, 256):
-            window = Window(area.row + top, area.column, rows, area.width)
+        area = limits.window(self.grid, self.where)
+        for window in area.strips(256):
             numbers, valid = self.read(window)
             if limits.mask:
                 valid = valid & limits.mask.inside(self.grid, window)
             yield window, numbers, valid
-            if not progress(top + rows, area.height):
+            if not progress(window.row + window.height - area.row, area.height):
                 raise Cancelled("cancelled")
 
     def _class_of(self, shape: QgsGeometry) -> int:

@@ -72,25 +72,20 @@ class FilePixels:
     """An open file.
 
     Attributes:
-        grid: where its pixels lie.
-        names: of the bands, "" where they have none.
-        usable: numbers, from 1, of the bands that are no alpha channel.
-        sized: whether the pixels already have the model's size.
-        read_ahead: tiles that another thread may read in advance.
+        see ``runtime.infer.source.Pixels``.
     """
 
-    sized = False
-    read_ahead = 4
+    sampled, sized, read_ahead = True, False, 4
 
     def __init__(self, layer: FileLayer) -> None:
-        self.layer = layer
+        self.layer, self.name, self.address = layer, layer.name, layer.uri
         self._lock = threading.Lock()  # GDAL reads a file in one thread at a time
         flags = gdal.OF_RASTER | gdal.OF_VERBOSE_ERROR
-        failed = tr("{uri}: cannot be read").format(uri=layer.uri)
-        self._dataset = ask(failed, gdal.OpenEx, layer.uri, flags, open_options=list(layer.options))
+        failed = ("not_readable", layer.uri)
+        self._dataset = ask(*failed, gdal.OpenEx, layer.uri, flags, open_options=list(layer.options))
         if self._dataset.GetGCPCount() and self._dataset.GetGeoTransform(can_return_null=True) is None:
             # on control points instead of a grid: as QGIS shows it
-            self._dataset = ask(failed, gdal.AutoCreateWarpedVRT, self._dataset)
+            self._dataset = ask(*failed, gdal.AutoCreateWarpedVRT, self._dataset)
         dataset = self._dataset
         # without coordinates QGIS lays pixels downwards from the origin
         place = dataset.GetGeoTransform(can_return_null=True) or (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
@@ -100,19 +95,17 @@ class FilePixels:
         numbers = range(1, dataset.RasterCount + 1)
         self.names = [self._name(number) for number in numbers]
         self.usable = [n for n in numbers if self._band(n).GetColorInterpretation() != gdal.GCI_AlphaBand]
+        self.baseline = dataset.GetMetadataItem("PROCESSING_BASELINE") or ""
+        self.files = dataset.GetFileList() or []
 
     def stored_as(self, number: int) -> Tuple[Optional[float], Optional[float]]:
         """Scale and offset that the file states of a band, None where it does not."""
         return self._band(number).GetScale(), self._band(number).GetOffset()
 
     def dtype(self, number: int) -> str:
-        """Type of a band's values, in numpy's words."""
-        return gdal.GetDataTypeName(self._band(number).DataType).lower()
-
-    @property
-    def product(self) -> Tuple[str, str]:
-        """Name of the file and its tag of a Sentinel-2 baseline."""
-        return self.layer.uri, self._dataset.GetMetadataItem("PROCESSING_BASELINE") or ""
+        """Numpy's name of the type of a band's values."""
+        name = gdal.GetDataTypeName(self._band(number).DataType).lower()
+        return "uint8" if name == "byte" else name
 
     def masked(self, bands: Sequence[int]) -> bool:
         """Whether the file or the user says which pixels are empty."""
@@ -122,23 +115,26 @@ class FilePixels:
         """Stored values (bands, rows, columns) and where all bands hold data (rows, columns).
 
         Raises:
-            InputFault: the file is damaged.
+            InputFault: the file is corrupt.
         """
         box = (window.column, window.row, window.width, window.height)
-        damaged = tr("{uri}: damaged, it cannot be read to its end").format(uri=self.layer.uri)
+        corrupt = ("corrupt", self.layer.uri)
         pixels, valid = [], np.ones((window.height, window.width), bool)
         with self._lock:
             for number in bands:
                 band = self._band(number)
-                pixels.append(ask(damaged, band.ReadAsArray, *box))
+                pixels.append(ask(*corrupt, band.ReadAsArray, *box))
                 if self._has_mask(number):
-                    valid &= ask(damaged, band.GetMaskBand().ReadAsArray, *box) != 0
+                    valid &= ask(*corrupt, band.GetMaskBand().ReadAsArray, *box) != 0
         for number, values in zip(bands, pixels):
             cut_out(values, self.layer.empty.get(number, ()), valid)
         return np.stack(pixels), valid
 
+    def overview(self, bands: Sequence[int], factor: float) -> None:
+        """None: all pixels of a file are read."""
+
     def close(self) -> None:
-        """Give the file back."""
+        """Release the file."""
         self._dataset = None
 
     def _band(self, number: int):

@@ -30,6 +30,11 @@ class Grid(Lattice):
         return Units(geographic, srs.GetLinearUnits(), (srs.GetSemiMajor(), srs.GetSemiMinor()))
 
     @property
+    def crs_text(self) -> str:
+        """The CRS as an authority's code where it has one, else as WKT."""
+        return QgsCoordinateReferenceSystem.fromWkt(self.crs).authid() or self.crs
+
+    @property
     def geotransform(self):
         """The six numbers in GDAL's order."""
         a, b, c, d, e, f = self.transform

@@ -22,6 +22,7 @@ from ..runtime.raster.window import Window
 from ..texts import tr
 from .calls import ask
 from .grid import Grid
+from .vectors import memory_vectors
 
 _PARTS = 100  # pieces that the longest side is cut into before it is bent into another CRS
 
@@ -127,7 +128,6 @@ def pixels_inside(polygons: List[QgsGeometry], part: Grid) -> np.ndarray:
     """(rows, columns) True where the middle of a pixel lies in a polygon."""
     if not polygons:
         return np.zeros(part.shape, bool)
-    failed = tr("The polygons cannot be put on the raster")
     target = gdal.GetDriverByName("MEM").Create("", part.width, part.height, 1, gdal.GDT_Byte)
     target.SetGeoTransform(part.geotransform)
     shapes = memory_vectors()
@@ -136,11 +136,5 @@ def pixels_inside(polygons: List[QgsGeometry], part: Grid) -> np.ndarray:
         feature = ogr.Feature(layer.GetLayerDefn())
         feature.SetGeometryDirectly(ogr.CreateGeometryFromWkb(bytes(polygon.asWkb())))
         layer.CreateFeature(feature)
-    ask(failed, gdal.RasterizeLayer, target, [1], layer, burn_values=[1])
+    ask("not_readable", tr("polygons"), gdal.RasterizeLayer, target, [1], layer, burn_values=[1])
     return target.GetRasterBand(1).ReadAsArray().astype(bool)
-
-
-def memory_vectors():
-    """A vector dataset in memory; its driver has another name in newer GDAL."""
-    driver = ogr.GetDriverByName("Memory") or ogr.GetDriverByName("MEM")
-    return driver.CreateDataSource("")

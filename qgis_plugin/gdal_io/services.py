@@ -97,7 +97,9 @@ class ServiceLayer:
         west, south = max(bounds[0], self.extent[0]), max(bounds[1], self.extent[1])
         east, north = min(bounds[2], self.extent[2]), min(bounds[3], self.extent[3])
         if not (west < east and south < north):
-            raise InputFault(tr("The area lies outside the layer '{name}'.").format(name=self.name))
+            raise InputFault(
+                "bounds_outside", where=self.name, extent=", ".join(f"{side:.10g}" for side in self.extent)
+            )
         middle = QgsPointXY((west + east) / 2, (south + north) / 2)
         measure, step = ellipsoidal(self.crs), (east - west) / 1000
         metres = measure.measureLine(middle, QgsPointXY(middle.x() + step, middle.y())) / step
@@ -110,18 +112,23 @@ class ServiceLayer:
 class ServicePixels:
     """A provider on a grid; see ``FilePixels`` for the attributes. Its requests are made by the thread that reads."""
 
-    read_ahead = 0
+    sampled, read_ahead = False, 0
 
     def __init__(self, layer: ServiceLayer, grid: Grid) -> None:
-        self.layer, self.grid = layer, grid
+        self.layer, self.grid, self.name, self.address = layer, grid, layer.name, layer.name
         self._provider = layer.provider
         self.sized = self._provider.xSize() < 1
         self.picture = _is_picture(self._provider)
         numbers = range(1, band_count(self._provider) + 1)
         self.names: List[str] = list(_PICTURE) if self.picture else [self._name(n) for n in numbers]
         self.usable = list(range(1, len(self.names) + 1))
-        self.product = (layer.name, "")
+        self.baseline = ""
+        self.files: List[str] = []
         self.feedback = QgsRasterBlockFeedback()  # cancelling it ends a request that is under way
+
+    def dtype(self, number: int) -> str:
+        """Unknown before pixels are read."""
+        return ""
 
     def stored_as(self, number: int) -> Tuple[Optional[float], Optional[float]]:
         """Nothing: a provider has applied scale and offset."""
@@ -155,8 +162,11 @@ class ServicePixels:
             layers.append(values)
         return np.stack(layers), valid
 
+    def overview(self, bands: Sequence[int], factor: float) -> None:
+        """None: a service has none that it names."""
+
     def close(self) -> None:
-        """Nothing to give back: the provider goes with its snapshot."""
+        """Nothing to release: the provider goes with its snapshot."""
 
     def _block(self, band: int, extent: QgsRectangle, part: Grid) -> np.ndarray:
         with failed_requests() as failed:

@@ -360,10 +360,6 @@ Objetos: recuadros en un GeoPackage con clase, nombre y puntuación (de 0 a 1), 
         <translation>Escriba una dirección que empiece por https:// y termine en .onnx.</translation>
     </message>
     <message>
-        <source>Give each result a name of its own: their styles are files of that name.</source>
-        <translation>Dé a cada resultado un nombre propio: sus estilos son archivos con ese nombre.</translation>
-    </message>
-    <message>
         <source>Give the SHA-256 checksum that stands beside the address of the model.</source>
         <translation>Escriba la suma de verificación SHA-256 que figura junto a la dirección del modelo.</translation>
     </message>
@@ -840,10 +836,6 @@ Areas of counted pixels are biased by the map's errors: 'Assess a map' corrects 
 Las superficies obtenidas contando píxeles están sesgadas por los errores del mapa: «Evaluar un mapa» las corrige con una muestra.</translation>
     </message>
     <message>
-        <source>The area lies outside the layer '{name}'.</source>
-        <translation>La zona queda fuera de la capa «{name}».</translation>
-    </message>
-    <message>
         <source>The extent is empty, or cannot be brought into the CRS of the layer.</source>
         <translation>La extensión está vacía o no se puede transformar al SRC de la capa.</translation>
     </message>
@@ -872,10 +864,6 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>La capa «{name}» no contiene números enteros ni reales.</translation>
     </message>
     <message>
-        <source>The layer '{name}' is {width} px wide, which takes {size} of memory: choose a smaller extent.</source>
-        <translation>La capa «{name}» tiene {width} px de ancho, lo que exige {size} de memoria: elija una extensión menor.</translation>
-    </message>
-    <message>
         <source>The layer cannot be looked at ({error}).</source>
         <translation>No se puede examinar la capa ({error}).</translation>
     </message>
@@ -886,10 +874,6 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
     <message>
         <source>The library holds no model yet: click 'Models…' to add one.</source>
         <translation>La biblioteca aún no tiene ningún modelo: pulse «Modelos…» para añadir uno.</translation>
-    </message>
-    <message>
-        <source>The model '{name}' gives values, no classes: it has no confidence and no polygons.</source>
-        <translation>El modelo «{name}» da valores y no clases: no tiene confianza ni polígonos.</translation>
     </message>
     <message>
         <source>The model '{name}' is a {task} model; a {wanted} model is needed.</source>
@@ -928,14 +912,6 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>La página no se puede guardar ({error}).</translation>
     </message>
     <message>
-        <source>The polygons cannot be made</source>
-        <translation>No se pueden crear los polígonos</translation>
-    </message>
-    <message>
-        <source>The polygons cannot be put on the raster</source>
-        <translation>No se pueden llevar los polígonos al ráster</translation>
-    </message>
-    <message>
         <source>The Python package onnxruntime is not installed.</source>
         <translation>El paquete de Python onnxruntime no está instalado.</translation>
     </message>
@@ -952,16 +928,8 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>No se puede leer la capa de referencia.</translation>
     </message>
     <message>
-        <source>The result cannot be written</source>
-        <translation>No se puede escribir el resultado</translation>
-    </message>
-    <message>
         <source>The result cannot be written ({error})</source>
         <translation>No se puede escribir el resultado ({error})</translation>
-    </message>
-    <message>
-        <source>The result would overwrite its own source; choose another file.</source>
-        <translation>El resultado sobrescribiría su propio origen; elija otro archivo.</translation>
     </message>
     <message>
         <source>The same to read.</source>
@@ -1034,10 +1002,6 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
     <message>
         <source>Trained on</source>
         <translation>Entrenado con</translation>
-    </message>
-    <message>
-        <source>up to {needed} may be needed while it is made and {free} are free</source>
-        <translation>pueden hacer falta hasta {needed} mientras se crea y hay {free} libres</translation>
     </message>
     <message>
         <source>up to {needed} on the disk, {free} are free</source>
@@ -1116,10 +1080,6 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>{name}: elija un nombre de archivo que termine en {suffix}</translation>
     </message>
     <message>
-        <source>{name}: could not be written whole</source>
-        <translation>{name}: no se ha podido escribir entero</translation>
-    </message>
-    <message>
         <source>{name}: its checksum is {found}, not the stated one: it is damaged or another file.</source>
         <translation>{name}: su suma de verificación es {found}, no la indicada: está dañado o es otro archivo.</translation>
     </message>
@@ -1158,14 +1118,6 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
     <message>
         <source>{title}: cancelled.</source>
         <translation>{title}: cancelado.</translation>
-    </message>
-    <message>
-        <source>{uri}: cannot be read</source>
-        <translation>{uri}: no se puede leer</translation>
-    </message>
-    <message>
-        <source>{uri}: damaged, it cannot be read to its end</source>
-        <translation>{uri}: está dañado, no se puede leer hasta el final</translation>
     </message>
     <message>
         <source>A model of the library, or another ONNX file with a card: inside it, as NAME.card.json beside it, or as Deepness writes it.</source>
@@ -1594,6 +1546,58 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
     <message>
         <source>'{text}' in '{attribute}' is neither a class number nor a class name of the map</source>
         <translation>«{text}» en «{attribute}» no es ni un número ni un nombre de clase del mapa</translation>
+    </message>
+    <message>
+        <source>the bounds lie outside it (it covers {extent}): nothing to map</source>
+        <translation>la extensión queda fuera (abarca {extent}): no hay nada que cartografiar</translation>
+    </message>
+    <message>
+        <source>the polygons lie outside it (it covers {extent}): nothing to map</source>
+        <translation>los polígonos quedan fuera (abarca {extent}): no hay nada que cartografiar</translation>
+    </message>
+    <message>
+        <source>{width} px are too wide: {needed:size} of memory are needed and {free:size} are free; map it in parts</source>
+        <translation>{width} px son demasiado anchos: se necesitan {needed:size} de memoria y hay {free:size} libres; procéselo por partes</translation>
+    </message>
+    <message>
+        <source>corrupt or truncated file ({reason})</source>
+        <translation>archivo dañado o incompleto ({reason})</translation>
+    </message>
+    <message>
+        <source>its pixels are {dtype}; a model reads integers or real numbers</source>
+        <translation>sus píxeles son {dtype}; un modelo lee números enteros o reales</translation>
+    </message>
+    <message>
+        <source>two results have this name, or their styles would have; give each a name of its own</source>
+        <translation>dos resultados tienen este nombre, o lo tendrían sus estilos; dé a cada uno un nombre propio</translation>
+    </message>
+    <message>
+        <source>would overwrite its own input</source>
+        <translation>sobrescribiría su propia entrada</translation>
+    </message>
+    <message>
+        <source>the model '{name}' gives values, no classes: it has no confidence, probabilities or polygons</source>
+        <translation>el modelo '{name}' da valores, no clases: no tiene confianza, probabilidades ni polígonos</translation>
+    </message>
+    <message>
+        <source>cannot be written ({reason})</source>
+        <translation>no se puede escribir ({reason})</translation>
+    </message>
+    <message>
+        <source>could not be written completely</source>
+        <translation>no se pudo escribir por completo</translation>
+    </message>
+    <message>
+        <source>the disk is full: up to {needed:size} may be needed while it is made and {free:size} are free</source>
+        <translation>el disco está lleno: pueden necesitarse hasta {needed:size} durante la escritura y hay {free:size} libres</translation>
+    </message>
+    <message>
+        <source>, with smaller extents</source>
+        <translation>, con extensiones menores</translation>
+    </message>
+    <message>
+        <source>; choose another file</source>
+        <translation>; elija otro archivo</translation>
     </message>
 </context>
 </TS>

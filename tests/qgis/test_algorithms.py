@@ -292,11 +292,13 @@ def test_legend_of_classes_is_open_and_that_of_the_confidence_folded(running, ra
 
 
 def test_two_results_need_two_names(running, raster, model, tmp_path):
-    with pytest.raises(QgsProcessingException, match="a name of its own"):
-        run("segment", INPUT=raster, MODEL=model, OUTPUT=tmp_path / "map.tif", POLYGONS=tmp_path / "map.gpkg")
+    with pytest.raises(QgsProcessingException, match="a name of its own"):  # both styles would be map.qml
+        run("segment", INPUT=raster, MODEL=model, OUTPUT=tmp_path / "map.tif", CONFIDENCE=tmp_path / "map.tiff")
     with pytest.raises(QgsProcessingException, match=r"ends in \.gpkg"):
         run("segment", INPUT=raster, MODEL=model, OUTPUT=tmp_path / "map.tif", POLYGONS=tmp_path / "p.shp")
     assert not list(tmp_path.glob("map*"))
+    run("segment", INPUT=raster, MODEL=model, OUTPUT=tmp_path / "map.tif", POLYGONS=tmp_path / "map.gpkg")
+    assert {path.name for path in tmp_path.glob("map*")} == {"map.tif", "map.tif.aux.xml", "map.qml", "map.gpkg"}
 
 
 def test_outputs_chain_in_the_model_designer(running, raster, model, tmp_path):
@@ -384,7 +386,7 @@ def test_an_extent_may_be_in_the_crs_of_the_project(running, raster, model, scen
 
 
 def test_an_area_beside_the_layer_is_refused(running, raster, model, tmp_path):
-    with pytest.raises(QgsProcessingException, match="The area lies outside the layer 'scene'"):
+    with pytest.raises(QgsProcessingException, match="scene: the bounds lie outside it"):
         run("segment", INPUT=raster, MODEL=model, EXTENT="0,1,0,1 [EPSG:32633]", OUTPUT=tmp_path / "out.tif")
 
 

@@ -299,7 +299,7 @@ def test_failure_in_the_middle_leaves_no_file_and_keeps_the_old_one(running, mod
     )
     data = bytearray(path.read_bytes())
     path.write_bytes(bytes(data[: len(data) // 2]))  # a copy that was cut off
-    with pytest.raises(QgsProcessingException, match="damaged, it cannot be read to its end"):
+    with pytest.raises(QgsProcessingException, match="corrupt or truncated file"):
         run(str(path), model, folder / "out.tif")
     assert [p.name for p in folder.iterdir()] == ["out.tif"]
     assert (folder / "out.tif").read_text() == "old"
@@ -367,11 +367,11 @@ def test_polygons_never_overwrite_the_geopackage_that_is_read(running, raster, m
     table = QgsRasterLayer(f"GPKG:{package}:scene", "table")
     assert table.isValid()
     for source in (str(package), table):
-        with pytest.raises(QgsProcessingException, match="overwrite its own source"):
+        with pytest.raises(QgsProcessingException, match="overwrite its own input"):
             run(source, model, tmp_path / "out.tif", POLYGONS=str(package))
     mask = tmp_path / "mask.gpkg"
     run(str(raster), model, tmp_path / "out.tif", POLYGONS=str(mask))
-    with pytest.raises(QgsProcessingException, match="overwrite its own source"):
+    with pytest.raises(QgsProcessingException, match="overwrite its own input"):
         run(str(raster), model, tmp_path / "out.tif", MASK=f"{mask}|layerid=0", POLYGONS=str(mask))
     assert package.read_bytes() == before
 
@@ -392,7 +392,7 @@ def test_run_without_polygons_opens_no_layer_that_is_not_there(running, raster, 
 
 def test_result_never_overwrites_its_source(running, raster, model):
     before = raster.read_bytes()
-    with pytest.raises(QgsProcessingException, match="overwrite its own source"):
+    with pytest.raises(QgsProcessingException, match="overwrite its own input"):
         run(str(raster), model, raster)
     assert raster.read_bytes() == before
 

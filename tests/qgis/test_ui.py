@@ -429,7 +429,7 @@ def test_failed_run_is_one_sentence_in_the_message_bar(busy, desktop, tmp_path):
     run = ran(busy, desktop, "failed")
     level, said = desktop.messages[-1]
     assert level == Qgis.MessageLevel.Critical
-    assert "damaged, it cannot be read to its end" in said
+    assert "corrupt or truncated file" in said
     assert "Traceback" not in said
     assert "\n" not in said
     assert run.outputs == {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Iterator, List, Optional, Protocol, Tuple
+from typing import Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -12,32 +12,12 @@ from ..model.session import Model
 from ..raster.resample import STRIP, Scale, nearest, resampled
 from ..raster.window import Read, Window
 from ..results.rows import Rows, blanked
+from ..results.vectors import Polygons
+from .source import Overview, Source
 from .sweep import Sweep, shared
 
 MOST_ENLARGED = 10  # times: beyond it, pixels made smaller hold nothing that a model could see
 SAME_SIZE = 0.1  # pixel sizes that differ by less than a tenth count as the same
-
-
-class Raster(Protocol):
-    """What a host gives to be mapped: its ``Lattice``, and its pixels in the model's unit."""
-
-    grid: Any
-
-    def read(self, window: Window) -> Tuple[np.ndarray, np.ndarray]:
-        """Pixels (bands, rows, columns), and (rows, columns) True where all bands hold data."""
-
-    def valid(self, window: Window) -> np.ndarray:
-        """(rows, columns) True where all bands hold data."""
-
-
-class Area(Protocol):
-    """Polygons that a host puts on a grid."""
-
-    def touches(self, grid: Any, window: Window) -> bool:
-        """Whether a polygon reaches into a window of a grid."""
-
-    def inside(self, grid: Any, window: Window) -> np.ndarray:
-        """(rows, columns) True where the middle of a pixel lies in a polygon."""
 
 
 class Layout:
@@ -51,7 +31,13 @@ class Layout:
     """
 
     def __init__(
-        self, source: Raster, gsd: Optional[float], window: Window, mask: Optional[Area], model_grid: bool, cell: int
+        self,
+        source: Source,
+        gsd: Optional[float],
+        window: Window,
+        mask: Optional[Polygons],
+        model_grid: bool,
+        cell: int,
     ) -> None:
         """Lay out a run.
 
@@ -75,13 +61,15 @@ class Layout:
         self._least = 0.5 if model_grid else 0.0  # on the source's grid its own gaps are cut out later
         if self.scale:
             self.read = resampled(self._read_crop, self._crop.height, self._crop.width, self.scale, self._least)
+            coarse = source.overview(min(self.scale.rows, self.scale.columns))
+            if coarse:
+                self._read_from(coarse, self.scale)
 
-    def read_from(self, coarse: Raster) -> None:
+    def _read_from(self, coarse: Overview, scale: Scale) -> None:
         """Resample from a coarser copy of the whole raster; gaps on the raster's own grid are still its own."""
-        assert self.scale is not None  # nosec B101  # pixels that are fed as they are come from nowhere else
         (height, width), (tall, wide) = self.source.grid.shape, coarse.grid.shape
         rows, columns = height / tall, width / wide
-        scale = Scale(self.scale.rows / rows, self.scale.columns / columns)
+        scale = Scale(scale.rows / rows, scale.columns / columns)
         corner = (self.window.row / rows, self.window.column / columns)
         self.read = resampled(coarse.read, tall, wide, scale, self._least, corner)
         self._overview = coarse.grid.pixel_size_m[0]

@@ -1,17 +1,18 @@
 """What a run will take, found by doing its first batch in the background."""
 
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Dict, List, Optional
+from typing import Collection, List, Optional
 
 from qgis.core import QgsTask
 from qgis.PyQt.QtCore import pyqtSignal
 
-from ...gdal_io.job import OpenRun, Plan
-from ...gdal_io.results import room_needed
-from ...gdal_io.services import ServiceLayer
+from ...gdal_io.job import Plan, notes_of, open_job
 from ...runtime.errors import Cancelled, RuntimeFault
+from ...runtime.infer.job import Job
 from ...runtime.infer.sweep import Progress
+from ...runtime.results.writing import room_needed
 from ...texts import tr, words
 
 _LONG_ENOUGH = 1.0  # seconds: the speed is known by then
@@ -39,21 +40,18 @@ class Estimate:
     room: float = 0.0
 
 
-class _Timed(OpenRun):
-    """Notes which tiles are really run: outside the polygons and without data they are not, and take no time.
+class _Watched:
+    """Notes which tiles of a job are really run: outside the polygons and without data they are not, and take no time.
 
     Attributes:
         ran: for each tile, whether it is run; known before its answer is.
         began: when the first of these was read; None before.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        super().__init__(plan)
+    def __init__(self, job: Job) -> None:
         self.ran: List[bool] = []
         self.began: Optional[float] = None
-
-    def _place(self, progress: Progress):
-        model, read, height, width, run, progress, touches = super()._place(progress)
+        touches, read, layout = job.layout.touches, job.layout.read, job.layout
 
         def noted_touches(window):
             self.ran.append(False)
@@ -66,7 +64,7 @@ class _Timed(OpenRun):
                 self.began = self.began or time.perf_counter()
             return pixels, valid
 
-        return model, noted_read, height, width, run, progress, noted_touches
+        layout.touches, layout.read = noted_touches, noted_read
 
 
 class Estimating(QgsTask):
@@ -74,10 +72,10 @@ class Estimating(QgsTask):
 
     done = pyqtSignal(object)
 
-    def __init__(self, plan: Plan, wanted: Dict[str, bool]) -> None:
-        """Of the results that are ``wanted``: see ``room_needed``."""
+    def __init__(self, plan: Plan, roles: Collection[str]) -> None:
+        """Of the results of these roles: see ``Targets``."""
         super().__init__(tr("GeoAware: first look"), QgsTask.Flag.CanCancel)
-        self._estimate, self._wanted = Estimate(plan), wanted
+        self._estimate, self._roles = Estimate(plan), roles
 
     def run(self) -> bool:
         """In a worker thread."""
@@ -98,28 +96,25 @@ class Estimating(QgsTask):
 
     def _look(self, found: Estimate) -> None:
         start = time.perf_counter()
-        run = _Timed(found.plan)
-        opening = time.perf_counter() - start
-        try:
-            found.notes = run.notes(measured=True)
-            found.room = room_needed(run.layout.result, run.card, run.model.channels, **self._wanted)
-            if isinstance(found.plan.layer, ServiceLayer):
+        with closing(open_job(found.plan)) as job:
+            opening = time.perf_counter() - start
+            found.notes = notes_of(job, measured=True)
+            found.room = room_needed(job.grid, job.card, job.model.channels, self._roles)
+            if not job.source.pixels.sampled:
                 return
+            progress = self._timed(found, job, opening)
             try:
-                progress = self._timed(found, run, opening)
-                if run.card.task == "detection":
-                    run.objects(progress)
+                if job.card.task == "detection":
+                    job.objects(progress)
                 else:
-                    for _ in run.rows(progress):
+                    for _ in job.rows(progress):
                         pass
             except Cancelled:
                 if self.isCanceled():
                     raise
-        finally:
-            run.close()
 
-    def _timed(self, found: Estimate, run: _Timed, opening: float) -> Progress:
-        share, start, ran = run.share_touched(), time.perf_counter(), 0
+    def _timed(self, found: Estimate, job: Job, opening: float) -> Progress:
+        share, run, start, ran = job.share_touched(), _Watched(job), time.perf_counter(), 0
 
         def progress(done: int, total: int) -> bool:
             nonlocal ran

@@ -93,12 +93,9 @@ class OptionsBox(QWidget):
             given["AREAS"] = QgsProcessing.TEMPORARY_OUTPUT  # for the page on the result
         return given
 
-    def wanted(self) -> Dict[str, bool]:
-        """Which results are, for their size."""
-        return {
-            name.lower(): name in self.results and self.results[name].isChecked()
-            for name in ("CONFIDENCE", "PROBABILITIES", "POLYGONS")
-        }
+    def roles(self) -> List[str]:
+        """Of the results that are made beside the map, for their size."""
+        return [name.lower() for name, box in self.results.items() if box.isChecked()]
 
     def _preset(self, card: ModelCard) -> None:
         """The card's own threshold; a size of polygons only where there are any."""

@@ -277,16 +277,14 @@ class RunDialog(QDialog):
         context.setProject(QgsProject.instance())
         try:
             self._plan = self._algorithm.plan(self.parameters(), context)
-            source = self._plan.source()
-            self.bands.show_match(source.bands)
-            source.close()
-            self._tiles = self._plan.tiles()
+            self.bands.show_match(self._plan.bands)
+            self._tiles = self._plan.tiles
         except RuntimeFault as fault:
             self._plan = None
             self.fit.show_fault(words(fault))
             return
         self.fit.show_looking(self._tiles)
-        looking = self._looking = Estimating(self._plan, self.options.wanted())
+        looking = self._looking = Estimating(self._plan, self.options.roles())
         looking.done.connect(self._looked)
         for ended in (looking.taskCompleted, looking.taskTerminated):
             ended.connect(lambda: self._look_ended(looking))

@@ -1,0 +1,180 @@
+"""An open raster in rasterio: stored values at their place."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.transform import from_bounds
+
+from export.rasterio_io.grid import Grid, crs_of, raster_window
+from export.rasterio_io.hooks import undecodable_messages_ignored
+from export.rasterio_io.names import is_far, is_path
+from export.runtime.errors import InputFault, first_line
+from export.runtime.infer.source import Pixels
+from export.runtime.raster.lattice import Bounds, check_bounds
+from export.runtime.raster.window import Window
+
+# SystemError is rasterio's where GDAL fails without a message; ValueError its word for a file it cannot open.
+RASTER_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError, MemoryError, SystemError)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Coordinates for a file that has none: a CRS and (west, south, east, north) in its units."""
+
+    crs: str
+    bounds: Bounds
+
+
+class RasterPixels:
+    """A raster that rasterio opened; see ``export.runtime.infer.source.Pixels`` for the attributes."""
+
+    sampled, sized, read_ahead = True, False, 4
+
+    def __init__(self, where: str | Path, placement: Placement | None = None) -> None:
+        """Open it.
+
+        Args:
+            where: a path, a URL, or another name that GDAL opens.
+            placement: for a raster without coordinates.
+
+        Raises:
+            InputFault: it cannot be read, or has no coordinates.
+        """
+        self.name = self.address = str(where)
+        self._lock = threading.Lock()  # GDAL reads a file in one thread at a time
+        self.dataset = _open(self.name)
+        self.grid = self._place(placement)
+        self.names = _band_names(self.dataset)
+        colors = enumerate(self.dataset.colorinterp, start=1)
+        self.usable = [number for number, color in colors if color != ColorInterp.alpha]
+        self.baseline = self.dataset.tags().get("PROCESSING_BASELINE", "")
+        self.files = list(self.dataset.files)
+
+    def _place(self, placement: Placement | None) -> Grid:
+        dataset = self.dataset
+        if dataset.crs is not None and not dataset.transform.is_identity:
+            grid = Grid(dataset.crs, dataset.transform, *dataset.shape)
+            if not (np.isfinite(list(grid.transform)[:6]).all() and grid.transform.determinant):
+                raise InputFault(f"{self.name}: its coordinates are not valid; set them again with gdal_edit")
+            try:
+                grid.pixel_size_m  # noqa: B018  # asks the CRS for its unit of length
+            except (CRSError, KeyError, TypeError) as error:
+                raise InputFault(f"{self.name}: its CRS has no unit of length; set another with gdal_edit") from error
+            return grid
+        if placement is None:
+            raise InputFault(
+                f"{self.name}: has no CRS, so its map could not be placed; give --crs and --bounds, or set it with gdal_edit"
+            )
+        check_bounds(placement.bounds)
+        transform = from_bounds(*placement.bounds, dataset.width, dataset.height)
+        grid = Grid(crs_of(placement.crs), transform, *dataset.shape)
+        if not grid.lies_on_earth:
+            bounds = " ".join(f"{value:.10g}" for value in placement.bounds)
+            raise InputFault(f"{self.name}: --bounds {bounds} reach beyond the Earth in {placement.crs}; check both")
+        return grid
+
+    def dtype(self, band: int) -> str:
+        """Numpy's name of the type of a band's values."""
+        return str(self.dataset.dtypes[band - 1])
+
+    def stored_as(self, band: int) -> tuple[float, float]:
+        """Scale and offset of a band."""
+        return self.dataset.scales[band - 1], self.dataset.offsets[band - 1]
+
+    def masked(self, bands: Sequence[int]) -> bool:
+        """Whether the file says which pixels are empty."""
+        return any(MaskFlags.all_valid not in self.dataset.mask_flag_enums[band - 1] for band in bands)
+
+    def read(self, bands: Sequence[int], window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Stored values (bands, rows, columns), and (rows, columns) True where all bands hold data.
+
+        Raises:
+            InputFault: the file is corrupt.
+        """
+        where, bands = raster_window(window), list(bands)
+        try:
+            with self._lock:
+                pixels = self.dataset.read(bands, window=where)
+                masks = self.dataset.read_masks(bands, window=where) if self.masked(bands) else None
+        except RASTER_ERRORS as error:
+            raise InputFault("corrupt", where=self.name, reason=_reason(error)) from error
+        return pixels, np.ones(pixels.shape[1:], bool) if masks is None else masks.all(axis=0)
+
+    def overview(self, bands: Sequence[int], factor: float) -> Pixels | None:
+        """The coarsest copy that a raster on a server holds of itself, with pixels of at most so many of its own.
+
+        On a disk all pixels are read: how overviews were made is unknown, and there they save little.
+        """
+        levels = self.dataset.overviews(bands[0]) if is_far(self.name) else []
+        fitting = [number for number, level in enumerate(levels) if level <= factor * (1 + 1e-6)]
+        if not fitting:
+            return None
+        dataset = _open(self.name, OVERVIEW_LEVEL=max(fitting, key=levels.__getitem__))
+        return _Overview(self, dataset)
+
+    def bytes_under(self, bands: Sequence[int], rows: float) -> float:
+        """Decoded blocks under so many rows from side to side, where blocks are as wide as the raster; else 0."""
+        dataset = self.dataset
+        tall, wide = dataset.block_shapes[bands[0] - 1]
+        if wide < dataset.width:
+            return 0.0
+        pixel = sum(np.dtype(dataset.dtypes[band - 1]).itemsize for band in bands)
+        if dataset.interleaving and dataset.interleaving.value == "PIXEL":
+            pixel = sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
+        return float((rows + 2 * tall) * wide * pixel)
+
+    def close(self) -> None:
+        """Release the file."""
+        self.dataset.close()
+
+
+class _Overview(RasterPixels):
+    """A coarser copy inside a file."""
+
+    def __init__(self, whole: RasterPixels, dataset: rasterio.DatasetReader) -> None:
+        self.__dict__.update(whole.__dict__, dataset=dataset)
+        (height, width), (tall, wide) = dataset.shape, whole.grid.shape
+        self.grid = replace(whole.grid.scaled(tall / height, wide / width), height=height, width=width)
+
+
+def _open(where: str, **options: object) -> rasterio.DatasetReader:
+    if is_path(where) and not Path(where).exists():
+        raise InputFault(f"{where}: no such file")
+    try:
+        with warnings.catch_warnings(), undecodable_messages_ignored():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # said later in our own words
+            dataset = rasterio.open(where, **options)
+            dataset.transform  # noqa: B018  # GDAL reads it late
+    except RASTER_ERRORS as error:
+        raise InputFault(f"{where}: cannot be read as a raster ({_reason(error)})") from error
+    if not dataset.count:
+        inside = ", ".join(dataset.subdatasets[:20])
+        raise InputFault(
+            f"{where}: " + (f"contains several rasters, {inside}; name one of them" if inside else "contains no raster")
+        )
+    return dataset
+
+
+def _band_names(dataset: rasterio.DatasetReader) -> list[str]:
+    """As described in the file, else by colour."""
+    colors = ("red", "green", "blue", "alpha")
+    found = []
+    for number, (text, color) in enumerate(zip(dataset.descriptions, dataset.colorinterp), start=1):
+        name = text or dataset.tags(number).get("BANDNAME") or (color.name if color.name in colors else "")
+        found.append(name)
+    return found
+
+
+def _reason(error: BaseException) -> str:
+    """First line of GDAL's own message, which rasterio's hides."""
+    return first_line(error.__cause__ or error)

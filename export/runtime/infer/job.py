@@ -1,0 +1,221 @@
+"""One run of a model over a raster, the same for every library: what is wanted, and the open model and raster that do it.
+
+A host opens the raster as ``Pixels``, makes a ``Job`` and hands its rows or objects to ``Results``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Iterator, List, Optional, Tuple
+
+from ..errors import InputFault
+from ..files import free_memory
+from ..messages import Message
+from ..model.card import ModelCard
+from ..model.session import Model
+from ..raster.lattice import Bounds
+from ..raster.patches import BYTES, BYTES_MERGING
+from ..raster.window import TileGrid, Window
+from ..results.rows import Objects, Rows
+from ..results.vectors import KeepGoing, Polygons
+from ..results.writing import Results
+from .layout import Layout
+from .objects import detect
+from .scenes import cell_size, windows
+from .source import Choice, Pixels, Source
+from .sweep import Progress, Sweep, sweep
+
+COARSE = ("classification", "embedding")  # tasks whose answer may be coarser than the raster
+_SAMPLE = 2000  # tiles that are compared with the polygons
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The area that is wanted, in the CRS of the raster.
+
+    Attributes:
+        bounds: west, south, east, north.
+        mask: polygons.
+    """
+
+    bounds: Optional[Bounds] = None
+    mask: Optional[Polygons] = None
+
+    @property
+    def box(self) -> Optional[Bounds]:
+        """Both together; None for the whole raster."""
+        boxes = [box for box in (self.bounds, self.mask and self.mask.bounds) if box]
+        if not boxes:
+            return None
+        west, south, east, north = zip(*boxes)
+        return max(west), max(south), min(east), min(north)
+
+    def window(self, grid: Any, where: str) -> Window:
+        """The smallest window of a grid that holds the area.
+
+        Raises:
+            InputFault: it lies outside.
+        """
+        extent = ", ".join(f"{side:.10g}" for side in grid.bounds)
+        window: Optional[Window] = grid.whole
+        if self.bounds:
+            window = grid.window_inside(self.bounds)
+        if window is None:
+            raise InputFault("bounds_outside", where=where, extent=extent)
+        if self.mask:
+            window = window.intersection(grid.window_inside(self.mask.bounds))
+        if window is None:
+            raise InputFault("mask_outside", where=where, extent=extent)
+        return window
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a raster is mapped; every part has defaults.
+
+    Attributes:
+        choice: what the user states about the raster.
+        limits: of the area.
+        run: of the sweep.
+        resample: whether pixels are brought to the model's size.
+        model_grid: whether the map keeps that size.
+    """
+
+    choice: Choice = field(default_factory=Choice)
+    limits: Limits = field(default_factory=Limits)
+    run: Sweep = field(default_factory=Sweep)
+    resample: bool = True
+    model_grid: bool = False
+
+
+def lay_out(source: Source, card: ModelCard, options: Options, cell: int = 1) -> Layout:
+    """What a model will see of a raster.
+
+    Args:
+        source: the raster.
+        card: of the model.
+        options: of the run.
+        cell: side of a pixel of the answer, in pixels that the model sees.
+
+    Raises:
+        InputFault: the area lies outside the raster.
+    """
+    window = options.limits.window(source.grid, source.where)
+    gsd = card.gsd if options.resample and not source.pixels.sized else None
+    return Layout(source, gsd, window, options.limits.mask, options.model_grid, cell)
+
+
+def cell_of(model: Model, run: Sweep) -> int:
+    """Side of a pixel of the answer, in pixels that the model sees; a coarse answer stays coarse."""
+    return cell_size(model, run) if model.card.task in COARSE else 1
+
+
+def tile_grid(layout: Layout, card: ModelCard, run: Sweep) -> Optional[TileGrid]:
+    """The tiles of a run, but for the borders that some models leave out; None where only the model can tell.
+
+    Raises:
+        InputFault: the overlap or the stride does not fit the tile.
+    """
+    if not card.tile_size:
+        return None
+    overlap, stride = card.overlap if run.overlap is None else run.overlap, run.stride or card.tile_size
+    if card.task in COARSE:
+        if not 1 <= stride <= card.tile_size:
+            raise InputFault("bad_stride", stride=stride, tile=card.tile_size)
+        overlap = card.tile_size - stride
+    elif not 0 <= overlap < card.tile_size:
+        raise InputFault("bad_overlap", overlap=overlap, tile=card.tile_size)
+    return TileGrid(layout.seen.height, layout.seen.width, card.tile_size, overlap)
+
+
+class Job:
+    """A run whose model and raster are open.
+
+    Attributes:
+        model: with the output and the threshold that the options name.
+        card: completed by what the model itself tells.
+        source: the raster, in the model's bands and unit.
+        layout: grids of the run.
+        grid: of the result.
+    """
+
+    def __init__(self, model: Model, pixels: Pixels, options: Options, block: Optional[Window] = None) -> None:
+        """Prepare.
+
+        Args:
+            model: opened.
+            pixels: opened; released by ``close``.
+            options: of the run.
+            block: of the map's grid, the only part that is made; it has the same bits as in the whole map.
+
+        Raises:
+            RuntimeFault: model, raster and options do not fit.
+        """
+        self.model = model.choose(options.run.output, options.run.threshold)
+        self.card, self.options, self.block = self.model.card, options, block
+        self.source = Source(pixels, self.card, options.choice)
+        self.source.settle()
+        self.layout = lay_out(self.source, self.card, options, cell_of(self.model, options.run))
+        self.run = replace(options.run, read_ahead=min(options.run.read_ahead, pixels.read_ahead))
+        if block:
+            self.run = replace(self.run, area=self.layout.area_of(block))
+        self.grid = self.layout.result.crop(block) if block else self.layout.result
+        self._check_memory()
+
+    def notes(self, measured: bool, polygons: bool = False, merging: bool = False) -> List[Message]:
+        """What the user should know before a long run; looks at a sample of the raster.
+
+        Args:
+            measured: whether areas will be measured on the result.
+            polygons: whether the patches of the map will be outlined.
+            merging: whether small ones will be merged.
+        """
+        self.source.look()
+        gsd = None if self.source.pixels.sized else self.card.gsd
+        notes = self.layout.notes(gsd, measured)
+        most, free = self.grid.height * self.grid.width * (BYTES_MERGING if merging else BYTES), free_memory()
+        if polygons and self.card.task != "detection" and most > free:
+            notes.append(Message("polygons_may_not_fit", {"most": most, "free": free}))
+        return [*self.source.notes, *(note.about(self.source.where) for note in notes)]
+
+    def rows(self, progress: Progress) -> Iterator[Rows]:
+        """Finished rows of ``grid``, from top to bottom."""
+        answer = windows if self.card.task in COARSE else sweep
+        return self.layout.finish(answer(*self._arguments(progress)), self.block)
+
+    def objects(self, progress: Progress) -> Objects:
+        """Objects in pixels of ``layout.seen``."""
+        return detect(*self._arguments(progress))
+
+    def write(self, results: Results, progress: Progress, keep_going: KeepGoing) -> None:
+        """Run the model and hand its answer to the results, which are not finished here."""
+        if self.card.task == "detection":
+            results.add_objects(self.objects(progress), self.layout.seen, self.options.limits.mask, keep_going)
+            return
+        for part in self.rows(progress):
+            results.add(part)
+
+    def share_touched(self) -> float:
+        """Which share of the tiles polygons reach into; from a sample where there are many."""
+        grid = tile_grid(self.layout, self.card, self.options.run)
+        if self.layout.mask is None or grid is None:
+            return 1.0
+        side, seen = grid.tile_size, self.layout.seen
+        corners = [(top, left) for top in grid.tops for left in grid.lefts][:: len(grid) // _SAMPLE + 1]
+        tiles = [Window(t, x, min(side, seen.height - t), min(side, seen.width - x)) for t, x in corners]
+        return sum(map(self.layout.touches, tiles)) / len(tiles)
+
+    def close(self) -> None:
+        """Release the raster."""
+        self.source.close()
+
+    def _arguments(self, progress: Progress) -> Tuple[Any, ...]:
+        seen, layout = self.layout.seen, self.layout
+        return self.model, layout.read, seen.height, seen.width, self.run, progress, layout.touches
+
+    def _check_memory(self) -> None:
+        """Refuse what cannot fit before the system ends the run."""
+        needed, free = self.layout.bytes_needed(self.model, self.run), free_memory()
+        if needed > free:
+            width = self.layout.seen.width
+            raise InputFault("too_wide", where=self.source.where, width=width, needed=needed, free=free)

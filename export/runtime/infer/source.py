@@ -1,0 +1,212 @@
+"""A raster as a model reads it: its bands, its gaps, its unit. Nothing is resampled here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, List, Optional, Protocol, Sequence, Tuple, Union
+
+import numpy as np
+
+from ..errors import InputFault
+from ..messages import Message
+from ..model.card import ModelCard
+from ..model.units import Conversion, Recognised, baseline_of, conversion, stored_offset
+from ..raster.bands import choose_bands
+from ..raster.window import Read, Window
+from .look import LOOKED_AT, look, recognise
+
+_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+
+
+class Pixels(Protocol):
+    """An open raster, as a library gives it: stored values at their place.
+
+    Attributes:
+        name: of the raster, for messages.
+        address: path or URL, whose parts may name a Sentinel-2 product.
+        grid: where its pixels lie, a ``Lattice``.
+        names: of the bands, "" where they have none.
+        usable: numbers, from 1, of the bands that are no alpha channel.
+        baseline: what the file's tag ``PROCESSING_BASELINE`` says, else "".
+        files: that the raster consists of.
+        sampled: whether a sample may be read before a run; a slow service is asked for none.
+        sized: whether the pixels already have the size that the model needs.
+        read_ahead: tiles that another thread may read in advance.
+    """
+
+    name: str
+    address: str
+    grid: Any
+    names: List[str]
+    usable: List[int]
+    baseline: str
+    files: List[str]
+    sampled: bool
+    sized: bool
+    read_ahead: int
+
+    def dtype(self, band: int) -> str:
+        """Numpy's name of the type of a band's values; "" where it is unknown before they are read."""
+
+    def stored_as(self, band: int) -> Tuple[Optional[float], Optional[float]]:
+        """Scale and offset that the file states of a band, None where it does not."""
+
+    def masked(self, bands: Sequence[int]) -> bool:
+        """Whether the file or the user says which pixels are empty."""
+
+    def read(self, bands: Sequence[int], window: Window) -> Tuple[np.ndarray, np.ndarray]:
+        """Stored values (bands, rows, columns), and (rows, columns) True where all bands hold data.
+
+        Raises:
+            InputFault: they cannot be read.
+        """
+
+    def overview(self, bands: Sequence[int], factor: float) -> Optional[Pixels]:
+        """A coarser copy of the raster with pixels of at most so many of its own, where that is quicker to read."""
+
+    def close(self) -> None:
+        """Release the file."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a user states about a raster.
+
+    Attributes:
+        bands: names (texts) or numbers from 1 (integers, or texts that are no name), in the model's order; empty: by
+            their names, else in their order.
+        nodata: a value that means no data, for rasters that declare none.
+        kind: one of ``units.INPUTS``.
+        offset: added to Sentinel-2 values, where the file does not state it.
+    """
+
+    bands: Tuple[Union[str, int], ...] = ()
+    nodata: Optional[float] = None
+    kind: str = "auto"
+    offset: Optional[float] = None
+
+
+class Source:
+    """An open raster, in a model's bands and unit.
+
+    Attributes:
+        grid: where its pixels lie.
+        bands: numbers of the bands that are read, from 1.
+        notes: that the user should read before a long run.
+    """
+
+    def __init__(self, pixels: Pixels, card: ModelCard, choice: Choice) -> None:
+        """Check what can be checked without reading pixels.
+
+        Raises:
+            InputFault: bands are missing or of a strange type, or the unit cannot be converted to the model's.
+        """
+        self.pixels, self.grid, self.where = pixels, pixels.grid, pixels.name
+        self.nodata, self.notes = choice.nodata, []  # type: Optional[float], List[Message]
+        self._card, self._choice = card, choice
+        numbered = any(isinstance(band, int) for band in choice.bands)  # then a name like "3" is not meant
+        names = [""] * len(pixels.names) if numbered else pixels.names
+        asked = [str(band) for band in choice.bands]
+        self.bands, note = choose_bands(self.where, names, pixels.usable, card.bands, asked)
+        self._note(note)
+        self._dtypes = [pixels.dtype(band) for band in self.bands]
+        strange = [dtype for dtype in self._dtypes if dtype and dtype not in _DTYPES]
+        if strange:
+            raise InputFault("pixel_type", where=self.where, dtype=strange[0])
+        self._masked = pixels.masked(self.bands)
+        self._overviews: List[Pixels] = []
+        self._convert = Conversion()
+        if choice.kind != "auto":
+            self._take_as(Recognised(choice.kind))
+
+    def settle(self) -> None:
+        """Find out what the values are, where the user left that open; may read a sample.
+
+        Raises:
+            InputFault: the sample cannot be read.
+        """
+        if self._choice.kind == "auto" and self.pixels.sampled:
+            dtype, metres = self._dtypes[0], self.grid.pixel_size_m[0]
+            self._take_as(recognise(self.pixels.address, dtype, metres, self._card, self._sampled))
+
+    def look(self) -> None:
+        """Note what looks wrong in a sample."""
+        if self.pixels.sampled:
+            for note in look(*self._sampled(), self._convert, self._card, self.declared):
+                self._note(note)
+
+    @property
+    def declared(self) -> bool:
+        """Whether pixels without data are known."""
+        return self._masked or self.nodata is not None
+
+    def read(self, window: Window) -> Tuple[np.ndarray, np.ndarray]:
+        """Pixels (bands, rows, columns) in the model's unit, and where all bands hold data (rows, columns)."""
+        pixels, valid = self._stored(self.pixels, window)
+        return self._convert(pixels), valid
+
+    def valid(self, window: Window) -> np.ndarray:
+        """(rows, columns) True where all bands hold data."""
+        if not self.declared and all(dtype and np.dtype(dtype).kind in "iu" for dtype in self._dtypes):
+            return np.ones((window.height, window.width), bool)
+        return self._stored(self.pixels, window)[1]
+
+    def overview(self, factor: float) -> Optional[Overview]:
+        """A coarser copy with pixels of at most so many of its own; None where the raster itself is to be read.
+
+        Where the raster does not declare its gaps its overviews have them mixed in.
+        """
+        pixels = self._coarse(factor)
+        return Overview(self, pixels) if pixels else None
+
+    def close(self) -> None:
+        """Release the files."""
+        for pixels in (*self._overviews, self.pixels):
+            pixels.close()
+
+    def _coarse(self, factor: float) -> Optional[Pixels]:
+        pixels = None if self.nodata is not None else self.pixels.overview(self.bands, factor)
+        if pixels:
+            self._overviews.append(pixels)
+        return pixels
+
+    def _sampled(self) -> Tuple[Read, Tuple[int, int]]:
+        """Where a sample is read: stored values, and the shape of all."""
+        pixels = self._coarse(max(self.grid.shape) / LOOKED_AT) or self.pixels
+        return lambda window: self._stored(pixels, window), pixels.grid.shape
+
+    def _take_as(self, held: Recognised) -> None:
+        if self.nodata is None and not self._masked and held.kind != "raw":
+            self.nodata = 0.0  # Sentinel-2's own value for it
+        self._note(held.note)
+        offset = self._choice.offset
+        if offset is None:
+            offset = stored_offset(*self.pixels.stored_as(self.bands[0]))
+        baseline = baseline_of(self.pixels.address, self.pixels.baseline)
+        self._convert = conversion(held.kind, self._card, baseline, offset, held.darkest)
+        self._note(self._convert.note)
+
+    def _note(self, note: Optional[Message]) -> None:
+        if note:
+            self.notes.append(note.about(self.where))
+
+    def _stored(self, source: Pixels, window: Window) -> Tuple[np.ndarray, np.ndarray]:
+        pixels, valid = source.read(self.bands, window)
+        if pixels.dtype.kind == "f":
+            valid &= np.isfinite(pixels).all(axis=0)
+            pixels = pixels.astype(np.float32, copy=False)
+        if self.nodata is not None:
+            valid &= (pixels != self.nodata).all(axis=0)
+        return pixels, valid
+
+
+class Overview:
+    """A coarser copy of a source, in the same bands and unit."""
+
+    def __init__(self, source: Source, pixels: Pixels) -> None:
+        self._source, self._pixels, self.grid = source, pixels, pixels.grid
+
+    def read(self, window: Window) -> Tuple[np.ndarray, np.ndarray]:
+        """As ``Source.read``."""
+        pixels, valid = self._source._stored(self._pixels, window)
+        return self._source._convert(pixels), valid

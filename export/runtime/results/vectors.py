@@ -1,0 +1,202 @@
+"""The patches of a map and the objects of a detection, as polygons in a GeoPackage."""
+
+from __future__ import annotations
+
+import sqlite3
+from itertools import islice
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Protocol, Sequence, Tuple
+
+import numpy as np
+
+from ..errors import Cancelled, InputFault
+from ..model.card import LandClass
+from ..raster.patches import Patches, Runs, find_patches
+from .gpkg_style import add_style
+from .rows import Objects
+
+PATCHES, OBJECTS = "land_cover", "objects"  # names of layers
+BATCH = 20_000  # features written at once
+STEP = 512  # rows read or written at once
+KeepGoing = Callable[[], bool]  # False cancels
+Batch = Tuple[Sequence[Any], Sequence[np.ndarray]]  # shapes, and their values in the order of the columns
+_PATCH_COLUMNS = {"class": "int32", "name": "str", "pixels": "int64", "area_m2": "float64", "confidence": "float64"}
+_OBJECT_COLUMNS = {"class": "int32", "name": "str", "score": "float64"}
+
+
+class Polygons(Protocol):
+    """Polygons to which a run is limited, in the CRS of its raster."""
+
+    @property
+    def bounds(self) -> Tuple[float, float, float, float]:
+        """West, south, east, north of all together."""
+
+    def touches(self, grid: Any, window: Any) -> bool:
+        """Whether a polygon reaches into a window of a grid."""
+
+    def inside(self, grid: Any, window: Any) -> np.ndarray:
+        """(rows, columns) True where the middle of a pixel lies in a polygon."""
+
+    def holds(self, x: float, y: float) -> bool:
+        """Whether a point lies in a polygon."""
+
+
+class VectorOut(Protocol):
+    """Writes vector files with one library."""
+
+    def trace(self, numbers: Path, grid: Any, keep_going: KeepGoing) -> Iterator[Tuple[Any, int]]:
+        """Outlines of the connected pixels of one number in a raster, and that number; 0 is left out."""
+
+    def boxes(self, corners: np.ndarray) -> Any:
+        """Sequence of polygons with four corners each, (N, 4, 2) x and y."""
+
+    def write(
+        self, out: Path, layer: str, kind: str, grid: Any, columns: Dict[str, str], batches: Iterable[Batch]
+    ) -> int:
+        """Write features into a new GeoPackage.
+
+        Args:
+            out: the file.
+            layer: its name.
+            kind: "Polygon" or "MultiPolygon"; shapes that are no valid polygon are repaired.
+            grid: whose CRS the shapes are in.
+            columns: name and type of each: "int32", "int64", "float64" or "str".
+            batches: at least one, which may be empty.
+
+        Returns:
+            How many features the file holds.
+
+        Raises:
+            InputFault: "write_failed", the library's reason.
+        """
+
+
+def write_patches(
+    out: Path,
+    blocks: Iterable[Tuple[np.ndarray, np.ndarray]],
+    grid: Any,
+    legend: Tuple[LandClass, ...],
+    nodata: int,
+    least: float,
+    create: Callable[..., Any],
+    vector: VectorOut,
+    keep_going: KeepGoing,
+) -> int:
+    """Trace a map along the edges of its pixels.
+
+    Args:
+        out: GeoPackage to write.
+        blocks: whole rows of classes and confidence in per cent, (rows, width) each, from top to bottom.
+        grid: of both.
+        legend: names and colours of the classes.
+        nodata: of the classes.
+        least: square metres; smaller patches are merged into their largest neighbour.
+        create: makes a raster, see ``writing.RasterWriter``.
+        vector: writes polygons.
+        keep_going: False cancels.
+
+    Returns:
+        Number of polygons.
+
+    Raises:
+        InputFault: they are too many, or the file could not be written completely.
+        Cancelled: ``keep_going`` returned False.
+    """
+    patches = find_patches(Runs.of(blocks, nodata), grid.row_areas, least)
+    numbers = out.with_name(f"{out.stem}-patches.tif")
+    raster = create(numbers, grid, "int32", 0, [""])
+    try:
+        for strip in grid.whole.strips(STEP):
+            raster.write(strip.row, patches.rows(strip.row, strip.height))
+        raster.close()
+        traced = vector.trace(numbers, grid, keep_going)
+        names = {entry.value: entry.name for entry in legend}
+        batches = _patch_batches(traced, patches, names, keep_going)
+        count = vector.write(out, PATCHES, "MultiPolygon", grid, _PATCH_COLUMNS, batches)
+    finally:
+        raster.discard()
+        numbers.unlink(missing_ok=True)
+    if count != len(patches.value):
+        raise InputFault("incomplete", where=out.name)
+    _style(out, PATCHES, legend, outlines=False)
+    return count
+
+
+def write_objects(
+    out: Path,
+    objects: Objects,
+    grid: Any,
+    legend: Tuple[LandClass, ...],
+    mask: Optional[Polygons],
+    vector: VectorOut,
+    keep_going: KeepGoing,
+) -> int:
+    """Write boxes with class, name and score, best first.
+
+    Args:
+        out: GeoPackage to write.
+        objects: boxes in pixels of ``grid``.
+        grid: that the model saw.
+        legend: names and colours of the classes.
+        mask: only objects whose middle lies in it are kept.
+        vector: writes polygons.
+        keep_going: False cancels.
+
+    Returns:
+        Number of boxes.
+
+    Raises:
+        InputFault: the file could not be written completely.
+        Cancelled: ``keep_going`` returned False.
+    """
+    left, top, right, bottom = objects.boxes.astype(np.float64).T
+    keep = np.ones(len(left), bool)
+    if mask:
+        xs, ys = grid.at((left + right) / 2, (top + bottom) / 2)
+        keep[:] = [mask.holds(x, y) for x, y in zip(xs.tolist(), ys.tolist())]
+    corners = np.stack([left, top, right, top, right, bottom, left, bottom], axis=1).reshape(-1, 4, 2)[keep]
+    names = {entry.value: entry.name for entry in legend}
+    values = objects.classes[keep].astype(np.int32)
+    columns = [values, _named(values, names), np.round(objects.scores[keep].astype(np.float64), 4)]
+    shapes = vector.boxes(np.stack(grid.at(corners[..., 0], corners[..., 1]), axis=-1))
+    parts = [slice(first, first + BATCH) for first in range(0, max(len(values), 1), BATCH)]
+    batches = ((shapes[part], [column[part] for column in columns]) for part in parts if _going(keep_going))
+    if vector.write(out, OBJECTS, "Polygon", grid, _OBJECT_COLUMNS, batches) != len(values):
+        raise InputFault("incomplete", where=out.name)
+    _style(out, OBJECTS, legend, outlines=True)
+    return len(values)
+
+
+def _patch_batches(
+    traced: Iterator[Tuple[Any, int]], patches: Patches, names: Dict[int, str], keep_going: KeepGoing
+) -> Iterator[Batch]:
+    """The outlines with the values of their patches; one empty batch where there are none."""
+    first = True
+    while True:
+        batch: List[Tuple[Any, int]] = list(islice(traced, BATCH))
+        if not batch and not first:
+            return
+        _going(keep_going)
+        numbers = np.array([number for _, number in batch], np.int64) - 1
+        values = patches.value[numbers].astype(np.int32)
+        confidence = np.round(patches.confidence[numbers], 2)
+        columns = [values, _named(values, names), patches.pixels[numbers], patches.area[numbers], confidence]
+        yield [shape for shape, _ in batch], columns
+        first = False
+
+
+def _named(values: np.ndarray, names: Dict[int, str]) -> np.ndarray:
+    return np.array([names.get(value, str(value)) for value in values.tolist()], object)
+
+
+def _going(keep_going: KeepGoing) -> bool:
+    if not keep_going():
+        raise Cancelled("cancelled")
+    return True
+
+
+def _style(out: Path, layer: str, legend: Tuple[LandClass, ...], outlines: bool) -> None:
+    try:
+        add_style(out, layer, legend, outlines)
+    except sqlite3.Error as error:
+        raise InputFault("write_failed", where=out.name, reason=str(error)) from error

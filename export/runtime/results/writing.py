@@ -1,0 +1,403 @@
+"""The files of one run, all made together: map, confidence, probabilities, polygons, areas, picture, styles, objects."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import (
+    Any,
+    Callable,
+    Collection,
+    ContextManager,
+    Dict,
+    Iterable,
+    Iterator,
+    Mapping,
+    Optional,
+    Protocol,
+    Sequence,
+    Tuple,
+)
+
+import numpy as np
+
+from ..errors import InputFault
+from ..files import Staging, free_bytes, taken
+from ..model.card import ModelCard
+from ..raster.patches import begins, check_room
+from . import area_table
+from .areas import Areas
+from .pca import Directions
+from .rows import NO_CONFIDENCE, Objects, Rows
+from .style import confidence_qml, pam_xml, qml
+from .vectors import STEP, KeepGoing, Polygons, VectorOut, write_objects, write_patches
+
+LAND_COVER = ["land cover"]  # band of a map of classes
+_COPIES = 2.4  # of a raster, while it becomes a COG: the plain file, the COG, its overviews
+
+
+class RasterWriter(Protocol):
+    """A raster that is filled from top to bottom, then turned into a COG.
+
+    A COG's overviews stand before its pixels, so it cannot be written in one go. ``RasterOut`` makes it.
+    """
+
+    dtype: str
+
+    def write(self, top: int, rows: np.ndarray) -> None:
+        """Write (rows, width) or (bands, rows, width)."""
+
+    def read(self, top: int, rows: int) -> np.ndarray:
+        """(bands, rows, width) of what was written."""
+
+    def close(self) -> None:
+        """Write everything to the disk; the file can be opened by others then."""
+
+    def discard(self) -> None:
+        """Release the file, whatever state it is in."""
+
+    def to_cog(self, out: Path, overviews: str, keep_going: KeepGoing) -> None:
+        """Copy it into a COG, compare that with what was written, and remove the plain file.
+
+        Args:
+            out: file to write.
+            overviews: GDAL's name of the resampling: MODE for classes, AVERAGE for numbers.
+            keep_going: False cancels.
+        """
+
+
+class RasterOut(Protocol):
+    """Makes rasters with one library; failures are an ``InputFault``: "write_failed" or "incomplete"."""
+
+    def __call__(
+        self,
+        path: Path,
+        grid: Any,
+        dtype: str,
+        nodata: float,
+        names: Sequence[str],
+        colors: Optional[Mapping[int, Tuple[int, int, int]]] = None,
+        rgb: bool = False,
+    ) -> RasterWriter:
+        """Begin a raster.
+
+        Args:
+            path: the plain file.
+            grid: where its pixels lie.
+            dtype: of its values.
+            nodata: value without data.
+            names: of the bands.
+            colors: red, green and blue by value, for a colour table of the only band.
+            rgb: the three bands are red, green and blue.
+        """
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Where the results of a run go.
+
+    Attributes:
+        files: by role: "map", "confidence" (raster, per cent), "probabilities" (raster, one band per class),
+            "polygons" (GeoPackage), "areas" (CSV, with a JSON beside it), "picture" (raster of the main directions of
+            features), "objects" (GeoPackage, of a detection).
+        min_area: of a polygon, square metres.
+        style: whether names and colours are written beside the rasters, for GDAL and QGIS.
+    """
+
+    files: Mapping[str, Path] = field(default_factory=dict)
+    min_area: float = 0.0
+    style: bool = True
+
+    def styles(self) -> Dict[str, Path]:
+        """The small files beside a map of classes and its confidence."""
+        files, beside = self.files, {}
+        if self.style and "map" in files:
+            beside["style"] = files["map"].with_suffix(".qml")
+            beside["names and colours"] = files["map"].with_name(f"{files['map'].name}.aux.xml")
+        if self.style and "confidence" in files:
+            beside["style of the confidence"] = files["confidence"].with_suffix(".qml")
+        return beside
+
+    def check(self, sources: Iterable[str]) -> None:
+        """Keep results apart from each other, and from the files that they are made from.
+
+        Raises:
+            InputFault: two results have one name, or one would take the place of a source.
+        """
+        paths = [*self.files.values(), *self.styles().values()]
+        twice = [path for path in paths if paths.count(path) > 1]
+        if twice:
+            raise InputFault("same_name", where=twice[0])
+        source = taken(self.files.values(), sources)
+        if source:
+            raise InputFault("overwrites_input", where=source)
+
+
+class Results:
+    """Takes finished rows from top to bottom, or objects, then makes the files; closing it removes what is unfinished."""
+
+    def __init__(self, targets: Targets, grid: Any, card: ModelCard, raster: RasterOut, vector: VectorOut) -> None:
+        """Make hidden folders beside the targets.
+
+        Args:
+            targets: files to make.
+            grid: of the map.
+            card: of the model.
+            raster: makes rasters.
+            vector: writes polygons.
+
+        Raises:
+            InputFault: a folder cannot be written to, two results have one name, or the model has no such results.
+        """
+        targets.check(())
+        if card.task in ("regression", "embedding") and {"confidence", "probabilities", "polygons"} & {*targets.files}:
+            raise InputFault("no_classes", name=card.name)
+        self.targets, self.grid, self.card = targets, grid, card
+        self.areas = Areas(card.classes, grid.height)
+        self.count = 0
+        self._raster, self._vector = raster, vector
+        self._directions: Optional[Directions] = None
+        self._writers: Dict[str, RasterWriter] = {}
+        self._bands, self._runs = 1, 0
+        self._stagings: Dict[Path, Staging] = {}
+        self._stack = ExitStack()
+        try:
+            for path in targets.files.values():
+                if path.parent not in self._stagings:
+                    self._stagings[path.parent] = self._stack.enter_context(Staging(path.parent))
+        except InputFault:
+            self.close()
+            raise
+
+    def __enter__(self) -> Results:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release all files and remove what is unfinished."""
+        for writer in self._writers.values():
+            writer.discard()
+        self._stack.close()
+
+    def add(self, part: Rows) -> None:
+        """Write rows.
+
+        Raises:
+            InputFault: they cannot be written, or the polygons of the map would not fit into memory.
+        """
+        with self._explained():
+            if not self._writers:
+                self._begin(part)
+            layers = {"confidence": part.confidence, "probabilities": part.values}
+            layers["map"] = part.values if part.classes is None else part.classes
+            for role, writer in self._writers.items():
+                layer = layers[role]
+                if layer is None:
+                    raise TypeError(f"the layer '{role}' is missing")
+                writer.write(part.top, layer)
+        self.areas.add(part)
+        if "polygons" in self.targets.files and part.classes is not None:  # before hours are spent
+            self._runs += int(np.count_nonzero(begins(part.classes)))
+            check_room(self._runs, self.targets.min_area > 0, self.targets.files["polygons"].stem)
+        if self._directions and part.values is not None:
+            self._directions.add(part.values, part.valid)
+
+    def add_objects(self, objects: Objects, grid: Any, mask: Optional[Polygons], keep_going: KeepGoing) -> None:
+        """Write the objects of a detection, in pixels of ``grid``; ``count`` is how many."""
+        path = self.keep(self.targets.files["objects"])
+        with self._explained():
+            self.count = write_objects(path, objects, grid, self.card.classes, mask, self._vector, keep_going)
+
+    def finish(self, keep_going: KeepGoing) -> Dict[str, Path]:
+        """Make every file; ``commit`` gives them their final names.
+
+        Returns:
+            Role of each, and where it lies now.
+
+        Raises:
+            InputFault: one could not be written completely.
+            Cancelled: ``keep_going`` returned False.
+        """
+        targets = self.targets.files
+        if "objects" in targets:
+            return {"objects": self._staged(targets["objects"])}
+        writers, card = self._writers, self.card
+        classes = not writers["map"].dtype.startswith("float")
+        files: Dict[str, Path] = {}
+        for role in ("map", "confidence", "probabilities"):
+            if role in writers and role in targets:
+                files[role] = self.keep(targets[role])
+
+        def trace(out: Path) -> None:
+            place = (self.grid, card.classes, card.nodata, self.targets.min_area, self._raster, self._vector)
+            write_patches(out, self._blocks(), *place, keep_going)
+
+        with self._explained():
+            beside = write_beside(self.targets, self.grid, card, self.areas, self.keep, trace) if classes else {}
+            if "picture" in targets:
+                beside["picture"] = self._draw(targets["picture"], keep_going)
+            for role, path in files.items():
+                overviews = "MODE" if role == "map" and classes else "AVERAGE"
+                writers[role].to_cog(path, overviews, keep_going)
+        return {**files, **beside}
+
+    def keep(self, path: Path) -> Path:
+        """Where a file is made that ``commit`` will move to ``path``."""
+        return self._stagings[path.parent].keep(path.name)
+
+    def commit(self) -> None:
+        """Give the files their final names, the map last: it says that the others are there."""
+        for staging in reversed(list(self._stagings.values())):
+            staging.commit()
+
+    def _staged(self, path: Path) -> Path:
+        return self._stagings[path.parent] / path.name
+
+    def _begin(self, part: Rows) -> None:
+        """Open the rasters, now that it is known what the model answers with."""
+        wanted, card = self.targets.files, self.card
+        names = [entry.name for entry in card.classes]
+        self._bands = count = 1 if part.values is None else len(part.values)
+        if part.classes is None:
+            bands = names if len(names) == count else [f"value {number}" for number in range(1, count + 1)]
+            self._open("map", "float32", np.nan, bands)
+            self._directions = Directions(count) if "picture" in wanted else None
+            return
+        colors = {entry.value: entry.rgb for entry in card.classes} if part.classes.dtype == np.uint8 else None
+        self._open("map", part.classes.dtype.name, card.nodata, LAND_COVER, colors)
+        if "confidence" in wanted or "polygons" in wanted:
+            self._open("confidence", "uint8", NO_CONFIDENCE, ["confidence, per cent"])
+        if "probabilities" in wanted:  # of independent classes the first has no channel
+            self._open("probabilities", "float32", np.nan, names[len(names) - count :])
+
+    def _open(self, role: str, dtype: str, nodata: float, bands: Sequence[str], colors: Any = None) -> None:
+        folder = self.targets.files.get(role, self.targets.files["map"]).parent
+        plain = self._stagings[folder] / f"plain-{role}.tif"
+        self._writers[role] = self._raster(plain, self.grid, dtype, nodata, bands, colors)
+
+    def _blocks(self) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+        for strip in self.grid.whole.strips(STEP):
+            layers = [self._writers[role].read(strip.row, strip.height)[0] for role in ("map", "confidence")]
+            yield layers[0], layers[1]
+
+    def _draw(self, path: Path, keep_going: KeepGoing) -> Path:
+        """The picture of the features, read again now that their directions are known."""
+        assert self._directions is not None  # nosec B101  # made with the map
+        names = ["PCA 1", "PCA 2", "PCA 3"]
+        plain = self._stagings[path.parent] / "plain-picture.tif"
+        picture = self._writers["picture"] = self._raster(plain, self.grid, "uint8", 0, names, None, rgb=True)
+        for strip in self.grid.whole.strips(STEP):
+            values = self._writers["map"].read(strip.row, strip.height)
+            picture.write(strip.row, self._directions.picture(values, np.isfinite(values).all(axis=0)))
+        picture.to_cog(self.keep(path), "AVERAGE", keep_going)
+        return self._staged(path)
+
+    def _explained(self) -> ContextManager[None]:
+        needed = room_needed(self.grid, self.card, self._bands, self.targets.files)
+        return explained(next(iter(self.targets.files.values())), needed)
+
+
+@contextmanager
+def explained(path: Path, needed: int) -> Iterator[None]:
+    """Name the file that could not be written, and say where the disk is full.
+
+    Args:
+        path: of the result.
+        needed: bytes that may be taken while it is made.
+    """
+    try:
+        yield
+    except InputFault as fault:
+        message = fault.message
+        if message.kind not in ("write_failed", "incomplete"):
+            raise
+        free = free_bytes(path.parent)
+        if free < needed or "No space" in str(message.fields.get("reason", "")):
+            raise InputFault("disk_full", where=path, needed=needed, free=free) from fault
+        fault.message = message.about(path)
+        raise
+
+
+def write_beside(
+    targets: Targets,
+    grid: Any,
+    card: ModelCard,
+    areas: Areas,
+    keep: Callable[[Path], Path],
+    trace: Callable[[Path], object],
+    *,
+    virtual: bool = False,
+) -> Dict[str, Path]:
+    """Make everything that goes with a raster of classes.
+
+    Args:
+        targets: files to make.
+        grid: of the map.
+        card: of the model.
+        areas: counted pixels of the map.
+        keep: gives the place where a file of a name is made.
+        trace: writes the polygons of the map there.
+        virtual: the map is a VRT, which holds names and colours itself.
+
+    Returns:
+        Role and file of each.
+
+    Raises:
+        InputFault: one cannot be written.
+    """
+    files: Dict[str, Path] = {}
+    table = areas.table(grid.row_areas)
+    if "polygons" in targets.files:
+        files["polygons"] = keep(targets.files["polygons"])
+        trace(files["polygons"])
+    texts: Dict[str, Tuple[Path, str]] = {}
+    if "areas" in targets.files:
+        path = targets.files["areas"]
+        texts["areas"] = path, area_table.as_csv(table)
+        text = area_table.as_json(table, grid.crs_text, grid.units.geographic)
+        texts["areas as JSON"] = path.with_suffix(".json"), text
+    styles = targets.styles()
+    confidence = targets.files["confidence"].stem if "confidence" in targets.files else ""
+    if "style" in styles:
+        texts["style"] = styles["style"], qml(card.classes, confidence)
+    if "style of the confidence" in styles:
+        texts["style of the confidence"] = styles["style of the confidence"], confidence_qml()
+    if "names and colours" in styles and not virtual:
+        texts["names and colours"] = styles["names and colours"], pam_xml(card.classes, table)
+    for role, (path, text) in texts.items():
+        files[role] = keep(path)
+        write_text(files[role], text)
+    return files
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file.
+
+    Raises:
+        InputFault: it cannot be written.
+    """
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise InputFault("write_failed", where=path.name, reason=error.strerror or str(error)) from error
+
+
+def room_needed(grid: Any, card: ModelCard, bands: int, roles: Collection[str]) -> int:
+    """Bytes that the results of a run may take at most while they are made.
+
+    Args:
+        grid: of the map.
+        card: of the model.
+        bands: numbers that the model answers with at each place: classes, values or features.
+        roles: of the results, as in ``Targets``.
+    """
+    if card.task == "detection":
+        return 0
+    classes = card.task in ("segmentation", "classification")
+    each = 2.0 if classes else 4.0 * bands
+    each += 5.0 * ("polygons" in roles) + 1.0 * ("confidence" in roles) + 3.0 * ("picture" in roles)
+    each += 4.0 * bands * ("probabilities" in roles)
+    return int(grid.height * grid.width * each * _COPIES)
