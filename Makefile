@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-# Folder of EuroSAT RGB (one tar and its split files), for the starter models.
+# Folder with EuroSAT RGB (one tar and its split files), for the starter models.
 EUROSAT ?=
 # More options of the learning benchmark, e.g. LEARNING='--eurosat DIR --peru DIR --seeds 3'.
 LEARNING ?=
@@ -15,10 +15,10 @@ DEEPNESS := build/deepness
 .DEFAULT_GOAL := help
 .PHONY: help setup quickstart test test-core test-qgis lint plugin starter-models benchmark benchmark-learning benchmark-training reliability clean
 
-help:  ## list what can be made
+help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
-setup: $(VENV)/.done  ## a virtual environment with the packages (about 6 GB, two minutes)
+setup: $(VENV)/.done  ## create .venv with all packages (about 6 GB, two minutes)
 
 $(VENV)/.done: pyproject.toml constraints.txt
 	@echo "setting up $(VENV): this takes a few minutes once"
@@ -34,24 +34,24 @@ $(VENV)/.done: pyproject.toml constraints.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,dev]'
 	@touch $@
 
-quickstart: setup  ## learn, measure, export and map on real imagery (about nine minutes); results in outputs/quickstart
+quickstart: setup  ## pretrain, evaluate, export and map real imagery (about nine minutes); writes outputs/quickstart
 	$(RUN) -m core.train quickstart
 
-test: setup  ## all tests; QGIS is installed from the system's packages where that is possible
+test: setup  ## run all tests; installs QGIS from the system's packages if possible
 	@$(MAKE) --no-print-directory test-core
 	@$(MAKE) --no-print-directory test-qgis
 
-# A process a core, each with one thread: trainings that share cores wait for each other's threads.
-test-core: setup $(DEEPNESS)/.done  ## the tests that need no QGIS
+# One single-threaded process per core: training runs that share cores wait for each other's threads.
+test-core: setup $(DEEPNESS)/.done  ## run the tests that need no QGIS
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile tests
 
-# What the QGIS plugin Deepness pins: a test runs our exports in it, and is skipped where there is none to be had.
+# The onnxruntime version that the QGIS plugin Deepness pins: a test runs our exports in it.
 $(DEEPNESS)/.done: | $(VENV)/.done
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --retries 0 --no-deps --only-binary :all: --upgrade \
 	  --target $(DEEPNESS) 'onnxruntime==1.17.0' 'numpy<2' && touch $@ \
-	  || echo "onnxruntime 1.17.0 cannot be had here: the tests of Deepness are skipped"
+	  || echo "onnxruntime 1.17.0 is not available on this machine: the tests with Deepness are skipped"
 
-test-qgis: setup  ## the plugin's tests, in a real QGIS
+test-qgis: setup  ## run the plugin's tests in a real QGIS
 	@sh tests/qgis/setup.sh $(QGIS_PYTHON) $(QGIS_VENV)
 	@if [ -x $(QGIS_RUN) ]; then \
 	  QT_QPA_PLATFORM=offscreen GEOAWARE_TEST_MODEL=$(TEST_RUN)/landcover.onnx GEOAWARE_TEST_RASTER=$(TEST_RUN)/europe.tif \
@@ -61,30 +61,30 @@ test-qgis: setup  ## the plugin's tests, in a real QGIS
 	  $(RUN) -m pytest tests/qgis; \
 	fi
 
-lint: setup  ## ruff, mypy and the import contracts of pyproject.toml
+lint: setup  ## run ruff, mypy and import-linter
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	$(VENV)/bin/lint-imports --no-logo --no-cache
 
-plugin: setup  ## dist/geoaware-<version>.zip, to install in QGIS
+plugin: setup  ## build dist/geoaware-<version>.zip for QGIS
 	$(RUN) -m export.plugin
 
-starter-models: setup  ## the models in models/, from EUROSAT=folder and the quickstart's sample (an hour and a half; goes on where it stopped)
+starter-models: setup  ## train the models in models/ from EUROSAT=folder and the quickstart's sample (90 minutes; resumes)
 	$(RUN) -m benchmarks.starter $(if $(EUROSAT),--eurosat '$(EUROSAT)')
 
-benchmark: setup  ## speed and memory of prediction; writes docs/benchmarks/inference.md
+benchmark: setup  ## measure speed and memory of prediction; writes docs/benchmarks/inference.md
 	$(RUN) -m benchmarks.inference --peers
 
-benchmark-learning: setup  ## what pretraining buys, on real imagery (hours; goes on where it stopped); writes docs/benchmarks/learning.md
+benchmark-learning: setup  ## measure what pretraining gains on real imagery (hours; resumes); writes docs/benchmarks/learning.md
 	$(RUN) -m benchmarks.learning $(LEARNING)
 
-benchmark-training: setup  ## speed of pretraining against torchgeo and lightly; writes docs/benchmarks/training.md
+benchmark-training: setup  ## compare the speed of pretraining with torchgeo and lightly; writes docs/benchmarks/training.md
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[benchmark]'
 	$(RUN) -m benchmarks.training
 
-reliability: setup  ## kills, full disks, damaged rasters, untrusted models (ten minutes); writes docs/reliability.md
+reliability: setup  ## test kills, full disks, corrupt rasters and untrusted models (ten minutes); writes docs/reliability.md
 	$(RUN) -m benchmarks.reliability
 
-clean:  ## remove what was built, not the environments
+clean:  ## remove build outputs, not the environments
 	rm -rf build dist outputs .pytest_cache .mypy_cache .ruff_cache *.egg-info
