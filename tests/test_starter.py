@@ -78,7 +78,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(recipes, "ARCH", "mobilenetv3_small_050")
     monkeypatch.setattr(quantize, "_CALIBRATION", 4)
     monkeypatch.setattr(quantize, "_ROUNDS", 2)
-    monkeypatch.setattr(cards, "LARGEST_LOSS", 1.0)  # what has learned nothing may lose anything
+    monkeypatch.setattr(cards, "MAX_LOSS", 1.0)  # what has learned nothing may lose anything
     return Effort(pretrain=1, finetune=1)
 
 

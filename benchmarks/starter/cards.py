@@ -13,7 +13,7 @@ import onnx
 from benchmarks.starter.recipes import Made
 from core.errors import UserError
 from core.files import write_json
-from export.quantize import LARGEST_LOSS
+from export.quantize import MAX_LOSS
 from export.rasterio_io.stac import multihash
 from export.runtime.model.session import Model
 
@@ -52,7 +52,7 @@ def _check(made: Made) -> None:
         )
     compared = _item(made.path)["properties"]["geoaware:int8"]
     lost = compared["accuracy_fp32"] - compared["accuracy_int8"]
-    if lost > LARGEST_LOSS:
+    if lost > MAX_LOSS:
         raise UserError(f"{made.path}: not published, eight bits cost {100 * lost:.1f} points")
 
 
