@@ -15,7 +15,7 @@ from core.imagery.land import swapped_axes
 from core.report import store_info as info
 from core.sources import detections, fmow, rasters, sample, table
 from core.sources import torchgeo_datasets as torchgeo
-from core.sources.stac import source as stac
+from core.sources.stac import fetch as stac
 from core.store import check
 from core.store.build import Tally, build, check_out
 from core.store.read import ChipStore

@@ -211,7 +211,7 @@ def test_another_command_does_not_touch_an_unfinished_store(tmp_path):
     out = tmp_path / "store"
     with pytest.raises(UserError):
         build(Ramp(info(), bad_tasks=(3,)), out, workers=1)
-    with pytest.raises(UserError, match=r"store.partial: holds an unfinished store of other options or input"):
+    with pytest.raises(UserError, match=r"store.partial: is an unfinished store of other options or input"):
         build(Ramp(info(), count=2), out, workers=1)
     store, _ = build(Ramp(info(), count=2), out, workers=1, overwrite=True)
     assert len(store) == 2 * 9

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import UserError
+from core.files import sha256
 from core.store.build import Chip, Tally, build
 from core.store.check import check, run
-from core.store.index import sha256
 from core.store.read import UNLABELLED, LandClass, StoreInfo
 
 SIZE = 8

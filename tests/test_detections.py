@@ -15,10 +15,10 @@ from PIL import Image
 from rasterio.errors import NotGeoreferencedWarning
 
 from core.errors import UserError
-from core.imagery.tables import legend_of
+from core.imagery.legends import legend_of
 from core.sources import annotations, detections
 from core.sources.annotations import XVIEW_CLASSES
-from core.sources.detections import Cut, Detections, add_parser
+from core.sources.detections import Detections, Tiling, add_parser
 from core.store.build import Tally, build
 from core.store.check import check
 from core.store.read import ChipStore
@@ -122,12 +122,12 @@ ONE = {"id": 1, "file_name": "a.png"}
 
 
 def test_windows_cover_an_image_to_its_edges():
-    assert Cut(16, 4).starts(40).tolist() == [0, 12, 24]
-    assert Cut(16, 0).starts(40).tolist() == [0, 16, 24]
-    assert Cut(16).starts(16).tolist() == [0]
-    assert Cut(16).starts(9).tolist() == [0]
+    assert Tiling(16, 4).starts(40).tolist() == [0, 12, 24]
+    assert Tiling(16, 0).starts(40).tolist() == [0, 16, 24]
+    assert Tiling(16).starts(16).tolist() == [0]
+    assert Tiling(16).starts(9).tolist() == [0]
     for size, overlap, length in ((16, 5, 101), (7, 6, 30), (10, 0, 20)):
-        starts = Cut(size, overlap).starts(length)
+        starts = Tiling(size, overlap).starts(length)
         covered = np.zeros(length, bool)
         for start in starts:
             covered[start : start + size] = True
@@ -152,7 +152,7 @@ def test_coco_boxes_are_clipped_to_chips_and_small_remains_are_dropped(folder):
         ("a.png", 0, 16): [[0, 0, 6, 4, 0]],
         ("a.png", 16, 16): [[0, 4, 8, 8, 0]],
     }
-    assert tally.dropped["remains of boxes at chip edges, under 0.3 of the box's area"] == 1
+    assert tally.dropped["parts of boxes at chip edges, under 0.3 of the box's area"] == 1
     assert tally.kept == 9
     assert [(entry.value, entry.name) for entry in store.info.classes] == [(3, "house"), (7, "ship")]
     assert store.info.provenance == "labels.json: Harbours"
@@ -252,9 +252,7 @@ def test_one_image_without_coordinates_lets_names_deal_for_all(folder):
     store, tally = prepare(folder, coco(images, []))
     assert store.index.groupby("source")["split"].nunique().tolist() == [1, 1]
     assert np.isfinite(store.index["lon"]).sum() == 4
-    assert tally.dropped == {
-        "images without coordinates, for which all images are dealt to sides by name, not by blocks": 1
-    }
+    assert tally.dropped == {"images without coordinates, so all images are split by name, not by blocks": 1}
 
 
 def test_small_images_are_padded_with_invalid_pixels(folder):
@@ -307,11 +305,11 @@ def test_every_box_that_is_left_out_is_counted(folder):
         "boxes without width or height": 2,
         "boxes that are not four numbers": 3,
         "boxes outside their image": 1,
-        "boxes too large for any chip to show enough of them": 1,
-        "remains of boxes at chip edges, under 0.3 of the box's area": 9,
+        "boxes too large for any chip": 1,
+        "parts of boxes at chip edges, under 0.3 of the box's area": 9,
         "boxes around crowds of objects (iscrowd)": 1,
-        "images in the folder that the labels do not name": 1,
-        "dates (date_captured) that are not written as 2024-06-30 or 2024-06-30 12:00:00": 1,
+        "images in the folder that are not in the labels": 1,
+        "dates (date_captured) that are not like 2024-06-30 or 2024-06-30 12:00:00": 1,
     }
 
 
@@ -346,7 +344,7 @@ def test_xview_is_read_with_its_published_oddities(folder):
     )
     assert set(table["features"][0]["properties"]) == set(XVIEW_KEYS)
     store, tally = prepare(folder, table, size=128, overlap=28, max_bad=1)
-    assert tally.bad == [("1395.tif", "is named by the labels, but not there")]
+    assert tally.bad == [("1395.tif", "is in the labels, but missing")]
     for type_id in (75, 82):
         assert tally.dropped[f"boxes of type_id {type_id}, which is no class of xView"] == 1
     assert tally.dropped["boxes that are not four numbers"] == 1
@@ -423,7 +421,7 @@ def test_a_missing_key_of_xview_is_named(folder, key):
     [
         ("[]", "is neither COCO JSON"),
         ('{"type": "Topology"}', "is neither COCO JSON"),
-        ('{"images": [', "is no JSON, or not all of it"),
+        ('{"images": [', "is no complete JSON"),
         ('{"images": [], "annotations": []}', "has no 'categories'"),
         ('{"images": {}, "annotations": [], "categories": []}', "its 'images' is no list"),
         ('{"images": [4], "annotations": [], "categories": []}', "entry 0 of 'images' is no JSON object"),
@@ -433,7 +431,7 @@ def test_a_missing_key_of_xview_is_named(folder, key):
         (coco([ONE | {"id": [1]}], []), "its 'id' is neither a number nor text"),
         (
             coco([{"id": 1, "file_name": "b.png"}], []),
-            "none of the 1 images .* b.png: is named by the labels, but not there",
+            "none of the 1 images .* b.png: is in the labels, but missing",
         ),
     ],
 )
@@ -503,7 +501,7 @@ def test_pixels_without_data_make_no_chips_and_stay_invalid(folder):
     bare_raster(folder, "a.tif", pixels, nodata=0)
     store, tally = prepare(folder, coco([{"id": 1, "file_name": "a.tif"}], []))
     assert store.index["column"].tolist() == [0, 32]
-    assert tally.dropped == {"without any pixel that holds data": 1}
+    assert tally.dropped == {"without any valid pixel": 1}
     assert store.valid(np.array([0]))[0, 0].tolist() == [True] * 8 + [False] * 8
 
 

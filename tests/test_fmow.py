@@ -246,7 +246,7 @@ def test_a_view_whose_json_lacks_a_key_is_left_out_by_name_and_the_others_are_ke
         (record(raw_location="POLYGON ((8 47, 9"), "no polygon as WKT"),
         (record(raw_location="POLYGON EMPTY"), "holds no point"),
         (record(raw_location="POLYGON ((8 95, 9 95, 9 96, 8 95))"), "latitude 95"),
-        (record(raw_location=[8, 47]), "not as published"),
+        (record(raw_location=[8, 47]), "unlike the published files"),
         (record(bounding_boxes=[{"ID": 3, "box": [0, 0, 1, 1]}]), "has no 'category'"),
         ([], "no object with keys"),
     ],
@@ -315,9 +315,9 @@ def test_the_legend_of_all_categories_repeats_no_colour(tmp_path):
 @pytest.mark.parametrize(
     ("folders", "options", "said"),
     [
-        (["pictures"], [], "fMoW-rgb's folder train was expected"),
-        (["train"], ["--folders", "val"], "fMoW-rgb's folder val was expected"),
-        (["train/zoo/zoo_1"], [], "no image to read"),
+        (["pictures"], [], "has no folder train, which fMoW-rgb has"),
+        (["train"], ["--folders", "val"], "has no folder val, which fMoW-rgb has"),
+        (["train/zoo/zoo_1"], [], "no usable image"),
     ],
 )
 def test_a_folder_that_is_no_release_is_refused_by_name(tmp_path, folders, options, said):

@@ -6,7 +6,7 @@ import rasterio
 import shapely
 
 from core.errors import UserError
-from core.imagery.labels import LabelPolygons, LabelRaster, find
+from core.imagery.labels import LabelPolygons, LabelRaster, open_labels
 from core.store.read import LandClass
 from tests.conftest import write_raster
 
@@ -45,9 +45,9 @@ def test_a_label_raster_that_breaks_off_is_refused_with_and_without_a_legend(tmp
     path = write_raster(tmp_path / "l.tif", noise, tiled=True, blockxsize=256, blockysize=256)
     path.write_bytes(path.read_bytes()[:30_000])
     with pytest.raises(UserError, match=r"l\.tif: cannot be read as labels"):
-        find(path, None, None, None)
-    labels = find(path, None, CLASSES, None)
-    with pytest.raises(UserError, match=r"l\.tif: damaged"):
+        open_labels(path, None, None, None)
+    labels = open_labels(path, None, CLASSES, None)
+    with pytest.raises(UserError, match=r"l\.tif: corrupt or truncated file"):
         labels.numbers(grid, rasterio.windows.Window(0, 0, 64, 64))
 
 

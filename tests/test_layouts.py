@@ -293,7 +293,7 @@ def test_eurosat_says_what_its_lists_and_its_folders_do_not_share(tmp_path, made
     (forest / "Forest_1.tif").unlink()
     _, tally = made("EuroSAT", max_bad=1)
     assert tally.kept == 29
-    assert tally.bad == [("Forest_1.tif", "is named in eurosat-train.txt, but is not there")]
+    assert tally.bad == [("Forest_1.tif", "is listed in eurosat-train.txt, but does not exist")]
     assert tally.dropped == {"files that no list of eurosat names": 1}
 
 
@@ -301,7 +301,7 @@ def test_eurosat_lists_that_contradict_each_other_are_refused(tmp_path):
     eurosat(tmp_path / "root", "eurosat")
     with (tmp_path / "root/eurosat-test.txt").open("a") as file:
         file.write("River_1.jpg\n")
-    with pytest.raises(UserError, match=r"eurosat-test\.txt: River_1\.jpg stands in eurosat-train\.txt too"):
+    with pytest.raises(UserError, match=r"eurosat-test\.txt: River_1\.jpg is also in eurosat-train\.txt"):
         listed("EuroSAT", tmp_path / "root", tmp_path / "scratch")
 
 
@@ -523,7 +523,7 @@ def test_label_tiles_of_other_size_than_their_image_leave_it_out(tmp_path, made)
 
 
 def test_shards_of_tiles_that_are_cut_stay_bounded(tmp_path, monkeypatch):
-    from core.sources import images
+    from core.sources import image_list as images
 
     chesapeake(tmp_path / "root", rows=640, columns=640)
     monkeypatch.setattr(images, "SHARD_BYTES", 100 * 64 * 64 * 4)
@@ -536,14 +536,14 @@ def test_shards_of_tiles_that_are_cut_stay_bounded(tmp_path, monkeypatch):
     [
         ("SeasonalContrastS2", [], "seasonal_contrast_100k or seasonal_contrast_1m"),
         ("SSL4EOS12", [], "s1 or s2c or s2a"),
-        ("SSL4EOS12", ["--product", "s2a"], "as torchgeo unpacks it: s2a"),
+        ("SSL4EOS12", ["--product", "s2a"], "as torchgeo unpacks it, it lacks s2a"),
         ("SSL4EOS12", ["--product", "s3"], "--product s3: SSL4EOS12 has s1, s2c, s2a"),
         ("SSL4EOL", [], "ssl4eo_l_tm_toa"),
         ("EuroSAT", [], "sentinel_2/tif"),
         ("EuroSAT", ["--product", "rgb"], "EuroSAT has one product only"),
         ("SpaceNet1", [], "SN1_buildings/train/3band or SN1_buildings/train/8band"),
         ("ChesapeakeCVPR", [], "spatial_index.geojson"),
-        ("EuroSAT", ["--size", "4"], "at least 8 pixels"),
+        ("EuroSAT", ["--size", "4"], "at least 8"),
     ],
 )
 def test_a_root_without_the_dataset_is_refused_with_what_was_expected(tmp_path, name, options, said):
@@ -555,7 +555,7 @@ def test_a_root_without_the_dataset_is_refused_with_what_was_expected(tmp_path, 
 def test_partial_layouts_are_refused_by_the_part_that_is_missing(tmp_path):
     root = tmp_path / "root"
     eurosat(root, "eurosat")
-    with pytest.raises(UserError, match=r"eurosat-spatial-train\.txt: the list of the train images was expected"):
+    with pytest.raises(UserError, match=r"eurosat-spatial-train\.txt: the list of the train images is missing"):
         listed("EuroSATSpatial", root, tmp_path / "one")
     (root / "SN1_buildings/train/3band").mkdir(parents=True)
     with pytest.raises(UserError, match="SN1_buildings/train/geojson"):

@@ -38,14 +38,14 @@ def written(folder, name, crs, transform, *, side=64, value=7):
 def test_areas_hold_every_window_once(shape, block, size):
     seen = np.zeros((shape[0] // size, shape[1] // size), int)
     for area in divide(shape, block, size, 256 * 256):
-        assert area.rows % size == area.columns % size == 0
-        seen[area.row // size :, area.column // size :][: area.rows // size, : area.columns // size] += 1
+        assert area.height % size == area.width % size == 0
+        seen[area.row // size :, area.column // size :][: area.height // size, : area.width // size] += 1
     assert (seen == 1).all()
 
 
 def test_areas_are_whole_blocks_of_the_file():
     assert {(a.row % 512, a.column % 512) for a in divide((4096, 4096), (512, 512), 64, 1_000_000)} == {(0, 0)}
-    assert {a.columns for a in divide((4096, 4096), (8, 4096), 64, 1_000_000)} == {4096}
+    assert {a.width for a in divide((4096, 4096), (8, 4096), 64, 1_000_000)} == {4096}
 
 
 def test_dates_are_found_in_several_notations(tmp_path):
@@ -78,16 +78,16 @@ BAD = {
         lambda f: scene(f, "b_20200201.tif", origin=(700_000, 5_000_000)),
         "does not overlap a_20200101.tif",
     ),
-    "no date": (lambda f: scene(f, "b.tif"), "its name holds no date; say how it is written with --date-format"),
+    "no date": (lambda f: scene(f, "b.tif"), "its name holds no date; give its format with --date-format"),
     "two dates": (lambda f: scene(f, "b_20200101_20200301.tif"), "its name holds more than one date"),
-    "truncated": (truncated, "damaged, it cannot be read to its end"),
+    "truncated": (truncated, "corrupt or truncated file"),
     "metres called degrees": (
         lambda f: written(f, "b_20200201.tif", "EPSG:4326", from_origin(500_000, 5_000_000, 10, 10)),
-        "its coordinates (500000, 5e+06) are not those of its CRS, EPSG:4326, which has degrees",
+        "its coordinates (500000, 5e+06) do not fit its CRS, EPSG:4326, which is in degrees",
     ),
     "degrees called metres": (
         lambda f: written(f, "b_20200201.tif", UTM, from_origin(15.0, 45.1, 1e-4, 1e-4)),
-        "its coordinates (15, 45.1) are not those of its CRS, EPSG:32633, which has metres",
+        "its coordinates (15, 45.1) do not fit its CRS, EPSG:32633, which is in metres",
     ),
     "other bands": (
         lambda f: write_raster(f / "b_20200201.tif", np.ones((3, 64, 64), np.uint8)),
@@ -218,7 +218,7 @@ def test_a_legend_names_the_classes_of_polygons(polygons, tmp_path, capsys):
     assert store.info.classes[store.index.set_index("place")["label"]["r16c32"]].name == "field"
     (tmp_path / "legend.csv").write_text("value,name,color\n7,lake,0000FF\n")
     assert make(tmp_path, scene(tmp_path, "a_20200101.tif"), *options, "--overwrite") == 2
-    assert "holds the class 3, which the legend does not explain" in capsys.readouterr().err
+    assert "holds the class 3, which is not in the legend" in capsys.readouterr().err
 
 
 def points(folder):
@@ -235,7 +235,7 @@ BAD_LABELS = {
         "polygons.gpkg: has no field sort; it has kind, code",
     ),
     "no field named": (["polygons.gpkg"], "polygons.gpkg: holds polygons; name the field"),
-    "points": (["points.gpkg", "--class-field", "kind"], "points.gpkg: holds Points, not polygons"),
+    "points": (["points.gpkg", "--class-field", "kind"], "points.gpkg: holds geometries of type Point, not polygons"),
     "elsewhere": (["far.gpkg", "--class-field", "kind"], "far.gpkg: none of its polygons lies on a_20200101.tif"),
     "no vector file": (["a_20200101.tif", "--class-field", "kind"], "a_20200101.tif: cannot be read as polygons"),
     "no such file": (["none.gpkg", "--class-field", "kind"], "none.gpkg: no such file"),
@@ -303,7 +303,7 @@ def test_many_dates_are_spread_over_shards(tmp_path, monkeypatch):
 def test_the_same_file_is_taken_once(tmp_path, capsys):
     path = scene(tmp_path, "a_20200101.tif")
     assert make(tmp_path, path, tmp_path / "." / path.name) == 2
-    assert "is named twice" in capsys.readouterr().err
+    assert "is given twice" in capsys.readouterr().err
 
 
 def test_bands_in_another_order_are_not_mixed(tmp_path, capsys):
@@ -319,4 +319,4 @@ def test_near_infrared_called_alpha_is_not_taken_for_the_mask(tmp_path, capsys):
     pixels = np.random.default_rng(0).integers(0, 255, (4, 64, 64)).astype(np.uint8)
     path = write_raster(tmp_path / "a_20200101.tif", pixels, photometric="RGB", alpha="YES")
     assert make(tmp_path, path) == 2
-    assert "its band 4 is called alpha, but 100% of its pixels are neither 0 nor 255" in capsys.readouterr().err
+    assert "its band 4 is marked as alpha, but 100% of its pixels are neither 0 nor 255" in capsys.readouterr().err

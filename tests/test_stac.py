@@ -28,9 +28,11 @@ from shapely.geometry import mapping
 
 from core.errors import UserError
 from core.sources.stac import assets as bands
-from core.sources.stac import source as stac
-from core.sources.stac.catalogue import Patience
-from core.sources.stac.places import chip_crs, read_places, sample_places
+from core.sources.stac import days as days_of_place
+from core.sources.stac import fetch as stac
+from core.sources.stac.catalogue import Patience, Query
+from core.sources.stac.chip_grids import chip_crs
+from core.sources.stac.places import read_places, sample_places
 from core.store.build import build
 from tests.stac_server import StacServer
 
@@ -249,6 +251,29 @@ def test_old_and_new_scenes_share_one_unit(server, source, tmp_path):
     assert new[0, 0] == -100
 
 
+@pytest.mark.parametrize(("shift", "added"), [(0, 0), (-1500, 1500)])
+def test_without_a_baseline_dark_pixels_tell_whether_the_offset_was_added(
+    server, source, tmp_path, capsys, shift, added
+):
+    item = add(server, "scene", "2020-06-01", 3, platform="sentinel-2a")
+    del item["properties"]["s2:processing_baseline"]
+    stored = pattern(0).astype(int) + shift
+    write_cog(server.folder / "scene_B04.tif", stored.astype(np.uint16))
+    store, _ = build(source(), tmp_path / "store", workers=1)
+    expected = stored[112:144, 112:144] - (0 if added else 1000)
+    np.testing.assert_array_equal(store.raw(np.array([0]))[0, 0], expected)
+    assert "s2 states no processing baseline" in capsys.readouterr().out
+
+
+def test_the_baseline_of_a_product_name_counts(server, source, tmp_path, capsys):
+    item = add(server, "scene", "2020-06-01", 3, platform="sentinel-2a")
+    del item["properties"]["s2:processing_baseline"]
+    item["properties"]["sentinel:product_id"] = "S2A_MSIL2A_20200601T100000_N0214_R122_T33TUN_20200601T120000"
+    store, _ = build(source(), tmp_path / "store", workers=1)
+    np.testing.assert_array_equal(store.raw(np.array([0]))[0, 0], pattern(0)[112:144, 112:144])
+    assert "states no processing baseline" not in capsys.readouterr().out
+
+
 def test_tiles_of_one_day_are_laid_together_across_their_edge(server, source, tmp_path):
     add(server, "west", "2020-06-01", 3)
     add(server, "east", "2020-06-01", 5, tile="B", seed=7)
@@ -383,7 +408,7 @@ def test_a_place_whose_search_fails_is_reported_and_the_others_kept(server, sour
     points = [MIDDLE, (501_500, 4_998_500)]
     server.faults["search"] = deque([None, *["garbage"] * 4])
     store, tally = build(source(*points), tmp_path / "store", workers=1, max_bad=1)
-    assert tally.bad == [("place 000001", f"{server.address}: answers with something that is no JSON")]
+    assert tally.bad == [("place 000001", f"{server.address}: does not answer with JSON")]
     assert store.index["place"].tolist() == ["000002"]
     server.faults["search"] = deque([None, *[500] * 4])
     with pytest.raises(UserError, match=f"place 000001: {server.address}: answers with the HTTP status 500"):
@@ -436,7 +461,7 @@ def test_unsigned_links_to_files_that_want_signatures_are_reported(server, sourc
 def test_a_run_that_was_killed_goes_on_and_ends_in_the_same_store(server, source, tmp_path, monkeypatch):
     add(server, "scene0", "2020-06-01", 3)
     add(server, "scene1", "2020-12-01", 3, seed=1)
-    monkeypatch.setattr(stac, "_PLACES_A_SHARD", 1)
+    monkeypatch.setattr(stac, "_PLACES_PER_SHARD", 1)
     points = [(500_500 + 300 * number, 4_998_720) for number in range(4)]
     made = source(*points, per_place=2)
     build(made, tmp_path / "undisturbed", workers=1)
@@ -476,16 +501,16 @@ def test_a_scene_that_lacks_a_band_is_counted(server, source, tmp_path):
     [
         ({"collection": "s3"}, "has no collection s3; it has s2"),
         ({"bands": ["B04", "B99"]}, "--bands B99: the scenes of s2 in .* have B04, SCL"),
-        ({"bands": ["B04", "B04"]}, "--bands: names a band twice"),
+        ({"bands": ["B04", "B04"]}, "--bands: a band is given twice"),
         ({"dates": "2020-01-01"}, "--dates 2020-01-01: must look like 2021-01-01/2022-12-31"),
         ({"dates": "2020-13-01/2020-12-31"}, "--dates 2020-13-01/2020-12-31: must look like"),
         ({"dates": "2021-01-01/2020-01-01"}, "ends before it begins"),
         ({"dates": "1999-01-01/1999-12-31"}, "the collection s2 has no scene from 1999-01-01 to 1999-12-31"),
         ({"per_place": 0}, "--per-place 0: must be at least 1"),
         ({"size": 4}, "--size 4: must be at least 8"),
-        ({"resolution": 0}, "--resolution 0: a pixel must be larger"),
-        ({"max_cloud": 120}, "--max-cloud 120: must lie within 0 and 100 percent"),
-        ({"min_valid": -1}, "--min-valid -1: must lie within 0 and 1"),
+        ({"resolution": 0}, "--resolution 0: must be more than 0 metres"),
+        ({"max_cloud": 120}, "--max-cloud 120: must be between 0 and 100"),
+        ({"min_valid": -1}, "--min-valid -1: must be between 0 and 1"),
         ({"within": "land.gpkg"}, "--sample and --within go together"),
     ],
 )
@@ -498,7 +523,7 @@ def test_options_that_cannot_be_met_are_refused(server, source, options, message
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("garbage", "answers with something that is no JSON"),
+        ("garbage", "does not answer with JSON"),
         ("close", "does not answer"),
         (404, "answers with the HTTP status 404"),
         (500, "answers with the HTTP status 500"),
@@ -566,7 +591,7 @@ def test_damaged_items_of_a_static_catalogue_are_reported(server, source, tmp_pa
     damaged = root.with_name("damaged.json")
     damaged.write_text(damaged.read_text()[:200])
     made = source(catalogue=root)
-    with pytest.raises(UserError, match=r"damaged.json: answers with something that is no JSON .1 bad"):
+    with pytest.raises(UserError, match=r"damaged.json: does not answer with JSON .1 bad"):
         build(made, tmp_path / "store", workers=1)
     store, _ = build(made, tmp_path / "store", workers=1, max_bad=1)
     assert store.index["source"].tolist() == ["whole"]
@@ -580,7 +605,7 @@ def test_places_of_a_table_that_cannot_be_used_are_reported(tmp_path):
     places = read_places(file)
     assert places.table.values.tolist() == [["007", 8.5, 47.25], ["000002", 9, 48]]
     assert [name for name, _ in places.bad] == [f"{file}, place north", f"{file}, place nowhere"]
-    assert places.bad[0][1] == "lon 8.0, lat 95.0 is no point on Earth"
+    assert places.bad[0][1] == "lon 8.0, lat 95.0 is out of range"
 
 
 @pytest.mark.parametrize(
@@ -608,7 +633,7 @@ def test_places_of_a_vector_file_lie_on_its_features_in_degrees(tmp_path):
     assert u_shape.contains(shapely.Point(x, y))
     with pytest.warns(UserWarning, match="'crs' was not provided"):
         frame.set_crs(None, allow_override=True).to_file(tmp_path / "lost.shp")
-    with pytest.raises(UserError, match=r"lost.shp: states no CRS"):
+    with pytest.raises(UserError, match=r"lost.shp: has no CRS"):
         read_places(tmp_path / "lost.shp")
     with pytest.raises(UserError, match=r"nowhere.gpkg: no such file"):
         read_places(tmp_path / "nowhere.gpkg")
@@ -664,9 +689,10 @@ def test_chips_lie_in_the_local_zone(lon, lat, crs):
 
 
 def test_parts_of_a_short_period_are_parts_of_it():
-    query = stac.Query("s2", date(2020, 6, 1), date(2020, 8, 30))
+    query = Query("s2", date(2020, 6, 1), date(2020, 8, 30))
     days = [
-        stac.Day(date(2020, *day), cloud, ()) for day, cloud in {(6, 1): 9, (6, 30): 1, (7, 2): 5, (8, 30): 2}.items()
+        days_of_place.Day(date(2020, *day), cloud, ())
+        for day, cloud in {(6, 1): 9, (6, 30): 1, (7, 2): 5, (8, 30): 2}.items()
     ]
-    parts = stac.parts_of(days, query, 3)
+    parts = days_of_place.parts_of(days, query, 3)
     assert [[day.date.day for day in part] for part in parts] == [[30, 1], [2], [30]]

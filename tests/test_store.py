@@ -168,12 +168,12 @@ BAD = {
         ["rasters", "a_20200101.tif", "--size", 32, "--date-format", "%Y%Y"],
         "names a part of the date twice",
     ),
-    "impossible share": (["rasters", "a_20200101.tif", "--size", 32, "--min-valid", 5], "must lie within 0 and 1"),
+    "impossible share": (["rasters", "a_20200101.tif", "--size", 32, "--min-valid", 5], "must be between 0 and 1"),
     "legend beyond 8 bit": (
         ["rasters", "a_20200101.tif", "--size", 32, "--legend", "legend.csv"],
         "lie within 0 to 254",
     ),
-    "incomplete sample": (["sample", "--data", "."], "needs bluemarble_monthly_2004"),
+    "incomplete sample": (["sample", "--data", "."], "is no copy of the sample (bluemarble_monthly_2004"),
 }
 
 
@@ -240,14 +240,15 @@ def test_real_landsat_scenes_make_a_store_of_eight_dates(real, tmp_path):
 
 
 def open_grids(first, second):
-    from core.imagery.grids import on_grid, open_raster
+    from core.imagery.georasters import on_grid, open_raster
 
     with open_raster(first) as grid, open_raster(second) as source, on_grid(source, grid) as aligned:
         return aligned.read(1), aligned.read_masks(1)
 
 
 def test_coordinates_of_the_command_line_are_for_files_without(tmp_path):
-    from core.imagery.grids import Placement, open_raster
+    from core.imagery.georasters import open_raster
+    from export.runtime.raster.lattice import Placement
 
     path = write_raster(tmp_path / "a.tif", np.full((1, 64, 64), 9, np.uint8))
     with open_raster(path, Placement("EPSG:4326", (0, 0, 1, 1))) as source:
@@ -316,7 +317,7 @@ def test_255_is_unlabelled_where_labels_declare_no_nodata(tmp_path):
 def test_the_margin_follows_the_longer_side_of_a_pixel(tmp_path):
     from rasterio.transform import Affine
 
-    from core.imagery.grids import pixel_size_m
+    from core.imagery.georasters import pixel_size_m
 
     with rasterio.open(
         tmp_path / "a.tif",

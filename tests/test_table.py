@@ -187,7 +187,7 @@ BAD_ROWS = {
     ),
     "longitude is a word": (change("lon", 2, "east"), "row 3: lon east is not within -360 to 360 degrees"),
     "no latitude": (change("lat", 2, None), "row 3: lat nan is not within"),
-    "a path twice": (change("path", 2, "pictures/0.jpg"), "row 3: lists pictures/0.jpg again, as row 1 does"),
+    "a path twice": (change("path", 2, "pictures/0.jpg"), "row 3: lists pictures/0.jpg again, after row 1"),
     "another notation of dates": (change("datetime", 2, "01/06/2020"), "row 3: datetime 01/06/2020 is not an ISO date"),
     "no path": (change("path", 2, None), "row 3: has no path"),
     "unknown side": (lambda album: album.assign(split=["train", "train", "best"] * 2), "row 3: its split is none of"),
@@ -215,7 +215,7 @@ BAD_TABLES = {
         "images.csv: has no column x; it has path, lon, lat",
     ),
     "no field": (lambda album: album, ["--columns", "colour=x"], "--columns colour=x: must look like"),
-    "empty": (lambda album: album[:0], [], "images.csv: holds no row"),
+    "empty": (lambda album: album[:0], [], "images.csv: has no rows"),
     "masks without legend": (lambda album: album.assign(mask="m.png"), [], "so it needs --legend"),
     "no such root": (lambda album: album, ["--root", "elsewhere"], "--root elsewhere: no such folder"),
 }
@@ -378,7 +378,7 @@ def test_a_turned_photograph_with_a_mask_is_refused(tmp_path, capsys):
     write(tmp_path, "value,name,color\n1,land,00FF00\n", "legend.csv")
     table = write(tmp_path, "path,lon,lat,mask\na.jpg,0,0,m.png\n")
     assert run(tmp_path, table, "--legend", tmp_path / "legend.csv") == 2
-    assert "is turned by its EXIF orientation, but its mask m.png is not" in said(capsys)
+    assert "is rotated by its EXIF orientation, but its mask m.png is not" in said(capsys)
 
 
 def test_words_that_pandas_takes_for_nothing_are_labels(tmp_path):
@@ -395,7 +395,7 @@ def test_words_that_pandas_takes_for_nothing_are_labels(tmp_path):
     [
         ("b.png,0,0,2999-01-01", "row 2: datetime 2999-01-01 is not within 1826 to "),
         ("b.png,0,0,1700-01-01", "row 2: datetime 1700-01-01 is not within 1826 to "),
-        ("./a.png,0,0,2020-01-01", "row 2: lists a.png again, as row 1 does"),
+        ("./a.png,0,0,2020-01-01", "row 2: lists a.png again, after row 1"),
         ("b.png,0", "row 2: has 2 fields, the header 4"),
     ],
 )
@@ -427,10 +427,10 @@ def test_other_separators_are_found(separator, tmp_path):
 @pytest.mark.parametrize(
     ("text", "options", "why"),
     [
-        ("path,lon,lat\na.png,0,95\n", ["--max-bad", 3], "the first is t.csv row 1: lat 95"),
-        ("path,lon,lat\na.png,0,5\n", ["--gsd", -5], "--gsd -5.0: must be"),
+        ("path,lon,lat\na.png,0,95\n", ["--max-bad", 3], "for instance t.csv row 1: lat 95"),
+        ("path,lon,lat\na.png,0,5\n", ["--gsd", -5], "--gsd -5: must be"),
         ("path,lon,lat,datetime\na.png,0,5,2020\n", ["--date-format", "%Q"], "--date-format %Q: 'Q' is a bad"),
-        ("path,lon,lat,datetime\na.png,0,5,2020\n", ["--date-format", "%m"], "--date-format %m: names no year"),
+        ("path,lon,lat,datetime\na.png,0,5,2020\n", ["--date-format", "%m"], "--date-format %m: has no year"),
         ("path,lon,lat,lon\na.png,0,5,1\n", [], "t.csv: has two columns lon"),
         ("", [], "t.csv: has no column lat and no column lon"),
     ],
@@ -483,9 +483,9 @@ def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path):
 
 BAD_GEO = {
     "no CRS": ({"primary_column": "g", "columns": {"g": {"encoding": "WKB", "crs": None}}}, "has no CRS"),
-    "no column": ({}, "is no sound GeoParquet"),
+    "no column": ({}, "is no valid GeoParquet"),
     "broken geometry": ({"primary_column": "g", "columns": {"g": {"encoding": "WKB"}}}, "row 1: lon nan"),
-    "other encoding": ({"primary_column": "g", "columns": {"g": {"encoding": "point"}}}, "is no column of WKB"),
+    "other encoding": ({"primary_column": "g", "columns": {"g": {"encoding": "point"}}}, "is not a WKB column"),
 }
 
 
@@ -504,7 +504,7 @@ def test_an_unsound_geoparquet_gets_one_sentence(case, tmp_path, capsys):
 
 
 def listed(folder, rows, name="scratch", **images):
-    from core.sources.images import ImageList, Images
+    from core.sources.image_list import ImageList, Images
 
     (folder / name).mkdir()
     return ImageList.of_rows(rows, folder / name, folder, Images(**{"size": 16} | images))
@@ -531,7 +531,7 @@ def test_another_root_is_another_source(tmp_path):
 
 
 def test_shards_are_as_large_as_their_images_fill_them(tmp_path, monkeypatch):
-    from core.sources import images
+    from core.sources import image_list as images
 
     monkeypatch.setattr(images, "SHARD_BYTES", 4 * 16 * 16 * 3)  # four chips
     for name, side in (("a", 16), ("b", 48), ("c", 16), ("d", 16)):
@@ -542,7 +542,7 @@ def test_shards_are_as_large_as_their_images_fill_them(tmp_path, monkeypatch):
 
 
 def test_an_image_of_many_shards_that_breaks_off_gives_no_chip(tmp_path, monkeypatch):
-    from core.sources import images
+    from core.sources import image_list as images
     from core.store.build import Tally
 
     monkeypatch.setattr(images, "SHARD_BYTES", 4 * 16 * 16)
@@ -578,4 +578,4 @@ def test_an_image_that_looks_beyond_the_earth_is_left_out(tmp_path):
     write_raster(tmp_path / "a.tif", np.ones((1, 32, 32), np.uint8), crs=disc, origin=origin, pixel=350_000)
     source, tally = listed(tmp_path, [{"path": "a.tif"}], locate=True), Tally()
     assert list(source.chips(0, tally)) == []
-    assert "its georeference leads to no longitude and latitude" in tally.bad[0][1]
+    assert "its georeference cannot be converted to longitude and latitude" in tally.bad[0][1]

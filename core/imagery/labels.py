@@ -1,11 +1,11 @@
-"""Classes of the ground: a raster of class numbers, or an analyst's polygons."""
+"""Land-cover labels of rasters: a raster of class values, or polygons."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pyogrio
@@ -14,46 +14,46 @@ from pyogrio.errors import DataSourceError
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.features import rasterize
-from rasterio.vrt import WarpedVRT
+from rasterio.transform import Affine
 from rasterio.windows import Window
 from rasterio.windows import transform as transform_of
 
 from core.errors import UserError, first_line
-from core.imagery.grids import Placement, on_grid, open_plain, open_raster, overlap, read
-from core.imagery.tables import legend_of, made_up_colors, stamp
+from core.files import stamp
+from core.imagery.georasters import Raster, on_grid, open_plain, open_raster, overlap, read
+from core.imagery.legends import legend_of, made_up_colors, numbers_of
 from core.store.read import UNLABELLED, LandClass
+from export.runtime.raster.lattice import Placement
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
-Grid: TypeAlias = rasterio.DatasetReader | WarpedVRT
-
 
 class Labels(Protocol):
-    """Where class numbers come from; it can be pickled."""
+    """A source of class numbers; can be pickled."""
 
     @property
     def classes(self) -> tuple[LandClass, ...]:
         """The legend."""
 
-    def check(self, grid: Grid) -> None:
+    def check(self, grid: Raster) -> None:
         """Raise ``UserError`` where the labels do not fit the grid."""
 
-    def numbers(self, grid: Grid, window: Window) -> np.ndarray:
+    def numbers(self, grid: Raster, window: Window) -> np.ndarray:
         """Class numbers of a window of the grid, (rows, cols) uint8, ``UNLABELLED`` where unknown."""
 
 
-def find(
+def open_labels(
     path: Path | None, class_field: str | None, legend: tuple[LandClass, ...] | None, placement: Placement | None
 ) -> Labels | None:
     """The labels that a command line names.
 
     Raises:
-        UserError: the file cannot be read, or is of the other kind than the options say.
+        UserError: the file cannot be read, or the options do not fit its kind.
     """
     if path is None:
         if class_field:
-            raise UserError("--class-field needs --labels, the file of the polygons")
+            raise UserError("--class-field needs --labels with the polygons")
         return None
     if not path.exists():
         raise UserError(f"{path}: no such file")
@@ -63,7 +63,7 @@ def find(
         pyogrio.read_info(path)
     except DataSourceError:  # no vector file: a raster
         return LabelRaster(path, placement, legend or _classes_of_raster(path))
-    raise UserError(f"{path}: holds polygons; name the field with their class: --class-field NAME")
+    raise UserError(f"{path}: holds polygons; name the field of their class with --class-field NAME")
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,13 @@ class LabelRaster:
     path: Path
     placement: Placement | None
     classes: tuple[LandClass, ...]
-    stamp: tuple[int, int] = dataclasses.field(init=False)  # another file of the same name makes another store
+    stamp: tuple[int, int] = dataclasses.field(init=False)  # a changed file of the same name makes another store
 
     def __post_init__(self) -> None:
-        """Look at the file."""
+        """Note size and time of the file."""
         object.__setattr__(self, "stamp", stamp([self.path]))
 
-    def check(self, grid: Grid) -> None:
+    def check(self, grid: Raster) -> None:
         """Refuse other data types, and labels that lie elsewhere."""
         with open_raster(self.path, self.placement) as source:
             if source.dtypes[0] != "uint8":
@@ -87,26 +87,25 @@ class LabelRaster:
             if not overlap(source, grid):
                 raise UserError(f"{self.path}: does not overlap {Path(grid.name).name}; are the CRSs right?")
 
-    def numbers(self, grid: Grid, window: Window) -> np.ndarray:
+    def numbers(self, grid: Raster, window: Window) -> np.ndarray:
         """Read a window."""
         try:
             with open_raster(self.path, self.placement) as source, on_grid(source, grid, Resampling.nearest) as aligned:
                 values, valid = read(aligned, window)
         except RasterioError as error:
-            raise UserError(f"{self.path}: damaged, it cannot be read to its end ({first_line(error)})") from error
+            raise UserError(f"{self.path}: corrupt or truncated file ({first_line(error)})") from error
         table = np.full(256, UNLABELLED, np.uint8)
         table[[entry.value for entry in self.classes]] = np.arange(len(self.classes))
         numbers = np.where(valid, table[values[0]], np.uint8(UNLABELLED))
-        unexplained = valid & (numbers == UNLABELLED) & (values[0] != UNLABELLED)
-        if unexplained.any():
-            value = values[0][unexplained][0]
-            raise UserError(f"{self.path}: holds the value {value}, which the legend does not explain")
+        unknown = valid & (numbers == UNLABELLED) & (values[0] != UNLABELLED)
+        if unknown.any():
+            raise UserError(f"{self.path}: holds the value {values[0][unknown][0]}, which is not in the legend")
         return numbers
 
 
 @dataclass(frozen=True)
 class LabelPolygons:
-    """Polygons with a class each; where they overlap the later one counts, outside them nothing is known."""
+    """Polygons with a class each; where they overlap the later one counts, outside them pixels are unlabelled."""
 
     path: Path
     field: str
@@ -114,46 +113,45 @@ class LabelPolygons:
     stamp: tuple[int, int] = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
-        """Look at the file, or at the files of which a shapefile consists."""
+        """Note size and time of the file, or of the files of a shapefile."""
         parts = [self.path.with_suffix(suffix) for suffix in (".dbf", ".prj", ".cpg") if self.path.suffix == ".shp"]
         object.__setattr__(self, "stamp", stamp([self.path, *(part for part in parts if part.exists())]))
 
-    def check(self, grid: Grid) -> None:
+    def check(self, grid: Raster) -> None:
         """Refuse polygons that all lie elsewhere."""
         if (self.numbers(grid, Window(0, 0, grid.width, grid.height), 256) == UNLABELLED).all():
             raise UserError(f"{self.path}: none of its polygons lies on {Path(grid.name).name}; are the CRSs right?")
 
-    def numbers(self, grid: Grid, window: Window, at_most: int | None = None) -> np.ndarray:
+    def numbers(self, grid: Raster, window: Window, at_most: int | None = None) -> np.ndarray:
         """Rasterise the polygons that touch a window.
 
         Args:
             grid: of the chips.
             window: part of it.
-            at_most: rows and columns; a larger window is looked at more coarsely, and every pixel touched counts.
+            at_most: rows and columns; a larger window is rasterised more coarsely, and every touched pixel counts.
         """
-        place = transform_of(window, grid.transform)
+        transform = transform_of(window, grid.transform)
         shape = (int(window.height), int(window.width))
         if at_most:
             coarse = (min(shape[0], at_most), min(shape[1], at_most))
-            place, shape = place @ place.scale(shape[1] / coarse[1], shape[0] / coarse[0]), coarse
+            scale = Affine.scale(shape[1] / coarse[1], shape[0] / coarse[0])
+            transform, shape = transform @ scale, coarse
         table = self._read().to_crs(grid.crs)
-        # A class is named by its name or, in files that number them, by its value.
-        number_of = {str(entry.value): i for i, entry in enumerate(self.classes)}
-        number_of |= {entry.name: i for i, entry in enumerate(self.classes)}
+        number_of = numbers_of(self.classes)
         shapes = []
         for geometry, value in zip(table.geometry, table[self.field]):
-            number = number_of.get(_plain(value))
+            number = number_of.get(_text(value))
             if number is None:
-                raise UserError(f"{self.path}: holds the class {value}, which the legend does not explain")
+                raise UserError(f"{self.path}: holds the class {value}, which is not in the legend")
             shapes.append((geometry, number))
         if not shapes:
             return np.full(shape, UNLABELLED, np.uint8)
         return rasterize(
-            shapes, shape, fill=UNLABELLED, transform=place, dtype="uint8", all_touched=at_most is not None
+            shapes, shape, fill=UNLABELLED, transform=transform, dtype="uint8", all_touched=at_most is not None
         )
 
     def _read(self) -> gpd.GeoDataFrame:
-        """The polygons that have a class, and a place on Earth."""
+        """The polygons that have a class and a geometry."""
         import geopandas as gpd
 
         try:
@@ -161,11 +159,11 @@ class LabelPolygons:
         except DataSourceError as error:
             raise UserError(f"{self.path}: cannot be read as polygons ({first_line(error)})") from error
         if table.crs is None:
-            raise UserError(f"{self.path}: its polygons have no CRS (of a shapefile, the .prj file); give it one")
+            raise UserError(f"{self.path}: its polygons have no CRS (a shapefile's .prj file); assign one")
         return table[table.geometry.notna() & ~table.geometry.is_empty & table[self.field].notna()]
 
 
-def _plain(value: object) -> str:
+def _text(value: object) -> str:
     """A class as text; whole numbers without a decimal point, however the file stores them."""
     return str(int(value)) if isinstance(value, (int, float, np.number)) and float(value).is_integer() else str(value)
 
@@ -177,12 +175,12 @@ def _classes_of_polygons(path: Path, field: str) -> tuple[LandClass, ...]:
         if field not in info["fields"]:
             raise UserError(f"{path}: has no field {field}; it has {', '.join(info['fields']) or 'none'}")
         if "Polygon" not in str(info["geometry_type"]) and info["geometry_type"] not in (None, "Unknown"):
-            raise UserError(f"{path}: holds {info['geometry_type']}s, not polygons")
+            raise UserError(f"{path}: holds geometries of type {info['geometry_type']}, not polygons")
         values = pyogrio.read_dataframe(path, columns=[field], read_geometry=False)[field].dropna().unique()
     except DataSourceError as error:
         raise UserError(f"{path}: cannot be read as polygons ({first_line(error)})") from error
     names = sorted(
-        {_plain(value) for value in values},
+        {_text(value) for value in values},
         key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name),
     )
     if not names:
@@ -194,20 +192,20 @@ def _classes_of_polygons(path: Path, field: str) -> tuple[LandClass, ...]:
 
 
 def _classes_of_raster(path: Path) -> tuple[LandClass, ...]:
-    """Classes found in a label raster, named by number, in its own colours or in made-up ones."""
+    """Classes of a label raster, named by value, in its own colours or in made-up ones."""
     try:
         with open_plain(path) as source:
-            found: set[int] = set()
+            present: set[int] = set()
             for _, window in source.block_windows(1):
-                found.update(np.unique(source.read(1, window=window, masked=True).compressed()).tolist())
-            values = sorted(found - {UNLABELLED})
+                present.update(np.unique(source.read(1, window=window, masked=True).compressed()).tolist())
+            values = sorted(present - {UNLABELLED})
             return tuple(LandClass(value, f"class {value}", color) for value, color in _colors(source, values).items())
     except RasterioError as error:
         raise UserError(f"{path}: cannot be read as labels ({first_line(error)})") from error
 
 
 def _colors(source: rasterio.DatasetReader, values: list[int]) -> dict[int, str]:
-    """Of values, from the file's colour table, or made up where it has none."""
+    """Colours of values: from the file's colour table, or made up where it has none."""
     try:
         table = source.colormap(1)
     except ValueError:

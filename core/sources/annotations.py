@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from core.errors import UserError
-from core.imagery.tables import legend_of
+from core.imagery.legends import legend_of
 from core.store.build import Tally
 from core.store.read import LandClass
 
@@ -28,8 +28,8 @@ _USED = frozenset(
     )
 )
 XVIEW_GSD = 0.3  # metres, of WorldView-3; Lam et al. 2018
-XVIEW_NO_CLASS = (75, 82)  # type_ids of the published file that the published list of classes does not explain
-# type_id: name, as xView's list of classes (xview_class_labels.txt) has them.
+XVIEW_NO_CLASS = (75, 82)  # type_ids of the published file that are not in the published list of classes
+# type_id: name, as in xView's list of classes (xview_class_labels.txt).
 XVIEW_CLASSES = {
     11: "Fixed-wing Aircraft", 12: "Small Aircraft", 13: "Cargo Plane", 15: "Helicopter", 17: "Passenger Vehicle",
     18: "Small Car", 19: "Bus", 20: "Pickup Truck", 21: "Utility Truck", 23: "Truck", 24: "Cargo Truck",
@@ -47,12 +47,12 @@ XVIEW_CLASSES = {
 
 
 class _Entry(NamedTuple):
-    """One box as the labels have it.
+    """One box.
 
     Attributes:
         image: key of the image.
-        type: number of the class in the labels' own counting.
-        box: xmin, ymin, xmax, ymax; None where there are no four finite numbers.
+        type: class number in the labels' own numbering; None for no class.
+        box: xmin, ymin, xmax, ymax; None if these are not four finite numbers.
         lonlat: of the box's centre; NaN where unknown.
     """
 
@@ -62,7 +62,7 @@ class _Entry(NamedTuple):
     lonlat: tuple[float, float] = UNKNOWN
 
 
-class Image(NamedTuple):
+class LabelledImage(NamedTuple):
     """An image as the labels describe it; ``shape`` is (height, width) in px, where stated."""
 
     path: str
@@ -71,10 +71,10 @@ class Image(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Labels:
-    """A whole file of labels; boxes (N, 5) and lonlat (N, 2) lie under the keys of their images."""
+class ObjectLabels:
+    """A file of labels; boxes (N, 5) and lonlat (N, 2) by the keys of their images."""
 
-    images: dict[Hashable, Image]
+    images: dict[Hashable, LabelledImage]
     boxes: dict[Hashable, np.ndarray]
     lonlat: dict[Hashable, np.ndarray]
     classes: tuple[LandClass, ...]
@@ -83,15 +83,15 @@ class Labels:
     gsd: float | None
 
 
-def read_labels(path: Path, tally: Tally) -> Labels:
+def read_labels(path: Path, tally: Tally) -> ObjectLabels:
     """Read a file of labels.
 
     Args:
         path: COCO JSON or xView's GeoJSON.
-        tally: takes what cannot be used.
+        tally: counts what cannot be used.
 
     Raises:
-        UserError: it is neither, or misses a key that it needs.
+        UserError: it is neither, or lacks a required key.
     """
     try:
         with path.open(encoding="utf-8-sig") as file:
@@ -99,7 +99,7 @@ def read_labels(path: Path, tally: Tally) -> Labels:
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; --labels names the COCO JSON or xView GeoJSON") from error
     except ValueError as error:
-        raise UserError(f"{path}: is no JSON, or not all of it ({error}); fetch it again") from error
+        raise UserError(f"{path}: is no complete JSON ({error}); download it again") from error
     if isinstance(table, dict) and isinstance(table.get("features"), list):
         return _read_xview(path, table["features"], tally)
     if isinstance(table, dict) and {"images", "annotations", "categories"} & set(table):
@@ -111,25 +111,25 @@ def read_labels(path: Path, tally: Tally) -> Labels:
 
 
 def _lighter(entry: dict) -> object:
-    """Keep of an object, while the JSON is read, what is used later: outlines are most of such files."""
+    """While parsing, keep of an object only what is used later: outlines are most of such files."""
     if entry.get("type") == "Polygon" and "coordinates" in entry:
         return _centre(entry["coordinates"])
     return {key: value for key, value in entry.items() if key in _USED}
 
 
 def _need(entry: object, keys: tuple[str, ...], where: str) -> dict:
-    """The entry itself, with its keys known to be there."""
+    """The entry itself, which has these keys."""
     if not isinstance(entry, dict):
         raise UserError(f"{where} is no JSON object; export the labels again")
     for key in keys:
         if key not in entry:
-            raise UserError(f"{where} has no '{key}'; export the labels again with that key")
+            raise UserError(f"{where} has no '{key}'; export the labels with that key")
         if key.endswith("id") and not isinstance(entry[key], (int, str)):
             raise UserError(f"{where}: its '{key}' is neither a number nor text; export the labels again")
     return entry
 
 
-def _read_coco(path: Path, table: dict, tally: Tally) -> Labels:
+def _read_coco(path: Path, table: dict, tally: Tally) -> ObjectLabels:
     _need(table, ("images", "annotations", "categories"), str(path))
     for name in ("images", "annotations", "categories"):
         if not isinstance(table[name], list):
@@ -140,7 +140,7 @@ def _read_coco(path: Path, table: dict, tally: Tally) -> Labels:
     terms = [str(entry.get("name", "")) for entry in licenses if isinstance(entry, dict)]
     images, classes = _coco_images(path, table["images"], tally), _coco_classes(path, table["categories"])
     boxes, lonlat = _by_image(path, _coco_entries(path, table["annotations"], tally), set(images), classes, tally)
-    return Labels(
+    return ObjectLabels(
         images, boxes, lonlat, classes, provenance=": ".join(filter(None, [path.name, str(description or "")])),
         license=", ".join(dict.fromkeys(filter(None, terms))), gsd=None,
     )  # fmt: skip
@@ -151,50 +151,52 @@ def _coco_classes(path: Path, categories: list) -> tuple[LandClass, ...]:
     for number, entry in enumerate(categories):
         category = _need(entry, ("id", "name"), f"{path}: entry {number} of 'categories'")
         if category["id"] in names:
-            raise UserError(f"{path}: two categories have the id {category['id']}; give each its own")
+            raise UserError(f"{path}: two categories have the id {category['id']}; ids must differ")
         if not isinstance(category["id"], int):
-            raise UserError(f"{path}: the category id '{category['id']}' is no whole number; COCO's ids are")
+            raise UserError(f"{path}: the category id '{category['id']}' is no whole number")
         names[category["id"]] = str(category["name"])
     return legend_of(names)
 
 
-def _coco_images(path: Path, entries: list, tally: Tally) -> dict[Hashable, Image]:
-    images: dict[Hashable, Image] = {}
+def _coco_images(path: Path, entries: list, tally: Tally) -> dict[Hashable, LabelledImage]:
+    images: dict[Hashable, LabelledImage] = {}
     for number, entry in enumerate(entries):
         image = _need(entry, ("id", "file_name"), f"{path}: entry {number} of 'images'")
         if image["id"] in images:
-            raise UserError(f"{path}: two images have the id {image['id']}; give each its own")
+            raise UserError(f"{path}: two images have the id {image['id']}; ids must differ")
         height, width = image.get("height"), image.get("width")
         shape = None
         if isinstance(height, int) and isinstance(width, int) and min(height, width) > 0:  # some write 0 for unknown
             shape = height, width
         date = _date(image.get("date_captured"), tally)
-        images[image["id"]] = Image(str(image["file_name"]), date, shape)
+        images[image["id"]] = LabelledImage(str(image["file_name"]), date, shape)
     names = Counter(image.path for image in images.values()).most_common(1)
     if names and names[0][1] > 1:
-        raise UserError(f"{path}: two images have the file_name {names[0][0]}; join their annotations under one id")
+        raise UserError(f"{path}: two images have the file_name {names[0][0]}; merge their annotations under one id")
     return images
 
 
 def _coco_entries(path: Path, annotations: list, tally: Tally) -> Iterator[_Entry]:
     for number, entry in enumerate(annotations):
-        found = _need(entry, ("image_id", "category_id", "bbox"), f"{path}: entry {number} of 'annotations'")
-        if found.get("iscrowd"):
+        annotation = _need(entry, ("image_id", "category_id", "bbox"), f"{path}: entry {number} of 'annotations'")
+        if annotation.get("iscrowd"):
             tally.drop("boxes around crowds of objects (iscrowd)")
             continue
-        box = _four(found["bbox"])
+        box = _four(annotation["bbox"])
         if box:
             x, y, width, height = box
             box = (x, y, x + width, y + height)
-        yield _Entry(found["image_id"], found["category_id"], box)
+        yield _Entry(annotation["image_id"], annotation["category_id"], box)
 
 
-def _read_xview(path: Path, features: list, tally: Tally) -> Labels:
+def _read_xview(path: Path, features: list, tally: Tally) -> ObjectLabels:
     entries = list(_xview_entries(path, features, tally))
-    images: dict[Hashable, Image] = {name: Image(str(name)) for name in sorted({str(e.image) for e in entries})}
+    images: dict[Hashable, LabelledImage] = {
+        name: LabelledImage(str(name)) for name in sorted({str(e.image) for e in entries})
+    }
     classes = legend_of(XVIEW_CLASSES)
     boxes, lonlat = _by_image(path, iter(entries), set(images), classes, tally)
-    return Labels(
+    return ObjectLabels(
         images, boxes, lonlat, classes, provenance=f"{path.name}: xView (Lam et al. 2018)", license="", gsd=XVIEW_GSD,
     )  # fmt: skip
 
@@ -203,32 +205,34 @@ def _xview_entries(path: Path, features: list, tally: Tally) -> Iterator[_Entry]
     for number, entry in enumerate(features):
         where = f"{path}: feature {number}"
         feature = _need(entry, ("properties",), where)
-        found = _need(feature["properties"], ("image_id", "type_id", "bounds_imcoords"), f"{where}: its 'properties'")
+        properties = _need(
+            feature["properties"], ("image_id", "type_id", "bounds_imcoords"), f"{where}: its 'properties'"
+        )
         try:
-            type_id: Hashable = int(found["type_id"])
+            type_id: Hashable = int(properties["type_id"])
         except ValueError:
-            type_id = found["type_id"]
+            type_id = properties["type_id"]
         if type_id in XVIEW_NO_CLASS:
             tally.drop(f"boxes of type_id {type_id}, which is no class of xView")
-            type_id = None  # the image is known through it all the same
-        box, geometry = _four(found["bounds_imcoords"]), feature.get("geometry")
-        yield _Entry(str(found["image_id"]), type_id, box, geometry if isinstance(geometry, tuple) else UNKNOWN)
+            type_id = None  # its image is listed through it nevertheless
+        box, geometry = _four(properties["bounds_imcoords"]), feature.get("geometry")
+        yield _Entry(str(properties["image_id"]), type_id, box, geometry if isinstance(geometry, tuple) else UNKNOWN)
 
 
 def _by_image(
     path: Path, entries: Iterator[_Entry], images: set[Hashable], classes: tuple[LandClass, ...], tally: Tally
 ) -> tuple[dict[Hashable, np.ndarray], dict[Hashable, np.ndarray]]:
-    """Boxes (N, 5) and their longitudes and latitudes (N, 2), under the keys of their images."""
+    """Boxes (N, 5) and their longitudes and latitudes (N, 2), by the keys of their images."""
     numbers: dict[Hashable, int] = {entry.value: number for number, entry in enumerate(classes)}
-    strangers: Counter[tuple[str, str]] = Counter()
+    unknown: Counter[tuple[str, str]] = Counter()
     boxes, lonlat = defaultdict(list), defaultdict(list)
     for entry in entries:
         if entry.image not in images:
-            strangers[f"image_id {entry.image}", "is not in 'images'"] += 1
+            unknown[f"image_id {entry.image}", "is not in 'images'"] += 1
         elif entry.type is None:
             continue
         elif entry.type not in numbers:
-            strangers[f"class {entry.type}", "is not in the list of classes"] += 1
+            unknown[f"class {entry.type}", "is not in the list of classes"] += 1
         elif entry.box is None:
             tally.drop("boxes that are not four numbers")
         elif entry.box[0] >= entry.box[2] or entry.box[1] >= entry.box[3]:
@@ -236,13 +240,13 @@ def _by_image(
         else:
             boxes[entry.image].append((*entry.box, numbers[entry.type]))
             lonlat[entry.image].append(entry.lonlat)
-    for (stranger, why), count in strangers.items():
-        tally.skip(f"{path}: {stranger}", f"{why}, so {count} of its boxes cannot be used")
+    for (name, why), count in unknown.items():
+        tally.skip(f"{path}: {name}", f"{why}, so {count} of its boxes cannot be used")
     return {key: np.array(rows) for key, rows in boxes.items()}, {key: np.array(rows) for key, rows in lonlat.items()}
 
 
 def _four(values: object) -> tuple[float, float, float, float] | None:
-    """Four finite numbers, of a list or of text between commas."""
+    """Four finite numbers from a list or comma-separated text."""
     if isinstance(values, str):
         values = values.split(",")
     if not isinstance(values, list) or len(values) != 4:
@@ -255,7 +259,7 @@ def _four(values: object) -> tuple[float, float, float, float] | None:
 
 
 def _centre(polygon: object) -> tuple[float, float]:
-    """Of a GeoJSON polygon's bounds, lon and lat; NaN where it is none."""
+    """Centre of a GeoJSON polygon's bounds, lon and lat; NaN if it is no polygon."""
     try:
         lon, lat = ([float(point[axis]) for point in polygon[0]] for axis in (0, 1))  # type: ignore[index]
         return (min(lon) + max(lon)) / 2, (min(lat) + max(lat)) / 2
@@ -264,12 +268,12 @@ def _centre(polygon: object) -> tuple[float, float]:
 
 
 def _date(text: object, tally: Tally) -> datetime | None:
-    """COCO's date_captured: as ISO 8601 has it, UTC where no zone is given; exporters write 0 or nothing for unknown."""
+    """COCO's date_captured: ISO 8601, UTC where no zone is given; some exporters write 0 or nothing for unknown."""
     if not text:
         return None
     try:
         date = datetime.fromisoformat(str(text).replace("/", "-"))
     except ValueError:
-        tally.drop("dates (date_captured) that are not written as 2024-06-30 or 2024-06-30 12:00:00")
+        tally.drop("dates (date_captured) that are not like 2024-06-30 or 2024-06-30 12:00:00")
         return None
     return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)

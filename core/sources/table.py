@@ -1,7 +1,7 @@
-"""``core.prepare table``: a CSV or GeoParquet with one row an image - photographs, patches, GeoImageNet.
+"""``core.prepare table``: a CSV or GeoParquet with one row per image: photographs, patches, GeoImageNet.
 
-The table is read in pieces and rewritten as a listing for ``core.sources.images``; what cannot be used is
-named by its row.
+The table is read in batches and rewritten as a listing for ``core.sources.image_list``; rows that cannot be used
+are reported by number.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import math
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -26,11 +25,13 @@ from pyproj.exceptions import CRSError
 from tqdm import tqdm
 
 from core.errors import UserError, first_line
-from core.imagery.squares import FITS
-from core.imagery.tables import check_date_format, check_size, legend_of, plausible_years, read_legend
-from core.sources.images import LISTING, ImageList, Images
+from core.imagery.crops import FITS
+from core.imagery.dates import check_date_format, plausible_years
+from core.imagery.legends import legend_of, numbers_of, read_legend
+from core.sources.image_list import LISTING, ImageList, Images
+from core.sources.options import add_options, check_positive, check_size
+from core.store.database import connect, literal, parquet
 from core.store.read import LandClass
-from core.store.spill import connect, literal, parquet
 
 FIELDS = ("path", "lon", "lat", "datetime", "place", "label", "split", "mask")
 COORDINATES = ("table", "files", "none")
@@ -47,44 +48,41 @@ def add_parser(sources: argparse._SubParsersAction) -> argparse.ArgumentParser:
     """The command line of this source."""
     parser = sources.add_parser(
         "table",
-        help="images listed in a CSV or GeoParquet: photographs, patches, anybody's dataset",
-        description="Make chips of the images that a table lists, one row an image. Columns: path; lon and lat (degrees, "
-        "WGS 84; of a GeoParquet its points); and where there are any datetime, place (images of one place share it; by "
-        "default those of the same coordinates), label, split (train, val, test), mask (a label image).",
+        help="images listed in a CSV or GeoParquet: photographs, patches, your own dataset",
+        description="Make chips of the images in a table, one row per image. Columns: path; lon and lat (degrees, WGS 84; in a "
+        "GeoParquet its points); optionally datetime, place (images of one place share it; by default those of the same "
+        "coordinates), label, split (train, val, test), mask (a label image).",
     )
-    parser.add_argument("table", type=Path, metavar="FILE", help=".csv, .tsv or .parquet")
-    parser.add_argument("--size", type=int, required=True, help="rows = columns of a chip, px")
-    parser.add_argument("--root", type=Path, help="folder that the paths start from (default: the table's)")
-    parser.add_argument(
-        "--columns",
-        nargs="+",
-        default=[],
-        metavar="FIELD=COLUMN",
-        help="names that differ, e.g. lon=longitude path=file_name",
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("table", type=Path, metavar="FILE", help=".csv, .tsv or .parquet")
+    add_options(parser, "--size")
+    add("--root", type=Path, metavar="DIR", help="folder that paths are relative to (default: the table's)")
+    add(
+        "--columns", nargs="+", default=[], metavar="FIELD=COLUMN",
+        help="names of columns that differ, e.g. lon=longitude path=file_name",
+    )  # fmt: skip
+    add(
         "--fit", choices=FITS, default="resize",
-        help="resize: the largest centred square, scaled to a chip; cut: chips side by side in full size (default %(default)s)",
+        help="resize: the largest centred square, scaled to a chip; cut: chips side by side at full resolution "
+        "(default %(default)s)",
     )  # fmt: skip
-    parser.add_argument(
+    add(
         "--coordinates", choices=COORDINATES, default="table",
-        help="where lon and lat come from: the table, the files' own georeference, or nowhere (default %(default)s)",
+        help="source of lon and lat: the table, the files' own georeference, or none (default %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--date-format", help="strptime format of datetime (default: ISO 8601, e.g. 2024-06-30)")
-    parser.add_argument("--legend", type=Path, metavar="CSV", help="columns value, name, color (RRGGBB) of the classes")
-    parser.add_argument("--unit", help="what a pixel value means, e.g. 'reflectance x 10000'")
-    parser.add_argument("--gsd", type=float, metavar="METRES", help="pixel size of a chip, where it is known")
+    add("--date-format", help="strptime format of datetime (default: ISO 8601, e.g. 2024-06-30)")
+    add_options(parser, "--legend", "--unit")
+    add("--gsd", type=float, metavar="METRES", help="pixel size of a chip, if known")
     parser.set_defaults(make=make)
     return parser
 
 
 def make(arguments: argparse.Namespace, scratch: Path) -> ImageList:
-    """The source that a command line asks for."""
-    check_size(arguments.size)
+    """The source that a command line describes."""
+    check_size(arguments)
+    check_positive(arguments, "gsd")
     if arguments.date_format:
         check_date_format(arguments.date_format)
-    if arguments.gsd is not None and not 0 < arguments.gsd < math.inf:
-        raise UserError(f"--gsd {arguments.gsd}: must be a number of metres above 0")
     reader = _Reader(
         arguments.table, _mapping(arguments), arguments.coordinates, arguments.date_format, arguments.max_bad
     )
@@ -93,8 +91,8 @@ def make(arguments: argparse.Namespace, scratch: Path) -> ImageList:
     classes = read_legend(arguments.legend) if arguments.legend else None
     with connect(scratch / "spill") as db:
         db.execute(f"CREATE VIEW raw AS FROM {parquet(raw)}")
-        _leave_out_doubles(db, reader)
-        classes = classes if classes is not None else _classes(db, "mask" in reader.found, arguments.table)
+        _drop_duplicates(db, reader)
+        classes = classes if classes is not None else _classes(db, "mask" in reader.fields, arguments.table)
         _number_labels(db, classes, arguments.table, scratch / "unsorted.parquet")
     root = arguments.root or arguments.table.parent
     if not root.is_dir():
@@ -123,7 +121,7 @@ def _mapping(arguments: argparse.Namespace) -> dict[str, str]:
 
 @dataclass
 class _Reader:
-    """Reads the table in pieces and checks each row."""
+    """Reads the table in batches and checks each row."""
 
     table: Path
     mapping: dict[str, str]
@@ -131,11 +129,11 @@ class _Reader:
     date_format: str | None
     max_bad: int
     bad: list[tuple[str, str]] = field(default_factory=list)
-    found: set[str] = field(default_factory=set)
-    ragged: list[int] = field(default_factory=list)  # rows that the CSV reader passed over
+    fields: set[str] = field(default_factory=set)  # that the table has
+    ragged: list[int] = field(default_factory=list)  # rows that the CSV reader skipped
 
     def write(self, path: Path) -> None:
-        """Write the sound rows as a Parquet file of the fields, labels as text."""
+        """Write the usable rows as a Parquet file of the fields, labels as text."""
         start = 0
         with pq.ParquetWriter(path, _RAW) as writer, tqdm(desc="reading the table", unit="row", delay=2) as progress:
             for piece in self._pieces():
@@ -145,7 +143,7 @@ class _Reader:
                 progress.update(len(piece))
                 writer.write_table(pa.Table.from_pandas(self._checked(piece), _RAW, preserve_index=False))
         if not start and not self.ragged:
-            raise UserError(f"{self.table}: holds no row")
+            raise UserError(f"{self.table}: has no rows")
 
     def _pieces(self) -> Iterator[pd.DataFrame]:
         """The table with the fields' names; a CSV all as text."""
@@ -158,7 +156,7 @@ class _Reader:
         file = pq.ParquetFile(self.table)
         columns = self._columns(file.schema_arrow.names)
         points = None
-        if self.coordinates == "table" and not {"lon", "lat"} <= self.found:
+        if self.coordinates == "table" and not {"lon", "lat"} <= self.fields:
             points = _Points.of(file, self.table)
         self._require({"lon", "lat"} if points else set())
         for batch in file.iter_batches(50_000, columns=[*columns.values(), *([points.column] if points else [])]):
@@ -177,7 +175,7 @@ class _Reader:
             names = next(csv.reader(file, delimiter=separator), [])
         columns = self._columns(names)
         self._require(set())
-        # In one thread, so that rows are numbered.
+        # In one thread, so that rows can be numbered.
         reading = pa_csv.ReadOptions(use_threads=False)
         parsing = pa_csv.ParseOptions(
             delimiter=separator, newlines_in_values=True, invalid_row_handler=self._note_ragged
@@ -208,27 +206,27 @@ class _Reader:
         columns = {name: column for name, column in self.mapping.items() if column in names}
         if self.coordinates != "table":
             columns = {name: column for name, column in columns.items() if name not in ("lon", "lat")}
-        self.found = set(columns)
+        self.fields = set(columns)
         return columns
 
     def _require(self, given: set[str]) -> None:
         needed = {"path"} | ({"lon", "lat"} if self.coordinates == "table" else set())
-        missing = sorted(needed - self.found - given)
+        missing = sorted(needed - self.fields - given)
         if missing:
             advice = "name the columns with --columns FIELD=COLUMN"
             if missing != ["path"]:
-                advice += ", or say with --coordinates files or --coordinates none that the table knows no place"
+                advice += ", or give --coordinates files or --coordinates none if the table has none"
             raise UserError(f"{self.table}: has no column {' and no column '.join(missing)}; {advice}")
 
     def _checked(self, piece: pd.DataFrame) -> pd.DataFrame:
-        """The sound rows of a piece, complete."""
+        """The usable rows of a batch, with all fields."""
         rows = pd.DataFrame({"line": piece["line"]})
         for name in ("path", "place", "label", "split", "mask"):
             text = piece[name] if name in piece else pd.Series(None, piece.index, "object")
             rows[name] = _as_text(text)
         for name in ("path", "mask"):  # "./a.png" is "a.png"
             rows[name] = rows[name].map(posixpath.normpath, na_action="ignore")
-        rows["reach_m"] = np.nan  # a table does not know
+        rows["reach_m"] = np.nan  # a table does not state it
         wrong = pd.Series(None, piece.index, "object")
         wrong[rows["path"].isna()] = "has no path"
         for name, most in (("lon", 360.0), ("lat", 90.0)):
@@ -245,11 +243,11 @@ class _Reader:
         return rows[wrong.isna()]
 
     def leave_out(self, what: str, why: str) -> None:
-        """Note a row that cannot be used, and stop where they are too many."""
+        """Note a row that cannot be used, and stop if there are too many."""
         self.bad.append((what, why))
         if len(self.bad) > self.max_bad + 1000:  # the rest would only fill memory
             raise UserError(
-                f"{what}: {why} ({len(self.bad)} bad rows by now, --max-bad {self.max_bad}); mend the table"
+                f"{what}: {why} ({len(self.bad)} bad rows so far, --max-bad {self.max_bad}); correct the table"
             )
 
     def _degrees(self, piece: pd.DataFrame, name: str, most: float, wrong: pd.Series) -> pd.Series:
@@ -257,8 +255,7 @@ class _Reader:
             return pd.Series(np.nan, piece.index)
         degrees = pd.to_numeric(piece[name], errors="coerce")
         for number in np.flatnonzero(~(degrees.abs() <= most) & wrong.isna()):
-            said = piece[name].iloc[number]
-            wrong.iloc[number] = f"{name} {said} is not within {-most:g} to {most:g} degrees" + (
+            wrong.iloc[number] = f"{name} {piece[name].iloc[number]} is not within {-most:g} to {most:g} degrees" + (
                 "; lon and lat may be swapped" if name == "lat" and abs(degrees.iloc[number]) <= 360 else ""
             )
         return degrees
@@ -266,18 +263,16 @@ class _Reader:
     def _dates(self, piece: pd.DataFrame, wrong: pd.Series) -> pd.Series:
         if "datetime" not in piece:
             return pd.Series(pd.NaT, piece.index).dt.tz_localize("UTC")
-        said = piece["datetime"]
-        if not pd.api.types.is_datetime64_any_dtype(said):
-            said = _as_text(said)
-        dates = pd.to_datetime(said, format=self.date_format or "ISO8601", utc=True, errors="coerce")
+        values = piece["datetime"]
+        if not pd.api.types.is_datetime64_any_dtype(values):
+            values = _as_text(values)
+        dates = pd.to_datetime(values, format=self.date_format or "ISO8601", utc=True, errors="coerce")
         form = f"of the form {self.date_format}" if self.date_format else "an ISO date (2024-06-30)"
-        for number in np.flatnonzero(dates.isna() & said.notna() & wrong.isna()):
-            wrong.iloc[number] = (
-                f"datetime {said.iloc[number]} is not {form}; say how dates are written with --date-format"
-            )
+        for number in np.flatnonzero(dates.isna() & values.notna() & wrong.isna()):
+            wrong.iloc[number] = f"datetime {values.iloc[number]} is not {form}; give its format with --date-format"
         years = plausible_years()
         for number in np.flatnonzero(dates.notna() & ~dates.dt.year.isin(years) & wrong.isna()):
-            wrong.iloc[number] = f"datetime {said.iloc[number]} is not within {years[0]} to {years[-1]}"
+            wrong.iloc[number] = f"datetime {values.iloc[number]} is not within {years[0]} to {years[-1]}"
         return dates
 
 
@@ -290,10 +285,10 @@ class _Points:
 
     @classmethod
     def of(cls, file: pq.ParquetFile, name: Path) -> _Points | None:
-        """Of a file's metadata; None where it is no GeoParquet.
+        """The geometry column of a file; None if it is no GeoParquet.
 
         Raises:
-            UserError: the metadata do not say where the geometry is, or in which CRS.
+            UserError: the metadata lack the geometry column or its CRS.
         """
         metadata = (file.schema_arrow.metadata or {}).get(b"geo")
         if metadata is None:
@@ -303,16 +298,18 @@ class _Points:
             column = geo["primary_column"]
             entry = geo["columns"][column]
             if entry["encoding"] != "WKB" or column not in file.schema_arrow.names:
-                raise UserError(f"{name}: its geometry {column} is no column of WKB; write it so, or give lon and lat")
+                raise UserError(
+                    f"{name}: its geometry {column} is not a WKB column; write it as WKB, or give columns lon and lat"
+                )
             crs = entry.get("crs", "OGC:CRS84")
             if crs is None:
-                raise UserError(f"{name}: its geometry has no CRS; set one, or give columns lon and lat")
+                raise UserError(f"{name}: its geometry has no CRS; assign one, or give columns lon and lat")
             return cls(column, pyproj.CRS.from_user_input(crs))
         except (ValueError, KeyError, TypeError, CRSError) as error:
-            raise UserError(f"{name}: is no sound GeoParquet ({first_line(error)}); write it again") from error
+            raise UserError(f"{name}: is no valid GeoParquet ({first_line(error)}); write it again") from error
 
     def lonlat(self, piece: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """Of the centres of the geometries, degrees; NaN of broken ones."""
+        """Longitudes and latitudes of the centres of the geometries; NaN for broken ones."""
         import shapely
 
         shapes = shapely.from_wkb(piece[self.column].to_numpy(), on_invalid="ignore")
@@ -329,19 +326,21 @@ def _as_text(values: pd.Series) -> pd.Series:
     return text.map(lambda value: None if value is None or value == "" else str(value))
 
 
-def _leave_out_doubles(db: duckdb.DuckDBPyConnection, reader: _Reader) -> None:
-    """Of rows with the same path, keep the first."""
+def _drop_duplicates(db: duckdb.DuckDBPyConnection, reader: _Reader) -> None:
+    """Keep the first of rows with the same path."""
     first = "(SELECT path, min(line) AS first FROM raw GROUP BY path HAVING count(*) > 1)"
-    doubles = db.execute(f"SELECT line, raw.path, first FROM raw JOIN {first} d ON raw.path = d.path AND line > first")
-    while row := doubles.fetchone():
-        reader.leave_out(f"{reader.table.name} row {row[0]}", f"lists {row[1]} again, as row {row[2]} does")
+    duplicates = db.execute(
+        f"SELECT line, raw.path, first FROM raw JOIN {first} d ON raw.path = d.path AND line > first"
+    )
+    while row := duplicates.fetchone():
+        reader.leave_out(f"{reader.table.name} row {row[0]}", f"lists {row[1]} again, after row {row[2]}")
     db.execute("CREATE VIEW rows AS SELECT * FROM raw WHERE line IN (SELECT min(line) FROM raw GROUP BY path)")
 
 
 def _classes(db: duckdb.DuckDBPyConnection, masks: bool, table: Path) -> tuple[LandClass, ...]:
     """The labels of the table as classes, by number where they are numbers, else by name."""
     if masks:
-        raise UserError(f"{table}: has masks, so it needs --legend, which explains their values or colours")
+        raise UserError(f"{table}: has masks, so it needs --legend with their values and colours")
     names = [row[0] for row in db.execute("SELECT DISTINCT label FROM rows WHERE label IS NOT NULL").fetchall()]
     numeric = all(name.lstrip("-").isdigit() for name in names)
     names.sort(key=int if numeric else str)
@@ -350,14 +349,13 @@ def _classes(db: duckdb.DuckDBPyConnection, masks: bool, table: Path) -> tuple[L
 
 def _number_labels(db: duckdb.DuckDBPyConnection, classes: tuple[LandClass, ...], table: Path, unsorted: Path) -> None:
     """Write the listing with class numbers; a label may be a class's name or its value."""
-    names = {str(entry.value): number for number, entry in enumerate(classes)}
-    names |= {entry.name: number for number, entry in enumerate(classes)}
+    names = numbers_of(classes)
     db.register("classes", pa.table({"label": list(names), "number": pa.array(names.values(), pa.int32())}))
     unknown = db.execute(
         "SELECT label, line FROM rows WHERE label IS NOT NULL AND label NOT IN (SELECT label FROM classes) LIMIT 1"
     ).fetchone()
     if unknown:
-        raise UserError(f"{table}: row {unknown[1]} has the label {unknown[0]}, which the legend does not explain")
+        raise UserError(f"{table}: row {unknown[1]} has the label {unknown[0]}, which is not in the legend")
     fields = ", ".join("coalesce(number, -1) AS label" if name == "label" else f"rows.{name}" for name in LISTING.names)
     db.execute(
         f"COPY (SELECT {fields} FROM rows LEFT JOIN classes ON rows.label = classes.label) TO {literal(unsorted)} (FORMAT parquet)"

@@ -1,9 +1,9 @@
-"""Makes a chip store out of any source: shards in parallel, restartable, equal whatever interrupts it.
+"""Builds a chip store from any source: shards in parallel, restartable, with the same result after interruptions.
 
-A source divides its work into tasks; each task becomes one shard, made in a folder of its own and renamed
-when it is whole. So a run that was cut off, even by SIGKILL, goes on with the shards that are missing, and
-the result depends neither on the number of workers nor on interruptions. Nothing here holds more than a
-shard in memory; the index is sorted by DuckDB, which spills to disk.
+A source divides its work into tasks; each task becomes one shard, written to a folder of its own that is renamed
+when complete. An interrupted run, even by SIGKILL, resumes with the missing shards, and the result depends
+neither on the number of workers nor on interruptions. At most one shard per worker is in memory; the index is sorted
+by DuckDB, which spills to disk.
 """
 
 from __future__ import annotations
@@ -31,37 +31,37 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from core.errors import UserError
-from core.files import flush, write_json
-from core.store.index import BOXES, ROWS, WORKING_FILES, sha256, write_index
+from core.files import flush, sha256, write_json
+from core.store.index import BOXES, ROWS, WORKING_FILES, write_index
 from core.store.read import ChipStore, StoreInfo
 from core.store.splits import Split
 
-SHARD_BYTES = 64 << 20  # of pixels: small enough to lose without regret, large enough to be few
+SHARD_BYTES = 64 << 20  # of pixels: little is lost with a shard, and shards are few
 _HEADER_BYTES = 256  # a .npy header of fixed length can be written last
 
 
 @dataclass(frozen=True, eq=False)
 class Chip:
-    """One image of one place at one date, as a source hands it over.
+    """One image of one place at one date, as a source yields it.
 
     Attributes:
         pixels: (bands, size, size), the store's data type.
-        valid: (size, size) bool, where all bands hold data; what lies elsewhere is stored as 0.
-        place: name of the place; images of one place share it, to the letter.
+        valid: (size, size) bool, where all bands hold data; other pixels are stored as 0.
+        place: name of the place, the same for all its images.
         lon: degrees, WGS 84, of the chip's centre; NaN where unknown.
         lat: likewise.
-        reach_m: longest diagonal of what it shows, metres on the ground; NaN where unknown. Sides of the spatial
-            split lie farther apart than the longest of them.
+        reach_m: its longest diagonal on the ground, metres; NaN where unknown. Sides of the spatial split are
+            farther apart than the longest of them.
         datetime: UTC, with its zone; None where unknown.
-        source: the file it comes from, for people.
+        source: the file it is cut from, for people.
         row: of its upper left corner in the source, px.
         column: likewise.
-        group: what stays on one side where places are dealt by name (an image whose parts are places, say);
-            the place itself when None.
-        label: number into the store's classes, -1 where unknown.
-        split: the side that the source states: train, val or test; None where it states none.
-        mask: (size, size) uint8 class numbers, ``UNLABELLED`` where unknown; chips that pass the same array
-            share one copy on disk.
+        group: places of one group are on the same side when places are split by name (an image whose parts are
+            places, say); the place itself when None.
+        label: class number, -1 where unknown.
+        split: side stated by the source: train, val or test; None where it states none.
+        mask: (size, size) uint8 class numbers, ``UNLABELLED`` where unknown; chips with the same array share one
+            copy on disk.
         boxes: (N, 5) xmin, ymin, xmax, ymax in px of the chip, and class number.
     """
 
@@ -84,18 +84,18 @@ class Chip:
 
 @dataclass
 class Tally:
-    """What was kept; what was dropped and why; which files could not be used and why."""
+    """Counts of chips kept and of what was dropped, by reason; files that could not be used, with the reason."""
 
     kept: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     bad: list[tuple[str, str]] = field(default_factory=list)
 
     def drop(self, why: str, count: int = 1) -> None:
-        """Leave out something that is sound but not wanted; ``why`` reads on after a number."""
+        """Count something usable that is left out; ``why`` follows a number in sentences."""
         self.dropped[why] += count
 
     def skip(self, file: object, why: str) -> None:
-        """Leave out a file that cannot be used; ``--max-bad`` says how many may be."""
+        """Note a file that cannot be used; ``--max-bad`` limits their number."""
         self.bad.append((str(file), why))
 
     def add(self, other: Tally) -> None:
@@ -103,12 +103,12 @@ class Tally:
         self.kept += other.kept
         self.dropped += other.dropped
         reasons = dict(self.bad)
-        for file, why in other.bad:  # a raster may fail in several shards, which come in any order
+        for file, why in other.bad:  # a raster may fail in several shards, which finish in any order
             reasons[file] = min(why, reasons.get(file, why))
         self.bad = list(reasons.items())
 
     def __str__(self) -> str:
-        """A line for the user, and one for each bad file (the first ten)."""
+        """A summary for the user, and one line for each of the first ten bad files."""
         reasons = "; ".join(f"{count} {why}" for why, count in self.dropped.most_common())
         lines = [f"kept {self.kept} chips; dropped: {reasons or 'none'}"]
         lines += [f"left out {file}: {why}" for file, why in self.bad[:10]]
@@ -118,10 +118,10 @@ class Tally:
 
 
 class Source(Protocol):
-    """Where chips come from. A frozen dataclass that can be pickled; no open files in it.
+    """Where chips come from: a frozen dataclass that can be pickled, without open files.
 
-    Its ``repr`` is the fingerprint of the store: whatever changes the chips must stand in it, and nothing
-    else (temporary paths, say: ``field(repr=False)``).
+    Its ``repr`` is the fingerprint of the store: it must contain whatever affects the chips, and nothing else
+    (no temporary paths, for instance: ``field(repr=False)``).
     """
 
     @property
@@ -130,18 +130,18 @@ class Source(Protocol):
 
     @property
     def bad(self) -> tuple[tuple[str, str], ...]:
-        """Files that the planning had to leave out, and why."""
+        """Files left out while planning, and why."""
 
     @property
     def dropped(self) -> tuple[tuple[str, int], ...]:
-        """What else it left out: a reason that reads on after a number, and the number."""
+        """What else was left out while planning: the reason, see ``Tally.drop``, and the number."""
 
     @property
     def tasks(self) -> Sequence[Any]:
-        """The work, one entry a shard, each of about ``SHARD_BYTES`` of pixels, always in the same order."""
+        """The work, one entry per shard of about ``SHARD_BYTES`` of pixels, always in the same order."""
 
     def chips(self, task: Any, tally: Tally) -> Iterator[Chip]:
-        """Make the chips of one task, always the same ones; say in ``tally`` what was dropped or skipped."""
+        """Make the chips of one task, always the same ones; count in ``tally`` what was dropped or skipped."""
 
 
 def build(
@@ -153,25 +153,24 @@ def build(
     workers: int | None = None,
     overwrite: bool = False,
 ) -> tuple[ChipStore, Tally]:
-    """Make a store, or go on with one that was cut off.
+    """Build a store, or resume an interrupted build.
 
     Args:
         source: of the chips.
         out: folder of the store.
-        split: how places are dealt to sides.
-        max_bad: files that may be left out.
-        workers: processes; one a core by default.
+        split: how places are assigned to sides.
+        max_bad: unreadable files to skip before stopping.
+        workers: processes; one per core by default.
         overwrite: replace an existing store.
 
     Raises:
-        UserError: the store exists; an unfinished one of another source is there; too many files are bad;
-            no chip is left.
+        UserError: the store exists, or an unfinished one of another source; too many files are bad; no chip was kept.
     """
     fingerprint = hashlib.sha256(repr(source).encode()).hexdigest()
     check_out(out, overwrite)
     _check_bad(Tally(bad=list(source.bad)), max_bad)
     partial = _open_partial(out, fingerprint, overwrite)
-    made = {"fingerprint": fingerprint, "split": repr(split)}  # sides are dealt at the end: they may change
+    made = {"fingerprint": fingerprint, "split": repr(split)}  # sides are assigned last, so the split may change
     tally = _read_tally(partial / "made.json", made)
     if tally is None:
         tally = Tally(0, Counter(dict(source.dropped)), list(source.bad))
@@ -189,33 +188,31 @@ def build(
 
 
 def check_out(out: Path, overwrite: bool) -> None:
-    """Refuse a folder that may not be replaced; asked for before hours of listing, too.
+    """Refuse a folder that may not be replaced; also called before a long listing.
 
     Raises:
         UserError: it exists, or is no chip store.
     """
     if out.exists() and not overwrite:
-        raise UserError(f"{out}: exists already; choose another --out, or add --overwrite to replace it")
+        raise UserError(f"{out}: exists; choose another --out, or add --overwrite to replace it")
     if out.exists() and not (out / "store.json").exists() and any(out.iterdir()):
-        raise UserError(f"{out}: is not a chip store, so --overwrite leaves it alone; choose another --out")
+        raise UserError(f"{out}: is not a chip store, so --overwrite does not replace it; choose another --out")
 
 
 def _open_partial(out: Path, fingerprint: str, overwrite: bool) -> Path:
-    """The folder of the unfinished store: a new one, or that of the same source cut off."""
+    """The folder of the unfinished store: a new one, or that of an interrupted build of the same source."""
     partial = out.with_name(out.name + ".partial")
-    found = _read_json(partial / "made.json")
-    if found.get("fingerprint") == fingerprint:
-        print(f"{partial}: going on where an earlier run of this command stopped", flush=True)
-    elif found and not overwrite:
-        raise UserError(
-            f"{partial}: holds an unfinished store of other options or input; finish that, or add --overwrite to drop it"
-        )
+    made = _read_json(partial / "made.json")
+    if made.get("fingerprint") == fingerprint:
+        print(f"{partial}: resuming an earlier run of this command", flush=True)
+    elif made and not overwrite:
+        raise UserError(f"{partial}: is an unfinished store of other options or input; finish it, or add --overwrite")
     else:
         shutil.rmtree(partial, ignore_errors=True)
     for left_over in (partial / "shards").glob(".*"):
         shutil.rmtree(left_over)
     (partial / "shards").mkdir(parents=True, exist_ok=True)
-    if found.get("fingerprint") != fingerprint:
+    if made.get("fingerprint") != fingerprint:
         write_json(partial / "made.json", {"fingerprint": fingerprint})
     return partial
 
@@ -224,13 +221,12 @@ def _check_bad(tally: Tally, max_bad: int) -> None:
     if len(tally.bad) > max_bad:
         file, why = tally.bad[max_bad]
         raise UserError(
-            f"{file}: {why} ({len(tally.bad)} bad, --max-bad {max_bad}); mend it, or raise --max-bad and go on with what is "
-            "made already"
+            f"{file}: {why} ({len(tally.bad)} bad, --max-bad {max_bad}); repair it, or raise --max-bad and rerun to resume"
         )
 
 
 def _shards(source: Source, partial: Path, workers: int | None) -> Iterator[Tally]:
-    """Tallies of the shards, those that are there first."""
+    """Tallies of the shards, finished ones first."""
     todo = []
     for number in range(len(source.tasks)):
         folder = partial / "shards" / f"{number:05}"
@@ -238,14 +234,14 @@ def _shards(source: Source, partial: Path, workers: int | None) -> Iterator[Tall
         if done is not None and not done.bad:
             yield done
             continue
-        shutil.rmtree(folder, ignore_errors=True)  # its bad files may have been mended by now
+        shutil.rmtree(folder, ignore_errors=True)  # its bad files may have been repaired
         todo.append(number)
     workers = min(workers or os.cpu_count() or 1, len(todo))
     if workers <= 1:
         for number in todo:
             yield _make_shard(source, source.tasks[number], partial, number)
         return
-    # Started afresh, not forked: GDAL and Arrow keep threads that do not survive a fork.
+    # Spawned, not forked: GDAL and Arrow have threads that do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
         waiting = iter(todo)
@@ -260,8 +256,7 @@ def _shards(source: Source, partial: Path, workers: int | None) -> Iterator[Tall
                     pending |= _submit(pool, source, partial, waiting)
         except BrokenProcessPool as error:
             raise UserError(
-                f"{partial}: a worker was ended from outside, for lack of memory perhaps; the same command with fewer "
-                "--workers goes on where it stopped"
+                f"{partial}: a worker was killed, possibly for lack of memory; rerun with fewer --workers to resume"
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -274,7 +269,7 @@ def _submit(pool: ProcessPoolExecutor, source: Source, partial: Path, waiting: I
 
 
 def _end_with_parent() -> None:
-    """End a worker when the main process is killed, which could not tell it."""
+    """End a worker when the main process is killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_after, args=[parent.sentinel], daemon=True).start()
@@ -291,15 +286,15 @@ def _write_tally(path: Path, tally: Tally, made: dict[str, str]) -> None:
 
 
 def _read_tally(path: Path, made: dict[str, str]) -> Tally | None:
-    """What was kept and dropped; None where the work is not done, or was another."""
-    found = _read_json(path)
-    if "kept" not in found or any(found.get(name) != value for name, value in made.items()):
+    """The tally of finished work; None if it is unfinished or of another source."""
+    content = _read_json(path)
+    if "kept" not in content or any(content.get(name) != value for name, value in made.items()):
         return None
-    return Tally(found["kept"], Counter(found["dropped"]), [(file, why) for file, why in found["bad"]])
+    return Tally(content["kept"], Counter(content["dropped"]), [(file, why) for file, why in content["bad"]])
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """Content of a file; nothing where there is none, or one that a power cut left empty."""
+    """Content of a file; empty if there is none, or one that a power cut left empty."""
     try:
         return json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
@@ -321,13 +316,13 @@ def _make_shard(source: Source, task: Any, partial: Path, number: int) -> Tally:
     target = partial / "shards" / f"{number:05}"
     if _read_tally(target / "tally.json", {}) is None:
         folder.rename(target)
-    else:  # a worker of a run that was killed had just finished the same shard
+    else:  # a worker of a killed run has just finished the same shard
         shutil.rmtree(folder)
     return tally
 
 
 def _finish(partial: Path, out: Path) -> None:
-    """What only the making needed goes; the store gets its name, and an old one goes last."""
+    """Remove working files and rename the store; an old store is removed last."""
     for shard in sorted((partial / "shards").iterdir()):
         for name in WORKING_FILES:
             (shard / name).unlink(missing_ok=True)
@@ -349,7 +344,7 @@ class _ShardWriter:
         self.files: dict[str, IO[bytes]] = {}
         self.rows: list[dict[str, Any]] = []
         self.boxes: list[tuple] = []
-        self.masks: dict[int, tuple[np.ndarray, int]] = {}  # by identity; kept, so that no other takes its place
+        self.masks: dict[int, tuple[np.ndarray, int]] = {}  # by identity; kept alive, so that identities stay unique
         self.shape = (len(info.bands), info.chip_size, info.chip_size)
         self.all_valid = True
 
@@ -372,7 +367,7 @@ class _ShardWriter:
             {
                 "place": chip.place,
                 "datetime": chip.datetime,
-                "lon": (chip.lon + 180) % 360 - 180,  # beyond the antimeridian, places go on from the other side
+                "lon": (chip.lon + 180) % 360 - 180,  # wrapped at the antimeridian
                 "lat": chip.lat,
                 "stated_split": chip.split,
                 "party": chip.group or chip.place,
@@ -429,7 +424,7 @@ class _ShardWriter:
             self.files.pop(name).close()
 
     def close(self) -> None:
-        """Close what an error left open."""
+        """Close files that an error left open."""
         for file in self.files.values():
             file.close()
 

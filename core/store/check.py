@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from core.errors import UserError, first_line
-from core.store.index import sha256
+from core.files import sha256
 from core.store.read import SPLITS, ChipStore
 
 _NO_CHECKSUM = ("SHA256SUMS", "made.json", "info.png")

@@ -5,7 +5,6 @@ DuckDB joins and sorts, and spills to disk where memory ends; pyarrow writes the
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -18,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyproj
 
-from core.files import write_json, write_whole
+from core.files import sha256, write_json, write_whole
+from core.store.database import connect, parquet, parts
 from core.store.read import StoreInfo
-from core.store.spill import connect, parquet, parts
 from core.store.splits import Split, deal_places
 
 # Of a shard; they go when the store is whole.
@@ -108,12 +107,6 @@ def write_index(folder: Path, info: StoreInfo, split: Split) -> None:
         if (folder / name).exists():
             sums[name] = sha256(folder / name)
     write_whole(folder / "SHA256SUMS", "".join(f"{digest}  {name}\n" for name, digest in sums.items()).encode())
-
-
-def sha256(path: Path) -> str:
-    """Checksum of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def in_groups(rows: pa.RecordBatchReader, size: int) -> Iterator[pa.Table]:

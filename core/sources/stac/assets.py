@@ -1,12 +1,11 @@
-"""What a STAC item says of its bands: files, data types, units, offsets, masks. Reads no pixels.
+"""Bands of STAC items: files, data types, units, offsets, masks. Reads no pixels.
 
-Catalogues say the same things in different words: STAC 1.1 and the raster extension of before, the names of a
-mission and common names, offsets stated, applied or left to the user to know.
+Catalogues differ: STAC 1.1 or the earlier raster extension, a mission's band names or common names, offsets that are
+stated, already applied, or left to the processing baseline.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,17 +14,15 @@ import numpy as np
 import pystac
 
 from core.errors import UserError
-from core.imagery import safe as sentinel2
-from core.imagery.squares import guess_unit
+from core.imagery.crops import guess_unit
+from core.store.read import DTYPES
+from export.runtime.raster.sentinel2 import BANDS, COMMON_NAMES, OFFSET_BASELINE, REFLECTANCE, baseline_of, offset_of
 
-DTYPES = ("uint8", "uint16", "int16", "float32")
 MASKS = ("scl", "qa_pixel")
-# Names of Sentinel-2's bands in the catalogues: the mission's own, and those of Earth Search.
-REFLECTANCE = frozenset(sentinel2.BANDS) | frozenset(
-    "coastal blue green red rededge1 rededge2 rededge3 nir nir08 nir09 cirrus swir16 swir22".split()  # noqa: SIM905
-)
-_OFFSET_BASELINE = 4.0  # from it on, Sentinel-2's numbers are 1000 higher
-_OFFSET = -1000.0
+_SPECTRAL = {*BANDS, *COMMON_NAMES.values()}
+_OFFSET_APPLIED = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
+_BASELINE = ("s2:processing_baseline", "sentinel:processing_baseline", "processing:version")
+_PRODUCT_NAME = ("s2:product_uri", "sentinel:product_id", "s2:product_id")
 # Scene classification of Sentinel-2 L2A: no data, defective, cloud shadow, cloud (likely, sure), thin cirrus.
 _SCL_INVALID = (0, 1, 3, 8, 9, 10)
 # Bits of Landsat's QA_PIXEL: fill, dilated cloud, cirrus, cloud, cloud shadow.
@@ -34,10 +31,10 @@ _QA_INVALID = 0b11111
 
 @dataclass(frozen=True)
 class Band:
-    """A band that is wanted.
+    """A band to fetch.
 
     Attributes:
-        name: as the user says it.
+        name: as the user names it.
         asset: of an item: its file.
         number: in that file, from 1.
         reflectance: whether it is a spectral band of Sentinel-2.
@@ -67,15 +64,15 @@ def find_bands(item: dict[str, Any], names: list[str], address: str) -> tuple[Ba
     """
     import odc.stac
 
-    found = odc.stac.parse_item(pystac.Item.from_dict(item)).collection
+    collection = odc.stac.parse_item(pystac.Item.from_dict(item)).collection
     bands = []
     for name in names:
         try:
-            asset, index = found.band_key(name)
+            asset, index = collection.band_key(name)
         except ValueError:
             asset, index = "", 0
-        if (asset, 1) not in found.meta.bands:
-            known = ", ".join(sorted({*found.all_bands, *found.aliases}))
+        if (asset, 1) not in collection.meta.bands:
+            known = ", ".join(sorted({*collection.all_bands, *collection.aliases}))
             raise UserError(f"--bands {name}: the scenes of {item.get('collection')} in {address} have {known}")
         bands.append(Band(name, asset, index, _is_reflectance(item["properties"], asset)))
     return tuple(bands)
@@ -83,11 +80,9 @@ def find_bands(item: dict[str, Any], names: list[str], address: str) -> tuple[Ba
 
 def _is_reflectance(properties: dict[str, Any], asset: str) -> bool:
     """Whether it is a spectral band of Sentinel-2; ``B04_10m`` is one too."""
-    said = ("s2:processing_baseline", "earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
-    is_sentinel2 = str(properties.get("platform")).lower().startswith("sentinel-2") or any(
-        n in properties for n in said
-    )
-    return is_sentinel2 and asset.split("_")[0] in REFLECTANCE
+    own = (_BASELINE[0], *_OFFSET_APPLIED)
+    is_sentinel2 = str(properties.get("platform")).lower().startswith("sentinel-2") or any(n in properties for n in own)
+    return is_sentinel2 and asset.split("_")[0] in _SPECTRAL
 
 
 def values_of(item: dict[str, Any], bands: tuple[Band, ...], stored_type: Callable[[str, int], str]) -> tuple[str, str]:
@@ -95,18 +90,18 @@ def values_of(item: dict[str, Any], bands: tuple[Band, ...], stored_type: Callab
 
     Args:
         item: a scene of the collection.
-        bands: that are wanted.
-        stored_type: says the data type of a band of a file, where the item does not.
+        bands: to fetch.
+        stored_type: returns the data type of a band of a file, for items that do not state it.
 
     Raises:
-        UserError: the bands have no data type in common that a store knows, or one cannot be read.
+        UserError: the bands have no common data type that a store supports, or one cannot be read.
     """
     types, units = set(), []
     for band in bands:
         fields = band_fields(item, band.asset, band.number)
-        if band.reflectance:  # signed: dark water lies below zero once the offset is taken off
+        if band.reflectance:  # signed: dark water is below zero once the offset is added
             types.add("int16")
-            units.append(sentinel2.UNIT)
+            units.append(REFLECTANCE)
             continue
         types.add(str(fields.get("data_type") or stored_type(item["assets"][band.asset]["href"], band.number)))
         units.append(_unit(fields))
@@ -117,8 +112,7 @@ def values_of(item: dict[str, Any], bands: tuple[Band, ...], stored_type: Callab
             f"a store holds one of {', '.join(DTYPES)}"
         )
     if any(units):
-        said = dict.fromkeys(unit or "as stored" for unit in units)
-        return dtype, "; ".join(said)
+        return dtype, "; ".join(dict.fromkeys(unit or "as stored" for unit in units))
     return dtype, guess_unit(dtype)
 
 
@@ -130,12 +124,12 @@ def _unit(fields: dict[str, Any]) -> str:
 
 
 def find_mask(item: dict[str, Any]) -> str | None:
-    """The asset that says which pixels show clouds, if there is one that is known here."""
+    """The asset of a supported cloud mask, if there is one."""
     return next((name for name in item["assets"] if name.lower() in MASKS), None)
 
 
 def is_clear(mask: str, values: np.ndarray) -> np.ndarray:
-    """Where a mask shows the ground.
+    """Where a cloud mask shows the ground.
 
     Args:
         mask: name of the asset: the scene classification of Sentinel-2 (SCL) or Landsat's QA_PIXEL.
@@ -151,7 +145,7 @@ def is_clear(mask: str, values: np.ndarray) -> np.ndarray:
 
 
 def numbered(item: dict[str, Any], bands: tuple[Band, ...]) -> dict[str, Any]:
-    """The item with an entry for each band of a file: odc-stac counts them, and not every catalogue lists them."""
+    """The item with an entry for each band of a file: odc-stac counts them, but not every catalogue lists them."""
     assets = dict(item["assets"])
     for band in bands:
         asset = assets[band.asset]
@@ -162,7 +156,7 @@ def numbered(item: dict[str, Any], bands: tuple[Band, ...]) -> dict[str, Any]:
 
 
 def band_fields(item: dict[str, Any], asset: str, index: int) -> dict[str, Any]:
-    """What the item says of a band: data_type, nodata, unit, scale, offset; of STAC 1.1 and of earlier ones."""
+    """Properties of a band: data_type, nodata, unit, scale, offset; as in STAC 1.1 and in earlier versions."""
     described = item["assets"][asset]
     fields = dict(described)
     for key in ("raster:bands", "bands"):
@@ -175,32 +169,35 @@ def band_fields(item: dict[str, Any], asset: str, index: int) -> dict[str, Any]:
     return fields
 
 
-def to_reflectance(item: dict[str, Any], fields: dict[str, Any]) -> tuple[float, float]:
-    """Factor and offset that turn Sentinel-2's numbers into reflectance x 10000.
+def to_reflectance(item: dict[str, Any], fields: dict[str, Any], darkest: float | None = None) -> tuple[float, float]:
+    """Factor and offset that turn Sentinel-2's stored values into reflectance x 10000.
 
-    Since baseline 04.00 the numbers are 1000 higher. Some catalogues have taken that off again and say so,
-    some state the offset with each band, some only the baseline.
+    Some catalogues have removed the offset and state so, some state it with each band, some only the baseline.
 
     Args:
         item: a scene.
         fields: of one of its bands, see ``band_fields``.
-
-    Source: ESA, Sentinel-2 L2A processing baseline 04.00, BOA_ADD_OFFSET.
+        darkest: of the stored values, see ``sentinel2.offset_of``.
     """
-    properties = item["properties"]
     factor = 10_000 * float(fields.get("scale", 1e-4))
-    if any(properties.get(f"{catalogue}:boa_offset_applied") is True for catalogue in ("earthsearch", "sentinel")):
+    if any(item["properties"].get(name) is True for name in _OFFSET_APPLIED):
         return factor, 0.0
-    baseline = _baseline(properties)
-    if baseline is not None and baseline < _OFFSET_BASELINE:
-        return factor, 0.0
-    if "offset" in fields:
-        return factor, 10_000 * float(fields["offset"])
-    return factor, _OFFSET if baseline is not None else 0.0
+    baseline, stated = baseline_in(item), None
+    if "offset" in fields and not (baseline is not None and baseline < OFFSET_BASELINE):
+        stated = 10_000 * float(fields["offset"])
+    return factor, offset_of(baseline, stated, darkest)[0]
 
 
-def _baseline(properties: dict[str, Any]) -> float | None:
-    for name in ("s2:processing_baseline", "sentinel:processing_baseline", "processing:version"):
-        if re.fullmatch(r"\d+\.\d+", str(properties.get(name))):
-            return float(properties[name])
-    return None
+def baseline_in(item: dict[str, Any]) -> float | None:
+    """Processing baseline of a scene of Sentinel-2: as stated, else from its product name; None where unknown."""
+    properties = item["properties"]
+    names = "/".join(str(properties.get(name)) for name in _PRODUCT_NAME)
+    tag = next((str(properties[name]) for name in _BASELINE if "." in str(properties.get(name))), "")
+    return baseline_of(f"{item.get('id')}/{names}", tag)
+
+
+def has_unknown_offset(item: dict[str, Any], bands: tuple[Band, ...]) -> bool:
+    """Whether neither baseline nor offset of a scene of Sentinel-2 is known."""
+    applied = any(item["properties"].get(name) is True for name in _OFFSET_APPLIED)
+    unstated = any(b.reflectance and "offset" not in band_fields(item, b.asset, b.number) for b in bands)
+    return unstated and not applied and baseline_in(item) is None

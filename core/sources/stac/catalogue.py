@@ -1,7 +1,7 @@
-"""STAC catalogues: which scenes of a collection touch an area. Knows nothing of pixels.
+"""STAC catalogues: the scenes of a collection that overlap an area. Reads no pixels.
 
-An API is asked area by area; a static catalogue (files that link to each other) is walked once and listed.
-Every request is repeated with growing pauses, longer ones where the server says so, before it counts as failed.
+An API is queried area by area; a static catalogue (files that link to each other) is crawled once and listed.
+Requests are repeated with growing pauses, and after the time that a server asks for, before they count as failed.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from shapely.geometry import mapping, shape
 from urllib3.util import Retry
 
 from core.errors import UserError, first_line
-from core.store.index import sha256
+from core.files import sha256
 
 SHORT_NAMES = {
     "earth-search": "https://earth-search.aws.element84.com/v1",
     "planetary-computer": "https://planetarycomputer.microsoft.com/api/stac/v1",
 }
 CLOUD = "eo:cloud_cover"
-_PAGE = 100  # items asked for at once: servers refuse answers that grow too large
+_PAGE = 100  # items per page: servers refuse answers that are too large
 _TIMEOUT_S = (20, 60)  # to connect, and between bytes
 _RETRY_STATUS = (429, 500, 502, 503, 504)
 _LISTING = pa.schema({**{side: pa.float64() for side in ("west", "south", "east", "north")}, "item": pa.large_string()})
-# What JSON that is not what it should be makes pystac raise.
+# What pystac raises for JSON that is no STAC.
 _NOT_STAC = (STACError, KeyError, TypeError, ValueError, AttributeError, ShapelyError)
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How often a request is tried, and the first of the pauses between, in seconds; each doubles the last."""
+    """Attempts per request, and the first pause between them in seconds; each pause doubles the last."""
 
     tries: int = 6
     pause_s: float = 1.0
@@ -55,13 +55,13 @@ class Patience:
 
 @dataclass(frozen=True)
 class Query:
-    """Which scenes are wanted.
+    """Which scenes to find.
 
     Attributes:
         collection: its id.
         first: day, UTC.
         last: day, UTC; included.
-        max_cloud: percent of a scene; scenes that state no cloud cover pass (radar, for one).
+        max_cloud: percent of a scene; scenes that state no cloud cover (such as radar) pass.
     """
 
     collection: str
@@ -72,11 +72,11 @@ class Query:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """An item of a catalogue, as far as it is needed here.
+    """An item of a catalogue.
 
     Attributes:
         id: unique in its collection.
-        time: of the picture, UTC.
+        time: of the acquisition, UTC.
         cloud: percent, None where not stated.
         footprint: longitude and latitude.
         item: as JSON.
@@ -110,14 +110,14 @@ class Api:
     def items(self, query: Query, area: shapely.Geometry | None) -> Iterator[dict[str, Any]]:
         """Items as JSON, page by page."""
         where: dict[str, Any] = {}
-        if area is not None:  # an area across the antimeridian has two parts, which no single box can say
+        if area is not None:  # an area across the antimeridian has two parts, for which no bbox exists
             where = {"bbox": area.bounds} if area.geom_type == "Polygon" else {"intersects": mapping(area)}
         if self.by_cloud:
             where["query"] = {CLOUD: {"lte": query.max_cloud}}
         yield from ItemSearch(
             self.search,
             method=self.method,
-            stac_io=PatientIO(self.patience),
+            stac_io=RetryingIO(self.patience),
             collections=[query.collection],
             datetime=f"{query.first}/{query.last}",
             limit=_PAGE,
@@ -141,28 +141,25 @@ class Listing:
 
     def items(self, query: Query, area: shapely.Geometry | None) -> Iterator[dict[str, Any]]:
         """Items as JSON; those of other dates were left out when they were listed."""
-        filters = None
-        if area is not None:
-            filters = [
-                [("west", "<=", east), ("east", ">=", west), ("south", "<=", north), ("north", ">=", south)]
-                for west, south, east, north in shapely.bounds(shapely.get_parts(area)).tolist()
-            ]
-        if filters is None:
+        if area is None:
             for batch in pq.ParquetFile(self.path).iter_batches(_PAGE, columns=["item"]):
                 yield from map(json.loads, batch.column(0).to_pylist())
-        else:
-            found = pq.read_table(self.path, columns=["item"], filters=filters)
-            yield from map(json.loads, found["item"].to_pylist())
+            return
+        filters = [
+            [("west", "<=", east), ("east", ">=", west), ("south", "<=", north), ("north", ">=", south)]
+            for west, south, east, north in shapely.bounds(shapely.get_parts(area)).tolist()
+        ]
+        yield from map(json.loads, pq.read_table(self.path, columns=["item"], filters=filters)["item"].to_pylist())
 
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A collection of a catalogue, found to be there.
+    """A collection of a catalogue.
 
     Attributes:
-        catalogue: to ask for scenes.
+        catalogue: to query for scenes.
         collection: its description as JSON.
-        example: an item of the dates wanted, as JSON.
+        example: an item of the queried dates, as JSON.
         bad: items that cannot be read, with the reason.
     """
 
@@ -172,38 +169,32 @@ class Opened:
     bad: tuple[tuple[str, str], ...] = ()
 
 
-class PatientIO(StacApiIO):
-    """Reads JSON over HTTP or from disk, and tries again where an answer is refused, late, cut off or garbled."""
+class RetryingIO(StacApiIO):
+    """Reads JSON over HTTP or from disk; repeats requests that are refused, time out, are cut off or are no JSON."""
 
     def __init__(self, patience: Patience) -> None:
         retry = Retry(
             status=patience.tries - 1,
-            connect=0,  # what is no answer at all is repeated in request()
+            connect=0,  # without an answer request() repeats
             read=0,
             status_forcelist=_RETRY_STATUS,
-            allowed_methods=None,  # POST too: a search changes nothing
-            backoff_factor=patience.pause_s / 2,  # urllib3 pauses factor * 2^n, and not before the first repeat
+            allowed_methods=None,  # POST too: a search has no side effects
+            backoff_factor=patience.pause_s / 2,  # urllib3 pauses factor * 2^n, but not before the first repeat
             raise_on_status=False,
         )
         super().__init__(timeout=_TIMEOUT_S, max_retries=retry)
         self.patience = patience
 
-    def request(
-        self,
-        href: str,
-        method: str | None = None,
-        headers: dict[str, str] | None = None,
-        parameters: dict[str, Any] | None = None,
-    ) -> str:
+    def request(self, *args: Any, **kwargs: Any) -> str:
         """Answer of a request, as text that holds JSON.
 
         Raises:
-            APIError: none came, with the status code where there was one.
+            APIError: there is none, with the status code if there was one.
             ValueError: it is no JSON.
         """
         for attempt in range(self.patience.tries):
             try:
-                text = super().request(href, method, headers, parameters)
+                text = super().request(*args, **kwargs)
                 json.loads(text)
                 return text
             except (APIError, ValueError) as error:
@@ -211,26 +202,25 @@ class PatientIO(StacApiIO):
                 if refused or attempt == self.patience.tries - 1:
                     raise
                 time.sleep(self.patience.pause_s * 2**attempt)
-        raise AssertionError("no try at all")
+        raise AssertionError("tries is at least 1")
 
 
 def open_collection(name: str, query: Query, scratch: Path, patience: Patience) -> Opened:
     """Find a collection in a catalogue, and one scene of it as an example.
 
     Args:
-        name: address of a STAC API, address or file of a static catalogue, or one of ``SHORT_NAMES``.
+        name: URL of a STAC API, URL or file of a static catalogue, or one of ``SHORT_NAMES``.
         query: collection and dates.
         scratch: folder for the listing of a static catalogue.
         patience: with the server.
 
     Raises:
-        UserError: the catalogue does not answer or is none; it has no such collection; that has no scene
-            of these dates.
+        UserError: the catalogue does not answer or is invalid; it has no such collection, or no scene of these dates.
     """
     address = SHORT_NAMES.get(name, name)
     if "://" not in address:
         address = str(Path(address).absolute())
-    io = PatientIO(patience)
+    io = RetryingIO(patience)
     try:
         root = _read(io, address)
         searches = {link.get("method", "GET"): link["href"] for link in root["links"] if link["rel"] == "search"}
@@ -241,7 +231,7 @@ def open_collection(name: str, query: Query, scratch: Path, patience: Patience) 
         raise UserError(f"{address}: {reason(error)}; check the address of the catalogue") from error
 
 
-def _open_api(io: PatientIO, address: str, root: dict, searches: dict[str, str], query: Query) -> Opened:
+def _open_api(io: RetryingIO, address: str, root: dict, searches: dict[str, str], query: Query) -> Opened:
     method = "POST" if "POST" in searches else "GET"
     search = make_absolute_href(searches[method], address, start_is_dir=True)
     data = next((link["href"] for link in root["links"] if link["rel"] == "data"), f"{address}/collections")
@@ -260,26 +250,26 @@ def _open_api(io: PatientIO, address: str, root: dict, searches: dict[str, str],
     return Opened(api, collection, example)
 
 
-def _open_static(io: PatientIO, address: str, root: dict, query: Query, scratch: Path) -> Opened:
+def _open_static(io: RetryingIO, address: str, root: dict, query: Query, scratch: Path) -> Opened:
     walk = _Walk(io, query.collection)
     path = scratch / "items.parquet"
     with pq.ParquetWriter(path, _LISTING) as writer:
         rows = (row for item in walk.items(address, root) for row in _listed(item, query))
         while batch := list(islice(rows, 10 * _PAGE)):
             writer.write_table(pa.Table.from_pylist(batch, _LISTING))
-    if walk.found is None:
+    if walk.collection is None:
         raise _unknown(address, query.collection, walk.names)
     listing = Listing(address, sha256(path), path)
-    return Opened(listing, walk.found, _example(listing, query), tuple(walk.bad))
+    return Opened(listing, walk.collection, _example(listing, query), tuple(walk.bad))
 
 
 class _Walk:
-    """Follows the links of a static catalogue down to the items of one collection."""
+    """Follows the links of a static catalogue to the items of one collection."""
 
-    def __init__(self, io: PatientIO, wanted: str) -> None:
-        self.io, self.wanted = io, wanted
+    def __init__(self, io: RetryingIO, collection: str) -> None:
+        self.io, self.id = io, collection
         self.names: list[str] = []
-        self.found: dict[str, Any] | None = None
+        self.collection: dict[str, Any] | None = None
         self.bad: list[tuple[str, str]] = []
         self.seen: set[str] = set()  # of catalogues, not of items, of which there may be millions
 
@@ -287,8 +277,8 @@ class _Walk:
         """Items as JSON, with absolute addresses of their files."""
         self.seen.add(address)
         self.names.append(str(document["id"]))
-        if document["id"] == self.wanted:
-            self.found, inside = document, True
+        if document["id"] == self.id:
+            self.collection, inside = document, True
         for link in document["links"]:
             target = make_absolute_href(link["href"], address, start_is_dir=False)
             if target in self.seen or link["rel"] not in ("child", "item"):
@@ -313,19 +303,19 @@ class _Walk:
 def _absolute_item(content: dict[str, Any], address: str) -> dict[str, Any]:
     item = pystac.Item.from_dict(content, href=address)
     item.make_asset_hrefs_absolute()
-    to_scene(item.to_dict(include_self_link=False, transform_hrefs=False))  # raises where something is missing
+    to_scene(item.to_dict(include_self_link=False, transform_hrefs=False))  # raises if something is missing
     return item.to_dict(include_self_link=False, transform_hrefs=False)
 
 
 def _listed(item: dict[str, Any], query: Query) -> Iterator[dict[str, Any]]:
-    """The row of an item; none where it is of another time."""
+    """The row of an item; none if its date is outside the query."""
     scene = to_scene(item)
     if query.first <= scene.time.date() <= query.last:
         box = dict(zip(("west", "south", "east", "north"), scene.footprint.bounds))
         yield {**box, "item": json.dumps(item, sort_keys=True)}
 
 
-def _read(io: PatientIO, address: str) -> dict[str, Any]:
+def _read(io: RetryingIO, address: str) -> dict[str, Any]:
     document = io.read_json(address)
     if not isinstance(document, dict) or not isinstance(document.get("links"), list) or "id" not in document:
         raise ValueError("it has no id or no links")
@@ -333,36 +323,36 @@ def _read(io: PatientIO, address: str) -> dict[str, Any]:
 
 
 def _example(catalogue: Api | Listing, query: Query) -> dict[str, Any]:
-    found = next(iter(catalogue.items(query, None)), None)
-    if found is None:
+    item = next(iter(catalogue.items(query, None)), None)
+    if item is None:
         raise UserError(
             f"{catalogue.address}: the collection {query.collection} has no scene from {query.first} to {query.last}; "
             "choose other --dates"
         )
-    to_scene(found)
-    return found
+    to_scene(item)
+    return item
 
 
-def _unknown(address: str, wanted: str, names: Iterable[str]) -> UserError:
+def _unknown(address: str, collection: str, names: Iterable[str]) -> UserError:
     known = sorted(names)
     return UserError(
-        f"{address}: has no collection {wanted}; it has {', '.join(known[:40])}{' and more' if len(known) > 40 else ''}"
+        f"{address}: has no collection {collection}; it has {', '.join(known[:40])}{' and more' if len(known) > 40 else ''}"
     )
 
 
 def find_scenes(catalogue: Api | Listing, query: Query, area: shapely.Geometry, assets: set[str]) -> list[Scene]:
-    """Ask for the scenes that share ground with an area, in the order of their times and ids.
+    """The scenes that overlap an area, in the order of their times and ids.
 
     Args:
-        catalogue: to ask.
+        catalogue: to query.
         query: which scenes.
         area: polygons in degrees, none of them across the antimeridian.
-        assets: those that are kept of each item; a place may have hundreds of items.
+        assets: to keep of each item; a place may have hundreds of items.
 
     Raises:
-        UserError: the catalogue does not answer, or with something that is no STAC.
+        UserError: the catalogue does not answer, or not with STAC items.
     """
-    found: dict[str, Scene] = {}
+    scenes: dict[str, Scene] = {}
     try:
         for item in catalogue.items(query, area):
             scene = to_scene(item)
@@ -370,10 +360,10 @@ def find_scenes(catalogue: Api | Listing, query: Query, area: shapely.Geometry, 
             in_time = query.first <= scene.time.date() <= query.last
             if clear and in_time and scene.footprint.intersection(area).area > 0:
                 kept = {name: asset for name, asset in item["assets"].items() if name in assets}
-                found[scene.id] = replace(scene, item={**item, "assets": kept, "links": []})
+                scenes[scene.id] = replace(scene, item={**item, "assets": kept, "links": []})
     except (APIError, OSError, *_NOT_STAC) as error:
         raise UserError(f"{catalogue.address}: {reason(error)}") from error
-    return sorted(found.values(), key=lambda scene: (scene.time, scene.id))
+    return sorted(scenes.values(), key=lambda scene: (scene.time, scene.id))
 
 
 def to_scene(item: dict[str, Any]) -> Scene:
@@ -412,7 +402,7 @@ def reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, json.JSONDecodeError):
-        return "answers with something that is no JSON"
+        return "does not answer with JSON"
     if isinstance(error, KeyError):
-        return f"is no STAC catalogue (it lacks {error})"
+        return f"is no STAC catalogue (it has no {error})"
     return f"is no STAC catalogue ({first_line(error)})"

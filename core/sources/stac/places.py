@@ -1,8 +1,7 @@
-"""Places to fetch imagery of: points that the user names, or points drawn at random within polygons."""
+"""Places to fetch imagery of: points that the user gives, or points drawn at random within polygons."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,9 @@ import shapely
 from core.errors import UserError, first_line
 
 LISTING = pa.schema({"place": pa.string(), "lon": pa.float64(), "lat": pa.float64()})
-_EDGE_DEG = 0.25  # edges of polygons are straight in degrees: made of pieces so short, they stay so when projected
+_EDGE_DEG = (
+    0.25  # longest piece of a polygon's edge: edges are straight in degrees, and nearly so in pieces when projected
+)
 _DRAWS = 1024
 
 
@@ -38,12 +39,12 @@ class Places:
 
 
 def read_places(file: Path) -> Places:
-    """Read points: a CSV with lon and lat, or a vector file; both may name the places in a field ``place``.
+    """Read points from a CSV with lon and lat, or a vector file; a field ``place`` in either names them.
 
-    Of lines and polygons a point that lies on them is taken.
+    Lines and polygons give a point that lies on them.
 
     Raises:
-        UserError: the file cannot be read, lacks columns, names a place twice or holds no usable point.
+        UserError: the file cannot be read, lacks columns, names a place twice or has no usable point.
     """
     table = _read_csv(file) if file.suffix.lower() == ".csv" else _read_vector(file)
     table = table.reset_index(drop=True)
@@ -52,11 +53,11 @@ def read_places(file: Path) -> Places:
     table["place"] = named.where(named.notna(), numbers).astype(str)
     twice = table["place"][table["place"].duplicated()]
     if len(twice):
-        raise UserError(f"{file}: names the place '{twice.iloc[0]}' twice; give each place a name of its own")
+        raise UserError(f"{file}: names the place '{twice.iloc[0]}' twice; place names must differ")
     lon, lat = table["lon"], table["lat"]
     usable = lon.between(-180, 180) & lat.between(-90, 90)
     bad = [
-        (f"{file}, place {row.place}", f"lon {row.lon}, lat {row.lat} is no point on Earth")
+        (f"{file}, place {row.place}", f"lon {row.lon}, lat {row.lat} is out of range")
         for row in table[~usable].itertuples()
     ]
     if not usable.any():
@@ -98,11 +99,11 @@ def _draw(polygon: shapely.Geometry, count: int, random: np.random.Generator) ->
     """(count, 2) points inside, uniform in the plane."""
     west, south, east, north = polygon.bounds
     shapely.prepare(polygon)
-    found: list[np.ndarray] = []
-    while sum(map(len, found)) < count:
+    parts: list[np.ndarray] = []
+    while sum(map(len, parts)) < count:
         points = random.uniform((west, south), (east, north), (_DRAWS, 2))
-        found.append(points[shapely.contains_xy(polygon, points)])
-    return np.concatenate(found)[:count]
+        parts.append(points[shapely.contains_xy(polygon, points)])
+    return np.concatenate(parts)[:count]
 
 
 def _read_csv(file: Path) -> pd.DataFrame:
@@ -112,7 +113,7 @@ def _read_csv(file: Path) -> pd.DataFrame:
         raise UserError(f"{file}: cannot be read as CSV ({first_line(error)})") from error
     missing = [name for name in ("lon", "lat") if name not in table]
     if missing:
-        raise UserError(f"{file}: has no column '{missing[0]}'; needs lon and lat in degrees, and perhaps place")
+        raise UserError(f"{file}: has no column '{missing[0]}'; needs lon and lat in degrees, and optionally place")
     for name in ("lon", "lat"):
         table[name] = pd.to_numeric(table[name], errors="coerce")
     return table
@@ -145,15 +146,5 @@ def _frame(file: Path) -> gpd.GeoDataFrame:
     if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
         raise UserError(f"{file}: holds no features")
     if frame.crs is None:
-        raise UserError(f"{file}: states no CRS; store it with one, such as EPSG:4326")
+        raise UserError(f"{file}: has no CRS; assign one, such as EPSG:4326")
     return frame.to_crs("EPSG:4326")
-
-
-def chip_crs(lon: float, lat: float) -> str:
-    """The local UTM zone, or beyond 84 N and 80 S the polar stereographic grid."""
-    if lat > 84:
-        return "EPSG:32661"
-    if lat < -80:
-        return "EPSG:32761"
-    zone = math.floor((lon + 180) / 6) % 60 + 1
-    return f"EPSG:{(32600 if lat >= 0 else 32700) + zone}"

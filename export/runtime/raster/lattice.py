@@ -28,6 +28,14 @@ class Transform(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Placement:
+    """Coordinates for a file that has none: a CRS and (west, south, east, north) in its units."""
+
+    crs: str
+    bounds: Bounds
+
+
+@dataclass(frozen=True)
 class Units:
     """Of the coordinates.
 
@@ -76,9 +84,7 @@ class Lattice:
     @property
     def pixel_size_m(self) -> Tuple[float, float]:
         """Height and width of a pixel in metres; in degrees both are measured along a meridian."""
-        a, b, _, d, e, _ = self.transform[:6]
-        unit = METRES_PER_DEGREE if self.units.geographic else self.units.metres
-        return float(np.hypot(b, e)) * unit, float(np.hypot(a, d)) * unit
+        return pixel_sides(self.transform, METRES_PER_DEGREE if self.units.geographic else self.units.metres)
 
     @property
     def pixel_area(self) -> float:
@@ -156,6 +162,19 @@ class Lattice:
         height = abs(e) if d or b else 1.0
         degrees = self.pixel_area / height if d or b else abs(a)  # a leaning pixel keeps its area
         return np.abs(np.diff(zone_area(latitudes, units.axes))) * np.radians(degrees)
+
+
+def pixel_sides(transform: Any, unit: float) -> Tuple[float, float]:
+    """Height and width of a pixel in metres.
+
+    The longer one is the pixel size that a chip store and a model card state (``gsd``).
+
+    Args:
+        transform: see ``Lattice``.
+        unit: metres in a unit of the CRS.
+    """
+    a, b, _, d, e, _ = transform[:6]
+    return float(np.hypot(b, e)) * unit, float(np.hypot(a, d)) * unit
 
 
 def zone_area(latitudes: np.ndarray, axes: Tuple[float, float]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Sentinel-2 products as users have them: .SAFE folders of JPEG 2000 files, L1C or L2A.
 
-A product becomes one virtual raster: bands of all resolutions on the finest grid, the offset that the
-product states applied, so that scenes before and after processing baseline 04.00 hold the same unit.
+A product becomes one virtual raster: bands of all resolutions on the finest grid, with the offset that the
+product states, so that scenes before and after processing baseline 04.00 have the same unit.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from xml.etree import ElementTree
 from rasterio.errors import RasterioIOError
 
 from core.errors import UserError, first_line
-from core.imagery.grids import is_located, open_plain
-from core.imagery.tables import stamp
+from core.files import stamp
+from core.imagery.georasters import is_located, open_plain
+from export.runtime.raster.sentinel2 import BANDS, REFLECTANCE
 
 DEFAULT_BANDS = ("B02", "B03", "B04", "B08")
-BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
-UNIT = "reflectance x 10000"
-NODATA = -32768  # dark water is below zero once the offset is applied: 0 is a value, not a gap
+NODATA = -32768  # dark water is below zero once the offset is added: 0 is a value, not a gap
 
 
 @dataclass(frozen=True)
@@ -29,14 +28,14 @@ class Product:
     """What a raster source needs.
 
     Attributes:
-        date: of the picture, UTC.
-        vrt: a virtual raster as XML.
+        date: of the acquisition, UTC.
+        dataset: a virtual raster as XML, or the file of the true-colour image.
         unit: what a pixel value means.
-        stamp: bytes of the band files together, and time of the last change (ns).
+        stamp: of the band files, see ``core.files.stamp``.
     """
 
     date: datetime
-    vrt: str
+    dataset: str
     unit: str
     stamp: tuple[int, int]
 
@@ -49,7 +48,7 @@ def read_product(folder: Path, bands: tuple[str, ...]) -> Product:
         bands: names such as B04, or TCI alone for the true-colour image.
 
     Raises:
-        UserError: it is no such folder, a band is not there, or the metadata lack what is needed.
+        UserError: it is no such folder, a band is missing, or the metadata are incomplete.
     """
     metadata = next(iter(sorted(folder.glob("MTD_MSIL*.xml"))), None)
     if metadata is None:
@@ -57,7 +56,7 @@ def read_product(folder: Path, bands: tuple[str, ...]) -> Product:
     try:
         tree = ElementTree.parse(metadata).getroot()
     except ElementTree.ParseError as error:
-        raise UserError(f"{metadata}: cannot be read ({error}); fetch the product again") from error
+        raise UserError(f"{metadata}: cannot be read ({error}); download the product again") from error
     date = _date(tree, metadata)
     if bands == ("TCI",):
         colour = _band_file(folder, "TCI")
@@ -67,22 +66,22 @@ def read_product(folder: Path, bands: tuple[str, ...]) -> Product:
         raise UserError(f"--bands {unknown[0]}: Sentinel-2 has {', '.join(BANDS)}, or TCI alone")
     offsets = _offsets(tree, metadata)
     files = [_band_file(folder, band) for band in bands]
-    return Product(date, _vrt(files, bands, [offsets.get(band, 0) for band in bands]), UNIT, stamp(files))
+    return Product(date, _vrt(files, bands, [offsets.get(band, 0) for band in bands]), REFLECTANCE, stamp(files))
 
 
 def _date(tree: ElementTree.Element, metadata: Path) -> datetime:
     text = tree.findtext(".//PRODUCT_START_TIME")
     if text is None:
-        raise UserError(f"{metadata}: has no PRODUCT_START_TIME; fetch the product again")
+        raise UserError(f"{metadata}: has no PRODUCT_START_TIME; download the product again")
     try:
         date = datetime.fromisoformat(text)
     except ValueError as error:
-        raise UserError(f"{metadata}: its PRODUCT_START_TIME is {text}, no date; fetch the product again") from error
+        raise UserError(f"{metadata}: its PRODUCT_START_TIME {text} is no date; download the product again") from error
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def _offsets(tree: ElementTree.Element, metadata: Path) -> dict[str, int]:
-    """Of each band, to be added to its numbers; none before baseline 04.00."""
+    """What the product states is to be added to each band's values; it states nothing before baseline 04.00."""
     offsets = {}
     for element in (*tree.iter("BOA_ADD_OFFSET"), *tree.iter("RADIO_ADD_OFFSET")):
         number, offset = element.get("band_id", ""), element.text or ""
@@ -90,7 +89,7 @@ def _offsets(tree: ElementTree.Element, metadata: Path) -> dict[str, int]:
             offsets[dict(enumerate(BANDS))[int(number)]] = int(offset)
         except (KeyError, ValueError) as error:
             raise UserError(
-                f"{metadata}: its {element.tag} '{offset}' of band_id '{number}' makes no sense; fetch the product again"
+                f"{metadata}: its {element.tag} '{offset}' of band_id '{number}' is invalid; download the product again"
             ) from error
     return offsets
 
@@ -111,15 +110,15 @@ def _vrt(files: list[Path], bands: tuple[str, ...], offsets: list[int]) -> str:
         try:
             with open_plain(file) as source:
                 if not is_located(source):
-                    raise UserError(f"{file}: has no coordinates; fetch the product again")
-                crs, place = source.crs.to_wkt(), source.transform.to_gdal()
-                shapes.append((source.width, source.height, crs, place, source.block_shapes[0]))
+                    raise UserError(f"{file}: has no coordinates; download the product again")
+                crs, transform = source.crs.to_wkt(), source.transform.to_gdal()
+                shapes.append((source.width, source.height, crs, transform, source.block_shapes[0]))
         except RasterioIOError as error:
             raise UserError(f"{file}: cannot be read as a raster ({first_line(error)})") from error
-    width, height, crs, place, block = max(shapes)
+    width, height, crs, transform, block = max(shapes)
     root = ElementTree.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
     ElementTree.SubElement(root, "SRS").text = crs
-    ElementTree.SubElement(root, "GeoTransform").text = ", ".join(repr(number) for number in place)
+    ElementTree.SubElement(root, "GeoTransform").text = ", ".join(repr(number) for number in transform)
     for number, (file, band, offset, shape) in enumerate(zip(files, bands, offsets, shapes), start=1):
         layer = ElementTree.SubElement(root, "VRTRasterBand", dataType="Int16", band=str(number))
         layer.attrib |= {"blockXSize": str(block[1]), "blockYSize": str(block[0])}  # rasters are read by blocks

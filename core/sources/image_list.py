@@ -1,7 +1,7 @@
-"""Chips from lists of images: what a table, fMoW and patch datasets have in common.
+"""Chips from lists of images: what the sources table, fmow and torchgeo have in common.
 
-A listing is a Parquet file with one row an image, sorted by place and date, so that a list of any length
-is read a row group at a time. Each row group becomes a shard.
+A listing is a Parquet file with one row per image, sorted by place and date, so that a list of any length
+is read one row group at a time. Each row group becomes a shard.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,9 +22,9 @@ from rasterio.errors import RasterioError
 from tqdm import tqdm
 
 from core.errors import UserError, first_line
-from core.imagery.grids import Ground, ground, is_located, open_plain
-from core.imagery.squares import (
-    Cutting,
+from core.files import sha256
+from core.imagery.crops import (
+    Crop,
     Square,
     files_of,
     guess_unit,
@@ -36,10 +37,10 @@ from core.imagery.squares import (
     squares_of,
     type_and_bands,
 )
+from core.imagery.georasters import Ground, known_ground, open_plain
 from core.store.build import SHARD_BYTES, Chip, Tally
-from core.store.index import sha256
+from core.store.database import connect, parquet
 from core.store.read import UNLABELLED, LandClass, StoreInfo
-from core.store.spill import connect, parquet
 
 # path and mask: relative to the root, '/' between folders; label: number into the classes, -1 unknown;
 # split: train, val, test or null; reach_m: longest diagonal of what the image shows, metres, or null.
@@ -56,7 +57,7 @@ LISTING = pa.schema(
         "mask": pa.string(),
     }
 )
-# What the libraries raise of files that they cannot read; SyntaxError is Pillow's, of broken PNG files.
+# What libraries raise for files that they cannot read; SyntaxError is Pillow's, of broken PNG files.
 _UNREADABLE = (OSError, ValueError, SyntaxError, RasterioError, ProjError, Image.DecompressionBombError, UserError)
 _Self = TypeVar("_Self", bound="ImageList")
 
@@ -69,11 +70,11 @@ class Images:
         size: rows = columns of a chip, px.
         unit: what a pixel value means; guessed from the data type when None.
         classes: the legend.
-        bands: names; the files' own when empty.
+        bands: names; those of the files when empty.
         gsd: pixel size of a chip in metres.
-        fit: resize (the largest centred square, scaled to a chip) or cut (chips side by side, in full size).
+        fit: resize (the largest centred square, scaled to a chip) or cut (chips side by side, at full resolution).
         locate: take lon/lat from the files' own georeference instead of the listing.
-        band_files: files inside an image's folder, one a band or several, stacked in this order; empty where
+        band_files: files inside an image's folder, of one band or several each, stacked in this order; empty where
             an image is one file.
         provenance: for people.
         license: of the imagery.
@@ -135,15 +136,15 @@ class ImageList:
             scratch: an empty folder on a disk with room for the listing.
             root: folder that paths are relative to.
             images: what they share.
-            bad: files left out while listing; may grow as the rows are drawn.
+            bad: files left out while listing; may grow while the rows are consumed.
             dropped: what else is left out, likewise.
 
         Raises:
             UserError: there is no image, or none can be read.
         """
-        unsorted = scratch / "rows.parquet"
+        unsorted, rows = scratch / "rows.parquet", iter(rows)
         with pq.ParquetWriter(unsorted, LISTING) as writer:
-            for batch in _batches(rows, 50_000):
+            while batch := list(islice(rows, 50_000)):
                 writer.write_table(pa.Table.from_pylist([_complete(row) for row in batch], LISTING))
         return cls.of_listing(unsorted, scratch, root, images, bad=bad, dropped=dropped)
 
@@ -160,27 +161,20 @@ class ImageList:
     ) -> _Self:
         """Likewise, of a listing that is a Parquet file already, in any order."""
         if not pq.ParquetFile(unsorted).metadata.num_rows:
-            why = f"; of {len(bad)} that were left out the first is {bad[0][0]}: {bad[0][1]}" if bad else ""
-            raise UserError(f"{root}: no image to read was found there{why}")
+            why = f"; {len(bad)} were left out, for instance {bad[0][0]}: {bad[0][1]}" if bad else ""
+            raise UserError(f"{root}: no usable image{why}")
         ordered, listing = scratch / "ordered.parquet", scratch / "listing.parquet"
         _sort(unsorted, ordered)
-        dtype, found = _probe((root / path for path in _paths(ordered)), images.band_files)
+        dtype, names = _probe((root / path for path in _paths(ordered)), images.band_files)
         info = StoreInfo(
-            bands=images.bands or found, dtype=dtype, unit=images.unit or guess_unit(dtype), gsd=images.gsd,
+            bands=images.bands or names, dtype=dtype, unit=images.unit or guess_unit(dtype), gsd=images.gsd,
             chip_size=images.size, classes=images.classes, provenance=images.provenance, license=images.license,
         )  # fmt: skip
         _group(ordered, listing, _chips_a_shard(info), lambda path: _count(root / path, images))
         return cls(
-            info,
-            sha256(listing),
-            images.fit,
-            images.locate,
-            images.band_files,
-            root.resolve(),
-            listing,
-            tuple(sorted(bad)),
-            tuple(sorted((dropped or {}).items())),
-        )
+            info, sha256(listing), images.fit, images.locate, images.band_files, root.resolve(), listing,
+            bad=tuple(sorted(bad)), dropped=tuple(sorted((dropped or {}).items())),
+        )  # fmt: skip
 
     @property
     def tasks(self) -> range:
@@ -201,7 +195,7 @@ class ImageList:
         """The chips of an image, or an error: never half an image."""
         shape, counts = shape_of(self.root / row["path"], self.band_files), Tally()
         if len(squares_of(*shape, self.info.chip_size, self.fit)) > _chips_a_shard(self.info):
-            for _ in self._chips_of(row, shape, Tally()):  # too many to hold: read it to its end, then once more
+            for _ in self._chips_of(row, shape, Tally()):  # too many to hold: read all of it first, then again
                 pass
             return self._chips_of(row, shape, tally)
         chips = list(self._chips_of(row, shape, counts))
@@ -216,36 +210,30 @@ class ImageList:
         masks: Iterable[np.ndarray | None] = [None] * len(squares)
         if row["mask"] is not None:
             masks = self._masks(row, squares)
-        for cutting, mask, *place in zip(
-            read_squares(path, squares, self.info, self.band_files), masks, *(part.tolist() for part in places)
-        ):
-            if not cutting.valid.any():
-                tally.drop("without any pixel that holds data")
+        crops = read_squares(path, squares, self.info, self.band_files)
+        for crop, mask, *place in zip(crops, masks, *(part.tolist() for part in places)):
+            if not crop.valid.any():
+                tally.drop("without any valid pixel")
             else:
-                yield self._chip(row, cutting, mask, *place)
+                yield self._chip(row, crop, mask, *place)
 
     def _ground(self, row: dict[str, Any], squares: list[Square], diagonal: float) -> Ground:
         """Where the squares of an image of that diagonal (px) lie."""
         if self.locate:
             rows, columns, sides = np.array(squares).T
             with open_plain(files_of(self.root / row["path"], self.band_files)[0]) as source:
-                if not is_located(source):
-                    raise UserError("has no georeference")
-                found = ground(source, rows, columns, sides[0])
-            if np.isnan(found.reach_m).any():
-                raise UserError("its georeference leads to no longitude and latitude")
-            return found
+                return known_ground(source, rows, columns, sides[0])
         reach = row["reach_m"]
-        if reach is None:  # what is cut lies somewhere in the image, whose centre is all that is known
+        if reach is None:  # a cut chip lies somewhere in the image, of which only the centre is known
             shown = diagonal if self.fit == "cut" else self.info.chip_size * math.sqrt(2)
             reach = shown * (self.info.gsd or math.nan)
         return Ground(*(np.full(len(squares), value) for value in (row["lon"], row["lat"], reach)))
 
     def _masks(self, row: dict[str, Any], squares: list[Square]) -> Iterable[np.ndarray]:
-        """Class numbers (size, size) of each square; sources whose labels are no plain rasters override this."""
+        """Class numbers (size, size) of each square; sources with other labels than label images override this."""
         path = self.root / row["path"]
         if not self.band_files and is_photo(path) and is_turned(path):
-            raise UserError(f"is turned by its EXIF orientation, but its mask {row['mask']} is not; turn its pixels")
+            raise UserError(f"is rotated by its EXIF orientation, but its mask {row['mask']} is not; rotate its pixels")
         image, mask = shape_of(path, self.band_files), shape_of(self.root / row["mask"])
         if image != mask:
             raise UserError(
@@ -254,43 +242,22 @@ class ImageList:
         return read_masks(self.root / row["mask"], squares, self.info)
 
     def _chip(
-        self, row: dict[str, Any], cutting: Cutting, mask: np.ndarray | None, lon: float, lat: float, reach_m: float
+        self, row: dict[str, Any], crop: Crop, mask: np.ndarray | None, lon: float, lat: float, reach_m: float
     ) -> Chip:
-        square, place = cutting.square, row["place"]
+        square, place = crop.square, row["place"]
         if self.fit == "cut":
             place = f"{place} r{square.row}c{square.column}"
         return Chip(
-            pixels=cutting.pixels,
-            valid=cutting.valid,
-            place=place,
-            lon=lon,
-            lat=lat,
-            reach_m=reach_m,
-            datetime=row["datetime"],
-            source=row["path"],
-            row=square.row,
-            column=square.column,
+            pixels=crop.pixels, valid=crop.valid, place=place, lon=lon, lat=lat, reach_m=reach_m, datetime=row["datetime"],
+            source=row["path"], row=square.row, column=square.column, split=row["split"], group=row["place"],
             label=row["label"] if mask is None else majority(mask, row["label"]),
-            split=row["split"],
-            group=row["place"],
             mask=mask if mask is not None and (mask != UNLABELLED).any() else None,
-        )
+        )  # fmt: skip
 
 
 def _complete(row: dict[str, Any]) -> dict[str, Any]:
     unknown = {"place": row["path"], "lon": float("nan"), "lat": float("nan"), "label": -1}
     return unknown | {name: value for name, value in row.items() if value is not None}
-
-
-def _batches(rows: Iterable[dict], size: int) -> Iterator[list[dict]]:
-    batch: list[dict] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _sort(unsorted: Path, ordered: Path) -> None:
@@ -346,7 +313,7 @@ def _count(path: Path, images: Images) -> int:
 
 
 def _probe(paths: Iterable[Path], band_files: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """Data type and band names of the first image that can be opened."""
+    """Data type and band names of the first image that can be read."""
     failed, first = 0, ""
     for path in paths:
         try:

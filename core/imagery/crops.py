@@ -1,4 +1,4 @@
-"""Squares of image files of any kind: photographs by Pillow, rasters by GDAL, whole or a part, scaled to a chip."""
+"""Square crops of image files, scaled to chips: photographs are read by Pillow, rasters by GDAL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from core.errors import UserError
-from core.imagery.grids import band_names, check_dtype, data_bands, open_plain, read
+from core.imagery.georasters import band_names, check_dtype, data_bands, open_plain, read
 from core.store.read import UNLABELLED, StoreInfo
 
 FITS = ("resize", "cut")
@@ -29,8 +29,8 @@ class Square(NamedTuple):
     side: int
 
 
-class Cutting(NamedTuple):
-    """A square that was read: (bands, size, size) pixels and where they hold data, (size, size) bool."""
+class Crop(NamedTuple):
+    """A square scaled to a chip: (bands, size, size) pixels and where they hold data, (size, size) bool."""
 
     square: Square
     pixels: np.ndarray
@@ -38,12 +38,12 @@ class Cutting(NamedTuple):
 
 
 def guess_unit(dtype: str) -> str:
-    """What a pixel value means where nobody says it."""
+    """What a pixel value means where nothing states it."""
     return "8-bit values, 0 to 255" if dtype == "uint8" else f"digital numbers of type {dtype}"
 
 
 def majority(mask: np.ndarray, default: int = -1, aside: int | None = None) -> int:
-    """Most frequent class number of a mask, one of them aside; the default where nothing else is labelled."""
+    """Most frequent class number of a mask, not counting ``aside``; the default where nothing else is labelled."""
     counts = np.bincount(mask.ravel(), minlength=256)[:UNLABELLED]
     if aside is not None:
         counts[aside] = 0
@@ -65,30 +65,30 @@ def type_and_bands(path: Path, band_files: tuple[str, ...]) -> tuple[str, tuple[
 
 
 def is_photo(path: Path) -> bool:
-    """Whether Pillow reads it, always as 8-bit RGB: photographs need no GDAL.
+    """Whether Pillow reads it, always as 8-bit RGB.
 
     Raises:
-        OSError: it is not there.
+        OSError: it does not exist.
     """
     if path.suffix.lower() != ".png":
         return path.suffix.lower() in PHOTOS
     with path.open("rb") as file:
-        return file.read(25)[24:] != b"\x10"  # bits a sample; of 16, Pillow keeps 8
+        return file.read(25)[24:] != b"\x10"  # bits per sample; of 16, Pillow keeps 8
 
 
 def _photo(path: Path) -> Image.Image:
-    # Pillow takes images of 180 million pixels for an attack; fMoW has airports of 16,000 x 16,000 px.
+    # Pillow refuses images of 180 million pixels as attacks; fMoW has airports of 16,000 x 16,000 px.
     Image.MAX_IMAGE_PIXELS = 1 << 29
     return Image.open(path)
 
 
 def _orientation(photo: Image.Image) -> int:
-    """How the camera was held; 1 is upright, from 5 on rows and columns are exchanged."""
+    """EXIF orientation: 1 is upright, from 5 on rows and columns are exchanged."""
     return photo.getexif().get(ExifTags.Base.Orientation, 1)
 
 
 def is_turned(path: Path) -> bool:
-    """Whether a photograph has to be turned to stand upright."""
+    """Whether a photograph must be rotated to be upright."""
     with _photo(path) as photo:
         return _orientation(photo) in range(2, 9)
 
@@ -102,8 +102,8 @@ def shape_of(path: Path, band_files: tuple[str, ...] = ()) -> tuple[int, int]:
     """Rows and columns, upright; of the first file where there are several."""
     if not band_files and is_photo(path):
         with _photo(path) as photo:
-            lying = _orientation(photo) in range(5, 9)
-            return (photo.width, photo.height) if lying else (photo.height, photo.width)
+            rotated = _orientation(photo) in range(5, 9)
+            return (photo.width, photo.height) if rotated else (photo.height, photo.width)
     with open_plain(files_of(path, band_files)[0]) as source:
         return source.shape
 
@@ -125,7 +125,7 @@ def squares_of(height: int, width: int, size: int, fit: str) -> list[Square]:
 
 def read_squares(
     path: Path, squares: list[Square], info: StoreInfo, band_files: tuple[str, ...] = ()
-) -> Iterator[Cutting]:
+) -> Iterator[Crop]:
     """Read squares of an image and scale them to chips, one after the other.
 
     Args:
@@ -145,7 +145,7 @@ def read_squares(
     return _read_raster(files_of(path, band_files), squares, info)
 
 
-def _read_photo(path: Path, squares: list[Square], info: StoreInfo) -> Iterator[Cutting]:
+def _read_photo(path: Path, squares: list[Square], info: StoreInfo) -> Iterator[Crop]:
     _check_kind("uint8", 3, info)
     target = (info.chip_size, info.chip_size)
     with _photo(path) as opened:
@@ -166,10 +166,10 @@ def _read_photo(path: Path, squares: list[Square], info: StoreInfo) -> Iterator[
         valid = np.ones(target, bool)
         if alpha is not None:
             valid = np.asarray(alpha.resize(target, Image.Resampling.NEAREST, box)) > 0
-        yield Cutting(square, pixels, valid)
+        yield Crop(square, pixels, valid)
 
 
-def _read_raster(files: list[Path], squares: list[Square], info: StoreInfo) -> Iterator[Cutting]:
+def _read_raster(files: list[Path], squares: list[Square], info: StoreInfo) -> Iterator[Crop]:
     with ExitStack() as stack:
         sources = [stack.enter_context(open_plain(file)) for file in files]
         bands = [_bands(source, len(info.bands)) for source in sources]
@@ -183,13 +183,13 @@ def _read_raster(files: list[Path], squares: list[Square], info: StoreInfo) -> I
                 for source, numbers in zip(sources, bands)
             ]
             pixels, valid = zip(*layers)
-            yield Cutting(square, np.concatenate(pixels), np.logical_and.reduce(valid))
+            yield Crop(square, np.concatenate(pixels), np.logical_and.reduce(valid))
 
 
-def _bands(source: rasterio.DatasetReader, wanted: int) -> list[int]:
-    """Numbers of the bands with data."""
-    # GDAL calls the fourth of four 8-bit bands alpha unless told otherwise, near infrared too.
-    return list(source.indexes) if source.count == wanted else data_bands(source)
+def _bands(source: rasterio.DatasetReader, count: int) -> list[int]:
+    """Numbers of the bands that hold data."""
+    # GDAL takes the fourth of four 8-bit bands for alpha by default, near infrared too.
+    return list(source.indexes) if source.count == count else data_bands(source)
 
 
 def _check_kind(dtype: str, bands: int, info: StoreInfo) -> None:
@@ -212,14 +212,14 @@ def _read_square(
     """A square of the first file's grid, from a file whose pixels are smaller by ``scale``."""
     side = square.side * scale
     window = Window(square.column * scale, square.row * scale, side, side)
-    how = Resampling.average if side > size else Resampling.bilinear
-    return read(source, window, bands=bands, shape=(size, size), how=how)
+    resampling = Resampling.average if side > size else Resampling.bilinear
+    return read(source, window, bands=bands, shape=(size, size), resampling=resampling)
 
 
 def read_masks(path: Path, squares: list[Square], info: StoreInfo) -> Iterator[np.ndarray]:
     """Class numbers of a label image: one band of the legend's values, or its colours as RGB.
 
-    Not labelled is what the file declares as nodata, the value 255, and black where the legend has no black.
+    Nodata pixels, the value 255, and black where the legend has no black are unlabelled.
 
     Args:
         path: of the label image, as large as the image.
@@ -230,7 +230,7 @@ def read_masks(path: Path, squares: list[Square], info: StoreInfo) -> Iterator[n
         (size, size) uint8 for each square.
 
     Raises:
-        UserError: it holds a value or a colour that the legend does not explain.
+        UserError: it holds a value or a colour that is not in the legend.
         RasterioError: it cannot be read.
     """
     with open_plain(path) as source:
@@ -245,9 +245,9 @@ def read_masks(path: Path, squares: list[Square], info: StoreInfo) -> Iterator[n
             mask = np.full(values.shape, UNLABELLED, np.uint8)
             for number, value in enumerate(known):
                 mask[valid & (values == value)] = number
-            unexplained = valid & (mask == UNLABELLED) & (values != (0 if colored else UNLABELLED))
-            if unexplained.any():
-                value = values[unexplained][0]
-                said = f"colour {value:06X}" if colored else f"value {value}"
-                raise UserError(f"its mask {path.name} holds the {said}, which the legend does not explain")
+            unknown = valid & (mask == UNLABELLED) & (values != (0 if colored else UNLABELLED))
+            if unknown.any():
+                value = values[unknown][0]
+                name = f"colour {value:06X}" if colored else f"value {value}"
+                raise UserError(f"its mask {path.name} holds the {name}, which is not in the legend")
             yield mask

@@ -1,0 +1,361 @@
+"""``core.prepare stac``: chips from a STAC catalogue, at places that the user gives or that are drawn at random.
+
+For each place the catalogue is queried for scenes; the least cloudy dates are taken, spread over the seasons,
+and of each scene only the pixels of the chip are read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import shapely
+
+from core.errors import UserError
+from core.files import sha256
+from core.sources.options import add_options, check_positive, check_range, check_size
+from core.sources.stac.assets import (
+    MASKS,
+    Band,
+    band_fields,
+    find_bands,
+    find_mask,
+    has_unknown_offset,
+    is_clear,
+    numbered,
+    to_reflectance,
+    values_of,
+)
+from core.sources.stac.catalogue import (
+    SHORT_NAMES,
+    Api,
+    Listing,
+    Opened,
+    Patience,
+    Query,
+    Scene,
+    find_scenes,
+    open_collection,
+)
+from core.sources.stac.chip_grids import centre, chip_grid
+from core.sources.stac.days import Day, days_of, parts_of
+from core.sources.stac.places import read_places, sample_places
+from core.sources.stac.reading import configure, load, stored_type
+from core.store.build import SHARD_BYTES, Chip, Tally
+from core.store.read import StoreInfo
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+
+RESAMPLING = ("nearest", "bilinear", "cubic", "average")
+_PLACES_PER_SHARD = 16  # at most: a place takes seconds, and an interrupted run should lose little
+_TRIES = 3  # dates tried for each one needed, where clouds or gaps leave too little
+
+
+@dataclass(frozen=True)
+class StacSource:
+    """The source.
+
+    Attributes:
+        info: what holds for all chips.
+        catalogue: to query for scenes.
+        query: which scenes.
+        bands: in the order of the store.
+        per_place: dates per place.
+        min_valid: minimum fraction of valid pixels.
+        mask: asset of the cloud mask, or None.
+        resampling: where the chip's grid is not the scene's.
+        digest: checksum of the places.
+        places: Parquet file of them, see ``core.sources.stac.places``.
+        sign: ``planetary-computer`` where its links need signatures, else None.
+        patience: with the servers.
+        bad: places and items that cannot be used.
+        dropped: always empty; everything else is left out while reading.
+    """
+
+    info: StoreInfo
+    catalogue: Api | Listing
+    query: Query
+    bands: tuple[Band, ...]
+    per_place: int
+    min_valid: float
+    mask: str | None
+    resampling: str
+    digest: str
+    places: Path = field(repr=False)
+    sign: str | None = field(repr=False, default=None)
+    patience: Patience = field(repr=False, default=Patience())
+    bad: tuple[tuple[str, str], ...] = field(repr=False, default=())
+    dropped: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def tasks(self) -> range:
+        """Numbers of the row groups of the places."""
+        return range(pq.ParquetFile(self.places).metadata.num_row_groups)
+
+    @property
+    def _assets(self) -> dict[str, str]:
+        """The names that odc-stac gives to the bands and the mask, with their assets."""
+        return {band.key: band.asset for band in self.bands} | ({self.mask: self.mask} if self.mask else {})
+
+    def chips(self, task: int, tally: Tally) -> Iterator[Chip]:
+        """Fetch the chips of some places."""
+        configure(self.patience)
+        for row in pq.ParquetFile(self.places).read_row_group(task).to_pylist():
+            yield from self._chips_of(row["place"], chip_grid(row["lon"], row["lat"], self.info), tally)
+
+    def _chips_of(self, place: str, grid: GeoBox, tally: Tally) -> list[Chip]:
+        area = shapely.make_valid(grid.extent.to_crs("EPSG:4326", wrapdateline=True).geom)
+        assets = set(self._assets.values())
+        try:
+            scenes = find_scenes(self.catalogue, self.query, area, assets)
+        except UserError as error:
+            tally.skip(f"place {place}", str(error))
+            return []
+        complete = [scene for scene in scenes if scene.item["assets"].keys() == assets]
+        if len(complete) < len(scenes):
+            tally.drop("scenes that lack a band", len(scenes) - len(complete))
+        days = days_of(complete, centre(grid)[0], area, self.min_valid)
+        if not days:
+            tally.drop("places without a scene of these dates and this cloud cover")
+            return []
+        chips = self._pick(parts_of(days, self.query, self.per_place), lambda day: self._chip(place, day, grid, tally))
+        if len(chips) < self.per_place:
+            tally.drop(f"dates of places that have fewer than {self.per_place}", self.per_place - len(chips))
+        return chips
+
+    def _pick(self, parts: list[list[Day]], read: Callable[[Day], Chip | None]) -> list[Chip]:
+        """The clearest day of each part of the year that gives a chip; then the clearest of all that are left."""
+        chips: list[Chip] = []
+        tried: set[date] = set()
+
+        def gives_chip(day: Day) -> bool:
+            tried.add(day.date)
+            if (chip := read(day)) is not None:
+                chips.append(chip)
+            return chip is not None
+
+        for part in parts:
+            any(gives_chip(day) for day in part[:_TRIES])
+        left = sorted((d for part in parts for d in part if d.date not in tried), key=lambda day: day.clearness)
+        for day in left[: _TRIES * (self.per_place - len(chips))]:
+            if len(chips) == self.per_place:
+                break
+            gives_chip(day)
+        return chips
+
+    def _chip(self, place: str, day: Day, grid: GeoBox, tally: Tally) -> Chip | None:
+        """Mosaic the scenes of a day, the clearest on top; None where too little is valid."""
+        size = self.info.chip_size
+        pixels = np.zeros((len(self.bands), size, size), self.info.dtype)
+        valid = np.zeros((size, size), bool)
+        used: list[Scene] = []
+        for scene in day.scenes:
+            try:
+                layer, clear = self._read(scene, grid)
+            except UserError as error:
+                # A broken file counts once, however many places it shows.
+                if f"scene {scene.id}" not in dict(tally.bad):
+                    tally.skip(f"scene {scene.id}", f"cannot be read at place {place} ({error})")
+                return None
+            gaps = clear & ~valid
+            if gaps.any():
+                pixels[:, gaps] = layer[:, gaps]
+                valid |= gaps
+                used.append(scene)
+            if valid.all():
+                break
+        if not used or valid.mean() < self.min_valid:
+            tally.drop("dates with clouds or gaps over too much of the chip")
+            return None
+        lon, lat = centre(grid)
+        reach = math.sqrt(2) * self.info.chip_size * (self.info.gsd or math.nan)
+        names = " + ".join(scene.id for scene in used)
+        return Chip(pixels, valid, place, lon, lat, used[0].time, names, reach_m=reach)
+
+    def _read(self, scene: Scene, grid: GeoBox) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels (bands, rows, cols) in the store's unit and where they are valid (rows, cols).
+
+        Raises:
+            UserError: they cannot be read.
+        """
+        resampling = {"*": self.resampling} | {name: "nearest" for name in self._assets if name.lower() in MASKS}
+        item = numbered(scene.item, self.bands)
+        layers = load(item, self._assets, grid, resampling, self.sign, self.patience)
+        values, clear = self._stored(item, layers)
+        planes = []
+        darkest = _darkest(values, clear) if has_unknown_offset(item, self.bands) else None
+        for band, plane in zip(self.bands, values):
+            if band.reflectance:
+                factor, offset = to_reflectance(item, band_fields(item, band.asset, band.number), darkest)
+                plane = plane * factor + offset
+            planes.append(plane)
+        pixels = np.where(clear, np.stack(planes), 0)
+        if self.info.dtype != "float32":
+            limits = np.iinfo(self.info.dtype)
+            pixels = np.rint(pixels).clip(limits.min, limits.max)
+        return pixels.astype(self.info.dtype), clear
+
+    def _stored(self, item: dict[str, Any], layers: dict[str, np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
+        """Stored values (rows, cols) of each band, and where all of them hold data and show the ground."""
+        values, clear = [layers[band.key] for band in self.bands], np.ones((self.info.chip_size,) * 2, bool)
+        for band, plane in zip(self.bands, values):
+            nodata = band_fields(item, band.asset, band.number).get("nodata", 0 if band.reflectance else None)
+            clear &= np.isfinite(plane)
+            if isinstance(nodata, int | float):
+                clear &= plane != nodata
+        if self.mask:
+            clear &= is_clear(self.mask, layers[self.mask])
+        return values, clear
+
+
+def _darkest(values: list[np.ndarray], clear: np.ndarray) -> float | None:
+    """First percentile of the stored values that hold data, as ``sentinel2.offset_of`` needs it."""
+    return float(np.percentile(np.stack(values)[:, clear], 1)) if clear.any() else None
+
+
+def add_parser(sources: Any) -> argparse.ArgumentParser:
+    """Add the sub-command to the command line."""
+    parser = sources.add_parser(
+        "stac",
+        help="chips from a STAC catalogue, at given or random places",
+        description="Fetch chips from a STAC catalogue: the least cloudy dates of each place, spread over the seasons.",
+    )
+    add = parser.add_argument
+    add(
+        "catalogue", metavar="CATALOG",
+        help=f"{' or '.join(SHORT_NAMES)}, or the URL of a STAC API, or a static catalogue (URL or file)",
+    )  # fmt: skip
+    add("--collection", required=True, metavar="NAME", help="collection id, such as sentinel-2-l2a")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument(
+        "--places", type=Path, metavar="FILE",
+        help="CSV with lon, lat and optionally place, or a vector file (for polygons, a point inside)",
+    )  # fmt: skip
+    where.add_argument("--sample", type=int, metavar="N", help="number of random places within --within")
+    add("--within", type=Path, metavar="POLYGONS", help="vector file of the area for --sample")
+    add("--seed", type=int, default=0, help="random seed of --sample (default %(default)s)")
+    add("--dates", required=True, metavar="FROM/TO", help="such as 2021-01-01/2022-12-31")
+    add("--per-place", type=int, default=4, metavar="K", help="dates per place (default %(default)s)")
+    add(
+        "--max-cloud",
+        type=float,
+        default=20.0,
+        metavar="C",
+        help="maximum cloud cover in percent (default %(default)g)",
+    )
+    add("--bands", nargs="+", required=True, metavar="BAND", help="asset or common names, as in the catalogue")
+    add_options(parser, "--size")
+    add("--resolution", type=float, required=True, metavar="METRES", help="pixel size")
+    add(
+        "--resampling", choices=RESAMPLING, default="bilinear",
+        help="for scenes on another grid than the chip; nearest for classes (default %(default)s)",
+    )  # fmt: skip
+    add("--no-cloud-mask", action="store_true", help="do not mask clouds, shadows and defects (SCL, QA_PIXEL)")
+    add_options(parser, "--min-valid")
+    add(
+        "--sign", choices=("planetary-computer",),
+        help="sign links for the Planetary Computer (default: where the catalogue is theirs)",
+    )  # fmt: skip
+    add("--tries", type=int, default=6, help="attempts per request, with growing pauses (default %(default)s)")
+    parser.set_defaults(make=make)
+    return parser
+
+
+def make(arguments: argparse.Namespace, scratch: Path) -> StacSource:
+    """Check the options against the catalogue, and determine the places.
+
+    Raises:
+        UserError: an option, the catalogue or the file of places cannot be used.
+    """
+    _check(arguments)
+    first, last = parse_dates(arguments.dates)
+    places = (
+        read_places(arguments.places)
+        if arguments.places
+        else sample_places(arguments.within, arguments.sample, arguments.seed)
+    )
+    query = Query(arguments.collection, first, last, arguments.max_cloud)
+    patience = Patience(arguments.tries)
+    opened = open_collection(arguments.catalogue, query, scratch, patience)
+    address = opened.catalogue.address
+    sign = arguments.sign
+    if sign is None and "planetarycomputer.microsoft.com" in address:
+        sign = "planetary-computer"
+    bands = find_bands(opened.example, arguments.bands, address)
+    dtype, unit = values_of(opened.example, bands, partial(stored_type, sign, patience))
+    info = _info(arguments, opened, query, dtype, unit)
+    chip_bytes = len(bands) * arguments.size**2 * np.dtype(dtype).itemsize
+    listing = scratch / "places.parquet"
+    per_shard = min(
+        _PLACES_PER_SHARD, len(places.table) // _PLACES_PER_SHARD, SHARD_BYTES // (arguments.per_place * chip_bytes)
+    )
+    places.write(listing, max(1, per_shard))  # a few places too are distributed among all workers
+    print(f"{len(places.table)} places, up to {arguments.per_place} dates each, from {address}", flush=True)
+    if has_unknown_offset(opened.example, bands):
+        print(
+            f"{query.collection} states no processing baseline: scenes are taken for 04.00 or later, so 1000 is subtracted, "
+            "unless dark pixels show that nothing was added",
+            flush=True,
+        )
+    return StacSource(
+        info=info, catalogue=opened.catalogue, query=query, bands=bands, per_place=arguments.per_place,
+        min_valid=arguments.min_valid, mask=None if arguments.no_cloud_mask else find_mask(opened.example),
+        resampling=arguments.resampling, digest=sha256(listing), places=listing, sign=sign, patience=patience,
+        bad=(*places.bad, *opened.bad),
+    )  # fmt: skip
+
+
+def _info(arguments: argparse.Namespace, opened: Opened, query: Query, dtype: str, unit: str) -> StoreInfo:
+    links = [link.get("href") for link in opened.collection["links"] if link.get("rel") == "license"]
+    return StoreInfo(
+        bands=tuple(arguments.bands),
+        dtype=dtype,
+        unit=unit,
+        gsd=arguments.resolution,
+        chip_size=arguments.size,
+        provenance=f"{opened.collection.get('title') or query.collection} ({query.collection}) from "
+        f"{opened.catalogue.address}, {query.first} to {query.last}, scenes of at most {query.max_cloud:g} % cloud",
+        license=" ".join([str(opened.collection.get("license") or "not stated"), *map(str, links[:1])]),
+    )
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse invalid options.
+
+    Raises:
+        UserError: it names one of them.
+    """
+    if (arguments.sample is None) != (arguments.within is None):
+        raise UserError("--sample and --within go together: a number of random places within these polygons")
+    check_size(arguments)
+    for name in ("sample", "per_place", "tries"):
+        check_range(arguments, name, 1)
+    check_range(arguments, "max_cloud", 0, 100)
+    check_range(arguments, "min_valid", 0, 1)
+    check_positive(arguments, "resolution")
+    if len(set(arguments.bands)) < len(arguments.bands):
+        raise UserError("--bands: a band is given twice")
+
+
+def parse_dates(text: str) -> tuple[date, date]:
+    """First and last day of an interval.
+
+    Raises:
+        UserError: it is invalid.
+    """
+    try:
+        first, last = map(date.fromisoformat, text.split("/"))
+    except ValueError as error:
+        raise UserError(f"--dates {text}: must look like 2021-01-01/2022-12-31") from error
+    if last < first:
+        raise UserError(f"--dates {text}: ends before it begins")
+    return first, last

@@ -1,0 +1,130 @@
+"""Reading the pixels of scenes over HTTP, with signed links where a catalogue needs them."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pystac
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from core.errors import UserError, first_line
+from core.sources.stac.catalogue import Patience
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
+
+_TRIES = 3  # of a whole scene, each with new signatures; GDAL repeats single requests
+_THREADS = 4  # most of the time is spent waiting for the server
+
+
+def load(
+    item: dict[str, Any],
+    bands: dict[str, str],
+    grid: GeoBox,
+    resampling: dict[str, str],
+    sign: str | None,
+    patience: Patience,
+) -> dict[str, np.ndarray]:
+    """Read the pixels of a grid from a scene, (rows, cols) float32 per band, NaN where there is no data.
+
+    float32 holds the values of all data types of a store, and has a value of its own for no data.
+
+    Args:
+        item: the scene.
+        bands: names that odc-stac gives to bands, with their assets.
+        grid: of the chip.
+        resampling: by band, "*" for the others.
+        sign: see ``signer``.
+        patience: with the server.
+
+    Raises:
+        UserError: it cannot be read after several tries.
+    """
+    import odc.stac
+
+    files = {item["assets"][asset]["href"] for asset in bands.values()}
+    threads = min(_THREADS, len(bands)) if len(files) == len(bands) else None  # see _gdal_options
+    for attempt in range(_TRIES):
+        try:
+            with warnings.catch_warnings():
+                # About rasterio's own arrays in memory: it means to ignore it, but threads undo each other's filters.
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                data = odc.stac.load(
+                    [pystac.Item.from_dict(item)], bands=list(bands), geobox=grid, dtype="float32", nodata=float("nan"),
+                    resampling=resampling, patch_url=signer(sign), pool=threads,
+                )  # fmt: skip
+                return {name: data[name].to_numpy()[0] for name in bands}
+        except (RasterioError, OSError, ValueError) as error:
+            problem = reason(error)
+        if sign is not None:  # signatures may have expired
+            from planetary_computer import sas
+
+            sas.TOKEN_CACHE.clear()
+        if attempt < _TRIES - 1:
+            time.sleep(patience.pause_s * 2**attempt)
+    raise UserError(problem)
+
+
+def configure(patience: Patience) -> None:
+    """Make GDAL repeat requests, abort stalled ones, and fetch nothing but what is needed."""
+    import odc.stac
+
+    odc.stac.configure_rio(cloud_defaults=True, **_gdal_options(patience))
+    # Failures are reported in the tally; the loggers would repeat them with the signatures of the links.
+    for name in ("odc.loader", "rasterio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _gdal_options(patience: Patience) -> dict[str, Any]:
+    return {
+        "GDAL_HTTP_MAX_RETRY": patience.tries - 1,
+        "GDAL_HTTP_RETRY_DELAY": patience.pause_s,
+        "GDAL_HTTP_CONNECTTIMEOUT": 20,
+        "GDAL_HTTP_LOW_SPEED_LIMIT": 1000,  # bytes per second
+        "GDAL_HTTP_LOW_SPEED_TIME": 30,
+        "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+        # Else GDAL remembers a failure for the lifetime of the process. But then no two threads may read the
+        # same file: GDAL 3.10 mixes up their bytes.
+        "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/",
+    }
+
+
+def signer(sign: str | None) -> Callable[[str], str] | None:
+    """What signs a link; it keeps tokens until shortly before they expire.
+
+    Args:
+        sign: ``planetary-computer`` where links need that catalogue's signatures, else None.
+    """
+    if sign is None:
+        return None
+    import planetary_computer
+
+    return planetary_computer.sign
+
+
+def stored_type(sign: str | None, patience: Patience, href: str, number: int) -> str:
+    """Data type of a band of a file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    sign_link = signer(sign)
+    try:
+        with rasterio.Env(**_gdal_options(patience)), rasterio.open(sign_link(href) if sign_link else href) as source:
+            return source.dtypes[number - 1]
+    except (RasterioError, OSError, ValueError, IndexError) as error:
+        raise UserError(f"{href}: cannot be read as a raster ({reason(error)})") from error
+
+
+def reason(error: BaseException) -> str:
+    """The root cause, without the signatures of links, which are confidential."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return re.sub(r"\?[^\s'\"]*", "", first_line(error))
