@@ -7,7 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -131,9 +131,9 @@ def test_the_text_counts_what_is_there(farms):
     said = lines(info.describe(farms, Summary.of(farms)))
     assert said["images"] == "10 of 6 places"
     assert said["repeated"] == "2 places with more than one date"
-    assert said["dates a place"] == "1 to 3, median 1"
+    assert said["dates per place"] == "1 to 3, median 1"
     assert said["dates"] == "2019-06-01 to 2021-06-01"
-    assert said["chips"] == "16 x 16 px, 10 m a pixel"
+    assert said["chips"] == "16 x 16 px, 10 m per pixel"
     assert said["bands"] == "3: red, green, blue"
     assert said["pixels"] == "uint8, 8-bit colour, 10 to 210"
     assert said["with data"] == "95.0% of the pixels"
@@ -293,6 +293,8 @@ def test_stores_without_coordinates_and_dates_say_so(tmp_path):
     assert said["located"] == "no place has coordinates"
     assert said["dates"] == "none"
     assert "no labels" in info.describe(store, Summary.of(store))
+    boxes = replace(Summary.of(store), split_objects=np.array([[3], [0], [0], [0]]))
+    assert "3 objects without a class" in info.describe(store, boxes)
     _, panels, text = page(store)
     assert "no coordinates: no map; no dates" in text
     assert "map" not in panels
@@ -436,7 +438,7 @@ def test_a_folder_that_is_no_store_is_refused(tmp_path):
 def test_a_damaged_list_of_what_was_dropped_is_named(tmp_path):
     store = make(tmp_path / "s", [chip("a")])
     (store.path / "made.json").write_text(json.dumps({"kept": 1}))
-    with pytest.raises(UserError, match=r"made\.json: damaged"):
+    with pytest.raises(UserError, match=r"made\.json: corrupt"):
         command(store.path)
 
 
@@ -477,7 +479,7 @@ def test_real_landsat_scenes_are_shown(real, tmp_path):
     summary = Summary.of(store)
     said = lines(info.describe(store, summary))
     assert said["images"] == "400 of 50 places"
-    assert said["dates a place"] == "8"
+    assert said["dates per place"] == "8"
     assert said["dates"] == "1985-06-01 to 2020-06-01"
     assert -75 < summary.extent.west < summary.extent.east < -74
     pixels, panels, text = page(store)

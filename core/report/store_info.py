@@ -1,4 +1,4 @@
-"""``core.prepare info STORE``: what is in a chip store, as text, as one picture, as a layer for QGIS."""
+"""``core.prepare info STORE``: describes a chip store as text, as a picture and as a layer for QGIS."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def add_parser(sources: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     """Add the command to ``core.prepare``."""
     parser = sources.add_parser(
         "info",
-        help="what is in a store: text, a picture, a layer for QGIS",
-        description="Print what is in a chip store and draw it: places by date, a map, class counts.",
+        help="describe a store: text, a picture, a layer for QGIS",
+        description="Describe a chip store in text and in a picture: places by date, a map, class counts.",
     )
     parser.add_argument("store", type=Path, metavar="STORE", help="folder of the chip store")
     parser.add_argument("--out", type=Path, metavar="PNG", help="the picture (default: info.png in the store)")
@@ -34,10 +34,10 @@ def add_parser(sources: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print, draw, and write the GeoPackage if one is asked for.
+    """Print, draw, and write the GeoPackage if requested.
 
     Raises:
-        UserError: there is no store, it is damaged, or a file cannot be written under that name.
+        UserError: no such store, a corrupt one, or a file cannot be written.
     """
     store = ChipStore(arguments.store)
     picture = arguments.out or store.path / "info.png"
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.gpkg is not None:
         check_gpkg(store, arguments.gpkg, arguments.overwrite)
     summary = Summary.of(store)
-    encoding = sys.stdout.encoding or "utf-8"  # where a terminal lacks a letter, the rest is still worth reading
+    encoding = sys.stdout.encoding or "utf-8"  # characters that the terminal lacks become question marks
     print(describe(store, summary).encode(encoding, "replace").decode(encoding), flush=True)
 
     from core.report.store_picture import write_picture  # matplotlib takes a second to load
@@ -62,13 +62,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def describe(store: ChipStore, summary: Summary) -> str:
-    """What is in the store, in lines of a name and what it is."""
+    """Description of the store, one property per line, and tables of bands, splits and classes."""
     info, made = store.info, _made(store)
     facts = {
         "store": f"{store.path}, {_size(summary.bytes)}",
         "images": f"{summary.images:,} of {counted(len(summary.dates), 'place')}",
         "repeated": f"{counted(int((summary.dates > 1).sum()), 'place')} with more than one date",
-        "dates a place": _spread(summary.dates) if summary.first is not None else "",
+        "dates per place": _spread(summary.dates) if summary.first is not None else "",
         "dates": _dates(summary),
         "chips": f"{info.chip_size} x {info.chip_size} px, {_gsd(info.gsd)}",
         "bands": f"{len(info.bands)}: {', '.join(info.bands)}",
@@ -85,7 +85,7 @@ def describe(store: ChipStore, summary: Summary) -> str:
 
 
 def _made(store: ChipStore) -> str:
-    """What the making of the store kept and dropped."""
+    """Numbers of chips kept and dropped when the store was made."""
     path = store.path / "made.json"
     if not path.exists():
         return ""
@@ -96,7 +96,7 @@ def _made(store: ChipStore) -> str:
         more = f"\n{'':<15} and {len(bad) - 10} more files, see made.json" if len(bad) > 10 else ""
         return f"{counted(made['kept'], 'chip')}; dropped: {dropped or 'none'}" + "".join(bad[:10]) + more
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: damaged ({error}); remove it, or make the store again with --overwrite") from error
+        raise UserError(f"{path}: corrupt ({error}); remove it, or make the store again with --overwrite") from error
 
 
 def _size(count: float) -> str:
@@ -120,11 +120,11 @@ def _dates(summary: Summary) -> str:
 
 
 def _gsd(gsd: float | None) -> str:
-    return "pixel size unknown" if gsd is None else f"{gsd:.4g} m a pixel"
+    return "pixel size unknown" if gsd is None else f"{gsd:.4g} m per pixel"
 
 
 def _of_sample(summary: Summary) -> str:
-    return "" if summary.sampled == summary.images else f" (of {summary.sampled:,} images drawn at random)"
+    return "" if summary.sampled == summary.images else f" (of {summary.sampled:,} randomly sampled images)"
 
 
 def _located(summary: Summary) -> str:
@@ -135,7 +135,7 @@ def _located(summary: Summary) -> str:
 
 
 def _box_text(extent: Extent) -> str:
-    """A box in words: 81.5 W to 70.2 W, 18.3 S to 0.1 N."""
+    """A bounding box as text: 81.5 W to 70.2 W, 18.3 S to 0.1 N."""
     west, east = (degrees(value, "W", "E") for value in (extent.west, extent.east))
     south, north = (degrees(value, "S", "N") for value in (extent.south, extent.north))
     return f"{west} to {east}, {south} to {north}"
@@ -145,7 +145,7 @@ def _band_table(store: ChipStore) -> str:
     info = store.info
     width = max(len("band"), *map(len, info.bands))
     rows = [f"{name:<{width}} {mean:>12.5g} {std:>12.5g}" for name, mean, std in zip(info.bands, info.mean, info.std)]
-    return "\n".join([f"{'band':<{width}} {'mean':>12} {'deviation':>12}  of the training places", *rows])
+    return "\n".join([f"{'band':<{width}} {'mean':>12} {'std':>12}  of the training places", *rows])
 
 
 def _split_table(summary: Summary) -> str:
@@ -159,14 +159,14 @@ def _split_table(summary: Summary) -> str:
 
 
 def _class_table(store: ChipStore, summary: Summary) -> str:
-    """Images of each class, the most frequent first; shares of mask pixels and objects where there are any."""
+    """Images of each class, the most frequent first, with fractions of mask pixels and numbers of objects if any."""
     names = [*(entry.name for entry in store.info.classes), "not labelled"]
     images = summary.split_images.sum(axis=0)
     objects = None if summary.split_objects is None else summary.split_objects.sum(axis=0)
-    counted = images if objects is None else objects
+    shown = images if objects is None else objects
     if len(names) == 1:
         return "no labels" if objects is None else f"{counted(int(objects[0]), 'object')} without a class"
-    order = np.argsort(-counted[:-1], kind="stable")
+    order = np.argsort(-shown[:-1], kind="stable")
     width = max(map(len, names))
     head = f"{'class':<{width}} {'images':>12}"
     head += "" if summary.label_pixels is None else f"{'mask pixels':>13}"
@@ -177,10 +177,10 @@ def _class_table(store: ChipStore, summary: Summary) -> str:
         boxes = "" if objects is None else f"{objects[number]:>12,}"
         return f"{names[number]:<{width}} {images[number]:>12,}{share}{boxes}  {bar}".rstrip()
 
-    # Block characters where the terminal knows them.
+    # Block characters if the terminal supports them.
     ink = "█" if (sys.stdout.encoding or "").lower().startswith("utf") else "#"
-    longest = max(1, counted[:-1].max())
-    lines = [head, *(row(number, ink * round(_BAR * counted[number] / longest)) for number in order[:_LISTED])]
+    longest = max(1, shown[:-1].max())
+    lines = [head, *(row(number, ink * round(_BAR * shown[number] / longest)) for number in order[:_LISTED])]
     if len(order) > _LISTED:
-        lines.append(f"and {len(order) - _LISTED} more classes, {counted[order[_LISTED:]].sum():,} in all")
+        lines.append(f"and {len(order) - _LISTED} more classes, {shown[order[_LISTED:]].sum():,} in all")
     return "\n".join([*lines, row(-1, "")])
