@@ -1,4 +1,4 @@
-"""The plugin gives what ``export.predict`` gives: same raster, same model, same numbers."""
+"""The adapter of GDAL does what that of rasterio does: the same contract, and the same numbers from the same raster."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import pytest
 
 pytest.importorskip("qgis.core", reason="QGIS's Python packages are not installed here")
 from osgeo import gdal, ogr, osr
-from qgis.core import QgsProcessingFeedback, QgsVectorLayer
+from qgis.core import QgsProcessingFeedback, QgsRasterLayer, QgsVectorLayer
 
-from tests.models import card_item, write_model
+from tests import adapters
+from tests.models import card_item, write_model, write_strongest_band
 from tests.qgis import rasters
 from tests.qgis.conftest import ROOT
 from tests.test_runtime_scenes import detector, scene_model, scene_with
@@ -179,3 +180,56 @@ def test_objects_are_equal(running, world, tmp_path):
     assert made["COUNT"] == len(found) == 2
     assert [values for values, _ in found] == [values for values, _ in expected]
     assert all(one.isGeosEqual(other) for (_, one), (_, other) in zip(found, expected))
+
+
+@pytest.fixture
+def grid(running):
+    from geoaware.gdal_io.grid import Grid, transform_of
+
+    srs = osr.SpatialReference()
+    srs.ImportFromEPSG(32633)
+    return Grid(srs.ExportToWkt(), transform_of((500_000, 10, 0, 5_000_000, 0, -10)), 20, 30)
+
+
+def test_rasters_are_written_as_given(grid, tmp_path):
+    from geoaware.gdal_io.writer import RowWriter
+    from geoaware.runtime.errors import InputFault
+
+    values = adapters.raster_out_keeps_what_it_is_given(RowWriter, grid, InputFault, tmp_path)
+    written = gdal.Open(str(tmp_path / "cog.tif"))
+    np.testing.assert_array_equal(written.ReadAsArray(), values)
+    assert [written.GetRasterBand(number).GetDescription() for number in (1, 2)] == ["one", "two"]
+
+
+def test_polygons_and_boxes_are_written(grid, tmp_path):
+    from geoaware.gdal_io.job import card_in
+    from geoaware.gdal_io.vectors import Vectors
+    from geoaware.gdal_io.writer import RowWriter
+    from geoaware.runtime.results.rows import Objects
+
+    boxes = np.array([[1, 2, 5, 6], [10, 3, 14, 9]], np.float32)
+    objects = Objects(boxes, np.array([0.9, 0.5], np.float32), np.array([3, 7]))
+    legend = card_in(str(write_strongest_band(tmp_path / "m.onnx"))).classes
+    place = (RowWriter, Vectors(), grid, legend, objects, tmp_path)
+    assert adapters.vector_out_traces_patches_and_writes_objects(*place) == (3, 2)
+    assert (
+        len(features(tmp_path / "patches.gpkg", "land_cover")),
+        len(features(tmp_path / "objects.gpkg", "objects")),
+    ) == (3, 2)
+
+
+def test_pixels_are_the_stored_ones(running, tmp_path):
+    from geoaware.gdal_io.source import snapshot
+
+    stored = np.random.default_rng(0).integers(0, 5, (3, 9, 8)).astype(np.uint16)
+    path = rasters.write(tmp_path / "a.tif", stored, nodata=0, names=("red", "nir", "swir"))
+    adapters.pixels_are_the_stored_ones(snapshot(QgsRasterLayer(str(path), "a")).open(), stored, 0)
+
+
+def test_a_run_opens_its_layer_once_to_check_it_and_once_to_do_it(running, world, tmp_path, monkeypatch):
+    from geoaware.gdal_io.files import FileLayer
+
+    opened, before = [], FileLayer.open
+    monkeypatch.setattr(FileLayer, "open", lambda self, *place: opened.append(self) or before(self, *place))
+    run("segment", world, "utm", "plain", OUTPUT=str(tmp_path / "map.tif"))
+    assert len(opened) == 2

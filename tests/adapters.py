@@ -1,0 +1,62 @@
+"""What every adapter of a raster library must do: the tests of rasterio and of GDAL in QGIS both call these."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from export.runtime.raster.window import Window
+from export.runtime.results.vectors import write_objects, write_patches
+
+NEVER_STOP = lambda: True  # noqa: E731
+
+
+def raster_out_keeps_what_it_is_given(create: Any, grid: Any, faults: type[Exception], folder: Path) -> np.ndarray:
+    """Write values in strips, read them back, make a COG and give its pixels."""
+    values = np.random.default_rng(0).normal(size=(2, *grid.shape)).astype(np.float32)
+    values[:, 3, 4] = np.nan
+    writer = create(folder / "plain.tif", grid, "float32", np.nan, ["one", "two"])
+    for strip in grid.whole.strips(7):
+        writer.write(strip.row, values[:, strip.row : strip.row + strip.height])
+    np.testing.assert_array_equal(writer.read(5, 9), values[:, 5:14])
+    writer.to_cog(folder / "cog.tif", "AVERAGE", NEVER_STOP)
+    writer.discard()
+    assert not (folder / "plain.tif").exists()
+    with pytest.raises(faults) as caught:
+        create(folder / "nowhere" / "plain.tif", grid, "uint8", 255, ["one"])
+    assert caught.value.message.kind == "write_failed"
+    return values
+
+
+def vector_out_traces_patches_and_writes_objects(
+    create: Any, vector: Any, grid: Any, legend: Any, objects: Any, folder: Path
+) -> tuple[int, int]:
+    """Write the patches of a small map, one of them with a hole, and two boxes; how many of each."""
+    classes = np.full(grid.shape, 3, np.uint8)
+    classes[2:8, 2:8], classes[4:6, 4:6], classes[:, -2:] = 7, 3, 255
+    blocks = [(classes, np.full(grid.shape, 80, np.uint8))]
+    place = (grid, legend, 255, 0.0, create, vector, NEVER_STOP)
+    patches = write_patches(folder / "patches.gpkg", blocks, *place)
+    return patches, write_objects(folder / "objects.gpkg", objects, grid, legend, None, vector, NEVER_STOP)
+
+
+def pixels_are_the_stored_ones(pixels: Any, stored: np.ndarray, nodata: float) -> None:
+    """An open file of three bands named red, nir and swir, with a nodata value."""
+    assert (pixels.names, pixels.usable, pixels.sampled, pixels.sized) == (
+        ["red", "nir", "swir"],
+        [1, 2, 3],
+        True,
+        False,
+    )
+    assert pixels.grid.shape == stored.shape[1:]
+    assert {pixels.dtype(band) for band in pixels.usable} == {stored.dtype.name}
+    assert pixels.masked([1, 2])
+    assert any(name.endswith(Path(pixels.address).name) for name in pixels.files)
+    read, valid = pixels.read([3, 1], Window(2, 1, 5, 6))
+    part = stored[[2, 0], 2:7, 1:7]
+    np.testing.assert_array_equal(read, part)
+    np.testing.assert_array_equal(valid, (part != nodata).all(axis=0))
+    pixels.close()

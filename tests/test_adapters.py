@@ -1,0 +1,97 @@
+"""The rasterio adapter does what the pipeline asks of every adapter; what a run refuses and what it needs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+from rasterio.crs import CRS
+from rasterio.transform import from_origin
+
+from export import predict
+from export.rasterio_io.cog import RowWriter
+from export.rasterio_io.grid import Grid
+from export.rasterio_io.pixels import RasterPixels
+from export.rasterio_io.vectors import Vectors
+from export.runtime.errors import InputFault
+from export.runtime.infer.blend import Blend
+from export.runtime.model.session import Model
+from export.runtime.results.rows import Objects
+from export.runtime.results.writing import Targets, room_needed
+from tests import adapters
+from tests.conftest import call, write_raster
+from tests.models import write_strongest_band
+from tests.test_predict_rasters import stripes
+
+GRID = Grid(CRS.from_epsg(32633), from_origin(500_000, 5_000_000, 10, 10), 20, 30)
+BOXES = Objects(
+    np.array([[1, 2, 5, 6], [10, 3, 14, 9]], np.float32), np.array([0.9, 0.5], np.float32), np.array([3, 7])
+)
+
+
+@pytest.fixture
+def legend(tmp_path):
+    return Model(write_strongest_band(tmp_path / "m.onnx"), "cpu").card.classes
+
+
+def test_rasters_are_written_as_given(tmp_path):
+    values = adapters.raster_out_keeps_what_it_is_given(RowWriter, GRID, InputFault, tmp_path)
+    with rasterio.open(tmp_path / "cog.tif") as source:
+        np.testing.assert_array_equal(source.read(), values)
+        assert source.descriptions == ("one", "two")
+
+
+def test_a_mistake_in_a_call_is_no_failure_of_the_disk(tmp_path):
+    writer = RowWriter(tmp_path / "plain.tif", GRID, "uint8", 255, ["one"])
+    with pytest.raises(ValueError, match="inconsistent"):
+        writer.write(0, np.zeros((2, 4, 30), np.uint8))
+    writer.discard()
+
+
+def test_polygons_and_boxes_are_written(legend, tmp_path):
+    counts = adapters.vector_out_traces_patches_and_writes_objects(RowWriter, Vectors(), GRID, legend, BOXES, tmp_path)
+    assert counts == (3, 2)
+    for name, layer, count in (("patches", "land_cover", 3), ("objects", "objects", 2)):
+        assert pyogrio.read_info(tmp_path / f"{name}.gpkg", layer=layer)["features"] == count
+
+
+def test_pixels_are_the_stored_ones(tmp_path):
+    stored = np.random.default_rng(0).integers(0, 5, (3, 9, 8)).astype(np.uint16)
+    path = write_raster(tmp_path / "a.tif", stored, nodata=0)
+    with rasterio.open(path, "r+") as target:
+        target.descriptions = ("red", "nir", "swir")
+    adapters.pixels_are_the_stored_ones(RasterPixels(path), stored, 0)
+
+
+def test_an_error_of_the_blending_is_not_reported_as_bad_input(tmp_path, monkeypatch):
+    model = write_strongest_band(tmp_path / "m.onnx")
+    raster = write_raster(tmp_path / "scene.tif", stripes())
+
+    def broken(*_):
+        raise ValueError("operands could not be broadcast together")
+
+    monkeypatch.setattr(Blend, "add", broken)
+    with pytest.raises(ValueError, match="operands"):
+        call(predict.main, model, raster, "--out", tmp_path / "out", "--threads", 1)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_results_of_one_name_or_that_of_a_source_are_refused(tmp_path):
+    for name in ("map.tif", "map.gpkg", "map.tiff"):
+        (tmp_path / name).touch()
+    files = {"map": tmp_path / "map.tif", "polygons": tmp_path / "map.gpkg"}
+    Targets(files).check([str(tmp_path / "other.tif")])
+    with pytest.raises(InputFault, match=r"map.qml: two results have this name"):
+        Targets({"map": tmp_path / "map.tif", "confidence": tmp_path / "map.tiff"}).check(())
+    with pytest.raises(InputFault, match=r"map.gpkg: would overwrite its own input"):
+        Targets(files).check([str(tmp_path / "map.gpkg")])
+
+
+def test_the_room_of_features_counts_all_bands_whatever_the_legend(tmp_path):
+    card = replace(Model(write_strongest_band(tmp_path / "m.onnx"), "cpu").card, task="embedding")
+    pixels = GRID.height * GRID.width
+    assert room_needed(GRID, card, 512, ["map"]) >= 4 * 512 * pixels
+    assert room_needed(GRID, card, 512, ["map", "picture"]) > room_needed(GRID, card, 512, ["map"])
