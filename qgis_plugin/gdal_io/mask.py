@@ -4,7 +4,7 @@ from typing import Iterable, List, Optional
 
 import numpy as np
 from osgeo import gdal, ogr
-from qgis.core import (
+from qgis.core import (  # type: ignore[attr-defined]  # QgsCsException is not in qgis-stubs
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
     QgsCoordinateTransformContext,
@@ -24,6 +24,7 @@ from .calls import ask
 from .grid import Grid
 from .vectors import memory_vectors
 
+_POLYGON = QgsWkbTypes.GeometryType.PolygonGeometry  # type: ignore[attr-defined]  # not in qgis-stubs
 _PARTS = 100  # pieces that the longest side is cut into before it is bent into another CRS
 
 
@@ -44,7 +45,7 @@ class Mask:
         """
         wanted = QgsCoordinateReferenceSystem.fromWkt(crs)
         shapes = bent((feature.geometry() for feature in features_of(source)), source.sourceCrs(), wanted, context)
-        polygons = [one for one in shapes if one.type() == QgsWkbTypes.GeometryType.PolygonGeometry]
+        polygons = [one for one in shapes if one.type() == _POLYGON]
         if not polygons:
             raise InputFault(tr("'{name}' holds no polygons.").format(name=source.sourceName()))
         return cls(polygons)
@@ -85,7 +86,8 @@ class Mask:
 
 def features_of(source: QgsProcessingFeatureSource):
     """Its features, broken shapes too: ``bent`` mends them, while Processing would stop, and QGIS 3.22 end, at one."""
-    return source.getFeatures(QgsFeatureRequest(), QgsProcessingFeatureSource.Flag.FlagSkipGeometryValidityChecks)
+    flag = QgsProcessingFeatureSource.Flag.FlagSkipGeometryValidityChecks  # type: ignore[attr-defined]  # not in qgis-stubs
+    return source.getFeatures(QgsFeatureRequest(), flag)
 
 
 def bent(
@@ -119,8 +121,7 @@ def bent(
 
 def _polygons_of(collection: QgsGeometry) -> Optional[QgsGeometry]:
     """The polygons in a collection as one; None where it holds none."""
-    kind = QgsWkbTypes.GeometryType.PolygonGeometry
-    parts = [part for part in collection.asGeometryCollection() if part.type() == kind]
+    parts = [part for part in collection.asGeometryCollection() if part.type() == _POLYGON]
     return QgsGeometry.collectGeometry(parts) if parts else None
 
 

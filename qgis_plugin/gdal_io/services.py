@@ -11,6 +11,7 @@ from qgis.core import (
     QgsNetworkReplyContent,
     QgsPointXY,
     QgsRasterBlockFeedback,
+    QgsRasterDataProvider,
     QgsRectangle,
 )
 from qgis.PyQt.QtCore import Qt
@@ -32,12 +33,12 @@ _NOT_THERE = (204, 404)  # status of a tile of which there is none
 _PICTURES = (Qgis.DataType.ARGB32, Qgis.DataType.ARGB32_Premultiplied)
 
 
-def band_count(provider) -> int:
+def band_count(provider: QgsRasterDataProvider) -> int:
     """Bands that are read of a provider: three of a picture, which QGIS counts as one."""
     return len(_PICTURE) if _is_picture(provider) else provider.bandCount()
 
 
-def _is_picture(provider) -> bool:
+def _is_picture(provider: QgsRasterDataProvider) -> bool:
     return provider.bandCount() == 1 and provider.dataType(1) in _PICTURES
 
 
@@ -55,7 +56,7 @@ class ServiceLayer:
 
     name: str
     crs: str
-    provider: object
+    provider: QgsRasterDataProvider
     empty: Ranges
     extent: Bounds
 
@@ -151,8 +152,8 @@ class ServicePixels:
         extent = QgsRectangle(*part.bounds)
         if self.picture:
             color = self._block(1, extent, part)
-            layers = np.stack([(color >> shift & 255).astype(np.uint8) for shift in (16, 8, 0)])
-            return layers[[band - 1 for band in bands]], color >> 24 > 0
+            picture = np.stack([(color >> shift & 255).astype(np.uint8) for shift in (16, 8, 0)])
+            return picture[[band - 1 for band in bands]], color >> 24 > 0
         layers, valid = [], np.ones(part.shape, bool)
         for band in bands:
             values = self._block(band, extent, part)
@@ -207,7 +208,7 @@ def failed_requests() -> Iterator[Dict[str, str]]:
             failed.pop(address, None)
 
     signal = QgsNetworkAccessManager.instance().finished[QgsNetworkReplyContent]
-    signal.connect(look, Qt.ConnectionType.DirectConnection)
+    signal.connect(look, Qt.ConnectionType.DirectConnection)  # type: ignore[call-arg]  # qgis-stubs: no second argument
     try:
         yield failed
     finally:

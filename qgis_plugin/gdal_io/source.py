@@ -23,5 +23,5 @@ def snapshot(layer) -> Layer:
     if not layer.crs().isValid():
         text = tr("The layer '{name}' has no CRS: set it with Layer > Set CRS of Layer.")
         raise InputFault(text.format(name=layer.name()))
-    crs = layer.crs().toWkt(QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED_GDAL)
+    crs = layer.crs().toWkt(QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED_GDAL)  # type: ignore[attr-defined]  # not in qgis-stubs
     return (FileLayer if layer.providerType() == "gdal" else ServiceLayer).of(layer, crs)
