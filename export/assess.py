@@ -6,22 +6,23 @@ import argparse
 import json
 import logging
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import rasterio
 import shapely
 from rasterio.features import geometry_mask
-from rasterio.windows import Window as RasterWindow
 
 from export.rasterio_io.grid import Grid
 from export.rasterio_io.limits import read_shapes
-from export.rasterio_io.pixels import RASTER_ERRORS
+from export.rasterio_io.pixels import RasterPixels
 from export.runtime.errors import InputFault, RuntimeFault
 from export.runtime.files import Staging
-from export.runtime.raster.patches import row_blocks
-from export.runtime.results.assessment import Report, class_numbers, compare, most_common, true_field
+from export.runtime.infer.class_map import ClassMap
+from export.runtime.infer.job import Limits
+from export.runtime.raster.lattice import Bounds
+from export.runtime.results.assessment import Report, class_numbers, compare, true_field
 from export.wording import words
 
 DESCRIPTION = """Compares a map with reference points or polygons: confusion matrix, user's and producer's accuracy and
@@ -32,68 +33,27 @@ counts as one unit: its map class is the one that most of its pixels have."""
 
 
 @dataclass(frozen=True)
-class MapClasses:
-    """A map of classes: its grid, its legend, how much each class covers."""
+class _Shape:
+    """See ``export.runtime.infer.class_map.Shape``."""
 
-    path: Path
-    grid: Grid
-    names: dict[int, str]
-    square_metres: dict[int, float]
+    geometry: shapely.Geometry
 
-    @classmethod
-    def read(cls, path: Path) -> MapClasses:
-        """Measure a map, block by block.
+    @property
+    def point(self) -> tuple[float, float] | None:
+        place = self.geometry.geom_type in ("Point", "MultiPoint") and self.geometry.centroid
+        return (place.x, place.y) if place else None
 
-        Raises:
-            InputFault: it cannot be read, is no map of classes, or has no coordinates.
-        """
-        if not path.exists():
-            raise InputFault(f"{path}: no such file")
-        try:
-            with rasterio.open(path) as source:
-                if source.crs is None:
-                    raise InputFault(f"{path}: has no CRS, so nothing can be found on it")
-                if not source.dtypes[0].startswith("uint"):
-                    raise InputFault(f"{path}: holds {source.dtypes[0]}, no class numbers")
-                grid = Grid(source.crs, source.transform, *source.shape)
-                covered: dict[int, float] = {}
-                for top, rows in row_blocks(grid.height, 256):
-                    _measure(source, top, rows, grid, covered)
-        except RASTER_ERRORS as error:
-            raise InputFault(f"{path}: cannot be read as a raster ({error})") from error
-        if not covered:
-            raise InputFault(f"{path}: holds no data at all")
-        return cls(path, grid, _category_names(path), dict(sorted(covered.items())))
+    @property
+    def bounds(self) -> Bounds:
+        return self.geometry.bounds
 
-    def at(self, shapes: np.ndarray) -> np.ndarray:
-        """(N,) class of each point or polygon, -1 outside the map or on nodata."""
-        with rasterio.open(self.path) as source:
-            return np.array([self._class_of(source, shape) for shape in shapes], np.int64)
+    @property
+    def surface_point(self) -> tuple[float, float]:
+        place = self.geometry.representative_point()
+        return place.x, place.y
 
-    def _class_of(self, source: rasterio.DatasetReader, shape: shapely.Geometry) -> int:
-        window = self.grid.window_inside(shape.bounds)
-        if shape.geom_type in ("Point", "MultiPoint"):
-            column, row = (int(np.floor(v)) for v in ~self.grid.transform * shape.centroid.coords[0])
-            if not (0 <= row < self.grid.height and 0 <= column < self.grid.width):
-                return -1
-            where, inside = RasterWindow(column, row, 1, 1), np.ones((1, 1), bool)
-        elif window is None:
-            return -1
-        else:
-            part = self.grid.crop(window)
-            where = RasterWindow(window.column, window.row, window.width, window.height)
-            inside = geometry_mask([shape], part.shape, part.transform, invert=True)
-            if not inside.any():  # smaller than a pixel
-                return self._class_of(source, shape.representative_point())
-        return most_common(source.read(1, window=where)[inside & (source.read_masks(1, window=where) > 0)])
-
-
-def _measure(source: rasterio.DatasetReader, top: int, rows: int, grid: Grid, covered: dict[int, float]) -> None:
-    window = RasterWindow(0, top, grid.width, rows)
-    classes, valid = source.read(1, window=window), source.read_masks(1, window=window) > 0
-    for value in np.unique(classes[valid]).tolist():
-        pixels = ((classes == value) & valid).sum(axis=1)
-        covered[value] = covered.get(value, 0.0) + float(grid.row_areas[top : top + rows] @ pixels)
+    def inside(self, grid: Grid) -> np.ndarray:
+        return geometry_mask([self.geometry], grid.shape, grid.transform, invert=True)
 
 
 def _category_names(path: Path) -> dict[int, str]:
@@ -122,11 +82,15 @@ def assess(path: Path, reference: Path, field: str | None = None, layer: str | N
     Raises:
         InputFault: a file cannot be read, or the sample says nothing about the map.
     """
-    found = MapClasses.read(path)
-    shapes, fields, columns = read_shapes(reference, found.grid, layer)
-    at = true_field(str(reference), fields, field)
-    truth = class_numbers(str(reference), fields[at], columns[at], found.names)
-    return compare(found.at(shapes), truth, found.square_metres, found.names, str(reference))
+    with closing(RasterPixels(path)) as pixels:
+        if not pixels.dtype(1).startswith("uint"):
+            raise InputFault("no_class_numbers", where=path)
+        classes = ClassMap(pixels, _category_names(path))
+        mapped = {row.value: row.m2 for row in classes.areas(Limits(), lambda *_: True)}
+        shapes, fields, columns = read_shapes(reference, pixels.grid, layer)
+        at = true_field(str(reference), fields, field)
+        truth = class_numbers(str(reference), fields[at], columns[at], classes.names)
+        return compare(classes.at([_Shape(one) for one in shapes]), truth, mapped, classes.names, str(reference))
 
 
 def main() -> int:

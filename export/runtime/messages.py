@@ -142,6 +142,9 @@ MESSAGES: Dict[str, str] = {
         "its polygons would take {most:size} of memory if no two neighbouring pixels were alike, and {free:size} are free: "
         "the run stops if it comes to that"
     ),
+    # maps of classes
+    "no_class_numbers": "holds no class numbers",
+    "no_data": "holds no data there",
     # accuracy assessment
     "sample_outside": "no point or polygon lies on the data of the map",
     "sample_partly_outside": "{count} of {total} units lie outside the map or on nodata and do not count",

@@ -1,5 +1,6 @@
 """``geoaware:areas``: how much each class of a map covers."""
 
+from contextlib import closing
 from dataclasses import dataclass
 
 from qgis.core import (
@@ -11,7 +12,7 @@ from qgis.core import (
     QgsProcessingParameterRasterLayer,
 )
 
-from ..gdal_io.classes import Classes, ClassLayer
+from ..gdal_io.classes import ClassLayer
 from ..gdal_io.mask import Mask
 from ..gdal_io.tables import AREA_FIELDS, area_rows
 from ..runtime.infer.job import Limits
@@ -79,12 +80,10 @@ class AreasAlgorithm(Algorithm):
             feedback.setProgress(100 * done / total)
             return not feedback.isCanceled()
 
-        classes = Classes(plan.classes)
-        try:
+        classes = plan.classes.open()
+        with closing(classes.pixels):
             table = classes.areas(plan.limits, progress)
             distortion = classes.grid.area_distortion
-        finally:
-            classes.close()
         if not 0.98 <= distortion <= 1.02:
             text = tr(
                 "Areas are measured in the projection, which shows {times:.3g} times the true area at its middle."

@@ -2,6 +2,7 @@
 
 import html
 import math
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, List
@@ -16,7 +17,7 @@ from qgis.core import (
     QgsProcessingParameterRasterLayer,
 )
 
-from ..gdal_io.classes import Classes, ClassLayer
+from ..gdal_io.classes import ClassLayer, Shape
 from ..gdal_io.mask import bent, features_of
 from ..gdal_io.tables import ASSESS_FIELDS, assess_rows
 from ..runtime.errors import InputFault
@@ -104,14 +105,13 @@ class AssessAlgorithm(Algorithm):
             feedback.setProgress(80 * done / total)
             return not feedback.isCanceled()
 
-        classes = Classes(plan.classes)
-        try:
+        classes = plan.classes.open()
+        with closing(classes.pixels):
             # below 0 lies nodata that the map does not declare
             mapped = {row.value: row.m2 for row in classes.areas(Limits(), progress) if row.value >= 0}
             truth = class_numbers(plan.sample, plan.field, plan.truth, classes.names)
-            report = compare(classes.at(plan.shapes), truth, mapped, classes.names, plan.sample)
-        finally:
-            classes.close()
+            shapes = [Shape(geometry) for geometry in plan.shapes]
+            report = compare(classes.at(shapes), truth, mapped, classes.names, plan.sample)
         for note in report.notes:
             feedback.pushWarning(words(note))
         feedback.pushInfo(report.as_text())

@@ -852,14 +852,6 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>La capa «{name}» no tiene píxeles propios y el modelo no dice qué tamaño necesita.</translation>
     </message>
     <message>
-        <source>The layer '{name}' holds no class numbers.</source>
-        <translation>La capa «{name}» no contiene números de clase.</translation>
-    </message>
-    <message>
-        <source>The layer '{name}' holds no data there.</source>
-        <translation>La capa «{name}» no contiene datos ahí.</translation>
-    </message>
-    <message>
         <source>The layer '{name}' holds no whole or real numbers.</source>
         <translation>La capa «{name}» no contiene números enteros ni reales.</translation>
     </message>
@@ -1598,6 +1590,14 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
     <message>
         <source>; choose another file</source>
         <translation>; elija otro archivo</translation>
+    </message>
+    <message>
+        <source>holds no class numbers</source>
+        <translation>no contiene números de clase</translation>
+    </message>
+    <message>
+        <source>holds no data there</source>
+        <translation>no contiene datos ahí</translation>
     </message>
 </context>
 </TS>

@@ -7,7 +7,7 @@ Memory grows with the number of runs, not with the number of pixels; what would 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -216,9 +216,3 @@ def _neighbours(edges: np.ndarray) -> dict[int, set[int]]:
         found.setdefault(one, set()).add(other)
         found.setdefault(other, set()).add(one)
     return found
-
-
-def row_blocks(height: int, step: int = 512) -> Iterator[tuple[int, int]]:
-    """First row and number of rows of each block."""
-    for top in range(0, height, step):
-        yield top, min(step, height - top)

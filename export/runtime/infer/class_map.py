@@ -1,0 +1,110 @@
+"""A raster of class numbers that is measured or compared with a sample, band 1."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple
+
+import numpy as np
+
+from ..errors import Cancelled, InputFault
+from ..raster.window import Window
+from ..results.areas import ClassArea
+from ..results.assessment import most_common
+from .job import Limits
+from .source import Pixels
+from .sweep import Progress
+
+_STRIP = 256  # rows that are counted at once
+
+
+class Shape(Protocol):
+    """A point or polygon of a sample, in the CRS of the map."""
+
+    @property
+    def point(self) -> Optional[Tuple[float, float]]:
+        """Its place; None of a polygon."""
+
+    @property
+    def bounds(self) -> Tuple[float, float, float, float]:
+        """West, south, east, north."""
+
+    @property
+    def surface_point(self) -> Tuple[float, float]:
+        """A place inside it."""
+
+    def inside(self, grid: Any) -> np.ndarray:
+        """(rows, columns) True where the middle of a pixel lies in it."""
+
+
+class ClassMap:
+    """An open map."""
+
+    def __init__(self, pixels: Pixels, names: Dict[int, str]) -> None:
+        """Take an open raster and the names of its classes."""
+        self.pixels, self.names, self.grid, self.where = pixels, names, pixels.grid, pixels.name
+
+    def read(self, window: Window) -> Tuple[np.ndarray, np.ndarray]:
+        """Class numbers and where there are any, (rows, columns) each.
+
+        Raises:
+            InputFault: it holds no class numbers.
+        """
+        values, valid = self.pixels.read([1], window)
+        numbers = values[0]
+        if numbers.dtype.kind == "f":  # as providers of services give integers
+            valid = valid & np.isfinite(numbers)
+            integers = np.where(valid, numbers, 0)
+            if (integers != np.rint(integers)).any():
+                raise InputFault("no_class_numbers", where=self.where)
+            numbers = integers.astype(np.int64)
+        return numbers, valid
+
+    def areas(self, limits: Limits, progress: Progress) -> List[ClassArea]:
+        """Area of each class within limits.
+
+        Raises:
+            InputFault: it holds no class numbers, or nothing at all there.
+            Cancelled: ``progress`` returned False.
+        """
+        pixels: Dict[int, int] = {}
+        metres: Dict[int, float] = {}
+        area = limits.window(self.grid, self.where)
+        for strip in area.strips(_STRIP):
+            numbers, valid = self.read(strip)
+            if limits.mask:
+                valid = valid & limits.mask.inside(self.grid, strip)
+            row_areas = self.grid.row_areas[strip.row : strip.row + strip.height]
+            for value in np.unique(numbers[valid]).tolist():
+                counts = ((numbers == value) & valid).sum(axis=1)
+                pixels[value] = pixels.get(value, 0) + int(counts.sum())
+                metres[value] = metres.get(value, 0.0) + float(row_areas @ counts)
+            if not progress(strip.row + strip.height - area.row, area.height):
+                raise Cancelled()
+        if not pixels:
+            raise InputFault("no_data", where=self.where)
+        total = sum(metres.values())
+        named = [(value, self.names.get(value, str(value))) for value in sorted(pixels)]
+        return [ClassArea(v, name, pixels[v], metres[v], 100 * metres[v] / total) for v, name in named]
+
+    def at(self, shapes: Sequence[Shape]) -> np.ndarray:
+        """(N,) class of each point, or of most pixels of each polygon; -1 outside the map or on nodata."""
+        return np.array([self._class_of(shape) for shape in shapes], np.int64)
+
+    def _class_of(self, shape: Shape) -> int:
+        if shape.point:
+            return self._class_at(*shape.point)
+        window = self.grid.window_inside(shape.bounds)
+        if window is None:
+            return -1
+        inside = shape.inside(self.grid.crop(window))
+        if not inside.any():  # smaller than a pixel
+            return self._class_at(*shape.surface_point)
+        numbers, valid = self.read(window)
+        return most_common(numbers[inside & valid])
+
+    def _class_at(self, x: float, y: float) -> int:
+        column, row = (int(np.floor(place)) for place in self.grid.pixel_at(x, y))
+        if not (0 <= row < self.grid.height and 0 <= column < self.grid.width):
+            return -1
+        numbers, valid = self.read(Window(row, column, 1, 1))
+        return most_common(numbers[valid])
