@@ -22,6 +22,7 @@ REMEDIES = {
     "taken_for_sentinel2": "; if they are not, see --input",
     "taken_for_true_colour": "; if it is not, see --input",
     "offset_assumed": "; --offset 0 for older scenes",
+    "bad_coordinates": "; set them again with gdal_edit",
     "bounds_order": "; see --bounds",
     "no_attribute": "; name it with --field",
 }

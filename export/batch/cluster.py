@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from export.batch.work import Job, Loaded, Outcome, Unit, work
-from export.runtime.errors import Cancelled, InputFault
+from export.runtime.errors import Cancelled, InputFault, first_line
 
 WAIT = 30  # seconds until the scheduler must have answered
 AHEAD = 2  # units submitted per thread of the cluster, so that none is idle
@@ -27,7 +27,7 @@ class Cluster:
         try:
             from distributed import Client, as_completed
         except ImportError as error:
-            raise InputFault(
+            raise InputFault.worded(
                 "--dask needs the package distributed: pip install 'geoaware[dask]', here and on the workers"
             ) from error
         for name in ("distributed", "tornado"):  # errors are reported in our own messages
@@ -36,7 +36,7 @@ class Cluster:
         try:
             self._client = Client(address, timeout=WAIT, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
-            raise InputFault(f"--dask {address}: no scheduler answers there") from error
+            raise InputFault.worded(f"--dask {address}: no scheduler answers there") from error
         self._futures: dict[Any, Unit] = {}
         self._done = as_completed(loop=self._client.loop)
         self._check(address)
@@ -48,7 +48,7 @@ class Cluster:
             self._client.submit(_ready, pure=False).result()
         except Exception as error:  # any error that a worker may return
             self.close()
-            raise InputFault(
+            raise InputFault.worded(
                 f"--dask {address}: its workers cannot run GeoAware ({error}); start them in its folder and environment"
             ) from error
 
@@ -78,7 +78,7 @@ class Cluster:
             return outcome
         if type(error).__name__ == "KilledWorker":
             return Outcome(unit, {}, f"{unit.raster}: its workers were lost, possibly out of memory")
-        return Outcome(unit, {}, f"{unit.raster}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+        return Outcome(unit, {}, f"{unit.raster}: {type(error).__name__}: {first_line(error)}")
 
     def close(self) -> None:
         """Cancel what is still running; workers stop within a tile."""

@@ -65,7 +65,7 @@ def rasters(words: Sequence[str], bands: Sequence[str], out: Path) -> list[Raste
         other = by_name.setdefault(raster.name, raster)
         if other.where == raster.where:
             continue
-        raise InputFault(
+        raise InputFault.worded(
             f"{raster.where} and {other.where}: both maps would be named {raster.name}; give the folder that "
             "contains them (sub-folders are kept), or use two output folders"
         )
@@ -96,10 +96,10 @@ def _is_pattern(word: str) -> bool:
 
 def _of_folder(folder: Path, base: Path, out: Path) -> Iterator[Raster]:
     if out.exists() and out.samefile(folder):
-        raise InputFault(f"{folder}: is also --out; choose another folder for the maps")
+        raise InputFault.worded(f"{folder}: is also --out; choose another folder for the maps")
     files = [path for path in _files(folder, out) if path.suffix.lower() in SUFFIXES]
     if not files:
-        raise InputFault(f"{folder}: contains no rasters ({', '.join(sorted(SUFFIXES))})")
+        raise InputFault.worded(f"{folder}: contains no rasters ({', '.join(sorted(SUFFIXES))})")
     for path in files:
         yield _below(path, base)
 
@@ -128,7 +128,7 @@ def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
-        raise InputFault(f"{folder}: cannot be read ({error.strerror})") from error
+        raise InputFault("not_readable", where=folder, reason=error.strerror) from error
 
 
 def _of_pattern(pattern: str, out: Path) -> Iterator[Raster]:
@@ -138,7 +138,7 @@ def _of_pattern(pattern: str, out: Path) -> Iterator[Raster]:
     base = Path(*parts[:wildcard])
     paths = [Path(path) for path in _matches(parts)]
     if not paths:
-        raise InputFault(f"{pattern}: matches no file")
+        raise InputFault.worded(f"{pattern}: matches no file")
     for path in paths:
         if not path.is_dir():
             yield _below(path, base)
@@ -162,12 +162,12 @@ def _lines(path: Path) -> list[str]:
     try:
         lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputFault(f"{path}: cannot be read as a list of rasters ({error})") from error
+        raise InputFault.worded(f"{path}: cannot be read as a list of rasters ({error})") from error
     names = [line for line in lines if line and not line.startswith("#")]
     if not names:
-        raise InputFault(f"{path}: names no rasters")
+        raise InputFault.worded(f"{path}: names no rasters")
     if any(_is(name, ".txt") for name in names):
-        raise InputFault(f"{path}: names another list; name rasters")
+        raise InputFault.worded(f"{path}: names another list; name rasters")
     return [beside(name, path.parent) for name in names]
 
 
@@ -177,9 +177,9 @@ def _of_stac(path: Path, bands: Sequence[str]) -> Iterator[Raster]:
         items = document["features"] if document.get("type") == "FeatureCollection" else [document]
         read = [_of_item(item, path, bands) for item in items]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputFault(f"{path}: is neither a STAC Item nor an ItemCollection ({error!r})") from error
+        raise InputFault.worded(f"{path}: is neither a STAC Item nor an ItemCollection ({error!r})") from error
     if not read:
-        raise InputFault(f"{path}: contains no Items")
+        raise InputFault.worded(f"{path}: contains no Items")
     yield from read
 
 
@@ -187,17 +187,17 @@ def _of_item(item: dict[str, Any], path: Path, bands: Sequence[str]) -> Raster:
     """The raster of an Item: its only image, or one image per band of the model."""
     name = str(item["id"]).replace("/", "_")
     if not is_file_name(name):
-        raise InputFault(f"{path}: the Item id {name!r} cannot be the name of a file")
+        raise InputFault.worded(f"{path}: the Item id {name!r} cannot be the name of a file")
     images = {key: asset for key, asset in item["assets"].items() if _is_image(asset)}
     if not images:
-        raise InputFault(f"{path}: the Item {name} has no image")
+        raise InputFault.worded(f"{path}: the Item {name} has no image")
     if len(images) == 1:
         (asset,) = images.values()
         return Raster(name, _href(asset["href"], path))
     by_band = {common_name(band): asset for key, asset in images.items() for band in _bands(key, asset)}
     missing = [band for band in bands if common_name(band) not in by_band]
     if missing:
-        raise InputFault(
+        raise InputFault.worded(
             f"{path}: the Item {name} has {len(images)} images ({', '.join(images)}) and none for {', '.join(missing)}; "
             "name its bands with --bands"
         )

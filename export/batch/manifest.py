@@ -33,10 +33,10 @@ class Manifest:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = open(self.path, "a+", encoding="utf-8", errors="replace")  # noqa: SIM115  # see close
         except OSError as error:
-            raise InputFault(f"{self.path}: cannot be written ({error.strerror or error})") from error
+            raise InputFault.worded(f"{self.path}: cannot be written ({error.strerror or error})") from error
         if not locked(self._file):
             self._file.close()
-            raise InputFault(f"{folder}: in use by another run; wait for it or choose another --out")
+            raise InputFault.worded(f"{folder}: in use by another run; wait for it or choose another --out")
         self._file.seek(0)
         text = self._file.read()
         for line in text.splitlines():
@@ -60,7 +60,7 @@ class Manifest:
             self._file.write(text)
             self._file.flush()
         except OSError as error:
-            raise InputFault(
+            raise InputFault.worded(
                 f"{self.path}: cannot be written ({error.strerror or error}); make room, then run the same command to resume"
             ) from error
 

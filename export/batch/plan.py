@@ -19,7 +19,7 @@ from export.rasterio_io.pixels import RASTER_ERRORS, RasterPixels
 from export.rasterio_io.run import GDAL_OPTIONS, Request, reading
 from export.rasterio_io.stac import model_hash
 from export.rasterio_io.vrt import stacked
-from export.runtime.errors import InputFault
+from export.runtime.errors import InputFault, first_line
 from export.runtime.infer.job import cell_of, lay_out
 from export.runtime.infer.source import Source
 from export.runtime.model.session import Model
@@ -139,14 +139,14 @@ class Plan:
                     dataset.crs != finest.crs or not _same_place(dataset.bounds, finest.bounds, finest.res)
                     for dataset in datasets
                 ):
-                    raise InputFault(f"{raster.where}: its bands do not lie on one another")
+                    raise InputFault.worded(f"{raster.where}: its bands cover different areas")
                 grid = Grid(finest.crs, finest.transform, *finest.shape)
                 named = [(band, _gdal_name(where)) for band, where in raster.parts]
                 text = stacked(grid, [(*pair, one) for pair, one in zip(named, datasets)], raster.baseline)
             if not (path.exists() and path.read_text("utf-8") == text):
                 path.write_text(text, "utf-8")
         except RASTER_ERRORS as error:
-            raise InputFault(f"{raster.where}: cannot be read ({(str(error).splitlines() or [''])[0]})") from error
+            raise InputFault("not_readable", where=raster.where, reason=first_line(error)) from error
         finally:
             for dataset in datasets:
                 dataset.close()
@@ -163,7 +163,7 @@ def request_checksum(request: Request) -> str:
     try:
         drawn = file_checksum(mask) if mask else None
     except OSError as error:
-        raise InputFault(f"--mask {mask}: cannot be read ({error.strerror})") from error
+        raise InputFault("not_readable", where=f"--mask {mask}", reason=error.strerror) from error
     return checksum(replace(request, area=replace(request.area, mask=None)), drawn)
 
 

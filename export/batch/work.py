@@ -12,7 +12,7 @@ from pathlib import Path
 from export.batch.join import join
 from export.batch.manifest import Files, recorded, unchanged, with_times
 from export.rasterio_io.run import Listener, Request, map_raster
-from export.runtime.errors import Cancelled, RuntimeFault
+from export.runtime.errors import Cancelled, RuntimeFault, first_line
 from export.runtime.infer.sweep import Progress
 from export.runtime.messages import Message
 from export.runtime.model.card import ModelCard
@@ -129,7 +129,7 @@ def work(job: Job, unit: Unit, model: Callable[[], Model], progress: Progress | 
         reason = words(fault)
     except Exception as error:  # the other units must go on, whatever this one ran into
         logging.getLogger(__name__).debug("%s failed", unit.name, exc_info=True)
-        reason = f"{unit.raster}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        reason = f"{unit.raster}: {type(error).__name__}: {first_line(error)}"
     return Outcome(unit, {}, reason, tuple(notes))
 
 

@@ -75,4 +75,4 @@ def crs_of(text: str) -> CRS:
     try:
         return CRS.from_user_input(text)
     except (CRSError, ValueError) as error:  # rasterio's own, and int's of "EPSG:x"
-        raise InputFault(f"--crs {text}: not a CRS, write one like EPSG:32633") from error
+        raise InputFault.worded(f"--crs {text}: not a CRS, write one like EPSG:32633") from error

@@ -16,7 +16,7 @@ from rasterio.features import rasterize
 from rasterio.warp import transform_bounds
 
 from export.rasterio_io.grid import Grid, crs_of
-from export.runtime.errors import InputFault
+from export.runtime.errors import InputFault, first_line
 from export.runtime.infer.job import Limits
 from export.runtime.raster.lattice import Bounds, check_bounds
 from export.runtime.raster.window import Window
@@ -54,7 +54,7 @@ class Area:
                 try:
                     bounds = transform_bounds(crs, grid.crs, *bounds, densify_pts=21)
                 except RasterioError as error:
-                    raise InputFault(f"--bounds: they cannot be transformed to the CRS of {where}") from error
+                    raise InputFault.worded(f"--bounds: they cannot be transformed to the CRS of {where}") from error
         return Limits(bounds, mask)
 
 
@@ -75,7 +75,7 @@ class Mask:
         polygons, _, _ = read_shapes(path, grid)
         polygons = polygons[np.isin(shapely.get_type_id(polygons), _POLYGONS)]
         if not len(polygons):
-            raise InputFault(f"{path}: holds no polygons")
+            raise InputFault.worded(f"{path}: holds no polygons")
         return cls(polygons)
 
     @property
@@ -111,20 +111,20 @@ def read_shapes(path: Path, grid: Grid, layer: str | None = None) -> tuple[np.nd
         InputFault: it cannot be read, or has no CRS.
     """
     if not Path(path).exists():
-        raise InputFault(f"{path}: no such file")
+        raise InputFault("no_such_file", where=path)
     try:
         meta, _, wkb, columns = pyogrio.raw.read(path, layer=layer or _first_layer(path))
         if wkb is None:
-            raise InputFault(f"{path}: holds a table without shapes")
+            raise InputFault.worded(f"{path}: holds a table without shapes")
         shapes = shapely.from_wkb(wkb)
         if meta["crs"] is None:
-            raise InputFault(f"{path}: has no CRS; set it, so that its shapes can be placed")
+            raise InputFault.worded(f"{path}: has no CRS; set it, so that its shapes can be placed")
         there = shapely.is_valid_input(shapes) & ~shapely.is_empty(shapes)
         shapes = _bent(_made_valid(shapes[there]), meta["crs"], grid)
     except VECTOR_ERRORS as error:
-        raise InputFault(f"{path}: cannot be read as points or polygons ({str(error).splitlines()[0]})") from error
+        raise InputFault.worded(f"{path}: cannot be read as points or polygons ({first_line(error)})") from error
     except shapely.errors.ShapelyError as error:
-        raise InputFault(f"{path}: holds shapes that make no sense ({str(error).splitlines()[0]})") from error
+        raise InputFault.worded(f"{path}: holds invalid shapes ({first_line(error)})") from error
     return shapes, list(meta["fields"]), [column[there] for column in columns]
 
 

@@ -65,14 +65,16 @@ class RasterPixels:
         if dataset.crs is not None and not dataset.transform.is_identity:
             grid = Grid(dataset.crs, dataset.transform, *dataset.shape)
             if not (np.isfinite(list(grid.transform)[:6]).all() and grid.transform.determinant):
-                raise InputFault(f"{self.name}: its coordinates are not valid; set them again with gdal_edit")
+                raise InputFault("bad_coordinates", where=self.name)
             try:
                 grid.pixel_size_m  # noqa: B018  # asks the CRS for its unit of length
             except (CRSError, KeyError, TypeError) as error:
-                raise InputFault(f"{self.name}: its CRS has no unit of length; set another with gdal_edit") from error
+                raise InputFault.worded(
+                    f"{self.name}: its CRS has no unit of length; set another with gdal_edit"
+                ) from error
             return grid
         if placement is None:
-            raise InputFault(
+            raise InputFault.worded(
                 f"{self.name}: has no CRS, so its map could not be placed; give --crs and --bounds, or set it with gdal_edit"
             )
         check_bounds(placement.bounds)
@@ -80,7 +82,9 @@ class RasterPixels:
         grid = Grid(crs_of(placement.crs), transform, *dataset.shape)
         if not grid.lies_on_earth:
             bounds = " ".join(f"{value:.10g}" for value in placement.bounds)
-            raise InputFault(f"{self.name}: --bounds {bounds} reach beyond the Earth in {placement.crs}; check both")
+            raise InputFault.worded(
+                f"{self.name}: --bounds {bounds} reach beyond the Earth in {placement.crs}; check both"
+            )
         return grid
 
     def dtype(self, band: int) -> str:
@@ -149,17 +153,17 @@ class _Overview(RasterPixels):
 
 def _open(where: str, **options: object) -> rasterio.DatasetReader:
     if is_path(where) and not Path(where).exists():
-        raise InputFault(f"{where}: no such file")
+        raise InputFault("no_such_file", where=where)
     try:
         with warnings.catch_warnings(), undecodable_messages_ignored():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # said later in our own words
             dataset = rasterio.open(where, **options)
             dataset.transform  # noqa: B018  # GDAL reads it late
     except RASTER_ERRORS as error:
-        raise InputFault(f"{where}: cannot be read as a raster ({_reason(error)})") from error
+        raise InputFault.worded(f"{where}: cannot be read as a raster ({_reason(error)})") from error
     if not dataset.count:
         inside = ", ".join(dataset.subdatasets[:20])
-        raise InputFault(
+        raise InputFault.worded(
             f"{where}: " + (f"contains several rasters, {inside}; name one of them" if inside else "contains no raster")
         )
     return dataset

@@ -162,7 +162,7 @@ def map_raster(
                     ),
                 )
     except MemoryError as error:
-        raise InputFault(f"{raster}: memory is not enough for it; map parts of it with --bounds") from error
+        raise InputFault.worded(f"{raster}: memory is not enough for it; map parts of it with --bounds") from error
 
 
 def _write(

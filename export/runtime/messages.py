@@ -111,6 +111,7 @@ MESSAGES: Dict[str, str] = {
     ),
     "offset_assumed": "read as {input}, offset {offset:+g} (no baseline found: taken for 04.00 or later)",
     # grid and area
+    "bad_coordinates": "its coordinates are not valid",
     "resampled": "its pixels are {pixel:.4g} m, the model learned from {model:.4g} m: resampled on the way in",
     "resampled_from_overviews": (
         "its pixels are {pixel:.4g} m, the model learned from {model:.4g} m: resampled on the way in, "

@@ -11,7 +11,6 @@ from qgis.core import QgsProviderRegistry
 from ..runtime.errors import InputFault
 from ..runtime.raster.lattice import Bounds
 from ..runtime.raster.window import Window
-from ..texts import tr
 from .calls import ask
 from .grid import Grid, transform_of
 
@@ -91,7 +90,7 @@ class FilePixels:
         place = dataset.GetGeoTransform(can_return_null=True) or (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
         self.grid = Grid(layer.crs, transform_of(place), dataset.RasterYSize, dataset.RasterXSize)
         if not (np.isfinite(place).all() and self.grid.pixel_area):
-            raise InputFault(tr("{name}: its coordinates make no sense.").format(name=layer.name))
+            raise InputFault("bad_coordinates", where=layer.name)
         numbers = range(1, dataset.RasterCount + 1)
         self.names = [self._name(number) for number in numbers]
         self.usable = [n for n in numbers if self._band(n).GetColorInterpretation() != gdal.GCI_AlphaBand]

@@ -47,7 +47,7 @@ class Mask:
         shapes = bent((feature.geometry() for feature in features_of(source)), source.sourceCrs(), wanted, context)
         polygons = [one for one in shapes if one.type() == _POLYGON]
         if not polygons:
-            raise InputFault(tr("'{name}' holds no polygons.").format(name=source.sourceName()))
+            raise InputFault.worded(tr("'{name}' holds no polygons.").format(name=source.sourceName()))
         return cls(polygons)
 
     @property

@@ -91,10 +91,10 @@ class ServiceLayer:
     def _grid(self, gsd: Optional[float], bounds: Optional[Bounds]) -> Grid:
         if not gsd:
             text = tr("The layer '{name}' has no pixels of its own and the model does not say which size it needs.")
-            raise InputFault(text.format(name=self.name))
+            raise InputFault.worded(text.format(name=self.name))
         if bounds is None:
             text = tr("The layer '{name}' comes from a service: choose an extent or polygons.")
-            raise InputFault(text.format(name=self.name))
+            raise InputFault.worded(text.format(name=self.name))
         west, south = max(bounds[0], self.extent[0]), max(bounds[1], self.extent[1])
         east, north = min(bounds[2], self.extent[2]), min(bounds[3], self.extent[3])
         if not (west < east and south < north):
@@ -178,10 +178,12 @@ class ServicePixels:
         if said or not block.isValid() or block.isEmpty():
             text = tr("The service of the layer '{name}' did not answer ({reason}); try again later.")
             reason = said[0].splitlines()[0] if said and said[0] else tr("no data came")
-            raise InputFault(text.format(name=self.layer.name, reason=reason))
+            raise InputFault.worded(text.format(name=self.layer.name, reason=reason))
         dtype = "u4" if block.dataType() in _PICTURES else _DTYPES.get(block.dataType())
         if dtype is None:
-            raise InputFault(tr("The layer '{name}' holds no whole or real numbers.").format(name=self.layer.name))
+            raise InputFault.worded(
+                tr("The layer '{name}' holds no whole or real numbers.").format(name=self.layer.name)
+            )
         return np.frombuffer(bytes(block.data()), dtype).reshape(part.shape)
 
     def _name(self, number: int) -> str:

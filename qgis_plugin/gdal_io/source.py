@@ -19,9 +19,9 @@ def snapshot(layer) -> Layer:
         InputFault: the layer is broken or has no CRS.
     """
     if layer is None or not layer.isValid():
-        raise InputFault(tr("The raster layer cannot be read."))
+        raise InputFault.worded(tr("The raster layer cannot be read."))
     if not layer.crs().isValid():
         text = tr("The layer '{name}' has no CRS: set it with Layer > Set CRS of Layer.")
-        raise InputFault(text.format(name=layer.name()))
+        raise InputFault.worded(text.format(name=layer.name()))
     crs = layer.crs().toWkt(QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED_GDAL)  # type: ignore[attr-defined]  # not in qgis-stubs
     return (FileLayer if layer.providerType() == "gdal" else ServiceLayer).of(layer, crs)

@@ -38,5 +38,5 @@ def write_table(sink_and_id: Tuple[QgsFeatureSink, str], fields: QgsFields, rows
         feature = QgsFeature(fields)
         feature.setAttributes(list(row))
         if sink is None or not sink.addFeature(feature, QgsFeatureSink.Flag.FastInsert):
-            raise InputFault(tr("The table cannot be written."))
+            raise InputFault.worded(tr("The table cannot be written."))
     return made

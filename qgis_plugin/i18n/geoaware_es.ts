@@ -1076,10 +1076,6 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>{name}: su suma de verificación es {found}, no la indicada: está dañado o es otro archivo.</translation>
     </message>
     <message>
-        <source>{name}: its coordinates make no sense.</source>
-        <translation>{name}: sus coordenadas no tienen sentido.</translation>
-    </message>
-    <message>
         <source>{name}: needs {size}, more than is free on the disk of your profile.</source>
         <translation>{name}: necesita {size}, más de lo que queda libre en el disco de su perfil.</translation>
     </message>
@@ -1598,6 +1594,10 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
     <message>
         <source>holds no data there</source>
         <translation>no contiene datos ahí</translation>
+    </message>
+    <message>
+        <source>its coordinates are not valid</source>
+        <translation>sus coordenadas no son válidas</translation>
     </message>
 </context>
 </TS>
