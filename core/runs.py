@@ -24,12 +24,7 @@ def start_run(
 ) -> None:
     """Create the folder and write the settings (a YAML file that --config reads) and the versions.
 
-    Args:
-        out: the folder.
-        settings: the run's options.
-        overwrite: replace the folder.
-        resume: continue in the folder.
-        fixed: options that cannot change on resume.
+    ``overwrite`` replaces the folder, ``resume`` continues in it; options named in ``fixed`` cannot change on resume.
 
     Raises:
         UserError: the folder exists and may not be replaced, there is nothing to resume, or a fixed option changed.

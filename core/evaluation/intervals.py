@@ -46,8 +46,8 @@ def share_score(correct: np.ndarray, known: np.ndarray, seed: int = 0) -> Score:
     """Fraction of correct pixels with its interval, resampling places, which have different numbers of pixels.
 
     Args:
-        correct: (places,) correct pixels.
-        known: (places,) labelled pixels.
+        correct: (places,) number of correct pixels.
+        known: (places,) number of labelled pixels.
         seed: of the bootstrap.
     """
     draws = np.random.default_rng(seed).integers(0, len(known), (RESAMPLES, len(known)))

@@ -79,16 +79,7 @@ class Pairs:
         seed: int,
         gap: Gap | None = None,
     ) -> None:
-        """Set up.
-
-        Args:
-            store: the chips.
-            places: the places to draw from, rows of ``store.places``.
-            clusters: (places,) geo cluster of each.
-            temporal: pair two dates of a place.
-            seed: of the choice of partners.
-            gap: allowed days between the dates of a pair; None for any.
-        """
+        """Pair the images of ``places``, rows of ``store.places``, with the (places,) geo cluster of each."""
         self.store, self.temporal, self.seed = store, temporal, seed
         count = places["count"].to_numpy()
         self.end = np.cumsum(count)
@@ -173,14 +164,9 @@ class PairLoader:
     def __init__(
         self, pairs: Pairs, batch_size: int, *, rank: int = 0, processes: int = 1, pinned: bool = False
     ) -> None:
-        """Set up.
+        """Read this process's share of steps of ``batch_size`` pairs, a multiple of ``processes``.
 
-        Args:
-            pairs: the pairs to read.
-            batch_size: pairs per step over all processes; a multiple of ``processes``.
-            rank: of this process.
-            processes: number of processes that share each step.
-            pinned: return page-locked memory, which a GPU can copy while it computes.
+        ``pinned`` returns page-locked memory, which a GPU can copy while it computes.
         """
         self.pairs, self.batch_size, self.pinned = pairs, batch_size, pinned
         share = batch_size // processes

@@ -25,14 +25,7 @@ class Draw:
     def __init__(
         self, total: int, device: torch.device, part: slice = slice(None), generator: torch.Generator | None = None
     ) -> None:
-        """Set up.
-
-        Args:
-            total: images in the whole batch.
-            device: of the numbers, and of the generator.
-            part: the images of this process.
-            generator: torch's global one by default.
-        """
+        """Draw for ``total`` images and return ``part``; the generator is on ``device``, torch's global one by default."""
         self.total, self.device, self.part, self.generator = total, device, part, generator
 
     def __call__(self, low: float, high: float) -> Tensor:

@@ -61,11 +61,6 @@ class PixelUnit:
 def to_unit(spec: ModelSpec, name: str, store: ChipStore) -> ModelSpec:
     """The specification with its scaling converted to the store's unit; prints a line if that changes it.
 
-    Args:
-        spec: of the weights.
-        name: of the weights, for messages.
-        store: with the target unit.
-
     Raises:
         UserError: the unit is of another quantity, or the store's values contradict its unit.
     """
@@ -147,12 +142,8 @@ def to_bands(
 ) -> ModelSpec:
     """The specification with the store's bands; prints how they were matched if they differ.
 
-    Args:
-        spec: of the weights, in the store's unit.
-        name: of the weights, for messages.
-        store: with the target bands.
-        positions: result of ``match_bands``.
-        measured: scale every band by the store's statistics instead of those of the weights.
+    ``positions`` is the result of ``match_bands``; ``measured`` scales every band by the store's statistics instead of
+    those of the weights.
     """
     info = store.info
     if [_plain(band) for band in spec.bands] != [_plain(band) for band in info.bands]:

@@ -1,1 +1,1 @@
-"""What people look at: pictures of chips, pages of a store, reports of runs."""
+"""Pictures and reports: chips, stores, the quickstart."""

@@ -24,14 +24,7 @@ MONTHS = "January February March April May June July August September October No
 
 
 def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) -> Path:
-    """Write report.html and map.png.
-
-    Args:
-        out: the quickstart's folder, with the logs of its steps.
-        sample: the imagery.
-        metrics: of all steps.
-        commands: of all steps.
-    """
+    """Write report.html and map.png into the quickstart's folder, from the metrics, commands and logs of all steps."""
     picture = _map_figure(out / "landcover.tif", sample)
     picture.savefig(out / "map.png", dpi=110)
     probe, tuning, agreement = metrics["probe"], metrics["finetune"], metrics["map"]["all_pixels"]

@@ -35,12 +35,7 @@ _UNLABELLED_COLOUR = "#b4bcc4"
 
 
 def write_picture(store: ChipStore, summary: Summary, path: Path) -> None:
-    """Draw a store as a PNG.
-
-    Args:
-        store: to draw.
-        summary: its counts.
-        path: of the picture; replaced if it exists.
+    """Draw a store as a PNG; an existing file is replaced.
 
     Raises:
         UserError: a shard is corrupt.

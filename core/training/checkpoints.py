@@ -61,14 +61,7 @@ class Checkpoints(Checkpoint):
     """Saves ten times a run and every two minutes, or every given number of steps; on SIGTERM saves and stops."""
 
     def __init__(self, path: Path, loader: PairLoader | ShuffledLoader, steps: int, every: int | None = None) -> None:
-        """Set up.
-
-        Args:
-            path: of the checkpoint.
-            loader: of the training data; its position is saved too.
-            steps: of the whole run.
-            every: steps between checkpoints, in place of the intervals above.
-        """
+        """Save to ``path`` with the position of ``loader``, in a run of ``steps``; ``every`` replaces the intervals above."""
         self.path, self.loader, self.steps, self.every = path, loader, steps, every
         self.due = self.sigterm = False
         self.saved = time.monotonic()
@@ -155,18 +148,9 @@ def fit(
     command: str,
     resume: bool,
 ) -> bool:
-    """Train from the start, or from the run's last checkpoint.
+    """Train from the start, or from the run's last checkpoint; False if SIGTERM stopped the run.
 
-    Args:
-        trainer: of the run.
-        module: to train.
-        train: training batches.
-        val: validation batches.
-        command: sub-command of core.train, for the line that resumes a stopped run.
-        resume: continue from the last checkpoint.
-
-    Returns:
-        Whether the run finished; False if it was stopped by SIGTERM.
+    ``command`` is the sub-command of core.train that resumes it, for the message.
     """
     out = Path(trainer.default_root_dir)
     try:

@@ -25,14 +25,7 @@ _MAX_DATES = 8  # of a sequence
 
 
 def draw_examples(store: ChipStore, module: FineTuning, task: str, places: list[np.ndarray]) -> Figure:
-    """A reproducible page of examples.
-
-    Args:
-        store: of the images.
-        module: the trained module; it runs on its own device.
-        task: one of ``core.training.labelled.TASKS``.
-        places: index rows of the test places.
-    """
+    """A reproducible page of examples from test places, given by the index rows of each; runs the module."""
     order = np.random.default_rng(0).permutation(len(places))[:_POOL]
     groups = [places[number] if task == "sequence" else places[number][:1] for number in order]
     draw: dict[str, Callable[..., Figure]] = {

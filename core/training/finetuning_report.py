@@ -33,15 +33,10 @@ _COUNTED = {"segmentation": "pixels", "classification": "images", "sequence": "p
 def write_run_report(
     out: Path, store: ChipStore, module: FineTuning, task: str, places: list[np.ndarray], result: dict
 ) -> Path:
-    """Write report.html.
+    """Write report.html into a run's folder, from its logs.
 
-    Args:
-        out: the run's folder, with its logs.
-        store: of training and test.
-        module: the trained module.
-        task: one of ``core.training.labelled.TASKS``.
-        places: index rows of the test places.
-        result: as in metrics.json; without scores if there was nothing to test on.
+    ``places`` has the index rows of each test place, ``result`` the content of metrics.json, without scores if there was
+    nothing to test on.
     """
     body = [
         f"<h1>{_TITLES[task]}</h1><small>{html.escape(str(store.path.resolve().name))}: trained on "

@@ -42,12 +42,9 @@ def fitting_batch(peak: Callable[[int], float], requested: int, limit: float) ->
 
 
 def out_of_memory(trainer: L.Trainer, module: Pretraining, checkpoint: str) -> UserError:
-    """The error of a run that ran out of memory, with a batch size that would fit.
+    """The error of a run that ran out of memory, with a batch size that would fit; destroys the module's state.
 
-    Args:
-        trainer: of the run.
-        module: of the run; its training state is lost.
-        checkpoint: what there is to resume from.
+    ``checkpoint`` describes what there is to resume from.
     """
     requested, device = module.loader.batch_size, module.device
     if trainer.world_size > 1:  # a measurement would need all processes, and the others may not have failed

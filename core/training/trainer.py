@@ -30,13 +30,8 @@ def pick_precision(name: str, device: torch.device, size: int) -> str:
     On a CPU the bf16 gradient of a convolution with stride 2 over a map of one pixel is uninitialised memory
     (torch 2.15 with oneDNN: values up to 1e36).
 
-    Args:
-        name: auto, 32-true or bf16-mixed.
-        device: where training runs.
-        size: rows = columns of the images, px.
-
     Raises:
-        UserError: an unknown name, or bf16 on a CPU for images this small.
+        UserError: an unknown name, or bf16 on a CPU for images of this size (rows = columns, px).
     """
     wrong = device.type == "cpu" and size <= SMALL
     if name == "auto":
@@ -108,15 +103,8 @@ def make_trainer(
 ) -> L.Trainer:
     """A Lightning trainer that logs to CSV and TensorBoard, on all processes that torchrun started.
 
-    Args:
-        out: the run's folder; logs go to ``logs``, those of a resumed run to ``logs-2`` and so on.
-        epochs: passes over the data.
-        steps: in one epoch.
-        device: where training runs.
-        precision: one of Lightning's names.
-        callbacks: further callbacks.
-        loggers: in addition to CSV and TensorBoard.
-        validations: how often to validate in the run: at least once, and ``MAX_VALIDATIONS`` times at most.
+    Logs go to ``out/logs``, those of a resumed run to ``logs-2`` and so on. ``steps`` are those of one epoch;
+    ``validations`` per run are at least one and at most ``MAX_VALIDATIONS``.
     """
     earlier = len(list(out.glob("logs*")))
     name = f"logs-{earlier + 1}" if earlier else "logs"

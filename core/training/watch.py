@@ -23,13 +23,7 @@ class Watch(L.Callback):
     """Checks the losses of the last steps."""
 
     def __init__(self, out: Path, chance: float | None, steps: int) -> None:
-        """Set up.
-
-        Args:
-            out: the run's folder, for the message.
-            chance: fraction of the images in the most frequent geo cluster; None without a geo head.
-            steps: of the whole run.
-        """
+        """``chance`` is the fraction of the images in the most frequent geo cluster; None without a geo head."""
         self.out, self.chance, self.steps = out, chance, steps
         self.recent: list[Tensor] = []
         self.warned: set[str] = set()
