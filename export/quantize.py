@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -106,7 +104,9 @@ def quantize(model: Path, store: ChipStore, task: str) -> tuple[onnx.ModelProto,
     full = Model(model, "cpu", threads=1)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
-        with _silent_logging():  # it recommends, on the root logger, a step that this graph does not need
+        disabled = logging.root.manager.disable
+        logging.disable(logging.WARNING)  # it recommends, on the root logger, a step that this graph does not need
+        try:
             quantize_static(
                 model,
                 path,
@@ -118,6 +118,8 @@ def quantize(model: Path, store: ChipStore, task: str) -> tuple[onnx.ModelProto,
                 reduce_range=True,
                 nodes_to_exclude=_in_fp32(onnx.load(model), task),
             )
+        finally:
+            logging.disable(disabled)
         small = Model(path, "cpu", threads=1)
         if task == "embedding":
             before, after, images = _by_neighbours((full, small), store, known, held_out)
@@ -136,16 +138,6 @@ def _labelled(store: ChipStore, side: str, task: str) -> np.ndarray:
             f"{store.path}: no place of the '{side}' split has a label to evaluate int8 with; export in fp32"
         )
     return np.concatenate(places)
-
-
-@contextmanager
-def _silent_logging() -> Iterator[None]:
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def _in_fp32(graph: onnx.ModelProto, task: str) -> list[str]:

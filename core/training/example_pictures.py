@@ -116,62 +116,54 @@ def _sequences(store: ChipStore, module: ClassifierModule, groups: list[np.ndarr
 
 
 def _segmentations(store: ChipStore, module: ClassifierModule, groups: list[np.ndarray], painter: Painter) -> Figure:
-    """Image, truth and prediction side by side, two images per row; the legend on top."""
+    """Image, truth and prediction of the images with most classes."""
     variety = [len(np.unique(store.masks(group))) for group in groups]
     chosen = [groups[number] for number in np.argsort(variety, kind="stable")[::-1][:8]]
-    data, across = Labelled(store, chosen, "segmentation"), 6
-    side = _column(across, 0.12)
-    line, top = side + _CAPTION, _legend_height(store)
-    page = _page(top + line * -(-len(chosen) // 2) + 0.05)
-    _legend(page, store, painter)
-    for at, group in enumerate(chosen):
-        batch = data.batch([group])
+    data = Labelled(store, chosen, "segmentation")
+
+    def draw(group: np.ndarray, side: int) -> dict[str, np.ndarray]:
+        batch, row = data.batch([group]), int(group[0])
         numbers = module.logits(batch._replace(pixels=batch.pixels.to(module.device))).argmax(dim=1)[0].cpu().numpy()
-        row, px = int(group[0]), round(side * DPI)
-        predicted = painter.colours[resize_nearest(numbers, px)]
-        pictures = {"image": painter.chip(row, px), "truth": painter.mask(row, px), "prediction": predicted}
-        for column, (caption, picture) in enumerate(pictures.items(), start=at % 2 * 3):
-            x, y = EDGE + column * (side + 0.12), top + at // 2 * line
-            page.picture(x, y, picture)
-            page.text(x + side / 2, y + side + 0.16, caption, fontsize=10, color=MUTED, ha="center")
-    return page.figure
+        predicted = painter.colours[resize_nearest(numbers, side)]
+        return {"image": painter.chip(row, side), "truth": painter.mask(row, side), "prediction": predicted}
 
-
-def _legend_height(store: ChipStore) -> float:
-    return 0.15 + 0.2 * -(-len(store.info.classes) // 7)
-
-
-def _legend(page: Canvas, store: ChipStore, painter: Painter) -> None:
-    """Names of the classes with their colours, seven per row."""
-    width = _column(7)
-    for number, entry in enumerate(store.info.classes):
-        x, y = EDGE + number % 7 * (width + _GAP), 0.15 + number // 7 * 0.2
-        page.swatch(x, y, painter.colours[number] / 255)
-        page.text(x + 0.14, y, entry.name, width=width - 0.14, fontsize=10)
+    return _panels(store, painter, chosen, 3, draw)
 
 
 def _detections(store: ChipStore, module: DetectorModule, groups: list[np.ndarray], painter: Painter) -> Figure:
-    """Truth and detections side by side, two images per row: images with objects, if there are any."""
+    """Truth and detections of images with objects, if there are any."""
     data = Labelled(store, groups, "detection")
     chosen = ([group for group in groups if int(group[0]) in data.boxes] or groups)[:6]
-    side = _column(4, 0.12)
-    line, top = side + _CAPTION, _legend_height(store)
-    page = _page(top + line * -(-len(chosen) // 2) + 0.05)
-    _legend(page, store, painter)
-    for at, group in enumerate(chosen):
-        row, px = int(group[0]), round(side * DPI)
+
+    def draw(group: np.ndarray, side: int) -> dict[str, np.ndarray]:
+        row = int(group[0])
         every = as_boxes(module.model(data.batch([group]).pixels.to(module.device))[0])
         detected = Boxes(*(part[every.scores >= CONFIDENT] for part in every))
         truth = data.boxes.get(row, NO_BOXES)
         match = matched(detected.corners, truth.corners)
         hits = int((truth.labels[match[match >= 0]] == detected.labels[match >= 0]).sum())
-        captions = (
-            f"truth: {len(truth.labels)}",
-            f"detected (score >= {CONFIDENT:g}): {len(detected.labels)}, correct: {hits}",
-        )
-        for column, (boxes, caption) in enumerate(zip((truth, detected), captions), start=at % 2 * 2):
+        caption = f"detected (score >= {CONFIDENT:g}): {len(detected.labels)}, correct: {hits}"
+        boxes = {f"truth: {len(truth.labels)}": truth, caption: detected}
+        return {text: painter.chip(row, side, _frame(objects)) for text, objects in boxes.items()}
+
+    return _panels(store, painter, chosen, 2, draw)
+
+
+def _panels(
+    store: ChipStore, painter: Painter, groups: list[np.ndarray], each: int, draw: Callable[..., dict[str, np.ndarray]]
+) -> Figure:
+    """Captioned pictures of each image side by side, two images per row; the legend on top, seven classes per row."""
+    side, width = _column(2 * each, 0.12), _column(7)
+    line, top = side + _CAPTION, 0.15 + 0.2 * -(-len(store.info.classes) // 7)
+    page = _page(top + line * -(-len(groups) // 2) + 0.05)
+    for number, entry in enumerate(store.info.classes):
+        x, y = EDGE + number % 7 * (width + _GAP), 0.15 + number // 7 * 0.2
+        page.swatch(x, y, painter.colours[number] / 255)
+        page.text(x + 0.14, y, entry.name, width=width - 0.14, fontsize=10)
+    for at, group in enumerate(groups):
+        for column, (caption, picture) in enumerate(draw(group, round(side * DPI)).items(), start=at % 2 * each):
             x, y = EDGE + column * (side + 0.12), top + at // 2 * line
-            page.picture(x, y, painter.chip(row, px, _frame(boxes)))
+            page.picture(x, y, picture)
             page.text(x + side / 2, y + side + 0.16, caption, fontsize=10, color=MUTED, ha="center")
     return page.figure
 
