@@ -225,6 +225,11 @@ def test_unnamed_bands_are_taken_in_their_order():
     assert match_bands(RGB, SENTINEL2, ("SR_B4", "VV")) == [0, None]
 
 
+@pytest.mark.parametrize("name", ["B05", "B5", "rededge1", "rededge071"])
+def test_red_edge_bands_are_matched_by_all_their_names(name):
+    assert match_bands(("B4", "B5"), SENTINEL2, (name, "VV", "red")) == [1, None, 0]
+
+
 @pytest.fixture(scope="module")
 def ours(stores, tmp_path_factory):
     """An encoder of ours for a store, as pretraining writes it."""

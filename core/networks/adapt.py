@@ -12,20 +12,23 @@ from torch import Tensor
 from core.errors import UserError
 from core.networks.encoders import ModelSpec
 from core.store.read import ChipStore
+from export.runtime.raster.sentinel2 import COMMON_NAMES
 
 MAX_RATIO = 30  # of the largest values; those of 0-1, 0-255 and reflectance x 10000 differ by more
 _STORED = re.compile(r"(.+) = (\S+) x stored (\S+)")  # the format of core.sources.stac.assets
 
-# Band numbers to STAC common names. Sources: ESA Sentinel-2 MSI; USGS Landsat band designations.
-SENTINEL2 = dict(
-    b1="coastal", b2="blue", b3="green", b4="red", b5="rededge071", b6="rededge075", b7="rededge078", b8="nir",
-    b8a="nir08", b9="nir09", b10="cirrus", b11="swir16", b12="swir22",
-)  # fmt: skip
+# Band numbers to common names. Source of Landsat's: USGS Landsat band designations.
+SENTINEL2 = {f"b{band[1:].lstrip('0').lower()}": name for band, name in COMMON_NAMES.items()}
 LANDSAT_TM = dict(b1="blue", b2="green", b3="red", b4="nir08", b5="swir16", b6="lwir", b7="swir22", b8="pan")
 LANDSAT_OLI = dict(
     b1="coastal", b2="blue", b3="green", b4="red", b5="nir08", b6="swir16", b7="swir22", b8="pan", b9="cirrus",
     b10="lwir11", b11="lwir12",
 )  # fmt: skip
+_WAVELENGTHS = {
+    "rededge071": "rededge1",
+    "rededge075": "rededge2",
+    "rededge078": "rededge3",
+}  # of newer STAC catalogues
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def match_bands(known: tuple[str, ...], sensor: Mapping[str, str], bands: tuple[
 def _plain(band: str) -> str:
     band = band.strip().lower()
     numbered = re.fullmatch(r"(?:sr_)?b0?(\d+a?)", band)
-    return f"b{numbered[1]}" if numbered else band
+    return f"b{numbered[1]}" if numbered else _WAVELENGTHS.get(band, band)
 
 
 def _synonyms(band: str, sensor: Mapping[str, str]) -> set[str]:

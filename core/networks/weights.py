@@ -34,10 +34,10 @@ from core.networks.adapt import (
 from core.networks.encoders import ARCHS, Encoder, ModelSpec
 from core.networks.model_file import load_model, mismatches, read_safetensors
 from core.store.read import ChipStore
+from export.runtime.raster.sentinel2 import REFLECTANCE
 
 RGB = ("red", "green", "blue")
 BYTES = "8-bit values, 0 to 255"
-REFLECTANCE = "reflectance x 10000"
 # Of RGB / 255, for torchvision's own weights and the authors'.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
