@@ -1,1 +1,1 @@
-"""Speed and memory, measured as ratios in one run; figures go to docs/benchmarks."""
+"""Benchmarks of speed and memory, as ratios within one run; results go to docs/benchmarks."""

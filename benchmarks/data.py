@@ -1,9 +1,9 @@
-"""The chip store against GeoTIFFs: ``python -m benchmarks.data [pairs|making|index|table]``; writes docs/benchmarks/data.md.
+"""Benchmark of the chip store: ``python -m benchmarks.data [pairs|making|index|table]``; writes docs/benchmarks/data.md.
 
-pairs   random pairs of chips, beside torchgeo's RandomGeoSampler on the same pixels
-making  time with one process and with one a core; bytes read of the files against bytes there
-index   a store of ten million images: making and opening its index (the chips themselves are left out)
-table   listing ten million images from a CSV
+pairs   reading random pairs of chips, compared with torchgeo's RandomGeoSampler on the same pixels
+making  time with one process and with one per core; bytes read relative to the size of the files
+index   writing and opening the index of a store of ten million images (without chips)
+table   reading a CSV with ten million images
 """
 
 from __future__ import annotations

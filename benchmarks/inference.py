@@ -1,8 +1,8 @@
-"""Batch prediction against the bare model: ``python -m benchmarks.inference``.
+"""Benchmark of batch prediction: ``python -m benchmarks.inference``; writes docs/benchmarks/inference.md.
 
-A U-Net ResNet-18 of 5 classes, 512 px tiles, 15 % overlap, on a raster of uint8 RGB in deflate. One run measures,
-in turns, the whole process of ``export.predict``, onnxruntime's own time for the same tiles in a process of its
-own, and what a user would otherwise write: so the ratios hold whatever else this machine does.
+U-Net ResNet-18, 5 classes, 512 px tiles, 15 % overlap, on a deflate-compressed uint8 RGB raster. Measures in turns the
+whole process of ``export.predict``, onnxruntime alone on the same tiles in its own process, and the loops that a user
+would write instead, so that the ratios do not depend on the load of the machine.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ def main() -> None:
         prog="python -m benchmarks.inference", description="Speed and memory of prediction."
     )
     parser.add_argument("--side", type=int, default=4096, help="rows and columns of the raster (default: 4096)")
-    parser.add_argument("--large", type=int, default=16384, help="side of the raster for memory only; 0: none")
-    parser.add_argument("--rounds", type=int, default=3, help="times that each is measured (default: 3)")
+    parser.add_argument("--large", type=int, default=16384, help="side of the raster whose memory is measured; 0: none")
+    parser.add_argument("--rounds", type=int, default=3, help="repetitions (default: 3)")
     parser.add_argument("--predict", default="", help="further options of export.predict, e.g. '--provider openvino'")
-    parser.add_argument("--peers", action="store_true", help="measure what a user would otherwise write too")
+    parser.add_argument("--peers", action="store_true", help="also measure the loops that a user would write")
     parser.add_argument(
         "--real",
         nargs=2,
         type=Path,
         metavar=("MODEL", "RASTER"),
-        help="compare classes with the CPU's in fp32 there too",
+        help="also compare classes with those of the CPU in fp32",
     )
     parser.add_argument("--page", type=Path, default=PAGE)
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)

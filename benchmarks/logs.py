@@ -1,4 +1,4 @@
-"""What a run's own TensorBoard log says of its speed."""
+"""Training speed from a run's TensorBoard log."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What the plugin costs: ``QT_QPA_PLATFORM=offscreen .venv-qgis/bin/python -m benchmarks.plugin MODEL RASTER``.
+"""Benchmark of the plugin: ``QT_QPA_PLATFORM=offscreen .venv-qgis/bin/python -m benchmarks.plugin MODEL RASTER``.
 
-Run by QGIS's Python. Measures how long the dialog takes to open, the longest time for which QGIS's window does not
-answer while a run goes on, and a run's time against ``export.predict`` on the same raster and model, in turns, so that
-the ratio holds whatever else this machine does. The raster is repeated to ``--side`` pixels a side; and, in one more run, to
-``--large``, for which the memory of the whole process is measured.
+Runs in QGIS's Python. Measures the time to open the window, the longest time that QGIS does not respond during a run, and
+the time of a run relative to ``export.predict`` on the same raster and model, in turns, so that the ratio does not depend
+on the load of the machine. The raster is repeated to ``--side`` pixels, and in one more run to ``--large`` pixels, for
+which the memory of the process is measured.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("raster", type=Path)
     parser.add_argument("--side", type=int, default=1536)
-    parser.add_argument("--large", type=int, help="px a side of the large raster; left out: no such run")
+    parser.add_argument("--large", type=int, help="side of the large raster in px (default: no such run)")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--python", type=Path, default=ROOT / ".venv" / "bin" / "python", help="of export.predict")
+    parser.add_argument(
+        "--python", type=Path, default=ROOT / ".venv" / "bin" / "python", help="Python that runs export.predict"
+    )
     parser.add_argument("--page", type=Path, default=PAGE)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

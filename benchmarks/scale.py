@@ -1,8 +1,8 @@
-"""How a batch scales on this machine: ``python -m benchmarks.scale``.
+"""Benchmark of several processes: ``python -m benchmarks.scale``; writes the table in docs/scale.md.
 
-The same raster in the same blocks, by one process with one thread, by more processes with one thread each, and by the
-workers of a Dask cluster on this machine. All in turns in one run, so that the ratios hold whatever else the machine
-does. The table goes between two marks in docs/scale.md; what stands around it is written by hand.
+Maps the same raster in the same blocks with one single-threaded process, several, and the workers of a local Dask
+cluster, in turns, so that the ratios do not depend on the load of the machine. Only the text between the two marks in
+docs/scale.md is replaced.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description="How a batch scales here.")
     parser.add_argument("--side", type=int, default=8192, help="rows and columns of the raster (default: 8192)")
     parser.add_argument("--block", type=int, default=2048, help="side of its blocks, px (default: 2048)")
-    parser.add_argument("--most", type=int, default=os.cpu_count() or 1, help="processes (default: as many as cores)")
-    parser.add_argument("--rounds", type=int, default=3, help="times that each is measured (default: 3)")
-    parser.add_argument("--dask", action="store_true", help="measure a Dask cluster of as many workers too")
+    parser.add_argument(
+        "--most", type=int, default=os.cpu_count() or 1, help="largest number of processes (default: number of cores)"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="repetitions (default: 3)")
+    parser.add_argument("--dask", action="store_true", help="also measure a Dask cluster with as many workers")
     parser.add_argument("--model", type=Path, help="ONNX file (default: a U-Net ResNet-18 without training)")
     parser.add_argument("--page", type=Path, default=PAGE)
     arguments = parser.parse_args()

@@ -1,10 +1,10 @@
-"""Speed of pretraining: ``python -m benchmarks.training``; writes docs/benchmarks/training.md.
+"""Benchmark of pretraining: ``python -m benchmarks.training``; writes docs/benchmarks/training.md.
 
-Whole training loops on the same chips, encoder, size and batch, in turn within one run: ``core.train
-pretrain``, torchgeo's MoCoTask with its own augmentations, lightly's MoCo v2 with its per-sample torchvision
-views and two workers (``pip install -e .[benchmark]``). Each is timed by the clock of its own TensorBoard log, from the first
-logged step (warm by then) to the last. With a CUDA device also ResNet-50 at 224 px: against the same step on
-tensors that are on the device already, memory, and the share of the bf16 peak.
+Compares whole training loops on the same chips, encoder, size and batch, in turns: ``core.train pretrain``, torchgeo's
+MoCoTask with its own augmentations, and lightly's MoCo v2 with per-sample torchvision views and two workers (``pip install
+-e .[benchmark]``). Times come from each run's TensorBoard log, from the first logged step (already warm) to the last. With
+a CUDA device also ResNet-50 at 224 px: compared with the same step on tensors already on the device, memory, and the
+fraction of peak bf16 throughput.
 """
 
 from __future__ import annotations
@@ -279,8 +279,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--side", type=int, default=4096, help="px of the generated rasters: more make longer runs")
-    parser.add_argument("--gpu-batch", type=int, default=256, help="of ResNet-50 at 224 px")
+    parser.add_argument(
+        "--side", type=int, default=4096, help="side of the generated rasters in px; larger means longer runs"
+    )
+    parser.add_argument("--gpu-batch", type=int, default=256, help="batch size of ResNet-50 at 224 px")
     parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args()
     warnings.filterwarnings("ignore")  # the other libraries' own

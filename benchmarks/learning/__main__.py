@@ -24,21 +24,26 @@ def _parser() -> argparse.ArgumentParser:
         "--sample", type=Path, help="copy of the quickstart's sample (default: as the quickstart finds it)"
     )
     for name in SOURCES[1:]:
-        parser.add_argument(f"--{name}", type=Path, help="folder of its files; left out without it")
+        parser.add_argument(f"--{name}", type=Path, help="folder of its files (default: not measured)")
     parser.add_argument("--seeds", type=int, default=Plan.seeds)
     parser.add_argument(
-        "--minutes", type=float, default=Plan.minutes, help="of a pretraining on Blue Marble (default 3)"
+        "--minutes", type=float, default=Plan.minutes, help="minutes of pretraining on Blue Marble (default 3)"
     )
-    parser.add_argument("--eurosat-minutes", type=float, default=Plan.eurosat_minutes, help="likewise (default 15)")
-    parser.add_argument("--curve", type=float, nargs="*", default=list(Plan.curve), help="more budgets, minutes")
+    parser.add_argument(
+        "--eurosat-minutes",
+        type=float,
+        default=Plan.eurosat_minutes,
+        help="minutes of pretraining on EuroSAT (default 15)",
+    )
+    parser.add_argument("--curve", type=float, nargs="*", default=list(Plan.curve), help="further budgets in minutes")
     parser.add_argument("--work", type=Path, default=Path("build/learning"), help="stores, runs, results.jsonl")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "benchmarks" / "learning.md")
     parser.add_argument("--device", default="auto")
     parser.add_argument(
-        "--lanes", type=int, default=None, help="jobs at a time (default: one a core, at most 4; 1 on a GPU)"
+        "--lanes", type=int, default=None, help="parallel jobs (default: one per core, at most 4; 1 on a GPU)"
     )
-    parser.add_argument("--only-page", action="store_true", help="write the page of what is measured, run nothing")
-    parser.add_argument("--quick", action="store_true", help="one epoch of everything: does it run?")
+    parser.add_argument("--only-page", action="store_true", help="only write the page from existing results")
+    parser.add_argument("--quick", action="store_true", help="one epoch of everything, as a test")
     return parser
 
 

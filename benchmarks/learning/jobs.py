@@ -1,4 +1,4 @@
-"""What is measured: a job is one encoder, pretrained or not, measured in one way with one seed."""
+"""The measurements: a job evaluates one encoder, pretrained or not, in one way with one seed."""
 
 from __future__ import annotations
 

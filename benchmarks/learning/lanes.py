@@ -1,4 +1,4 @@
-"""Runs jobs side by side, a core or a GPU each, and keeps what they measured."""
+"""Runs jobs in parallel, one per core or GPU, and stores their results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes docs/benchmarks/learning.md and its pictures from what is measured so far."""
+"""Writes docs/benchmarks/learning.md and its figures from the results so far."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What can go wrong, made to go wrong, many times: ``python -m benchmarks.reliability``; writes docs/reliability.md."""
+"""Failure tests: ``python -m benchmarks.reliability``; writes docs/reliability.md."""

@@ -1,4 +1,4 @@
-"""Runs the full counts: ``python -m benchmarks.reliability [kills|disk|rasters|models]``; writes docs/reliability.md."""
+"""Runs all failure tests: ``python -m benchmarks.reliability [kills|disk|rasters|models]``; writes docs/reliability.md."""
 
 from __future__ import annotations
 

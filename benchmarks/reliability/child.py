@@ -1,6 +1,6 @@
-"""Runs ``export.predict`` many times in one other process, so that a crash or a hang of it is seen and survived.
+"""Runs ``export.predict`` many times in one child process, so that a crash or a hang is detected.
 
-The child takes one list of arguments a line and answers with one line: exit code, what it printed, a traceback.
+The child reads one list of arguments per line and answers with one line: exit code, output, traceback.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Disks that are too small: one sentence that states the room needed, and nothing left behind."""
+"""Full disks: one error that states the space needed, and no files left behind."""
 
 from __future__ import annotations
 

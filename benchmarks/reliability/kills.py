@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of a batch: nothing under its final name is ever incomplete, and the next run finishes."""
+"""SIGKILL at random moments of a batch: no file under its final name is incomplete, and the next run finishes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged rasters: each gives a map or one sentence, never an incomplete file."""
+"""Corrupt rasters: each gives a map or one error, never an incomplete file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written about a starter model: in its card, inside the file and beside it, and in the folder's README."""
+"""Documentation of a starter model: its card, the Item beside it, and models/README.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the starter models learn from, for how long, and how right they are on what they never saw."""
+"""Data, epochs and test accuracy of the starter models."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Shows what the land-use model says of what it never saw: ``python -m benchmarks.starter.shown --places DIR``.
+"""Figures of the land-use model on unseen images: ``python -m benchmarks.starter.shown --places DIR``.
 
-EuroSAT's test images side by side, each a scene of 64 px, are one image in UTM, which ``export.predict`` maps; then
-Sentinel-2 images of other places, in steps of 16 px. The pictures go to ``docs/images``.
+EuroSAT's test images, scenes of 64 px, are laid side by side into one UTM image, which ``export.predict`` maps; then
+Sentinel-2 images of other places are mapped in steps of 16 px. The figures go to ``docs/images``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs the steps of a recipe that are still to do, and keeps the command that does the same for each."""
+"""Runs the unfinished steps of a recipe, and records the equivalent command of each."""
 
 from __future__ import annotations
 
