@@ -11,7 +11,7 @@ from export.rasterio_io.limits import Area
 from export.runtime.errors import InputFault
 from export.runtime.model.card import ModelCard
 from export.runtime.model.read_card import card_of_metadata
-from export.runtime.model.units import baseline_of, conversion, doubt, may_be_sentinel2, recognised_name
+from export.runtime.model.units import conversion, doubt, may_be_sentinel2, recognised_name
 from export.runtime.raster.bands import choose_bands
 from export.runtime.raster.patches import Runs, find_patches
 from export.runtime.raster.resample import Scale, resampled
@@ -105,11 +105,6 @@ def test_numbers_that_may_be_others_are_not_taken_for_sentinel2(dtype, metres, t
 def test_a_true_colour_image_is_recognised_by_its_name(name, kind):
     assert recognised_name(name, card("8-bit colour", 255)).kind == kind
     assert recognised_name(name, card("reflectance x 10000", 10_000)).kind == "raw"
-
-
-def test_the_baseline_stands_in_the_products_name():
-    assert baseline_of("/d/S2B_MSIL2A_20230101T100000_N0509_R122_T33TUN_20230101T120000.SAFE/a.jp2") == 5.09
-    assert baseline_of("scene.tif") is None
 
 
 def test_values_that_cannot_be_right_are_doubted():

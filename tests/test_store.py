@@ -314,23 +314,25 @@ def test_255_is_unlabelled_where_labels_declare_no_nodata(tmp_path):
     assert ChipStore(tmp_path / "s").index["label"].tolist() == [0, 0, -1, -1]
 
 
-def test_the_margin_follows_the_longer_side_of_a_pixel(tmp_path):
+@pytest.mark.parametrize("crs", [UTM, "EPSG:4326", "EPSG:2263"])
+@pytest.mark.parametrize("degrees", [0, 30])
+@pytest.mark.parametrize("sides", [(20, 10), (10, 20), (10, 10.5), (7, 7)])
+def test_a_raster_that_trained_a_model_is_never_resampled_for_it(crs, degrees, sides, tmp_path):
     from rasterio.transform import Affine
 
     from core.imagery.georasters import pixel_size_m
+    from export.rasterio_io.grid import Grid
+    from export.runtime.infer.layout import scale_of
 
-    with rasterio.open(
-        tmp_path / "a.tif",
-        "w",
-        driver="GTiff",
-        height=4,
-        width=4,
-        count=1,
-        dtype="uint8",
-        crs=UTM,
-        transform=Affine(20, 0, 0, 0, -10, 0),
-    ) as out:
-        assert pixel_size_m(out) == 20
+    unit = 1e-5 if crs == "EPSG:4326" else 1
+    transform = Affine.rotation(degrees) @ Affine.scale(sides[0] * unit, -sides[1] * unit)
+    place = {"crs": crs, "transform": transform, "height": 4, "width": 4, "count": 1, "dtype": "uint8"}
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", **place) as source:
+        gsd, seen = pixel_size_m(source), Grid(source.crs, source.transform, 4, 4).pixel_size_m
+    assert gsd == max(seen)
+    if crs == UTM:
+        assert gsd == pytest.approx(max(sides))
+    assert scale_of(seen, gsd) is None
 
 
 def test_an_unwritable_folder_gets_one_sentence(tmp_path, capsys):

@@ -22,7 +22,7 @@ from rasterio.windows import Window
 from core.errors import UserError, first_line
 from core.store.read import DTYPES
 from core.store.sphere import EARTH_RADIUS_M, unit_vectors
-from export.runtime.raster.lattice import METRES_PER_DEGREE, Placement, pixel_sides
+from export.runtime.raster.lattice import METRES_PER_DEGREE, Placement, pixel_sides, stated_size
 
 Raster: TypeAlias = rasterio.DatasetReader | WarpedVRT
 
@@ -30,7 +30,7 @@ Raster: TypeAlias = rasterio.DatasetReader | WarpedVRT
 def pixel_size_m(source: Raster) -> float:
     """Pixel size in metres: the longer side, of a geographic grid measured along a meridian."""
     unit = METRES_PER_DEGREE if source.crs.is_geographic else source.crs.linear_units_factor[1]
-    return max(pixel_sides(source.transform, unit))
+    return stated_size(pixel_sides(source.transform, unit))
 
 
 def open_plain(dataset: str | Path) -> rasterio.DatasetReader:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..messages import Message
 from ..model.session import Model
+from ..raster.lattice import stated_size
 from ..raster.resample import STRIP, Scale, nearest, resampled
 from ..raster.window import Read, Window
 from ..results.rows import Rows, blanked
@@ -82,11 +83,11 @@ class Layout:
             measured: whether areas will be measured on the result.
         """
         notes: List[Message] = []
-        height = self._crop.pixel_size_m[0]
-        sizes = {"pixel": height, "model": gsd, "overview": self._overview}
+        size = stated_size(self._crop.pixel_size_m)
+        sizes = {"pixel": size, "model": gsd, "overview": self._overview}
         if self.scale:
             notes.append(Message("resampled_from_overviews" if self._overview else "resampled", sizes))
-        elif gsd and not 0.5 <= height / gsd <= 2:
+        elif gsd and not 0.5 <= size / gsd <= 2:
             notes.append(Message("not_resampled", sizes))
         distortion = self.result.area_distortion if measured else 1.0
         if not 0.98 <= distortion <= 1.02:
@@ -162,10 +163,12 @@ def scale_of(pixel_size_m: Tuple[float, float], gsd: Optional[float]) -> Optiona
     """How many source pixels a pixel of the model's size takes; None where the sizes are alike, or too far apart."""
     if not gsd:
         return None
-    found = Scale(gsd / pixel_size_m[0], gsd / pixel_size_m[1])
-    alike = all(1 - SAME_SIZE <= side <= 1 + SAME_SIZE for side in (found.rows, found.columns))
-    coarse = min(found.rows, found.columns) < 1 / MOST_ENLARGED
-    return None if alike or coarse else found
+    scale = Scale(gsd / pixel_size_m[0], gsd / pixel_size_m[1])
+    same = (
+        1 - SAME_SIZE <= gsd / stated_size(pixel_size_m) <= 1 + SAME_SIZE
+    )  # so a raster of the training data stays as it is
+    coarse = min(scale.rows, scale.columns) < 1 / MOST_ENLARGED
+    return None if same or coarse else scale
 
 
 def onto_source(rows: Iterator[Rows], row_of: np.ndarray, column_of: np.ndarray, first: int = 0) -> Iterator[Rows]:

@@ -10,8 +10,9 @@ import numpy as np
 from ..errors import InputFault
 from ..messages import Message
 from ..model.card import ModelCard
-from ..model.units import Conversion, Recognised, baseline_of, conversion, stored_offset
+from ..model.units import Conversion, Recognised, conversion, stored_offset
 from ..raster.bands import choose_bands
+from ..raster.sentinel2 import baseline_of
 from ..raster.window import Read, Window
 from .look import LOOKED_AT, look, recognise
 

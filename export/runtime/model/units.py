@@ -12,16 +12,14 @@ import numpy as np
 
 from ..errors import InputFault
 from ..messages import Message
+from ..raster.sentinel2 import offset_of
 from .card import ModelCard
 
 INPUTS = ("auto", "raw", "s2-l2a", "s2-l1c", "tci")
 TCI_RANGE = 3558  # reflectance x 10,000 of ESA's true-colour image at 255: Sentinel-2 L2A product definition
 EUROSAT_RANGE = 2750  # of the EuroSAT pictures
-OFFSET = -1000  # of L2A and L1C since baseline 04.00: BOA_ADD_OFFSET, RADIO_ADD_OFFSET
-OFFSET_BASELINE = 4.0
 _PIXELS = (10, 20, 60)  # metres: Sentinel-2's
 _TRUE_COLOUR = re.compile(r"_TCI(_\d\dm)?\.[^/\\]*$", re.IGNORECASE)  # as products name that file
-_DARKEST = 900  # where the offset has been added, hardly a pixel is darker
 _STRETCH = re.compile(r"\b0\s*(?:-|to|\.\.)\s*([1-9]\d{3,4})\b")  # "reflectance x 10000 of 0-2750 as 0 to 255"
 
 
@@ -110,15 +108,15 @@ def conversion(
 
 def _offset(kind: str, baseline: float | None, stored: float | None, darkest: float | None) -> tuple[float, Message]:
     """What is to be added to the stored values, and a note on why."""
-    if stored is not None:
-        return stored, Message("offset_stated", {"input": kind, "offset": stored})
-    if baseline is None and darkest is not None and darkest < _DARKEST:
-        return 0, Message("offset_by_dark_pixels", {"input": kind, "offset": 0, "darkest": darkest})
-    if baseline is None:
-        return OFFSET, Message("offset_assumed", {"input": kind, "offset": OFFSET})
-    offset = OFFSET if baseline >= OFFSET_BASELINE else 0
-    facts = {"input": kind, "offset": offset, "baseline": f"{baseline:05.2f}"}
-    return offset, Message("offset_of_baseline", facts)
+    offset, evidence = offset_of(baseline, stored, darkest)
+    kinds: dict[str, tuple[str, dict[str, object]]] = {
+        "stated": ("offset_stated", {}),
+        "baseline": ("offset_of_baseline", {"baseline": f"{baseline or 0:05.2f}"}),
+        "dark pixels": ("offset_by_dark_pixels", {"darkest": darkest}),
+        "assumed": ("offset_assumed", {}),
+    }
+    name, facts = kinds[evidence]
+    return offset, Message(name, {"input": kind, "offset": offset, **facts})
 
 
 def _reflectance_per_step(card: ModelCard) -> float:
@@ -132,19 +130,6 @@ def _reflectance_per_step(card: ModelCard) -> float:
     if "8-bit" in unit or card.value_range == (0, 255):
         return TCI_RANGE / 255
     raise InputFault("no_unit", name=card.name, unit=card.unit)
-
-
-def baseline_of(text: str, tag: str = "") -> float | None:
-    """Processing baseline of a Sentinel-2 product.
-
-    Args:
-        text: its name, or that of a file inside it: ``..._N0509_...``.
-        tag: what the file's own tag ``PROCESSING_BASELINE`` says, which counts first.
-    """
-    if tag.replace(".", "", 1).isdigit():
-        return float(tag)
-    match = re.search(r"_N(\d{2})(\d{2})_", text)
-    return float(f"{match[1]}.{match[2]}") if match else None
 
 
 def stored_offset(scale: float | None, offset: float | None) -> float | None:

@@ -6,12 +6,7 @@ from collections.abc import Sequence
 
 from ..errors import InputFault
 from ..messages import Message
-
-# Sentinel-2's numbers and the names that cards and files use for the same band.
-_SAME = {
-    "b01": "coastal", "b02": "blue", "b03": "green", "b04": "red", "b05": "rededge1", "b06": "rededge2", "b07": "rededge3",
-    "b08": "nir", "b8a": "nir08", "b09": "nir09", "b11": "swir16", "b12": "swir22",
-}  # fmt: skip
+from .sentinel2 import COMMON_NAMES
 
 
 def choose_bands(
@@ -71,5 +66,5 @@ def _listed(names: Sequence[str], numbers: Sequence[int]) -> str:
 
 def common_name(name: str) -> str:
     """One spelling for all names of a band: ``B04`` is ``red``."""
-    name = name.strip().lower()
-    return _SAME.get(name, name)
+    name = name.strip()
+    return COMMON_NAMES.get(name.upper(), name.lower())

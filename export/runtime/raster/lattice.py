@@ -167,14 +167,17 @@ class Lattice:
 def pixel_sides(transform: Any, unit: float) -> Tuple[float, float]:
     """Height and width of a pixel in metres.
 
-    The longer one is the pixel size that a chip store and a model card state (``gsd``).
-
     Args:
         transform: see ``Lattice``.
         unit: metres in a unit of the CRS.
     """
     a, b, _, d, e, _ = transform[:6]
     return float(np.hypot(b, e)) * unit, float(np.hypot(a, d)) * unit
+
+
+def stated_size(sides: Tuple[float, float]) -> float:
+    """The one number that chip stores, model cards (``gsd``) and notes state for a pixel: its longer side."""
+    return max(sides)
 
 
 def zone_area(latitudes: np.ndarray, axes: Tuple[float, float]) -> np.ndarray:
