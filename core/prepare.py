@@ -1,4 +1,4 @@
-"""``python -m core.prepare``: imagery in, chip store out."""
+"""``python -m core.prepare``: turns imagery into a chip store, describes a store, or verifies it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from core.imagery.land import swapped_axes
 from core.report import store_info as info
 from core.sources import detections, fmow, rasters, sample, table
 from core.sources import torchgeo_datasets as torchgeo
+from core.sources.options import check_range
 from core.sources.stac import fetch as stac
 from core.store import check
 from core.store.build import Tally, build, check_out
@@ -32,9 +33,7 @@ def main() -> int:
 
 def _make(arguments: argparse.Namespace) -> None:
     for name, least in (("max_bad", 0), ("workers", 1), ("margin", 0)):
-        value = getattr(arguments, name)
-        if value is not None and not value >= least:  # "not", for a margin of NaN
-            raise UserError(f"--{name.replace('_', '-')} {value}: must not be below {least}")
+        check_range(arguments, name, least)
     out = arguments.out.resolve()
     check_out(out, arguments.overwrite)
     with _scratch(out) as scratch:
@@ -51,13 +50,13 @@ def _make(arguments: argparse.Namespace) -> None:
 
 @contextmanager
 def _scratch(out: Path) -> Iterator[Path]:
-    """An empty folder on the store's disk, for one run at a time; that of a run that was killed is taken over."""
+    """An empty folder on the store's disk, for one run at a time; the folder of a killed run is reused."""
     out.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out.with_name(f".{out.name}.lock"))
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise UserError(f"{out}: another run is making this store; wait for it, or choose another --out") from error
+        raise UserError(f"{out}: another run is building this store; wait for it, or choose another --out") from error
     folder = out.with_name(f".{out.name}.scratch")
     try:
         shutil.rmtree(folder, ignore_errors=True)
@@ -76,16 +75,16 @@ def _report(store: ChipStore, tally: Tally, out: Path) -> None:
     print(tally)
     print(f"{len(places)} places, {several} of them with more than one image; places by side: {sides}")
     if not several:
-        print("warning: no place has two images, so a temporal positive can only be another view of the same image")
+        print("warning: no place has two images, so temporal positives can only be views of the same image")
     if warning := swapped_axes(places[["lon", "lat"]].to_numpy()):
         print(f"warning: {warning}")
-    print(f"chip store: {out} (look at it with 'python -m core.prepare info {out}')")
+    print(f"chip store: {out} (describe it with 'python -m core.prepare info {out}')")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m core.prepare",
-        description="Make a chip store (fixed-size chips on disk, indexed by place and date), look into one, or check it.",
+        description="Make a chip store (fixed-size chips on disk, indexed by place and date), describe it, or verify it.",
     )
     sources = parser.add_subparsers(required=True, metavar="SOURCE")
     for source in SOURCES:
@@ -102,18 +101,17 @@ def _add_common(source: argparse.ArgumentParser) -> None:
     group.add_argument("--overwrite", action="store_true", help="replace an existing store")
     group.add_argument(
         "--max-bad", type=int, default=0, metavar="N",
-        help="files that may be left out because they cannot be used; beyond, it stops, and goes on later (default 0)",
+        help="unreadable files to skip before stopping (default 0; rerun to continue)",
     )  # fmt: skip
-    group.add_argument("--workers", type=int, metavar="N", help="processes at work (default: one a core)")
+    group.add_argument("--workers", type=int, metavar="N", help="number of worker processes (default: one per core)")
     group.add_argument(
         "--split", choices=("spatial", "place", "source"),
-        help="how places are dealt to train, val and test: by blocks of longitude and latitude with a margin, one by one, "
-        "or as the source says (default: the source's sides where it states them, else spatial where there are coordinates)",
+        help="how places are split into train, val and test: by spatial blocks with a margin, by place at random, or as in the "
+        "source (default: source if it states sides, else spatial if there are coordinates, else place)",
     )  # fmt: skip
     group.add_argument(
         "--margin", type=float, metavar="METRES",
-        help="places of two sides lie farther apart than this (default: a little more than the longest diagonal of a chip on "
-        "the ground; 1 km where that is unknown)",
+        help="minimum distance between places of two sides (default: 1.1 times the longest diagonal of a chip; 1 km if unknown)",
     )  # fmt: skip
 
 

@@ -258,7 +258,7 @@ def test_sides_of_the_source_are_kept(tmp_path):
 
 def test_a_place_on_both_sides_is_refused(tmp_path):
     source = Sided(info(), ("train", "test"))
-    with pytest.raises(UserError, match=r"place p0: the source puts it on two sides \(test, train\)"):
+    with pytest.raises(UserError, match=r"place p0: the source states two sides \(test, train\)"):
         build(source, tmp_path / "s", workers=1)
     store, _ = build(source, tmp_path / "s", workers=1, split=Split("place"), overwrite=True)
     assert store.index["split"].nunique() == 1
@@ -328,7 +328,7 @@ def test_folders_may_have_any_name(undisturbed, tmp_path):
 def test_a_place_that_lies_in_two_places_is_refused(tmp_path):
     source = Sided(info(), (None,) * 4)  # two images of a place lie 10 degrees apart
     with pytest.raises(
-        UserError, match=r"place p0: its images lie up to 1,116,\d\d\d m apart, but places of two sides"
+        UserError, match=r"place p0: its images are up to 1,116,\d\d\d m apart, but places of two sides"
     ):
         build(source, tmp_path / "s", workers=1)
     store, _ = build(source, tmp_path / "s", workers=1, split=Split("place"))
@@ -431,9 +431,9 @@ def test_two_runs_do_not_make_one_store(tmp_path, capsys):
     options = ["rasters", path, "--size", 16, "--workers", 1, "--out", tmp_path / "s"]
     with FileLock(tmp_path / ".s.lock"):
         assert call(main, *options) == 2
-    assert "another run is making this store" in capsys.readouterr().err
+    assert "another run is building this store" in capsys.readouterr().err
     assert call(main, *options, "--margin", "nan") == 2
-    assert "--margin nan: must not be below 0" in capsys.readouterr().err
+    assert "--margin nan: must be at least 0" in capsys.readouterr().err
     assert call(main, *options) == 0
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a_20200101.tif", "s"]
 

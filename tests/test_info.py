@@ -401,7 +401,7 @@ def test_a_geopackage_is_written_in_pieces(farms, tmp_path, monkeypatch):
 def test_a_geopackage_is_replaced_only_when_told_so(farms, tmp_path):
     path = tmp_path / "index.gpkg"
     path.write_bytes(b"precious")
-    with pytest.raises(UserError, match=r"index\.gpkg: exists already"):
+    with pytest.raises(UserError, match=r"index\.gpkg: exists"):
         command(farms.path, "--out", tmp_path / "p.png", "--gpkg", path)
     assert path.read_bytes() == b"precious"
     assert not (tmp_path / "p.png").exists()

@@ -1,4 +1,4 @@
-"""DuckDB with bounded memory: what does not fit is spilled to a folder on the store's disk."""
+"""DuckDB with bounded memory, spilling to a folder on the store's disk."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ def connect(spill: Path) -> duckdb.DuckDBPyConnection:
     """Open a database in memory, with times in UTC.
 
     Args:
-        spill: folder for what does not fit in memory; made and removed as needed.
+        spill: folder for data that does not fit in memory; created and removed as needed.
     """
     db = duckdb.connect()
     db.execute(f"SET memory_limit='{MEMORY}'; SET TimeZone='UTC'; SET preserve_insertion_order=false")
-    db.execute(f"SET temp_directory={literal(spill)}; SET enable_progress_bar=false")  # it would print among our lines
+    db.execute(f"SET temp_directory={literal(spill)}; SET enable_progress_bar=false")  # it would mix with our output
     return db
 
 
 def parquet(path: Path | str, *options: str) -> str:
-    """A Parquet file in SQL, whatever stands in its name.
+    """A Parquet file in SQL, with any characters in its name.
 
     Args:
         path: of the file.

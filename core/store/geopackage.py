@@ -1,4 +1,4 @@
-"""The index as a GeoPackage, for QGIS: older builds of it read no Parquet."""
+"""The index as a GeoPackage, for QGIS builds that cannot read Parquet."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _BATCH = 50_000  # images that are written at a time
 
 
 def check_gpkg(store: ChipStore, path: Path, overwrite: bool) -> None:
-    """Say what would keep ``write_gpkg`` from writing, before anything else is done.
+    """Check whether ``write_gpkg`` can write, before anything else is done.
 
     Raises:
         UserError: the file exists, its folder does not, or an image has no coordinates.
     """
     if path.suffix.lower() != ".gpkg":
-        raise UserError(f"{path}: a GeoPackage must be named .gpkg, so that QGIS knows it")
+        raise UserError(f"{path}: a GeoPackage must be named .gpkg")
     if path.exists() and not overwrite:
-        raise UserError(f"{path}: exists already; choose another --gpkg, or add --overwrite to replace it")
+        raise UserError(f"{path}: exists; choose another --gpkg, or add --overwrite to replace it")
     if not path.parent.is_dir():
-        raise UserError(f"{path.parent}: no such folder; make it, or choose another --gpkg")
+        raise UserError(f"{path.parent}: no such folder; create it, or choose another --gpkg")
     unlocated = int((~np.isfinite(store.column("lon")) | ~np.isfinite(store.column("lat"))).sum())
     if unlocated:
         raise UserError(
             f"{store.path}: {counted(unlocated, 'image')} of {len(store):,} without coordinates, "
-            "so no layer of points can be made; leave out --gpkg"
+            "so no point layer can be written; leave out --gpkg"
         )
 
 
@@ -41,7 +41,7 @@ def write_gpkg(store: ChipStore, path: Path, *, overwrite: bool = False) -> None
 
     Args:
         store: to write the index of.
-        path: of the GeoPackage; it gets its name when it is whole.
+        path: of the GeoPackage; it gets its name when it is complete.
         overwrite: replace an existing file.
 
     Raises:
@@ -70,7 +70,7 @@ def write_gpkg(store: ChipStore, path: Path, *, overwrite: bool = False) -> None
 
 
 def _layer_batches(index: pq.ParquetFile, names: list[str]) -> Iterator[pa.RecordBatch]:
-    """Pieces of the index in the types that a GeoPackage knows."""
+    """Batches of the index in types that a GeoPackage supports."""
     columns = [name for name in index.schema_arrow.names if name != "bbox"]
     known = pa.array([*names, None], pa.string())
     for batch in index.iter_batches(_BATCH, columns=columns):

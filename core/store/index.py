@@ -1,6 +1,6 @@
-"""The last step of a store: splits, statistics, the index and the checksums, from the parts of the shards.
+"""The last step of building a store: splits, statistics, index and checksums, from the parts of the shards.
 
-DuckDB joins and sorts, and spills to disk where memory ends; pyarrow writes the GeoParquet in pieces.
+DuckDB joins and sorts, and spills to disk; pyarrow writes the GeoParquet in batches.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from core.store.database import connect, parquet, parts
 from core.store.read import StoreInfo
 from core.store.splits import Split, deal_places
 
-# Of a shard; they go when the store is whole.
+# Of a shard; removed when the store is complete.
 WORKING_FILES = ("rows.parquet", "boxes.parquet", "tally.json", "sums.json")
 ROWS = pa.schema(
     {
@@ -86,7 +86,7 @@ def write_index(folder: Path, info: StoreInfo, split: Split) -> None:
     Args:
         folder: of the store, with the parts of the shards.
         info: what holds for all chips.
-        split: how places are dealt to sides.
+        split: how places are assigned to sides.
 
     Raises:
         UserError: see ``core.store.splits.deal_places``.
@@ -110,7 +110,7 @@ def write_index(folder: Path, info: StoreInfo, split: Split) -> None:
 
 
 def in_groups(rows: pa.RecordBatchReader, size: int) -> Iterator[pa.Table]:
-    """Tables of exactly so many rows, the last one aside: DuckDB's own pieces depend on its threads."""
+    """Tables of exactly so many rows except the last: DuckDB's own batches depend on its threads."""
     held: list[pa.Table] = []
     for batch in rows:
         held.append(pa.table(batch))
@@ -159,7 +159,7 @@ def _write_boxes(db: duckdb.DuckDBPyConnection, folder: Path) -> None:
 
 
 def _with_statistics(db: duckdb.DuckDBPyConnection, info: StoreInfo) -> StoreInfo:
-    """Mean and deviation of each band over the pixels with data of the training places (of all, if none trains).
+    """Mean and standard deviation of each band over valid pixels of the training places (of all, if there are none).
 
     Deviations from the mean are combined pairwise (Chan et al. 1983): sums of squares would lose a small
     spread around a large mean.

@@ -1,7 +1,7 @@
 """The chip store: fixed-size chips on disk, indexed by place and date.
 
     store.json               bands, unit, pixel size, classes, statistics, provenance
-    index.parquet            GeoParquet 1.1, one row an image; images of a place together, by date
+    index.parquet            GeoParquet 1.1, one row per image; images of a place together, by date
     boxes.parquet            objects: image (row of the index), xmin, ymin, xmax, ymax (px), label
     shards/N/chips.npy       (images, bands, rows, cols), the imagery's own data type
     shards/N/valid.npy       (images, rows, cols) bool, only where some pixel of the shard holds no data
@@ -9,7 +9,7 @@
     SHA256SUMS               of the files above, as sha256sum reads it
 
 The index says where a chip lies: ``shard``, ``chip`` (its number in chips.npy and valid.npy) and ``mask``
-(its number in labels.npy, -1 without). Reading knows nothing of rasters; ``core.prepare`` makes stores.
+(its number in labels.npy, -1 without). ``core.prepare`` makes stores.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from export.runtime.raster.legend import LandClass
 FORMAT = 2
 UNLABELLED = 255
 DTYPES = ("uint8", "uint16", "int16", "float32")
-SPLITS = ("train", "val", "test", "margin")  # margin: too near to another side to be used
+SPLITS = ("train", "val", "test", "margin")  # margin: too close to another side to be used
 COLUMNS = "place place_number datetime lon lat split label shard chip mask row column source".split()  # noqa: SIM905
 _OPEN_FILES = 256  # memory-mapped shards that stay open
 
@@ -47,9 +47,9 @@ class StoreInfo:
         unit: what a pixel value means.
         gsd: pixel size in metres (at the equator for geographic grids), None where unknown.
         chip_size: rows = columns of a chip, px.
-        classes: the legend; entry i explains the number i in labels.npy, boxes.parquet and the index.
+        classes: the legend; entry i is class number i in labels.npy, boxes.parquet and the index.
         background: number of the class that never names a chip (open sea, say), or None.
-        provenance: where the chips come from, for people.
+        provenance: origin of the chips, for people.
         license: of the imagery, as its source states it.
         mean: per band, of the pixels with data of the training places.
         std: per band, likewise.
@@ -81,36 +81,36 @@ class StoreInfo:
 
 
 class ChipStore:
-    """A finished store. Nothing is read before it is needed: opening ten million chips takes milliseconds."""
+    """A finished store, read lazily: opening ten million chips takes milliseconds."""
 
     def __init__(self, path: str | Path) -> None:
         """Open a folder.
 
         Raises:
-            UserError: it is no chip store, is damaged, or was made by another version.
+            UserError: it is no chip store, is corrupt, or was made by another version.
         """
         self.path = Path(path)
         if not (self.path / "store.json").is_file():
             raise UserError(f"{path}: no chip store there; make one with 'python -m core.prepare'")
         try:
-            found = json.loads((self.path / "store.json").read_text()).get("format", 1)
-            if found != FORMAT:
+            stated = json.loads((self.path / "store.json").read_text()).get("format", 1)
+            if stated != FORMAT:
                 raise UserError(
-                    f"{path}: is a chip store of format {found}, this version reads {FORMAT}; make it again with --overwrite"
+                    f"{path}: is a chip store of format {stated}, this version reads {FORMAT}; make it again with --overwrite"
                 )
             self.info = StoreInfo.read(self.path / "store.json")
             self._index = pq.ParquetFile(self.path / "index.parquet", read_dictionary=["split"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
             raise UserError(f"{path}: damaged chip store ({error}); make it again with --overwrite") from error
         self._columns: dict[str, np.ndarray] = {}
-        # Chips are read ahead by threads, but Arrow's file and Python 3.11's parser, which reads the headers of
-        # arrays, take one at a time.
+        # Chips are prefetched by threads, but Arrow's file and Python 3.11's parser, which reads array headers, are
+        # not thread-safe.
         self._reading = threading.Lock()
-        # Memory maps hold a file handle each, and a store may have more shards than handles are allowed.
+        # Each memory map holds a file handle, and a store may have more shards than allowed handles.
         self._array: Callable[[int, str], np.ndarray | None] = lru_cache(_OPEN_FILES)(self._map)
 
     def __reduce__(self) -> tuple:
-        """Open anew in another process, instead of carrying memory maps there."""
+        """Reopen in another process, instead of pickling memory maps."""
         return ChipStore, (self.path,)
 
     def __len__(self) -> int:
@@ -118,7 +118,7 @@ class ChipStore:
         return self._index.metadata.num_rows
 
     def column(self, name: str) -> np.ndarray:
-        """One column of the index, (images,); of ``split``, numbers into ``SPLITS``."""
+        """One column of the index, (images,); for ``split``, indices into ``SPLITS``."""
         with self._reading:
             if name not in self._columns:
                 values = self._index.read(columns=[name]).column(0).combine_chunks()
@@ -131,13 +131,13 @@ class ChipStore:
 
     @cached_property
     def index(self) -> pd.DataFrame:
-        """The index as a table: for looking at small stores, not for training on large ones."""
+        """The index as a table, for small stores."""
         table = self._index.read(columns=COLUMNS).to_pandas()
         return table.astype({"split": str})
 
     @cached_property
     def places(self) -> pd.DataFrame:
-        """One row a place: lon, lat, split, label, and its images: rows ``first`` to ``first + count - 1``."""
+        """One row per place: lon, lat, split, label, and its images: rows ``first`` to ``first + count - 1``."""
         number = self.column("place_number")
         first = np.flatnonzero(np.diff(number, prepend=-1))
         side = pd.Categorical.from_codes(self.column("split")[first], SPLITS)
@@ -149,7 +149,7 @@ class ChipStore:
         """The places of one side of the split.
 
         Raises:
-            UserError: there is none.
+            UserError: there are none.
         """
         places = self.places[self.places["split"] == split]
         if places.empty:
@@ -181,7 +181,7 @@ class ChipStore:
         """Class numbers of these index rows, (N, size, size) uint8; ``UNLABELLED`` where unknown.
 
         Raises:
-            UserError: the store has no segmentation labels.
+            UserError: the store has no label masks.
         """
         numbers = self.column("mask")
         if not (numbers >= 0).any():
@@ -191,7 +191,7 @@ class ChipStore:
         return out
 
     def _gather(self, name: str, rows: np.ndarray, numbers: np.ndarray, out: np.ndarray) -> None:
-        """Copy entries of a per-shard array; a number of -1, or a shard without the array, leaves ``out`` as it is."""
+        """Copy entries of a per-shard array; for a number of -1, or a shard without the array, ``out`` is unchanged."""
         shards = self.column("shard")[rows]
         for shard in np.unique(shards):
             array = self._array(int(shard), name)
@@ -217,5 +217,5 @@ class ChipStore:
 
 
 def images_of(places: pd.DataFrame) -> list[np.ndarray]:
-    """Rows of the index, one array a place, by date."""
+    """Rows of the index by date, one array per place."""
     return [np.arange(first, first + count) for first, count in zip(places["first"], places["count"])]

@@ -1,4 +1,4 @@
-"""Which side each place is on: as its source says, by blocks on the ground, or by name."""
+"""The side of the split of each place: as stated by the source, by spatial blocks, or by name."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ _BATCH = 100_000
 
 @dataclass(frozen=True)
 class Split:
-    """How places are dealt.
+    """How places are split.
 
     Attributes:
-        kind: spatial (by blocks), place (at random, by name) or source (what the source states); by default
-            the source's where it states sides, else spatial where there are coordinates.
-        margin_m: of the spatial split: sides lie farther apart, metres; by default a little more than the
-            longest diagonal of a chip on the ground, so that no two chips of two sides touch, or 1 km where
-            that is unknown.
+        kind: spatial (by blocks), place (at random, by name) or source (as stated); by default source if it
+            states sides, else spatial if there are coordinates, else place.
+        margin_m: minimum distance between sides of the spatial split, metres; by default 1.1 times the longest
+            diagonal of a chip on the ground, so that chips of two sides do not touch, or 1 km if it is unknown.
         block_deg: of the spatial split, see ``core.store.sphere.spatial_split``.
     """
 
@@ -36,17 +35,17 @@ class Split:
 
 
 def deal_places(db: duckdb.DuckDBPyConnection, split: Split) -> pa.Table:
-    """Give each place a number, in the order of the names, and a side.
+    """Assign a number, in the order of the names, and a side to each place.
 
     Args:
         db: with the view ``rows``, see ``core.store.index.ROWS``.
-        split: how.
+        split: how to assign sides.
 
     Returns:
         place, place_number and split.
 
     Raises:
-        UserError: a place is stated to be on two sides, lies in two places at once, or lacks what is asked for.
+        UserError: a place has two stated sides or distant images, or lacks a stated side or coordinates.
     """
     places: Any = db.sql(
         """SELECT place, min(party) AS party, arg_min(lon, (shard, chip)) AS lon, arg_min(lat, (shard, chip)) AS lat,
@@ -75,9 +74,7 @@ def _stated(db: duckdb.DuckDBPyConnection, places: pa.Table) -> pa.ChunkedArray:
         FROM rows GROUP BY place HAVING count(DISTINCT coalesce(stated_split, 'none')) > 1 ORDER BY place LIMIT 1"""
     ).fetchall()
     if torn:
-        raise UserError(
-            f"place {torn[0][0]}: the source puts it on two sides ({torn[0][1]}); use --split place or spatial"
-        )
+        raise UserError(f"place {torn[0][0]}: the source states two sides ({torn[0][1]}); use --split place or spatial")
     return places["stated"]
 
 
@@ -92,8 +89,8 @@ def _spatial(db: duckdb.DuckDBPyConnection, places: pa.Table, split: Split) -> p
     if apart:
         place, metres = apart[0]
         raise UserError(
-            f"place {place}: its images lie up to {metres:,.0f} m apart, but places of two sides only {margin:,.0f} m; "
-            "raise --margin, use --split place, or give them names of their own"
+            f"place {place}: its images are up to {metres:,.0f} m apart, but places of two sides only {margin:,.0f} m; "
+            "raise --margin, use --split place, or give them different place names"
         )
     lonlat = np.stack([places[name].to_numpy() for name in ("lon", "lat")], axis=1)
     return _encoded(spatial_split(lonlat, margin, split.block_deg))
@@ -115,6 +112,6 @@ def _by_name(parties: pa.ChunkedArray) -> pa.DictionaryArray:
 
 
 def _encoded(sides: np.ndarray) -> pa.DictionaryArray:
-    """Sides as numbers with a dictionary: text would take much memory for millions of places."""
+    """Sides as a dictionary array: text would take much memory for millions of places."""
     codes = np.select([sides == side for side in SPLITS], range(len(SPLITS))).astype(np.int32)
     return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(SPLITS))

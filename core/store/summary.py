@@ -1,6 +1,6 @@
-"""What a chip store holds, in numbers: for people, so shares of pixels are measured on a sample of images.
+"""Statistics of a chip store, for people: fractions of pixels are measured on a sample of images.
 
-Reads whole columns of the index as numpy arrays, never the index as a table: ten million images take seconds.
+Reads columns of the index as numpy arrays, never the index as a table: ten million images take seconds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _CELLS = 3600  # of longitude, a tenth of a degree each
 
 @dataclass(frozen=True)
 class Extent:
-    """A box around places, degrees; ``east`` is beyond 180 where the antimeridian is crossed."""
+    """Bounding box of places, degrees; ``east`` is beyond 180 if it crosses the antimeridian."""
 
     west: float
     south: float
@@ -35,7 +35,7 @@ class Extent:
         lon, lat = lon[known], lat[known]
         taken = np.flatnonzero(np.bincount(((lon + 180) * (_CELLS / 360)).astype(int) % _CELLS, minlength=_CELLS))
         gaps = np.diff(taken)
-        # An ocean of nothing inside, and places on both sides of the seam: the map is cut in that ocean.
+        # A wide empty gap inside, and places on both sides of the antimeridian: the map is cut in that gap.
         if len(gaps) and gaps.max() >= _CELLS / 4 and gaps.max() > 3 * (taken[0] + _CELLS - taken[-1]):
             cut = taken[gaps.argmax() + 1] * (360 / _CELLS) - 180
             lon = np.where(lon < cut, lon + 360, lon)

@@ -109,14 +109,13 @@ def conversion(
 def _offset(kind: str, baseline: float | None, stored: float | None, darkest: float | None) -> tuple[float, Message]:
     """What is to be added to the stored values, and a note on why."""
     offset, evidence = offset_of(baseline, stored, darkest)
-    kinds: dict[str, tuple[str, dict[str, object]]] = {
-        "stated": ("offset_stated", {}),
-        "baseline": ("offset_of_baseline", {"baseline": f"{baseline or 0:05.2f}"}),
-        "dark pixels": ("offset_by_dark_pixels", {"darkest": darkest}),
-        "assumed": ("offset_assumed", {}),
-    }
-    name, facts = kinds[evidence]
-    return offset, Message(name, {"input": kind, "offset": offset, **facts})
+    if evidence == "stated":
+        return offset, Message("offset_stated", {"input": kind, "offset": offset})
+    if evidence == "dark pixels":
+        return offset, Message("offset_by_dark_pixels", {"input": kind, "offset": offset, "darkest": darkest})
+    if evidence == "assumed":
+        return offset, Message("offset_assumed", {"input": kind, "offset": offset})
+    return offset, Message("offset_of_baseline", {"input": kind, "offset": offset, "baseline": f"{baseline:05.2f}"})
 
 
 def _reflectance_per_step(card: ModelCard) -> float:
