@@ -1,9 +1,8 @@
-"""Cuts a large map into blocks whose edges lie where tiles begin.
+"""Splits a large map into blocks that begin where tiles begin.
 
-A block is computed from every tile that reaches into it, on the tile grid of the whole raster: so its pixels have the
-bits that they have in one pass. An edge where a tile begins costs one row of tiles twice, the least there is. A map
-that is narrow becomes bands from side to side; a wide one a grid, because k x k tiles share fewer tiles with
-their neighbours than a band of as many.
+A block is computed from all tiles that overlap it, on the tile grid of the whole raster, so its pixels equal those of an
+unsplit run bit for bit. Cutting where a tile begins computes only one row of tiles twice. A narrow map is cut into
+bands, a wide one into a grid: k x k tiles share fewer tiles with their neighbours than a band of as many.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from export.runtime.infer.sweep import Sweep, shared, unit_of
 from export.runtime.model.session import Model
 from export.runtime.raster.window import TileGrid, Window
 
-SIDE = 16384  # px: 1,444 tiles of 512 px, of which 5 % are computed for a neighbour too; 5 minutes on four cores
+SIDE = 16384  # px: 1,444 tiles of 512 px, of which 5 % are computed twice; 5 minutes on four cores
 
 
 def blocks(model: Model, layout: Layout, run: Sweep, side: int) -> list[Window]:
-    """Blocks of about ``side`` px of what the model sees, from top to bottom, or none where the map is not cut.
+    """Blocks of about ``side`` px at the model's pixel size, from top to bottom; none if the map is not split.
 
     Args:
         model: as opened.
@@ -35,8 +34,8 @@ def blocks(model: Model, layout: Layout, run: Sweep, side: int) -> list[Window]:
     counts = [-(-length // side) for length in layout.seen.shape]
     rows = _cut(tops, layout.result.height, counts[0])
     columns = _cut(lefts, layout.result.width, counts[1])
-    found = [Window(top, left, bottom - top, right - left) for top, bottom in rows for left, right in columns]
-    return found if len(found) > 1 else []
+    windows = [Window(top, left, bottom - top, right - left) for top, bottom in rows for left, right in columns]
+    return windows if len(windows) > 1 else []
 
 
 def _starts(model: Model, layout: Layout, run: Sweep) -> tuple[Sequence[int], Sequence[int]]:
@@ -56,7 +55,7 @@ def _starts(model: Model, layout: Layout, run: Sweep) -> tuple[Sequence[int], Se
 
 
 def _cut(starts: Sequence[int], length: int, count: int) -> list[tuple[int, int]]:
-    """About ``count`` parts of equal length, first and end of each, that begin where tiles begin."""
+    """Start and end of about ``count`` parts of equal length that begin where tiles begin."""
     begins = np.asarray(starts)
     ideal = length * np.arange(1, count) / count
     nearest = begins[np.abs(begins[None] - ideal[:, None]).argmin(axis=1)] if count > 1 else begins[:0]

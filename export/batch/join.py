@@ -1,4 +1,4 @@
-"""Makes one map of its blocks, and from that map what belongs to all of it: polygons, areas, the STAC Item."""
+"""Joins the blocks of a map, and makes polygons, areas and STAC Item from the whole map."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def join(
 
 
 class _Joining:
-    """The rasters of a map that is being joined."""
+    """Joins the rasters of one map."""
 
     def __init__(
         self, staging: Staging, targets: Targets, grid: Grid, parts: list[tuple[Window, Path]], card: ModelCard
@@ -88,7 +88,7 @@ class _Joining:
         self.staging, self.targets, self.grid, self.parts, self.card = staging, targets, grid, parts, card
 
     def files(self, merge: bool) -> dict[str, Path]:
-        """Make every file that is wanted; role and place of each."""
+        """Write every requested file; path by role."""
         whole = {role: self._virtual(role) for role in ROLES if self._path(0, role).exists()}
         files = {}
         for role in ROLES:
@@ -124,7 +124,7 @@ class _Joining:
         return path.with_name(f"{path.name}{ROLES[role]}.tif")
 
     def _text(self, role: str, folder: Path | None) -> str:
-        """A virtual raster that names its parts from a folder, or in full."""
+        """A virtual raster whose sources are relative to a folder, or absolute."""
         paths = [self._path(number, role) for number in range(len(self.parts))]
         names = [path.relative_to(folder).as_posix() if folder else os.path.abspath(path) for path in paths]
         legend = self.card.classes if role == "map" and self._is_classes() else ()
@@ -132,7 +132,7 @@ class _Joining:
         return joined(self.grid, places, names, legend)
 
     def _virtual(self, role: str) -> Path:
-        """To be read here and now."""
+        """A temporary virtual raster."""
         path = self.staging / f"whole-{role}.vrt"
         write_text(path, self._text(role, None))
         return path
@@ -144,7 +144,7 @@ class _Joining:
         return path
 
     def _merged(self, role: str, whole: Path) -> Path:
-        """One file, read back."""
+        """One COG, read back."""
         path = self.staging.keep(self.targets.files[role].name)
         overviews = "MODE" if role == "map" and self._is_classes() else "AVERAGE"
         with writing(path):
@@ -165,13 +165,13 @@ def _strips(*paths: Path) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
 
 
 def _bytes(out: Path, parts: Sequence[tuple[str, Window]]) -> int:
-    """Room that one file of all blocks may take."""
+    """Disk space that the merged files may need, in bytes."""
     first = [(out / name).with_name(f"{Path(name).name}{end}.tif") for name, _ in parts for end in ROLES.values()]
     return int(1.4 * sum(path.stat().st_size for path in first if path.exists()))
 
 
 def blocks_folder(target: Path) -> Path:
-    """Where the blocks of a map lie."""
+    """Folder for the blocks of a map."""
     return target.with_name(f"{target.name}_blocks")
 
 
@@ -181,7 +181,7 @@ def block_name(block: Window) -> str:
 
 
 def _tidy(target: Path, keep: set[str]) -> None:
-    """Remove blocks that the map does not need: all of a merged one, those of another size."""
+    """Remove unused blocks: all after merging, else those of an earlier block size."""
     folder = blocks_folder(target)
     for path in list(folder.iterdir()):
         block = _BLOCK.match(path.name)

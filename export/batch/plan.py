@@ -1,4 +1,4 @@
-"""Says what is to be done: cuts rasters into units and leaves out those that the manifest has as done."""
+"""Splits rasters into units and skips those that the manifest lists as done."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from export.runtime.raster.window import Window
 
 @dataclass
 class Whole:
-    """A raster whose blocks are being made.
+    """A raster whose blocks are being computed.
 
     Attributes:
         join: what is to be done when all are there.
@@ -42,7 +42,7 @@ class Whole:
 
 
 class Plan:
-    """The units of a run, each cut when it is asked for.
+    """The units of a run, planned raster by raster.
 
     Attributes:
         model: checksum of the model and its card.
@@ -69,7 +69,7 @@ class Plan:
         self.cut: dict[str, Whole] = {}
 
     def is_done(self, raster: Raster) -> bool:
-        """Whether a raster's map was made from what is here now, and all its files are still as they were made.
+        """Whether a raster's map is up to date and complete.
 
         The raster itself is not opened for that.
         """
@@ -94,7 +94,7 @@ class Plan:
             return False
 
     def units(self, raster: Raster) -> list[Unit]:
-        """What is to be done for a raster: itself, or those of its blocks that are not there; then see ``cut``.
+        """The units left for a raster: itself, or its missing blocks, with the raster in ``cut``.
 
         Raises:
             RuntimeFault: it cannot be read, or does not fit the model.
@@ -154,7 +154,7 @@ class Plan:
 
 
 def request_checksum(request: Request) -> str:
-    """Of all options that change a result.
+    """Checksum of all options that change a result.
 
     Raises:
         InputFault: the polygons cannot be read.

@@ -1,4 +1,4 @@
-"""What a process does with one unit of a batch, here or on another machine."""
+"""Runs one unit of a batch, in this process or on another machine."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from export.wording import words
 
 @dataclass(frozen=True)
 class Job:
-    """What all units of a run have in common; small, so that it can be sent with each.
+    """What all units of a run share; small, because it is sent with each.
 
     Attributes:
         model: file of the model.
-        card: of the opened model, so that no process finds another tile size for itself.
+        card: of the opened model, so that all processes use the same tile size.
         request: how rasters are mapped.
         out: folder for the results.
-        merge: whether blocks become one file.
-        provider: what runs the model.
-        precision: of the provider.
-        threads: tiles that a process runs side by side; None: as many as fit.
-        output: of the model.
+        merge: whether blocks are merged into one file.
+        provider: ONNX Runtime execution provider.
+        precision: numeric precision for inference.
+        threads: tiles that a process runs in parallel; None: as many as fit.
+        output: name of the model's output.
     """
 
     model: Path
@@ -53,7 +53,7 @@ class Job:
 
     @property
     def block_request(self) -> Request:
-        """Of a block: what is made from the whole map is left to the joining."""
+        """The request for a block; polygons, areas and legend are made after joining."""
         asked = self.request.beside
         confidence = ("confidence",) if {"confidence", "polygons"} & {*asked} else ()
         beside = confidence + (("probabilities",) if "probabilities" in asked else ())
@@ -62,18 +62,18 @@ class Job:
 
 @dataclass(frozen=True)
 class Unit:
-    """A piece of work with files of its own.
+    """A piece of work with its own result files.
 
     Attributes:
         name: of its results: a path below the output folder, without a suffix.
-        raster: what is read.
-        checksum: of all that the results are made from.
+        raster: GDAL name of the input.
+        checksum: of input, model, options and block.
         input: checksum of the raster.
         options: checksum of the options.
-        files: that the raster consists of.
-        block: of the map; None for all of it.
-        parts: blocks to be joined, by name; then nothing is computed.
-        of: name of the raster's own results, where this is a block.
+        files: of the raster.
+        block: window of the map; None for the whole map.
+        parts: name and window of the blocks to join, for a unit that only joins.
+        of: for a block, name of the whole map's results.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a unit; ``reason`` says why it failed, and is empty where it did not."""
+    """Result of a unit; ``reason`` is empty unless it failed."""
 
     unit: Unit
     files: Files
@@ -100,16 +100,16 @@ class Outcome:
 
 
 def work(job: Job, unit: Unit, model: Callable[[], Model], progress: Progress | None = None) -> Outcome:
-    """Do a unit, unless its files are there already: an earlier try may have ended before it could say so.
+    """Run a unit, unless its files are complete: an earlier worker may have died before it reported them.
 
     Args:
-        job: what the run is about.
-        unit: what is to be done.
-        model: gives the opened model.
-        progress: called after each tile; False where nobody waits for the unit any more. None shows a bar.
+        job: of the run.
+        unit: to run.
+        model: returns the opened model.
+        progress: called after each tile; False cancels. None shows a progress bar.
 
     Raises:
-        Cancelled: nobody waits.
+        Cancelled: ``progress`` returned False.
     """
     found = recorded(job.out, unit.name, unit.checksum)
     if found and unchanged(job.out, found):
@@ -127,7 +127,7 @@ def work(job: Job, unit: Unit, model: Callable[[], Model], progress: Progress | 
         raise
     except RuntimeFault as fault:
         reason = words(fault)
-    except Exception as error:  # the other units must go on, whatever this one ran into
+    except Exception as error:  # the other units must continue
         logging.getLogger(__name__).debug("%s failed", unit.name, exc_info=True)
         reason = f"{unit.raster}: {type(error).__name__}: {first_line(error)}"
     return Outcome(unit, {}, reason, tuple(notes))
@@ -145,7 +145,7 @@ def _do(job: Job, unit: Unit, model: Model, listener: Listener) -> None:
 
 
 class Loaded:
-    """The model of a process, loaded once, however many units and threads ask for it."""
+    """The model of a process, loaded once for all its units and threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -156,6 +156,6 @@ class Loaded:
         """The model of a job."""
         with self._lock:
             if self._model is None or self._job != job:
-                self._model = None  # the former gives its memory back first
+                self._model = None  # frees the memory of the previous model first
                 self._model, self._job = job.open(), job
             return self._model

@@ -1,4 +1,4 @@
-"""Describes a map as a STAC Item: where it lies, what its files are, which model made it."""
+"""Describes a map as a STAC Item: footprint, files, model, options."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def multihash(path: Path) -> str:
 
 
 def model_hash(path: Path) -> str:
-    """``multihash`` of a model, read once however many maps it makes."""
+    """``multihash`` of a model file, cached."""
     found = path.stat()
     return _known_hash(path, found.st_size, found.st_mtime_ns)
 
@@ -78,7 +78,7 @@ def item_text(
     box, outline = _footprint(grid)
     made = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     properties: dict[str, Any] = {
-        "datetime": made,  # of the map: rasters do not say when they were taken
+        "datetime": made,  # of the map; rasters do not state when they were taken
         "created": made,
         "title": f"{card.name}: {name}",
         "proj:shape": list(grid.shape),
