@@ -12,10 +12,10 @@ from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
 from export import predict
-from export.rasterio_io.cog import RowWriter
+from export.rasterio_io.cog import RasterioWriter
 from export.rasterio_io.grid import Grid
 from export.rasterio_io.pixels import RasterPixels
-from export.rasterio_io.vectors import Vectors
+from export.rasterio_io.vectors import PyogrioVectors
 from export.runtime.errors import InputFault
 from export.runtime.infer.blend import Blend
 from export.runtime.model.session import Model
@@ -38,21 +38,23 @@ def legend(tmp_path):
 
 
 def test_rasters_are_written_as_given(tmp_path):
-    values = adapters.raster_out_keeps_what_it_is_given(RowWriter, GRID, InputFault, tmp_path)
+    values = adapters.raster_out_keeps_what_it_is_given(RasterioWriter, GRID, InputFault, tmp_path)
     with rasterio.open(tmp_path / "cog.tif") as source:
         np.testing.assert_array_equal(source.read(), values)
         assert source.descriptions == ("one", "two")
 
 
 def test_a_mistake_in_a_call_is_no_failure_of_the_disk(tmp_path):
-    writer = RowWriter(tmp_path / "plain.tif", GRID, "uint8", 255, ["one"])
+    writer = RasterioWriter(tmp_path / "plain.tif", GRID, "uint8", 255, ["one"])
     with pytest.raises(ValueError, match="inconsistent"):
         writer.write(0, np.zeros((2, 4, 30), np.uint8))
     writer.discard()
 
 
 def test_polygons_and_boxes_are_written(legend, tmp_path):
-    counts = adapters.vector_out_traces_patches_and_writes_objects(RowWriter, Vectors(), GRID, legend, BOXES, tmp_path)
+    counts = adapters.vector_out_traces_patches_and_writes_objects(
+        RasterioWriter, PyogrioVectors(), GRID, legend, BOXES, tmp_path
+    )
     assert counts == (3, 2)
     for name, layer, count in (("patches", "land_cover", 3), ("objects", "objects", 2)):
         assert pyogrio.read_info(tmp_path / f"{name}.gpkg", layer=layer)["features"] == count

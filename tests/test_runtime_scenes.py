@@ -39,9 +39,9 @@ def slid(model, image, valid=None, **options):
 
 
 def test_the_coarse_grid_is_what_a_hand_computes():
-    assert scene_grid(100, 64, 32, 32) == (4, 2, 0)
-    assert scene_grid(100, 64, 32, 20) == (5, 4, 0)
-    assert scene_grid(10, 10, 32, 32) == (1, 1, 0)
+    assert scene_grid(100, 64, 32, 32) == (4, 2)
+    assert scene_grid(100, 64, 32, 20) == (5, 4)
+    assert scene_grid(10, 10, 32, 32) == (1, 1)
     for stride in (0, 33):
         with pytest.raises(InputFault, match="does not fit windows of 32 px"):
             scene_grid(100, 100, 32, stride)
@@ -51,7 +51,7 @@ def test_the_coarse_grid_is_what_a_hand_computes():
 def test_cells_are_the_mean_of_the_windows_that_hold_their_middle(tmp_path, stride):
     model, image = scene_model(tmp_path / "m.onnx"), image_of((3, 90, 75))
     classes, values, valid = slid(model, image, stride=stride, probabilities=True)
-    rows, columns, _ = scene_grid(90, 75, 32, stride)
+    rows, columns = scene_grid(90, 75, 32, stride)
     assert classes.shape == (rows, columns)
     assert valid.all()
     assert cell_size(model, Sweep(stride=stride)) == stride

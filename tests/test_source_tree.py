@@ -16,8 +16,7 @@ ROOT = Path(__file__).parents[1]
 PLUGIN = ROOT / "qgis_plugin"
 QGIS = {"osgeo", "processing", "qgis"}
 REPEATED_CLASSES = {  # to be renamed or merged
-    "Estimate", "Grid", "Job", "Mask", "Placement", "Plan", "Report", "RowWriter", "Runs", "Scene", "Shape", "Source", "Vectors",
-    "_Plan",
+    "Estimate", "Job", "Placement", "Report", "Runs", "Scene", "Source", "_Plan",
 }  # fmt: skip
 
 

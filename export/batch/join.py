@@ -12,12 +12,12 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 
-from export.rasterio_io.cog import RowWriter, checksums, cog_options, writing
+from export.rasterio_io.cog import RasterioWriter, checksums, cog_options, writing
 from export.rasterio_io.grid import Grid, raster_window
 from export.rasterio_io.pixels import RasterPixels
 from export.rasterio_io.run import Request, as_json, reading
 from export.rasterio_io.stac import item_text
-from export.rasterio_io.vectors import Vectors
+from export.rasterio_io.vectors import PyogrioVectors
 from export.rasterio_io.vrt import joined
 from export.runtime.errors import InputFault
 from export.runtime.files import Staging
@@ -103,7 +103,14 @@ class _Joining:
 
         def trace(out: Path) -> None:
             blocks = ((classes, sure) for _, classes, sure in _strips(whole["map"], whole["confidence"]))
-            place = (self.grid, self.card.classes, self.card.nodata, self.targets.min_area, RowWriter, Vectors())
+            place = (
+                self.grid,
+                self.card.classes,
+                self.card.nodata,
+                self.targets.min_area,
+                RasterioWriter,
+                PyogrioVectors(),
+            )
             write_patches(out, blocks, *place, lambda: True)
 
         return files | write_beside(

@@ -45,7 +45,7 @@ def cog_options(dtype: str, overviews: str) -> dict[str, object]:
     return options | ({"predictor": "FLOATING_POINT"} if dtype.startswith("float") else {})
 
 
-class RowWriter:
+class RasterioWriter:
     """A plain GeoTIFF that is filled from top to bottom, then turned into a COG; see ``writing.RasterWriter``."""
 
     def __init__(

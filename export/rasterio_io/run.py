@@ -13,12 +13,12 @@ from typing import Any
 import rasterio
 from tqdm import tqdm
 
-from export.rasterio_io.cog import RowWriter
+from export.rasterio_io.cog import RasterioWriter
 from export.rasterio_io.limits import Area
 from export.rasterio_io.names import is_far
 from export.rasterio_io.pixels import Placement, RasterPixels
 from export.rasterio_io.stac import item_text
-from export.rasterio_io.vectors import Vectors
+from export.rasterio_io.vectors import PyogrioVectors
 from export.runtime.errors import InputFault
 from export.runtime.infer.job import Job, Options
 from export.runtime.infer.sweep import Progress
@@ -171,7 +171,7 @@ def _write(
     """Run a job and give every file its final name, the STAC Item among them."""
     with (
         rasterio.Env(**_cache(job)),
-        Results(targets, job.grid, job.card, RowWriter, Vectors()) as results,
+        Results(targets, job.grid, job.card, RasterioWriter, PyogrioVectors()) as results,
         tqdm(desc=name, unit="tile", disable=None if progress is None else True) as bar,
     ):
         job.write(results, progress or _shown_on(bar), _always)

@@ -21,7 +21,7 @@ from export.runtime.results.vectors import Batch, KeepGoing
 PYOGRIO_ERRORS = (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError, OSError)
 
 
-class Vectors:
+class PyogrioVectors:
     """See ``export.runtime.results.vectors.VectorOut``."""
 
     def trace(self, numbers: Path, grid: Grid, keep_going: KeepGoing) -> Iterator[tuple[Any, int]]:

@@ -13,7 +13,7 @@ from qgis.core import (
 )
 
 from ..gdal_io.classes import ClassLayer
-from ..gdal_io.mask import Mask
+from ..gdal_io.mask import LayerMask
 from ..gdal_io.tables import AREA_FIELDS, area_rows
 from ..runtime.infer.job import Limits
 from ..texts import tr
@@ -70,7 +70,7 @@ class AreasAlgorithm(Algorithm):
         classes = ClassLayer.of(layer)
         box = extent_in(self, parameters, self.EXTENT, context, layer.crs())
         source = self.parameterAsSource(parameters, self.MASK, context)
-        mask = Mask.of(source, classes.layer.crs, context.transformContext()) if source else None
+        mask = LayerMask.of(source, classes.layer.crs, context.transformContext()) if source else None
         return _Plan(classes, Limits(box, mask))
 
     def work(self, plan, parameters, context, feedback):

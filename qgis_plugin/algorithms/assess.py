@@ -17,7 +17,7 @@ from qgis.core import (
     QgsProcessingParameterRasterLayer,
 )
 
-from ..gdal_io.classes import ClassLayer, Shape
+from ..gdal_io.classes import ClassLayer, LayerShape
 from ..gdal_io.mask import bent, features_of
 from ..gdal_io.tables import ASSESS_FIELDS, assess_rows
 from ..runtime.errors import InputFault
@@ -110,7 +110,7 @@ class AssessAlgorithm(Algorithm):
             # below 0 lies nodata that the map does not declare
             mapped = {row.value: row.m2 for row in classes.areas(Limits(), progress) if row.value >= 0}
             truth = class_numbers(plan.sample, plan.field, plan.truth, classes.names)
-            shapes = [Shape(geometry) for geometry in plan.shapes]
+            shapes = [LayerShape(geometry) for geometry in plan.shapes]
             report = compare(classes.at(shapes), truth, mapped, classes.names, plan.sample)
         for note in report.notes:
             feedback.pushWarning(words(note))

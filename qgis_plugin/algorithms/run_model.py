@@ -19,12 +19,12 @@ from qgis.core import (
 from qgis.PyQt.QtCore import Qt
 
 from .. import onnxruntime_help
-from ..gdal_io.job import Plan, card_in, notes_of, open_job
-from ..gdal_io.mask import Mask
+from ..gdal_io.job import RunPlan, card_in, notes_of, open_job
+from ..gdal_io.mask import LayerMask
 from ..gdal_io.source import snapshot
 from ..gdal_io.tables import AREA_FIELDS, area_rows
-from ..gdal_io.vectors import Vectors
-from ..gdal_io.writer import RowWriter
+from ..gdal_io.vectors import GdalVectors
+from ..gdal_io.writer import GdalWriter
 from ..layers import Shown, show_when_loaded
 from ..runtime.errors import InputFault
 from ..runtime.infer.job import Job, Limits, Options
@@ -144,7 +144,7 @@ class ModelAlgorithm(Algorithm):
             parameter.setMaximum(most)
         self.add(parameter, hint, advanced=True)
 
-    def plan(self, parameters, context) -> Plan:
+    def plan(self, parameters, context) -> RunPlan:
         """Check model, layer and area, and copy what the worker needs."""
         problem = onnxruntime_help.problem()
         if problem:
@@ -170,7 +170,7 @@ class ModelAlgorithm(Algorithm):
         )
         provider = self.parameterAsEnumString(parameters, self.PROVIDER, context) or "auto"
         threads = self._number(parameters, self.THREADS, context, whole=True)
-        return Plan.checked(model, card, layer, options, provider=provider, threads=threads)
+        return RunPlan.checked(model, card, layer, options, provider=provider, threads=threads)
 
     def model_grid(self, parameters, context) -> bool:
         """Whether the result keeps the model's pixel size."""
@@ -194,7 +194,7 @@ class ModelAlgorithm(Algorithm):
         system = self.parameterAsRasterLayer(parameters, self.INPUT, context).crs()
         box = extent_in(self, parameters, self.EXTENT, context, system)
         source = self.parameterAsSource(parameters, self.MASK, context)
-        return Limits(box, Mask.of(source, crs, context.transformContext()) if source else None)
+        return Limits(box, LayerMask.of(source, crs, context.transformContext()) if source else None)
 
     def _number(self, parameters, name, context, whole=False):
         """The number, None where it is left empty."""
@@ -229,7 +229,7 @@ class ModelAlgorithm(Algorithm):
             outputs["COUNT"] = results.count
         return outputs
 
-    def run_plan(self, plan: Plan, targets: Targets, feedback, measured: bool = False) -> Results:
+    def run_plan(self, plan: RunPlan, targets: Targets, feedback, measured: bool = False) -> Results:
         """Run a model over a layer and write its files.
 
         Returns:
@@ -241,7 +241,7 @@ class ModelAlgorithm(Algorithm):
             request = getattr(job.source.pixels, "feedback", None)
             if request:  # ends a request that is under way
                 feedback.canceled.connect(request.cancel, Qt.ConnectionType.DirectConnection)
-            with Results(targets, job.grid, job.card, RowWriter, Vectors()) as results:
+            with Results(targets, job.grid, job.card, GdalWriter, GdalVectors()) as results:
                 job.write(results, self.progress(feedback), going)
                 results.finish(going)
                 results.commit()

@@ -8,7 +8,7 @@ from qgis.core import QgsGeometry
 
 from ..runtime.infer.class_map import ClassMap
 from ..runtime.raster.lattice import Bounds
-from .grid import Grid
+from .grid import LayerGrid
 from .mask import pixels_inside
 from .source import Layer, snapshot
 
@@ -57,7 +57,7 @@ def legend_names(layer) -> Dict[int, str]:
 
 
 @dataclass(frozen=True)
-class Shape:
+class LayerShape:
     """See ``runtime.infer.class_map.Shape``."""
 
     geometry: QgsGeometry
@@ -78,7 +78,7 @@ class Shape:
         """A place inside it."""
         return _place(self.geometry.pointOnSurface())
 
-    def inside(self, grid: Grid) -> np.ndarray:
+    def inside(self, grid: LayerGrid) -> np.ndarray:
         """(rows, columns) True where the middle of a pixel lies in it."""
         return pixels_inside([self.geometry], grid)
 

@@ -12,7 +12,7 @@ from ..runtime.errors import InputFault
 from ..runtime.raster.lattice import Bounds
 from ..runtime.raster.window import Window
 from .calls import ask
-from .grid import Grid, transform_of
+from .grid import LayerGrid, transform_of
 
 Ranges = Dict[int, List[Tuple[float, float]]]
 _COLORS = {gdal.GCI_RedBand: "red", gdal.GCI_GreenBand: "green", gdal.GCI_BlueBand: "blue"}
@@ -88,7 +88,7 @@ class FilePixels:
         dataset = self._dataset
         # without coordinates QGIS lays pixels downwards from the origin
         place = dataset.GetGeoTransform(can_return_null=True) or (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
-        self.grid = Grid(layer.crs, transform_of(place), dataset.RasterYSize, dataset.RasterXSize)
+        self.grid = LayerGrid(layer.crs, transform_of(place), dataset.RasterYSize, dataset.RasterXSize)
         if not (np.isfinite(place).all() and self.grid.pixel_area):
             raise InputFault("bad_coordinates", where=layer.name)
         numbers = range(1, dataset.RasterCount + 1)

@@ -16,7 +16,7 @@ from ..runtime.raster.lattice import Lattice, Transform, Units
 
 
 @dataclass(frozen=True)
-class Grid(Lattice):
+class LayerGrid(Lattice):
     """Rows and columns with a CRS."""
 
     crs: str

@@ -14,7 +14,7 @@ from .source import Layer
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """All that a worker needs.
 
     Attributes:
@@ -40,7 +40,7 @@ class Plan:
     files: Tuple[str, ...] = ()
 
     @classmethod
-    def checked(cls, model: str, card: ModelCard, layer: Layer, options: Options, **run) -> "Plan":
+    def checked(cls, model: str, card: ModelCard, layer: Layer, options: Options, **run) -> "RunPlan":
         """Plan a run whose model, layer and area fit; no pixels are read.
 
         Raises:
@@ -73,7 +73,7 @@ def card_in(path: str) -> ModelCard:
     return card_of(path, read_header(path))
 
 
-def open_job(plan: Plan) -> Job:
+def open_job(plan: RunPlan) -> Job:
     """Open the model and the layer of a plan.
 
     Raises:

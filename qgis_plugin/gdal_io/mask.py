@@ -21,14 +21,14 @@ from ..runtime.raster.lattice import Bounds
 from ..runtime.raster.window import Window
 from ..texts import tr
 from .calls import ask
-from .grid import Grid
+from .grid import LayerGrid
 from .vectors import memory_vectors
 
 _POLYGON = QgsWkbTypes.GeometryType.PolygonGeometry  # type: ignore[attr-defined]  # not in qgis-stubs
 _PARTS = 100  # pieces that the longest side is cut into before it is bent into another CRS
 
 
-class Mask:
+class LayerMask:
     """Polygons, copied from their layer."""
 
     def __init__(self, polygons: List[QgsGeometry]) -> None:
@@ -37,7 +37,7 @@ class Mask:
         self._boxes = np.array([(b.xMinimum(), b.yMinimum(), b.xMaximum(), b.yMaximum()) for b in boxes])
 
     @classmethod
-    def of(cls, source, crs: str, context: QgsCoordinateTransformContext) -> "Mask":
+    def of(cls, source, crs: str, context: QgsCoordinateTransformContext) -> "LayerMask":
         """Copy the polygons of a feature source into a CRS.
 
         Raises:
@@ -57,7 +57,7 @@ class Mask:
         east, north = self._boxes[:, 2:].max(axis=0).tolist()
         return west, south, east, north
 
-    def touches(self, grid: Grid, window: Window) -> bool:
+    def touches(self, grid: LayerGrid, window: Window) -> bool:
         """Whether a polygon reaches into a window of a grid."""
         return bool(self._near(grid.crop(window)))
 
@@ -66,7 +66,7 @@ class Mask:
         point = QgsGeometry.fromPointXY(QgsPointXY(x, y))
         return any(polygon.intersects(point) for polygon in self._around((x, y, x, y)))
 
-    def inside(self, grid: Grid, window: Window) -> np.ndarray:
+    def inside(self, grid: LayerGrid, window: Window) -> np.ndarray:
         """(rows, columns) True where the middle of a pixel lies in a polygon."""
         part = grid.crop(window)
         return pixels_inside(self._near(part), part)
@@ -77,7 +77,7 @@ class Mask:
         meet = (boxes[:, 0] <= east) & (boxes[:, 2] >= west) & (boxes[:, 1] <= north) & (boxes[:, 3] >= south)
         return [self.polygons[number] for number in np.flatnonzero(meet)]
 
-    def _near(self, part: Grid) -> List[QgsGeometry]:
+    def _near(self, part: LayerGrid) -> List[QgsGeometry]:
         outline = QgsGeometry.fromPolygonXY([[QgsPointXY(*corner) for corner in part.outline()]])
         engine = QgsGeometry.createGeometryEngine(outline.constGet())
         engine.prepareGeometry()
@@ -125,7 +125,7 @@ def _polygons_of(collection: QgsGeometry) -> Optional[QgsGeometry]:
     return QgsGeometry.collectGeometry(parts) if parts else None
 
 
-def pixels_inside(polygons: List[QgsGeometry], part: Grid) -> np.ndarray:
+def pixels_inside(polygons: List[QgsGeometry], part: LayerGrid) -> np.ndarray:
     """(rows, columns) True where the middle of a pixel lies in a polygon."""
     if not polygons:
         return np.zeros(part.shape, bool)

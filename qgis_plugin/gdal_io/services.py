@@ -22,7 +22,7 @@ from ..runtime.raster.lattice import Bounds, Transform
 from ..runtime.raster.window import Window
 from ..texts import tr
 from .files import Ranges, cut_out, empty_ranges
-from .grid import Grid, ellipsoidal
+from .grid import LayerGrid, ellipsoidal
 
 _PICTURE = ("red", "green", "blue")
 _DTYPES = {
@@ -80,15 +80,15 @@ class ServiceLayer:
         """
         return ServicePixels(self, self._own_grid() or self._grid(gsd, bounds))
 
-    def _own_grid(self) -> Optional[Grid]:
+    def _own_grid(self) -> Optional[LayerGrid]:
         width, height = self.provider.xSize(), self.provider.ySize()
         if width < 1 or height < 1:
             return None
         west, south, east, north = self.extent
         place = Transform((east - west) / width, 0.0, west, 0.0, -(north - south) / height, north)
-        return Grid(self.crs, place, height, width)
+        return LayerGrid(self.crs, place, height, width)
 
-    def _grid(self, gsd: Optional[float], bounds: Optional[Bounds]) -> Grid:
+    def _grid(self, gsd: Optional[float], bounds: Optional[Bounds]) -> LayerGrid:
         if not gsd:
             text = tr("The layer '{name}' has no pixels of its own and the model does not say which size it needs.")
             raise InputFault.worded(text.format(name=self.name))
@@ -107,7 +107,7 @@ class ServiceLayer:
         down = measure.measureLine(middle, QgsPointXY(middle.x(), middle.y() + step)) / step
         across, along = gsd / metres, gsd / down
         height, width = max(1, round((north - south) / along)), max(1, round((east - west) / across))
-        return Grid(self.crs, Transform(across, 0.0, west, 0.0, -along, north), height, width)
+        return LayerGrid(self.crs, Transform(across, 0.0, west, 0.0, -along, north), height, width)
 
 
 class ServicePixels:
@@ -115,7 +115,7 @@ class ServicePixels:
 
     sampled, read_ahead = False, 0
 
-    def __init__(self, layer: ServiceLayer, grid: Grid) -> None:
+    def __init__(self, layer: ServiceLayer, grid: LayerGrid) -> None:
         self.layer, self.grid, self.name, self.address = layer, grid, layer.name, layer.name
         self._provider = layer.provider
         self.sized = self._provider.xSize() < 1
@@ -169,7 +169,7 @@ class ServicePixels:
     def close(self) -> None:
         """Nothing to release: the provider goes with its snapshot."""
 
-    def _block(self, band: int, extent: QgsRectangle, part: Grid) -> np.ndarray:
+    def _block(self, band: int, extent: QgsRectangle, part: LayerGrid) -> np.ndarray:
         with failed_requests() as failed:
             block = self._provider.block(band, extent, part.width, part.height, self.feedback)
         if self.feedback.isCanceled():

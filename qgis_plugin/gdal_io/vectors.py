@@ -9,16 +9,16 @@ from osgeo import gdal, ogr, osr
 from ..runtime.errors import InputFault
 from ..runtime.results.vectors import Batch, KeepGoing
 from .calls import ask, cancellable
-from .grid import Grid
+from .grid import LayerGrid
 
 _KINDS = {"Polygon": ogr.wkbPolygon, "MultiPolygon": ogr.wkbMultiPolygon}
 _TYPES = {"int32": ogr.OFTInteger, "int64": ogr.OFTInteger64, "float64": ogr.OFTReal, "str": ogr.OFTString}
 
 
-class Vectors:
+class GdalVectors:
     """See ``runtime.results.vectors.VectorOut``."""
 
-    def trace(self, numbers: Path, grid: Grid, keep_going: KeepGoing) -> Iterator[Tuple[Any, int]]:
+    def trace(self, numbers: Path, grid: LayerGrid, keep_going: KeepGoing) -> Iterator[Tuple[Any, int]]:
         """Outlines of the connected pixels of one number in a raster, and that number; 0 is left out."""
         memory = memory_vectors()
         outlines = memory.CreateLayer("patches", osr.SpatialReference(grid.crs), ogr.wkbPolygon)
@@ -35,7 +35,7 @@ class Vectors:
         return [_polygon(ring) for ring in corners.tolist()]
 
     def write(
-        self, out: Path, layer: str, kind: str, grid: Grid, columns: Dict[str, str], batches: Iterable[Batch]
+        self, out: Path, layer: str, kind: str, grid: LayerGrid, columns: Dict[str, str], batches: Iterable[Batch]
     ) -> int:
         """Write features into a new GeoPackage and count them there."""
 

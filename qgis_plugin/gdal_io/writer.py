@@ -10,20 +10,20 @@ from osgeo import gdal, osr
 from ..runtime.errors import InputFault
 from ..runtime.results.vectors import KeepGoing
 from .calls import ask, cancellable
-from .grid import Grid
+from .grid import LayerGrid
 
 BLOCK = 512  # px: side of a block of the result
 _TYPES = {"uint8": gdal.GDT_Byte, "uint16": gdal.GDT_UInt16, "int32": gdal.GDT_Int32, "float32": gdal.GDT_Float32}
 _RGB = (gdal.GCI_RedBand, gdal.GCI_GreenBand, gdal.GCI_BlueBand)
 
 
-class RowWriter:
+class GdalWriter:
     """A plain GeoTIFF that is filled from top to bottom, then turned into a COG; see ``writing.RasterWriter``."""
 
     def __init__(
         self,
         path: Path,
-        grid: Grid,
+        grid: LayerGrid,
         dtype: str,
         nodata: float,
         names: Sequence[str],

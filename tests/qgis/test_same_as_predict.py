@@ -184,18 +184,18 @@ def test_objects_are_equal(running, world, tmp_path):
 
 @pytest.fixture
 def grid(running):
-    from geoaware.gdal_io.grid import Grid, transform_of
+    from geoaware.gdal_io.grid import LayerGrid, transform_of
 
     srs = osr.SpatialReference()
     srs.ImportFromEPSG(32633)
-    return Grid(srs.ExportToWkt(), transform_of((500_000, 10, 0, 5_000_000, 0, -10)), 20, 30)
+    return LayerGrid(srs.ExportToWkt(), transform_of((500_000, 10, 0, 5_000_000, 0, -10)), 20, 30)
 
 
 def test_rasters_are_written_as_given(grid, tmp_path):
-    from geoaware.gdal_io.writer import RowWriter
+    from geoaware.gdal_io.writer import GdalWriter
     from geoaware.runtime.errors import InputFault
 
-    values = adapters.raster_out_keeps_what_it_is_given(RowWriter, grid, InputFault, tmp_path)
+    values = adapters.raster_out_keeps_what_it_is_given(GdalWriter, grid, InputFault, tmp_path)
     written = gdal.Open(str(tmp_path / "cog.tif"))
     np.testing.assert_array_equal(written.ReadAsArray(), values)
     assert [written.GetRasterBand(number).GetDescription() for number in (1, 2)] == ["one", "two"]
@@ -203,14 +203,14 @@ def test_rasters_are_written_as_given(grid, tmp_path):
 
 def test_polygons_and_boxes_are_written(grid, tmp_path):
     from geoaware.gdal_io.job import card_in
-    from geoaware.gdal_io.vectors import Vectors
-    from geoaware.gdal_io.writer import RowWriter
+    from geoaware.gdal_io.vectors import GdalVectors
+    from geoaware.gdal_io.writer import GdalWriter
     from geoaware.runtime.results.rows import Objects
 
     boxes = np.array([[1, 2, 5, 6], [10, 3, 14, 9]], np.float32)
     objects = Objects(boxes, np.array([0.9, 0.5], np.float32), np.array([3, 7]))
     legend = card_in(str(write_strongest_band(tmp_path / "m.onnx"))).classes
-    place = (RowWriter, Vectors(), grid, legend, objects, tmp_path)
+    place = (GdalWriter, GdalVectors(), grid, legend, objects, tmp_path)
     assert adapters.vector_out_traces_patches_and_writes_objects(*place) == (3, 2)
     assert (
         len(features(tmp_path / "patches.gpkg", "land_cover")),

@@ -151,13 +151,13 @@ def test_a_coverage_of_a_wcs_is_read_pixel_for_pixel(running, server, model, sce
 
 @pytest.mark.parametrize("gsd", [None, 20.0])
 def test_the_tiles_of_a_run_are_known_before_it(running, scene, tmp_path, gsd):
-    from geoaware.gdal_io.job import Plan, card_in, open_job
+    from geoaware.gdal_io.job import RunPlan, card_in, open_job
     from geoaware.gdal_io.source import snapshot
     from geoaware.runtime.infer.job import Options
 
     model = str(write_strongest_band(tmp_path / "m.onnx", gsd=gsd))
     layer = QgsRasterLayer(str(rasters.write(tmp_path / "scene.tif", np.tile(scene[0], (1, 3, 4)))), "scene")
-    plan, seen = Plan.checked(model, card_in(model), snapshot(layer), Options(), provider="cpu"), []
+    plan, seen = RunPlan.checked(model, card_in(model), snapshot(layer), Options(), provider="cpu"), []
     job = open_job(plan)
     list(job.rows(lambda done, total: seen.append((done, total)) or True))
     job.close()

@@ -32,8 +32,8 @@ from .sweep import (
 )
 
 
-def scene_grid(height: int, width: int, tile: int, stride: int) -> Tuple[int, int, int]:
-    """Rows and columns of the coarse grid, and px from the raster's corner to its own, which is 0.
+def scene_grid(height: int, width: int, tile: int, stride: int) -> Tuple[int, int]:
+    """Rows and columns of the coarse grid.
 
     The last row and column reach beyond the raster where the stride does not divide it.
 
@@ -42,7 +42,7 @@ def scene_grid(height: int, width: int, tile: int, stride: int) -> Tuple[int, in
     """
     if not 1 <= stride <= tile:
         raise InputFault("bad_stride", stride=stride, tile=tile)
-    return -(-height // stride), -(-width // stride), 0
+    return -(-height // stride), -(-width // stride)
 
 
 def cell_size(model: Model, options: Sweep = AS_CARD) -> int:
@@ -84,7 +84,7 @@ def windows(
         yield from sweep(model, read, height, width, options, progress, touches)
         return
     tile, stride = model.card.tile_size, cell_size(model, options)
-    rows, columns, _ = scene_grid(height, width, tile, stride)
+    rows, columns = scene_grid(height, width, tile, stride)
     area = in_units(options.area, stride) if options.area else Window(0, 0, rows, columns)
     grid = TileGrid(height, width, tile, tile - stride)
     down = _cells(grid.tops, tile, stride, height, range(area.row, area.row + area.height))

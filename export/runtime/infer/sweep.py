@@ -170,18 +170,6 @@ def any_valid(valid: np.ndarray, unit: Tuple[int, int], offset: Tuple[int, int] 
     return valid
 
 
-def segment(model: Model, read: Read, height: int, width: int, progress: Progress = go_on) -> Iterator[Rows]:
-    """Yield the classes of a raster from top to bottom, read by the caller's own thread; see ``sweep``.
-
-    Raises:
-        InputFault: the model is no segmentation.
-        Cancelled: ``progress`` returned False.
-    """
-    if model.card.task != "segmentation":
-        raise InputFault("wrong_task", name=model.card.name, task=model.card.task, needed="segmentation")
-    return sweep(model, read, height, width, Sweep(read_ahead=0), progress)
-
-
 def shared(model: Model, options: Sweep) -> int:
     """Px that neighbouring answers share: the overlap of the tiles without the borders that are not answered for.
 

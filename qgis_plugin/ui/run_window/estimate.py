@@ -8,7 +8,7 @@ from typing import Collection, List, Optional
 from qgis.core import QgsTask
 from qgis.PyQt.QtCore import pyqtSignal
 
-from ...gdal_io.job import Plan, notes_of, open_job
+from ...gdal_io.job import RunPlan, notes_of, open_job
 from ...runtime.errors import Cancelled, RuntimeFault
 from ...runtime.infer.job import Job
 from ...runtime.infer.sweep import Progress
@@ -32,7 +32,7 @@ class Estimate:
         room: bytes that may be needed on the disk while the results are made.
     """
 
-    plan: Plan
+    plan: RunPlan
     notes: List[str] = field(default_factory=list)
     fault: str = ""
     tiles: int = 0
@@ -72,7 +72,7 @@ class Estimating(QgsTask):
 
     done = pyqtSignal(object)
 
-    def __init__(self, plan: Plan, roles: Collection[str]) -> None:
+    def __init__(self, plan: RunPlan, roles: Collection[str]) -> None:
         """Of the results of these roles: see ``Targets``."""
         super().__init__(tr("GeoAware: first look"), QgsTask.Flag.CanCancel)
         self._estimate, self._roles = Estimate(plan), roles

@@ -33,7 +33,7 @@ from qgis.PyQt.QtWidgets import (
 from ... import onnxruntime_help
 from ...algorithms.base import ICON
 from ...algorithms.run_model import LAST_MODEL
-from ...gdal_io.job import Plan
+from ...gdal_io.job import RunPlan
 from ...runtime.errors import RuntimeFault
 from ...runtime.files import free_bytes
 from ...texts import tr, words
@@ -71,7 +71,7 @@ class RunDialog(QDialog):
         self.setWindowIcon(QIcon(str(ICON)))
         self.runs = runs
         self._algorithm = None
-        self._plan: Optional[Plan] = None
+        self._plan: Optional[RunPlan] = None
         self._looking: Optional[Estimating] = None
         self._tiles = 0
         self._picked = False  # whether the model was chosen by hand

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import List, Optional
 
-from ...gdal_io.grid import Grid
+from ...gdal_io.grid import LayerGrid
 from ...gdal_io.services import band_count
 from ...runtime.model.card import ModelCard
 from ...runtime.raster.lattice import Transform
@@ -56,4 +56,4 @@ def pixel_metres(layer) -> Optional[float]:
     if not layer.isValid() or not layer.crs().isValid() or provider.xSize() < 1:
         return None
     size = Transform(layer.rasterUnitsPerPixelX(), 0, 0, 0, -layer.rasterUnitsPerPixelY(), 0)
-    return Grid(layer.crs().toWkt(), size, provider.ySize(), provider.xSize()).pixel_size_m[0] or None
+    return LayerGrid(layer.crs().toWkt(), size, provider.ySize(), provider.xSize()).pixel_size_m[0] or None
