@@ -1,9 +1,10 @@
-"""Holds the windows and the runs of one QGIS, and tells how the runs ended."""
+"""Opens the windows, holds the runs and reports how they ended."""
 
 from pathlib import Path
 from typing import Dict, Optional
 
 from qgis.core import Qgis
+from qgis.PyQt.QtCore import QTimer
 from qgis.PyQt.QtWidgets import QPushButton
 
 from .. import onnxruntime_help
@@ -24,6 +25,7 @@ class Desk:
 
     def __init__(self, iface) -> None:
         self._iface = iface
+        self._closed = False
         self.runs = Runs()
         self.runs.ended.connect(self._ended)
         self.dialog: Optional[RunDialog] = None
@@ -70,7 +72,8 @@ class Desk:
         _to_front(self.pages[run])
 
     def close(self) -> None:
-        """End everything."""
+        """Stop the runs and close all windows."""
+        self._closed = True
         self.runs.ended.disconnect(self._ended)
         self.runs.stop()
         for page in list(self.pages.values()):
@@ -95,17 +98,24 @@ class Desk:
             self.dialog.fill_models(Path(added) if added else None)
 
     def _ended(self, run: Run) -> None:
-        bar = self._iface.messageBar()
-        if run.state == FAILED:
-            bar.pushMessage(TITLE, run.problem, Qgis.MessageLevel.Critical)
-        elif run.state == CANCELLED:
-            bar.pushMessage(TITLE, tr("{title}: cancelled.").format(title=run.title), Qgis.MessageLevel.Info)
-        elif run.state == DONE:
+        if run.state == DONE:
             loading.remember(run)
             loading.load(run)
             main = loading.layer_of(run) if run.loaded else None
             if main is not None:
                 self._iface.setActiveLayer(main)  # so that the map tips are of it
+        # after QGIS's own "Task complete", which would cover the button
+        QTimer.singleShot(0, lambda: self._announce(run))
+
+    def _announce(self, run: Run) -> None:
+        if self._closed:
+            return
+        bar = self._iface.messageBar()
+        if run.state == FAILED:
+            bar.pushMessage(TITLE, run.problem, Qgis.MessageLevel.Critical)
+        elif run.state == CANCELLED:
+            bar.pushMessage(TITLE, tr("{title}: cancelled.").format(title=run.title), Qgis.MessageLevel.Info)
+        else:
             text = tr("{title} is ready.") if run.loaded else tr("{title} is ready; its project was closed meanwhile.")
             item = bar.createMessage(TITLE, text.format(title=run.title))
             button = QPushButton(tr("Result page"))

@@ -193,13 +193,7 @@ def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
     yield 1.5
     seen["read"] = plugin.class_tool.text_at(canvas.extent().center())
     shoot(task, "plugin_layer")
-    bar, buttons = iface.messageBar(), []
-    while not buttons and bar.currentItem():
-        buttons = [one for one in bar.findChildren(QPushButton) if one.isVisible() and one.text()]
-        if not buttons:  # without a desktop that shows it, QGIS's own "Task complete" lies above
-            bar.popWidget()
-        yield 0.5
-    click(buttons[0])
+    click(next(one for one in iface.messageBar().findChildren(QPushButton) if one.isVisible() and one.text()))
     yield lambda: top("ResultWindow")
     result = top("ResultWindow")
     result.move(250, 40)

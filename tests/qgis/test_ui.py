@@ -21,6 +21,7 @@ from qgis.core import (
     QgsRasterLayer,
     QgsRectangle,
     QgsSettings,
+    QgsTask,
     QgsVectorLayer,
 )
 from qgis.PyQt.QtTest import QTest
@@ -313,6 +314,19 @@ def test_results_arrive_in_a_group_with_the_map_active_and_a_page(running, opene
     assert sum(shares) == pytest.approx(100)
     page.reject()
     until(lambda: run not in running.desk.pages)
+
+
+def test_message_with_the_result_page_lies_above_qgis_own(opened, desktop):
+    def notify(_, status):  # as QGIS does after a long task where the desktop shows no notifications
+        if status == QgsTask.TaskStatus.Complete:
+            desktop.bar.pushInfo("Task complete", "")
+
+    changed = QgsApplication.taskManager().statusChanged
+    changed.connect(notify)
+    opened.run_button.click()
+    until(lambda: len(desktop.messages) == 2)
+    changed.disconnect(notify)
+    assert desktop.messages[-1][1].endswith(" is ready.")
 
 
 @pytest.mark.skipif(Qgis.QGIS_VERSION_INT < 32400, reason="older QGIS keeps its history as lines of Python")
