@@ -191,7 +191,7 @@ def time_to_open(window, model: Path) -> float:
     QgsApplication.processEvents()
     took = time.perf_counter() - began
     dialog = window.desk.dialog
-    until(lambda: dialog._looking is None and not dialog._soon.isActive() and dialog._plan is not None)
+    until(lambda: dialog._estimating is None and not dialog._timer.isActive() and dialog._plan is not None)
     dialog.close()
     return took
 
@@ -202,8 +202,8 @@ def run(dialog, layer) -> tuple[float, float]:
 
     dialog.show()
     dialog.set_layer(layer)
-    until(lambda: dialog._soon.isActive() or dialog._looking is not None or dialog._plan is not None)
-    until(lambda: dialog.run_button.isEnabled() and dialog._looking is None and not dialog._soon.isActive())
+    until(lambda: dialog._timer.isActive() or dialog._estimating is not None or dialog._plan is not None)
+    until(lambda: dialog.run_button.isEnabled() and dialog._estimating is None and not dialog._timer.isActive())
     signs = [time.perf_counter()]
     timer = QTimer()
     timer.setTimerType(Qt.TimerType.PreciseTimer)

@@ -2,7 +2,7 @@
 
 
 def classFactory(iface):
-    """Make the plugin; imports stay inside so that QGIS starts fast and can report what fails."""
+    """Make the plugin; imported here so that QGIS starts fast and can report import errors."""
     from .plugin import GeoAwarePlugin
 
     return GeoAwarePlugin(iface)

@@ -1,4 +1,4 @@
-"""Class names under the cursor: QGIS before 3.30 has no map tips for rasters, and Identify shows numbers only."""
+"""Class names under the cursor, for QGIS before 3.30, which has no map tips for rasters."""
 
 from pathlib import Path
 
@@ -18,36 +18,36 @@ from .texts import tr
 
 
 def reading_at(layer, point: QgsPointXY, crs: QgsCoordinateReferenceSystem) -> str:
-    """Class and confidence of a layer at a point in some CRS; empty where it has none."""
+    """Class and confidence of a layer at a point in a CRS; empty if the layer has none there."""
     names = class_names(layer)
     if not names:
         return ""
     try:
         at = QgsCoordinateTransform(crs, layer.crs(), QgsProject.instance()).transform(point)
-    except QgsCsException:  # the map reaches beyond where the layer's CRS is defined
+    except QgsCsException:  # the point lies outside the area of use of a CRS
         return ""
-    value, found = layer.dataProvider().sample(at, 1)
-    if not found or int(value) not in names:
+    value, sampled = layer.dataProvider().sample(at, 1)
+    if not sampled or int(value) not in names:
         return ""
-    sure = _confidence(layer, at)
+    confidence = _confidence(layer, at)
     name = names[int(value)]
-    return name if sure is None else tr("{name} ({confidence} %)").format(name=name, confidence=round(sure))
+    return name if confidence is None else tr("{name} ({confidence} %)").format(name=name, confidence=round(confidence))
 
 
 def _confidence(layer, at: QgsPointXY):
-    """Per cent at a point in the layer's CRS; None where there is no such file."""
+    """Confidence in per cent at a point in the CRS of the layer; None if there is no confidence raster."""
     path = layer.customProperty(CONFIDENCE_PROPERTY)
     if not path or not Path(path).is_file():
         return None
-    sure = QgsRasterLayer(path, "confidence")  # opened each time, so that nothing keeps the file
-    value, found = sure.dataProvider().sample(at, 1) if sure.isValid() else (0, False)
-    return value if found else None
+    confidence = QgsRasterLayer(path, "confidence")  # opened each time, so that nothing keeps the file open
+    value, sampled = confidence.dataProvider().sample(at, 1) if confidence.isValid() else (0, False)
+    return value if sampled else None
 
 
 class MapTips(QObject):
-    """Shows a tip while a GeoAware result is the active layer and the cursor rests over the map.
+    """Shows a tool tip while a GeoAware result is the active layer and the cursor rests over the map.
 
-    It answers Qt's own request for a tool tip, because the canvas hides any tip that was shown before that request.
+    It answers Qt's tool tip event, because the canvas hides any tip that was shown before that event.
     """
 
     def __init__(self, iface) -> None:
@@ -57,11 +57,11 @@ class MapTips(QObject):
         self._canvas.viewport().installEventFilter(self)
 
     def stop(self) -> None:
-        """Let go of the canvas."""
+        """Stop listening to the canvas."""
         self._canvas.viewport().removeEventFilter(self)
 
     def eventFilter(self, watched, event):
-        """Answer the request where there is a class; leave all else to the canvas."""
+        """Show a tip if there is a class; leave all other events to the canvas."""
         if event.type() != QEvent.Type.ToolTip or self._qgis_shows_tips():
             return False
         at = event.pos()
@@ -72,7 +72,7 @@ class MapTips(QObject):
         return True
 
     def text_at(self, point: QgsPointXY) -> str:
-        """Class and confidence of the active layer at a point in the map's CRS; empty where it has none."""
+        """Class and confidence of the active layer at a point in the CRS of the canvas; empty if it has none there."""
         return reading_at(self._iface.activeLayer(), point, self._canvas.mapSettings().destinationCrs())
 
     def _qgis_shows_tips(self) -> bool:

@@ -1,4 +1,4 @@
-"""What QGIS loads: registers the provider, the action and the map tips, and takes all of it back."""
+"""The plugin class that QGIS loads: registers provider, actions and map tips, and removes them."""
 
 from qgis.core import QgsApplication, QgsRasterLayer
 from qgis.PyQt.QtGui import QIcon
@@ -17,7 +17,7 @@ IDENTIFY = ICON.with_name("identify.svg")
 
 
 class GeoAwarePlugin:
-    """Thin: all work is done by the Processing algorithms, which also run in batch, models and qgis_process."""
+    """Registers everything; the work is done by Processing algorithms, which also run in batch and qgis_process."""
 
     def __init__(self, iface):
         self.iface = iface  # None in qgis_process
@@ -28,7 +28,7 @@ class GeoAwarePlugin:
         self.desk = None
 
     def initProcessing(self):
-        """The only part that qgis_process calls."""
+        """Register the provider; the only part that qgis_process calls."""
         onnxruntime_help.add_packages_folder()
         self.provider = GeoAwareProvider()
         QgsApplication.processingRegistry().addProvider(self.provider)
@@ -41,7 +41,7 @@ class GeoAwarePlugin:
         self._add_actions()
 
     def unload(self):
-        """Undo ``initGui``; also called when the plugin is switched off or updated."""
+        """Undo ``initGui``; called when the plugin is disabled or updated."""
         if self.desk is not None:
             self.desk.close()
             self.desk = None
@@ -55,7 +55,7 @@ class GeoAwarePlugin:
             self.provider = None
 
     def open_dialog(self):
-        """Open the window with the selected layer; what it starts runs in the background."""
+        """Open the run window with the selected layer."""
         layer = self.iface.activeLayer()
         self.desk.open_dialog(layer if isinstance(layer, QgsRasterLayer) else None)
 
@@ -63,7 +63,7 @@ class GeoAwarePlugin:
         window = self.iface.mainWindow()
         self.action = QAction(QIcon(str(ICON)), tr("Map with GeoAware…"), window)
         self.action.setObjectName("geoawareMap")
-        self.action.setToolTip(tr("Find the land cover of the selected raster layer with an ONNX model"))
+        self.action.setToolTip(tr("Map the selected raster layer with an ONNX model"))
         self.action.triggered.connect(self.open_dialog)
         self.class_tool = ClassTool(self.iface.mapCanvas())
         self.identify_action = QAction(QIcon(str(IDENTIFY)), tr("Read class"), window)

@@ -1,4 +1,4 @@
-"""The Processing provider: GeoAware's place in the toolbox."""
+"""The Processing provider, GeoAware's group in the toolbox."""
 
 from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
@@ -24,7 +24,7 @@ ALGORITHMS = (
 
 
 class GeoAwareProvider(QgsProcessingProvider):
-    """Lists the algorithms; rasters are GeoTIFF only, objects and polygons GeoPackage."""
+    """Lists the algorithms; raster outputs are GeoTIFF, vector outputs GeoPackage."""
 
     def id(self):
         """Prefix of the algorithms' ids."""
@@ -48,7 +48,7 @@ class GeoAwareProvider(QgsProcessingProvider):
             self.addAlgorithm(algorithm())
 
     def supportedOutputRasterLayerExtensions(self):
-        """What the writer can write."""
+        """The formats that the writer supports."""
         return ["tif"]
 
     def defaultRasterFileExtension(self, has_geometry=True):
@@ -56,5 +56,5 @@ class GeoAwareProvider(QgsProcessingProvider):
         return "tif"
 
     def defaultVectorFileExtension(self, has_geometry=True):
-        """Temporary polygons are what the writer writes."""
+        """Temporary polygons are GeoPackages."""
         return "gpkg"

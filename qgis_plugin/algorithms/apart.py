@@ -1,4 +1,4 @@
-"""Keeps results apart from what they are made from: nothing that is read may be overwritten."""
+"""Refuses results that would overwrite an input."""
 
 from pathlib import Path
 from typing import List, Sequence
@@ -25,7 +25,7 @@ def check_apart(algorithm, parameters, context, files: Sequence[str]) -> None:
         files: that its raster layer consists of.
 
     Raises:
-        InputFault: a result would take the place of one of them.
+        InputFault: an output would overwrite an input.
     """
     given = [(one, parameters.get(one.name())) for one in algorithm.parameterDefinitions()]
     results = [_file(value) for one, value in given if one.isDestination() and value]
@@ -37,7 +37,7 @@ def check_apart(algorithm, parameters, context, files: Sequence[str]) -> None:
 
 
 def _file(value) -> Path:
-    """The file of a result; one that is not named, or a table in a file, is none that exists."""
+    """File of an output; a temporary output or a table inside a file gives a path that does not exist."""
     if isinstance(value, QgsProcessingOutputLayerDefinition):
         value = value.sink.staticValue()
     return Path(str(value))

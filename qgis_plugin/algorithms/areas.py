@@ -1,4 +1,4 @@
-"""``geoaware:areas``: how much each class of a map covers."""
+"""``geoaware:areas``: area of each class of a map."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from ..gdal_io.classes import ClassLayer
 from ..gdal_io.mask import LayerMask
 from ..gdal_io.tables import AREA_FIELDS, area_rows
 from ..runtime.infer.job import Limits
-from ..texts import tr
+from ..texts import number, tr
 from .base import Algorithm, extent_in
 
 
@@ -44,28 +44,32 @@ class AreasAlgorithm(Algorithm):
     def shortHelpString(self):
         """Help beside the dialog."""
         return tr(
-            "Tells how many pixels, hectares and per cent each class of a map covers. In a geographic CRS areas are "
-            "measured on the ellipsoid, in a projection in its plane.\n\n"
-            "Areas of counted pixels are biased by the map's errors: 'Assess a map' corrects them with a sample."
+            "Counts the pixels of each class of a map and gives pixels, hectares and per cent. In a geographic "
+            "CRS areas are measured on the ellipsoid, in a projected CRS in its plane.\n\n"
+            "Pixel counting is biased by the errors of the map: 'Assess a map' corrects the areas with a "
+            "reference sample."
         )
 
     def initAlgorithm(self, configuration=None):
         """Declare the parameters."""
-        hint = tr("A raster of class numbers, as 'Segment raster layer' makes it.")
+        hint = tr("Raster of class values, such as the output of 'Segment raster layer'.")
         self.add(QgsProcessingParameterRasterLayer(self.INPUT, tr("Map of classes")), hint)
         extent = QgsProcessingParameterExtent(self.EXTENT, tr("Extent (empty: the whole layer)"), optional=True)
         self.add(extent, tr("Only this part of the map, in any CRS."))
         polygons = [QgsProcessing.SourceType.TypeVectorPolygon]
         self.add(
             QgsProcessingParameterFeatureSource(self.MASK, tr("Only inside these polygons"), polygons, optional=True),
-            tr("All or the selected polygons of a layer; all together, pixels whose middle lies in one."),
+            tr(
+                "All or the selected polygons of a layer, taken together. A pixel counts if its centre lies in one "
+                "of them."
+            ),
         )
         table = QgsProcessing.SourceType.TypeVector
-        self.add(QgsProcessingParameterFeatureSink(self.OUTPUT, tr("Areas"), table), tr("A row a class."))
-        self.addOutput(QgsProcessingOutputNumber(self.TOTAL, tr("Hectares in all")))
+        self.add(QgsProcessingParameterFeatureSink(self.OUTPUT, tr("Areas"), table), tr("One row per class."))
+        self.addOutput(QgsProcessingOutputNumber(self.TOTAL, tr("Total hectares")))
 
     def plan(self, parameters, context):
-        """Copy the layer and the area."""
+        """Copy what the worker needs of the layer and the area."""
         layer = self.parameterAsRasterLayer(parameters, self.INPUT, context)
         classes = ClassLayer.of(layer)
         box = extent_in(self, parameters, self.EXTENT, context, layer.crs())
@@ -74,7 +78,7 @@ class AreasAlgorithm(Algorithm):
         return _Plan(classes, Limits(box, mask))
 
     def work(self, plan, parameters, context, feedback):
-        """Count and write the table."""
+        """Count the pixels and write the table."""
 
         def progress(done: int, total: int) -> bool:
             feedback.setProgress(100 * done / total)
@@ -86,11 +90,13 @@ class AreasAlgorithm(Algorithm):
             distortion = classes.grid.area_distortion
         if not 0.98 <= distortion <= 1.02:
             text = tr(
-                "Areas are measured in the projection, which shows {times:.3g} times the true area at its middle."
+                "Areas are measured in the plane of the projection: {times} times the true area at the centre "
+                "of the map."
             )
-            feedback.pushWarning(text.format(times=distortion))
+            feedback.pushWarning(text.format(times=number(distortion, ".3g")))
         for row in table:
-            text = tr("{name}: {hectares:,.1f} ha, {share:.1f} %")
-            feedback.pushInfo(text.format(name=row.name, hectares=row.m2 / 1e4, share=row.percent))
+            text = tr("{name}: {hectares} ha, {share} %")
+            figures = {"hectares": number(row.m2 / 1e4, ",.1f"), "share": number(row.percent, ".1f")}
+            feedback.pushInfo(text.format(name=row.name, **figures))
         made = self.write_table(parameters, self.OUTPUT, context, AREA_FIELDS, area_rows(table))
         return {self.OUTPUT: made, self.TOTAL: sum(row.m2 for row in table) / 1e4}

@@ -1,4 +1,4 @@
-"""``geoaware:assess``: how right a map is, and how much each class really covers."""
+"""``geoaware:assess``: accuracy of a map and unbiased area of each class."""
 
 import html
 import math
@@ -55,35 +55,41 @@ class AssessAlgorithm(Algorithm):
     def shortHelpString(self):
         """Help beside the dialog."""
         return tr(
-            "Compares a map of classes with reference points or polygons: confusion matrix, user's and producer's "
-            "accuracy and the area of each class, with 95 % confidence intervals.\n\n"
-            "Each class of the map is a stratum, and counts become proportions of the mapped area before anything is "
-            "computed (Olofsson et al. 2014). The sample must be random within each class of the map, or over the "
-            "whole map, and must not have served for training. A polygon counts as one unit: its class on the map is "
-            "the one that most of its pixels have."
+            "Compares a map of classes with reference points or polygons: confusion matrix, user's and "
+            "producer's accuracy and the area of each class, with 95 % confidence intervals.\n\n"
+            "Each class of the map is a stratum, and sample counts are weighted by mapped area (Olofsson et "
+            "al. 2014). The sample must be random within each class of the map, or over the whole map, and "
+            "must not have been used for training. A polygon counts as one unit; its map class is that of most "
+            "of its pixels."
         )
 
     def initAlgorithm(self, configuration=None):
         """Declare the parameters."""
-        hint = tr("A raster of class numbers, as 'Segment raster layer' makes it.")
+        hint = tr("Raster of class values, such as the output of 'Segment raster layer'.")
         self.add(QgsProcessingParameterRasterLayer(self.INPUT, tr("Map of classes")), hint)
         shapes = [QgsProcessing.SourceType.TypeVectorPoint, QgsProcessing.SourceType.TypeVectorPolygon]
         sample = QgsProcessingParameterFeatureSource(self.REFERENCE, tr("Reference points or polygons"), shapes)
-        self.add(sample, tr("In any CRS; all or the selected ones."))
-        label = tr("Field with the true class (empty: found by its name)")
+        self.add(sample, tr("In any CRS; all features or the selected ones."))
+        label = tr("Field with the true class (empty: the field named class)")
         field = QgsProcessingParameterField(self.FIELD, label, parentLayerParameterName=self.REFERENCE, optional=True)
-        self.add(field, tr("Numbers or names of the map's classes; a field named class is found by itself."))
+        self.add(field, tr("Class values or class names of the map."))
         table = QgsProcessing.SourceType.TypeVector
-        self.add(QgsProcessingParameterFeatureSink(self.OUTPUT, tr("Accuracy and areas"), table), tr("A row a class."))
+        self.add(
+            QgsProcessingParameterFeatureSink(self.OUTPUT, tr("Accuracy and areas"), table), tr("One row per class.")
+        )
         report = QgsProcessingParameterFileDestination(
             self.REPORT, tr("Report"), tr("HTML files (*.html)"), None, True, True
         )
-        self.add(report, tr("Confusion matrix, accuracies and areas to read."))
+        self.add(report, tr("HTML page with confusion matrix, accuracies and areas."))
         self.addOutput(QgsProcessingOutputNumber(self.OVERALL, tr("Overall accuracy, 0 to 1")))
-        self.addOutput(QgsProcessingOutputNumber(self.MARGIN, tr("Half-width of its 95 % confidence interval")))
+        self.addOutput(
+            QgsProcessingOutputNumber(
+                self.MARGIN, tr("Half-width of the 95 % confidence interval of the overall accuracy")
+            )
+        )
 
     def plan(self, parameters, context):
-        """Copy the layer and the sample."""
+        """Copy what the worker needs of the layer and the sample."""
         layer = self.parameterAsRasterLayer(parameters, self.INPUT, context)
         classes = ClassLayer.of(layer)
         source = self.parameterAsSource(parameters, self.REFERENCE, context)

@@ -1,4 +1,4 @@
-"""What the algorithms share: how they speak, the icon, and one sentence for each error."""
+"""Base of all algorithms: parameters, outputs, and errors as one sentence."""
 
 from pathlib import Path
 from typing import Dict, Optional, Sequence
@@ -29,7 +29,7 @@ _KINDS = {"text": ("QString", "String"), "number": ("Double", "Double"), "count"
 
 
 class Algorithm(QgsProcessingAlgorithm):
-    """Checks and copies its input on the thread of the layers, works on another."""
+    """Copies its input on the thread of the layers and works on another."""
 
     NAME = ""
 
@@ -57,7 +57,7 @@ class Algorithm(QgsProcessingAlgorithm):
         return str(ICON)
 
     def checkParameterValues(self, parameters, context):
-        """Say in one sentence what is wrong before anything runs."""
+        """Check the parameters before the run; called by Processing's dialogs."""
         fine, message = super().checkParameterValues(parameters, context)
         if not fine:
             return fine, message
@@ -83,7 +83,7 @@ class Algorithm(QgsProcessingAlgorithm):
         return plan
 
     def processAlgorithm(self, parameters, context, feedback):
-        """Run; a worker thread calls this."""
+        """Run; called on a worker thread."""
         try:
             return self.work(self._plan, parameters, context, feedback)
         except Cancelled:
@@ -92,7 +92,7 @@ class Algorithm(QgsProcessingAlgorithm):
         except RuntimeFault as error:
             raise QgsProcessingException(words(error)) from error
         except MemoryError as error:
-            raise QgsProcessingException(tr("There is not enough memory: choose a smaller extent.")) from error
+            raise QgsProcessingException(tr("Out of memory: choose a smaller extent.")) from error
         except OSError as error:
             raise QgsProcessingException(tr("The result cannot be written ({error})").format(error=error)) from error
         finally:
@@ -102,20 +102,20 @@ class Algorithm(QgsProcessingAlgorithm):
         """Check the parameters and copy what the worker needs.
 
         Raises:
-            RuntimeFault: they do not fit.
+            RuntimeFault: they do not fit together.
         """
         raise NotImplementedError
 
     def work(self, plan, parameters, context, feedback):
-        """Do what is planned and return the outputs.
+        """Run the plan and return the outputs.
 
         Raises:
-            RuntimeFault: it failed, or was cancelled.
+            RuntimeFault: the run failed or was cancelled.
         """
         raise NotImplementedError
 
     def add(self, parameter, hint: str = "", advanced: bool = False):
-        """Declare a parameter, with its help."""
+        """Declare a parameter with its help text."""
         parameter.setHelp(hint)
         if advanced:
             parameter.setFlags(parameter.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
@@ -136,14 +136,14 @@ class Algorithm(QgsProcessingAlgorithm):
         )
 
     def add_raster_output(self, name: str, label: str, hint: str = "", optional: bool = True):
-        """Declare a GeoTIFF; an optional one is not made unless it is asked for."""
+        """Declare a GeoTIFF output; an optional one is not created by default."""
         self.add(QgsProcessingParameterRasterDestination(name, label, None, optional, not optional), hint)
 
     def output_file(self, parameters, name: str, context, suffix: str) -> Optional[Path]:
-        """Where a result goes; None where it is not wanted.
+        """File of an output; None if it was not requested.
 
         Raises:
-            InputFault: the file is of another format than is written.
+            InputFault: the file name has another suffix.
         """
         text = self.parameterAsOutputLayer(parameters, name, context)
         if not text:
@@ -157,14 +157,14 @@ class Algorithm(QgsProcessingAlgorithm):
         return path
 
     def write_table(self, parameters, name: str, context, kinds: Dict[str, str], rows: Sequence[tuple]) -> str:
-        """Write rows into the sink of that name; what Processing gives on as the output."""
+        """Write rows into the sink of that name; id or path of the table."""
         fields, nowhere = fields_of(kinds), QgsCoordinateReferenceSystem()
         sink = self.parameterAsSink(parameters, name, context, fields, QgsWkbTypes.Type.NoGeometry, nowhere)
         return write_table(sink, fields, rows)
 
 
 def fields_of(kinds: Dict[str, str]) -> QgsFields:
-    """Fields of a table: "text", "number" or "count" each."""
+    """Fields of a table, each of the kind "text", "number" or "count"."""
     fields = QgsFields()
     for name, kind in kinds.items():
         new, old = _KINDS[kind]
@@ -175,14 +175,14 @@ def fields_of(kinds: Dict[str, str]) -> QgsFields:
 
 
 def extent_in(algorithm, parameters, name: str, context, crs: QgsCoordinateReferenceSystem) -> Optional[Bounds]:
-    """An optional extent in a CRS; None where it is left empty.
+    """An optional extent, transformed to a CRS; None if it was not given.
 
     Raises:
-        InputFault: it is empty there.
+        InputFault: the transformed extent is empty.
     """
     if parameters.get(name) in (None, ""):
         return None
     extent = algorithm.parameterAsExtent(parameters, name, context, crs)
     if extent.isEmpty():
-        raise InputFault(tr("The extent is empty, or cannot be brought into the CRS of the layer."))
+        raise InputFault(tr("The extent is empty, or cannot be transformed to the CRS of the layer."))
     return extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum()

@@ -1,4 +1,4 @@
-"""``geoaware:classifyscenes``: a class for each window that slides over a raster."""
+"""``geoaware:classifyscenes``: a class for each position of a sliding window."""
 
 from dataclasses import replace
 
@@ -22,26 +22,29 @@ class ClassifyScenesAlgorithm(ModelAlgorithm):
     def shortHelpString(self):
         """Help beside the dialog."""
         return tr(
-            "Slides a window over a raster layer and gives each place the class of the scene around it, such as "
-            "residential or forest. The window has the size that the model learned from.\n\n"
-            "Scenes: a coarse Cloud-Optimized GeoTIFF with class names and colours. A pixel of it is as wide as a step "
-            "of the window; smaller steps give a finer picture and take longer: half a step is four times the work.\n\n"
-            "Confidence: the probability of the class, 0 to 100 per cent.\n\n"
-            "Areas: hectares and share of each class."
+            "Slides a window over a raster layer and gives each position the class of the scene around it, "
+            "such as residential or forest. The window has the tile size of the model.\n\n"
+            "Scenes: a coarse Cloud-Optimized GeoTIFF with class names and colours. Its pixels are as wide as "
+            "the stride; half the stride gives a finer map and takes four times as long.\n\n"
+            "Confidence: probability of the class, 0 to 100 per cent.\n\n"
+            "Areas: pixels, hectares and per cent of each class."
         )
 
     def add_outputs(self):
         """Declare the results."""
         self.add_raster_output(self.OUTPUT, tr("Scenes"), optional=False)
-        self.add_raster_output(self.CONFIDENCE, tr("Confidence"), tr("Probability of the class in per cent."))
-        self.add_raster_output(self.PROBABILITIES, tr("Probabilities"), tr("A band a class, 0 to 1."))
+        self.add_raster_output(self.CONFIDENCE, tr("Confidence"), tr("Probability of the class, per cent."))
+        self.add_raster_output(self.PROBABILITIES, tr("Probabilities"), tr("One band per class, 0 to 1."))
         self.add_areas()
 
     def add_options(self):
         """Declare more advanced parameters."""
-        hint = tr("Pixels, of the model's size, from one window to the next; empty: a whole window.")
-        self._add_number(self.STRIDE, tr("Step of the window"), hint, least=1)
-        hint = tr("Models of independent classes only: from which probability on a class counts; empty: the card's.")
+        hint = tr("Distance from one window to the next, in pixels of the model; empty: the size of the window.")
+        self._add_number(self.STRIDE, tr("Stride"), hint, least=1)
+        hint = tr(
+            "For models with independent classes: lowest probability at which a class counts; empty: the value "
+            "in the model card."
+        )
         self._add_number(self.THRESHOLD, tr("Threshold"), hint, least=0.0, most=1.0)
 
     def sweep(self, parameters, context) -> Sweep:

@@ -1,4 +1,4 @@
-"""``geoaware:detect``: objects as boxes."""
+"""``geoaware:detect``: objects as bounding boxes."""
 
 from dataclasses import replace
 
@@ -25,8 +25,9 @@ class DetectAlgorithm(ModelAlgorithm):
         """Help beside the dialog."""
         return tr(
             "Finds objects such as aircraft, ships or trees in a raster layer.\n\n"
-            "Objects: boxes in a GeoPackage with class, name and score (0 to 1), in the model's colours. An object "
-            "that several tiles see is one box. Where polygons limit the area, objects count whose middle lies in one."
+            "Objects: bounding boxes in a GeoPackage with class, name and score (0 to 1), in the colours of "
+            "the model. An object seen by several tiles gives one box. If polygons limit the area, only "
+            "objects whose centre lies in one of them are kept."
         )
 
     def add_outputs(self):
@@ -37,10 +38,10 @@ class DetectAlgorithm(ModelAlgorithm):
 
     def add_options(self):
         """Declare more advanced parameters."""
-        hint = tr("Boxes with a lower score are left out; empty: all that the model itself does not leave out.")
-        self._add_number(self.THRESHOLD, tr("Lowest score"), hint, least=0.0, most=1.0)
-        hint = tr("Pixels that neighbouring tiles share; empty: as the model's card says.")
-        self._add_number(self.OVERLAP, tr("Overlap of tiles"), hint, least=0)
+        hint = tr("Boxes with a lower score are dropped; empty: every box that the model returns.")
+        self._add_number(self.THRESHOLD, tr("Minimum score"), hint, least=0.0, most=1.0)
+        hint = tr("Pixels that neighbouring tiles share; empty: the value in the model card.")
+        self._add_number(self.OVERLAP, tr("Tile overlap"), hint, least=0)
 
     def sweep(self, parameters, context) -> Sweep:
         """How the model slides over the raster."""

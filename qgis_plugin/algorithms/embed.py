@@ -1,4 +1,4 @@
-"""``geoaware:embed``: what an encoder sees, as a raster of features and as a picture."""
+"""``geoaware:embed``: features of an encoder as a raster and as a picture."""
 
 from dataclasses import replace
 
@@ -22,22 +22,24 @@ class EmbedAlgorithm(ModelAlgorithm):
     def shortHelpString(self):
         """Help beside the dialog."""
         return tr(
-            "Describes each place of a raster layer by the features that an encoder has learned. Places that look "
-            "alike have similar features: input for clustering, change maps or a classifier of your own.\n\n"
-            "Features: a coarse Cloud-Optimized GeoTIFF, 32-bit, a band a feature.\n\n"
-            "Picture: the three directions in which the features differ most as red, green and blue."
+            "Computes the features of an encoder for each position of a raster layer. Places that look alike "
+            "have similar features: input for clustering, change maps or your own classifier.\n\n"
+            "Features: a coarse Cloud-Optimized GeoTIFF, 32-bit float, one band per feature.\n\n"
+            "Picture: the first three principal components of the features as red, green and blue."
         )
 
     def add_outputs(self):
         """Declare the results."""
         self.add_raster_output(self.OUTPUT, tr("Features"), optional=False)
-        self.add_raster_output(self.PICTURE, tr("Picture"), tr("Main directions of the features in three colours."))
+        self.add_raster_output(
+            self.PICTURE, tr("Picture"), tr("First three principal components of the features as red, green and blue.")
+        )
         self.parameterDefinition(self.PICTURE).setCreateByDefault(True)
 
     def add_options(self):
         """Declare more advanced parameters."""
-        hint = tr("Pixels, of the model's size, from one window to the next; empty: a whole window.")
-        self._add_number(self.STRIDE, tr("Step of the window"), hint, least=1)
+        hint = tr("Distance from one window to the next, in pixels of the model; empty: the size of the window.")
+        self._add_number(self.STRIDE, tr("Stride"), hint, least=1)
 
     def sweep(self, parameters, context) -> Sweep:
         """How the window slides."""

@@ -1,4 +1,4 @@
-"""``geoaware:modelinfo``: what a model needs and what it says, from its card; the model is not run."""
+"""``geoaware:modelinfo``: the card of a model; the model is not run."""
 
 import html
 from pathlib import Path
@@ -11,9 +11,8 @@ from qgis.core import (
 )
 
 from ..gdal_io.job import card_in
-from ..runtime.files import size_text
 from ..runtime.model.card import ModelCard
-from ..texts import tr
+from ..texts import number, size, tr
 from .base import Algorithm
 
 
@@ -30,8 +29,8 @@ class ModelInfoAlgorithm(Algorithm):
     def shortHelpString(self):
         """Help beside the dialog."""
         return tr(
-            "Shows what a model needs (bands, unit, pixel size), what it answers with (classes and colours), what it "
-            "was trained on and its licence. The file is checked, the model is not run."
+            "Shows what a model needs (bands, unit, pixel size), what it returns (classes and colours), what "
+            "it was trained on and its licence. The file is checked; the model is not run."
         )
 
     def initAlgorithm(self, configuration=None):
@@ -40,7 +39,7 @@ class ModelInfoAlgorithm(Algorithm):
         page = QgsProcessingParameterFileDestination(
             self.OUTPUT, tr("Page"), tr("HTML files (*.html)"), None, True, True
         )
-        self.add(page, tr("The same to read."))
+        self.add(page, tr("The same as an HTML page."))
         self.addOutput(QgsProcessingOutputString("NAME", tr("Name")))
         self.addOutput(QgsProcessingOutputString("TASK", tr("Task")))
         self.addOutput(QgsProcessingOutputString("BANDS", tr("Bands, in the model's order")))
@@ -53,11 +52,11 @@ class ModelInfoAlgorithm(Algorithm):
         return path, card_in(path)
 
     def work(self, plan, parameters, context, feedback):
-        """Log it and write the page."""
+        """Log the card and write the page."""
         path, card = plan
         facts = facts_of(path, card)
-        for name, said in facts.items():
-            feedback.pushInfo(f"{name}: {said}")
+        for name, text in facts.items():
+            feedback.pushInfo(f"{name}: {text}")
         outputs = {
             "NAME": card.name, "TASK": card.task, "BANDS": ", ".join(card.bands), "PIXEL_SIZE": card.gsd,
             "CLASSES": ", ".join(entry.name for entry in card.classes),
@@ -70,16 +69,16 @@ class ModelInfoAlgorithm(Algorithm):
 
 
 def facts_of(path: str, card: ModelCard) -> Dict[str, str]:
-    """What a card says, for people, in the order in which they ask."""
+    """Contents of a card as labels and texts."""
     low, high = card.value_range
     tile = tr("{side} x {side} px").format(side=card.tile_size) if card.tile_size else tr("any size")
     return {
         tr("Model"): card.name,
-        tr("File"): f"{Path(path).name} ({size_text(Path(path).stat().st_size)})",
+        tr("File"): f"{Path(path).name} ({size(Path(path).stat().st_size)})",
         tr("Task"): card.task,
         tr("Bands"): ", ".join(card.bands),
-        tr("Values"): f"{card.unit} ({low:g} - {high:g})",
-        tr("Pixel size"): f"{card.gsd:g} m" if card.gsd else tr("not stated"),
+        tr("Values"): f"{card.unit} ({number(low, 'g')} - {number(high, 'g')})",
+        tr("Pixel size"): f"{number(card.gsd, 'g')} m" if card.gsd else tr("not stated"),
         tr("Tile"): tile,
         tr("Classes"): ", ".join(f"{entry.value} {entry.name}" for entry in card.classes) or tr("none"),
         tr("Trained on"): card.description or tr("not stated"),

@@ -55,7 +55,10 @@ class ModelAlgorithm(Algorithm):
         """Declare the parameters."""
         self.add(
             QgsProcessingParameterRasterLayer(self.INPUT, tr("Raster layer")),
-            tr("A file of any format, or a service: WMS, XYZ tiles, WCS; services need an extent or polygons."),
+            tr(
+                "A file in any format that GDAL reads, or a service (WMS, XYZ tiles, WCS). Services need an extent "
+                "or polygons."
+            ),
         )
         self.add_model(self.TASKS)
         self.add(
@@ -65,7 +68,7 @@ class ModelAlgorithm(Algorithm):
         polygons = [QgsProcessing.SourceType.TypeVectorPolygon]
         self.add(
             QgsProcessingParameterFeatureSource(self.MASK, tr("Only inside these polygons"), polygons, optional=True),
-            tr("All or the selected polygons of a layer, in any CRS. Tiles that touch none are never read."),
+            tr("All or the selected polygons of a layer, in any CRS. Tiles that touch no polygon are not read."),
         )
         self.add_outputs()
         self._add_input()
@@ -88,7 +91,7 @@ class ModelAlgorithm(Algorithm):
                 optional=True,
                 allowMultiple=True,
             ),
-            tr("Bands are found by the names in the model's card, B04 and red being one."),
+            tr("Bands are matched by the names in the model card; B04 and red are the same band."),
             advanced=True,
         )
         self.add(
@@ -96,40 +99,45 @@ class ModelAlgorithm(Algorithm):
                 self.VALUES, tr("Values"), list(INPUTS), defaultValue="auto", usesStaticStrings=True
             ),
             tr(
-                "What the numbers are: the model's own unit (raw), Sentinel-2 L2A or L1C as delivered, or its "
-                "true-colour image. Sentinel-2 numbers are turned into the model's unit. Auto takes whole numbers "
-                "that are too large for a model of 8-bit colours for Sentinel-2 L2A, in pixels of 10, 20 or 60 m."
+                "What the pixel values are: the unit of the model (raw), Sentinel-2 L2A or L1C as delivered, "
+                "or the Sentinel-2 true-colour image. Sentinel-2 values are converted to the unit of the "
+                "model. auto is raw, except for 16-bit values in pixels of 10, 20 or 60 m that are too large "
+                "for a model of 8-bit colours: these are read as Sentinel-2 L2A."
             ),
             advanced=True,
         )
         self._add_number(
-            self.OFFSET, tr("Offset"), tr("Added to Sentinel-2's numbers, where the file does not say it.")
+            self.OFFSET, tr("Offset"), tr("Added to Sentinel-2 values if the file does not state an offset.")
         )
-        self._add_number(self.NODATA, tr("No-data value"), tr("For layers that declare none."))
+        self._add_number(self.NODATA, tr("No-data value"), tr("For layers that declare no nodata value."))
         self.add(
-            QgsProcessingParameterBoolean(self.RESAMPLE, tr("Bring pixels to the model's size"), defaultValue=True),
-            tr("Pixels of another size than the model learned from are resampled on the way in."),
+            QgsProcessingParameterBoolean(
+                self.RESAMPLE, tr("Resample to the pixel size of the model"), defaultValue=True
+            ),
+            tr("Otherwise pixels of another size are passed to the model as they are."),
             advanced=True,
         )
 
     def _add_run(self):
         self.add(
-            QgsProcessingParameterBoolean(self.TTA, tr("Average over flips and turns"), defaultValue=False),
-            tr("A little more accurate, and eight times as long."),
+            QgsProcessingParameterBoolean(self.TTA, tr("Average over flips and rotations"), defaultValue=False),
+            tr("Slightly more accurate, and eight times slower."),
             advanced=True,
         )
         providers = ["auto", *PROVIDERS]
         self.add(
             QgsProcessingParameterEnum(
-                self.PROVIDER, tr("Run on"), providers, defaultValue="auto", usesStaticStrings=True
+                self.PROVIDER, tr("Execution provider"), providers, defaultValue="auto", usesStaticStrings=True
             ),
-            tr("Execution provider of onnxruntime; auto takes the quickest that is here. The log names it."),
+            tr("ONNX Runtime execution provider; auto is the fastest available. The log names it."),
             advanced=True,
         )
-        self._add_number(self.THREADS, tr("Threads"), tr("On the processor; empty: as many as fit."), least=1)
+        self._add_number(
+            self.THREADS, tr("Threads"), tr("CPU threads; empty: as many as cores and memory allow."), least=1
+        )
         self.add(
-            QgsProcessingParameterString(self.MODEL_OUTPUT, tr("Output of the model"), optional=True),
-            tr("Its name, where a model has several outputs."),
+            QgsProcessingParameterString(self.MODEL_OUTPUT, tr("Model output"), optional=True),
+            tr("Name of the output, if the model has several."),
             advanced=True,
         )
 

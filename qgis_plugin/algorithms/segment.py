@@ -30,30 +30,30 @@ class SegmentAlgorithm(ModelAlgorithm):
     def shortHelpString(self):
         """Help beside the dialog."""
         return tr(
-            "Gives every pixel of a raster layer a land-cover class; a regression model gives it a value.\n\n"
-            "The model is one ONNX file that carries its own card: which bands it needs, in which unit and at which "
-            "pixel size, and its classes with their colours. Bands are matched by name, then by number; pixels of "
-            "another size are resampled on the way in.\n\n"
-            "Land cover: a Cloud-Optimized GeoTIFF with class names and colours; 255 means no data (65535 where there "
-            "are more than 255 classes). Its style is saved beside it. Pixels without data in any of the bands stay "
-            "without a class.\n\n"
-            "Confidence: the probability of the class, 0 to 100 per cent, shown as a veil over the map that is the "
-            "denser the less sure the model is.\n\n"
-            "Polygons: the patches of a class in the same colours, with area and mean confidence.\n\n"
-            "Areas: hectares and share of each class; counted pixels are biased by the map's errors, which "
-            "'Assess a map' corrects.\n\n"
+            "Gives every pixel of a raster layer a land-cover class, or a value if the model is a regression "
+            "model.\n\n"
+            "The model is one ONNX file with a card: the bands it needs, their unit and pixel size, and its "
+            "classes with their colours. Bands are matched by name; pixels of another size are resampled.\n\n"
+            "Land cover: a Cloud-Optimized GeoTIFF with class names, colours and an attribute table; nodata is "
+            "255 (65535 with more than 255 classes). The QGIS style is saved beside it. Pixels without data in "
+            "any band get no class.\n\n"
+            "Confidence: probability of the class, 0 to 100 per cent. QGIS draws it over the map in grey, "
+            "denser where the confidence is low.\n\n"
+            "Polygons: patches of one class in the same colours, with area and mean confidence.\n\n"
+            "Areas: pixels, hectares and per cent of each class. Pixel counting is biased by the errors of the "
+            "map, which 'Assess a map' corrects.\n\n"
             "Nothing leaves this computer, unless the layer itself is a service."
         )
 
     def add_outputs(self):
         """Declare the results."""
         self.add_raster_output(self.OUTPUT, tr("Land cover"), optional=False)
-        self.add_raster_output(self.CONFIDENCE, tr("Confidence"), tr("Probability of the class in per cent."))
-        self.add_raster_output(self.PROBABILITIES, tr("Probabilities"), tr("A band a class, 0 to 1."))
+        self.add_raster_output(self.CONFIDENCE, tr("Confidence"), tr("Probability of the class, per cent."))
+        self.add_raster_output(self.PROBABILITIES, tr("Probabilities"), tr("One band per class, 0 to 1."))
         polygons = QgsProcessing.SourceType.TypeVectorPolygon
         self.add(
             QgsProcessingParameterVectorDestination(self.POLYGONS, tr("Polygons"), polygons, None, True, False),
-            tr("GeoPackage with the patches, along the edges of the pixels."),
+            tr("GeoPackage of patches that follow the pixel edges."),
         )
         self.add_areas()
 
@@ -61,24 +61,27 @@ class SegmentAlgorithm(ModelAlgorithm):
         """Declare more advanced parameters."""
         kind = QgsProcessingParameterNumber.Type.Double
         smallest = QgsProcessingParameterNumber(
-            self.MIN_AREA, tr("Smallest polygon, square metres"), kind, 0.0, False, 0.0
+            self.MIN_AREA, tr("Minimum polygon area, square metres"), kind, 0.0, False, 0.0
         )
         smallest.setMetadata({"widget_wrapper": {"decimals": 1}})
         self.add(smallest, tr("Smaller polygons are merged into their largest neighbour."), advanced=True)
         self.add(
             QgsProcessingParameterEnum(
                 self.GRID,
-                tr("Pixels of the result"),
+                tr("Output grid"),
                 ["source", "model"],
                 defaultValue="source",
                 usesStaticStrings=True,
             ),
-            tr("Those of the layer, or of the size that the model learned from."),
+            tr("source: the pixels of the layer; model: the pixel size of the model."),
             advanced=True,
         )
-        hint = tr("Pixels that neighbouring tiles share; empty: as the model's card says.")
-        self._add_number(self.OVERLAP, tr("Overlap of tiles"), hint, least=0)
-        hint = tr("Models of independent classes only: from which probability on a class counts; empty: the card's.")
+        hint = tr("Pixels that neighbouring tiles share; empty: the value in the model card.")
+        self._add_number(self.OVERLAP, tr("Tile overlap"), hint, least=0)
+        hint = tr(
+            "For models with independent classes: lowest probability at which a class counts; empty: the value "
+            "in the model card."
+        )
         self._add_number(self.THRESHOLD, tr("Threshold"), hint, least=0.0, most=1.0)
 
     def sweep(self, parameters, context) -> Sweep:

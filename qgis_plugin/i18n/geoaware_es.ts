@@ -4,8 +4,8 @@
 <context>
     <name>GeoAware</name>
     <message>
-        <source>'{name}' came with the plugin and cannot be removed.</source>
-        <translation>«{name}» vino con el complemento y no se puede quitar.</translation>
+        <source>'{name}' comes with the plugin and cannot be removed.</source>
+        <translation>«{name}» viene con el complemento y no se puede quitar.</translation>
     </message>
     <message>
         <source>'{name}' holds no polygons.</source>
@@ -20,31 +20,31 @@
         <translation>Se ha quitado «{name}».</translation>
     </message>
     <message>
-        <source>64 characters; must be given for addresses, is checked for files too</source>
-        <translation>64 caracteres; obligatoria con direcciones, también se comprueba con archivos</translation>
+        <source>64 characters; required for downloads, optional for files</source>
+        <translation>64 caracteres; obligatoria para descargas, opcional para archivos</translation>
     </message>
     <message>
-        <source>A band a class, 0 to 1.</source>
+        <source>One band per class, 0 to 1.</source>
         <translation>Una banda por clase, de 0 a 1.</translation>
     </message>
     <message>
-        <source>A click installs onnxruntime {wanted} or newer, and nothing else: about {download} are fetched, {disk} on the disk, from the package index that pip uses. It goes into the folder below, in your profile; neither the system nor QGIS's own folders are changed. To undo it, delete the folder.</source>
-        <translation>Un clic instala onnxruntime {wanted} o posterior, y nada más: se descargan unos {download}, {disk} en el disco, del índice de paquetes que usa pip. Se guarda en la carpeta de abajo, en su perfil; no se modifican ni el sistema ni las carpetas de QGIS. Para deshacerlo, borre la carpeta.</translation>
+        <source>'Install' downloads onnxruntime {minimum} or newer and nothing else: about {download} from the package index of pip, {disk} on disk. It goes into the folder below, in your profile; the system and the folders of QGIS are not changed. To uninstall it, delete the folder.</source>
+        <translation>«Instalar» descarga onnxruntime {minimum} o posterior y nada más: unos {download} del índice de paquetes de pip, {disk} en el disco. Se guarda en la carpeta de abajo, en su perfil; no se modifican ni el sistema ni las carpetas de QGIS. Para desinstalarlo, borre la carpeta.</translation>
     </message>
     <message>
-        <source>A file of any format, or a service: WMS, XYZ tiles, WCS; services need an extent or polygons.</source>
-        <translation>Un archivo de cualquier formato o un servicio: WMS, teselas XYZ, WCS; los servicios necesitan una extensión o polígonos.</translation>
+        <source>A file in any format that GDAL reads, or a service (WMS, XYZ tiles, WCS). Services need an extent or polygons.</source>
+        <translation>Un archivo en cualquier formato que lea GDAL, o un servicio (WMS, teselas XYZ, WCS). Los servicios necesitan una extensión o polígonos.</translation>
     </message>
     <message>
-        <source>A little more accurate, and eight times as long.</source>
+        <source>Slightly more accurate, and eight times slower.</source>
         <translation>Un poco más exacto y ocho veces más lento.</translation>
     </message>
     <message>
-        <source>A raster of class numbers, as 'Segment raster layer' makes it.</source>
-        <translation>Un ráster de números de clase, como el que produce «Segmentar capa ráster».</translation>
+        <source>Raster of class values, such as the output of 'Segment raster layer'.</source>
+        <translation>Ráster de valores de clase, como la salida de «Segmentar capa ráster».</translation>
     </message>
     <message>
-        <source>A row a class.</source>
+        <source>One row per class.</source>
         <translation>Una fila por clase.</translation>
     </message>
     <message>
@@ -84,8 +84,8 @@
         <translation>Añadir archivo…</translation>
     </message>
     <message>
-        <source>Added to Sentinel-2's numbers, where the file does not say it.</source>
-        <translation>Se suma a los números de Sentinel-2 cuando el archivo no lo indica.</translation>
+        <source>Added to Sentinel-2 values if the file does not state an offset.</source>
+        <translation>Se suma a los valores de Sentinel-2 si el archivo no indica un desplazamiento.</translation>
     </message>
     <message>
         <source>Address</source>
@@ -96,12 +96,12 @@
         <translation>Avanzado</translation>
     </message>
     <message>
-        <source>All or the selected polygons of a layer, in any CRS. Tiles that touch none are never read.</source>
+        <source>All or the selected polygons of a layer, in any CRS. Tiles that touch no polygon are not read.</source>
         <translation>Todos los polígonos de una capa o solo los seleccionados, en cualquier SRC. Las teselas que no tocan ninguno no se leen.</translation>
     </message>
     <message>
-        <source>All or the selected polygons of a layer; all together, pixels whose middle lies in one.</source>
-        <translation>Todos los polígonos de una capa o solo los seleccionados; en conjunto, los píxeles cuyo centro cae dentro de alguno.</translation>
+        <source>All or the selected polygons of a layer, taken together. A pixel counts if its centre lies in one of them.</source>
+        <translation>Todos los polígonos de una capa o solo los seleccionados, en conjunto. Un píxel cuenta si su centro cae dentro de alguno.</translation>
     </message>
     <message>
         <source>any size</source>
@@ -120,8 +120,8 @@
         <translation>superficies</translation>
     </message>
     <message>
-        <source>Areas are measured in the projection, which shows {times:.3g} times the true area at its middle.</source>
-        <translation>Las superficies se miden en la proyección, que en su centro muestra {times:.3g} veces la superficie real.</translation>
+        <source>Areas are measured in the plane of the projection: {times} times the true area at the centre of the map.</source>
+        <translation>Las superficies se miden en el plano de la proyección: {times} veces la superficie real en el centro del mapa.</translation>
     </message>
     <message>
         <source>Areas of classes</source>
@@ -132,7 +132,7 @@
         <translation>Evaluar un mapa</translation>
     </message>
     <message>
-        <source>Average over flips and turns</source>
+        <source>Average over flips and rotations</source>
         <translation>Promediar sobre reflejos y giros</translation>
     </message>
     <message>
@@ -140,7 +140,7 @@
         <translation>Bandas</translation>
     </message>
     <message>
-        <source>Bands are found by the names in the model's card, B04 and red being one.</source>
+        <source>Bands are matched by the names in the model card; B04 and red are the same band.</source>
         <translation>Las bandas se buscan por los nombres de la ficha del modelo; B04 y red son la misma.</translation>
     </message>
     <message>
@@ -156,16 +156,16 @@
         <translation>Bandas: {pairs}</translation>
     </message>
     <message>
-        <source>being cancelled</source>
+        <source>cancelling</source>
         <translation>cancelándose</translation>
     </message>
     <message>
-        <source>Boxes with a lower score are left out; empty: all that the model itself does not leave out.</source>
-        <translation>Se omiten los recuadros con menor puntuación; vacío: todos los que el propio modelo no descarta.</translation>
+        <source>Boxes with a lower score are dropped; empty: every box that the model returns.</source>
+        <translation>Se omiten los recuadros con menor puntuación; vacío: todos los que da el modelo.</translation>
     </message>
     <message>
-        <source>Bring pixels to the model's size</source>
-        <translation>Llevar los píxeles al tamaño del modelo</translation>
+        <source>Resample to the pixel size of the model</source>
+        <translation>Remuestrear al tamaño de píxel del modelo</translation>
     </message>
     <message>
         <source>Cancel run</source>
@@ -210,10 +210,10 @@
     <message>
         <source>Compares a map of classes with reference points or polygons: confusion matrix, user's and producer's accuracy and the area of each class, with 95 % confidence intervals.
 
-Each class of the map is a stratum, and counts become proportions of the mapped area before anything is computed (Olofsson et al. 2014). The sample must be random within each class of the map, or over the whole map, and must not have served for training. A polygon counts as one unit: its class on the map is the one that most of its pixels have.</source>
+Each class of the map is a stratum, and sample counts are weighted by mapped area (Olofsson et al. 2014). The sample must be random within each class of the map, or over the whole map, and must not have been used for training. A polygon counts as one unit; its map class is that of most of its pixels.</source>
         <translation>Compara un mapa de clases con puntos o polígonos de referencia: matriz de confusión, exactitud del usuario y del productor y superficie de cada clase, con intervalos de confianza del 95 %.
 
-Cada clase del mapa es un estrato, y los recuentos se convierten en proporciones de la superficie cartografiada antes de calcular nada (Olofsson et al. 2014). La muestra debe ser aleatoria dentro de cada clase del mapa, o en todo el mapa, y no debe haberse usado para entrenar. Un polígono cuenta como una unidad: su clase en el mapa es la de la mayoría de sus píxeles.</translation>
+Cada clase del mapa es un estrato, y los recuentos de la muestra se ponderan por la superficie cartografiada (Olofsson et al. 2014). La muestra debe ser aleatoria dentro de cada clase del mapa, o en todo el mapa, y no debe haberse usado para entrenar. Un polígono cuenta como una unidad; su clase en el mapa es la de la mayoría de sus píxeles.</translation>
     </message>
     <message>
         <source>Confidence</source>
@@ -224,36 +224,36 @@ Cada clase del mapa es un estrato, y los recuentos se convierten en proporciones
         <translation>confianza</translation>
     </message>
     <message>
-        <source>Confusion matrix, accuracies and areas to read.</source>
-        <translation>Matriz de confusión, exactitudes y superficies, para leer.</translation>
+        <source>HTML page with confusion matrix, accuracies and areas.</source>
+        <translation>Página HTML con matriz de confusión, exactitudes y superficies.</translation>
     </message>
     <message>
-        <source>Copy the line</source>
-        <translation>Copiar la línea</translation>
+        <source>Copy command</source>
+        <translation>Copiar la orden</translation>
     </message>
     <message>
-        <source>Counted pixels are biased by the map's errors; 'Assess a map' in the toolbox corrects them.</source>
-        <translation>El recuento de píxeles está sesgado por los errores del mapa; «Evaluar un mapa», en la caja de herramientas, lo corrige.</translation>
+        <source>Pixel counting is biased by the errors of the map; 'Assess a map' in the toolbox corrects the areas.</source>
+        <translation>El recuento de píxeles está sesgado por los errores del mapa; «Evaluar un mapa», en la caja de herramientas, corrige las superficies.</translation>
     </message>
     <message>
-        <source>Describes each place of a raster layer by the features that an encoder has learned. Places that look alike have similar features: input for clustering, change maps or a classifier of your own.
+        <source>Computes the features of an encoder for each position of a raster layer. Places that look alike have similar features: input for clustering, change maps or your own classifier.
 
-Features: a coarse Cloud-Optimized GeoTIFF, 32-bit, a band a feature.
+Features: a coarse Cloud-Optimized GeoTIFF, 32-bit float, one band per feature.
 
-Picture: the three directions in which the features differ most as red, green and blue.</source>
-        <translation>Describe cada lugar de una capa ráster con las características que ha aprendido un codificador. Los lugares parecidos tienen características similares: sirven para agrupar, para mapas de cambios o para un clasificador propio.
+Picture: the first three principal components of the features as red, green and blue.</source>
+        <translation>Calcula las características de un codificador en cada posición de una capa ráster. Los lugares parecidos tienen características similares: sirven para agrupar, para mapas de cambios o para un clasificador propio.
 
-Características: un GeoTIFF optimizado para la nube, de resolución gruesa y 32 bits, con una banda por característica.
+Características: un GeoTIFF optimizado para la nube, de resolución gruesa y 32 bits en coma flotante, con una banda por característica.
 
-Imagen: las tres direcciones en las que más difieren las características, como rojo, verde y azul.</translation>
+Imagen: los tres primeros componentes principales de las características, como rojo, verde y azul.</translation>
     </message>
     <message>
         <source>Detect objects</source>
         <translation>Detectar objetos</translation>
     </message>
     <message>
-        <source>Do they fit?</source>
-        <translation>¿Encajan?</translation>
+        <source>Compatibility</source>
+        <translation>Compatibilidad</translation>
     </message>
     <message>
         <source>done in {time}</source>
@@ -268,8 +268,8 @@ Imagen: las tres direcciones en las que más difieren las características, como
         <translation>Extraer características de una capa ráster</translation>
     </message>
     <message>
-        <source>Execution provider of onnxruntime; auto takes the quickest that is here. The log names it.</source>
-        <translation>Proveedor de ejecución de onnxruntime; auto toma el más rápido disponible. El registro lo nombra.</translation>
+        <source>ONNX Runtime execution provider; auto is the fastest available. The log names it.</source>
+        <translation>Proveedor de ejecución de ONNX Runtime; auto es el más rápido disponible. El registro lo nombra.</translation>
     </message>
     <message>
         <source>Extent</source>
@@ -296,32 +296,32 @@ Imagen: las tres direcciones en las que más difieren las características, como
         <translation>Campo con la clase verdadera</translation>
     </message>
     <message>
-        <source>Field with the true class (empty: found by its name)</source>
-        <translation>Campo con la clase verdadera (vacío: se busca por su nombre)</translation>
+        <source>Field with the true class (empty: the field named class)</source>
+        <translation>Campo con la clase verdadera (vacío: el campo llamado class)</translation>
     </message>
     <message>
         <source>File</source>
         <translation>Archivo</translation>
     </message>
     <message>
-        <source>Find the land cover of the selected raster layer with an ONNX model</source>
-        <translation>Obtener la cobertura del suelo de la capa ráster seleccionada con un modelo ONNX</translation>
+        <source>Map the selected raster layer with an ONNX model</source>
+        <translation>Cartografiar la capa ráster seleccionada con un modelo ONNX</translation>
     </message>
     <message>
         <source>Finds objects such as aircraft, ships or trees in a raster layer.
 
-Objects: boxes in a GeoPackage with class, name and score (0 to 1), in the model's colours. An object that several tiles see is one box. Where polygons limit the area, objects count whose middle lies in one.</source>
+Objects: bounding boxes in a GeoPackage with class, name and score (0 to 1), in the colours of the model. An object seen by several tiles gives one box. If polygons limit the area, only objects whose centre lies in one of them are kept.</source>
         <translation>Encuentra objetos como aviones, barcos o árboles en una capa ráster.
 
-Objetos: recuadros en un GeoPackage con clase, nombre y puntuación (de 0 a 1), en los colores del modelo. Un objeto que aparece en varias teselas es un solo recuadro. Si unos polígonos limitan la zona, cuentan los objetos cuyo centro cae dentro de alguno.</translation>
+Objetos: recuadros en un GeoPackage con clase, nombre y puntuación (de 0 a 1), en los colores del modelo. Un objeto que aparece en varias teselas da un solo recuadro. Si unos polígonos limitan la zona, solo quedan los objetos cuyo centro cae dentro de alguno.</translation>
     </message>
     <message>
-        <source>Folder with the wheel of onnxruntime</source>
+        <source>Folder with the onnxruntime wheel</source>
         <translation>Carpeta con el wheel de onnxruntime</translation>
     </message>
     <message>
-        <source>For layers that declare none.</source>
-        <translation>Para capas que no declaran ninguno.</translation>
+        <source>For layers that declare no nodata value.</source>
+        <translation>Para capas que no declaran ningún valor sin datos.</translation>
     </message>
     <message>
         <source>GeoAware: adding {name}</source>
@@ -332,8 +332,8 @@ Objetos: recuadros en un GeoPackage con clase, nombre y puntuación (de 0 a 1), 
         <translation>GeoAware: suma de verificación de {name}</translation>
     </message>
     <message>
-        <source>GeoAware: first look</source>
-        <translation>GeoAware: primer vistazo</translation>
+        <source>GeoAware: estimating the run</source>
+        <translation>GeoAware: estimando la ejecución</translation>
     </message>
     <message>
         <source>GeoAware: help</source>
@@ -348,7 +348,7 @@ Objetos: recuadros en un GeoPackage con clase, nombre y puntuación (de 0 a 1), 
         <translation>GeoAware: resultado</translation>
     </message>
     <message>
-        <source>GeoPackage with the patches, along the edges of the pixels.</source>
+        <source>GeoPackage of patches that follow the pixel edges.</source>
         <translation>GeoPackage con las manchas, siguiendo los bordes de los píxeles.</translation>
     </message>
     <message>
@@ -356,55 +356,55 @@ Objetos: recuadros en un GeoPackage con clase, nombre y puntuación (de 0 a 1), 
         <translation>GeoPackage.</translation>
     </message>
     <message>
-        <source>Give an address that begins with https:// and ends in .onnx.</source>
+        <source>Enter an address that begins with https:// and ends in .onnx.</source>
         <translation>Escriba una dirección que empiece por https:// y termine en .onnx.</translation>
     </message>
     <message>
-        <source>Give the SHA-256 checksum that stands beside the address of the model.</source>
-        <translation>Escriba la suma de verificación SHA-256 que figura junto a la dirección del modelo.</translation>
+        <source>Enter the SHA-256 checksum that is published with the model.</source>
+        <translation>Escriba la suma de verificación SHA-256 que se publica con el modelo.</translation>
     </message>
     <message>
-        <source>Gives every pixel of a raster layer a land-cover class; a regression model gives it a value.
+        <source>Gives every pixel of a raster layer a land-cover class, or a value if the model is a regression model.
 
-The model is one ONNX file that carries its own card: which bands it needs, in which unit and at which pixel size, and its classes with their colours. Bands are matched by name, then by number; pixels of another size are resampled on the way in.
+The model is one ONNX file with a card: the bands it needs, their unit and pixel size, and its classes with their colours. Bands are matched by name; pixels of another size are resampled.
 
-Land cover: a Cloud-Optimized GeoTIFF with class names and colours; 255 means no data (65535 where there are more than 255 classes). Its style is saved beside it. Pixels without data in any of the bands stay without a class.
+Land cover: a Cloud-Optimized GeoTIFF with class names, colours and an attribute table; nodata is 255 (65535 with more than 255 classes). The QGIS style is saved beside it. Pixels without data in any band get no class.
 
-Confidence: the probability of the class, 0 to 100 per cent, shown as a veil over the map that is the denser the less sure the model is.
+Confidence: probability of the class, 0 to 100 per cent. QGIS draws it over the map in grey, denser where the confidence is low.
 
-Polygons: the patches of a class in the same colours, with area and mean confidence.
+Polygons: patches of one class in the same colours, with area and mean confidence.
 
-Areas: hectares and share of each class; counted pixels are biased by the map's errors, which 'Assess a map' corrects.
+Areas: pixels, hectares and per cent of each class. Pixel counting is biased by the errors of the map, which 'Assess a map' corrects.
 
 Nothing leaves this computer, unless the layer itself is a service.</source>
-        <translation>Da a cada píxel de una capa ráster una clase de cobertura del suelo; un modelo de regresión le da un valor.
+        <translation>Da a cada píxel de una capa ráster una clase de cobertura del suelo, o un valor si el modelo es de regresión.
 
-El modelo es un archivo ONNX que lleva su propia ficha: qué bandas necesita, en qué unidad y con qué tamaño de píxel, y sus clases con sus colores. Las bandas se asignan por su nombre y después por su número; los píxeles de otro tamaño se remuestrean al leerlos.
+El modelo es un archivo ONNX con una ficha: las bandas que necesita, su unidad y su tamaño de píxel, y sus clases con sus colores. Las bandas se asignan por su nombre; los píxeles de otro tamaño se remuestrean.
 
-Cobertura del suelo: un GeoTIFF optimizado para la nube con nombres y colores de las clases; 255 significa sin datos (65535 si hay más de 255 clases). Su estilo se guarda a su lado. Los píxeles sin datos en alguna de las bandas quedan sin clase.
+Cobertura del suelo: un GeoTIFF optimizado para la nube con nombres y colores de las clases y una tabla de atributos; sin datos es 255 (65535 con más de 255 clases). El estilo de QGIS se guarda a su lado. Los píxeles sin datos en alguna banda quedan sin clase.
 
-Confianza: la probabilidad de la clase, de 0 a 100 por ciento, mostrada como un velo sobre el mapa, más denso cuanto menos seguro está el modelo.
+Confianza: probabilidad de la clase, de 0 a 100 por ciento. QGIS la dibuja en gris sobre el mapa, más densa donde la confianza es baja.
 
-Polígonos: las manchas de una clase en los mismos colores, con su superficie y su confianza media.
+Polígonos: manchas de una clase en los mismos colores, con su superficie y su confianza media.
 
-Superficies: hectáreas y porcentaje de cada clase; el recuento de píxeles está sesgado por los errores del mapa, que «Evaluar un mapa» corrige.
+Superficies: píxeles, hectáreas y porcentaje de cada clase. El recuento de píxeles está sesgado por los errores del mapa, que «Evaluar un mapa» corrige.
 
 Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation>
     </message>
     <message>
-        <source>Half-width of its 95 % confidence interval</source>
-        <translation>Semiancho de su intervalo de confianza del 95 %</translation>
+        <source>Half-width of the 95 % confidence interval of the overall accuracy</source>
+        <translation>Semiancho del intervalo de confianza del 95 % de la exactitud global</translation>
     </message>
     <message>
-        <source>Having a first look…</source>
-        <translation>Echando un primer vistazo…</translation>
+        <source>Checking the layer…</source>
+        <translation>Comprobando la capa…</translation>
     </message>
     <message>
         <source>Hectares</source>
         <translation>Hectáreas</translation>
     </message>
     <message>
-        <source>Hectares in all</source>
+        <source>Total hectares</source>
         <translation>Hectáreas en total</translation>
     </message>
     <message>
@@ -412,36 +412,36 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>Archivos HTML (*.html)</translation>
     </message>
     <message>
-        <source>In a shell, with QGIS</source>
-        <translation>En una terminal, con QGIS</translation>
+        <source>From a shell with QGIS</source>
+        <translation>Desde una terminal, con QGIS</translation>
     </message>
     <message>
-        <source>In a shell, without QGIS</source>
-        <translation>En una terminal, sin QGIS</translation>
+        <source>From a shell without QGIS</source>
+        <translation>Desde una terminal, sin QGIS</translation>
     </message>
     <message>
-        <source>In any CRS; all or the selected ones.</source>
-        <translation>En cualquier SRC; todos o solo los seleccionados.</translation>
+        <source>In any CRS; all features or the selected ones.</source>
+        <translation>En cualquier SRC; todos los objetos o solo los seleccionados.</translation>
     </message>
     <message>
         <source>Install</source>
         <translation>Instalar</translation>
     </message>
     <message>
-        <source>It failed; the log of QGIS may tell why.</source>
-        <translation>Ha fallado; el registro de QGIS quizá diga por qué.</translation>
+        <source>The run failed; see the Log Messages panel of QGIS.</source>
+        <translation>La ejecución ha fallado; vea el panel de mensajes del registro de QGIS.</translation>
     </message>
     <message>
-        <source>It is installed. Restart QGIS to use it.</source>
-        <translation>Está instalado. Reinicie QGIS para usarlo.</translation>
+        <source>Installed. Restart QGIS to use it.</source>
+        <translation>Instalado. Reinicie QGIS para usarlo.</translation>
     </message>
     <message>
-        <source>it is larger than 2 GB, which no model may be</source>
-        <translation>ocupa más de 2 GB, lo que no se permite a ningún modelo</translation>
+        <source>it is larger than the limit of 2 GB</source>
+        <translation>supera el límite de 2 GB</translation>
     </message>
     <message>
-        <source>Its name, where a model has several outputs.</source>
-        <translation>Su nombre, si el modelo tiene varias salidas.</translation>
+        <source>Name of the output, if the model has several.</source>
+        <translation>Nombre de la salida, si el modelo tiene varias.</translation>
     </message>
     <message>
         <source>Land cover</source>
@@ -464,12 +464,12 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>Licencia</translation>
     </message>
     <message>
-        <source>Lowest score</source>
+        <source>Minimum score</source>
         <translation>Puntuación mínima</translation>
     </message>
     <message>
-        <source>Main directions of the features in three colours.</source>
-        <translation>Direcciones principales de las características en tres colores.</translation>
+        <source>First three principal components of the features as red, green and blue.</source>
+        <translation>Los tres primeros componentes principales de las características, como rojo, verde y azul.</translation>
     </message>
     <message>
         <source>Map of classes</source>
@@ -484,8 +484,8 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>Cartografiar con GeoAware…</translation>
     </message>
     <message>
-        <source>Match again</source>
-        <translation>Volver a asignar</translation>
+        <source>Match by name</source>
+        <translation>Asignar por nombre</translation>
     </message>
     <message>
         <source>Model</source>
@@ -500,8 +500,8 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>Modelo: {name}, ejecutado por {provider}</translation>
     </message>
     <message>
-        <source>Models of independent classes only: from which probability on a class counts; empty: the card's.</source>
-        <translation>Solo para modelos de clases independientes: probabilidad a partir de la cual cuenta una clase; vacío: la de la ficha.</translation>
+        <source>For models with independent classes: lowest probability at which a class counts; empty: the value in the model card.</source>
+        <translation>Para modelos de clases independientes: probabilidad mínima para que cuente una clase; vacío: la de la ficha del modelo.</translation>
     </message>
     <message>
         <source>Models…</source>
@@ -524,12 +524,12 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>no llegaron datos</translation>
     </message>
     <message>
-        <source>No line can repeat this run: one of its layers was only in memory. Save the layer as a file first.</source>
-        <translation>Ninguna línea puede repetir esta ejecución: una de sus capas estaba solo en memoria. Guarde antes la capa como archivo.</translation>
+        <source>This run cannot be repeated from a shell: one of its layers exists only in memory. Save the layer to a file first.</source>
+        <translation>Esta ejecución no se puede repetir desde una terminal: una de sus capas existe solo en memoria. Guarde antes la capa en un archivo.</translation>
     </message>
     <message>
-        <source>No line can repeat this run: only the selected polygons counted. Save them as a file first.</source>
-        <translation>Ninguna línea puede repetir esta ejecución: solo contaron los polígonos seleccionados. Guárdelos antes como archivo.</translation>
+        <source>This run cannot be repeated from a shell: it used only the selected polygons. Save them to a file first.</source>
+        <translation>Esta ejecución no se puede repetir desde una terminal: usó solo los polígonos seleccionados. Guárdelos antes en un archivo.</translation>
     </message>
     <message>
         <source>No-data value</source>
@@ -548,8 +548,8 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>Número de objetos</translation>
     </message>
     <message>
-        <source>Numbers or names of the map's classes; a field named class is found by itself.</source>
-        <translation>Números o nombres de las clases del mapa; un campo llamado class se encuentra solo.</translation>
+        <source>Class values or class names of the map.</source>
+        <translation>Valores o nombres de las clases del mapa.</translation>
     </message>
     <message>
         <source>Objects</source>
@@ -564,8 +564,8 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>Desplazamiento</translation>
     </message>
     <message>
-        <source>On the processor; empty: as many as fit.</source>
-        <translation>En el procesador; vacío: tantos como quepan.</translation>
+        <source>CPU threads; empty: as many as cores and memory allow.</source>
+        <translation>Hilos de CPU; vacío: tantos como permitan los núcleos y la memoria.</translation>
     </message>
     <message>
         <source>Only inside these polygons</source>
@@ -584,16 +584,16 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>Modelos ONNX (*.onnx)</translation>
     </message>
     <message>
-        <source>onnxruntime is the free library by Microsoft that runs ONNX models. QGIS does not bring it.</source>
-        <translation>onnxruntime es la biblioteca libre de Microsoft que ejecuta modelos ONNX. QGIS no la incluye.</translation>
+        <source>onnxruntime is the open-source library that runs ONNX models. QGIS does not include it.</source>
+        <translation>onnxruntime es la biblioteca de código abierto que ejecuta modelos ONNX. QGIS no la incluye.</translation>
     </message>
     <message>
-        <source>onnxruntime {found} is too old to be safe with files from others; {wanted} or newer is needed.</source>
-        <translation>onnxruntime {found} es demasiado antiguo para ser seguro con archivos ajenos; se necesita {wanted} o posterior.</translation>
+        <source>onnxruntime {version} is too old: it has known vulnerabilities with untrusted models. {minimum} or newer is needed.</source>
+        <translation>onnxruntime {version} es demasiado antiguo: tiene vulnerabilidades conocidas con modelos no fiables. Se necesita {minimum} o posterior.</translation>
     </message>
     <message>
-        <source>onnxruntime {wanted} needs Python 3.11 and this QGIS runs Python {found}: use a newer QGIS.</source>
-        <translation>onnxruntime {wanted} necesita Python 3.11 y este QGIS usa Python {found}: utilice un QGIS más reciente.</translation>
+        <source>onnxruntime {minimum} needs Python 3.11 or newer, this QGIS runs Python {version}: use a newer QGIS.</source>
+        <translation>onnxruntime {minimum} necesita Python 3.11 o posterior y este QGIS usa Python {version}: use un QGIS más reciente.</translation>
     </message>
     <message>
         <source>Open folder</source>
@@ -604,11 +604,11 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>Opciones</translation>
     </message>
     <message>
-        <source>Or do it yourself: {advice}</source>
-        <translation>O hágalo usted: {advice}</translation>
+        <source>Or install it by hand: {advice}</source>
+        <translation>O instálelo a mano: {advice}</translation>
     </message>
     <message>
-        <source>Output of the model</source>
+        <source>Model output</source>
         <translation>Salida del modelo</translation>
     </message>
     <message>
@@ -616,7 +616,7 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>Exactitud global, de 0 a 1</translation>
     </message>
     <message>
-        <source>Overlap of tiles</source>
+        <source>Tile overlap</source>
         <translation>Solape de las teselas</translation>
     </message>
     <message>
@@ -632,8 +632,8 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>imagen de las características</translation>
     </message>
     <message>
-        <source>pip could not install it: its output tells why.</source>
-        <translation>pip no ha podido instalarlo: su salida dice por qué.</translation>
+        <source>pip failed: see its output.</source>
+        <translation>pip ha fallado: vea su salida.</translation>
     </message>
     <message>
         <source>Pixel size</source>
@@ -644,20 +644,20 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>Tamaño de píxel en metros</translation>
     </message>
     <message>
-        <source>Pixels of another size than the model learned from are resampled on the way in.</source>
-        <translation>Los píxeles de un tamaño distinto al que aprendió el modelo se remuestrean al leerlos.</translation>
+        <source>Otherwise pixels of another size are passed to the model as they are.</source>
+        <translation>Si no, los píxeles de otro tamaño se pasan al modelo tal cual.</translation>
     </message>
     <message>
-        <source>Pixels of the result</source>
-        <translation>Píxeles del resultado</translation>
+        <source>Output grid</source>
+        <translation>Cuadrícula de salida</translation>
     </message>
     <message>
-        <source>Pixels that neighbouring tiles share; empty: as the model's card says.</source>
-        <translation>Píxeles que comparten las teselas vecinas; vacío: lo que diga la ficha del modelo.</translation>
+        <source>Pixels that neighbouring tiles share; empty: the value in the model card.</source>
+        <translation>Píxeles que comparten las teselas vecinas; vacío: el valor de la ficha del modelo.</translation>
     </message>
     <message>
-        <source>Pixels, of the model's size, from one window to the next; empty: a whole window.</source>
-        <translation>Píxeles, del tamaño del modelo, de una ventana a la siguiente; vacío: una ventana entera.</translation>
+        <source>Distance from one window to the next, in pixels of the model; empty: the size of the window.</source>
+        <translation>Distancia de una ventana a la siguiente, en píxeles del modelo; vacío: el tamaño de la ventana.</translation>
     </message>
     <message>
         <source>Polygons</source>
@@ -680,7 +680,7 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>probabilidades</translation>
     </message>
     <message>
-        <source>Probability of the class in per cent.</source>
+        <source>Probability of the class, per cent.</source>
         <translation>Probabilidad de la clase, en por ciento.</translation>
     </message>
     <message>
@@ -688,7 +688,7 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>Progreso</translation>
     </message>
     <message>
-        <source>QGIS's own Python was not found; run the line below in a terminal.</source>
+        <source>The Python of QGIS was not found; run the command below in a terminal.</source>
         <translation>No se ha encontrado el Python de QGIS; ejecute la línea de abajo en una terminal.</translation>
     </message>
     <message>
@@ -728,12 +728,12 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>Ejecutar</translation>
     </message>
     <message>
-        <source>Run on</source>
-        <translation>Ejecutar en</translation>
+        <source>Execution provider</source>
+        <translation>Proveedor de ejecución</translation>
     </message>
     <message>
-        <source>Run this line in {where} and try again; nothing outside the named folder is changed.</source>
-        <translation>Ejecute esta línea en {where} e inténtelo de nuevo; no se cambia nada fuera de la carpeta indicada.</translation>
+        <source>Run this command in {where} and try again. It changes nothing outside the folder that it names.</source>
+        <translation>Ejecute esta orden en {where} e inténtelo de nuevo. No cambia nada fuera de la carpeta que nombra.</translation>
     </message>
     <message>
         <source>running</source>
@@ -780,32 +780,32 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>SHA-256</translation>
     </message>
     <message>
-        <source>Shows what a model needs (bands, unit, pixel size), what it answers with (classes and colours), what it was trained on and its licence. The file is checked, the model is not run.</source>
+        <source>Shows what a model needs (bands, unit, pixel size), what it returns (classes and colours), what it was trained on and its licence. The file is checked; the model is not run.</source>
         <translation>Muestra qué necesita un modelo (bandas, unidad, tamaño de píxel), qué devuelve (clases y colores), con qué se entrenó y su licencia. El archivo se comprueba, el modelo no se ejecuta.</translation>
     </message>
     <message>
-        <source>Slides a window over a raster layer and gives each place the class of the scene around it, such as residential or forest. The window has the size that the model learned from.
+        <source>Slides a window over a raster layer and gives each position the class of the scene around it, such as residential or forest. The window has the tile size of the model.
 
-Scenes: a coarse Cloud-Optimized GeoTIFF with class names and colours. A pixel of it is as wide as a step of the window; smaller steps give a finer picture and take longer: half a step is four times the work.
+Scenes: a coarse Cloud-Optimized GeoTIFF with class names and colours. Its pixels are as wide as the stride; half the stride gives a finer map and takes four times as long.
 
-Confidence: the probability of the class, 0 to 100 per cent.
+Confidence: probability of the class, 0 to 100 per cent.
 
-Areas: hectares and share of each class.</source>
-        <translation>Desliza una ventana sobre una capa ráster y da a cada lugar la clase de la escena que lo rodea, como zona residencial o bosque. La ventana tiene el tamaño con el que aprendió el modelo.
+Areas: pixels, hectares and per cent of each class.</source>
+        <translation>Desliza una ventana sobre una capa ráster y da a cada posición la clase de la escena que la rodea, como residencial o bosque. La ventana tiene el tamaño de tesela del modelo.
 
-Escenas: un GeoTIFF optimizado para la nube, de resolución gruesa, con nombres y colores de las clases. Cada píxel mide lo que un paso de la ventana; los pasos más pequeños dan una imagen más fina y tardan más: la mitad del paso supone cuatro veces más trabajo.
+Escenas: un GeoTIFF optimizado para la nube, de resolución gruesa, con nombres y colores de las clases. Sus píxeles son tan anchos como el paso; la mitad del paso da un mapa más fino y tarda cuatro veces más.
 
-Confianza: la probabilidad de la clase, de 0 a 100 por ciento.
+Confianza: probabilidad de la clase, de 0 a 100 por ciento.
 
-Superficies: hectáreas y proporción de cada clase.</translation>
+Superficies: píxeles, hectáreas y porcentaje de cada clase.</translation>
     </message>
     <message>
         <source>Smaller polygons are merged into their largest neighbour.</source>
         <translation>Los polígonos menores se unen a su vecino más grande.</translation>
     </message>
     <message>
-        <source>Smallest polygon, square metres</source>
-        <translation>Polígono mínimo, metros cuadrados</translation>
+        <source>Minimum polygon area, square metres</source>
+        <translation>Superficie mínima de un polígono, metros cuadrados</translation>
     </message>
     <message>
         <source>State</source>
@@ -816,7 +816,7 @@ Superficies: hectáreas y proporción de cada clase.</translation>
         <translation>estado {number}</translation>
     </message>
     <message>
-        <source>Step of the window</source>
+        <source>Stride</source>
         <translation>Paso de la ventana</translation>
     </message>
     <message>
@@ -828,15 +828,15 @@ Superficies: hectáreas y proporción de cada clase.</translation>
         <translation>Tarea</translation>
     </message>
     <message>
-        <source>Tells how many pixels, hectares and per cent each class of a map covers. In a geographic CRS areas are measured on the ellipsoid, in a projection in its plane.
+        <source>Counts the pixels of each class of a map and gives pixels, hectares and per cent. In a geographic CRS areas are measured on the ellipsoid, in a projected CRS in its plane.
 
-Areas of counted pixels are biased by the map's errors: 'Assess a map' corrects them with a sample.</source>
-        <translation>Indica cuántos píxeles, hectáreas y qué porcentaje ocupa cada clase de un mapa. En un SRC geográfico las superficies se miden sobre el elipsoide; en uno proyectado, en su plano.
+Pixel counting is biased by the errors of the map: 'Assess a map' corrects the areas with a reference sample.</source>
+        <translation>Cuenta los píxeles de cada clase de un mapa y da píxeles, hectáreas y porcentaje. En un SRC geográfico las superficies se miden en el elipsoide; en uno proyectado, en su plano.
 
-Las superficies obtenidas contando píxeles están sesgadas por los errores del mapa: «Evaluar un mapa» las corrige con una muestra.</translation>
+El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un mapa» corrige las superficies con una muestra de referencia.</translation>
     </message>
     <message>
-        <source>The extent is empty, or cannot be brought into the CRS of the layer.</source>
+        <source>The extent is empty, or cannot be transformed to the CRS of the layer.</source>
         <translation>La extensión está vacía o no se puede transformar al SRC de la capa.</translation>
     </message>
     <message>
@@ -856,16 +856,16 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>La capa «{name}» no contiene números enteros ni reales.</translation>
     </message>
     <message>
-        <source>The layer cannot be looked at ({error}).</source>
-        <translation>No se puede examinar la capa ({error}).</translation>
+        <source>The layer cannot be read ({error}).</source>
+        <translation>No se puede leer la capa ({error}).</translation>
     </message>
     <message>
-        <source>The library holds another model named {name}: remove that one first, or rename this file.</source>
+        <source>The library has another model named {name}: remove it first, or rename the file.</source>
         <translation>La biblioteca tiene otro modelo llamado {name}: quite primero ese o cambie el nombre de este archivo.</translation>
     </message>
     <message>
-        <source>The library holds no model yet: click 'Models…' to add one.</source>
-        <translation>La biblioteca aún no tiene ningún modelo: pulse «Modelos…» para añadir uno.</translation>
+        <source>The library is empty: click 'Models…' to add a model.</source>
+        <translation>La biblioteca está vacía: pulse «Modelos…» para añadir un modelo.</translation>
     </message>
     <message>
         <source>The model '{name}' is a {task} model; a {wanted} model is needed.</source>
@@ -888,15 +888,15 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>No se ha podido descargar el modelo ({reason}).</translation>
     </message>
     <message>
-        <source>The older one is in use ({error}): restart QGIS and try again.</source>
+        <source>The installed onnxruntime is in use ({error}): restart QGIS and try again.</source>
         <translation>La versión anterior está en uso ({error}): reinicie QGIS e inténtelo de nuevo.</translation>
     </message>
     <message>
-        <source>the OSGeo4W Shell, which is in the start menu beside QGIS,</source>
-        <translation>la OSGeo4W Shell, que está en el menú de inicio junto a QGIS,</translation>
+        <source>the OSGeo4W Shell (in the start menu beside QGIS)</source>
+        <translation>la OSGeo4W Shell (en el menú de inicio, junto a QGIS)</translation>
     </message>
     <message>
-        <source>Nothing was mapped: the area holds no data.</source>
+        <source>Nothing was mapped: the area contains no data.</source>
         <translation>No se clasificó nada: la zona no contiene datos.</translation>
     </message>
     <message>
@@ -908,8 +908,8 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>El paquete de Python onnxruntime no está instalado.</translation>
     </message>
     <message>
-        <source>The Python package onnxruntime is there but does not start ({error}).</source>
-        <translation>El paquete de Python onnxruntime está, pero no arranca ({error}).</translation>
+        <source>The Python package onnxruntime is installed but cannot be imported ({error}).</source>
+        <translation>El paquete de Python onnxruntime está instalado, pero no se puede importar ({error}).</translation>
     </message>
     <message>
         <source>The raster layer cannot be read.</source>
@@ -924,8 +924,8 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>No se puede escribir el resultado ({error})</translation>
     </message>
     <message>
-        <source>The same to read.</source>
-        <translation>Lo mismo, para leer.</translation>
+        <source>The same as an HTML page.</source>
+        <translation>Lo mismo, como página HTML.</translation>
     </message>
     <message>
         <source>The service of the layer '{name}' did not answer ({reason}); try again later.</source>
@@ -940,32 +940,32 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>Aquí no hay ningún mapa de GeoAware.</translation>
     </message>
     <message>
-        <source>There is no model yet. Add an ONNX file that was made with GeoAware or for Deepness.</source>
-        <translation>Aún no hay ningún modelo. Añada un archivo ONNX hecho con GeoAware o para Deepness.</translation>
+        <source>The library is empty. Add an ONNX file made with GeoAware or for Deepness.</source>
+        <translation>La biblioteca está vacía. Añada un archivo ONNX hecho con GeoAware o para Deepness.</translation>
     </message>
     <message>
-        <source>There is no onnxruntime {wanted} for Macs with an Intel processor.</source>
-        <translation>No existe onnxruntime {wanted} para Mac con procesador Intel.</translation>
+        <source>onnxruntime {minimum} is not available for Macs with an Intel processor.</source>
+        <translation>onnxruntime {minimum} no está disponible para Macs con procesador Intel.</translation>
     </message>
     <message>
-        <source>There is no raster layer in the project.</source>
+        <source>The project has no raster layer.</source>
         <translation>No hay ninguna capa ráster en el proyecto.</translation>
     </message>
     <message>
-        <source>There is not enough memory: choose a smaller extent.</source>
+        <source>Out of memory: choose a smaller extent.</source>
         <translation>No hay memoria suficiente: elija una extensión menor.</translation>
     </message>
     <message>
-        <source>There may be too little room on the disk.</source>
+        <source>There may not be enough disk space.</source>
         <translation>Puede que no quepa en el disco.</translation>
     </message>
     <message>
-        <source>This QGIS has already loaded the onnxruntime that cannot be used: restart QGIS after the installation.</source>
-        <translation>Este QGIS ya ha cargado el onnxruntime que no se puede usar: reinicie QGIS después de la instalación.</translation>
+        <source>QGIS has already loaded the unusable onnxruntime: restart QGIS after the installation.</source>
+        <translation>QGIS ya ha cargado el onnxruntime inutilizable: reinicie QGIS tras la instalación.</translation>
     </message>
     <message>
-        <source>Those of the layer, or of the size that the model learned from.</source>
-        <translation>Los de la capa, o del tamaño con el que aprendió el modelo.</translation>
+        <source>source: the pixels of the layer; model: the pixel size of the model.</source>
+        <translation>source: los píxeles de la capa; model: el tamaño de píxel del modelo.</translation>
     </message>
     <message>
         <source>Threads</source>
@@ -988,15 +988,15 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>el tiempo se sabrá tras el primer lote</translation>
     </message>
     <message>
-        <source>To repeat it</source>
-        <translation>Para repetirlo</translation>
+        <source>Repeat this run</source>
+        <translation>Repetir esta ejecución</translation>
     </message>
     <message>
         <source>Trained on</source>
         <translation>Entrenado con</translation>
     </message>
     <message>
-        <source>up to {needed} on the disk, {free} are free</source>
+        <source>up to {needed} on disk, {free} free</source>
         <translation>hasta {needed} en el disco, {free} libres</translation>
     </message>
     <message>
@@ -1008,27 +1008,27 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>en espera</translation>
     </message>
     <message>
-        <source>What a run says will stand here. You can go on working in QGIS meanwhile.</source>
-        <translation>Aquí aparecerá lo que diga una ejecución. Mientras tanto puede seguir trabajando en QGIS.</translation>
+        <source>The log of the selected run appears here. Runs continue in the background while you work in QGIS.</source>
+        <translation>Aquí aparece el registro de la ejecución elegida. Las ejecuciones continúan en segundo plano mientras trabaja en QGIS.</translation>
     </message>
     <message>
-        <source>What pip says will stand here.</source>
-        <translation>Aquí aparecerá lo que diga pip.</translation>
+        <source>pip output appears here.</source>
+        <translation>Aquí aparece la salida de pip.</translation>
     </message>
     <message>
-        <source>What the numbers are: the model's own unit (raw), Sentinel-2 L2A or L1C as delivered, or its true-colour image. Sentinel-2 numbers are turned into the model's unit. Auto takes whole numbers that are too large for a model of 8-bit colours for Sentinel-2 L2A, in pixels of 10, 20 or 60 m.</source>
-        <translation>Qué son los números: la unidad del propio modelo (raw), Sentinel-2 L2A o L1C tal como se distribuyen, o su imagen en color natural. Los números de Sentinel-2 se convierten a la unidad del modelo. Con auto, los números enteros demasiado grandes para un modelo de colores de 8 bits se toman por Sentinel-2 L2A, en píxeles de 10, 20 o 60 m.</translation>
+        <source>What the pixel values are: the unit of the model (raw), Sentinel-2 L2A or L1C as delivered, or the Sentinel-2 true-colour image. Sentinel-2 values are converted to the unit of the model. auto is raw, except for 16-bit values in pixels of 10, 20 or 60 m that are too large for a model of 8-bit colours: these are read as Sentinel-2 L2A.</source>
+        <translation>Qué son los valores de los píxeles: la unidad del modelo (raw), Sentinel-2 L2A o L1C tal como se distribuyen, o la imagen de Sentinel-2 en color natural. Los valores de Sentinel-2 se convierten a la unidad del modelo. auto es raw, salvo para valores de 16 bits en píxeles de 10, 20 o 60 m demasiado grandes para un modelo de colores de 8 bits: se leen como Sentinel-2 L2A.</translation>
     </message>
     <message>
         <source>Whole layer</source>
         <translation>Toda la capa</translation>
     </message>
     <message>
-        <source>Without a network: from a folder of wheels…</source>
-        <translation>Sin red: desde una carpeta de wheels…</translation>
+        <source>Install offline from a folder of wheels…</source>
+        <translation>Instalar sin red desde una carpeta de wheels…</translation>
     </message>
     <message>
-        <source>Your profile cannot be written to ({error}).</source>
+        <source>The profile folder is not writable ({error}).</source>
         <translation>No se puede escribir en su perfil ({error}).</translation>
     </message>
     <message>
@@ -1064,19 +1064,19 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>{name} ({confidence} %)</translation>
     </message>
     <message>
-        <source>{name}: a model may be 2 GB large at most.</source>
-        <translation>{name}: un modelo puede ocupar 2 GB como máximo.</translation>
+        <source>{name}: larger than the limit of 2 GB.</source>
+        <translation>{name}: supera el límite de 2 GB.</translation>
     </message>
     <message>
         <source>{name}: choose a file name that ends in {suffix}</source>
         <translation>{name}: elija un nombre de archivo que termine en {suffix}</translation>
     </message>
     <message>
-        <source>{name}: its checksum is {found}, not the stated one: it is damaged or another file.</source>
-        <translation>{name}: su suma de verificación es {found}, no la indicada: está dañado o es otro archivo.</translation>
+        <source>{name}: the checksum is {checksum}, not the expected one: the file is corrupt or another one.</source>
+        <translation>{name}: la suma de verificación es {checksum}, no la esperada: el archivo está dañado o es otro.</translation>
     </message>
     <message>
-        <source>{name}: needs {size}, more than is free on the disk of your profile.</source>
+        <source>{name}: needs {size}, more than is free on the disk of the profile folder.</source>
         <translation>{name}: necesita {size}, más de lo que queda libre en el disco de su perfil.</translation>
     </message>
     <message>
@@ -1084,8 +1084,8 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>{name}: no existe ese archivo.</translation>
     </message>
     <message>
-        <source>{name}: {hectares:,.1f} ha, {share:.1f} %</source>
-        <translation>{name}: {hectares:,.1f} ha, {share:.1f} %</translation>
+        <source>{name}: {hectares} ha, {share} %</source>
+        <translation>{name}: {hectares} ha, {share} %</translation>
     </message>
     <message>
         <source>{received} of {total}</source>
@@ -1100,8 +1100,8 @@ Las superficies obtenidas contando píxeles están sesgadas por los errores del 
         <translation>{title}: listo.</translation>
     </message>
     <message>
-        <source>{title} is ready; its project was closed meanwhile.</source>
-        <translation>{title}: listo; entretanto se cerró su proyecto.</translation>
+        <source>{title} is ready, but its project was closed: the results were not loaded.</source>
+        <translation>{title} está listo, pero se cerró su proyecto: no se cargaron los resultados.</translation>
     </message>
     <message>
         <source>{title}: cancelled.</source>

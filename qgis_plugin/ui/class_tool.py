@@ -1,4 +1,4 @@
-"""Reads class and confidence where the map is clicked: QGIS's own Identify shows numbers only."""
+"""Map tool that shows class and confidence at a click: Identify in older QGIS shows only numbers."""
 
 from qgis.gui import QgsMapTool
 from qgis.PyQt.QtCore import Qt
@@ -11,22 +11,22 @@ _SHOWN_MS = 20_000
 
 
 class ClassTool(QgsMapTool):
-    """Answers for every visible GeoAware map under the click, the topmost first."""
+    """Shows the class in every visible GeoAware map at the click, topmost first."""
 
     def __init__(self, canvas) -> None:
         super().__init__(canvas)
         self.setCursor(Qt.CursorShape.WhatsThisCursor)
 
     def canvasReleaseEvent(self, event):
-        """Show what is there."""
+        """Show the classes at the click."""
         at = self.toMapCoordinates(event.pos())
         QToolTip.showText(
             self.canvas().mapToGlobal(event.pos()), self.text_at(at), self.canvas(), self.canvas().rect(), _SHOWN_MS
         )
 
     def text_at(self, point) -> str:
-        """Layer and class, a line each, at a point in the map's CRS."""
+        """One line per map at a point in the CRS of the canvas: layer and class."""
         crs = self.canvas().mapSettings().destinationCrs()
-        found = [(layer.name(), reading_at(layer, point, crs)) for layer in self.canvas().layers()]
-        lines = [f"{name}: {said}" for name, said in found if said]
+        readings = [(layer.name(), reading_at(layer, point, crs)) for layer in self.canvas().layers()]
+        lines = [f"{name}: {text}" for name, text in readings if text]
         return "\n".join(lines) or tr("There is no GeoAware map here.")

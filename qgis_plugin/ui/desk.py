@@ -34,15 +34,15 @@ class Desk:
         self.pages: Dict[Run, ResultWindow] = {}
 
     def open_dialog(self, layer=None) -> None:
-        """Open the dialog with a layer; first the page that installs what is missing."""
-        # the first dialog loads onnxruntime while it is looked at
+        """Open the run window with a layer; before it, the page that installs onnxruntime if that is missing."""
+        # the run window imports onnxruntime in the background when it is first opened
         problem = onnxruntime_help.quick_problem() if self.dialog is None else onnxruntime_help.problem()
-        if problem and not self._installed(problem):
+        if problem and not self._install(problem):
             return
         if self.dialog is None:
             canvas, window = self._iface.mapCanvas(), self._iface.mainWindow()
             self.dialog = RunDialog(canvas, self.runs, self.open_library, self.open_page, self.open_help, window)
-            self.dialog.unusable.connect(self._installed)
+            self.dialog.unusable.connect(self._install)
         else:
             self.dialog.fill_models()
         if layer is not None:
@@ -50,7 +50,7 @@ class Desk:
         _to_front(self.dialog)
 
     def open_library(self) -> None:
-        """Open the library of models, at the one that the dialog shows."""
+        """Open the model library, with the model of the run window selected."""
         if self.library is None:
             self.library = LibraryWindow(self.dialog or self._iface.mainWindow())
             self.library.changed.connect(self._library_changed)
@@ -65,7 +65,7 @@ class Desk:
         _to_front(self.help)
 
     def open_page(self, run: Run) -> None:
-        """Open the page on a finished run."""
+        """Open the result page of a finished run."""
         if run not in self.pages:
             page = self.pages[run] = ResultWindow(run, self._iface.mainWindow())
             page.destroyed.connect(lambda: self.pages.pop(run, None))
@@ -86,8 +86,8 @@ class Desk:
                 window.deleteLater()
         self.library = self.help = self.dialog = None
 
-    def _installed(self, problem: str) -> bool:
-        """Open the page that installs onnxruntime; whether it is there afterwards."""
+    def _install(self, problem: str) -> bool:
+        """Open the page that installs onnxruntime; returns whether it can be used afterwards."""
         page = InstallWindow(problem, self._iface.mainWindow())
         accepted = bool(page.exec())
         page.deleteLater()
@@ -116,7 +116,11 @@ class Desk:
         elif run.state == CANCELLED:
             bar.pushMessage(TITLE, tr("{title}: cancelled.").format(title=run.title), Qgis.MessageLevel.Info)
         else:
-            text = tr("{title} is ready.") if run.loaded else tr("{title} is ready; its project was closed meanwhile.")
+            text = (
+                tr("{title} is ready.")
+                if run.loaded
+                else tr("{title} is ready, but its project was closed: the results were not loaded.")
+            )
             item = bar.createMessage(TITLE, text.format(title=run.title))
             button = QPushButton(tr("Result page"))
             button.clicked.connect(lambda: self.open_page(run))

@@ -1,6 +1,6 @@
-"""How long something takes, as text."""
+"""Formats a duration."""
 
-from ..texts import tr
+from ..texts import number, tr
 
 
 def duration(seconds: float) -> str:
@@ -9,4 +9,4 @@ def duration(seconds: float) -> str:
         return tr("{count} s").format(count=max(1, round(seconds)))
     if seconds < 5400:
         return tr("{count} min").format(count=round(seconds / 60))
-    return tr("{count} h").format(count=round(seconds / 3600, 1))
+    return tr("{count} h").format(count=number(round(seconds / 3600, 1)))

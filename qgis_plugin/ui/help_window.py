@@ -13,7 +13,7 @@ PAGES = Path(__file__).resolve().parent.parent / "help"
 
 
 class HelpWindow(QDialog):
-    """Shows the page in the user's language, in English where there is none."""
+    """Shows the page in the user's language, or in English."""
 
     def __init__(self, parent=None) -> None:
         super().__init__(parent)
@@ -31,4 +31,4 @@ class HelpWindow(QDialog):
         self.resize(680, 620)
 
     def stop(self) -> None:
-        """Nothing goes on."""
+        """Nothing runs in the background."""

@@ -160,14 +160,14 @@ def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
         yield 0.5
     shoot(task, "plugin_models")
     click(library.findChild(QDialogButtonBox).button(QDialogButtonBox.StandardButton.Close))
-    yield lambda: dialog.run_button.isEnabled() and dialog._looking is None
+    yield lambda: dialog.run_button.isEnabled() and dialog._estimating is None
     seen["model"] = dialog.entry.title
     for name in ("CONFIDENCE", "POLYGONS"):
         if name in dialog.options.results:
             click(dialog.options.results[name], 8)
             yield 0.3
     yield 1
-    yield lambda: dialog.run_button.isEnabled() and dialog._looking is None and not dialog._soon.isActive()
+    yield lambda: dialog.run_button.isEnabled() and dialog._estimating is None and not dialog._timer.isActive()
     seen["fit"] = dialog.fit.texts()
     shoot(task, "plugin_dialog")
     click(dialog.run_button)

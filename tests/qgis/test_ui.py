@@ -105,7 +105,7 @@ def looked(plugin):
 def settle(dialog) -> None:
     """Wait for the first look."""
     QTest.qWait(10)
-    until(lambda: not dialog._soon.isActive() and dialog._looking is None)
+    until(lambda: not dialog._timer.isActive() and dialog._estimating is None)
 
 
 def ran(dialog, desktop, state: str = "done"):
@@ -154,10 +154,10 @@ def test_what_differs_is_said_before_the_run(running, desktop, models, tmp_path,
 
 def test_empty_project_and_empty_library_say_what_to_do(running, models, model):
     dialog = looked(running)
-    assert dialog.fit.texts() == ["The library holds no model yet: click 'Models…' to add one."]
+    assert dialog.fit.texts() == ["The library is empty: click 'Models…' to add a model."]
     shutil.copy(model, models)
     dialog = looked(running)
-    assert dialog.fit.texts() == ["There is no raster layer in the project."]
+    assert dialog.fit.texts() == ["The project has no raster layer."]
     assert not dialog.run_button.isEnabled()
 
 
@@ -171,7 +171,7 @@ def test_bands_are_matched_by_name_then_set_by_hand(running, desktop, models, mo
     dialog.bands._lists[0].setBand(2)
     settle(dialog)
     assert dialog.parameters()["BANDS"] == [2, 2, 1]
-    dialog.bands._again.click()
+    dialog.bands._by_name.click()
     settle(dialog)
     assert [one.currentBand() for one in dialog.bands._lists] == [3, 2, 1]
     assert (classes_of(ran(dialog, desktop)) == scene[1]).all()
@@ -481,7 +481,7 @@ def test_checksum_of_a_model_is_shown(running, opened, models):
     running.desk.open_library()
     window = running.desk.library
     assert window.entry.path == opened.entry.path  # not the first of the list
-    window.sum_button.click()
+    window.checksum_button.click()
     until(lambda: window.message.text())
     assert window.message.text() == f"SHA-256: {hashlib.sha256((models / 'colours.onnx').read_bytes()).hexdigest()}"
 
@@ -492,7 +492,7 @@ def test_enter_in_the_address_does_not_close_the_library(running, opened):
     QTest.keyClicks(window.address, "https://example.org/m.onnx")
     QTest.keyClick(window.address, 0x01000004)  # Qt's Return
     assert window.isVisible()
-    assert window.message.text().startswith("Give the SHA-256 checksum")
+    assert window.message.text().startswith("Enter the SHA-256 checksum")
 
 
 def test_texts_of_the_install_page_do_not_overlap(running):

@@ -74,7 +74,7 @@ def test_right_checksum_is_accepted(library, model, checksum):
 def test_wrong_checksum_is_refused(library, model):
     from geoaware.runtime.errors import ModelFault
 
-    with pytest.raises(ModelFault, match="its checksum is"):
+    with pytest.raises(ModelFault, match="the checksum is"):
         library.add(model, "0" * 64)
     assert names(library) == []
 
@@ -131,7 +131,7 @@ def test_starter_models_come_first_and_stay(library, model, tmp_path):
     library.add(model)
     first, second = library.entries()
     assert (first.starter, second.starter) == (True, False)
-    with pytest.raises(InputFault, match="came with the plugin"):
+    with pytest.raises(InputFault, match="comes with the plugin"):
         library.remove(first)
 
 
@@ -203,8 +203,8 @@ def test_model_is_downloaded_and_checked(library, model, server):
 @pytest.mark.parametrize(
     ("name", "checksum", "said"),
     [
-        ("colours.onnx", "0" * 64, "its checksum is"),
-        ("colours.onnx", "", "Give the SHA-256 checksum"),
+        ("colours.onnx", "0" * 64, "the checksum is"),
+        ("colours.onnx", "", "Enter the SHA-256 checksum"),
         ("absent.onnx", "0" * 64, "could not be downloaded"),
         ("colours.exe", "0" * 64, "ends in .onnx"),
     ],

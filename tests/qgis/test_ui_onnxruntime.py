@@ -82,7 +82,7 @@ def test_onnxruntime_that_does_not_start_opens_the_page_once_that_is_known(
     desktop.toolbar[0].trigger()
     assert asked == []
     until(lambda: asked)
-    assert "does not start (DLL load failed)" in asked[0]
+    assert "cannot be imported (DLL load failed)" in asked[0]
     assert "restart QGIS after the installation" in asked[0]
     desktop.toolbar[0].trigger()
     assert len(asked) == 2
@@ -95,5 +95,5 @@ def test_restart_is_asked_for_when_an_unusable_onnxruntime_is_loaded(asked, tmp_
     installing._hidden = tmp_path / "filled"
     put(installing._hidden, "1.24.1", "__version__ = '1.24.1'")
     with mock.patch.dict(sys.modules, {"onnxruntime": mock.Mock(__version__="1.17.0")}):
-        assert installing._take_over() == "It is installed. Restart QGIS to use it."
+        assert installing._take_over() == "Installed. Restart QGIS to use it."
     assert (tmp_path / "geoaware_packages" / "onnxruntime").is_dir()

@@ -136,7 +136,7 @@ def test_polygons_in_memory_are_told_instead_of_a_line(running, opened, desktop)
     opened.area.inside.setChecked(True)
     settle(opened)
     page = page_of(running, ran(opened, desktop))
-    assert "one of its layers was only in memory" in page
+    assert "one of its layers exists only in memory" in page
     assert "qgis_process" not in page
     assert "export.predict" not in page
 

@@ -1,4 +1,4 @@
-"""The page that installs onnxruntime after a click, or says why it cannot."""
+"""The page that installs onnxruntime after a click, or says why it cannot be installed."""
 
 from pathlib import Path
 
@@ -24,18 +24,18 @@ from ...texts import tr
 from .pip_install import DOWNLOAD, ON_DISK, Installing
 
 _CLOSE = QDialogButtonBox.StandardButton.Close
-_WIDTH, _OUTPUT = 640, 150  # px: least width, least height of pip's words
+_WIDTH, _OUTPUT = 640, 150  # px: minimum width, minimum height of pip's output
 
 
 class InstallWindow(QDialog):
-    """Explains, installs, shows the output. Accepted once onnxruntime is there."""
+    """Explains, installs and shows the output of pip. Accepted once onnxruntime can be used."""
 
     def __init__(self, reason: str, parent=None) -> None:
         super().__init__(parent)
         self.setWindowTitle("GeoAware")
         self.setWindowIcon(QIcon(str(ICON)))
         self.installing = Installing(self)
-        self.installing.said.connect(self._said)
+        self.installing.output.connect(self._append)
         self.installing.ended.connect(self._ended)
         layout = QVBoxLayout(self)
         self.label = _paragraph(self._about(reason))
@@ -45,31 +45,31 @@ class InstallWindow(QDialog):
         if not onnxruntime_help.obstacle():
             self._offer(layout)
         layout.addWidget(self.buttons)
-        # wrapped texts tell their height only for a width: without this they are drawn over each other
+        # the height of wrapped texts depends on the width: without this they overlap
         self.setMinimumSize(_WIDTH, layout.totalHeightForWidth(_WIDTH))
 
     def reject(self):
-        """Closing it stops what goes on."""
+        """Cancel the installation."""
         self.installing.cancel()
         super().reject()
 
     def _about(self, reason: str) -> str:
-        about = tr("onnxruntime is the free library by Microsoft that runs ONNX models. QGIS does not bring it.")
+        about = tr("onnxruntime is the open-source library that runs ONNX models. QGIS does not include it.")
         blocked = onnxruntime_help.obstacle()
         if blocked:
             return f"{reason}\n\n{about}\n\n{blocked}"
         what = tr(
-            "A click installs onnxruntime {wanted} or newer, and nothing else: about {download} are fetched, {disk} on "
-            "the disk, from the package index that pip uses. It goes into the folder below, in your profile; neither "
-            "the system nor QGIS's own folders are changed. To undo it, delete the folder."
+            "'Install' downloads onnxruntime {minimum} or newer and nothing else: about {download} from the "
+            "package index of pip, {disk} on disk. It goes into the folder below, in your profile; the system "
+            "and the folders of QGIS are not changed. To uninstall it, delete the folder."
         )
-        what = what.format(wanted=onnxruntime_help.WANTED, download=DOWNLOAD, disk=ON_DISK)
+        what = what.format(minimum=onnxruntime_help.MINIMUM, download=DOWNLOAD, disk=ON_DISK)
         parts = (reason, onnxruntime_help.restart(), about, what, str(onnxruntime_help.packages_folder()))
         return "\n\n".join(part for part in parts if part)
 
     def _offer(self, layout: QVBoxLayout) -> None:
         self.install_button = QPushButton(tr("Install"))
-        self.wheels_button = QPushButton(tr("Without a network: from a folder of wheels…"))
+        self.wheels_button = QPushButton(tr("Install offline from a folder of wheels…"))
         self.install_button.setDefault(True)
         self.install_button.clicked.connect(lambda: self._start(None))
         self.wheels_button.clicked.connect(self._from_wheels)
@@ -86,15 +86,15 @@ class InstallWindow(QDialog):
         layout.addLayout(row)
         self.output = QPlainTextEdit()
         self.output.setReadOnly(True)
-        self.output.setPlaceholderText(tr("What pip says will stand here."))
+        self.output.setPlaceholderText(tr("pip output appears here."))
         self.output.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.output.setMinimumHeight(_OUTPUT)
         layout.addWidget(self.output, 1)
-        layout.addWidget(_paragraph(tr("Or do it yourself: {advice}").format(advice=onnxruntime_help.advice())))
+        layout.addWidget(_paragraph(tr("Or install it by hand: {advice}").format(advice=onnxruntime_help.advice())))
         self.line = QLineEdit(onnxruntime_help.install_command())
         self.line.setReadOnly(True)
         self.line.setCursorPosition(0)
-        self.copy_button = QPushButton(tr("Copy the line"))
+        self.copy_button = QPushButton(tr("Copy command"))
         self.copy_button.clicked.connect(lambda: QApplication.clipboard().setText(self.line.text()))
         both = QHBoxLayout()
         both.addWidget(self.line)
@@ -104,7 +104,7 @@ class InstallWindow(QDialog):
             button.setAutoDefault(False)
 
     def _from_wheels(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, tr("Folder with the wheel of onnxruntime"))
+        folder = QFileDialog.getExistingDirectory(self, tr("Folder with the onnxruntime wheel"))
         if folder:
             self._start(Path(folder))
 
@@ -113,13 +113,13 @@ class InstallWindow(QDialog):
         self.output.clear()
         self.installing.start(wheels)
 
-    def _said(self, text: str) -> None:
+    def _append(self, text: str) -> None:
         self.output.appendPlainText(text)
 
     def _ended(self, fault: str) -> None:
         self._working(False)
         if fault:
-            self._said(fault)
+            self._append(fault)
             return
         self.accept()
 

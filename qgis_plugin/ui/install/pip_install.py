@@ -1,4 +1,4 @@
-"""Installs onnxruntime into a folder of the plugin's own, with the pip of QGIS's Python. Knows no windows."""
+"""Installs onnxruntime with the pip of QGIS's Python into a folder of the profile. Without windows."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ DOWNLOAD, ON_DISK = "20 MB", "70 MB"  # of onnxruntime 1.24 to 1.31 for Linux, W
 
 
 def python_of_qgis() -> Optional[Path]:
-    """The program that is QGIS's Python, else another whose pip can serve.
+    """The Python executable of QGIS, or another one whose pip can be used.
 
     ``sys.executable`` comes last: it is QGIS itself on Windows and macOS, and the first Python on the path elsewhere.
     """
@@ -28,27 +28,27 @@ def python_of_qgis() -> Optional[Path]:
 
 
 def pip_arguments(target: Path, wheels: Optional[Path] = None) -> List[str]:
-    """For a wheel that suits QGIS's Python, whichever Python pip runs in.
+    """Arguments of Python to install a wheel for QGIS's Python, whichever Python runs pip.
 
-    Nothing but onnxruntime is fetched: numpy is QGIS's own, and it starts without the rest.
+    Only onnxruntime is downloaded: QGIS includes numpy, and the other dependencies are not needed.
 
     Args:
-        target: the folder to fill.
-        wheels: a folder to take the wheel from, instead of the network.
+        target: folder to install into.
+        wheels: folder with the wheel, to install without a network.
     """
     common = ["-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--no-deps"]
     source = ["--no-index", "--find-links", str(wheels)] if wheels else []
-    wanted = f"onnxruntime>={onnxruntime_help.WANTED}"
+    requirement = f"onnxruntime>={onnxruntime_help.MINIMUM}"
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    suited = ["--only-binary=:all:", "--python-version", version]
-    return [*common, *suited, *source, "--target", str(target), wanted]
+    platform = ["--only-binary=:all:", "--python-version", version]
+    return [*common, *platform, *source, "--target", str(target), requirement]
 
 
 class Installing(QObject):
-    """One installation: into a hidden folder first, so that a failed one leaves what was there."""
+    """One installation: into a hidden folder first, so that a failed one changes nothing."""
 
-    said = pyqtSignal(str)
-    ended = pyqtSignal(str)  # why it cannot be used yet; empty where it can
+    output = pyqtSignal(str)
+    ended = pyqtSignal(str)  # why onnxruntime cannot be used yet; empty if it can
 
     def __init__(self, parent=None) -> None:
         super().__init__(parent)
@@ -57,34 +57,34 @@ class Installing(QObject):
         self._cancelled = False
 
     def start(self, wheels: Optional[Path] = None) -> None:
-        """Begin; ``ended`` tells when it is over."""
+        """Start pip; ``ended`` is emitted when it has finished."""
         python = python_of_qgis()
         if python is None:
-            self.ended.emit(tr("QGIS's own Python was not found; run the line below in a terminal."))
+            self.ended.emit(tr("The Python of QGIS was not found; run the command below in a terminal."))
             return
         folder = onnxruntime_help.packages_folder()
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             self._hidden = Path(tempfile.mkdtemp(prefix=".geoaware-", dir=folder.parent))
         except OSError as error:
-            self.ended.emit(tr("Your profile cannot be written to ({error}).").format(error=error))
+            self.ended.emit(tr("The profile folder is not writable ({error}).").format(error=error))
             return
         self._cancelled = False
         self._process = QProcess(self)
         settings = QProcessEnvironment.systemEnvironment()
-        settings.insert("PIP_USER", "0")  # which some set, and which contradicts a folder
+        settings.insert("PIP_USER", "0")  # set on some machines, and not allowed with --target
         settings.insert("PYTHONUNBUFFERED", "1")
         self._process.setProcessEnvironment(settings)
         self._process.setProcessChannelMode(QProcess.ProcessChannelMode.MergedChannels)
         self._process.readyRead.connect(self._read)
-        self._process.errorOccurred.connect(self._broke)
+        self._process.errorOccurred.connect(self._failed_to_start)
         self._process.finished.connect(self._finished)
         arguments = pip_arguments(self._hidden, wheels)
-        self.said.emit(" ".join([str(python), *arguments]))
+        self.output.emit(" ".join([str(python), *arguments]))
         self._process.start(str(python), arguments)
 
     def cancel(self) -> None:
-        """Stop; nothing stays behind."""
+        """Stop pip and remove what it has written."""
         if self._process is not None:
             self._cancelled = True
             self._process.kill()
@@ -93,10 +93,10 @@ class Installing(QObject):
     def _read(self) -> None:
         text = bytes(self._process.readAll()).decode("utf-8", "replace").rstrip()
         if text:
-            self.said.emit(text)
+            self.output.emit(text)
 
-    def _broke(self, error) -> None:
-        if error == QProcess.ProcessError.FailedToStart:  # then nothing else is told
+    def _failed_to_start(self, error) -> None:
+        if error == QProcess.ProcessError.FailedToStart:  # no other signal follows
             self._finished(-1)
 
     def _finished(self, code: int, *_) -> None:
@@ -112,22 +112,22 @@ class Installing(QObject):
     def _fault(self) -> str:
         if self._cancelled:
             return tr("Cancelled; nothing was installed.")
-        return tr("pip could not install it: its output tells why.")
+        return tr("pip failed: see its output.")
 
     def _take_over(self) -> str:
-        """Put the filled folder in its place; why it cannot be used yet, or empty."""
+        """Move the new folder into place; returns why onnxruntime cannot be used yet, or an empty text."""
         folder = onnxruntime_help.packages_folder()
         older = self._hidden.with_name(f"{self._hidden.name}-older")
         try:
             if folder.exists():
-                os.replace(folder, older)  # as a whole or not at all: it may be in use
+                os.replace(folder, older)  # as a whole or not at all: files in it may be in use
             os.replace(self._hidden, folder)
         except OSError as error:
             if older.exists():
                 os.replace(older, folder)
-            text = tr("The older one is in use ({error}): restart QGIS and try again.")
+            text = tr("The installed onnxruntime is in use ({error}): restart QGIS and try again.")
             return text.format(error=error)
         shutil.rmtree(older, ignore_errors=True)
-        if onnxruntime_help.is_loaded():  # the unusable one, and it stays
-            return tr("It is installed. Restart QGIS to use it.")
+        if onnxruntime_help.is_loaded():  # the unusable one stays loaded
+            return tr("Installed. Restart QGIS to use it.")
         return onnxruntime_help.problem()

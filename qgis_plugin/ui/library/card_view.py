@@ -1,4 +1,4 @@
-"""Shows a model's card: its classes in their colours, what it needs, where it comes from."""
+"""Shows a model card: classes with colours, required input, origin."""
 
 import html
 
@@ -22,18 +22,18 @@ class CardView(QTextBrowser):
         self.setWordWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
 
     def show_entry(self, entry: Entry) -> None:
-        """Show it."""
+        """Show the card of an entry."""
         self.setHtml(card_page(entry))
 
 
 def card_page(entry: Entry) -> str:
-    """The card as HTML that Qt's own text widgets show."""
+    """The card as HTML for Qt's text widgets."""
     if entry.card is None:
         return f"<h3>{_safe(entry.title)}</h3><p>{_safe(entry.fault)}</p>"
     facts = facts_of(str(entry.path), entry.card)
-    for shown_otherwise in (tr("Model"), tr("Classes")):
-        facts.pop(shown_otherwise)
-    rows = "".join(f"<tr><td><b>{_safe(name)}</b></td><td>{_safe(said)}</td></tr>" for name, said in facts.items())
+    for shown_above in (tr("Model"), tr("Classes")):
+        facts.pop(shown_above)
+    rows = "".join(f"<tr><td><b>{_safe(name)}</b></td><td>{_safe(text)}</td></tr>" for name, text in facts.items())
     return f"<h3>{_safe(entry.title)}</h3>{_legend(entry)}<p></p><table cellspacing='0' cellpadding='3'>{rows}</table>"
 
 

@@ -1,4 +1,4 @@
-"""Brings models into the library in the background: from a file, or from the network."""
+"""Adds models to the library in the background, from a file or from the network."""
 
 import tempfile
 from pathlib import Path, PurePosixPath
@@ -9,9 +9,8 @@ from qgis.PyQt.QtCore import QObject, QUrl, pyqtSignal
 from qgis.PyQt.QtNetwork import QNetworkReply, QNetworkRequest
 
 from ...runtime.errors import Cancelled, RuntimeFault
-from ...runtime.files import size_text
 from ...runtime.model.guard import MAX_BYTES
-from ...texts import tr, words
+from ...texts import size, tr, words
 from . import models
 
 
@@ -45,33 +44,33 @@ class Adding(QgsTask):
             self.refused.emit(self._fault or tr("Cancelled."))
 
 
-class Summing(QgsTask):
-    """Reads the checksum of a model file in a worker thread: a large one takes seconds."""
+class Checksumming(QgsTask):
+    """Computes the checksum of a model file in a worker thread: a large file takes seconds."""
 
-    found = pyqtSignal(str)
+    computed = pyqtSignal(str)  # the checksum, or why there is none
 
     def __init__(self, path: Path) -> None:
         super().__init__(tr("GeoAware: checksum of {name}").format(name=path.name), QgsTask.Flag.CanCancel)
-        self._path, self._said = path, ""
+        self._path, self._answer = path, ""
 
     def run(self) -> bool:
         """In a worker thread."""
         try:
-            self._said = f"SHA-256: {models.sha256(self._path, lambda: not self.isCanceled())}"
+            self._answer = f"SHA-256: {models.sha256(self._path, lambda: not self.isCanceled())}"
         except Cancelled:
             return False
         except OSError as error:
-            self._said = tr("The model cannot be read ({error}).").format(error=error)
+            self._answer = tr("The model cannot be read ({error}).").format(error=error)
         return True
 
     def finished(self, fine: bool) -> None:
         """On the main thread."""
         if fine:
-            self.found.emit(self._said)
+            self.computed.emit(self._answer)
 
 
 class Fetching(QObject):
-    """Downloads a model through QGIS's own network settings, then adds it; one at a time."""
+    """Downloads a model with QGIS's network settings, then adds it; one at a time."""
 
     progress = pyqtSignal(str)
     added = pyqtSignal(str)
@@ -87,25 +86,25 @@ class Fetching(QObject):
 
     @property
     def busy(self) -> bool:
-        """Whether one is under way."""
+        """Whether a model is being added."""
         return self._reply is not None or self._task is not None
 
     def add_file(self, source: Path, checksum: str) -> None:
-        """Add a file of this computer."""
+        """Add a file from this computer."""
         self._task = Adding(source, checksum)
         self._task.added.connect(self._done)
         self._task.refused.connect(self._refuse)
         QgsApplication.taskManager().addTask(self._task)
 
     def add_url(self, address: str, checksum: str) -> None:
-        """Download and add; a checksum must be given, since anyone may answer."""
+        """Download and add; a checksum is required, since the server is not trusted."""
         url = QUrl(address.strip())
         name = PurePosixPath(url.path()).name
         if url.scheme() not in ("http", "https") or not name.lower().endswith(".onnx"):
-            self._refuse(tr("Give an address that begins with https:// and ends in .onnx."))
+            self._refuse(tr("Enter an address that begins with https:// and ends in .onnx."))
             return
         if not checksum.strip():
-            self._refuse(tr("Give the SHA-256 checksum that stands beside the address of the model."))
+            self._refuse(tr("Enter the SHA-256 checksum that is published with the model."))
             return
         try:
             models.folder().mkdir(parents=True, exist_ok=True)
@@ -124,7 +123,7 @@ class Fetching(QObject):
         self._reply.finished.connect(lambda: self._downloaded(target, checksum))
 
     def cancel(self) -> None:
-        """Stop; nothing stays behind."""
+        """Stop and remove what was downloaded."""
         if self._reply is not None:
             self._reply.abort()
         if self._task is not None:
@@ -143,8 +142,8 @@ class Fetching(QObject):
             self._reply.abort()
             return
         total = self._reply.header(QNetworkRequest.KnownHeaders.ContentLengthHeader)
-        of = size_text(int(total)) if total else "?"
-        self.progress.emit(tr("{received} of {total}").format(received=size_text(self._received), total=of))
+        of = size(int(total)) if total else "?"
+        self.progress.emit(tr("{received} of {total}").format(received=size(self._received), total=of))
 
     def _downloaded(self, target: Path, checksum: str) -> None:
         reply, self._reply = self._reply, None
@@ -153,7 +152,7 @@ class Fetching(QObject):
         reason = "" if reply.error() == QNetworkReply.NetworkError.NoError else reply.errorString()
         reply.deleteLater()
         if self._received > MAX_BYTES:
-            reason = tr("it is larger than 2 GB, which no model may be")
+            reason = tr("it is larger than the limit of 2 GB")
         reason = self._broken or reason
         if reason:
             self._refuse(tr("The model could not be downloaded ({reason}).").format(reason=reason))

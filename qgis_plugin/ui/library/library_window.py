@@ -28,20 +28,20 @@ from ...runtime.errors import RuntimeFault
 from ...texts import tr
 from . import models
 from .card_view import CardView
-from .fetch import Fetching, Summing
+from .fetch import Checksumming, Fetching
 from .models import Entry
 
 
 class LibraryWindow(QDialog):
     """Lists the models, shows their cards, adds and removes."""
 
-    changed = pyqtSignal(str)  # the file of a model that was added; empty where one was removed
+    changed = pyqtSignal(str)  # file of the model that was added; empty when one was removed
 
     def __init__(self, parent=None) -> None:
         super().__init__(parent)
         self.setWindowTitle(tr("GeoAware: models"))
         self.setWindowIcon(QIcon(str(ICON)))
-        self._summing: Optional[Summing] = None
+        self._checksumming: Optional[Checksumming] = None
         self.fetching = Fetching(self)
         self.fetching.progress.connect(self._say)
         self.fetching.added.connect(self._added)
@@ -58,7 +58,7 @@ class LibraryWindow(QDialog):
         both.addWidget(self.card)
         both.setSizes([280, 460])
         close = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
-        close.button(QDialogButtonBox.StandardButton.Close).setAutoDefault(False)  # Enter downloads instead
+        close.button(QDialogButtonBox.StandardButton.Close).setAutoDefault(False)  # Enter starts the download
         close.rejected.connect(self.close)
         layout = QVBoxLayout(self)
         layout.addWidget(both, 1)
@@ -76,7 +76,7 @@ class LibraryWindow(QDialog):
         return item.data(Qt.ItemDataRole.UserRole) if item else None
 
     def fill(self, chosen: Optional[Path] = None) -> None:
-        """List the models anew."""
+        """Reload the list of models."""
         self.list.clear()
         for entry in models.entries():
             icon = "mIconRaster.svg" if entry.card else "mIconWarning.svg"
@@ -92,34 +92,34 @@ class LibraryWindow(QDialog):
         self._chosen()
 
     def stop(self) -> None:
-        """End what goes on."""
+        """Cancel what runs in the background."""
         self.fetching.cancel()
-        if self._summing is not None:
-            self._summing.cancel()
+        if self._checksumming is not None:
+            self._checksumming.cancel()
 
     def done(self, result):
-        """A download ends with the window, however it is closed."""
+        """Cancel a download when the window is closed, in any way."""
         self.stop()
         super().done(result)
 
     def _actions(self) -> QHBoxLayout:
         self.add_button, self.remove_button = QPushButton(tr("Add file…")), QPushButton(tr("Remove"))
-        self.sum_button, folder = QPushButton(tr("Checksum")), QPushButton(tr("Open folder"))
+        self.checksum_button, folder = QPushButton(tr("Checksum")), QPushButton(tr("Open folder"))
         row = QHBoxLayout()
-        for button in (self.add_button, self.remove_button, self.sum_button, folder):
+        for button in (self.add_button, self.remove_button, self.checksum_button, folder):
             button.setAutoDefault(False)
             row.addWidget(button)
         row.addStretch(1)
         self.add_button.clicked.connect(self._add_file)
         self.remove_button.clicked.connect(self._remove)
-        self.sum_button.clicked.connect(self._sum)
+        self.checksum_button.clicked.connect(self._compute_checksum)
         folder.clicked.connect(self._open_folder)
         return row
 
     def _address(self) -> QWidget:
         self.address, self.checksum = QLineEdit(), QLineEdit()
         self.address.setPlaceholderText("https://…/model.onnx")
-        self.checksum.setPlaceholderText(tr("64 characters; must be given for addresses, is checked for files too"))
+        self.checksum.setPlaceholderText(tr("64 characters; required for downloads, optional for files"))
         self.download_button = QPushButton(tr("Download"))
         self.download_button.setAutoDefault(False)
         self.download_button.clicked.connect(self._download)
@@ -159,16 +159,16 @@ class LibraryWindow(QDialog):
         self.fill()
         self.changed.emit("")
 
-    def _sum(self) -> None:
-        self.sum_button.setEnabled(False)
-        self._summing = Summing(self.entry.path)
-        self._summing.found.connect(self._say)
-        for ended in (self._summing.taskCompleted, self._summing.taskTerminated):
-            ended.connect(self._summed)
-        QgsApplication.taskManager().addTask(self._summing)
+    def _compute_checksum(self) -> None:
+        self.checksum_button.setEnabled(False)
+        self._checksumming = Checksumming(self.entry.path)
+        self._checksumming.computed.connect(self._say)
+        for ended in (self._checksumming.taskCompleted, self._checksumming.taskTerminated):
+            ended.connect(self._checksummed)
+        QgsApplication.taskManager().addTask(self._checksumming)
 
-    def _summed(self) -> None:
-        self._summing = None  # which QGIS deletes
+    def _checksummed(self) -> None:
+        self._checksumming = None  # which QGIS deletes
         self._chosen()
 
     def _open_folder(self) -> None:
@@ -199,9 +199,9 @@ class LibraryWindow(QDialog):
     def _chosen(self) -> None:
         entry = self.entry
         self.remove_button.setEnabled(entry is not None and not entry.starter)
-        self.sum_button.setEnabled(entry is not None and self._summing is None)
+        self.checksum_button.setEnabled(entry is not None and self._checksumming is None)
         if entry is not None:
             self.card.show_entry(entry)
         else:
-            about = tr("There is no model yet. Add an ONNX file that was made with GeoAware or for Deepness.")
+            about = tr("The library is empty. Add an ONNX file made with GeoAware or for Deepness.")
             self.card.setHtml(f"<p>{about}</p>")

@@ -1,4 +1,4 @@
-"""The models that are offered: a folder in the profile, and those that come with the plugin. Knows no windows."""
+"""The model library: starter models in the plugin and a folder in the profile. Without windows."""
 
 import hashlib
 import os
@@ -12,10 +12,10 @@ from qgis.core import QgsApplication
 
 from ...gdal_io.job import card_in
 from ...runtime.errors import Cancelled, InputFault, ModelFault, RuntimeFault
-from ...runtime.files import free_bytes, size_text
+from ...runtime.files import free_bytes
 from ...runtime.model.card import ModelCard
 from ...runtime.model.guard import MAX_BYTES
-from ...texts import tr, words
+from ...texts import size, tr, words
 
 STARTERS = Path(__file__).resolve().parents[2] / "models"
 _BLOCK = 2**20
@@ -27,9 +27,9 @@ class Entry:
 
     Attributes:
         path: of the file.
-        card: None where the file is refused.
-        fault: why it is refused; empty where it is not.
-        starter: whether it came with the plugin.
+        card: None if the file is refused.
+        fault: why it is refused; empty if it is not.
+        starter: whether it comes with the plugin.
     """
 
     path: Path
@@ -39,7 +39,7 @@ class Entry:
 
     @classmethod
     def of(cls, path: Path, starter: bool = False) -> "Entry":
-        """Read the card; the model is checked but not run."""
+        """Read the card of a file; the model is checked but not run."""
         try:
             return cls(path, card_in(str(path)), "", starter)
         except RuntimeFault as fault:
@@ -47,52 +47,52 @@ class Entry:
 
     @property
     def title(self) -> str:
-        """What it is called in lists."""
+        """Name in lists."""
         return self.card.name if self.card else self.path.stem
 
 
 def folder() -> Path:
-    """Where the models lie: in the profile, so that an update of the plugin keeps them."""
+    """Folder of the user's models: in the profile, so that an update of the plugin keeps them."""
     return Path(QgsApplication.qgisSettingsDirPath()) / "geoaware" / "models"
 
 
 def entries() -> List[Entry]:
-    """All models, those of the plugin first."""
-    found = [Entry.of(path, True) for path in sorted(_models(STARTERS))]
+    """All models, starter models first."""
+    starters = [Entry.of(path, True) for path in sorted(_models(STARTERS))]
     own = [Entry.of(path) for path in _models(folder())]
-    return [*found, *sorted(own, key=lambda entry: entry.title.lower())]
+    return [*starters, *sorted(own, key=lambda entry: entry.title.lower())]
 
 
-def _models(where: Path) -> List[Path]:
-    """Files of models; ``.ONNX`` is one too, on every disk."""
-    return [path for path in where.glob("*") if path.suffix.lower() == ".onnx"]
+def _models(directory: Path) -> List[Path]:
+    """Model files of a folder; the suffix may be in upper case."""
+    return [path for path in directory.glob("*") if path.suffix.lower() == ".onnx"]
 
 
 def add(source: Path, checksum: str = "", go_on: Callable[[], bool] = lambda: True) -> Path:
-    """Copy a model, and the card beside it, into the library; what is checked is the copy.
+    """Copy a model and the card beside it into the library, and check the copy.
 
     Args:
         source: an ONNX file.
-        checksum: its SHA-256 in hexadecimal, as whoever gave the model states it; empty to leave it unchecked.
-        go_on: False stops.
+        checksum: expected SHA-256 in hexadecimal; empty: not checked.
+        go_on: returns False to cancel.
 
     Returns:
         The file in the library.
 
     Raises:
-        RuntimeFault: the model is refused, has another checksum, or has the name of another one.
+        RuntimeFault: the model is refused, or its checksum or name does not match.
         Cancelled: ``go_on`` returned False.
     """
     if not source.is_file():
         raise ModelFault(tr("{name}: there is no such file.").format(name=source.name))
-    size = source.stat().st_size
-    if size > MAX_BYTES:
-        raise ModelFault(tr("{name}: a model may be 2 GB large at most.").format(name=source.name))
+    needed = source.stat().st_size
+    if needed > MAX_BYTES:
+        raise ModelFault(tr("{name}: larger than the limit of 2 GB.").format(name=source.name))
     try:
         folder().mkdir(parents=True, exist_ok=True)
-        if free_bytes(folder()) < size:
-            text = tr("{name}: needs {size}, more than is free on the disk of your profile.")
-            raise InputFault(text.format(name=source.name, size=size_text(size)))
+        if free_bytes(folder()) < needed:
+            text = tr("{name}: needs {size}, more than is free on the disk of the profile folder.")
+            raise InputFault(text.format(name=source.name, size=size(needed)))
         with tempfile.TemporaryDirectory(prefix=".adding-", dir=folder()) as made:
             return _checked_in(source, Path(made), checksum, go_on)
     except OSError as error:
@@ -101,18 +101,17 @@ def add(source: Path, checksum: str = "", go_on: Callable[[], bool] = lambda: Tr
 
 def _checked_in(source: Path, hidden: Path, checksum: str, go_on: Callable[[], bool]) -> Path:
     copy = hidden / source.name
-    found = _copied(source, copy, go_on)
-    wanted = checksum.strip().lower()
-    if wanted and wanted != found:
-        text = tr("{name}: its checksum is {found}, not the stated one: it is damaged or another file.")
-        raise ModelFault(text.format(name=source.name, found=found))
+    actual, expected = _copied(source, copy, go_on), checksum.strip().lower()
+    if expected and expected != actual:
+        text = tr("{name}: the checksum is {checksum}, not the expected one: the file is corrupt or another one.")
+        raise ModelFault(text.format(name=source.name, checksum=actual))
     card = source.with_suffix(".card.json")
     if card.is_file():
         shutil.copyfile(card, copy.with_suffix(".card.json"))
     card_in(str(copy))
     target = folder() / source.name
-    if target.exists() and sha256(target) != found:
-        text = tr("The library holds another model named {name}: remove that one first, or rename this file.")
+    if target.exists() and sha256(target) != actual:
+        text = tr("The library has another model named {name}: remove it first, or rename the file.")
         raise InputFault(text.format(name=source.name))
     if card.is_file():
         os.replace(copy.with_suffix(".card.json"), target.with_suffix(".card.json"))
@@ -121,13 +120,13 @@ def _checked_in(source: Path, hidden: Path, checksum: str, go_on: Callable[[], b
 
 
 def _copied(source: Path, target: Path, go_on: Callable[[], bool]) -> str:
-    """Copy a file; its SHA-256."""
+    """Copy a file; returns its SHA-256."""
     with target.open("wb") as write:
         return sha256(source, go_on, write.write)
 
 
 def sha256(path: Path, go_on: Callable[[], bool] = lambda: True, each: Callable[[bytes], Any] = len) -> str:
-    """Of a file, in hexadecimal; ``each`` is given its blocks.
+    """SHA-256 of a file in hexadecimal; ``each`` receives its blocks.
 
     Raises:
         Cancelled: ``go_on`` returned False.
@@ -143,13 +142,13 @@ def sha256(path: Path, go_on: Callable[[], bool] = lambda: True, each: Callable[
 
 
 def remove(entry: Entry) -> None:
-    """Take a model and the card beside it out of the library.
+    """Delete a model and the card beside it from the library.
 
     Raises:
-        InputFault: it came with the plugin, or is in use.
+        InputFault: it comes with the plugin, or the file is in use.
     """
     if entry.path.parent != folder():
-        raise InputFault(tr("'{name}' came with the plugin and cannot be removed.").format(name=entry.title))
+        raise InputFault(tr("'{name}' comes with the plugin and cannot be removed.").format(name=entry.title))
     try:
         entry.path.unlink()
         entry.path.with_suffix(".card.json").unlink(missing_ok=True)

@@ -39,11 +39,11 @@ class AreaBox(QGroupBox):
         self._toggled()
 
     def suggest(self, layer) -> None:
-        """What suits a layer: a service has no whole."""
+        """Adapt the choices to a layer: a service has no whole extent."""
         provider = layer.dataProvider() if layer is not None and layer.isValid() else None
-        endless = provider is not None and provider.name() != "gdal" and provider.xSize() < 1
-        self.whole.setEnabled(not endless)
-        if endless and self.whole.isChecked():
+        unbounded = provider is not None and provider.name() != "gdal" and provider.xSize() < 1
+        self.whole.setEnabled(not unbounded)
+        if unbounded and self.whole.isChecked():
             self.view.setChecked(True)
 
     def parameters(self) -> Dict[str, Any]:
@@ -70,7 +70,7 @@ class AreaBox(QGroupBox):
 
 
 def _in_brackets(crs: QgsCoordinateReferenceSystem) -> str:
-    """The CRS behind an extent: whole where it has no name, or one that only this profile knows."""
+    """The CRS of an extent: as WKT if it has no code, or one of this profile only."""
     if not crs.isValid():
         return ""
     name = crs.authid()

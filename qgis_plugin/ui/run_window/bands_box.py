@@ -1,4 +1,4 @@
-"""Chooses which band of a layer serves as which of the model's."""
+"""Assigns bands of the layer to the bands of the model."""
 
 from typing import List, Sequence
 
@@ -10,7 +10,7 @@ from ...texts import tr
 
 
 class BandsBox(QgsCollapsibleGroupBox):
-    """One list a band of the model; matched by itself until one is set by hand."""
+    """One list per band of the model, matched by name until one is set by hand."""
 
     changed = pyqtSignal()
 
@@ -19,44 +19,44 @@ class BandsBox(QgsCollapsibleGroupBox):
         self._layout = QFormLayout(self)
         self._lists: List[QgsRasterBandComboBox] = []
         self.by_hand = False
-        self._wanted, self._layer = (), None
+        self._names, self._layer = (), None
 
-    def fit(self, layer, wanted: Sequence[str]) -> None:
-        """Offer the bands of a layer for those that a model wants."""
-        if layer is self._layer and tuple(wanted) == self._wanted:
+    def fit(self, layer, names: Sequence[str]) -> None:
+        """Offer the bands of a layer for the bands of a model."""
+        if layer is self._layer and tuple(names) == self._names:
             return
-        self._layer, self._wanted, self.by_hand = layer, tuple(wanted), False
+        self._layer, self._names, self.by_hand = layer, tuple(names), False
         while self._layout.rowCount():
             self._layout.removeRow(0)
         self._lists = []
-        for name in wanted:
+        for name in names:
             choice = QgsRasterBandComboBox()
             choice.setLayer(layer)
             choice.bandChanged.connect(self._chosen)
             self._layout.addRow(QLabel(name), choice)
             self._lists.append(choice)
-        self._again = QPushButton(tr("Match again"))
-        self._again.setEnabled(False)
-        self._again.clicked.connect(self._match_again)
-        self._layout.addRow("", self._again)
+        self._by_name = QPushButton(tr("Match by name"))
+        self._by_name.setEnabled(False)
+        self._by_name.clicked.connect(self._match_by_name)
+        self._layout.addRow("", self._by_name)
 
     def show_match(self, numbers: Sequence[int]) -> None:
-        """Show which bands were matched."""
+        """Show the bands that were matched."""
         for choice, number in zip(self._lists, numbers):
             choice.blockSignals(True)
             choice.setBand(number)
             choice.blockSignals(False)
 
     def bands(self) -> List[int]:
-        """Numbers set by hand, in the model's order; empty where they are matched."""
+        """Band numbers set by hand, in the order of the model; empty if bands are matched by name."""
         return [choice.currentBand() for choice in self._lists] if self.by_hand else []
 
     def _chosen(self, *_) -> None:
         self.by_hand = True
-        self._again.setEnabled(True)
+        self._by_name.setEnabled(True)
         self.changed.emit()
 
-    def _match_again(self) -> None:
+    def _match_by_name(self) -> None:
         self.by_hand = False
-        self._again.setEnabled(False)
+        self._by_name.setEnabled(False)
         self.changed.emit()

@@ -1,4 +1,4 @@
-"""Says whether layer and model fit, and what a run will take."""
+"""Shows whether layer and model are compatible, and the expected time and disk space."""
 
 from typing import List
 
@@ -7,17 +7,16 @@ from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QGroupBox, QLabel, QListWidget, QListWidgetItem, QVBoxLayout
 
-from ...runtime.files import size_text
-from ...texts import tr
+from ...texts import size, tr
 from ..duration import duration
 from .estimate import Estimate
 
 
 class FitView(QGroupBox):
-    """Sentences with the icons of QGIS, and one line of figures."""
+    """A list of sentences with QGIS icons, and one line of figures."""
 
     def __init__(self, parent=None) -> None:
-        super().__init__(tr("Do they fit?"), parent)
+        super().__init__(tr("Compatibility"), parent)
         self.sentences = QListWidget()
         self.sentences.setWordWrap(True)
         self.sentences.setSelectionMode(QListWidget.SelectionMode.NoSelection)
@@ -30,40 +29,40 @@ class FitView(QGroupBox):
         layout.addWidget(self.figures)
 
     def show_fault(self, text: str) -> None:
-        """They do not fit."""
-        self._say("mIconCritical.svg", [text])
+        """Show why they are not compatible."""
+        self._show("mIconCritical.svg", [text])
         self.figures.clear()
 
-    def show_looking(self, tiles: int) -> None:
-        """The first look is under way."""
-        self._say("mActionRefresh.svg", [tr("Having a first look…")])
+    def show_checking(self, tiles: int) -> None:
+        """Show that the estimate is being made."""
+        self._show("mActionRefresh.svg", [tr("Checking the layer…")])
         self.figures.setText(tr("{count} tiles").format(count=tiles) if tiles else "")
 
-    def show_estimate(self, found: Estimate, free: float, tiles: int) -> None:
-        """What the first look found; ``free`` bytes on the disk, ``tiles`` where it did not count them."""
-        if found.fault:
-            self.show_fault(found.fault)
+    def show_estimate(self, estimate: Estimate, free: float, tiles: int) -> None:
+        """Show an estimate; ``free`` is the disk space in bytes, ``tiles`` their number if the estimate has none."""
+        if estimate.fault:
+            self.show_fault(estimate.fault)
             return
-        self._say("mIconWarning.svg", found.notes)
-        if not found.notes:
-            self._say("mIconSuccess.svg", [tr("Layer and model fit.")])
-        parts = [tr("{count} tiles").format(count=found.tiles or tiles)] if found.tiles or tiles else []
-        if found.seconds is None:
+        self._show("mIconWarning.svg", estimate.notes)
+        if not estimate.notes:
+            self._show("mIconSuccess.svg", [tr("Layer and model fit.")])
+        parts = [tr("{count} tiles").format(count=estimate.tiles or tiles)] if estimate.tiles or tiles else []
+        if estimate.seconds is None:
             parts.append(tr("time is known after the first batch"))
         else:
-            parts.append(tr("about {time}").format(time=duration(found.seconds)))
-        if found.room:
-            text = tr("up to {needed} on the disk, {free} are free")
-            parts.append(text.format(needed=size_text(found.room), free=size_text(free)))
-        if found.room > free:
-            self._add("mIconWarning.svg", tr("There may be too little room on the disk."))
+            parts.append(tr("about {time}").format(time=duration(estimate.seconds)))
+        if estimate.room:
+            text = tr("up to {needed} on disk, {free} free")
+            parts.append(text.format(needed=size(estimate.room), free=size(free)))
+        if estimate.room > free:
+            self._add("mIconWarning.svg", tr("There may not be enough disk space."))
         self.figures.setText(" · ".join(parts))
 
     def texts(self) -> List[str]:
-        """The sentences that are shown."""
+        """The sentences shown."""
         return [self.sentences.item(row).text() for row in range(self.sentences.count())]
 
-    def _say(self, icon: str, texts: List[str]) -> None:
+    def _show(self, icon: str, texts: List[str]) -> None:
         self.sentences.clear()
         for text in texts:
             self._add(icon, text)

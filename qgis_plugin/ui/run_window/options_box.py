@@ -1,4 +1,4 @@
-"""The results and options of an algorithm, as it declares them itself."""
+"""Results and options of an algorithm, from the parameters that it declares."""
 
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -22,12 +22,12 @@ from qgis.PyQt.QtWidgets import QCheckBox, QFormLayout, QGroupBox, QHBoxLayout, 
 from ...runtime.model.card import ModelCard
 from ...texts import tr
 
-_ELSEWHERE = ("INPUT", "MODEL", "BANDS", "EXTENT", "MASK")  # have places of their own in the dialog
+_ELSEWHERE = ("INPUT", "MODEL", "BANDS", "EXTENT", "MASK")  # chosen in other parts of the window
 _SUFFIXES = {"CONFIDENCE": "confidence", "PROBABILITIES": "probabilities", "POLYGONS": "polygons", "PICTURE": "picture"}
 
 
 class OptionsBox(QWidget):
-    """Widgets of Processing for the parameters, boxes to tick for the results."""
+    """Processing's widgets for the parameters, check boxes for the results."""
 
     changed = pyqtSignal()
 
@@ -43,10 +43,10 @@ class OptionsBox(QWidget):
         self.file: Optional[QgsFileWidget] = None
 
     def fit(self, algorithm, card: ModelCard) -> None:
-        """Show what an algorithm offers for a model."""
+        """Show the results and options of an algorithm for a model."""
         self._clear()
         self._algorithm = algorithm
-        # the threshold of such models is part of what they are
+        # these models need their threshold to be seen
         up_front = ["MIN_AREA"] + ["THRESHOLD"] * (card.task == "detection" or card.source == "deepness")
         results = QGroupBox(tr("Results"))
         rows = QVBoxLayout(results)
@@ -79,7 +79,7 @@ class OptionsBox(QWidget):
         self._preset(card)
 
     def parameters(self) -> Dict[str, Any]:
-        """For the algorithm."""
+        """Parameters of the algorithm."""
         given = {name: wrapper.parameterValue() for name, wrapper in self.wrappers.items()}
         default = {name: self._algorithm.parameterDefinition(name).defaultValue() for name in given}
         given = {name: value for name, value in given.items() if value not in (None, "", default[name])}
@@ -94,11 +94,11 @@ class OptionsBox(QWidget):
         return given
 
     def roles(self) -> List[str]:
-        """Of the results that are made beside the map, for their size."""
+        """Roles of the requested results beside the map."""
         return [name.lower() for name, box in self.results.items() if box.isChecked()]
 
     def _preset(self, card: ModelCard) -> None:
-        """The card's own threshold; a size of polygons only where there are any."""
+        """Set the threshold of the card; allow a minimum area only with polygons."""
         if "THRESHOLD" in self.wrappers and card.source == "deepness":
             self.wrappers["THRESHOLD"].setParameterValue(card.threshold, self._context)
         if "MIN_AREA" in self.wrappers:
@@ -130,7 +130,7 @@ class OptionsBox(QWidget):
         self.wrappers[definition.name()] = wrapper
 
     def _beside(self, name: str) -> str:
-        """File of a further result, named after the main one; empty for a temporary one."""
+        """File of an optional result, named after the main one; empty for a temporary file."""
         if not self.file.filePath():
             return ""
         main = Path(self.file.filePath())

@@ -1,4 +1,4 @@
-"""The window in which layer, model and area are chosen, and which shows the runs."""
+"""The window to choose layer, model and area, with a tab that shows the runs."""
 
 import threading
 from pathlib import Path
@@ -49,7 +49,7 @@ from .fit_view import FitView
 from .options_box import OptionsBox
 from .suggestion import suggested
 
-_PAUSE = 250  # ms without a change before layer and model are compared
+_PAUSE = 250  # ms without a change before the run is estimated
 _SIZE = (940, 680)
 _ALGORITHMS = {
     "segmentation": "geoaware:segment",
@@ -61,9 +61,9 @@ _ALGORITHMS = {
 
 
 class RunDialog(QDialog):
-    """Stays open beside QGIS; what it starts goes on when it is closed."""
+    """Stays open beside QGIS; runs continue when it is closed."""
 
-    unusable = pyqtSignal(str)  # onnxruntime, once that is known: why
+    unusable = pyqtSignal(str)  # why onnxruntime cannot be used, once that is known
 
     def __init__(self, canvas, runs: Runs, open_library, open_page, open_help, parent=None) -> None:
         super().__init__(parent)
@@ -72,16 +72,16 @@ class RunDialog(QDialog):
         self.runs = runs
         self._algorithm = None
         self._plan: Optional[RunPlan] = None
-        self._looking: Optional[Estimating] = None
+        self._estimating: Optional[Estimating] = None
         self._tiles = 0
         self._picked = False  # whether the model was chosen by hand
         # in a thread, so that the window is there at once
         self._loading: Optional[threading.Thread] = threading.Thread(target=onnxruntime_help.problem, daemon=True)
         self._loading.start()
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(_PAUSE)
-        self._soon.timeout.connect(self.compare)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_PAUSE)
+        self._timer.timeout.connect(self.compare)
         self._make(canvas, open_library)
         self.runs_view = RunsView(runs, open_page)
         self.tabs = QTabWidget()
@@ -98,7 +98,7 @@ class RunDialog(QDialog):
         layout.addWidget(self.buttons)
         for button in self.buttons.buttons():
             button.setAutoDefault(False)
-        self.run_button.setDefault(True)  # only now is it the dialog's own
+        self.run_button.setDefault(True)  # has an effect only once the button is in the dialog
         self.layers.setFocus()
         self.resize(*_SIZE)
         self.fill_models()
@@ -110,7 +110,7 @@ class RunDialog(QDialog):
         self.tabs.setCurrentIndex(0)
 
     def fill_models(self, added: Optional[Path] = None) -> None:
-        """List the models anew; one that was just added is chosen, and one chosen by hand stays."""
+        """Reload the models; selects one that was just added, and keeps one chosen by hand."""
         self._picked = self._picked or added is not None
         last = added or (self.entry.path if self._picked else _last_model())
         found = models.entries()
@@ -135,29 +135,29 @@ class RunDialog(QDialog):
         return self.models.currentData()
 
     def parameters(self) -> Dict[str, Any]:
-        """For the algorithm."""
+        """Parameters of the algorithm."""
         given = {"INPUT": self.layers.currentLayer().id(), "MODEL": str(self.entry.path)}
         if self.bands.bands():
             given["BANDS"] = self.bands.bands()
         return {**given, **self.area.parameters(), **self.options.parameters()}
 
     def compare(self) -> None:
-        """See whether layer and model fit, then have a first look in the background."""
+        """Check whether layer and model fit, then estimate the run in the background."""
         if self._loading and not self._loading.is_alive():
             self._loading = None
             problem = onnxruntime_help.problem()
             if problem:
                 self.unusable.emit(problem)
-        self._stop_looking()
+        self._stop_estimating()
         self._plan = None
-        if self._loading:  # onnxruntime takes a moment
-            self._soon.start()
+        if self._loading:  # onnxruntime is still being imported
+            self._timer.start()
             return
         layer, entry = self.layers.currentLayer(), self.entry
         if entry is None:
-            self.fit.show_fault(tr("The library holds no model yet: click 'Models…' to add one."))
+            self.fit.show_fault(tr("The library is empty: click 'Models…' to add a model."))
         elif layer is None:
-            self.fit.show_fault(tr("There is no raster layer in the project."))
+            self.fit.show_fault(tr("The project has no raster layer."))
         elif entry.card is None:
             self.fit.show_fault(entry.fault)
         else:
@@ -165,7 +165,7 @@ class RunDialog(QDialog):
         self._allow()
 
     def run(self) -> None:
-        """Queue a run and show it."""
+        """Queue a run and show the runs."""
         layer, card = self.layers.currentLayer(), self.entry.card
         title = f"{card.name} – {layer.name()}"  # noqa: RUF001, the dash of the group's title
         run = Run(self._algorithm.create(), self.parameters(), title, card)
@@ -176,19 +176,19 @@ class RunDialog(QDialog):
         self.tabs.setCurrentWidget(self.runs_view)
 
     def done(self, result):
-        """The first look ends with the window, however it is closed."""
+        """Cancel the estimate when the window is closed, in any way."""
         self.stop()
         super().done(result)
 
     def stop(self) -> None:
-        """End what goes on in the background, except the runs."""
-        self._soon.stop()
-        self._stop_looking()
+        """Cancel what runs in the background, except the runs."""
+        self._timer.stop()
+        self._stop_estimating()
 
     def showEvent(self, event):
-        """Layers may have changed since it was closed."""
+        """Check again: layers may have changed while it was closed."""
         super().showEvent(event)
-        self._soon.start()
+        self._timer.start()
 
     def _make(self, canvas, open_library) -> None:
         self.layers, self.models = QgsMapLayerComboBox(), QComboBox()
@@ -229,7 +229,7 @@ class RunDialog(QDialog):
         self.models.currentIndexChanged.connect(lambda _: self._model_chosen())
         self.models.activated.connect(lambda _: self._pick())
         for part in (self.area, self.bands, self.options):
-            part.changed.connect(self._soon.start)
+            part.changed.connect(self._timer.start)
 
     def _layer_chosen(self, *_) -> None:
         layer = self.layers.currentLayer()
@@ -240,7 +240,7 @@ class RunDialog(QDialog):
         if self.entry and self.entry.card:
             self.bands.fit(layer, self.entry.card.bands)
             self._arrange()
-        self._soon.start()
+        self._timer.start()
 
     def _pick(self) -> None:
         self._picked = True
@@ -259,10 +259,10 @@ class RunDialog(QDialog):
             self.options.fit(self._algorithm, entry.card)
             self.bands.fit(self.layers.currentLayer(), entry.card.bands)
             self._arrange()
-        self._soon.start()
+        self._timer.start()
 
     def _arrange(self) -> None:
-        """What was made for a model is as wide as its words, and Tab goes down the window to it too."""
+        """Make the left side as wide as its widgets, and put new widgets into the Tab order."""
         bar = self._left.verticalScrollBar().sizeHint().width()
         self._left.setMinimumWidth(self._left.widget().minimumSizeHint().width() + bar)
         before = self.area.selected
@@ -283,36 +283,36 @@ class RunDialog(QDialog):
             self._plan = None
             self.fit.show_fault(words(fault))
             return
-        self.fit.show_looking(self._tiles)
-        looking = self._looking = Estimating(self._plan, self.options.roles())
-        looking.done.connect(self._looked)
-        for ended in (looking.taskCompleted, looking.taskTerminated):
-            ended.connect(lambda: self._look_ended(looking))
-        QgsApplication.taskManager().addTask(looking)
+        self.fit.show_checking(self._tiles)
+        estimating = self._estimating = Estimating(self._plan, self.options.roles())
+        estimating.done.connect(self._estimated)
+        for ended in (estimating.taskCompleted, estimating.taskTerminated):
+            ended.connect(lambda: self._estimating_ended(estimating))
+        QgsApplication.taskManager().addTask(estimating)
 
-    def _looked(self, found: Estimate) -> None:
-        if found.plan is not self._plan:
+    def _estimated(self, estimate: Estimate) -> None:
+        if estimate.plan is not self._plan:
             return
         out = self.options.file.filePath()
         folder = Path(out).parent if out else Path(QgsProcessingUtils.tempFolder())
-        self.fit.show_estimate(found, free_bytes(folder if folder.is_dir() else Path.home()), self._tiles)
-        if found.fault:
+        self.fit.show_estimate(estimate, free_bytes(folder if folder.is_dir() else Path.home()), self._tiles)
+        if estimate.fault:
             self._plan = None
         self._allow()
 
-    def _look_ended(self, looking: Estimating) -> None:
-        if self._looking is looking:  # one that was cancelled ends after its successor began
-            self._looking = None
+    def _estimating_ended(self, task: Estimating) -> None:
+        if self._estimating is task:  # a cancelled one ends after its successor began
+            self._estimating = None
 
-    def _stop_looking(self) -> None:
-        if self._looking is not None:
-            looking, self._looking = self._looking, None
-            looking.cancel()
+    def _stop_estimating(self) -> None:
+        if self._estimating is not None:
+            task, self._estimating = self._estimating, None
+            task.cancel()
 
     def _allow(self) -> None:
         self.run_button.setEnabled(self._plan is not None and self.tabs.currentIndex() == 0)
 
 
 def _last_model() -> Path:
-    """What ran last; no file where nothing did."""
+    """File of the model that ran last; not a file if none did."""
     return Path(QgsSettings().value(LAST_MODEL, "") or ".")

@@ -1,4 +1,4 @@
-"""Which of the models suits a layer best. Knows no windows."""
+"""Suggests the model that fits a layer best. Without windows."""
 
 import math
 from pathlib import Path
@@ -10,48 +10,48 @@ from ...runtime.model.card import ModelCard
 from ...runtime.raster.lattice import Transform
 from ..library.models import Entry
 
-_LACKING = 100.0  # a band that is not there weighs more than any difference of pixel sizes
+_MISSING_BAND = 100.0  # a missing band weighs more than any difference of pixel sizes
 _UNKNOWN = 1.0  # as if the pixel sizes differed by a factor of two
 
 
-def suggested(found: List[Entry], layer, last: Path) -> int:
-    """Number of the model that fits a layer best; of several alike the one used last, then one that names classes.
+def suggested(entries: List[Entry], layer, last: Path) -> int:
+    """Index of the model that fits a layer best; ties go to the one used last, then to one with classes.
 
     Args:
-        found: the models, at least one.
+        entries: the models, at least one.
         layer: raster layer, or None.
-        last: the model that was used last.
+        last: file of the model that was used last.
     """
     known = layer is not None and layer.isValid()
     bands, metres = (band_count(layer.dataProvider()), pixel_metres(layer)) if known else (0, None)
 
     def rank(number: int):
-        entry = found[number]
+        entry = entries[number]
         if entry.card is None:
             return math.inf, True, True, number
-        apart = misfit(entry.card, bands, metres) if known else 0.0
-        return apart, entry.path != last, entry.card.task == "embedding", number
+        difference = misfit(entry.card, bands, metres) if known else 0.0
+        return difference, entry.path != last, entry.card.task == "embedding", number
 
-    return min(range(len(found)), key=rank)
+    return min(range(len(entries)), key=rank)
 
 
 def misfit(card: ModelCard, bands: int, metres: Optional[float]) -> float:
-    """How badly a model and a layer go together: 0 well, the more the worse.
+    """How badly a model fits a layer: 0 is a fit, higher is worse.
 
     Args:
         card: of the model.
-        bands: that the layer has.
-        metres: side of the layer's pixels; None where unknown.
+        bands: number of bands of the layer.
+        metres: pixel size of the layer; None if unknown.
     """
-    lacking = _LACKING * max(0, len(card.bands) - bands)
+    missing = _MISSING_BAND * max(0, len(card.bands) - bands)
     if not card.gsd or not metres:
-        return lacking + _UNKNOWN
+        return missing + _UNKNOWN
     doublings = abs(math.log2(metres / card.gsd))
-    return lacking + (doublings if doublings > 1 else 0.0)
+    return missing + (doublings if doublings > 1 else 0.0)
 
 
 def pixel_metres(layer) -> Optional[float]:
-    """Side of a layer's pixels on the ground; None where it has no pixels of its own, or no CRS."""
+    """Pixel size of a layer on the ground; None if it has no pixel grid or no CRS."""
     provider = layer.dataProvider()
     if not layer.isValid() or not layer.crs().isValid() or provider.xSize() < 1:
         return None

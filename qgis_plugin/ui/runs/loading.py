@@ -1,4 +1,4 @@
-"""Brings the results of a run into the project, and what is told of them."""
+"""Loads the results of a run into the project and reads them."""
 
 from pathlib import Path
 from typing import List
@@ -11,7 +11,7 @@ from .run_queue import Run
 
 
 def remember(run: Run) -> None:
-    """Put the run into Processing's history."""
+    """Add the run to Processing's history."""
     command = run.algorithm.asPythonCommand(run.parameters, run.context)
     if Qgis.QGIS_VERSION_INT < 32400:
         from processing.core.ProcessingLog import ProcessingLog
@@ -30,32 +30,33 @@ def remember(run: Run) -> None:
 
 
 def load(run: Run) -> None:
-    """Load and group the results as Processing does it; without effect where their project was closed."""
+    """Load and group the results as Processing does; without effect if their project was closed."""
     if not run.project_open:
         return
-    from processing.gui.Postprocessing import handleAlgorithmResults  # a plugin itself: it may not be there before
+    # here, since Processing is a plugin itself and may be loaded later than this module
+    from processing.gui.Postprocessing import handleAlgorithmResults
 
     handleAlgorithmResults(run.algorithm, run.context, run.feedback, parameters=run.parameters)
     run.loaded = True
 
 
 def files(run: Run) -> List[Path]:
-    """That a run has made."""
+    """Files that a run has written."""
     paths = [Path(value) for value in run.outputs.values() if isinstance(value, str) and value]
     return [path for path in paths if path.is_file()]
 
 
 def layer_of(run: Run):
-    """The main result in the project; None where it is not there."""
-    wanted = run.outputs.get("OUTPUT", "")
+    """Layer of the main result; None if it is not in the project."""
+    source = run.outputs.get("OUTPUT", "")
     for layer in QgsProject.instance().mapLayers().values():
-        if layer.source().split("|")[0] == wanted:
+        if layer.source().split("|")[0] == source:
             return layer
     return None
 
 
 def areas(run: Run) -> List[ClassArea]:
-    """Area of each class of a map; empty for other results."""
+    """Area of each class; empty if the result is not a map of classes."""
     table = run.outputs.get("AREAS")
     layer = QgsProcessingUtils.mapLayerFromString(table, run.context) if table else None
     return [

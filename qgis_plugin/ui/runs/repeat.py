@@ -1,4 +1,4 @@
-"""How to repeat a run: lines for a shell. Knows no windows."""
+"""Shell commands that repeat a run. Without windows."""
 
 import shlex
 from pathlib import Path
@@ -24,7 +24,7 @@ _VALUES = {
 
 
 def given(parameters: Dict[str, Any]) -> Dict[str, str]:
-    """What was chosen, as texts, layers as their sources; to be asked while the layers are there."""
+    """Parameters as texts, layers as their sources; call while the layers are in the project."""
     texts: Dict[str, str] = {}
     for name, value in parameters.items():
         if isinstance(value, QgsProcessingOutputLayerDefinition) or name == "AREAS":
@@ -40,23 +40,28 @@ def given(parameters: Dict[str, Any]) -> Dict[str, str]:
     return texts
 
 
-def made(parameters: Dict[str, Any], outputs: Dict[str, Any]) -> Dict[str, str]:
-    """The files of the results that were asked for."""
-    asked = [name for name, value in parameters.items() if isinstance(value, QgsProcessingOutputLayerDefinition)]
-    return {name: str(outputs[name]) for name in asked if name in outputs}
+def output_files(parameters: Dict[str, Any], outputs: Dict[str, Any]) -> Dict[str, str]:
+    """Files of the requested outputs."""
+    requested = [name for name, value in parameters.items() if isinstance(value, QgsProcessingOutputLayerDefinition)]
+    return {name: str(outputs[name]) for name in requested if name in outputs}
 
 
 def hindrance(parameters: Dict[str, Any], texts: Dict[str, str]) -> str:
-    """One sentence that says why no line can repeat a run with the texts that were ``given``; empty where one can."""
+    """One sentence that says why no command can repeat the run; empty if one can."""
     if any(texts.get(name, "").startswith(("memory://", "/vsimem/")) for name in ("INPUT", "MASK")):
-        return tr("No line can repeat this run: one of its layers was only in memory. Save the layer as a file first.")
+        return tr(
+            "This run cannot be repeated from a shell: one of its layers exists only in memory. Save the layer "
+            "to a file first."
+        )
     if getattr(parameters.get("MASK"), "selectedFeaturesOnly", False):
-        return tr("No line can repeat this run: only the selected polygons counted. Save them as a file first.")
+        return tr(
+            "This run cannot be repeated from a shell: it used only the selected polygons. Save them to a file first."
+        )
     return ""
 
 
 def qgis_process(algorithm: str, texts: Dict[str, str]) -> str:
-    """The line for QGIS's own shell command."""
+    """The command for qgis_process."""
     given = " ".join(f"{name}={shlex.quote(text)}" for name, text in texts.items())
     return f"qgis_process run {algorithm} -- {given}"
 
@@ -95,7 +100,7 @@ def _quoted(*texts: str) -> List[str]:
 
 
 def _source(text: str) -> str:
-    """A layer's source as ``qgis_process`` takes it: with its provider, where that does not show."""
+    """A layer's source as ``qgis_process`` takes it, with the provider if that is not GDAL or OGR."""
     layer = QgsProject.instance().mapLayer(text)
     if layer is None:
         return text
@@ -105,7 +110,7 @@ def _source(text: str) -> str:
 
 
 def _whole_file(source: str) -> Optional[str]:
-    """The file of a layer of polygons; None unless it is the whole of the first layer there, which ``--mask`` reads."""
+    """The file of a polygon layer; None unless the layer is the whole first one, which ``--mask`` reads."""
     registry = QgsProviderRegistry.instance()
     parts = registry.decodeUri("ogr", source)
     path, layer = parts.get("path") or "", parts.get("layerName")

@@ -1,4 +1,4 @@
-"""The page on a finished run: one HTML text that holds all it shows. Knows no windows."""
+"""The result page of a run as one self-contained HTML text. Without windows."""
 
 import base64
 import html
@@ -7,25 +7,25 @@ from typing import Dict, Sequence
 
 from ...runtime.model.card import ModelCard
 from ...runtime.results.areas import ClassArea
-from ...texts import tr
+from ...texts import number, tr
 
 _BAR = 220  # px of the widest bar
 
 
 @dataclass(frozen=True)
 class Result:
-    """What the page tells.
+    """Contents of the page.
 
     Attributes:
-        title: of the run.
-        card: of the model.
-        picture: of the map, PNG; empty where there is none.
-        areas: of the classes.
-        no_areas: sentence that stands in their place; empty where nothing does.
-        facts: names and values, for people.
-        commands: titles and lines that repeat the run.
-        no_commands: sentence that stands in their place; empty where nothing does.
+        title: title of the run.
+        card: card of the model.
+        picture: the map as PNG; empty if there is none.
+        areas: area of each class.
+        facts: labels and texts about the run.
+        commands: titles and commands that repeat the run.
         warnings: sentences.
+        no_areas: sentence to show instead of areas; empty for none.
+        no_commands: sentence to show instead of commands; empty for none.
     """
 
     title: str
@@ -48,17 +48,19 @@ def page(result: Result) -> str:
         parts.append(f"<p><img src='data:image/png;base64,{data}'></p>")
     if result.areas:
         parts += [f"<h3>{tr('Areas')}</h3>", _areas(result.areas, result.card)]
-        note = tr("Counted pixels are biased by the map's errors; 'Assess a map' in the toolbox corrects them.")
+        note = tr(
+            "Pixel counting is biased by the errors of the map; 'Assess a map' in the toolbox corrects the areas."
+        )
         parts.append(f"<p><small>{_safe(note)}</small></p>")
     elif result.no_areas:
         parts.append(f"<h3>{tr('Areas')}</h3><p>{_safe(result.no_areas)}</p>")
     parts += [f"<h3>{tr('About the run')}</h3>", _table(result.facts)]
     if result.commands or result.no_commands:
-        parts.append(f"<h3>{tr('To repeat it')}</h3>")
+        parts.append(f"<h3>{tr('Repeat this run')}</h3>")
     if result.no_commands:
         parts.append(f"<p>{_safe(result.no_commands)}</p>")
     for title, line in result.commands.items():
-        # a table, since Qt's text has no boxes
+        # a table, since Qt's rich text has no boxes
         box = f"<table width='100%' cellpadding='6' bgcolor='#f0f0f0'><tr><td><code>{_safe(line)}</code></td></tr></table>"
         parts.append(f"<p>{_safe(title)}</p>{box}")
     head = f"<head><meta charset='utf-8'><title>{_safe(result.title)}</title></head>"
@@ -77,8 +79,8 @@ def _areas(areas: Sequence[ClassArea], card: ModelCard) -> str:
         color = colors.get(row.value, "808080")
         bar = f"<table cellspacing='0' cellpadding='0'><tr><td bgcolor='#{color}' width='{width}'>&nbsp;</td></tr></table>"
         rows.append(
-            f"<tr><td>{_safe(row.name)}</td><td align='right'>{_number(row.m2 / 10_000)}</td>"
-            f"<td align='right'>{row.percent:.1f}</td><td>{bar}</td></tr>"
+            f"<tr><td>{_safe(row.name)}</td><td align='right'>{_hectares(row.m2 / 10_000)}</td>"
+            f"<td align='right'>{number(row.percent, '.1f')}</td><td>{bar}</td></tr>"
         )
     return f"<table cellspacing='0' cellpadding='4'>{''.join(rows)}</table>"
 
@@ -92,8 +94,8 @@ def _table(facts: Dict[str, str]) -> str:
     return f"<table cellspacing='0' cellpadding='4'>{rows}</table>"
 
 
-def _number(hectares: float) -> str:
-    return f"{hectares:,.0f}" if hectares >= 100 else f"{hectares:.2f}"
+def _hectares(value: float) -> str:
+    return number(value, ",.0f" if value >= 100 else ".2f")
 
 
 def _safe(text: str) -> str:

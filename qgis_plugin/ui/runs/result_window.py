@@ -1,4 +1,4 @@
-"""The window with the page on a finished run."""
+"""The window with the result page of a run."""
 
 from pathlib import Path
 from typing import Dict, Optional
@@ -10,8 +10,7 @@ from qgis.PyQt.QtWidgets import QDialog, QDialogButtonBox, QFileDialog, QMessage
 
 from ...algorithms.base import ICON
 from ...algorithms.model_info import facts_of
-from ...runtime.files import size_text
-from ...texts import tr
+from ...texts import size, tr
 from ..duration import duration
 from . import loading, repeat
 from .result_page import Result, page
@@ -21,7 +20,7 @@ _PICTURE = QSize(640, 400)
 
 
 class ResultWindow(QDialog):
-    """Shows the page at once, its picture as soon as the map is drawn."""
+    """Shows the page at once, and its picture once the map is drawn."""
 
     def __init__(self, run: Run, parent=None) -> None:
         super().__init__(parent)
@@ -46,12 +45,12 @@ class ResultWindow(QDialog):
         self._draw()
 
     def done(self, result):
-        """The drawing ends with the window, however it is closed."""
+        """Cancel the drawing when the window is closed, in any way."""
         self.stop()
         super().done(result)
 
     def stop(self) -> None:
-        """End the drawing."""
+        """Cancel the drawing."""
         if self._drawing is not None:
             self._drawing.finished.disconnect(self._drawn)
             self._drawing.cancelWithoutBlocking()
@@ -62,7 +61,7 @@ class ResultWindow(QDialog):
         hindrance = repeat.hindrance(run.parameters, run.given)
         commands = {} if hindrance else self._commands()
         empty = run.card.classes and "AREAS" in run.outputs and not self._areas
-        no_areas = tr("Nothing was mapped: the area holds no data.") if empty else ""
+        no_areas = tr("Nothing was mapped: the area contains no data.") if empty else ""
         warnings = [text for level, text in run.log if level == "warning"]
         result = Result(
             run.title, run.card, picture, self._areas, self._facts(), commands, warnings, no_areas, hindrance
@@ -72,11 +71,11 @@ class ResultWindow(QDialog):
 
     def _commands(self) -> Dict[str, str]:
         run = self._run
-        texts = {**run.given, **repeat.made(run.parameters, run.outputs)}
-        commands = {tr("In a shell, with QGIS"): repeat.qgis_process(run.algorithm.id(), texts)}
+        texts = {**run.given, **repeat.output_files(run.parameters, run.outputs)}
+        commands = {tr("From a shell with QGIS"): repeat.qgis_process(run.algorithm.id(), texts)}
         batch = repeat.predict(texts)
         if batch:
-            commands[tr("In a shell, without QGIS")] = batch
+            commands[tr("From a shell without QGIS")] = batch
         return commands
 
     def _facts(self) -> Dict[str, str]:
@@ -90,11 +89,11 @@ class ResultWindow(QDialog):
             if name not in ("INPUT", "MODEL")
         )
         facts[tr("Time")] = duration(run.seconds)
-        facts[tr("Results")] = "\n".join(f"{path} ({size_text(path.stat().st_size)})" for path in loading.files(run))
+        facts[tr("Results")] = "\n".join(f"{path} ({size(path.stat().st_size)})" for path in loading.files(run))
         return facts
 
     def _draw(self) -> None:
-        """The result alone, in its own CRS; styled by the file that lies beside it."""
+        """Draw the result alone, in its own CRS, with the style beside the file."""
         picture = self._run.outputs.get("PICTURE")  # of features, which have no colours of their own
         shown = None if picture else loading.layer_of(self._run)
         self._layer = shown or QgsRasterLayer(picture or self._run.outputs.get("OUTPUT", ""), "")
@@ -105,9 +104,9 @@ class ResultWindow(QDialog):
         settings.setDestinationCrs(self._layer.crs())
         settings.setBackgroundColor(QColor(255, 255, 255))
         extent = self._layer.extent()
-        size = QSize(int(1000 * extent.width() / max(extent.width(), extent.height())) or 1, 0)
-        size.setHeight(int(1000 * extent.height() / max(extent.width(), extent.height())) or 1)
-        settings.setOutputSize(size.scaled(_PICTURE, Qt.AspectRatioMode.KeepAspectRatio))
+        pixels = QSize(int(1000 * extent.width() / max(extent.width(), extent.height())) or 1, 0)
+        pixels.setHeight(int(1000 * extent.height() / max(extent.width(), extent.height())) or 1)
+        settings.setOutputSize(pixels.scaled(_PICTURE, Qt.AspectRatioMode.KeepAspectRatio))
         settings.setExtent(extent)
         self._drawing = QgsMapRendererParallelJob(settings)
         self._drawing.finished.connect(self._drawn)
@@ -122,9 +121,9 @@ class ResultWindow(QDialog):
         self._show(bytes(data))
 
     def _save(self) -> None:
-        wanted, _ = QFileDialog.getSaveFileName(self, tr("Save page"), "", tr("HTML files (*.html)"))
-        if wanted:
-            path = Path(wanted if wanted.lower().endswith(".html") else f"{wanted}.html")
+        chosen, _ = QFileDialog.getSaveFileName(self, tr("Save page"), "", tr("HTML files (*.html)"))
+        if chosen:
+            path = Path(chosen if chosen.lower().endswith(".html") else f"{chosen}.html")
             try:
                 path.write_text(self.html, "utf-8")
             except OSError as error:

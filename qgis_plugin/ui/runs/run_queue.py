@@ -1,4 +1,4 @@
-"""Runs in the background, one after the other. Knows no windows."""
+"""Runs in the background, one after the other. Without windows."""
 
 import time
 from typing import Any, Dict, List, Optional, Tuple
@@ -18,56 +18,56 @@ from ..duration import duration
 from . import repeat
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
-_ENDING_SECONDS = 30  # that unloading waits for a batch to end
+_ENDING_SECONDS = 30  # that unloading the plugin waits for a batch to end
 
 
 class _Feedback(QgsProcessingFeedback):
-    """Hands on what a worker says; its signal crosses over to the main thread."""
+    """Passes the log of a worker to the main thread."""
 
-    said = pyqtSignal(str, str)
+    logged = pyqtSignal(str, str)  # level, sentence
 
     def __init__(self) -> None:
         super().__init__(False)
 
     def pushInfo(self, text):
-        """Something to know."""
-        self.said.emit("info", text)
+        """Log information."""
+        self.logged.emit("info", text)
 
     def setProgressText(self, text):
-        """What is being done."""
-        self.said.emit("info", text)
+        """Log the present step."""
+        self.logged.emit("info", text)
 
     def pushWarning(self, text):
-        """Something to look at."""
-        self.said.emit("warning", text)
+        """Log a warning."""
+        self.logged.emit("warning", text)
 
     def reportError(self, text, fatalError=False):
-        """Why it fails."""
-        self.said.emit("error", text)
+        """Log an error."""
+        self.logged.emit("error", text)
 
 
 class Run(QObject):
     """One run of an algorithm.
 
     Attributes:
-        algorithm: of Processing.
-        parameters: of the algorithm.
-        given: the same as texts, which stay when the layers go.
-        title: for people.
-        card: of the model.
+        algorithm: Processing algorithm.
+        parameters: its parameters.
+        given: the parameters as texts, which stay valid when layers are removed.
+        title: name of the run, for the user.
+        card: card of the model.
         state: WAITING, RUNNING, DONE, FAILED or CANCELLED.
         progress: per cent.
-        log: (level, sentence) of all that was said.
-        outputs: of the algorithm, once it is done.
-        seconds: that it took.
-        loaded: whether the results were brought into the project.
+        log: level and text of each message.
+        outputs: outputs of the algorithm, once it is done.
+        seconds: duration of the run.
+        loaded: whether the results were loaded into the project.
     """
 
     changed = pyqtSignal()
     ended = pyqtSignal()
 
     def __init__(self, algorithm, parameters: Dict[str, Any], title: str, card: ModelCard) -> None:
-        """Copy from the layers what is needed; see ``problem`` for whether that worked."""
+        """Prepare the algorithm; if that fails the state is FAILED and ``problem`` says why."""
         super().__init__()
         self.algorithm, self.parameters, self.title, self.card = algorithm, parameters, title, card
         self.given = repeat.given(parameters)
@@ -77,7 +77,7 @@ class Run(QObject):
         self.project_open = True
         self._began = 0.0
         self.feedback = _Feedback()
-        self.feedback.said.connect(self._said)
+        self.feedback.logged.connect(self._log)
         self.context = QgsProcessingContext()
         self.context.setProject(QgsProject.instance())
         self.context.setFeedback(self.feedback)
@@ -89,27 +89,27 @@ class Run(QObject):
 
     @property
     def problem(self) -> str:
-        """Why it failed, in one sentence; empty where it did not."""
+        """Why it failed, in one sentence; empty if it did not."""
         if self.state != FAILED:
             return ""
         errors = [text for level, text in self.log if level == "error"]
-        return errors[-1].splitlines()[0] if errors else tr("It failed; the log of QGIS may tell why.")
+        return errors[-1].splitlines()[0] if errors else tr("The run failed; see the Log Messages panel of QGIS.")
 
     @property
     def over(self) -> bool:
-        """Whether it has ended, in whatever way."""
+        """Whether it has ended, in any way."""
         return self.state in (DONE, FAILED, CANCELLED)
 
     @property
     def remaining(self) -> str:
-        """How long it will still take, for people; empty where that is not known yet."""
+        """Remaining time as text; empty if unknown."""
         if self.state != RUNNING or not 0 < self.progress < 100:
             return ""
         passed = time.monotonic() - self._began
         return duration(passed / self.progress * (100 - self.progress))
 
     def start(self) -> None:
-        """Give it to QGIS's task manager."""
+        """Hand it to QGIS's task manager."""
         self.state, self._began = RUNNING, time.monotonic()
         self.feedback.progressChanged.connect(self._progressed)
         self._task.executed.connect(self._executed)
@@ -124,11 +124,11 @@ class Run(QObject):
             self._end(CANCELLED)
 
     def wait(self) -> None:
-        """Until it has ended; QGIS's events go on."""
+        """Wait until it has ended, while QGIS processes events."""
         if self.state == RUNNING:
             self._task.waitForFinished(_ENDING_SECONDS * 1000)
 
-    def _said(self, level: str, text: str) -> None:
+    def _log(self, level: str, text: str) -> None:
         self.log.append((level, text))
         self.changed.emit()
 
@@ -155,7 +155,7 @@ class Run(QObject):
 
 
 class Runs(QObject):
-    """All runs since QGIS started; the next begins when one ends."""
+    """All runs since QGIS started; the next one starts when one ends."""
 
     added = pyqtSignal(object)
     ended = pyqtSignal(object)
@@ -165,7 +165,7 @@ class Runs(QObject):
         self.all: List[Run] = []
 
     def add(self, run: Run) -> None:
-        """Queue a run that is waiting."""
+        """Queue a run."""
         self.all.append(run)
         run.ended.connect(lambda: self._ended(run))
         self.added.emit(run)
@@ -173,7 +173,7 @@ class Runs(QObject):
 
     @property
     def running(self) -> Optional[Run]:
-        """The one that runs."""
+        """The run that is running."""
         return next((run for run in self.all if run.state == RUNNING), None)
 
     def stop(self) -> None:

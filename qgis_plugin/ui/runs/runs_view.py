@@ -1,4 +1,4 @@
-"""Shows the runs, their progress and what they say."""
+"""Shows the runs, their progress and their logs."""
 
 import html
 from typing import List, Optional
@@ -26,7 +26,7 @@ _COLORS = {"warning": "#b35900", "error": "#c00000"}
 
 
 class RunsView(QWidget):
-    """A list of the runs, and the log of the chosen one."""
+    """A list of the runs, and the log of the selected one."""
 
     def __init__(self, runs: Runs, open_page, parent=None) -> None:
         super().__init__(parent)
@@ -41,7 +41,9 @@ class RunsView(QWidget):
         self.list.header().resizeSection(1, 180)
         self.list.header().resizeSection(2, 160)
         self.log = QTextBrowser()
-        self.log.setPlaceholderText(tr("What a run says will stand here. You can go on working in QGIS meanwhile."))
+        self.log.setPlaceholderText(
+            tr("The log of the selected run appears here. Runs continue in the background while you work in QGIS.")
+        )
         self.cancel_button, self.page_button = QPushButton(tr("Cancel run")), QPushButton(tr("Result page"))
         for button in (self.cancel_button, self.page_button):
             button.setAutoDefault(False)
@@ -65,7 +67,7 @@ class RunsView(QWidget):
 
     @property
     def current(self) -> Optional[Run]:
-        """The chosen run."""
+        """The selected run."""
         row = self.list.indexOfTopLevelItem(self.list.currentItem()) if self.list.currentItem() else -1
         return self._runs[row] if row >= 0 else None
 
@@ -107,10 +109,10 @@ class RunsView(QWidget):
 
 
 def state_text(run: Run) -> str:
-    """State of a run, for people."""
+    """State of a run as text."""
     if run.state == RUNNING:
         if run.feedback.isCanceled():
-            return tr("being cancelled")
+            return tr("cancelling")
         left = run.remaining
         return tr("running, {time} left").format(time=left) if left else tr("running")
     if run.state == DONE:
