@@ -277,7 +277,7 @@ def main() -> int:
     parser.add_argument(
         "source", type=Path, metavar="RUN", help="folder of a pretrain or finetune run, or a safetensors file"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.onnx")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="ONNX file to write")
     parser.add_argument("--task", choices=NETWORKS, help="expected task; 'embedding' exports the encoder of any model")
     parser.add_argument(
         "--data", type=Path, metavar="STORE", help="chip store of training (default: from the run's config.yaml)"
