@@ -213,12 +213,13 @@ def index() -> str:
     try:
         _parts(folder)
         made = _measured(
-            "from core.store.index import write_index\nfrom core.store.splits import Split\nfrom core.store import StoreInfo\nstart = time.perf_counter()\n"
+            "from core.store.index import write_index\nfrom core.store.splits import Split\n"
+            "from core.store.read import StoreInfo\nstart = time.perf_counter()\n"
             "info = StoreInfo(bands=('r', 'g', 'b'), dtype='uint8', unit='x', gsd=10, chip_size=32)\n"
             f"write_index(Path({str(folder)!r}), info, Split())\nseconds = time.perf_counter() - start"
         )
         opened = _measured(
-            f"from core.store import ChipStore\nstart = time.perf_counter()\nstore = ChipStore({str(folder)!r})\n"
+            f"from core.store.read import ChipStore\nstart = time.perf_counter()\nstore = ChipStore({str(folder)!r})\n"
             "places = store.places\nfor name in ('shard', 'chip'):\n    store.column(name)\n"
             "seconds = time.perf_counter() - start"
         )
