@@ -6,6 +6,8 @@ RUN := $(VENV)/bin/python
 EUROSAT ?=
 # More options of the learning benchmark, e.g. LEARNING='--eurosat DIR --peru DIR --seeds 3'.
 LEARNING ?=
+# Of bookworm, trixie and testing, those that test-systems builds; empty: all.
+SYSTEMS ?=
 QGIS_PYTHON ?= /usr/bin/python3
 QGIS_VENV := .venv-qgis
 QGIS_RUN := $(QGIS_VENV)/bin/python
@@ -13,7 +15,7 @@ TEST_RUN := build/test-quickstart
 DEEPNESS := build/deepness
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-core test-qgis lint plugin starter-models benchmark benchmark-learning benchmark-training reliability clean
+.PHONY: help setup quickstart test test-core test-qgis test-systems lint plugin starter-models benchmark benchmark-learning benchmark-training reliability clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -60,6 +62,9 @@ test-qgis: setup  ## run the plugin's tests in a real QGIS
 	else \
 	  $(RUN) -m pytest tests/qgis; \
 	fi
+
+test-systems:  ## all tests on fresh Debian 12, 13 and testing, or SYSTEMS=trixie (root, up to an hour each); writes docs/systems.md
+	@$(PYTHON) -m tests.systems $(SYSTEMS)
 
 lint: setup  ## run ruff, mypy and import-linter
 	$(RUN) -m ruff check .
