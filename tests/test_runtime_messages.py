@@ -13,8 +13,8 @@ from export.runtime.messages import MESSAGES, Message
 from export.wording import REMEDIES, words
 
 ROOT = Path(__file__).parents[1]
-# where the kind is an argument of a function, or a sentence is already translated
-PASSED_ON = ("export/runtime/errors.py", "qgis_plugin/gdal_io/calls.py", "qgis_plugin/algorithms/", "qgis_plugin/ui/")
+# where the kind is an argument of a function
+PASSED_ON = ("export/runtime/errors.py", "qgis_plugin/gdal_io/calls.py")
 MAKERS = {"RuntimeFault", "ModelFault", "InputFault", "Cancelled", "Message"}
 
 

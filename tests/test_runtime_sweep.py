@@ -162,7 +162,7 @@ def test_an_error_while_reading_comes_to_the_caller_and_ends_all_threads(tmp_pat
 
     def read(window):
         if window.row > 60:
-            raise InputFault("the disk is gone")
+            raise InputFault.worded("the disk is gone")
         return reader(image)(window)
 
     before = threading.active_count()

@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import IO, Iterable, List, Optional
 
 from .errors import InputFault
-from .messages import size_text  # noqa: F401  # until its users import it from there
 
 try:
     import fcntl

@@ -180,8 +180,6 @@ class Words(string.Formatter):
 
     def message(self, message: Message) -> str:
         """A message as text: where, and the sentence with its facts."""
-        if message.kind not in MESSAGES:  # a sentence that has no kind yet
-            return message.kind
         text = self.vformat(self.sentence(message.kind), (), message.fields)
         where = message.fields.get("where")
         return f"{where}: {text}" if where else text

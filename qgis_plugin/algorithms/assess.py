@@ -94,7 +94,7 @@ class AssessAlgorithm(Algorithm):
         classes = ClassLayer.of(layer)
         source = self.parameterAsSource(parameters, self.REFERENCE, context)
         if source is None:
-            raise InputFault(tr("The reference layer cannot be read."))
+            raise InputFault.worded(tr("The reference layer cannot be read."))
         names = source.fields().names()
         at = true_field(source.sourceName(), names, self.parameterAsString(parameters, self.FIELD, context) or None)
         shapes, truth = [], []

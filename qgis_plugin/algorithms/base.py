@@ -150,7 +150,7 @@ class Algorithm(QgsProcessingAlgorithm):
             return None
         path = Path(text)
         if path.suffix.lower() not in ((".tif", ".tiff") if suffix == ".tif" else (suffix,)):
-            raise InputFault(
+            raise InputFault.worded(
                 tr("{name}: choose a file name that ends in {suffix}").format(name=path.name, suffix=suffix)
             )
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -184,5 +184,5 @@ def extent_in(algorithm, parameters, name: str, context, crs: QgsCoordinateRefer
         return None
     extent = algorithm.parameterAsExtent(parameters, name, context, crs)
     if extent.isEmpty():
-        raise InputFault(tr("The extent is empty, or cannot be transformed to the CRS of the layer."))
+        raise InputFault.worded(tr("The extent is empty, or cannot be transformed to the CRS of the layer."))
     return extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum()

@@ -156,12 +156,12 @@ class ModelAlgorithm(Algorithm):
         """Check model, layer and area, and copy what the worker needs."""
         problem = onnxruntime_help.problem()
         if problem:
-            raise InputFault(onnxruntime_help.sentence(problem))
+            raise InputFault.worded(onnxruntime_help.sentence(problem))
         model = self.parameterAsFile(parameters, self.MODEL, context)
         card = card_in(model)
         if card.task not in self.TASKS:
             text = tr("The model '{name}' is a {task} model; a {wanted} model is needed.")
-            raise InputFault(text.format(name=card.name, task=card.task, wanted=" or ".join(self.TASKS)))
+            raise InputFault.worded(text.format(name=card.name, task=card.task, wanted=" or ".join(self.TASKS)))
         layer = snapshot(self.parameterAsRasterLayer(parameters, self.INPUT, context))
         choice = Choice(
             tuple(self.parameterAsInts(parameters, self.BANDS, context)),

@@ -84,19 +84,19 @@ def add(source: Path, checksum: str = "", go_on: Callable[[], bool] = lambda: Tr
         Cancelled: ``go_on`` returned False.
     """
     if not source.is_file():
-        raise ModelFault(tr("{name}: there is no such file.").format(name=source.name))
+        raise ModelFault.worded(tr("{name}: there is no such file.").format(name=source.name))
     needed = source.stat().st_size
     if needed > MAX_BYTES:
-        raise ModelFault(tr("{name}: larger than the limit of 2 GB.").format(name=source.name))
+        raise ModelFault.worded(tr("{name}: larger than the limit of 2 GB.").format(name=source.name))
     try:
         folder().mkdir(parents=True, exist_ok=True)
         if free_bytes(folder()) < needed:
             text = tr("{name}: needs {size}, more than is free on the disk of the profile folder.")
-            raise InputFault(text.format(name=source.name, size=size(needed)))
+            raise InputFault.worded(text.format(name=source.name, size=size(needed)))
         with tempfile.TemporaryDirectory(prefix=".adding-", dir=folder()) as made:
             return _checked_in(source, Path(made), checksum, go_on)
     except OSError as error:
-        raise InputFault(tr("The model cannot be copied ({error}).").format(error=error)) from error
+        raise InputFault.worded(tr("The model cannot be copied ({error}).").format(error=error)) from error
 
 
 def _checked_in(source: Path, hidden: Path, checksum: str, go_on: Callable[[], bool]) -> Path:
@@ -104,7 +104,7 @@ def _checked_in(source: Path, hidden: Path, checksum: str, go_on: Callable[[], b
     actual, expected = _copied(source, copy, go_on), checksum.strip().lower()
     if expected and expected != actual:
         text = tr("{name}: the checksum is {checksum}, not the expected one: the file is corrupt or another one.")
-        raise ModelFault(text.format(name=source.name, checksum=actual))
+        raise ModelFault.worded(text.format(name=source.name, checksum=actual))
     card = source.with_suffix(".card.json")
     if card.is_file():
         shutil.copyfile(card, copy.with_suffix(".card.json"))
@@ -112,7 +112,7 @@ def _checked_in(source: Path, hidden: Path, checksum: str, go_on: Callable[[], b
     target = folder() / source.name
     if target.exists() and sha256(target) != actual:
         text = tr("The library has another model named {name}: remove it first, or rename the file.")
-        raise InputFault(text.format(name=source.name))
+        raise InputFault.worded(text.format(name=source.name))
     if card.is_file():
         os.replace(copy.with_suffix(".card.json"), target.with_suffix(".card.json"))
     os.replace(copy, target)
@@ -148,9 +148,9 @@ def remove(entry: Entry) -> None:
         InputFault: it comes with the plugin, or the file is in use.
     """
     if entry.path.parent != folder():
-        raise InputFault(tr("'{name}' comes with the plugin and cannot be removed.").format(name=entry.title))
+        raise InputFault.worded(tr("'{name}' comes with the plugin and cannot be removed.").format(name=entry.title))
     try:
         entry.path.unlink()
         entry.path.with_suffix(".card.json").unlink(missing_ok=True)
     except OSError as error:
-        raise InputFault(tr("The model cannot be removed ({error}).").format(error=error)) from error
+        raise InputFault.worded(tr("The model cannot be removed ({error}).").format(error=error)) from error
