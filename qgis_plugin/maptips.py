@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from qgis.core import (
+from qgis.core import (  # type: ignore[attr-defined]  # QgsCsException is not in qgis-stubs
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
     QgsCsException,

@@ -68,11 +68,13 @@ class Algorithm(QgsProcessingAlgorithm):
         return True, ""
 
     def prepareAlgorithm(self, parameters, context, feedback):
-        """Copy from the layers all that the worker needs; called where they live."""
+        """Copy what the worker needs from the layers; called on their thread."""
         checked, self._checked = self._checked, None
         try:
-            fits = checked is not None and checked[0] == parameters
-            self._plan = checked[1] if fits else self._planned(parameters, context)
+            if checked is not None and checked[0] == parameters:
+                self._plan = checked[1]
+            else:
+                self._plan = self._planned(parameters, context)
         except RuntimeFault as error:
             raise QgsProcessingException(words(error)) from error
         return True

@@ -1,6 +1,6 @@
 """Tables of results, as rows of a feature sink."""
 
-from typing import Iterable, List, Sequence, Tuple
+from typing import Iterable, List, Optional, Sequence, Tuple
 
 from qgis.core import QgsFeature, QgsFeatureSink, QgsFields
 
@@ -27,7 +27,7 @@ def assess_rows(report: Report) -> List[tuple]:
     return [tuple(row[name] for name in ASSESS_FIELDS) for row in report.as_dict()["classes"]]
 
 
-def write_table(sink_and_id: Tuple[QgsFeatureSink, str], fields: QgsFields, rows: Sequence[tuple]) -> str:
+def write_table(sink_and_id: Tuple[Optional[QgsFeatureSink], str], fields: QgsFields, rows: Sequence[tuple]) -> str:
     """Write rows into a sink; the id of what it makes.
 
     Raises:

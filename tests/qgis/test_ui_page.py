@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from qgis.PyQt.QtWidgets import QFileDialog, QMessageBox
 
 from tests.models import write_given, write_graph
 from tests.qgis import rasters
+from tests.qgis.test_same_as_predict import PYTHON, ROOT
 from tests.qgis.test_ui import NORTH, WEST, models, opened, ran, settle, squares  # noqa: F401, some are fixtures
 from tests.qgis.test_ui_kinds import page_of, ready
 from tests.test_runtime_scenes import scene_model
@@ -148,11 +151,39 @@ def test_selected_polygons_are_told_instead_of_a_line(running, raster, polygons)
     assert "selected polygons" in repeat.hindrance(parameters, repeat.given(parameters))
 
 
-def test_threshold_is_repeated_where_there_is_one(running, raster):
+def test_threshold_is_repeated(running, raster):
     from geoaware.ui.runs import repeat
 
     texts = repeat.given({"INPUT": str(raster), "MODEL": "m.onnx", "THRESHOLD": 0.4})
     assert "THRESHOLD=0.4" in repeat.qgis_process("geoaware:detect", texts)
-    assert command(texts) is None
-    del texts["THRESHOLD"]
-    assert "export.predict" in command(texts)
+    assert "--threshold 0.4" in command(texts)
+
+
+@pytest.mark.skipif(shutil.which(PYTHON) is None, reason="no Python with rasterio: see GEOAWARE_TEST_PYTHON")
+def test_repeated_command_is_accepted_and_gives_the_same_map(running, desktop, models, tmp_path, scene):  # noqa: F811
+    keys = {"activation": "sigmoid", "overlap": 0}
+    nodes = [("Mul", ["image", "scale"], ["out"], {})]
+    graph = write_graph(
+        tmp_path / "m.onnx", nodes, {"out": (1, ("batch", 3, 32, 32))}, {"scale": np.array([0.01], np.float32)}
+    )
+    step = 1e-6  # degrees: the map view is written with small negative numbers
+    place = (-45 * step, step, 0, 35 * step, 0, -step)
+    raster = rasters.write(tmp_path / "s.tif", scene[0], nodata=0, epsg=4326, transform=place)
+    dialog = ready(running, desktop, models, write_given(graph, **keys), raster)
+    canvas = desktop.mapCanvas()
+    canvas.resize(300, 300)
+    canvas.setDestinationCrs(desktop.layer.crs())
+    canvas.setExtent(QgsRectangle(-30 * step, -30 * step, 30 * step, 30 * step))
+    dialog.area.view.setChecked(True)
+    dialog.bands._lists[0].setBand(2)
+    dialog.options.wrappers["THRESHOLD"].setParameterValue(0.8, dialog.options._context)
+    settle(dialog)
+    run = ran(dialog, desktop)
+    again = {**run.given, "OUTPUT": str(tmp_path / "again.tif")}
+    from geoaware.ui.runs import repeat
+
+    words = shlex.split(repeat.predict(again))
+    assert words[:3] == ["python", "-m", "export.predict"]
+    answer = subprocess.run([PYTHON, *words[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    np.testing.assert_array_equal(rasters.band(tmp_path / "again.tif"), rasters.band(run.outputs["OUTPUT"]))

@@ -53,7 +53,7 @@ class Installing(QObject):
     def __init__(self, parent=None) -> None:
         super().__init__(parent)
         self._process: Optional[QProcess] = None
-        self._hidden: Optional[Path] = None
+        self._hidden = Path()  # the folder that pip fills
         self._cancelled = False
 
     def start(self, wheels: Optional[Path] = None) -> None:

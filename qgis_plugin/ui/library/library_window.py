@@ -25,7 +25,7 @@ from qgis.PyQt.QtWidgets import (
 
 from ...algorithms.base import ICON
 from ...runtime.errors import RuntimeFault
-from ...texts import tr
+from ...texts import tr, words
 from . import models
 from .card_view import CardView
 from .fetch import Checksumming, Fetching
@@ -147,13 +147,15 @@ class LibraryWindow(QDialog):
 
     def _remove(self) -> None:
         entry = self.entry
+        if entry is None:
+            return
         text = tr("Remove '{name}' from the library and delete its file?").format(name=entry.title)
         if QMessageBox.question(self, "GeoAware", text) != QMessageBox.StandardButton.Yes:
             return
         try:
             models.remove(entry)
         except RuntimeFault as fault:
-            self._say(str(fault))
+            self._say(words(fault))
             return
         self._say(tr("'{name}' was removed.").format(name=entry.title))
         self.fill()

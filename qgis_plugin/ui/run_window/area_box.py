@@ -51,7 +51,8 @@ class AreaBox(QGroupBox):
         if self.view.isChecked():
             extent, crs = self._canvas.extent(), self._canvas.mapSettings().destinationCrs()
             sides = (extent.xMinimum(), extent.xMaximum(), extent.yMinimum(), extent.yMaximum())
-            return {"EXTENT": ",".join(f"{side:.9g}" for side in sides) + _in_brackets(crs)}
+            # without exponents, which a shell's parser takes for options where they are negative
+            return {"EXTENT": ",".join(f"{side:.9f}".rstrip("0").rstrip(".") for side in sides) + _in_brackets(crs)}
         layer = self.polygons.currentLayer()
         if self.inside.isChecked() and layer is not None:
             return {"MASK": QgsProcessingFeatureSourceDefinition(layer.id(), self.selected.isChecked())}
@@ -75,5 +76,5 @@ def _in_brackets(crs: QgsCoordinateReferenceSystem) -> str:
         return ""
     name = crs.authid()
     if not name or name.startswith("USER:"):
-        name = "WKT:" + crs.toWkt(QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED)
+        name = "WKT:" + crs.toWkt(QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED)  # type: ignore[attr-defined]  # not in qgis-stubs
     return f" [{name}]"

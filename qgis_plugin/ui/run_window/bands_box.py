@@ -1,6 +1,6 @@
 """Assigns bands of the layer to the bands of the model."""
 
-from typing import List, Sequence
+from typing import List, Sequence, Tuple
 
 from qgis.gui import QgsCollapsibleGroupBox, QgsRasterBandComboBox
 from qgis.PyQt.QtCore import pyqtSignal
@@ -19,7 +19,8 @@ class BandsBox(QgsCollapsibleGroupBox):
         self._layout = QFormLayout(self)
         self._lists: List[QgsRasterBandComboBox] = []
         self.by_hand = False
-        self._names, self._layer = (), None
+        self._names: Tuple[str, ...] = ()
+        self._layer = None
 
     def fit(self, layer, names: Sequence[str]) -> None:
         """Offer the bands of a layer for the bands of a model."""

@@ -45,12 +45,12 @@ class _Watched:
 
     Attributes:
         ran: for each tile, whether it is run; known before its result is.
-        began: time at which the first tile with data was read; None before.
+        began: time at which the first tile with data was read; 0 before.
     """
 
     def __init__(self, job: Job) -> None:
         self.ran: List[bool] = []
-        self.began: Optional[float] = None
+        self.began = 0.0
         touches, read, layout = job.layout.touches, job.layout.read, job.layout
 
         def recorded_touches(window):
@@ -64,7 +64,7 @@ class _Watched:
                 self.began = self.began or time.perf_counter()
             return pixels, valid
 
-        layout.touches, layout.read = recorded_touches, recorded_read
+        layout.touches, layout.read = recorded_touches, recorded_read  # type: ignore[method-assign]
 
 
 class Estimating(QgsTask):

@@ -35,7 +35,7 @@ class OptionsBox(QWidget):
         super().__init__(parent)
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
-        self._algorithm = None
+        self._algorithm: Any = None  # until a model is chosen
         self._context = QgsProcessingContext()
         self._parts: List[QWidget] = []
         self.wrappers: Dict[str, Any] = {}

@@ -70,7 +70,7 @@ class RunDialog(QDialog):
         self.setWindowTitle("GeoAware")
         self.setWindowIcon(QIcon(str(ICON)))
         self.runs = runs
-        self._algorithm = None
+        self._algorithm: Any = None  # until a model is chosen
         self._plan: Optional[RunPlan] = None
         self._estimating: Optional[Estimating] = None
         self._tiles = 0
@@ -166,7 +166,9 @@ class RunDialog(QDialog):
 
     def run(self) -> None:
         """Queue a run and show the runs."""
-        layer, card = self.layers.currentLayer(), self.entry.card
+        layer, card = self.layers.currentLayer(), self.entry.card if self.entry else None
+        if layer is None or card is None:
+            return
         title = f"{card.name} – {layer.name()}"  # noqa: RUF001, the dash of the group's title
         run = Run(self._algorithm.create(), self.parameters(), title, card)
         if run.over:

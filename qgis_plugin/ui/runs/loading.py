@@ -1,7 +1,7 @@
 """Loads the results of a run into the project and reads them."""
 
 from pathlib import Path
-from typing import List
+from typing import Any, List
 
 from qgis.core import Qgis, QgsProcessingUtils, QgsProject
 from qgis.gui import QgsGui
@@ -13,7 +13,7 @@ from .run_queue import Run
 def remember(run: Run) -> None:
     """Add the run to Processing's history."""
     command = run.algorithm.asPythonCommand(run.parameters, run.context)
-    if Qgis.QGIS_VERSION_INT < 32400:
+    if Qgis.versionInt() < 32400:
         from processing.core.ProcessingLog import ProcessingLog
 
         ProcessingLog.addToLog(command)
@@ -58,7 +58,7 @@ def layer_of(run: Run):
 def areas(run: Run) -> List[ClassArea]:
     """Area of each class; empty if the result is not a map of classes."""
     table = run.outputs.get("AREAS")
-    layer = QgsProcessingUtils.mapLayerFromString(table, run.context) if table else None
+    layer: Any = QgsProcessingUtils.mapLayerFromString(table, run.context) if table else None
     return [
         ClassArea(one["class"], one["name"], one["pixels"], one["hectares"] * 10_000, one["per_cent"])
         for one in (layer.getFeatures() if layer else ())

@@ -19,7 +19,7 @@ _FLAGS = {"CONFIDENCE": "--confidence", "PROBABILITIES": "--probabilities", "POL
 _VALUES = {
     "VALUES": "--input", "OFFSET": "--offset", "NODATA": "--nodata", "MIN_AREA": "--min-area", "GRID": "--grid",
     "OVERLAP": "--overlap", "STRIDE": "--stride", "PROVIDER": "--provider", "THREADS": "--threads",
-    "MODEL_OUTPUT": "--output",
+    "MODEL_OUTPUT": "--output", "THRESHOLD": "--threshold",
 }  # fmt: skip
 
 
@@ -67,9 +67,9 @@ def qgis_process(algorithm: str, texts: Dict[str, str]) -> str:
 
 
 def predict(texts: Dict[str, str]) -> Optional[str]:
-    """The line for ``export.predict``; None where that cannot do the same: it reads files, and has no threshold."""
+    """The command for ``export.predict``; None if that cannot do the same, since it reads files only."""
     source, mask = texts["INPUT"], _whole_file(texts["MASK"]) if "MASK" in texts else ""
-    if not Path(source).is_file() or mask is None or "OUTPUT" not in texts or "THRESHOLD" in texts:
+    if not Path(source).is_file() or mask is None or "OUTPUT" not in texts:
         return None
     out = Path(texts["OUTPUT"])
     parts: List[str] = ["python -m export.predict", *_quoted(texts["MODEL"], source)]

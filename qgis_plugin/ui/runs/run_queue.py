@@ -82,7 +82,7 @@ class Run(QObject):
         self.context.setProject(QgsProject.instance())
         self.context.setFeedback(self.feedback)
         QgsProject.instance().cleared.connect(self._project_closed)
-        self._task = QgsProcessingAlgRunnerTask(algorithm, parameters, self.context, self.feedback)
+        self._task: Any = QgsProcessingAlgRunnerTask(algorithm, parameters, self.context, self.feedback)
         self._task.setDescription(f"GeoAware: {title}")
         if self._task.isCanceled():
             self._end(FAILED)
