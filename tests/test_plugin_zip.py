@@ -144,7 +144,7 @@ def test_metadata_is_complete(metadata):
     assert metadata["hasProcessingProvider"] == "yes"
     assert metadata["qgisMinimumVersion"] == "3.22"
     assert metadata["qgisMaximumVersion"] == "4.99"
-    assert "supportsQt6" not in metadata
+    assert metadata["supportsQt6"] == "True"  # QGIS 3 built with Qt 6 refuses the plugin without it; QGIS 4 ignores it
 
 
 def test_version_is_the_same_everywhere(metadata, archive):
