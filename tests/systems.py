@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "systems.md"
 WORK = ROOT / "build" / "systems"
-SYSTEMS = {"bookworm": "Debian 12", "trixie": "Debian 13", "testing": "Debian testing"}
+SYSTEMS = {"bookworm": "Debian 12 (bookworm)", "trixie": "Debian 13 (trixie)", "testing": "Debian testing"}
 PACKAGES = "ca-certificates,git,make,python3,python3-venv"
 OTHER_MACHINE = re.compile(r"MAKE|MFLAGS|PYTHON|PYENV|VIRTUAL_ENV|GEOAWARE|OLDPWD")  # variables that hold paths of ours
 MOUNTED = """
@@ -84,6 +84,12 @@ def counts(log: str) -> list[str]:
     return re.findall(r"^(\d+ (?:passed|failed|error)[^\n]*?) in [\d.]+s", log, re.M)
 
 
+def reported(folder: Path, python: str, code: str) -> list[str]:
+    """The three versions that a Python in the system prints; dashes where the tests ended before it was set up."""
+    ended = inside(folder, "/root/geoaware", python, "-c", code)
+    return ended.stdout.split()[-3:] if ended.returncode == 0 else ["-"] * 3
+
+
 def test(system: str, folder: Path) -> dict[str, str]:
     """Run ``make test`` in the built system; the columns of its row."""
     log = folder.with_suffix(".log")
@@ -91,13 +97,12 @@ def test(system: str, folder: Path) -> dict[str, str]:
     with log.open("w") as file:
         failed = inside(folder, "/root/geoaware", "make", "test", log=file.fileno()).returncode
     seconds = time.monotonic() - began
-    ours = inside(folder, "/root/geoaware", ".venv/bin/python", "-c", VERSIONS).stdout.split()
-    desktop = inside(folder, "/root/geoaware", "/usr/bin/python3", "-c", QGIS_VERSIONS).stdout.split()
+    versions = [*reported(folder, ".venv/bin/python", VERSIONS), *reported(folder, "/usr/bin/python3", QGIS_VERSIONS)]
     core, qgis = (counts(log.read_text()) + ["not run", "not run"])[:2]
     titles = ("Python", "torchgeo", "rasterio", "QGIS", "GDAL", "Qt")
     return {
-        "System": f"{SYSTEMS[system]} ({system})",
-        **dict(zip(titles, ours[-3:] + desktop[-3:], strict=True)),
+        "System": SYSTEMS[system],
+        **dict(zip(titles, versions, strict=True)),
         "Core tests": core,
         "QGIS tests": qgis,
         "Seconds": f"{seconds:.0f}" + (", failed" if failed else ""),
