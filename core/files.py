@@ -20,7 +20,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write as indented JSON, likewise."""
+    """Write as indented JSON, whole or not at all, as ``write_whole`` does."""
     write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
 
 

@@ -137,8 +137,8 @@ def read_squares(
     Raises:
         UserError: it has other bands or another data type.
         OSError: it cannot be read.
-        RasterioError: likewise.
-        SyntaxError: likewise, of a broken PNG.
+        RasterioError: GDAL cannot read it.
+        SyntaxError: Pillow cannot read it, a corrupt PNG.
     """
     if not band_files and is_photo(path):
         return _read_photo(path, squares, info)

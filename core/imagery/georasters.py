@@ -63,7 +63,7 @@ def ground(source: Raster, rows: np.ndarray, columns: np.ndarray, side: float) -
     Args:
         source: a georeferenced raster.
         rows: (N,) px, of the windows' upper left corners.
-        columns: (N,) likewise.
+        columns: (N,) px, of the same corners.
         side: rows = columns of a window, px.
     """
     down = np.add.outer(np.array([0.5, 0, 0, 1, 1]) * side, rows)  # centre, upper left, upper right, lower left, ...
@@ -79,7 +79,7 @@ def ground(source: Raster, rows: np.ndarray, columns: np.ndarray, side: float) -
 
 
 def known_ground(source: Raster, rows: np.ndarray, columns: np.ndarray, side: float) -> Ground:
-    """Likewise.
+    """Where windows lie on Earth, all of them inside the domain of the CRS.
 
     Raises:
         UserError: the raster has no georeference, or one outside the domain of its CRS.

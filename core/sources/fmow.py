@@ -90,7 +90,7 @@ class View:
     Attributes:
         datetime: of the acquisition, UTC.
         lon: degrees, WGS 84, of the centre of the image.
-        lat: likewise.
+        lat: degrees, WGS 84, of the centre of the image.
         reach_m: diagonal of the image on the ground, metres.
         false: whether no box, other than the unconfirmed one of ID -1, holds an object.
     """

@@ -100,8 +100,8 @@ class ImageList:
         info: what holds for all chips.
         digest: checksum of the listing: it stands for the listing in the fingerprint.
         fit: see ``Images``.
-        locate: likewise.
-        band_files: likewise.
+        locate: see ``Images``.
+        band_files: see ``Images``.
         root: folder that paths are relative to.
         listing: the Parquet file, see ``LISTING``.
         bad: rows left out while listing.
@@ -137,7 +137,7 @@ class ImageList:
             root: folder that paths are relative to.
             images: what they share.
             bad: files left out while listing; may grow while the rows are consumed.
-            dropped: what else is left out, likewise.
+            dropped: what else is left out, by reason; may grow while the rows are consumed.
 
         Raises:
             UserError: there is no image, or none can be read.
@@ -159,7 +159,7 @@ class ImageList:
         bad: Sequence[tuple[str, str]] = (),
         dropped: Mapping[str, int] | None = None,
     ) -> _Self:
-        """Likewise, of a listing that is a Parquet file already, in any order."""
+        """List images as ``of_rows`` does, from a listing that is a Parquet file already, in any order."""
         if not pq.ParquetFile(unsorted).metadata.num_rows:
             why = f"; {len(bad)} were left out, for instance {bad[0][0]}: {bad[0][1]}" if bad else ""
             raise UserError(f"{root}: no usable image{why}")

@@ -49,13 +49,13 @@ class Chip:
         valid: (size, size) bool, where all bands hold data; other pixels are stored as 0.
         place: name of the place, the same for all its images.
         lon: degrees, WGS 84, of the chip's centre; NaN where unknown.
-        lat: likewise.
+        lat: degrees, WGS 84, of the chip's centre; NaN where unknown.
         reach_m: its longest diagonal on the ground, metres; NaN where unknown. Sides of the spatial split are
             farther apart than the longest of them.
         datetime: UTC, with its zone; None where unknown.
         source: the file it is cut from, for people.
         row: of its upper left corner in the source, px.
-        column: likewise.
+        column: of the same corner, px.
         group: places of one group are on the same side when places are split by name (an image whose parts are
             places, say); the place itself when None.
         label: class number, -1 where unknown.

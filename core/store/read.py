@@ -52,7 +52,7 @@ class StoreInfo:
         provenance: origin of the chips, for people.
         license: of the imagery, as its source states it.
         mean: per band, of the pixels with data of the training places.
-        std: per band, likewise.
+        std: per band, of the same pixels.
         value_range: lowest and highest value there.
     """
 

@@ -64,7 +64,7 @@ class Summary:
         with_data: share of their pixels that hold data.
         label_pixels: (classes + 1,) share of the pixels of their masks by class, the last one unlabelled;
             None for a store without masks.
-        split_objects: (splits, classes + 1) boxes likewise; None for a store without boxes.
+        split_objects: (splits, classes + 1) boxes by side and class, the last column unlabelled; None for a store without boxes.
         bytes: size on disk.
     """
 

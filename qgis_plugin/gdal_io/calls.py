@@ -16,7 +16,7 @@ def ask(kind: str, where, call, *arguments, **options):
         where: the file or layer that the fault names.
         call: the function.
         *arguments: of the function.
-        **options: likewise.
+        **options: of the function.
 
     Raises:
         InputFault: it failed.

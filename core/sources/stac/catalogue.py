@@ -372,7 +372,7 @@ def to_scene(item: dict[str, Any]) -> Scene:
     Raises:
         KeyError: something is missing.
         ValueError: it has no time, or no footprint.
-        TypeError: likewise.
+        TypeError: its time or footprint has another type.
     """
     properties = item["properties"]
     text = properties.get("datetime") or properties.get("start_datetime")

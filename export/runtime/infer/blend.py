@@ -81,9 +81,9 @@ class Blend:
             channels: numbers that are blended at each pixel.
             area: the part of the raster that is wanted.
             rows: of all tiles of the raster, which may reach beyond the area.
-            columns: likewise.
+            columns: of all tiles of the raster, which may reach beyond the area.
             first: first column of the first tile in a row of those that are run.
-            last: likewise of the last one.
+            last: first column of the last tile in such a row.
         """
         self.area, self.rows, self.columns = area, rows, columns
         self._first, end = columns.span(first)[0], columns.span(last)[2]

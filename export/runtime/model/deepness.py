@@ -13,7 +13,7 @@ from .card import ModelCard, Scaling
 
 TASKS = {"segmentor": "segmentation", "regressor": "regression", "recognition": "embedding"}
 RESOLUTION = 3.0  # cm a pixel, Deepness's own default
-OVERLAP = 15.0  # per cent of a tile, likewise
+OVERLAP = 15.0  # per cent of a tile, Deepness's own default
 
 
 def card_of_keys(metadata: Dict[str, str], where: str, shape: Tuple[Optional[int], ...]) -> ModelCard:

@@ -19,7 +19,7 @@ class Rows:
         valid: (rows, width) bool: where the raster holds data and a tile was run.
         classes: (rows, width) class values of the card, uint8, or uint16 where they do not fit; ``card.nodata`` where
             not valid; None for a regression or an embedding.
-        confidence: (rows, width) uint8, probability of that class in per cent, 255 where not valid; None likewise.
+        confidence: (rows, width) uint8, probability of that class in per cent, 255 where not valid; None without classes.
         values: (K, rows, width) float32, NaN where not valid: a regression's values, an embedding's features, the
             probabilities where they were asked for; else None.
     """
