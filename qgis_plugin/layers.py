@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, ClassVar, Dict, List, Optional
+from typing import Callable, ClassVar, Optional
 
 from qgis.core import QgsProcessingLayerPostProcessorInterface, QgsProcessingUtils, QgsRasterLayer, QgsVectorLayer
 
@@ -13,7 +13,7 @@ from .runtime.results.style import CLASSES_PROPERTY, map_tip
 CONFIDENCE_PROPERTY = "geoaware/confidence"  # of a map of classes: file with the confidence in per cent
 
 
-def class_names(layer) -> Dict[int, str]:
+def class_names(layer) -> dict[int, str]:
     """Names of the classes of a result layer by their values; empty for other layers."""
     text = layer.customProperty(CLASSES_PROPERTY) if layer is not None else None
     return {int(value): name for value, name in json.loads(text).items()} if text else {}
@@ -33,7 +33,7 @@ class Shown:
 
 
 def show_when_loaded(
-    context, shown: Shown, outputs: Dict[str, str], titles: Dict[str, str], confidence: str = ""
+    context, shown: Shown, outputs: dict[str, str], titles: dict[str, str], confidence: str = ""
 ) -> None:
     """Ask QGIS to name, group, order and style the results of a run once it loads them.
 
@@ -44,7 +44,7 @@ def show_when_loaded(
         titles: what each output shows, from the top of the group to its bottom.
         confidence: file that the map tips of a map of classes read too.
     """
-    places: List[int] = []  # of the results of this run that were moved into the group
+    places: list[int] = []  # of the results of this run that were moved into the group
     for place, (name, title) in enumerate(titles.items()):
         destination = outputs.get(name, "")
         if not context.willLoadLayerOnCompletion(destination):  # as in qgis_process
@@ -63,7 +63,7 @@ class _Styler(QgsProcessingLayerPostProcessorInterface):
     """Runs on the main thread, after the layer was made."""
 
     # QGIS keeps a bare pointer to a post-processor, so Python must keep the object until it has run
-    alive: ClassVar[List["_Styler"]] = []
+    alive: ClassVar[list["_Styler"]] = []
 
     def __init__(self, path: str, confidence: str) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class _Styler(QgsProcessingLayerPostProcessorInterface):
         self.alive.remove(self)
 
 
-def _move_to_group(project, layer, name: str, place: int, places: List[int]) -> None:
+def _move_to_group(project, layer, name: str, place: int, places: list[int]) -> None:
     """Move a layer below those results of its run that belong above it.
 
     Args:

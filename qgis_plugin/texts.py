@@ -6,7 +6,7 @@ into the plugin.
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, Tuple, Union
+from typing import Any, Union
 
 from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import QFile, QIODevice, QLocale, QXmlStreamReader
@@ -28,7 +28,7 @@ def tr(message: str) -> str:
 
 
 @lru_cache(maxsize=2)
-def catalogue(code: str) -> Dict[str, str]:
+def catalogue(code: str) -> dict[str, str]:
     """English messages and their translations; empty where there are none."""
     file = QFile(str(FOLDER / f"geoaware_{code}.ts"))
     if not file.open(QIODevice.OpenModeFlag.ReadOnly):
@@ -87,7 +87,7 @@ class _Own(Words):
 _OWN = _Own()
 
 
-def _remedies() -> Dict[str, Tuple[str, str]]:
+def _remedies() -> dict[str, tuple[str, str]]:
     """What follows a sentence, by its kind, and the parameter that it names."""
     see, bands, values = tr("; see '{parameter}'"), tr("Bands"), tr("Values")
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Tuple, Type, TypeVar
+from typing import Any, TypeVar
 
 from .messages import Message
 
@@ -26,7 +26,7 @@ class RuntimeFault(Exception):
         self.message = Message(kind, fields)
 
     @classmethod
-    def worded(cls: Type[Own], sentence: str) -> Own:
+    def worded(cls: type[Own], sentence: str) -> Own:
         """A host's own error, already in the user's words."""
         return cls("worded", sentence=sentence)
 
@@ -34,7 +34,7 @@ class RuntimeFault(Exception):
         """In English."""
         return str(self.message)
 
-    def __reduce__(self) -> Tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Errors cross processes with their facts."""
         return _again, (type(self), self.message.kind, dict(self.message.fields))
 
@@ -60,5 +60,5 @@ def first_line(error: BaseException) -> str:
     return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", lines[0]) if lines else type(error).__name__
 
 
-def _again(fault: Type[RuntimeFault], kind: str, fields: Any) -> RuntimeFault:
+def _again(fault: type[RuntimeFault], kind: str, fields: Any) -> RuntimeFault:
     return fault(kind, **fields)

@@ -6,9 +6,10 @@ import errno
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Iterable, List, Optional
+from typing import IO
 
 from .errors import InputFault
 
@@ -22,7 +23,7 @@ _LOCK = "lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # of a disk that knows none
 
 
-def taken(results: Iterable[Path], sources: Iterable[str]) -> Optional[Path]:
+def taken(results: Iterable[Path], sources: Iterable[str]) -> Path | None:
     """The first result that would take the place of a file that it is made from; None where none does."""
     there = [source for source in sources if os.path.exists(source)]
     for result in results:
@@ -126,7 +127,7 @@ def free_bytes(folder: Path) -> int:
 
 def free_memory() -> int:
     """Bytes that can be taken without harm, as far as the system tells; 4 GB where it does not."""
-    found: List[int] = []
+    found: list[int] = []
     try:
         text = Path("/proc/meminfo").read_text(encoding="ascii")
         found += [int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("MemAvailable")]

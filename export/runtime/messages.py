@@ -7,11 +7,12 @@ No sentence names a command-line flag or a widget. A host appends its own remedy
 from __future__ import annotations
 
 import string
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, Mapping
+from typing import Any
 
 # The field ``where``, if given, names the file or layer: it precedes the sentence. ``:size`` formats bytes.
-MESSAGES: Dict[str, str] = {
+MESSAGES: dict[str, str] = {
     "cancelled": "cancelled",
     "worded": "{sentence}",  # by the host itself
     # files

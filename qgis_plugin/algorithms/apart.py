@@ -1,7 +1,7 @@
 """Refuses results that would overwrite an input."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, Sequence
 
 from qgis.core import (
     QgsMapLayer,
@@ -43,7 +43,7 @@ def _file(value) -> Path:
     return Path(str(value))
 
 
-def _files(value, context) -> List[str]:
+def _files(value, context) -> list[str]:
     """The file of a vector layer."""
     if isinstance(value, QgsProcessingFeatureSourceDefinition):
         value = value.source.staticValue()

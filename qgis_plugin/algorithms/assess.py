@@ -5,7 +5,7 @@ import math
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, List
+from typing import Any
 
 from qgis.core import (
     QgsProcessing,
@@ -31,9 +31,9 @@ from .base import Algorithm
 class _Plan:
     classes: ClassLayer
     sample: str
-    shapes: List[Any]
+    shapes: list[Any]
     field: str
-    truth: List[Any]
+    truth: list[Any]
 
     @property
     def files(self):

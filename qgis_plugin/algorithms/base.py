@@ -1,7 +1,8 @@
 """Base of all algorithms: parameters, outputs, and errors as one sentence."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, Optional, Sequence
+from typing import Optional
 
 from qgis.core import (
     Qgis,
@@ -158,14 +159,14 @@ class Algorithm(QgsProcessingAlgorithm):
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def write_table(self, parameters, name: str, context, kinds: Dict[str, str], rows: Sequence[tuple]) -> str:
+    def write_table(self, parameters, name: str, context, kinds: dict[str, str], rows: Sequence[tuple]) -> str:
         """Write rows into the sink of that name; id or path of the table."""
         fields, nowhere = fields_of(kinds), QgsCoordinateReferenceSystem()
         sink = self.parameterAsSink(parameters, name, context, fields, QgsWkbTypes.Type.NoGeometry, nowhere)
         return write_table(sink, fields, rows)
 
 
-def fields_of(kinds: Dict[str, str]) -> QgsFields:
+def fields_of(kinds: dict[str, str]) -> QgsFields:
     """Fields of a table, each of the kind "text", "number" or "count"."""
     fields = QgsFields()
     for name, kind in kinds.items():

@@ -2,7 +2,6 @@
 
 import html
 from pathlib import Path
-from typing import Dict
 
 from qgis.core import (
     QgsProcessingOutputNumber,
@@ -68,7 +67,7 @@ class ModelInfoAlgorithm(Algorithm):
         return outputs
 
 
-def facts_of(path: str, card: ModelCard) -> Dict[str, str]:
+def facts_of(path: str, card: ModelCard) -> dict[str, str]:
     """Contents of a card as labels and texts."""
     low, high = card.value_range
     tile = tr("{side} x {side} px").format(side=card.tile_size) if card.tile_size else tr("any size")
@@ -87,7 +86,7 @@ def facts_of(path: str, card: ModelCard) -> Dict[str, str]:
     }
 
 
-def _html(facts: Dict[str, str], card: ModelCard) -> str:
+def _html(facts: dict[str, str], card: ModelCard) -> str:
     rows = "".join(
         f"<tr><th align='left'>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in facts.items()
     )

@@ -1,7 +1,7 @@
 """What the algorithms that run a model share: layer, model, area, how it is run."""
 
 from contextlib import closing
-from typing import Any, Dict, Tuple
+from typing import Any
 
 from qgis.core import (
     QgsProcessing,
@@ -47,8 +47,8 @@ class ModelAlgorithm(Algorithm):
     VALUES, OFFSET, NODATA, RESAMPLE = "VALUES", "OFFSET", "NODATA", "RESAMPLE"
     TTA, PROVIDER, THREADS, MODEL_OUTPUT = "TTA", "PROVIDER", "THREADS", "MODEL_OUTPUT"
     AREAS = "AREAS"
-    TASKS: Tuple[str, ...] = ()
-    FILES: Tuple[str, ...] = ("OUTPUT",)  # parameters of the files that are made
+    TASKS: tuple[str, ...] = ()
+    FILES: tuple[str, ...] = ("OUTPUT",)  # parameters of the files that are made
     MAIN = "map"  # role of the first of them, in the words of ``Targets``; those of the others are their names
 
     def initAlgorithm(self, configuration=None):
@@ -211,7 +211,7 @@ class ModelAlgorithm(Algorithm):
         read = self.parameterAsInt if whole else self.parameterAsDouble
         return read(parameters, name, context)
 
-    def titles(self) -> Dict[str, str]:
+    def titles(self) -> dict[str, str]:
         """What the layer of each result shows."""
         raise NotImplementedError
 
@@ -228,7 +228,7 @@ class ModelAlgorithm(Algorithm):
         targets = Targets({roles[name]: path for name, path in files.items()}, least)
         measured = self.wants_areas(parameters) or "polygons" in targets.files
         results = self.run_plan(plan, targets, feedback, measured)
-        outputs: Dict[str, Any] = {name: str(path) for name, path in files.items()}
+        outputs: dict[str, Any] = {name: str(path) for name, path in files.items()}
         outputs.update(self.areas(results, parameters, context))
         shown, titles = Shown(results.card, plan.layer.name), self.titles()
         show_when_loaded(context, shown, outputs, titles, outputs.get("CONFIDENCE", ""))
@@ -277,7 +277,7 @@ class ModelAlgorithm(Algorithm):
         """Whether that table is asked for."""
         return parameters.get(self.AREAS) not in (None, "")
 
-    def areas(self, results: Results, parameters, context) -> Dict[str, str]:
+    def areas(self, results: Results, parameters, context) -> dict[str, str]:
         """Write that table; the output, none where it is not asked for."""
         if not self.wants_areas(parameters):
             return {}

@@ -1,7 +1,7 @@
 """A layer of class numbers that is measured or compared: its snapshot, its legend, the shapes of a sample."""
 
 from dataclasses import dataclass
-from typing import Dict, Optional, Tuple
+from typing import Optional
 
 import numpy as np
 from qgis.core import QgsGeometry
@@ -24,8 +24,8 @@ class ClassLayer:
     """
 
     layer: Layer
-    names: Dict[int, str]
-    files: Tuple[str, ...]
+    names: dict[int, str]
+    files: tuple[str, ...]
 
     @classmethod
     def of(cls, layer) -> "ClassLayer":
@@ -48,7 +48,7 @@ class ClassLayer:
         return ClassMap(self.layer.open(), self.names)
 
 
-def legend_names(layer) -> Dict[int, str]:
+def legend_names(layer) -> dict[int, str]:
     """From the legend of a layer, which QGIS also makes from the names in a file."""
     renderer = layer.renderer()
     if renderer is None or renderer.type() != "paletted":
@@ -63,7 +63,7 @@ class LayerShape:
     geometry: QgsGeometry
 
     @property
-    def point(self) -> Optional[Tuple[float, float]]:
+    def point(self) -> Optional[tuple[float, float]]:
         """Its place; None of a polygon."""
         return _place(self.geometry.centroid()) if self.geometry.constGet().dimension() == 0 else None
 
@@ -74,7 +74,7 @@ class LayerShape:
         return box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum()
 
     @property
-    def surface_point(self) -> Tuple[float, float]:
+    def surface_point(self) -> tuple[float, float]:
         """A place inside it."""
         return _place(self.geometry.pointOnSurface())
 
@@ -83,5 +83,5 @@ class LayerShape:
         return pixels_inside([self.geometry], grid)
 
 
-def _place(point: QgsGeometry) -> Tuple[float, float]:
+def _place(point: QgsGeometry) -> tuple[float, float]:
     return point.asPoint().x(), point.asPoint().y()

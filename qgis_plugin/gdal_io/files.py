@@ -1,8 +1,9 @@
 """Pixels of files, read by GDAL itself: the stored values, at the file's own place."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Optional
 
 import numpy as np
 from osgeo import gdal
@@ -14,7 +15,7 @@ from ..runtime.raster.window import Window
 from .calls import ask
 from .grid import LayerGrid, transform_of
 
-Ranges = Dict[int, List[Tuple[float, float]]]
+Ranges = dict[int, list[tuple[float, float]]]
 _COLORS = {gdal.GCI_RedBand: "red", gdal.GCI_GreenBand: "green", gdal.GCI_BlueBand: "blue"}
 
 
@@ -34,9 +35,9 @@ class FileLayer:
     name: str
     crs: str
     uri: str
-    options: Tuple[str, ...]
+    options: tuple[str, ...]
     empty: Ranges
-    ignored: Tuple[int, ...]
+    ignored: tuple[int, ...]
 
     @classmethod
     def of(cls, layer, crs: str) -> "FileLayer":
@@ -97,7 +98,7 @@ class FilePixels:
         self.baseline = dataset.GetMetadataItem("PROCESSING_BASELINE") or ""
         self.files = dataset.GetFileList() or []
 
-    def stored_as(self, number: int) -> Tuple[Optional[float], Optional[float]]:
+    def stored_as(self, number: int) -> tuple[Optional[float], Optional[float]]:
         """Scale and offset that the file states of a band, None where it does not."""
         return self._band(number).GetScale(), self._band(number).GetOffset()
 
@@ -110,7 +111,7 @@ class FilePixels:
         """Whether the file or the user says which pixels are empty."""
         return any(self._has_mask(band) or self.layer.empty.get(band) for band in bands)
 
-    def read(self, bands: Sequence[int], window: Window) -> Tuple[np.ndarray, np.ndarray]:
+    def read(self, bands: Sequence[int], window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Stored values (bands, rows, columns) and where all bands hold data (rows, columns).
 
         Raises:
@@ -152,7 +153,7 @@ class FilePixels:
         return not flags & gdal.GMF_ALL_VALID
 
 
-def cut_out(values: np.ndarray, ranges: Sequence[Tuple[float, float]], valid: np.ndarray) -> None:
+def cut_out(values: np.ndarray, ranges: Sequence[tuple[float, float]], valid: np.ndarray) -> None:
     """Take from ``valid`` what the user declared empty."""
     for low, high in ranges:
         valid &= ~((values >= low) & (values <= high))

@@ -1,7 +1,7 @@
 """A run of a model over a layer: planned on the layer's thread, opened and done on any other."""
 
 from dataclasses import dataclass, field, replace
-from typing import List, Optional, Tuple
+from typing import Optional
 
 from ..runtime.infer.job import Job, Options, lay_out, tile_grid
 from ..runtime.infer.source import Source
@@ -35,9 +35,9 @@ class RunPlan:
     options: Options = field(default_factory=Options)
     provider: str = "auto"
     threads: Optional[int] = None
-    bands: Tuple[int, ...] = ()
+    bands: tuple[int, ...] = ()
     tiles: int = 0
-    files: Tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
     @classmethod
     def checked(cls, model: str, card: ModelCard, layer: Layer, options: Options, **run) -> "RunPlan":
@@ -87,6 +87,6 @@ def open_job(plan: RunPlan) -> Job:
         raise
 
 
-def notes_of(job: Job, measured: bool, polygons: bool = False, merging: bool = False) -> List[str]:
+def notes_of(job: Job, measured: bool, polygons: bool = False, merging: bool = False) -> list[str]:
     """Sentences to read before a long run; looks at a sample of the layer."""
     return [words(note) for note in job.notes(measured, polygons, merging)]

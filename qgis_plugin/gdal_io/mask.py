@@ -1,6 +1,7 @@
 """Polygons to which a run is limited, in the CRS of a grid."""
 
-from typing import Iterable, List, Optional
+from collections.abc import Iterable
+from typing import Optional
 
 import numpy as np
 from osgeo import gdal, ogr
@@ -31,7 +32,7 @@ _PARTS = 100  # pieces that the longest side is cut into before it is bent into 
 class LayerMask:
     """Polygons, copied from their layer."""
 
-    def __init__(self, polygons: List[QgsGeometry]) -> None:
+    def __init__(self, polygons: list[QgsGeometry]) -> None:
         self.polygons = polygons
         boxes = [polygon.boundingBox() for polygon in polygons]
         self._boxes = np.array([(b.xMinimum(), b.yMinimum(), b.xMaximum(), b.yMaximum()) for b in boxes])
@@ -71,13 +72,13 @@ class LayerMask:
         part = grid.crop(window)
         return pixels_inside(self._near(part), part)
 
-    def _around(self, box: Bounds) -> List[QgsGeometry]:
+    def _around(self, box: Bounds) -> list[QgsGeometry]:
         west, south, east, north = box
         boxes = self._boxes
         meet = (boxes[:, 0] <= east) & (boxes[:, 2] >= west) & (boxes[:, 1] <= north) & (boxes[:, 3] >= south)
         return [self.polygons[number] for number in np.flatnonzero(meet)]
 
-    def _near(self, part: LayerGrid) -> List[QgsGeometry]:
+    def _near(self, part: LayerGrid) -> list[QgsGeometry]:
         outline = QgsGeometry.fromPolygonXY([[QgsPointXY(*corner) for corner in part.outline()]])
         engine = QgsGeometry.createGeometryEngine(outline.constGet())
         engine.prepareGeometry()
@@ -95,7 +96,7 @@ def bent(
     own: QgsCoordinateReferenceSystem,
     wanted: QgsCoordinateReferenceSystem,
     context: QgsCoordinateTransformContext,
-) -> List[QgsGeometry]:
+) -> list[QgsGeometry]:
     """Valid shapes in another CRS; long straight sides get corners first, since they are not straight there."""
     move = QgsCoordinateTransform(own, wanted, context)
     found = []
@@ -125,7 +126,7 @@ def _polygons_of(collection: QgsGeometry) -> Optional[QgsGeometry]:
     return QgsGeometry.collectGeometry(parts) if parts else None
 
 
-def pixels_inside(polygons: List[QgsGeometry], part: LayerGrid) -> np.ndarray:
+def pixels_inside(polygons: list[QgsGeometry], part: LayerGrid) -> np.ndarray:
     """(rows, columns) True where the middle of a pixel lies in a polygon."""
     if not polygons:
         return np.zeros(part.shape, bool)

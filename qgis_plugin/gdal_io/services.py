@@ -1,8 +1,9 @@
 """Pixels of layers without a file (WMS, XYZ tiles, WCS, virtual rasters), read through a clone of their provider."""
 
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Optional
 
 import numpy as np
 from qgis.core import (
@@ -121,17 +122,17 @@ class ServicePixels:
         self.sized = self._provider.xSize() < 1
         self.picture = _is_picture(self._provider)
         numbers = range(1, band_count(self._provider) + 1)
-        self.names: List[str] = list(_PICTURE) if self.picture else [self._name(n) for n in numbers]
+        self.names: list[str] = list(_PICTURE) if self.picture else [self._name(n) for n in numbers]
         self.usable = list(range(1, len(self.names) + 1))
         self.baseline = ""
-        self.files: List[str] = []
+        self.files: list[str] = []
         self.feedback = QgsRasterBlockFeedback()  # cancelling it ends a request that is under way
 
     def dtype(self, number: int) -> str:
         """Unknown before pixels are read."""
         return ""
 
-    def stored_as(self, number: int) -> Tuple[Optional[float], Optional[float]]:
+    def stored_as(self, number: int) -> tuple[Optional[float], Optional[float]]:
         """Nothing: a provider has applied scale and offset."""
         return None, None
 
@@ -141,7 +142,7 @@ class ServicePixels:
             return True
         return any(self._provider.sourceHasNoDataValue(band) or self.layer.empty.get(band) for band in bands)
 
-    def read(self, bands: Sequence[int], window: Window) -> Tuple[np.ndarray, np.ndarray]:
+    def read(self, bands: Sequence[int], window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Values (bands, rows, columns) and where all bands hold data (rows, columns).
 
         Raises:
@@ -192,13 +193,13 @@ class ServicePixels:
 
 
 @contextmanager
-def failed_requests() -> Iterator[Dict[str, str]]:
+def failed_requests() -> Iterator[dict[str, str]]:
     """What requests of this thread failed: address and reason.
 
     Providers of tiles give transparent pixels instead of an error, which would become gaps in a map. A tile that is
     not there (404) is such a gap; one that came in a second try did not fail.
     """
-    failed: Dict[str, str] = {}
+    failed: dict[str, str] = {}
 
     def look(reply) -> None:
         address = reply.request().url().toString()

@@ -1,6 +1,7 @@
 """Tables of results, as rows of a feature sink."""
 
-from typing import Iterable, List, Optional, Sequence, Tuple
+from collections.abc import Iterable, Sequence
+from typing import Optional
 
 from qgis.core import QgsFeature, QgsFeatureSink, QgsFields
 
@@ -17,17 +18,17 @@ ASSESS_FIELDS = {
 }  # fmt: skip
 
 
-def area_rows(table: Iterable[ClassArea]) -> List[tuple]:
+def area_rows(table: Iterable[ClassArea]) -> list[tuple]:
     """One a class, for ``AREA_FIELDS``."""
     return [(row.value, row.name, row.pixels, row.m2 / 10_000, row.percent) for row in table]
 
 
-def assess_rows(report: Report) -> List[tuple]:
+def assess_rows(report: Report) -> list[tuple]:
     """One a class, for ``ASSESS_FIELDS``."""
     return [tuple(row[name] for name in ASSESS_FIELDS) for row in report.as_dict()["classes"]]
 
 
-def write_table(sink_and_id: Tuple[Optional[QgsFeatureSink], str], fields: QgsFields, rows: Sequence[tuple]) -> str:
+def write_table(sink_and_id: tuple[Optional[QgsFeatureSink], str], fields: QgsFields, rows: Sequence[tuple]) -> str:
     """Write rows into a sink; the id of what it makes.
 
     Raises:

@@ -1,7 +1,8 @@
 """Traces polygons and writes them into GeoPackages with GDAL."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Tuple
+from typing import Any
 
 import numpy as np
 from osgeo import gdal, ogr, osr
@@ -18,7 +19,7 @@ _TYPES = {"int32": ogr.OFTInteger, "int64": ogr.OFTInteger64, "float64": ogr.OFT
 class GdalVectors:
     """See ``runtime.results.vectors.VectorOut``."""
 
-    def trace(self, numbers: Path, grid: LayerGrid, keep_going: KeepGoing) -> Iterator[Tuple[Any, int]]:
+    def trace(self, numbers: Path, grid: LayerGrid, keep_going: KeepGoing) -> Iterator[tuple[Any, int]]:
         """Outlines of the connected pixels of one number in a raster, and that number; 0 is left out."""
         memory = memory_vectors()
         outlines = memory.CreateLayer("patches", osr.SpatialReference(grid.crs), ogr.wkbPolygon)
@@ -30,12 +31,12 @@ class GdalVectors:
         for feature in outlines:
             yield feature.GetGeometryRef().Clone(), feature.GetField(0)
 
-    def boxes(self, corners: np.ndarray) -> List[Any]:
+    def boxes(self, corners: np.ndarray) -> list[Any]:
         """Polygons with four corners each, (N, 4, 2) x and y."""
         return [_polygon(ring) for ring in corners.tolist()]
 
     def write(
-        self, out: Path, layer: str, kind: str, grid: LayerGrid, columns: Dict[str, str], batches: Iterable[Batch]
+        self, out: Path, layer: str, kind: str, grid: LayerGrid, columns: dict[str, str], batches: Iterable[Batch]
     ) -> int:
         """Write features into a new GeoPackage and count them there."""
 
@@ -72,7 +73,7 @@ def memory_vectors():
     return driver.CreateDataSource("")
 
 
-def _polygon(corners: List[List[float]]):
+def _polygon(corners: list[list[float]]):
     ring = ogr.Geometry(ogr.wkbLinearRing)
     for corner in (*corners, corners[0]):
         ring.AddPoint_2D(*corner)

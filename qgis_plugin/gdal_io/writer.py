@@ -1,8 +1,9 @@
 """Writes rows of pixels as Cloud-Optimized GeoTIFFs."""
 
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Mapping, Optional, Sequence, Tuple
+from typing import Optional
 
 import numpy as np
 from osgeo import gdal, osr
@@ -27,7 +28,7 @@ class GdalWriter:
         dtype: str,
         nodata: float,
         names: Sequence[str],
-        colors: Optional[Mapping[int, Tuple[int, int, int]]] = None,
+        colors: Optional[Mapping[int, tuple[int, int, int]]] = None,
         rgb: bool = False,
     ) -> None:
         """Begin it; see ``writing.RasterOut``."""

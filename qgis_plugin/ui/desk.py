@@ -1,7 +1,7 @@
 """Opens the windows, holds the runs and reports how they ended."""
 
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Optional
 
 from qgis.core import Qgis
 from qgis.PyQt.QtCore import QTimer
@@ -31,7 +31,7 @@ class Desk:
         self.dialog: Optional[RunDialog] = None
         self.library: Optional[LibraryWindow] = None
         self.help: Optional[HelpWindow] = None
-        self.pages: Dict[Run, ResultWindow] = {}
+        self.pages: dict[Run, ResultWindow] = {}
 
     def open_dialog(self, layer=None) -> None:
         """Open the run window with a layer; before it, the page that installs onnxruntime if that is missing."""

@@ -13,7 +13,6 @@ neighbour will change, and is finished in between. So nothing waits but the rows
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Optional, Tuple
 
 import numpy as np
 
@@ -33,12 +32,12 @@ class Axis:
         length: px of the raster.
     """
 
-    starts: List[int]
+    starts: list[int]
     tile: int
     overlap: int
     length: int
 
-    def span(self, start: int) -> Tuple[int, int, int]:
+    def span(self, start: int) -> tuple[int, int, int]:
         """Of the tile that begins there: the first px that it is used for, the first one that the next tile changes, its end."""
         number = self.starts.index(start)
         end = min(start + self.tile, self.length)
@@ -91,7 +90,7 @@ class Blend:
         self._below = np.zeros((channels + 2, rows.overlap, end - self._first), np.float32)
         self._right = np.zeros((channels + 2, 0, 0), np.float32)
 
-    def add(self, top: int, left: int, valid: np.ndarray, answer: Optional[np.ndarray]) -> Block:
+    def add(self, top: int, left: int, valid: np.ndarray, answer: np.ndarray | None) -> Block:
         """Add one tile.
 
         Args:

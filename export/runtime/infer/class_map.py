@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,15 +22,15 @@ class Shape(Protocol):
     """A point or polygon of a sample, in the CRS of the map."""
 
     @property
-    def point(self) -> Optional[Tuple[float, float]]:
+    def point(self) -> tuple[float, float] | None:
         """Its place; None of a polygon."""
 
     @property
-    def bounds(self) -> Tuple[float, float, float, float]:
+    def bounds(self) -> tuple[float, float, float, float]:
         """West, south, east, north."""
 
     @property
-    def surface_point(self) -> Tuple[float, float]:
+    def surface_point(self) -> tuple[float, float]:
         """A place inside it."""
 
     def inside(self, grid: Any) -> np.ndarray:
@@ -39,11 +40,11 @@ class Shape(Protocol):
 class ClassMap:
     """An open map."""
 
-    def __init__(self, pixels: Pixels, names: Dict[int, str]) -> None:
+    def __init__(self, pixels: Pixels, names: dict[int, str]) -> None:
         """Take an open raster and the names of its classes."""
         self.pixels, self.names, self.grid, self.where = pixels, names, pixels.grid, pixels.name
 
-    def read(self, window: Window) -> Tuple[np.ndarray, np.ndarray]:
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Class numbers and where there are any, (rows, columns) each.
 
         Raises:
@@ -59,15 +60,15 @@ class ClassMap:
             numbers = integers.astype(np.int64)
         return numbers, valid
 
-    def areas(self, limits: Limits, progress: Progress) -> List[ClassArea]:
+    def areas(self, limits: Limits, progress: Progress) -> list[ClassArea]:
         """Area of each class within limits.
 
         Raises:
             InputFault: it holds no class numbers, or nothing at all there.
             Cancelled: ``progress`` returned False.
         """
-        pixels: Dict[int, int] = {}
-        metres: Dict[int, float] = {}
+        pixels: dict[int, int] = {}
+        metres: dict[int, float] = {}
         area = limits.window(self.grid, self.where)
         for strip in area.strips(_STRIP):
             numbers, valid = self.read(strip)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Callable, Deque, Generator, Iterable, Iterator, TypeVar
+from typing import Any, Callable, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -66,7 +67,7 @@ def mapped(
     At most ``threads + spare`` items are in work or done and not yet taken, so memory stays bounded; the spare ones
     keep the threads at work while the caller is busy with a result.
     """
-    waiting: Deque[Future[Result]] = deque()
+    waiting: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="inference")
     try:
         for item in items:

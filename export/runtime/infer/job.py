@@ -5,8 +5,9 @@ A host opens the raster as ``Pixels``, makes a ``Job`` and hands its rows or obj
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Iterator, List, Optional, Tuple
+from typing import Any
 
 from ..errors import InputFault
 from ..files import free_memory
@@ -38,11 +39,11 @@ class Limits:
         mask: polygons.
     """
 
-    bounds: Optional[Bounds] = None
-    mask: Optional[Polygons] = None
+    bounds: Bounds | None = None
+    mask: Polygons | None = None
 
     @property
-    def box(self) -> Optional[Bounds]:
+    def box(self) -> Bounds | None:
         """Both together; None for the whole raster."""
         boxes = [box for box in (self.bounds, self.mask and self.mask.bounds) if box]
         if not boxes:
@@ -57,7 +58,7 @@ class Limits:
             InputFault: it lies outside.
         """
         extent = ", ".join(f"{side:.10g}" for side in grid.bounds)
-        window: Optional[Window] = grid.whole
+        window: Window | None = grid.whole
         if self.bounds:
             window = grid.window_inside(self.bounds)
         if window is None:
@@ -110,7 +111,7 @@ def cell_of(model: Model, run: Sweep) -> int:
     return cell_size(model, run) if model.card.task in COARSE else 1
 
 
-def tile_grid(layout: Layout, card: ModelCard, run: Sweep) -> Optional[TileGrid]:
+def tile_grid(layout: Layout, card: ModelCard, run: Sweep) -> TileGrid | None:
     """The tiles of a run, but for the borders that some models leave out; None where only the model can tell.
 
     Raises:
@@ -139,7 +140,7 @@ class Job:
         grid: of the result.
     """
 
-    def __init__(self, model: Model, pixels: Pixels, options: Options, block: Optional[Window] = None) -> None:
+    def __init__(self, model: Model, pixels: Pixels, options: Options, block: Window | None = None) -> None:
         """Prepare.
 
         Args:
@@ -162,7 +163,7 @@ class Job:
         self.grid = self.layout.result.crop(block) if block else self.layout.result
         self._check_memory()
 
-    def notes(self, measured: bool, polygons: bool = False, merging: bool = False) -> List[Message]:
+    def notes(self, measured: bool, polygons: bool = False, merging: bool = False) -> list[Message]:
         """What the user should know before a long run; looks at a sample of the raster.
 
         Args:
@@ -209,7 +210,7 @@ class Job:
         """Release the raster."""
         self.source.close()
 
-    def _arguments(self, progress: Progress) -> Tuple[Any, ...]:
+    def _arguments(self, progress: Progress) -> tuple[Any, ...]:
         seen, layout = self.layout.seen, self.layout
         return self.model, layout.read, seen.height, seen.width, self.run, progress, layout.touches
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -34,9 +34,9 @@ class Layout:
     def __init__(
         self,
         source: Source,
-        gsd: Optional[float],
+        gsd: float | None,
         window: Window,
-        mask: Optional[Polygons],
+        mask: Polygons | None,
         model_grid: bool,
         cell: int,
     ) -> None:
@@ -75,14 +75,14 @@ class Layout:
         self.read = resampled(coarse.read, tall, wide, scale, self._least, corner)
         self._overview = coarse.grid.pixel_size_m[0]
 
-    def notes(self, gsd: Optional[float], measured: bool) -> List[Message]:
+    def notes(self, gsd: float | None, measured: bool) -> list[Message]:
         """Notes that the user should read before a long run.
 
         Args:
             gsd: pixel size in metres that the model learned from.
             measured: whether areas will be measured on the result.
         """
-        notes: List[Message] = []
+        notes: list[Message] = []
         size = stated_size(self._crop.pixel_size_m)
         sizes = {"pixel": size, "model": gsd, "overview": self._overview}
         if self.scale:
@@ -101,7 +101,7 @@ class Layout:
         waiting = tile * (number if run.probabilities or model.card.task != "segmentation" else 4)
         return width * (waiting + number * (shared(model, run) if model.dense else 0))
 
-    def _read_crop(self, window: Window) -> Tuple[np.ndarray, np.ndarray]:
+    def _read_crop(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         return self.source.read(self._moved(window))
 
     def _moved(self, window: Window) -> Window:
@@ -111,7 +111,7 @@ class Layout:
         """Whether a window of the seen grid holds anything that is wanted."""
         return self.mask is None or self.mask.touches(self.seen, window)
 
-    def came_from(self) -> Optional[Tuple[np.ndarray, np.ndarray]]:
+    def came_from(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Row and column of ``seen`` that each row and column of the result is taken from; None: none is."""
         if not (self._back and self.scale):
             return None
@@ -132,7 +132,7 @@ class Layout:
             right = min(left + block.width * self.cell, self.seen.width)
         return Window(top, left, bottom - top, right - left)
 
-    def finish(self, rows: Iterator[Rows], block: Optional[Window] = None) -> Iterator[Rows]:
+    def finish(self, rows: Iterator[Rows], block: Window | None = None) -> Iterator[Rows]:
         """Bring the model's answer onto the result's grid; what is no data or not wanted is cut out.
 
         Args:
@@ -159,7 +159,7 @@ class Layout:
             yield replace(part, top=part.top - block.row) if block.row else part
 
 
-def scale_of(pixel_size_m: Tuple[float, float], gsd: Optional[float]) -> Optional[Scale]:
+def scale_of(pixel_size_m: tuple[float, float], gsd: float | None) -> Scale | None:
     """How many source pixels a pixel of the model's size takes; None where the sizes are alike, or too far apart."""
     if not gsd:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, List, Tuple
+from typing import Callable
 
 import numpy as np
 
@@ -20,11 +20,11 @@ LOOKED_AT = _LATTICE * _SAMPLE  # px a side: all of a raster that is not larger
 
 def look(
     read: Read,
-    shape: Tuple[int, int],
+    shape: tuple[int, int],
     convert: Callable[[np.ndarray], np.ndarray],
     card: ModelCard,
     declared: bool,
-) -> List[Message]:
+) -> list[Message]:
     """Notes on what looks wrong in a sample; reading all of a large raster would take too long.
 
     Args:
@@ -35,7 +35,7 @@ def look(
         declared: whether the raster says which of its pixels are empty.
     """
     pixels, valid = _sample(read, shape)
-    notes: List[Message] = []
+    notes: list[Message] = []
     if not declared:
         value, share = constant(pixels[:, valid])
         if share >= EMPTY_SHARE:
@@ -45,7 +45,7 @@ def look(
 
 
 def recognise(
-    name: str, dtype: str, metres: float, card: ModelCard, seen: Callable[[], Tuple[Read, Tuple[int, int]]]
+    name: str, dtype: str, metres: float, card: ModelCard, seen: Callable[[], tuple[Read, tuple[int, int]]]
 ) -> Recognised:
     """What a raster holds, where the user does not say it.
 
@@ -63,26 +63,26 @@ def recognise(
     return recognised_name(name, card) if held.kind == "raw" else held
 
 
-def _sample(read: Read, shape: Tuple[int, int]) -> Tuple[np.ndarray, np.ndarray]:
+def _sample(read: Read, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (bands, N) and where all bands hold data (N,)."""
     parts = [read(window) for window in lattice(*shape)]
     pixels = np.concatenate([part.reshape(len(part), -1) for part, _ in parts], axis=1)
     return pixels, np.concatenate([part.ravel() for _, part in parts])
 
 
-def lattice(height: int, width: int) -> List[Window]:
+def lattice(height: int, width: int) -> list[Window]:
     """Windows all over a raster; those of a small one cover it without meeting twice."""
     rows, columns = _starts(height), _starts(width)
     return [Window(row, column, tall, wide) for row, tall in rows for column, wide in columns]
 
 
-def _starts(length: int) -> List[Tuple[int, int]]:
+def _starts(length: int) -> list[tuple[int, int]]:
     if length <= LOOKED_AT:
         return [(0, length)]
     return [(int(share * (length - _SAMPLE)), _SAMPLE) for share in np.linspace(0, 1, _LATTICE)]
 
 
-def constant(pixels: np.ndarray) -> Tuple[float, float]:
+def constant(pixels: np.ndarray) -> tuple[float, float]:
     """The value that most pixels hold in all bands alike, and their share."""
     alike = pixels[0][(pixels == pixels[:1]).all(axis=0)]
     if not alike.size:

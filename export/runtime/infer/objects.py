@@ -7,8 +7,8 @@ border cuts is kept; where all are cut, their hull.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Dict, Iterator, List, Tuple
 
 import numpy as np
 
@@ -88,7 +88,7 @@ def detect(
     return _result(model, merged, area, options.threshold or 0.0)
 
 
-def _find(model: Model, tile: Tile, shape: Tuple[int, int]) -> _Found:
+def _find(model: Model, tile: Tile, shape: tuple[int, int]) -> _Found:
     """Boxes of one tile, those over pixels without data left out."""
     inner = tile.inner
     if tile.pixels is None:
@@ -114,9 +114,9 @@ class _Merged:
     """Boxes of all tiles so far, and which of them are one object."""
 
     def __init__(self) -> None:
-        self.found: List[_Found] = []
-        self.near: List[Tuple[int, _Found]] = []  # number of the first box, and tiles that later ones may overlap
-        self.same: List[int] = []  # for each box one that is the same object and came no later
+        self.found: list[_Found] = []
+        self.near: list[tuple[int, _Found]] = []  # number of the first box, and tiles that later ones may overlap
+        self.same: list[int] = []  # for each box one that is the same object and came no later
 
     def add(self, new: _Found) -> None:
         """Compare a tile's boxes with those of the tiles before it that it overlaps."""
@@ -131,13 +131,13 @@ class _Merged:
         self.near.append((first, new))
         self.found.append(new)
 
-    def objects(self) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def objects(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Boxes, scores and labels, each object once: the best whole box, or the hull where all are cut."""
         boxes = np.concatenate([np.zeros((0, 4), np.float32), *(one.boxes for one in self.found)])
         scores = np.concatenate([np.zeros(0, np.float32), *(one.scores for one in self.found)])
         labels = np.concatenate([np.zeros(0, int), *(one.labels for one in self.found)])
         cut = np.concatenate([np.zeros(0, bool), *(one.cut for one in self.found)])
-        groups: Dict[int, List[int]] = {}
+        groups: dict[int, list[int]] = {}
         for box in range(len(boxes)):
             groups.setdefault(self._root(box), []).append(box)
         kept = np.array(sorted(groups), int)
@@ -162,7 +162,7 @@ class _Merged:
         self.same[other] = one
 
 
-def _pairs(old: _Found, new: _Found, both: Window) -> Iterator[Tuple[int, int]]:
+def _pairs(old: _Found, new: _Found, both: Window) -> Iterator[tuple[int, int]]:
     """Boxes of two tiles that agree in the part that both saw, the best pairs first, each box once."""
     agree = _iou(_clipped(old.boxes, both), _clipped(new.boxes, both))
     agree[old.labels[:, None] != new.labels[None]] = 0

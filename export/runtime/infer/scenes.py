@@ -7,7 +7,7 @@ mean of the answers of all windows that hold its middle.
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, List, Tuple
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from .sweep import (
 )
 
 
-def scene_grid(height: int, width: int, tile: int, stride: int) -> Tuple[int, int]:
+def scene_grid(height: int, width: int, tile: int, stride: int) -> tuple[int, int]:
     """Rows and columns of the coarse grid.
 
     The last row and column reach beyond the raster where the stride does not divide it.
@@ -110,7 +110,7 @@ def windows(
         answers.close()
 
 
-def _cells(starts: List[int], tile: int, stride: int, length: int, wanted: range) -> Dict[int, List[int]]:
+def _cells(starts: list[int], tile: int, stride: int, length: int, wanted: range) -> dict[int, list[int]]:
     """Start of each window that is needed, and the wanted cells whose middle it holds."""
     middle = {cell: (cell * stride + min((cell + 1) * stride, length)) / 2 for cell in wanted}
     held = {start: [cell for cell, at in middle.items() if start <= at < start + tile] for start in starts}
@@ -127,9 +127,9 @@ class _Means:
             np.zeros(area.width, np.float32),
             np.zeros(area.width, bool),
         )
-        self.rows: Dict[int, Tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        self.rows: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
 
-    def _row(self, cell: int) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _row(self, cell: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return self.rows.setdefault(cell, tuple(part.copy() for part in self.empty))  # type: ignore[arg-type]
 
     def see(self, tile: Tile) -> None:
@@ -142,7 +142,7 @@ class _Means:
             if self.area.row <= first_row + number < self.area.row + self.area.height:
                 self._row(first_row + number)[2][left:right] |= line[left - first_column : right - first_column]
 
-    def add(self, rows: List[int], columns: List[int], answer: np.ndarray) -> None:
+    def add(self, rows: list[int], columns: list[int], answer: np.ndarray) -> None:
         """Add the answer (channels,) of a window to the cells whose middle it holds."""
         first, last = columns[0] - self.area.column, columns[-1] - self.area.column + 1
         for cell in rows:
@@ -150,7 +150,7 @@ class _Means:
             total[:, first:last] += answer[:, None]
             count[first:last] += 1
 
-    def pop(self, until: int) -> Iterator[Tuple[int, np.ndarray, np.ndarray]]:
+    def pop(self, until: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Take the rows of cells before ``until``: first row, means (channels, 1, columns), valid (1, columns)."""
         for cell in range(self.next, max(until, self.next)):
             total, count, held = self.rows.pop(cell, self.empty)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, List, Optional, Protocol, Sequence, Tuple, Union
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -38,10 +39,10 @@ class Pixels(Protocol):
     name: str
     address: str
     grid: Any
-    names: List[str]
-    usable: List[int]
+    names: list[str]
+    usable: list[int]
     baseline: str
-    files: List[str]
+    files: list[str]
     sampled: bool
     sized: bool
     read_ahead: int
@@ -49,20 +50,20 @@ class Pixels(Protocol):
     def dtype(self, band: int) -> str:
         """Numpy's name of the type of a band's values; "" where it is unknown before they are read."""
 
-    def stored_as(self, band: int) -> Tuple[Optional[float], Optional[float]]:
+    def stored_as(self, band: int) -> tuple[float | None, float | None]:
         """Scale and offset that the file states of a band, None where it does not."""
 
     def masked(self, bands: Sequence[int]) -> bool:
         """Whether the file or the user says which pixels are empty."""
 
-    def read(self, bands: Sequence[int], window: Window) -> Tuple[np.ndarray, np.ndarray]:
+    def read(self, bands: Sequence[int], window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Stored values (bands, rows, columns), and (rows, columns) True where all bands hold data.
 
         Raises:
             InputFault: they cannot be read.
         """
 
-    def overview(self, bands: Sequence[int], factor: float) -> Optional[Pixels]:
+    def overview(self, bands: Sequence[int], factor: float) -> Pixels | None:
         """A coarser copy of the raster with pixels of at most so many of its own, where that is quicker to read."""
 
     def close(self) -> None:
@@ -81,10 +82,10 @@ class Choice:
         offset: added to Sentinel-2 values, where the file does not state it.
     """
 
-    bands: Tuple[Union[str, int], ...] = ()
-    nodata: Optional[float] = None
+    bands: tuple[str | int, ...] = ()
+    nodata: float | None = None
     kind: str = "auto"
-    offset: Optional[float] = None
+    offset: float | None = None
 
 
 class Source:
@@ -103,7 +104,8 @@ class Source:
             InputFault: bands are missing or of a strange type, or the unit cannot be converted to the model's.
         """
         self.pixels, self.grid, self.where = pixels, pixels.grid, pixels.name
-        self.nodata, self.notes = choice.nodata, []  # type: Optional[float], List[Message]
+        self.nodata = choice.nodata
+        self.notes: list[Message] = []
         self._card, self._choice = card, choice
         numbered = any(isinstance(band, int) for band in choice.bands)  # then a name like "3" is not meant
         names = [""] * len(pixels.names) if numbered else pixels.names
@@ -115,7 +117,7 @@ class Source:
         if strange:
             raise InputFault("pixel_type", where=self.where, dtype=strange[0])
         self._masked = pixels.masked(self.bands)
-        self._overviews: List[Pixels] = []
+        self._overviews: list[Pixels] = []
         self._convert = Conversion()
         if choice.kind != "auto":
             self._take_as(Recognised(choice.kind))
@@ -141,7 +143,7 @@ class Source:
         """Whether pixels without data are known."""
         return self._masked or self.nodata is not None
 
-    def read(self, window: Window) -> Tuple[np.ndarray, np.ndarray]:
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Pixels (bands, rows, columns) in the model's unit, and where all bands hold data (rows, columns)."""
         pixels, valid = self._stored(self.pixels, window)
         return self._convert(pixels), valid
@@ -152,7 +154,7 @@ class Source:
             return np.ones((window.height, window.width), bool)
         return self._stored(self.pixels, window)[1]
 
-    def overview(self, factor: float) -> Optional[Overview]:
+    def overview(self, factor: float) -> Overview | None:
         """A coarser copy with pixels of at most so many of its own; None where the raster itself is to be read.
 
         Where the raster does not declare its gaps its overviews have them mixed in.
@@ -165,13 +167,13 @@ class Source:
         for pixels in (*self._overviews, self.pixels):
             pixels.close()
 
-    def _coarse(self, factor: float) -> Optional[Pixels]:
+    def _coarse(self, factor: float) -> Pixels | None:
         pixels = None if self.nodata is not None else self.pixels.overview(self.bands, factor)
         if pixels:
             self._overviews.append(pixels)
         return pixels
 
-    def _sampled(self) -> Tuple[Read, Tuple[int, int]]:
+    def _sampled(self) -> tuple[Read, tuple[int, int]]:
         """Where a sample is read: stored values, and the shape of all."""
         pixels = self._coarse(max(self.grid.shape) / LOOKED_AT) or self.pixels
         return lambda window: self._stored(pixels, window), pixels.grid.shape
@@ -187,11 +189,11 @@ class Source:
         self._convert = conversion(held.kind, self._card, baseline, offset, held.darkest)
         self._note(self._convert.note)
 
-    def _note(self, note: Optional[Message]) -> None:
+    def _note(self, note: Message | None) -> None:
         if note:
             self.notes.append(note.about(self.where))
 
-    def _stored(self, source: Pixels, window: Window) -> Tuple[np.ndarray, np.ndarray]:
+    def _stored(self, source: Pixels, window: Window) -> tuple[np.ndarray, np.ndarray]:
         pixels, valid = source.read(self.bands, window)
         if pixels.dtype.kind == "f":
             valid &= np.isfinite(pixels).all(axis=0)
@@ -207,7 +209,7 @@ class Overview:
     def __init__(self, source: Source, pixels: Pixels) -> None:
         self._source, self._pixels, self.grid = source, pixels, pixels.grid
 
-    def read(self, window: Window) -> Tuple[np.ndarray, np.ndarray]:
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """As ``Source.read``."""
         pixels, valid = self._source._stored(self._pixels, window)
         return self._source._convert(pixels), valid

@@ -8,8 +8,9 @@ wanted change a bit of the result. Memory grows with width x (overlap x channels
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Generator, Iterator, List, Optional, Tuple
+from typing import Any, Callable
 
 import numpy as np
 
@@ -44,13 +45,13 @@ class Sweep:
         read_ahead: tiles that another thread reads in advance; 0 reads in the caller's thread.
     """
 
-    overlap: Optional[int] = None
+    overlap: int | None = None
     tta: bool = False
     probabilities: bool = False
-    stride: Optional[int] = None
-    output: Optional[str] = None
-    threshold: Optional[float] = None
-    area: Optional[Window] = None
+    stride: int | None = None
+    output: str | None = None
+    threshold: float | None = None
+    area: Window | None = None
     read_ahead: int = 4
 
 
@@ -67,8 +68,8 @@ class Tile:
     inner: Window
     valid: np.ndarray
     mask: np.ndarray
-    pixels: Optional[np.ndarray] = None
-    offset: Tuple[int, int] = (0, 0)
+    pixels: np.ndarray | None = None
+    offset: tuple[int, int] = (0, 0)
 
 
 def go_on(done: int, total: int) -> bool:
@@ -123,7 +124,7 @@ def sweep(
     size = side * unit
     windows = [Window(top, left, min(size, height - top), min(size, width - left)) for top, left in corners]
     answers = run_tiles(model, read, (height, width), windows, options, touches)
-    finished: List[Rows] = []
+    finished: list[Rows] = []
     try:
         for done, (tile, answer) in enumerate(answers, start=1):
             valid = tile.valid if unit == 1 else any_valid(tile.valid, (unit, unit))
@@ -156,7 +157,7 @@ def in_units(area: Window, unit: int) -> Window:
     return Window(row, column, last_row - row, last_column - column)
 
 
-def any_valid(valid: np.ndarray, unit: Tuple[int, int], offset: Tuple[int, int] = (0, 0)) -> np.ndarray:
+def any_valid(valid: np.ndarray, unit: tuple[int, int], offset: tuple[int, int] = (0, 0)) -> np.ndarray:
     """Whether any pixel of each place holds data.
 
     Args:
@@ -186,11 +187,11 @@ def shared(model: Model, options: Sweep) -> int:
 def run_tiles(
     model: Model,
     read: Read,
-    shape: Tuple[int, int],
-    windows: List[Window],
+    shape: tuple[int, int],
+    windows: list[Window],
     options: Sweep,
     touches: Touches = always,
-) -> Generator[Tuple[Tile, Optional[np.ndarray]], None, None]:
+) -> Generator[tuple[Tile, np.ndarray | None], None, None]:
     """Read and run tiles; yield each with its answer, in order.
 
     Args:
@@ -209,7 +210,7 @@ def run_tiles(
     groups = _groups(tiles, model.batch)
     queue = max(options.read_ahead // model.batch, 1) if options.read_ahead else 0
 
-    def work(group: List[Tile]) -> List[Tuple[Tile, Optional[np.ndarray]]]:
+    def work(group: list[Tile]) -> list[tuple[Tile, np.ndarray | None]]:
         return _run_group(model, group, options.tta)
 
     spare = min(max(WAITING_BYTES // model.answer_bytes, 1), 8)
@@ -217,7 +218,7 @@ def run_tiles(
         yield from finished
 
 
-def read_tile(model: Model, read: Read, shape: Tuple[int, int], inner: Window, touches: Touches) -> Tile:
+def read_tile(model: Model, read: Read, shape: tuple[int, int], inner: Window, touches: Touches) -> Tile:
     """The pixels that the model must see to answer for a window: with its border, as far as there is a raster."""
     border, tile = model.border, model.card.tile_size
     nothing = np.zeros((inner.height, inner.width), bool)
@@ -233,9 +234,9 @@ def read_tile(model: Model, read: Read, shape: Tuple[int, int], inner: Window, t
     return Tile(inner, valid, mask, pixels, (border - down, border - across))
 
 
-def _groups(tiles: Iterator[Tile], batch: int) -> Iterator[List[Tile]]:
+def _groups(tiles: Iterator[Tile], batch: int) -> Iterator[list[Tile]]:
     """Runs of tiles with as many that are to be run as a batch takes."""
-    group: List[Tile] = []
+    group: list[Tile] = []
     for tile in tiles:
         group.append(tile)
         if sum(one.pixels is not None for one in group) == batch or len(group) >= 8 * batch:
@@ -245,7 +246,7 @@ def _groups(tiles: Iterator[Tile], batch: int) -> Iterator[List[Tile]]:
         yield group
 
 
-def _run_group(model: Model, group: List[Tile], tta: bool) -> List[Tuple[Tile, Optional[np.ndarray]]]:
+def _run_group(model: Model, group: list[Tile], tta: bool) -> list[tuple[Tile, np.ndarray | None]]:
     fill = np.array(model.card.fill, np.float32)[:, None, None]
     size = model.card.tile_size
     batch = [padded(t.pixels, t.mask, t.offset, fill, size) for t in group if t.pixels is not None]
@@ -274,7 +275,7 @@ def _turned(model: Model, tiles: np.ndarray) -> np.ndarray:
     return total / np.float32(8)
 
 
-def padded(pixels: np.ndarray, mask: np.ndarray, offset: Tuple[int, int], fill: np.ndarray, size: int) -> np.ndarray:
+def padded(pixels: np.ndarray, mask: np.ndarray, offset: tuple[int, int], fill: np.ndarray, size: int) -> np.ndarray:
     """(bands, size, size) float32: pixels without data replaced, the raster's edges repeated up to a whole tile.
 
     Args:
@@ -295,7 +296,7 @@ def padded(pixels: np.ndarray, mask: np.ndarray, offset: Tuple[int, int], fill: 
     return np.pad(pixels, around, mode="edge")
 
 
-def side_by_side(blocks: List[Rows]) -> Iterator[Rows]:
+def side_by_side(blocks: list[Rows]) -> Iterator[Rows]:
     """Blocks of the same rows joined from left to right, a few rows at a time: the memory for that stays small."""
 
     def joined(name: str, piece: slice) -> Any:

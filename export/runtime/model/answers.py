@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Tuple
-
 import numpy as np
 
 from ..errors import ModelFault
@@ -56,7 +54,7 @@ def canonical(answer: np.ndarray, card: ModelCard, where: str) -> np.ndarray:
     return answer
 
 
-def decide(share: np.ndarray, card: ModelCard) -> Tuple[np.ndarray, np.ndarray]:
+def decide(share: np.ndarray, card: ModelCard) -> tuple[np.ndarray, np.ndarray]:
     """The most probable class of each place, and its probability.
 
     Args:

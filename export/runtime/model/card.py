@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Optional, Tuple
 
 import numpy as np
 
@@ -34,8 +33,8 @@ class Scaling:
     """
 
     divisor: float = 1.0
-    mean: Tuple[float, ...] = ()
-    std: Tuple[float, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Scale (..., bands, rows, columns) float32 pixels; float32."""
@@ -85,22 +84,22 @@ class ModelCard:
 
     name: str
     task: str
-    bands: Tuple[str, ...]
+    bands: tuple[str, ...]
     unit: str
-    value_range: Tuple[float, float]
-    fill: Tuple[float, ...]
-    classes: Tuple[LandClass, ...]
+    value_range: tuple[float, float]
+    fill: tuple[float, ...]
+    classes: tuple[LandClass, ...]
     tile_size: int
     overlap: int
-    gsd: Optional[float]
+    gsd: float | None
     license: str
     description: str
-    activation: Optional[str] = "softmax"
+    activation: str | None = "softmax"
     scale: Scaling = RAW
     source: str = "geoaware"
     threshold: float = 0.5
     factor: float = 1.0
-    output: Optional[str] = None
+    output: str | None = None
     accuracy: str = ""
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any
 
 from ..errors import ModelFault
 from ..raster.legend import LandClass, palette
@@ -16,7 +16,7 @@ RESOLUTION = 3.0  # cm a pixel, Deepness's own default
 OVERLAP = 15.0  # per cent of a tile, Deepness's own default
 
 
-def card_of_keys(metadata: Dict[str, str], where: str, shape: Tuple[Optional[int], ...]) -> ModelCard:
+def card_of_keys(metadata: dict[str, str], where: str, shape: tuple[int | None, ...]) -> ModelCard:
     """The card of a model made for Deepness, which feeds raw / 255 and then applies mean and deviation.
 
     Args:
@@ -64,7 +64,7 @@ def card_of_keys(metadata: Dict[str, str], where: str, shape: Tuple[Optional[int
     )
 
 
-def _value(metadata: Dict[str, str], key: str, absent: Any) -> Any:
+def _value(metadata: dict[str, str], key: str, absent: Any) -> Any:
     """A key's JSON; a bare word, which Deepness's own examples show too, is itself."""
     text = metadata.get(key)
     if text is None:
@@ -85,7 +85,7 @@ def _literal(text: str) -> Any:
         raise ModelFault("deepness_names", text=repr(text[:40])) from None
 
 
-def _classes(metadata: Dict[str, str]) -> Tuple[LandClass, ...]:
+def _classes(metadata: dict[str, str]) -> tuple[LandClass, ...]:
     names = _value(metadata, "class_names", _value(metadata, "names", {}))
     if isinstance(names, list):  # one legend an output, or plain names
         names = names[0] if names and isinstance(names[0], dict) else dict(enumerate(names))

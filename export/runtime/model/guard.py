@@ -8,9 +8,10 @@ Source of the field numbers: onnx.proto (ONNX IR version 8).
 from __future__ import annotations
 
 import mmap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Set, Tuple, Union
+from typing import Optional, Union
 
 from ..errors import ModelFault
 
@@ -21,8 +22,8 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
 _MAX_DEPTH = 32  # nested sub-graphs; real models have two or three levels
 
-Field = Tuple[int, Union[int, memoryview]]
-Shape = Tuple[Optional[int], ...]  # None where free
+Field = tuple[int, Union[int, memoryview]]
+Shape = tuple[Optional[int], ...]  # None where free
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,15 @@ class OnnxHeader:
 
     ir_version: int
     opset: int
-    metadata: Dict[str, str]
+    metadata: dict[str, str]
     input_name: str
     input_shape: Shape
     input_kind: int = 1
-    outputs: Tuple[Tensor, ...] = ()
+    outputs: tuple[Tensor, ...] = ()
     loops: bool = False
 
 
-def read_header(path: Union[str, Path]) -> OnnxHeader:
+def read_header(path: str | Path) -> OnnxHeader:
     """Check a file and return its header.
 
     Raises:
@@ -93,9 +94,10 @@ class _BadWire(ValueError):
 
 
 def _header(model: memoryview, path: Path) -> OnnxHeader:
-    ir_version, opset, metadata = 0, 0, {}  # type: int, int, Dict[str, str]
-    graph: Optional[memoryview] = None
-    operators: Set[str] = set()
+    ir_version, opset = 0, 0
+    metadata: dict[str, str] = {}
+    graph: memoryview | None = None
+    operators: set[str] = set()
     for number, value in _fields(model):
         if number == 1 and isinstance(value, int):
             ir_version = value
@@ -128,7 +130,7 @@ def _check_domain(domain: str, path: Path) -> None:
         raise ModelFault("foreign_operator", where=path, domain=domain)
 
 
-def _check_nodes(graph: memoryview, path: Path, operators: Set[str], node_field: int, depth: int = 0) -> None:
+def _check_nodes(graph: memoryview, path: Path, operators: set[str], node_field: int, depth: int = 0) -> None:
     """Check a graph's or a function's parts, and note the operators in it."""
     if depth > _MAX_DEPTH:
         raise ModelFault("nested_graphs", where=path, limit=_MAX_DEPTH)
@@ -143,7 +145,7 @@ def _check_nodes(graph: memoryview, path: Path, operators: Set[str], node_field:
             _check_sparse(_message(value), path)
 
 
-def _check_node(node: memoryview, path: Path, operators: Set[str], depth: int) -> None:
+def _check_node(node: memoryview, path: Path, operators: set[str], depth: int) -> None:
     for number, value in _fields(node):
         if number == 7:
             _check_domain(_text(value), path)
@@ -155,7 +157,7 @@ def _check_node(node: memoryview, path: Path, operators: Set[str], depth: int) -
             _check_attribute(_message(value), path, operators, depth)
 
 
-def _check_attribute(attribute: memoryview, path: Path, operators: Set[str], depth: int) -> None:
+def _check_attribute(attribute: memoryview, path: Path, operators: set[str], depth: int) -> None:
     for number, value in _fields(attribute):
         if number in (5, 10):  # AttributeProto.t, .tensors
             _check_tensor(_message(value), path)
@@ -193,7 +195,7 @@ def _tensor(value_info: memoryview) -> Tensor:
 
 
 def _shape(value_info: memoryview) -> Shape:
-    dims: List[Optional[int]] = []
+    dims: list[int | None] = []
     for tensor_type in _nested(value_info, 2, 1):
         for dim in _nested(tensor_type, 2, 1):
             sizes = [v for n, v in _fields(dim) if n == 1 and isinstance(v, int) and 0 < v < 2**31]
@@ -210,7 +212,7 @@ def _nested(message: memoryview, *path: int) -> Iterator[memoryview]:
             yield from _nested(_message(value), *path[1:])
 
 
-def _opset(message: memoryview) -> Tuple[str, int]:
+def _opset(message: memoryview) -> tuple[str, int]:
     domain, version = "", 0
     for number, value in _fields(message):
         if number == 1:
@@ -220,7 +222,7 @@ def _opset(message: memoryview) -> Tuple[str, int]:
     return domain, version
 
 
-def _key_value(message: memoryview) -> Tuple[str, str]:
+def _key_value(message: memoryview) -> tuple[str, str]:
     return _first_text(message, 1), _first_text(message, 2)
 
 
@@ -228,11 +230,11 @@ def _first_text(message: memoryview, number: int) -> str:
     return next((_text(v) for n, v in _fields(message) if n == number), "")
 
 
-def _text(value: Union[int, memoryview]) -> str:
+def _text(value: int | memoryview) -> str:
     return bytes(_message(value)).decode("utf-8")
 
 
-def _message(value: Union[int, memoryview]) -> memoryview:
+def _message(value: int | memoryview) -> memoryview:
     if isinstance(value, int):
         raise _BadWire("a number stands where a message should")
     return value
@@ -262,7 +264,7 @@ def _fields(message: memoryview) -> Iterator[Field]:
         at += length
 
 
-def _varint(message: memoryview, at: int) -> Tuple[int, int]:
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
     result = 0
     for shift in range(0, 70, 7):
         if at >= len(message):

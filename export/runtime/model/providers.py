@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Union
+from typing import Any
 
 from ..errors import ModelFault, first_line
 from ..files import free_memory
@@ -43,7 +43,7 @@ def onnxruntime_module() -> Any:
     return onnxruntime
 
 
-def chosen(provider: str) -> List[str]:
+def chosen(provider: str) -> list[str]:
     """Full names of the available providers that a user's choice stands for.
 
     Raises:
@@ -60,7 +60,7 @@ def chosen(provider: str) -> List[str]:
     return [name]
 
 
-def start(path: Union[str, Path], provider: str, precision: Optional[str]) -> Any:
+def start(path: str | Path, provider: str, precision: str | None) -> Any:
     """An onnxruntime session on exactly this provider.
 
     On the CPU a session uses one thread: tiles run in parallel instead, each on a single thread, so that the number of
@@ -94,7 +94,7 @@ def start(path: Union[str, Path], provider: str, precision: Optional[str]) -> An
     return session
 
 
-def provider_options(provider: str, precision: Optional[str]) -> Dict[str, str]:
+def provider_options(provider: str, precision: str | None) -> dict[str, str]:
     """The provider's settings for a precision: fp32, fp16 or bf16; None keeps its default.
 
     Raises:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Tuple, Union
+from typing import Any
 
 from ..errors import ModelFault
 from ..messages import Message
@@ -25,7 +26,7 @@ _MALFORMED = (ValueError, KeyError, TypeError, IndexError, AttributeError, Overf
 _WITH_CLASSES = ("segmentation", "classification", "detection")
 
 
-def card_of(path: Union[str, Path], header: OnnxHeader) -> ModelCard:
+def card_of(path: str | Path, header: OnnxHeader) -> ModelCard:
     """The card of a model: ``<model>.card.json`` beside the file, else the one inside it.
 
     Raises:
@@ -37,7 +38,7 @@ def card_of(path: Union[str, Path], header: OnnxHeader) -> ModelCard:
     return card_of_metadata(header.metadata, str(path), header.input_shape)
 
 
-def card_of_metadata(metadata: Dict[str, str], where: str, shape: Tuple[Optional[int], ...] = ()) -> ModelCard:
+def card_of_metadata(metadata: dict[str, str], where: str, shape: tuple[int | None, ...] = ()) -> ModelCard:
     """Read the card from an ONNX file's metadata: ours, else Deepness's keys.
 
     Args:
@@ -56,7 +57,7 @@ def card_of_metadata(metadata: Dict[str, str], where: str, shape: Tuple[Optional
         return card_of_keys(metadata, where, shape).checked()
 
 
-def card_of_file(path: Union[str, Path]) -> ModelCard:
+def card_of_file(path: str | Path) -> ModelCard:
     """Read a card from a JSON file: an MLM Item, or an object with the fields of ``ModelCard``.
 
     ``task``, ``bands``, ``value_range`` and, for classes, ``classes`` must be there. ``scale`` is an object with
@@ -78,7 +79,7 @@ def card_of_file(path: Union[str, Path]) -> ModelCard:
 
 
 @contextmanager
-def _faults_of(where: Union[str, Path]) -> Iterator[None]:
+def _faults_of(where: str | Path) -> Iterator[None]:
     """Turn what is wrong with a card into a fault that names its file."""
     try:
         yield
@@ -92,7 +93,7 @@ def _faults_of(where: Union[str, Path]) -> Iterator[None]:
         raise ModelFault("bad_card", where=where, reason=f"{type(error).__name__}: {error}") from None
 
 
-def _of_item(item: Dict[str, Any]) -> ModelCard:
+def _of_item(item: dict[str, Any]) -> ModelCard:
     properties = item["properties"]
     model_input, output = properties["mlm:input"][0], properties["mlm:output"][0]
     task = MLM_TASKS[properties["mlm:tasks"][0]]
@@ -118,7 +119,7 @@ def _of_item(item: Dict[str, Any]) -> ModelCard:
     return card.checked()
 
 
-def _given(item: Dict[str, Any], path: Path) -> ModelCard:
+def _given(item: dict[str, Any], path: Path) -> ModelCard:
     needed = ["task", "bands", "value_range"]
     if item.get("task") in _WITH_CLASSES:
         needed.append("classes")
@@ -156,7 +157,7 @@ def _given(item: Dict[str, Any], path: Path) -> ModelCard:
     )
 
 
-def _accuracy(measured: Optional[Dict[str, Any]]) -> str:
+def _accuracy(measured: dict[str, Any] | None) -> str:
     """A share from 0 to 1 with the ends of its 95 % interval, and of what it is the share."""
     if not measured:
         return ""
@@ -164,7 +165,7 @@ def _accuracy(measured: Optional[Dict[str, Any]]) -> str:
     return f"{value} % (95 %: {low} to {high}) {measured['of']}"
 
 
-def _given_classes(entries: Any) -> Tuple[LandClass, ...]:
+def _given_classes(entries: Any) -> tuple[LandClass, ...]:
     if isinstance(entries, dict):  # value -> name, or what else is known of the class
         known = {int(value): entry if isinstance(entry, dict) else {"name": entry} for value, entry in entries.items()}
         entries = [{**entry, "value": value} for value, entry in known.items()]
@@ -179,7 +180,7 @@ def _given_class(number: int, entry: Any) -> LandClass:
     return LandClass(int(entry.get("value", number)), str(entry["name"]), _color(entry.get("color") or palette(number)))
 
 
-def _land_class(entry: Dict[str, Any]) -> LandClass:
+def _land_class(entry: dict[str, Any]) -> LandClass:
     name = str(entry.get("description") or entry["name"])
     return LandClass(int(entry["value"]), name, _color(entry["color_hint"]))
 
@@ -191,14 +192,14 @@ def _color(text: Any) -> str:
     return color
 
 
-def _metres(gsd: Any) -> Optional[float]:
+def _metres(gsd: Any) -> float | None:
     return None if gsd in (None, "") else float(gsd)
 
 
-def _floats(values: Any) -> Tuple[float, ...]:
+def _floats(values: Any) -> tuple[float, ...]:
     return tuple(float(value) for value in values or ())
 
 
-def _pair(values: Any) -> Tuple[float, float]:
+def _pair(values: Any) -> tuple[float, float]:
     low, high = values
     return float(low), float(high)

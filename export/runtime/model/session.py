@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any
 
 import numpy as np
 
@@ -63,12 +64,12 @@ class Model:
 
     def __init__(
         self,
-        path: Union[str, Path],
-        provider: Optional[str] = "auto",
-        card: Optional[ModelCard] = None,
-        threads: Optional[int] = None,
-        precision: Optional[str] = None,
-        output: Optional[str] = None,
+        path: str | Path,
+        provider: str | None = "auto",
+        card: ModelCard | None = None,
+        threads: int | None = None,
+        precision: str | None = None,
+        output: str | None = None,
     ) -> None:
         """Check and open a file.
 
@@ -95,14 +96,14 @@ class Model:
         self.free_size = header.input_shape[2:] == (None, None)
         self.card = _with_tile(card, header, self._where)
         self._check_static(self._index(output))
-        self.notes: Tuple[Message, ...] = ()
+        self.notes: tuple[Message, ...] = ()
         self._session, self.provider = self._start(chosen(provider or CPU), precision)
         self.batch = header.input_shape[0] or BATCHED.get(self.provider, 1)
         room = int(free_memory() / 2 / (self.batch * self.card.tile_size**2 * _BYTES_PER_PIXEL))
         self.threads = threads or (max(1, min(cores(), room)) if self.provider == CPU else 1)
         self._use(output)
 
-    def choose(self, output: Optional[str], threshold: Optional[float] = None) -> Model:
+    def choose(self, output: str | None, threshold: float | None = None) -> Model:
         """This model, answering with another of the graph's outputs, or with another threshold; None leaves it.
 
         Raises:
@@ -137,7 +138,7 @@ class Model:
         """
         if self.card.task == "detection":
             raise ModelFault("detection_tile", where=self._where)
-        parts: List[np.ndarray] = []
+        parts: list[np.ndarray] = []
         for first in range(0, len(tiles), self.batch):
             answer = self._answer(tiles[first : first + self.batch])
             if answer.shape[1:] != self._shape:
@@ -147,7 +148,7 @@ class Model:
             parts.append(canonical(answer, self.card, self._where))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def outputs(self, tiles: np.ndarray) -> List[np.ndarray]:
+    def outputs(self, tiles: np.ndarray) -> list[np.ndarray]:
         """Every output of the graph for raw (N, bands, tile_size, tile_size), unchanged.
 
         A detection takes one tile and returns boxes (M, 4) as xmin, ymin, xmax, ymax in px, scores (M,), best first, and class numbers (M,).
@@ -168,7 +169,7 @@ class Model:
     def _scaled(self, tiles: np.ndarray) -> np.ndarray:
         return self.card.scale(tiles.astype(np.float32, copy=False)).astype(self._dtype, copy=False)
 
-    def _call(self, session: Any, names: Optional[Sequence[str]], tiles: np.ndarray) -> List[np.ndarray]:
+    def _call(self, session: Any, names: Sequence[str] | None, tiles: np.ndarray) -> list[np.ndarray]:
         try:
             with _stopped_in_time(self._header.loops) as options:
                 answers = session.run(names, {self._header.input_name: tiles}, options)
@@ -186,13 +187,13 @@ class Model:
             raise ModelFault("not_numbers", where=self._where)
         return answers
 
-    def _start(self, names: Sequence[str], precision: Optional[str]) -> Tuple[Any, str]:
+    def _start(self, names: Sequence[str], precision: str | None) -> tuple[Any, str]:
         """The fastest of these providers; the results of the others go into ``notes``."""
         if len(names) == 1:
             return start(self._where, names[0], precision), names[0]
-        best: Tuple[float, Any, str] = (0.0, None, "")
-        notes: List[Message] = []
-        faults: List[ModelFault] = []
+        best: tuple[float, Any, str] = (0.0, None, "")
+        notes: list[Message] = []
+        faults: list[ModelFault] = []
         for name in names:
             try:
                 session = start(self._where, name, precision)
@@ -225,7 +226,7 @@ class Model:
         noise = np.random.default_rng(0).random((1, len(self.card.bands), size, size), np.float32)
         return noise * np.float32(high - low) + np.float32(low)
 
-    def _index(self, output: Optional[str]) -> int:
+    def _index(self, output: str | None) -> int:
         """Index of the output to use."""
         names = [one.name for one in self._header.outputs]
         name = output or self.card.output or names[0]
@@ -242,19 +243,19 @@ class Model:
         if numbers * 4 > _LARGEST_ANSWER:
             raise ModelFault("output_too_large", where=self._where, size=numbers * 4)
 
-    def _use(self, output: Optional[str]) -> None:
+    def _use(self, output: str | None) -> None:
         """Find what the output holds: from the file if it states all, else by running one tile."""
         index = self._index(output)
         self._check_static(index)
         self.output: str = self._header.outputs[index].name
         self.channels, self.dense, self.border, self.factor = 0, False, 0, 1
-        self._shape: Tuple[int, ...] = ()
+        self._shape: tuple[int, ...] = ()
         if self.card.task == "detection":
             if len(self._header.outputs) < 3:
                 raise ModelFault("detection_outputs", where=self._where)
             return
         size = self.card.tile_size
-        shape: Tuple[int, ...] = tuple(n or 0 for n in self._header.outputs[index].shape[1:])
+        shape: tuple[int, ...] = tuple(n or 0 for n in self._header.outputs[index].shape[1:])
         if not shape or 0 in shape or self.card.activation is None:
             size = _PROBE if self.free_size else size
             answer = self._answer(np.repeat(self._sample(size), self.batch, axis=0))[:1]
@@ -268,7 +269,7 @@ class Model:
             shape = _without_empty_axes(with_channels(blank, self.card.task), self.card.task).shape[1:]
         self._fit(shape, size)
 
-    def _fit(self, shape: Tuple[int, ...], size: int) -> None:
+    def _fit(self, shape: tuple[int, ...], size: int) -> None:
         """Check an answer's shape (K,) or (K, rows, columns) for a tile of ``size`` px, and derive the geometry."""
         self._check_size(int(np.prod(shape, dtype=object)))
         sizes = {"segmentation": (3,), "classification": (1,)}.get(self.card.task, (1, 3))
@@ -283,7 +284,7 @@ class Model:
         side = (self.card.tile_size - 2 * self.border) // self.factor
         self._shape = (shape[0], side, side) if self.dense else shape
 
-    def _geometry(self, side: int, size: int) -> Tuple[int, int]:
+    def _geometry(self, side: int, size: int) -> tuple[int, int]:
         """Border and factor of a map of ``side`` cells for a tile of ``size`` px."""
         if size % side == 0:
             return 0, size // side

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, List, NamedTuple, Optional, Tuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from ..errors import InputFault
 from .window import Window
 
 METRES_PER_DEGREE = 111_195.0  # mean radius of the Earth
-Bounds = Tuple[float, float, float, float]  # west, south, east, north
+Bounds = tuple[float, float, float, float]  # west, south, east, north
 Own = TypeVar("Own", bound="Lattice")
 
 
@@ -47,7 +47,7 @@ class Units:
 
     geographic: bool
     metres: float
-    axes: Tuple[float, float]
+    axes: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Lattice:
         raise NotImplementedError
 
     @property
-    def shape(self) -> Tuple[int, int]:
+    def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.height, self.width
 
@@ -82,7 +82,7 @@ class Lattice:
         return Window(0, 0, self.height, self.width)
 
     @property
-    def pixel_size_m(self) -> Tuple[float, float]:
+    def pixel_size_m(self) -> tuple[float, float]:
         """Height and width of a pixel in metres; in degrees both are measured along a meridian."""
         return pixel_sides(self.transform, METRES_PER_DEGREE if self.units.geographic else self.units.metres)
 
@@ -92,12 +92,12 @@ class Lattice:
         a, b, _, d, e, _ = self.transform[:6]
         return abs(a * e - b * d)
 
-    def at(self, column: float, row: float) -> Tuple[float, float]:
+    def at(self, column: float, row: float) -> tuple[float, float]:
         """The coordinates (x, y) of a pixel corner."""
         a, b, c, d, e, f = self.transform[:6]
         return a * column + b * row + c, d * column + e * row + f
 
-    def pixel_at(self, x: float, y: float) -> Tuple[float, float]:
+    def pixel_at(self, x: float, y: float) -> tuple[float, float]:
         """The column and row of coordinates."""
         a, b, c, d, e, f = self.transform[:6]
         turned = 1.0 / (a * e - b * d)
@@ -121,7 +121,7 @@ class Lattice:
             width=max(1, int(np.ceil(self.width / columns - 1e-6))),
         )
 
-    def outline(self) -> List[Tuple[float, float]]:
+    def outline(self) -> list[tuple[float, float]]:
         """Corners (x, y) from the upper left, in the order of the hands of a clock."""
         corners = ((0, 0), (self.width, 0), (self.width, self.height), (0, self.height))
         return [self.at(*corner) for corner in corners]
@@ -132,7 +132,7 @@ class Lattice:
         xs, ys = zip(*self.outline())
         return min(xs), min(ys), max(xs), max(ys)
 
-    def window_inside(self, bounds: Bounds) -> Optional[Window]:
+    def window_inside(self, bounds: Bounds) -> Window | None:
         """Smallest window of whole pixels that holds an area, given in the grid's CRS; None where they do not meet."""
         west, south, east, north = bounds
         corners = [self.pixel_at(*corner) for corner in ((west, north), (east, north), (east, south), (west, south))]
@@ -164,7 +164,7 @@ class Lattice:
         return np.abs(np.diff(zone_area(latitudes, units.axes))) * np.radians(degrees)
 
 
-def pixel_sides(transform: Any, unit: float) -> Tuple[float, float]:
+def pixel_sides(transform: Any, unit: float) -> tuple[float, float]:
     """Height and width of a pixel in metres.
 
     Args:
@@ -175,12 +175,12 @@ def pixel_sides(transform: Any, unit: float) -> Tuple[float, float]:
     return float(np.hypot(b, e)) * unit, float(np.hypot(a, d)) * unit
 
 
-def stated_size(sides: Tuple[float, float]) -> float:
+def stated_size(sides: tuple[float, float]) -> float:
     """The one number that chip stores, model cards (``gsd``) and notes state for a pixel: its longer side."""
     return max(sides)
 
 
-def zone_area(latitudes: np.ndarray, axes: Tuple[float, float]) -> np.ndarray:
+def zone_area(latitudes: np.ndarray, axes: tuple[float, float]) -> np.ndarray:
     """Area between the equator and a latitude, for one radian of longitude, in square metres.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import colorsys
 from dataclasses import dataclass
-from typing import Tuple
 
 
 @dataclass(frozen=True)
@@ -16,7 +15,7 @@ class LandClass:
     color: str
 
     @property
-    def rgb(self) -> Tuple[int, int, int]:
+    def rgb(self) -> tuple[int, int, int]:
         """Red, green, blue, 0 to 255."""
         return int(self.color[0:2], 16), int(self.color[2:4], 16), int(self.color[4:6], 16)
 

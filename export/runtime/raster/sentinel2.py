@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Optional, Tuple
 
 BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 # STAC's common names of the bands.
@@ -17,7 +16,7 @@ OFFSET_BASELINE = 4.0
 DARKEST = 900  # stored values with the offset are hardly ever lower
 
 
-def baseline_of(text: str, tag: str = "") -> Optional[float]:
+def baseline_of(text: str, tag: str = "") -> float | None:
     """Processing baseline of a product.
 
     Args:
@@ -30,9 +29,7 @@ def baseline_of(text: str, tag: str = "") -> Optional[float]:
     return float(f"{match[1]}.{match[2]}") if match else None
 
 
-def offset_of(
-    baseline: Optional[float], stated: Optional[float] = None, darkest: Optional[float] = None
-) -> Tuple[float, str]:
+def offset_of(baseline: float | None, stated: float | None = None, darkest: float | None = None) -> tuple[float, str]:
     """What is to be added to stored values, and what that follows from.
 
     Without a stated offset and without a baseline, the product is taken for 04.00 or later: everything that ESA

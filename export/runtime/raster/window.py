@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Callable, Iterator, List, Optional, Tuple
+from typing import Callable
 
 import numpy as np
 
@@ -17,7 +18,7 @@ class Window:
     height: int
     width: int
 
-    def intersection(self, other: Optional[Window]) -> Optional[Window]:
+    def intersection(self, other: Window | None) -> Window | None:
         """The pixels that both hold; None where there are none."""
         if other is None:
             return None
@@ -37,7 +38,7 @@ class Window:
 
 
 # (bands, rows, columns) pixels of a window, and (rows, columns) True where they hold data
-Read = Callable[[Window], Tuple[np.ndarray, np.ndarray]]
+Read = Callable[[Window], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,12 @@ class TileGrid:
             raise ValueError("sizes must be positive and the overlap smaller than the tile")
 
     @property
-    def tops(self) -> List[int]:
+    def tops(self) -> list[int]:
         """First rows of the tiles, rising."""
         return _starts(self.height, self.tile_size, self.overlap)
 
     @property
-    def lefts(self) -> List[int]:
+    def lefts(self) -> list[int]:
         """First columns of the tiles, rising."""
         return _starts(self.width, self.tile_size, self.overlap)
 
@@ -72,6 +73,6 @@ class TileGrid:
         return len(self.tops) * len(self.lefts)
 
 
-def _starts(length: int, tile: int, overlap: int) -> List[int]:
+def _starts(length: int, tile: int, overlap: int) -> list[int]:
     last = max(length - tile, 0)
     return [*range(0, last, tile - overlap), last]

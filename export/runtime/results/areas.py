@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Tuple
 
 import numpy as np
 
@@ -25,7 +24,7 @@ class ClassArea:
 class Areas:
     """Counts the pixels of classes, row by row, so that pixels of different rows may have different areas."""
 
-    def __init__(self, classes: Tuple[LandClass, ...], height: int) -> None:
+    def __init__(self, classes: tuple[LandClass, ...], height: int) -> None:
         """Start at zero for a raster of so many rows."""
         self.classes = classes
         self.counts = np.zeros((height, len(classes)), np.int64)
@@ -40,7 +39,7 @@ class Areas:
             entries = self._index[line[valid]]
             self.counts[number] += np.bincount(entries, minlength=len(self.classes))
 
-    def table(self, pixel_m2: np.ndarray) -> Tuple[ClassArea, ...]:
+    def table(self, pixel_m2: np.ndarray) -> tuple[ClassArea, ...]:
         """Area of each class.
 
         Args:
@@ -49,7 +48,7 @@ class Areas:
         return areas(self.classes, self.counts, pixel_m2)
 
 
-def areas(classes: Tuple[LandClass, ...], counts: np.ndarray, pixel_m2: np.ndarray) -> Tuple[ClassArea, ...]:
+def areas(classes: tuple[LandClass, ...], counts: np.ndarray, pixel_m2: np.ndarray) -> tuple[ClassArea, ...]:
     """Area of each class.
 
     Args:

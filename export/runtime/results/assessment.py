@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Union
+from typing import Any
 
 import numpy as np
 
@@ -18,19 +19,19 @@ GUESSES = ("class", "reference", "label", "value", "name")  # attributes that ho
 class Report:
     """A comparison of a map with a sample."""
 
-    classes: List[int]
-    names: Dict[int, str]
+    classes: list[int]
+    names: dict[int, str]
     counts: np.ndarray
     mapped: np.ndarray
     result: Estimate
-    notes: List[Message]
+    notes: list[Message]
 
-    def as_dict(self) -> Dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """For a program; square metres become hectares, what cannot be estimated is None."""
         overall, margin = self.result.overall
         rows = []
         for i, value in enumerate(self.classes):
-            row: Dict[str, Any] = {"class": value, "name": self.names.get(value, str(value))}
+            row: dict[str, Any] = {"class": value, "name": self.names.get(value, str(value))}
             row.update(mapped_ha=float(self.mapped[i]) / 1e4, sampled=int(self.counts[i].sum()))
             row.update(dict(zip(("area_ha", "area_ha_margin"), _or_none(self.result.areas[:, i] / 1e4))))
             row.update(dict(zip(("users", "users_margin"), _or_none(self.result.users[:, i]))))
@@ -64,7 +65,7 @@ class Report:
         return "\n".join(lines)
 
 
-def _or_none(numbers: Union[Sequence[float], np.ndarray]) -> List[Optional[float]]:
+def _or_none(numbers: Sequence[float] | np.ndarray) -> list[float | None]:
     return [float(number) if np.isfinite(number) else None for number in numbers]
 
 
@@ -74,7 +75,7 @@ def _plus_minus(pair: np.ndarray, pattern: str) -> str:
 
 
 def compare(
-    mapped_as: np.ndarray, truth: np.ndarray, square_metres: Dict[int, float], names: Dict[int, str], where: str
+    mapped_as: np.ndarray, truth: np.ndarray, square_metres: dict[int, float], names: dict[int, str], where: str
 ) -> Report:
     """Compare a map with a sample.
 
@@ -88,7 +89,7 @@ def compare(
     Raises:
         InputFault: no unit lies on the map.
     """
-    notes: List[Message] = []
+    notes: list[Message] = []
     outside = int((mapped_as < 0).sum())
     if outside == len(mapped_as):
         raise InputFault("sample_outside", where=where)
@@ -104,7 +105,7 @@ def compare(
     return Report(classes, names, counts, mapped, estimate(counts, weighed), notes)
 
 
-def _weighed(counts: np.ndarray, mapped: np.ndarray, names: List[str], notes: List[Message]) -> np.ndarray:
+def _weighed(counts: np.ndarray, mapped: np.ndarray, names: list[str], notes: list[Message]) -> np.ndarray:
     """Mapped areas without the classes that were never sampled."""
     sampled = counts.sum(axis=1)
     bare = (sampled == 0) & (mapped > 0)
@@ -128,7 +129,7 @@ def most_common(values: np.ndarray) -> int:
     return int(classes[counts.argmax()]) if classes.size else -1
 
 
-def true_field(where: str, fields: Sequence[str], name: Optional[str]) -> int:
+def true_field(where: str, fields: Sequence[str], name: str | None) -> int:
     """Index of the attribute that holds the true class.
 
     Raises:
@@ -144,7 +145,7 @@ def true_field(where: str, fields: Sequence[str], name: Optional[str]) -> int:
     return index
 
 
-def class_numbers(where: str, field: str, values: Iterable[Any], names: Dict[int, str]) -> np.ndarray:
+def class_numbers(where: str, field: str, values: Iterable[Any], names: dict[int, str]) -> np.ndarray:
     """(N,) class numbers from numbers or names of the map's classes.
 
     Raises:
@@ -154,7 +155,7 @@ def class_numbers(where: str, field: str, values: Iterable[Any], names: Dict[int
     return np.array([_class_number(where, field, value, by_name) for value in values], np.int64)
 
 
-def _class_number(where: str, field: str, value: Any, by_name: Dict[str, int]) -> int:
+def _class_number(where: str, field: str, value: Any, by_name: dict[str, int]) -> int:
     text = str(value).strip()
     if text.lower() in by_name:
         return by_name[text.lower()]

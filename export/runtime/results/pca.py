@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import numpy as np
 
 _REACH = 2.0  # standard deviations at either side that the 255 steps of a colour cover
@@ -15,7 +13,7 @@ class Directions:
     def __init__(self, channels: int) -> None:
         self.count = 0
         self.sum, self.products = np.zeros(channels), np.zeros((channels, channels))
-        self._origin: Optional[np.ndarray] = None  # near the mean, so that no digits are lost
+        self._origin: np.ndarray | None = None  # near the mean, so that no digits are lost
 
     def add(self, values: np.ndarray, valid: np.ndarray) -> None:
         """Add (K, rows, width) features where ``valid`` (rows, width)."""

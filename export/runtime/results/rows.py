@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Optional
 
 import numpy as np
 
@@ -26,9 +25,9 @@ class Rows:
 
     top: int
     valid: np.ndarray
-    classes: Optional[np.ndarray] = None
-    confidence: Optional[np.ndarray] = None
-    values: Optional[np.ndarray] = None
+    classes: np.ndarray | None = None
+    confidence: np.ndarray | None = None
+    values: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Objects:
 def blanked(part: Rows, valid: np.ndarray) -> Rows:
     """The same rows with no data outside ``valid``."""
 
-    def empty(layer: Optional[np.ndarray]) -> Optional[np.ndarray]:
+    def empty(layer: np.ndarray | None) -> np.ndarray | None:
         if layer is None:
             return None
         return np.where(valid, layer, np.nan if layer.dtype.kind == "f" else np.iinfo(layer.dtype).max).astype(

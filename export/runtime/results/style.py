@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from typing import Dict, Sequence, Tuple
+from collections.abc import Sequence
 from xml.etree import ElementTree  # nosec B405: only builds trees, nothing is parsed
 
 from ..raster.legend import LandClass
@@ -26,7 +26,7 @@ _COLUMNS = (
 _DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 
 
-def qml(classes: Tuple[LandClass, ...], confidence: str = "") -> str:
+def qml(classes: tuple[LandClass, ...], confidence: str = "") -> str:
     """Style of a class raster for QGIS 3.22 or newer: colours of the legend, class and confidence as map tip.
 
     Args:
@@ -73,7 +73,7 @@ def confidence_qml() -> str:
     return _DOCTYPE + ElementTree.tostring(root, "unicode")
 
 
-def map_tip(names: Dict[int, str], confidence: str = "") -> str:
+def map_tip(names: dict[int, str], confidence: str = "") -> str:
     """HTML template of QGIS: class under the cursor, and its confidence; empty where there is no data.
 
     Args:
@@ -100,7 +100,7 @@ def _literal(text: str) -> str:
     return " || char(37) || ".join(f"'{part}'" for part in parts)
 
 
-def pam_xml(classes: Tuple[LandClass, ...], areas: Sequence[ClassArea]) -> str:
+def pam_xml(classes: tuple[LandClass, ...], areas: Sequence[ClassArea]) -> str:
     """GDAL's ``.aux.xml`` of a class raster: category names, colours and attribute table of band 1.
 
     Args:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Protocol, Sequence, Tuple
+from typing import Any, Callable, Protocol
 
 import numpy as np
 
@@ -19,7 +20,7 @@ PATCHES, OBJECTS = "land_cover", "objects"  # names of layers
 BATCH = 20_000  # features written at once
 STEP = 512  # rows read or written at once
 KeepGoing = Callable[[], bool]  # False cancels
-Batch = Tuple[Sequence[Any], Sequence[np.ndarray]]  # shapes, and their values in the order of the columns
+Batch = tuple[Sequence[Any], Sequence[np.ndarray]]  # shapes, and their values in the order of the columns
 _PATCH_COLUMNS = {"class": "int32", "name": "str", "pixels": "int64", "area_m2": "float64", "confidence": "float64"}
 _OBJECT_COLUMNS = {"class": "int32", "name": "str", "score": "float64"}
 
@@ -28,7 +29,7 @@ class Polygons(Protocol):
     """Polygons to which a run is limited, in the CRS of its raster."""
 
     @property
-    def bounds(self) -> Tuple[float, float, float, float]:
+    def bounds(self) -> tuple[float, float, float, float]:
         """West, south, east, north of all together."""
 
     def touches(self, grid: Any, window: Any) -> bool:
@@ -44,14 +45,14 @@ class Polygons(Protocol):
 class VectorOut(Protocol):
     """Writes vector files with one library."""
 
-    def trace(self, numbers: Path, grid: Any, keep_going: KeepGoing) -> Iterator[Tuple[Any, int]]:
+    def trace(self, numbers: Path, grid: Any, keep_going: KeepGoing) -> Iterator[tuple[Any, int]]:
         """Outlines of the connected pixels of one number in a raster, and that number; 0 is left out."""
 
     def boxes(self, corners: np.ndarray) -> Any:
         """Sequence of polygons with four corners each, (N, 4, 2) x and y."""
 
     def write(
-        self, out: Path, layer: str, kind: str, grid: Any, columns: Dict[str, str], batches: Iterable[Batch]
+        self, out: Path, layer: str, kind: str, grid: Any, columns: dict[str, str], batches: Iterable[Batch]
     ) -> int:
         """Write features into a new GeoPackage.
 
@@ -73,9 +74,9 @@ class VectorOut(Protocol):
 
 def write_patches(
     out: Path,
-    blocks: Iterable[Tuple[np.ndarray, np.ndarray]],
+    blocks: Iterable[tuple[np.ndarray, np.ndarray]],
     grid: Any,
-    legend: Tuple[LandClass, ...],
+    legend: tuple[LandClass, ...],
     nodata: int,
     least: float,
     create: Callable[..., Any],
@@ -126,8 +127,8 @@ def write_objects(
     out: Path,
     objects: Objects,
     grid: Any,
-    legend: Tuple[LandClass, ...],
-    mask: Optional[Polygons],
+    legend: tuple[LandClass, ...],
+    mask: Polygons | None,
     vector: VectorOut,
     keep_going: KeepGoing,
 ) -> int:
@@ -168,12 +169,12 @@ def write_objects(
 
 
 def _patch_batches(
-    traced: Iterator[Tuple[Any, int]], patches: Patches, names: Dict[int, str], keep_going: KeepGoing
+    traced: Iterator[tuple[Any, int]], patches: Patches, names: dict[int, str], keep_going: KeepGoing
 ) -> Iterator[Batch]:
     """The outlines with the values of their patches; one empty batch where there are none."""
     first = True
     while True:
-        batch: List[Tuple[Any, int]] = list(islice(traced, BATCH))
+        batch: list[tuple[Any, int]] = list(islice(traced, BATCH))
         if not batch and not first:
             return
         _going(keep_going)
@@ -185,7 +186,7 @@ def _patch_batches(
         first = False
 
 
-def _named(values: np.ndarray, names: Dict[int, str]) -> np.ndarray:
+def _named(values: np.ndarray, names: dict[int, str]) -> np.ndarray:
     return np.array([names.get(value, str(value)) for value in values.tolist()], object)
 
 
@@ -195,7 +196,7 @@ def _going(keep_going: KeepGoing) -> bool:
     return True
 
 
-def _style(out: Path, layer: str, legend: Tuple[LandClass, ...], outlines: bool) -> None:
+def _style(out: Path, layer: str, legend: tuple[LandClass, ...], outlines: bool) -> None:
     try:
         add_style(out, layer, legend, outlines)
     except sqlite3.Error as error:

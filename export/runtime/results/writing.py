@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import (
-    Any,
-    Callable,
-    Collection,
-    ContextManager,
-    Dict,
-    Iterable,
-    Iterator,
-    Mapping,
-    Optional,
-    Protocol,
-    Sequence,
-    Tuple,
-)
+from typing import Any, Callable, Protocol
 
 import numpy as np
 
@@ -77,7 +65,7 @@ class RasterOut(Protocol):
         dtype: str,
         nodata: float,
         names: Sequence[str],
-        colors: Optional[Mapping[int, Tuple[int, int, int]]] = None,
+        colors: Mapping[int, tuple[int, int, int]] | None = None,
         rgb: bool = False,
     ) -> RasterWriter:
         """Begin a raster.
@@ -109,7 +97,7 @@ class Targets:
     min_area: float = 0.0
     style: bool = True
 
-    def styles(self) -> Dict[str, Path]:
+    def styles(self) -> dict[str, Path]:
         """The small files beside a map of classes and its confidence."""
         files, beside = self.files, {}
         if self.style and "map" in files:
@@ -157,10 +145,10 @@ class Results:
         self.areas = Areas(card.classes, grid.height)
         self.count = 0
         self._raster, self._vector = raster, vector
-        self._directions: Optional[Directions] = None
-        self._writers: Dict[str, RasterWriter] = {}
+        self._directions: Directions | None = None
+        self._writers: dict[str, RasterWriter] = {}
         self._bands, self._runs = 1, 0
-        self._stagings: Dict[Path, Staging] = {}
+        self._stagings: dict[Path, Staging] = {}
         self._stack = ExitStack()
         try:
             for path in targets.files.values():
@@ -205,13 +193,13 @@ class Results:
         if self._directions and part.values is not None:
             self._directions.add(part.values, part.valid)
 
-    def add_objects(self, objects: Objects, grid: Any, mask: Optional[Polygons], keep_going: KeepGoing) -> None:
+    def add_objects(self, objects: Objects, grid: Any, mask: Polygons | None, keep_going: KeepGoing) -> None:
         """Write the objects of a detection, in pixels of ``grid``; ``count`` is how many."""
         path = self.keep(self.targets.files["objects"])
         with self._explained():
             self.count = write_objects(path, objects, grid, self.card.classes, mask, self._vector, keep_going)
 
-    def finish(self, keep_going: KeepGoing) -> Dict[str, Path]:
+    def finish(self, keep_going: KeepGoing) -> dict[str, Path]:
         """Make every file; ``commit`` gives them their final names.
 
         Returns:
@@ -226,7 +214,7 @@ class Results:
             return {"objects": self._staged(targets["objects"])}
         writers, card = self._writers, self.card
         classes = not writers["map"].dtype.startswith("float")
-        files: Dict[str, Path] = {}
+        files: dict[str, Path] = {}
         for role in ("map", "confidence", "probabilities"):
             if role in writers and role in targets:
                 files[role] = self.keep(targets[role])
@@ -278,7 +266,7 @@ class Results:
         plain = self._stagings[folder] / f"plain-{role}.tif"
         self._writers[role] = self._raster(plain, self.grid, dtype, nodata, bands, colors)
 
-    def _blocks(self) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+    def _blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for strip in self.grid.whole.strips(STEP):
             layers = [self._writers[role].read(strip.row, strip.height)[0] for role in ("map", "confidence")]
             yield layers[0], layers[1]
@@ -295,7 +283,7 @@ class Results:
         picture.to_cog(self.keep(path), "AVERAGE", keep_going)
         return self._staged(path)
 
-    def _explained(self) -> ContextManager[None]:
+    def _explained(self) -> AbstractContextManager[None]:
         needed = room_needed(self.grid, self.card, self._bands, self.targets.files)
         return explained(next(iter(self.targets.files.values())), needed)
 
@@ -330,7 +318,7 @@ def write_beside(
     trace: Callable[[Path], object],
     *,
     virtual: bool = False,
-) -> Dict[str, Path]:
+) -> dict[str, Path]:
     """Make everything that goes with a raster of classes.
 
     Args:
@@ -348,12 +336,12 @@ def write_beside(
     Raises:
         InputFault: one cannot be written.
     """
-    files: Dict[str, Path] = {}
+    files: dict[str, Path] = {}
     table = areas.table(grid.row_areas)
     if "polygons" in targets.files:
         files["polygons"] = keep(targets.files["polygons"])
         trace(files["polygons"])
-    texts: Dict[str, Tuple[Path, str]] = {}
+    texts: dict[str, tuple[Path, str]] = {}
     if "areas" in targets.files:
         path = targets.files["areas"]
         texts["areas"] = path, area_table.as_csv(table)

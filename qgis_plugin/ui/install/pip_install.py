@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import List, Optional
+from typing import Optional
 
 from qgis.PyQt.QtCore import QObject, QProcess, QProcessEnvironment, pyqtSignal
 
@@ -27,7 +27,7 @@ def python_of_qgis() -> Optional[Path]:
     return next((place for place in places if place.is_file()), None)
 
 
-def pip_arguments(target: Path, wheels: Optional[Path] = None) -> List[str]:
+def pip_arguments(target: Path, wheels: Optional[Path] = None) -> list[str]:
     """Arguments of Python to install a wheel for QGIS's Python, whichever Python runs pip.
 
     Only onnxruntime is downloaded: QGIS includes numpy, and the other dependencies are not needed.

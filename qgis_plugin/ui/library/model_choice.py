@@ -1,7 +1,7 @@
 """Widget of the *Model* parameter in the toolbox: the models of the library, and any other file."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 from processing.gui.wrappers import DIALOG_MODELER, WidgetWrapper, dialogTypes
 from qgis.core import QgsSettings

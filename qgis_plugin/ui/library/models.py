@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, Optional
 
 from qgis.core import QgsApplication
 
@@ -56,14 +56,14 @@ def folder() -> Path:
     return Path(QgsApplication.qgisSettingsDirPath()) / "geoaware" / "models"
 
 
-def entries() -> List[Entry]:
+def entries() -> list[Entry]:
     """All models, starter models first."""
     starters = [Entry.of(path, True) for path in sorted(_models(STARTERS))]
     own = [Entry.of(path) for path in _models(folder())]
     return [*starters, *sorted(own, key=lambda entry: entry.title.lower())]
 
 
-def _models(directory: Path) -> List[Path]:
+def _models(directory: Path) -> list[Path]:
     """Model files of a folder; the suffix may be in upper case."""
     return [path for path in directory.glob("*") if path.suffix.lower() == ".onnx"]
 

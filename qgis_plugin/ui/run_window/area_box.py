@@ -1,6 +1,6 @@
 """Chooses the area of a run."""
 
-from typing import Any, Dict
+from typing import Any
 
 from qgis.core import QgsCoordinateReferenceSystem, QgsMapLayerProxyModel, QgsProcessingFeatureSourceDefinition
 from qgis.gui import QgsMapLayerComboBox
@@ -46,7 +46,7 @@ class AreaBox(QGroupBox):
         if unbounded and self.whole.isChecked():
             self.view.setChecked(True)
 
-    def parameters(self) -> Dict[str, Any]:
+    def parameters(self) -> dict[str, Any]:
         """For the algorithm; empty for the whole layer."""
         if self.view.isChecked():
             extent, crs = self._canvas.extent(), self._canvas.mapSettings().destinationCrs()

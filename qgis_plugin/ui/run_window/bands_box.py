@@ -1,6 +1,6 @@
 """Assigns bands of the layer to the bands of the model."""
 
-from typing import List, Sequence, Tuple
+from collections.abc import Sequence
 
 from qgis.gui import QgsCollapsibleGroupBox, QgsRasterBandComboBox
 from qgis.PyQt.QtCore import pyqtSignal
@@ -17,9 +17,9 @@ class BandsBox(QgsCollapsibleGroupBox):
     def __init__(self, parent=None) -> None:
         super().__init__(tr("Bands"), parent)
         self._layout = QFormLayout(self)
-        self._lists: List[QgsRasterBandComboBox] = []
+        self._lists: list[QgsRasterBandComboBox] = []
         self.by_hand = False
-        self._names: Tuple[str, ...] = ()
+        self._names: tuple[str, ...] = ()
         self._layer = None
 
     def fit(self, layer, names: Sequence[str]) -> None:
@@ -48,7 +48,7 @@ class BandsBox(QgsCollapsibleGroupBox):
             choice.setBand(number)
             choice.blockSignals(False)
 
-    def bands(self) -> List[int]:
+    def bands(self) -> list[int]:
         """Band numbers set by hand, in the order of the model; empty if bands are matched by name."""
         return [choice.currentBand() for choice in self._lists] if self.by_hand else []
 

@@ -1,9 +1,10 @@
 """Time and disk space of a run, estimated by running its first tiles in the background."""
 
 import time
+from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Collection, List, Optional
+from typing import Optional
 
 from qgis.core import QgsTask
 from qgis.PyQt.QtCore import pyqtSignal
@@ -33,7 +34,7 @@ class Estimate:
     """
 
     plan: RunPlan
-    notes: List[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     fault: str = ""
     tiles: int = 0
     seconds: Optional[float] = None
@@ -49,7 +50,7 @@ class _Watched:
     """
 
     def __init__(self, job: Job) -> None:
-        self.ran: List[bool] = []
+        self.ran: list[bool] = []
         self.began = 0.0
         touches, read, layout = job.layout.touches, job.layout.read, job.layout
 

@@ -1,7 +1,5 @@
 """Shows whether layer and model are compatible, and the expected time and disk space."""
 
-from typing import List
-
 from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QIcon
@@ -58,11 +56,11 @@ class FitView(QGroupBox):
             self._add("mIconWarning.svg", tr("There may not be enough disk space."))
         self.figures.setText(" · ".join(parts))
 
-    def texts(self) -> List[str]:
+    def texts(self) -> list[str]:
         """The sentences shown."""
         return [self.sentences.item(row).text() for row in range(self.sentences.count())]
 
-    def _show(self, icon: str, texts: List[str]) -> None:
+    def _show(self, icon: str, texts: list[str]) -> None:
         self.sentences.clear()
         for text in texts:
             self._add(icon, text)

@@ -1,7 +1,7 @@
 """Results and options of an algorithm, from the parameters that it declares."""
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Optional
 
 from qgis.core import (
     QgsProcessing,
@@ -37,9 +37,9 @@ class OptionsBox(QWidget):
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._algorithm: Any = None  # until a model is chosen
         self._context = QgsProcessingContext()
-        self._parts: List[QWidget] = []
-        self.wrappers: Dict[str, Any] = {}
-        self.results: Dict[str, QCheckBox] = {}
+        self._parts: list[QWidget] = []
+        self.wrappers: dict[str, Any] = {}
+        self.results: dict[str, QCheckBox] = {}
         self.file: Optional[QgsFileWidget] = None
 
     def fit(self, algorithm, card: ModelCard) -> None:
@@ -78,7 +78,7 @@ class OptionsBox(QWidget):
             self._parts.append(part)
         self._preset(card)
 
-    def parameters(self) -> Dict[str, Any]:
+    def parameters(self) -> dict[str, Any]:
         """Parameters of the algorithm."""
         given = {name: wrapper.parameterValue() for name, wrapper in self.wrappers.items()}
         default = {name: self._algorithm.parameterDefinition(name).defaultValue() for name in given}
@@ -93,7 +93,7 @@ class OptionsBox(QWidget):
             given["AREAS"] = QgsProcessing.TEMPORARY_OUTPUT  # for the page on the result
         return given
 
-    def roles(self) -> List[str]:
+    def roles(self) -> list[str]:
         """Roles of the requested results beside the map."""
         return [name.lower() for name, box in self.results.items() if box.isChecked()]
 

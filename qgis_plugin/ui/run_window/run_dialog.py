@@ -2,7 +2,7 @@
 
 import threading
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Optional
 
 from qgis.core import (
     QgsApplication,
@@ -134,7 +134,7 @@ class RunDialog(QDialog):
         """The chosen model."""
         return self.models.currentData()
 
-    def parameters(self) -> Dict[str, Any]:
+    def parameters(self) -> dict[str, Any]:
         """Parameters of the algorithm."""
         given = {"INPUT": self.layers.currentLayer().id(), "MODEL": str(self.entry.path)}
         if self.bands.bands():

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import List, Optional
+from typing import Optional
 
 from ...gdal_io.grid import LayerGrid
 from ...gdal_io.services import band_count
@@ -14,7 +14,7 @@ _MISSING_BAND = 100.0  # a missing band weighs more than any difference of pixel
 _UNKNOWN = 1.0  # as if the pixel sizes differed by a factor of two
 
 
-def suggested(entries: List[Entry], layer, last: Path) -> int:
+def suggested(entries: list[Entry], layer, last: Path) -> int:
     """Index of the model that fits a layer best; ties go to the one used last, then to one with classes.
 
     Args:

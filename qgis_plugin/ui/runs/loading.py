@@ -1,7 +1,7 @@
 """Loads the results of a run into the project and reads them."""
 
 from pathlib import Path
-from typing import Any, List
+from typing import Any
 
 from qgis.core import Qgis, QgsProcessingUtils, QgsProject
 from qgis.gui import QgsGui
@@ -40,7 +40,7 @@ def load(run: Run) -> None:
     run.loaded = True
 
 
-def files(run: Run) -> List[Path]:
+def files(run: Run) -> list[Path]:
     """Files that a run has written."""
     paths = [Path(value) for value in run.outputs.values() if isinstance(value, str) and value]
     return [path for path in paths if path.is_file()]
@@ -55,7 +55,7 @@ def layer_of(run: Run):
     return None
 
 
-def areas(run: Run) -> List[ClassArea]:
+def areas(run: Run) -> list[ClassArea]:
     """Area of each class; empty if the result is not a map of classes."""
     table = run.outputs.get("AREAS")
     layer: Any = QgsProcessingUtils.mapLayerFromString(table, run.context) if table else None

@@ -2,7 +2,7 @@
 
 import shlex
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Optional
 
 from qgis.core import (
     QgsProcessingFeatureSourceDefinition,
@@ -23,9 +23,9 @@ _VALUES = {
 }  # fmt: skip
 
 
-def given(parameters: Dict[str, Any]) -> Dict[str, str]:
+def given(parameters: dict[str, Any]) -> dict[str, str]:
     """Parameters as texts, layers as their sources; call while the layers are in the project."""
-    texts: Dict[str, str] = {}
+    texts: dict[str, str] = {}
     for name, value in parameters.items():
         if isinstance(value, QgsProcessingOutputLayerDefinition) or name == "AREAS":
             continue
@@ -40,13 +40,13 @@ def given(parameters: Dict[str, Any]) -> Dict[str, str]:
     return texts
 
 
-def output_files(parameters: Dict[str, Any], outputs: Dict[str, Any]) -> Dict[str, str]:
+def output_files(parameters: dict[str, Any], outputs: dict[str, Any]) -> dict[str, str]:
     """Files of the requested outputs."""
     requested = [name for name, value in parameters.items() if isinstance(value, QgsProcessingOutputLayerDefinition)]
     return {name: str(outputs[name]) for name in requested if name in outputs}
 
 
-def hindrance(parameters: Dict[str, Any], texts: Dict[str, str]) -> str:
+def hindrance(parameters: dict[str, Any], texts: dict[str, str]) -> str:
     """One sentence that says why no command can repeat the run; empty if one can."""
     if any(texts.get(name, "").startswith(("memory://", "/vsimem/")) for name in ("INPUT", "MASK")):
         return tr(
@@ -60,19 +60,19 @@ def hindrance(parameters: Dict[str, Any], texts: Dict[str, str]) -> str:
     return ""
 
 
-def qgis_process(algorithm: str, texts: Dict[str, str]) -> str:
+def qgis_process(algorithm: str, texts: dict[str, str]) -> str:
     """The command for qgis_process."""
     given = " ".join(f"{name}={shlex.quote(text)}" for name, text in texts.items())
     return f"qgis_process run {algorithm} -- {given}"
 
 
-def predict(texts: Dict[str, str]) -> Optional[str]:
+def predict(texts: dict[str, str]) -> Optional[str]:
     """The command for ``export.predict``; None if that cannot do the same, since it reads files only."""
     source, mask = texts["INPUT"], _whole_file(texts["MASK"]) if "MASK" in texts else ""
     if not Path(source).is_file() or mask is None or "OUTPUT" not in texts:
         return None
     out = Path(texts["OUTPUT"])
-    parts: List[str] = ["python -m export.predict", *_quoted(texts["MODEL"], source)]
+    parts: list[str] = ["python -m export.predict", *_quoted(texts["MODEL"], source)]
     parts += [f"--out {shlex.quote(str(out.parent))}", f"--name {shlex.quote(out.stem)}"]
     parts += [flag for name, flag in _FLAGS.items() if texts.get(name, "False") != "False"]
     if texts.get("RESAMPLE") == "False":
@@ -95,7 +95,7 @@ def _bounds(extent: str) -> str:
     return f"--bounds {west} {south} {east} {north}" + (f" --crs {shlex.quote(crs)}" if crs else "")
 
 
-def _quoted(*texts: str) -> List[str]:
+def _quoted(*texts: str) -> list[str]:
     return [shlex.quote(text) for text in texts]
 
 

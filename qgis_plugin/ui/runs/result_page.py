@@ -2,8 +2,8 @@
 
 import base64
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Dict, Sequence
 
 from ...runtime.model.card import ModelCard
 from ...runtime.results.areas import ClassArea
@@ -32,8 +32,8 @@ class Result:
     card: ModelCard
     picture: bytes
     areas: Sequence[ClassArea]
-    facts: Dict[str, str]
-    commands: Dict[str, str]
+    facts: dict[str, str]
+    commands: dict[str, str]
     warnings: Sequence[str] = ()
     no_areas: str = ""
     no_commands: str = ""
@@ -85,7 +85,7 @@ def _areas(areas: Sequence[ClassArea], card: ModelCard) -> str:
     return f"<table cellspacing='0' cellpadding='4'>{''.join(rows)}</table>"
 
 
-def _table(facts: Dict[str, str]) -> str:
+def _table(facts: dict[str, str]) -> str:
     rows = "".join(
         f"<tr><td><b>{_safe(name)}</b></td><td>{_safe(text).replace(chr(10), '<br>')}</td></tr>"
         for name, text in facts.items()

@@ -1,7 +1,7 @@
 """The window with the result page of a run."""
 
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Optional
 
 from qgis.core import QgsMapRendererParallelJob, QgsMapSettings, QgsRasterLayer
 from qgis.PyQt.QtCore import QBuffer, QByteArray, QIODevice, QSize, Qt
@@ -69,7 +69,7 @@ class ResultWindow(QDialog):
         self.html = page(result)
         self.text.setHtml(self.html)
 
-    def _commands(self) -> Dict[str, str]:
+    def _commands(self) -> dict[str, str]:
         run = self._run
         texts = {**run.given, **repeat.output_files(run.parameters, run.outputs)}
         commands = {tr("From a shell with QGIS"): repeat.qgis_process(run.algorithm.id(), texts)}
@@ -78,7 +78,7 @@ class ResultWindow(QDialog):
             commands[tr("From a shell without QGIS")] = batch
         return commands
 
-    def _facts(self) -> Dict[str, str]:
+    def _facts(self) -> dict[str, str]:
         run, texts = self._run, self._run.given
         about = facts_of(texts["MODEL"], run.card) if Path(texts["MODEL"]).is_file() else {}
         facts = {name: about.get(name, "") for name in (tr("Model"), tr("File"), tr("Trained on"), tr("Licence"))}

@@ -1,7 +1,7 @@
 """Runs in the background, one after the other. Without windows."""
 
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Optional
 
 from qgis.core import (
     QgsApplication,
@@ -66,14 +66,14 @@ class Run(QObject):
     changed = pyqtSignal()
     ended = pyqtSignal()
 
-    def __init__(self, algorithm, parameters: Dict[str, Any], title: str, card: ModelCard) -> None:
+    def __init__(self, algorithm, parameters: dict[str, Any], title: str, card: ModelCard) -> None:
         """Prepare the algorithm; if that fails the state is FAILED and ``problem`` says why."""
         super().__init__()
         self.algorithm, self.parameters, self.title, self.card = algorithm, parameters, title, card
         self.given = repeat.given(parameters)
         self.state, self.progress, self.seconds, self.loaded = WAITING, 0.0, 0.0, False
-        self.log: List[Tuple[str, str]] = []
-        self.outputs: Dict[str, Any] = {}
+        self.log: list[tuple[str, str]] = []
+        self.outputs: dict[str, Any] = {}
         self.project_open = True
         self._began = 0.0
         self.feedback = _Feedback()
@@ -136,7 +136,7 @@ class Run(QObject):
         self.progress = progress
         self.changed.emit()
 
-    def _executed(self, fine: bool, outputs: Dict[str, Any]) -> None:
+    def _executed(self, fine: bool, outputs: dict[str, Any]) -> None:
         self.outputs = outputs
         self.seconds = time.monotonic() - self._began
         if self.feedback.isCanceled():
@@ -162,7 +162,7 @@ class Runs(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self.all: List[Run] = []
+        self.all: list[Run] = []
 
     def add(self, run: Run) -> None:
         """Queue a run."""

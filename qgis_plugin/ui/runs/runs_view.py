@@ -1,7 +1,7 @@
 """Shows the runs, their progress and their logs."""
 
 import html
-from typing import List, Optional
+from typing import Optional
 
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtWidgets import (
@@ -31,7 +31,7 @@ class RunsView(QWidget):
     def __init__(self, runs: Runs, open_page, parent=None) -> None:
         super().__init__(parent)
         self._open_page, self._shown = open_page, 0
-        self._runs: List[Run] = []
+        self._runs: list[Run] = []
         self.list = QTreeWidget()
         self.list.setHeaderLabels([tr("Model and layer"), tr("State"), tr("Progress")])
         self.list.setRootIsDecorated(False)
