@@ -8,6 +8,7 @@ table   reading a CSV with ten million images
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -267,7 +268,7 @@ def table() -> str:
                 )  # fmt: skip
         (folder / "scratch").mkdir()
         listed = _measured(
-            "import argparse\nfrom core.prepare import table\nstart = time.perf_counter()\n"
+            "import argparse\nfrom core.sources import table\nstart = time.perf_counter()\n"
             f"arguments = argparse.Namespace(table=Path({str(folder / 'images.csv')!r}), size=32, root=None, columns=[], fit='resize', "
             "coordinates='table', date_format=None, legend=None, unit=None, gsd=None, max_bad=0)\n"
             f"source = table.make(arguments, Path({str(folder / 'scratch')!r}))\nassert len(source.tasks) > 100\n"
@@ -292,11 +293,13 @@ SECTIONS = {
 
 def main() -> None:
     """Measure the parts named on the command line, or all; the page keeps its other parts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*SECTIONS, []], metavar="PART", help="default: all")
     known = {}
     if PAGE.exists():
         for part in PAGE.read_text().split("\n## ")[1:]:
             known[part.partition("\n")[0]] = part.partition("\n\n")[2].strip()
-    for name in sys.argv[1:] or SECTIONS:
+    for name in parser.parse_args().parts or SECTIONS:
         title, measure = SECTIONS[name]
         known[title] = measure()
         print(f"## {title}\n\n{known[title]}\n", flush=True)

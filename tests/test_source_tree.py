@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -94,3 +96,19 @@ def test_no_two_classes_share_a_name():
         node.name for tree in parsed().values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
     )
     assert {name for name, count in names.items() if count > 1} <= REPEATED_CLASSES
+
+
+def test_benchmarks_import_what_exists():
+    """Also where the import stands inside a function, or inside the text of a script for another process."""
+    pattern = re.compile(r"from ((?:core|export)[\w.]*) import ([\w, ]+)")
+    texts = [path.read_text("utf-8") for path in sources(ROOT / "benchmarks")]
+    imports = {
+        (module, name.split()[0])
+        for text in texts
+        for module, names in pattern.findall(text)
+        for name in names.split(",")
+    }
+    assert len(imports) > 50
+    for module, name in sorted(imports):
+        if not hasattr(importlib.import_module(module), name):
+            importlib.import_module(f"{module}.{name}")

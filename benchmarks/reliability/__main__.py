@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import tempfile
@@ -101,12 +102,14 @@ NOT_COVERED = """## Not covered
 
 def main() -> int:
     """Run the parts named on the command line, or all; the page keeps its other parts. 1 when something was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*SECTIONS, []], metavar="PART", help="default: all")
     known = {}
     if PAGE.exists():
         for part in PAGE.read_text().split("\n## ")[1:]:
             known[part.partition("\n")[0]] = part.partition("\n\n")[2].strip()
     failed = False
-    for name in sys.argv[1:] or SECTIONS:
+    for name in parser.parse_args().parts or SECTIONS:
         title, run = SECTIONS[name]
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
