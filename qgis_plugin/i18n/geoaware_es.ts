@@ -636,6 +636,10 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>pip ha fallado: vea su salida.</translation>
     </message>
     <message>
+        <source>QGIS's Python has no pip. On Debian and Ubuntu, run 'sudo apt install python3-pip' in a terminal, then click Install again.</source>
+        <translation>El Python de QGIS no tiene pip. En Debian y Ubuntu, ejecute «sudo apt install python3-pip» en una terminal y vuelva a pulsar Instalar.</translation>
+    </message>
+    <message>
         <source>Pixel size</source>
         <translation>Tamaño de píxel</translation>
     </message>

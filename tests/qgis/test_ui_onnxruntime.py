@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from unittest import mock
@@ -97,3 +98,16 @@ def test_restart_is_asked_for_when_an_unusable_onnxruntime_is_loaded(asked, tmp_
     with mock.patch.dict(sys.modules, {"onnxruntime": mock.Mock(__version__="1.17.0")}):
         assert installing._take_over() == "Installed. Restart QGIS to use it."
     assert (tmp_path / "geoaware_packages" / "onnxruntime").is_dir()
+
+
+def test_python_without_pip_gets_the_command_that_installs_it(asked, tmp_path, monkeypatch):
+    from geoaware.ui.install import pip_install
+
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
+    monkeypatch.setattr(pip_install, "python_of_qgis", lambda: tmp_path / "bare/bin/python3")
+    installing, ended = pip_install.Installing(), []
+    installing.ended.connect(ended.append)
+    installing.start()
+    until(lambda: ended)
+    assert "sudo apt install python3-pip" in ended[0]
+    assert not (tmp_path / "geoaware_packages").exists()

@@ -55,6 +55,7 @@ class Installing(QObject):
         self._process: Optional[QProcess] = None
         self._hidden = Path()  # the folder that pip fills
         self._cancelled = False
+        self._no_pip = False  # Debian's Python has none before python3-pip is installed
 
     def start(self, wheels: Optional[Path] = None) -> None:
         """Start pip; ``ended`` is emitted when it has finished."""
@@ -69,7 +70,7 @@ class Installing(QObject):
         except OSError as error:
             self.ended.emit(tr("The profile folder is not writable ({error}).").format(error=error))
             return
-        self._cancelled = False
+        self._cancelled = self._no_pip = False
         self._process = QProcess(self)
         settings = QProcessEnvironment.systemEnvironment()
         settings.insert("PIP_USER", "0")  # set on some machines, and not allowed with --target
@@ -93,6 +94,7 @@ class Installing(QObject):
     def _read(self) -> None:
         text = bytes(self._process.readAll()).decode("utf-8", "replace").rstrip()
         if text:
+            self._no_pip |= "No module named pip" in text
             self.output.emit(text)
 
     def _failed_to_start(self, error) -> None:
@@ -112,6 +114,11 @@ class Installing(QObject):
     def _fault(self) -> str:
         if self._cancelled:
             return tr("Cancelled; nothing was installed.")
+        if self._no_pip:
+            return tr(
+                "QGIS's Python has no pip. On Debian and Ubuntu, run 'sudo apt install python3-pip' in a terminal, then "
+                "click Install again."
+            )
         return tr("pip failed: see its output.")
 
     def _take_over(self) -> str:
