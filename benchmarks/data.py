@@ -113,7 +113,7 @@ def pairs() -> str:
 
             read()
             rates = []
-            for _ in range(3):  # the machine's moods: the slower side is measured between
+            for _ in range(3):  # the median evens out changes of the machine's speed
                 count, start = 0, time.perf_counter()
                 while time.perf_counter() - start < 2:
                     read()

@@ -90,8 +90,8 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> str:
         "",
         f"Made by `python -m benchmarks.inference {shlex.join(sys.argv[1:])}`: U-Net ResNet-18, {CLASSES} classes, "
         f"{TILE} px tiles, {OVERLAP} px overlap, {arguments.side} x {arguments.side} uint8 RGB in deflate: {tiles} tiles; "
-        f"{os.cpu_count()} CPU cores; medians of {arguments.rounds} rounds in turns. From the time of the whole process "
-        f"that of `export.predict --help` is taken off ({start:.1f} s); the others count from when their packages are "
+        f"{os.cpu_count()} CPU cores; medians of {arguments.rounds} interleaved rounds. The time of `export.predict --help` "
+        f"is subtracted from that of the whole process ({start:.1f} s); the others count from when their packages are "
         "imported and their model is loaded.",
         "",
         "| what | seconds | to onnxruntime alone | peak memory |",

@@ -78,7 +78,7 @@ def _table(arguments: argparse.Namespace, kinds: list[str], seconds: dict[str, f
     lines = [
         f"Made by `python -m benchmarks.scale {shlex.join(sys.argv[1:])}`: {arguments.side} x {arguments.side} px in blocks of "
         f"{arguments.block}, {arguments.model.name if arguments.model else tiles}, one thread a process, {os.cpu_count()} cores; "
-        f"medians of {arguments.rounds} rounds in turns, less what `--help` takes ({start:.1f} s). `--workers 1` starts no "
+        f"medians of {arguments.rounds} interleaved rounds, less what `--help` takes ({start:.1f} s). `--workers 1` starts no "
         "other process.",
         "",
         "| who | seconds | speed | of the ideal |",

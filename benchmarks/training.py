@@ -168,7 +168,7 @@ LOOPS["GeoAware `--compile`"] = (compiled, "loss")
 
 
 def compare(store: ChipStore, work: Path, batch: int, repeats: int, device: str) -> str:
-    """The three in turn, so that the machine's moods meet all of them."""
+    """The three in turn, so that changes of the machine's speed affect all of them."""
     rates: dict[tuple[str, str], list[float]] = {}
     waits: dict[str, list[float]] = {}
     for repeat in range(repeats):

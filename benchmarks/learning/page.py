@@ -21,18 +21,18 @@ Records = dict[str, Record]  # by the jobs' keys
 Runs = dict[str, list[Record]]  # of each method, one a seed
 NOTES = Path(__file__).with_name("notes.md")
 SCRATCH, TUNED = "from scratch", "pretrained, fine-tuned"
-HEAD = """# What pretraining buys
+HEAD = """# What pretraining gains
 
 Made by `make benchmark-learning`; the numbers come from its runs alone. ResNet-18 and the defaults of `core.train
-pretrain` unless named; {machine}. A budget in minutes is as many epochs as the whole machine, doing nothing else,
-gets through in that time with `moco`; the same for every variant.
+pretrain` unless named; {machine}. A budget in minutes is converted into the number of epochs
+that `moco` completes in that time on the idle machine; every variant trains that many epochs.
 
 Values are means over seeds; in brackets 95 % intervals, bootstrap over seeds and test places. Features are frozen,
 after average pooling. kNN: 5 neighbours, cosine. Logistic regression: penalty chosen on validation places. "One date"
-knows a place by one image, "all dates" by the mean of its features, "dates stacked" by the features of its dates one
-after the other, so that the seasons are known by name. Colour statistics (mean, deviation, least,
-greatest of each band, gradient boosting) are the floor: what needs no network. Comparisons are paired by test place
-and seed, in points, and **bold** where the interval leaves out 0: the others are not settled."""
+describes a place by one image, "all dates" by the mean of its features, "dates stacked" by the concatenated features of
+its dates, in order of the months. The baseline without a network is gradient boosting on colour statistics (mean, standard
+deviation, minimum and maximum of each band). Comparisons are paired by test place and seed, in percentage points, and
+**bold** where the interval excludes 0; the others are not settled."""
 
 
 def write(path: Path, plan: Plan, records: Records, work: Path) -> None:
@@ -50,7 +50,7 @@ def write(path: Path, plan: Plan, records: Records, work: Path) -> None:
     jobs = plan.jobs()
     done = sum(job.key in records for job in jobs)
     if done < len(jobs):
-        body.insert(0, f"**{done} of {len(jobs)} runs are done; what is missing below is still to come.**")
+        body.insert(0, f"**{done} of {len(jobs)} runs are done; the rest is missing below.**")
     notes = [NOTES.read_text().strip()] if NOTES.exists() else []
     machine = f"{os.cpu_count()} CPU cores, {platform.machine()}"
     path.write_text("\n\n".join([HEAD.format(machine=machine), claims(plan, records), *body, *notes]) + "\n")
@@ -116,7 +116,7 @@ def claims(plan: Plan, records: Records) -> str:
         ("The geo-location pretext beats plain MoCo on land cover", blue, "moco-geo", "moco", logistic),
         ("Both together beat plain MoCo on land cover", blue, "moco-geo-tp", "moco", logistic),
         ("Fine-tuned from them beats training from scratch", tuning, TUNED, SCRATCH, "fine-tuned, all dates"),
-        ("Temporal positives know a place again at another date, Blue Marble", blue, "moco-tp", "moco", find),
+        ("Temporal positives retrieve a place at another date, Blue Marble", blue, "moco-tp", "moco", find),
         ("... and on Landsat scenes of eight years", scenes, "moco-tp", "moco", find),
     ]
     rows = []
@@ -149,7 +149,7 @@ def bluemarble(plan: Plan, records: Records, work: Path, path: Path) -> str:
         ]
     parts += [
         "### The same place at another date",
-        "An image asks for its own place among all test places at another date; no labels.",
+        "Each image is a query for its own place among all test places at another date; no labels.",
         _recalls(runs | floor),
         "### Which variant is better",
         _comparisons(runs),
@@ -167,7 +167,7 @@ def bluemarble(plan: Plan, records: Records, work: Path, path: Path) -> str:
 
 
 def _changes(plan: Plan, records: Records) -> list[str]:
-    """What each of our settings is worth."""
+    """The effect of each setting that differs from the paper."""
     few = plan.few(2)
     base = Job("bluemarble", "moco-geo-tp", minutes=plan.change_minutes)
     changed = known({name: of_seeds(records, replace(base, change=name), few) for name in ("", *CHANGES)})
@@ -176,8 +176,8 @@ def _changes(plan: Plan, records: Records) -> list[str]:
     named = {"ours": changed.pop("")} | changed
     return [
         "### Our settings against the paper's",
-        f"`moco-geo-tp`, {plan.change_minutes:g} min of pretraining, {len(few)} seeds, one setting changed: what ours differs in "
-        "from the paper (`configs/ours`, `configs/paper`), and what the paper leaves open. A queue of 65,536 holds "
+        f"`moco-geo-tp`, {plan.change_minutes:g} min of pretraining, {len(few)} seeds, one setting changed: where ours differ "
+        "from the paper (`configs/ours`, `configs/paper`), and what the paper does not state. A queue of 65,536 holds "
         "each image of this store four times; for the paper's million images it is one in sixteen.",
         _accuracies(named),
         _comparisons(named, "ours"),
@@ -200,7 +200,7 @@ def eurosat(plan: Plan, records: Records, work: Path, path: Path) -> str:
     runs = variants(records, "eurosat", seeds, minutes, ("moco",))
     floor = known({FLOOR: of_seeds(records, Job("eurosat", FLOOR), range(1))})
     parts = ["## EuroSAT", _places(work / "eurosat", minutes, len(seeds))]
-    parts.append("Pretrained on its own training images without labels; the split files given; views of 32 px.")
+    parts.append("Pretrained on its training images without labels; the published split files; views of 32 px.")
     if "moco" in runs:
         parts += [_accuracies(runs), _floor(floor), _comparisons(runs, UNTRAINED)]
     column, rows = "fine-tuned, one date", []
@@ -216,7 +216,7 @@ def eurosat(plan: Plan, records: Records, work: Path, path: Path) -> str:
 
 
 def dubai(plan: Plan, records: Records, work: Path, path: Path) -> str:
-    """AP50 of each seed: a handful of numbers is better shown than summed up."""
+    """AP50 of each seed: so few numbers are listed, not summarised."""
     few = plan.few(2)
     jobs = {UNTRAINED: Job("dubai", UNTRAINED), "moco": Job("dubai", "moco", minutes=plan.dubai_minutes)}
     runs = known({name: of_seeds(records, replace(job, measure="detection"), few) for name, job in jobs.items()})
@@ -258,7 +258,7 @@ def _floor(floor: Runs) -> str:
     if not floor:
         return ""
     reached = (f"{_cell(floor[FLOOR], name)} ({name})" for name in columns(floor, "hits"))
-    return f"The floor, colour statistics: {', '.join(reached)}."
+    return f"Baseline, colour statistics: {', '.join(reached)}."
 
 
 def _recalls(runs: Runs) -> str:
@@ -313,7 +313,7 @@ COLOURS = ("#2f6db5", "#0b5d3b", "#c77c11", "#8a4fa3")
 
 
 def dots(path: Path, runs: Runs, floor: Runs) -> None:
-    """Accuracy of each method with its interval, a panel for each way of knowing a place; dotted: the floor."""
+    """Accuracy of each method with its interval, one panel per use of the dates; dotted: colour statistics."""
     names = columns(runs, "hits")
     kinds, ways = (list(dict.fromkeys(part)) for part in zip(*(name.split(", ") for name in names)))
     height = 0.5 * len(runs) + 1.2
@@ -327,7 +327,7 @@ def dots(path: Path, runs: Runs, floor: Runs) -> None:
         if floor:
             best = mean_score(values(floor[FLOOR], f"boosting, {way}"))
             axis.axvline(100 * best.value, color="black", linestyle=":", label=FLOOR)
-        axis.set(title=way, xlabel="test places named rightly, %")
+        axis.set(title=way, xlabel="correct test places, %")
         _tidy(axis)
     axes[0].set_yticks(range(len(runs)), list(runs))
     axes[0].invert_yaxis()
@@ -335,14 +335,14 @@ def dots(path: Path, runs: Runs, floor: Runs) -> None:
 
 
 def _bars(scores: list[Score]) -> tuple[np.ndarray, np.ndarray]:
-    """Per cent, and how far their intervals reach to both sides."""
+    """Per cent, and the distances to both ends of the interval."""
     middle = np.array([score.value for score in scores])
     ends = np.array([[score.low, score.high] for score in scores]).T
     return 100 * middle, 100 * np.abs(ends - middle)
 
 
 def lines(path: Path, curve: dict[float, Runs], floor: Runs) -> None:
-    """Accuracy against minutes of pretraining, and what stacked colours reach."""
+    """Accuracy against minutes of pretraining; a line for stacked colour statistics."""
     figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
     column, floors = "logistic, dates stacked", "boosting, dates stacked"
     for colour, method in zip(COLOURS, ("moco", "moco-geo-tp")):
