@@ -31,8 +31,8 @@ from core.sources.stac import assets as bands
 from core.sources.stac import days as days_of_place
 from core.sources.stac import fetch as stac
 from core.sources.stac.catalogue import Patience, Query
-from core.sources.stac.chip_grids import chip_crs
 from core.sources.stac.places import read_places, sample_places
+from core.sources.stac.reading import chip_crs
 from core.store.build import build
 from tests.stac_server import StacServer
 

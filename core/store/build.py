@@ -16,7 +16,7 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -47,15 +47,13 @@ class Chip:
     Attributes:
         pixels: (bands, size, size), the store's data type.
         valid: (size, size) bool, where all bands hold data; other pixels are stored as 0.
-        place: name of the place, the same for all its images.
-        lon: degrees, WGS 84, of the chip's centre; NaN where unknown.
-        lat: degrees, WGS 84, of the chip's centre; NaN where unknown.
-        reach_m: its longest diagonal on the ground, metres; NaN where unknown. Sides of the spatial split are
-            farther apart than the longest of them.
+        place: its name, the same for all its images.
+        lon: and lat: of the chip's centre, degrees WGS 84; NaN where unknown.
         datetime: UTC, with its zone; None where unknown.
         source: the file it is cut from, for people.
-        row: of its upper left corner in the source, px.
-        column: of the same corner, px.
+        row: and column: its upper left corner in the source, px.
+        reach_m: its longest diagonal on the ground, metres; NaN where unknown. Sides of the spatial split are
+            farther apart than the longest of them.
         group: places of one group are on the same side when places are split by name (an image whose parts are
             places, say); the place itself when None.
         label: class number, -1 where unknown.
@@ -117,7 +115,7 @@ class Tally:
         return "\n".join(lines)
 
 
-class Source(Protocol):
+class ChipSource(Protocol):
     """Where chips come from: a frozen dataclass that can be pickled, without open files.
 
     Its ``repr`` is the fingerprint of the store: it must contain whatever affects the chips, and nothing else
@@ -145,7 +143,7 @@ class Source(Protocol):
 
 
 def build(
-    source: Source,
+    source: ChipSource,
     out: Path,
     *,
     split: Split = Split(),  # noqa: B008 - frozen
@@ -225,7 +223,7 @@ def _check_bad(tally: Tally, max_bad: int) -> None:
         )
 
 
-def _shards(source: Source, partial: Path, workers: int | None) -> Iterator[Tally]:
+def _shards(source: ChipSource, partial: Path, workers: int | None) -> Iterator[Tally]:
     """Tallies of the shards, finished ones first."""
     todo = []
     for number in range(len(source.tasks)):
@@ -236,24 +234,17 @@ def _shards(source: Source, partial: Path, workers: int | None) -> Iterator[Tall
             continue
         shutil.rmtree(folder, ignore_errors=True)  # its bad files may have been repaired
         todo.append(number)
-    workers = min(workers or os.cpu_count() or 1, len(todo))
+    tasks, workers = source.tasks, min(workers or os.cpu_count() or 1, len(todo))
     if workers <= 1:
-        for number in todo:
-            yield _make_shard(source, source.tasks[number], partial, number)
+        yield from (_make_shard(source, tasks[number], partial, number) for number in todo)
         return
     # Spawned, not forked: GDAL and Arrow have threads that do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
-        waiting = iter(todo)
-        pending: set[Future[Tally]] = set()
+        futures = {pool.submit(_make_shard, source, tasks[number], partial, number) for number in todo}
         try:
-            for _ in range(2 * workers):
-                pending |= _submit(pool, source, partial, waiting)
-            while pending:
-                ended, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    yield future.result()
-                    pending |= _submit(pool, source, partial, waiting)
+            for future in as_completed(futures):
+                yield future.result()
         except BrokenProcessPool as error:
             raise UserError(
                 f"{partial}: a worker was killed, possibly for lack of memory; rerun with fewer --workers to resume"
@@ -262,22 +253,15 @@ def _shards(source: Source, partial: Path, workers: int | None) -> Iterator[Tall
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _submit(pool: ProcessPoolExecutor, source: Source, partial: Path, waiting: Iterator[int]) -> set:
-    return {
-        pool.submit(_make_shard, source, source.tasks[n], partial, n) for n in [next(waiting, None)] if n is not None
-    }
-
-
 def _end_with_parent() -> None:
     """End a worker when the main process is killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_after, args=[parent.sentinel], daemon=True).start()
 
+    def end() -> None:
+        if parent := multiprocessing.parent_process():
+            wait_for([parent.sentinel])
+            os._exit(1)
 
-def _end_after(sentinel: int) -> None:
-    wait_for([sentinel])
-    os._exit(1)
+    threading.Thread(target=end, daemon=True).start()
 
 
 def _write_tally(path: Path, tally: Tally, made: dict[str, str]) -> None:
@@ -301,7 +285,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _make_shard(source: Source, task: Any, partial: Path, number: int) -> Tally:
+def _make_shard(source: ChipSource, task: Any, partial: Path, number: int) -> Tally:
     folder = partial / "shards" / f".{number:05}.{os.getpid()}"
     folder.mkdir()
     tally = Tally()

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from core.errors import UserError, first_line
@@ -36,11 +37,7 @@ def add_parser(sources: Any) -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print every problem of a store, or a summary of an intact one.
-
-    Raises:
-        UserError: there is no store, or it has problems.
-    """
+    """Print every problem of a store, or a summary of an intact one."""
     problems = check(arguments.store)
     for problem in problems:
         print(problem)
@@ -50,12 +47,9 @@ def run(arguments: argparse.Namespace) -> None:
             "again from where the store came from, or make it again with --overwrite"
         )
     store = ChipStore(arguments.store)
-    for what, missing in (
-        ("a date", np.isnat(store.column("datetime"))),
-        ("coordinates", np.isnan(store.column("lon"))),
-    ):
-        if missing.any():
-            print(f"without {what}: {missing.sum()} of {len(store)} images")
+    for what, column in (("a date", "datetime"), ("coordinates", "lon")):
+        if missing := int(pd.isna(store.column(column)).sum()):
+            print(f"without {what}: {missing} of {len(store)} images")
     shards = len(np.unique(store.column("shard")))
     print(f"{len(store)} images, {len(store.places)} places, {shards} shards: no problems")
 
@@ -113,33 +107,32 @@ def _digest(path: Path) -> str:
 
 def _check_index(store: ChipStore) -> Iterator[str]:
     """Compare the index with the arrays of the shards; no place may be on two sides of the split."""
-    number, side = store.column("place_number"), store.column("split")
-    torn = np.flatnonzero((number[1:] == number[:-1]) & (side[1:] != side[:-1]))
+    place, side = store.column("place_number"), store.column("split")
+    torn = np.flatnonzero((place[1:] == place[:-1]) & (side[1:] != side[:-1]))
     if len(torn):
-        place = store.index["place"].iloc[torn[0]]
+        name = store.index["place"].iloc[torn[0]]
         sides = " and ".join(SPLITS[side[row]] for row in (torn[0], torn[0] + 1))
-        yield f"index.parquet: place {place} is on two sides of the split: {sides}"
-    shard, chip, mask = (store.column(name) for name in ("shard", "chip", "mask"))
-    order = np.argsort(shard, kind="stable")
-    numbers, starts = np.unique(shard[order], return_index=True)
-    for name in sorted({path.name for path in (store.path / "shards").glob("*")} - {f"{n:05}" for n in numbers}):
+        yield f"index.parquet: place {name} is on two sides of the split: {sides}"
+    shards = pd.DataFrame({name: store.column(name) for name in ("shard", "chip", "mask")}).groupby("shard")
+    indexed = {f"{number:05}" for number in np.unique(store.column("shard"))}
+    for name in sorted({path.name for path in (store.path / "shards").glob("*")} - indexed):
         yield f"shards/{name}: is not in the index"
-    for shard_number, rows in zip(numbers.tolist(), np.split(order, starts[1:])):
-        yield from _check_shard(store, f"shards/{shard_number:05}", np.sort(chip[rows]), mask[rows])
+    for number, rows in shards:
+        yield from _check_shard(store, f"shards/{number:05}", np.sort(rows["chip"]), int(rows["mask"].max()) + 1)
 
 
-def _check_shard(store: ChipStore, shard: str, chip: np.ndarray, mask: np.ndarray) -> Iterator[str]:
-    """Compare the arrays of a shard with store.json and with the chips and masks that the index has there."""
+def _check_shard(store: ChipStore, shard: str, chip: np.ndarray, masks: int) -> Iterator[str]:
+    """Compare the arrays of a shard with store.json and with the chips and the number of masks in the index."""
     info, size = store.info, store.info.chip_size
     kinds = {
         "chips": ((len(chip), len(info.bands), size, size), info.dtype),
         "valid": ((len(chip), size, size), "bool"),
-        "labels": ((int(mask.max()) + 1, size, size), "uint8"),
+        "labels": ((masks, size, size), "uint8"),
     }
     for name, (shape, dtype) in kinds.items():
         path = store.path / shard / f"{name}.npy"
         if not path.exists():
-            if name == "chips" or (name == "labels" and shape[0]):
+            if name == "chips" or (name == "labels" and masks):
                 yield f"{shard}/{name}.npy: is missing"
             continue
         try:

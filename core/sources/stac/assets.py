@@ -31,14 +31,7 @@ _QA_INVALID = 0b11111
 
 @dataclass(frozen=True)
 class Band:
-    """A band to fetch.
-
-    Attributes:
-        name: as the user names it.
-        asset: of an item: its file.
-        number: in that file, from 1.
-        reflectance: whether it is a spectral band of Sentinel-2.
-    """
+    """A band to fetch: ``number``, from 1, in the file ``asset``; reflectance: a spectral band of Sentinel-2."""
 
     name: str
     asset: str
@@ -52,46 +45,33 @@ class Band:
 
 
 def find_bands(item: dict[str, Any], names: list[str], address: str) -> tuple[Band, ...]:
-    """Find the files of bands.
-
-    Args:
-        item: a scene of the collection.
-        names: of assets (``B04``), common names (``red``), or ``image.2`` for the second band of a file.
-        address: of the catalogue, for the error.
+    """Bands by name: of an asset (``B04``), a common name (``red``), or ``image.2`` for the second band of a file.
 
     Raises:
-        UserError: a band is not there.
+        UserError: the scene lacks one of them.
     """
     import odc.stac
 
     collection = odc.stac.parse_item(pystac.Item.from_dict(item)).collection
+    # ``B04_10m`` is a spectral band too
+    is_sentinel2 = str(item["properties"].get("platform")).lower().startswith("sentinel-2") or any(
+        name in item["properties"] for name in (_BASELINE[0], *_OFFSET_APPLIED)
+    )
     bands = []
     for name in names:
         try:
-            asset, index = collection.band_key(name)
+            asset, number = collection.band_key(name)
         except ValueError:
-            asset, index = "", 0
+            asset, number = "", 0
         if (asset, 1) not in collection.meta.bands:
             known = ", ".join(sorted({*collection.all_bands, *collection.aliases}))
             raise UserError(f"--bands {name}: the scenes of {item.get('collection')} in {address} have {known}")
-        bands.append(Band(name, asset, index, _is_reflectance(item["properties"], asset)))
+        bands.append(Band(name, asset, number, is_sentinel2 and asset.split("_")[0] in _SPECTRAL))
     return tuple(bands)
 
 
-def _is_reflectance(properties: dict[str, Any], asset: str) -> bool:
-    """Whether it is a spectral band of Sentinel-2; ``B04_10m`` is one too."""
-    own = (_BASELINE[0], *_OFFSET_APPLIED)
-    is_sentinel2 = str(properties.get("platform")).lower().startswith("sentinel-2") or any(n in properties for n in own)
-    return is_sentinel2 and asset.split("_")[0] in _SPECTRAL
-
-
 def values_of(item: dict[str, Any], bands: tuple[Band, ...], stored_type: Callable[[str, int], str]) -> tuple[str, str]:
-    """Data type and unit of a store of these bands.
-
-    Args:
-        item: a scene of the collection.
-        bands: to fetch.
-        stored_type: returns the data type of a band of a file, for items that do not state it.
+    """Data type and unit of a store of these bands; ``stored_type`` reads the type of files whose items do not state it.
 
     Raises:
         UserError: the bands have no common data type that a store supports, or one cannot be read.
@@ -104,7 +84,10 @@ def values_of(item: dict[str, Any], bands: tuple[Band, ...], stored_type: Callab
             units.append(REFLECTANCE)
             continue
         types.add(str(fields.get("data_type") or stored_type(item["assets"][band.asset]["href"], band.number)))
-        units.append(_unit(fields))
+        scale, offset, unit = (fields.get(name) for name in ("scale", "offset", "unit"))
+        if scale not in (None, 1) or offset not in (None, 0):
+            unit = f"{unit or 'value'} = {float(scale or 1):g} x stored {float(offset or 0):+g}"
+        units.append(str(unit or ""))
     dtype = str(np.result_type(*types)) if types <= set(DTYPES) else " and ".join(sorted(types))
     if dtype not in DTYPES:
         raise UserError(
@@ -116,13 +99,6 @@ def values_of(item: dict[str, Any], bands: tuple[Band, ...], stored_type: Callab
     return dtype, guess_unit(dtype)
 
 
-def _unit(fields: dict[str, Any]) -> str:
-    scale, offset, unit = fields.get("scale"), fields.get("offset"), fields.get("unit")
-    if scale in (None, 1) and offset in (None, 0):
-        return str(unit or "")
-    return f"{unit or 'value'} = {float(scale or 1):g} x stored {float(offset or 0):+g}"
-
-
 def find_mask(item: dict[str, Any]) -> str | None:
     """The asset of a supported cloud mask, if there is one."""
     return next((name for name in item["assets"] if name.lower() in MASKS), None)
@@ -132,7 +108,7 @@ def is_clear(mask: str, values: np.ndarray) -> np.ndarray:
     """Where a cloud mask shows the ground.
 
     Args:
-        mask: name of the asset: the scene classification of Sentinel-2 (SCL) or Landsat's QA_PIXEL.
+        mask: asset of Sentinel-2's scene classification (SCL) or of Landsat's QA_PIXEL.
         values: (rows, cols) of it, NaN where it holds no data.
 
     Source: classes as in Sen2Cor's product definition; bits as in the Landsat Collection 2 format book.
@@ -155,14 +131,14 @@ def numbered(item: dict[str, Any], bands: tuple[Band, ...]) -> dict[str, Any]:
     return {**item, "assets": assets}
 
 
-def band_fields(item: dict[str, Any], asset: str, index: int) -> dict[str, Any]:
+def band_fields(item: dict[str, Any], asset: str, number: int) -> dict[str, Any]:
     """Properties of a band: data_type, nodata, unit, scale, offset; as in STAC 1.1 and in earlier versions."""
     described = item["assets"][asset]
     fields = dict(described)
     for key in ("raster:bands", "bands"):
         entries = described.get(key) or []
-        if len(entries) >= index and isinstance(entries[index - 1], dict):
-            fields |= entries[index - 1]
+        if len(entries) >= number and isinstance(entries[number - 1], dict):
+            fields |= entries[number - 1]
     for name in ("scale", "offset"):
         if f"raster:{name}" in fields:
             fields[name] = fields[f"raster:{name}"]
@@ -170,34 +146,32 @@ def band_fields(item: dict[str, Any], asset: str, index: int) -> dict[str, Any]:
 
 
 def to_reflectance(item: dict[str, Any], fields: dict[str, Any], darkest: float | None = None) -> tuple[float, float]:
-    """Factor and offset that turn Sentinel-2's stored values into reflectance x 10000.
+    """Factor and offset that turn a band's stored values into reflectance x 10000; darkest: see ``offset_of``.
 
     Some catalogues have removed the offset and state so, some state it with each band, some only the baseline.
-
-    Args:
-        item: a scene.
-        fields: of one of its bands, see ``band_fields``.
-        darkest: of the stored values, see ``sentinel2.offset_of``.
     """
     factor = 10_000 * float(fields.get("scale", 1e-4))
-    if any(item["properties"].get(name) is True for name in _OFFSET_APPLIED):
+    if _is_offset_applied(item):
         return factor, 0.0
-    baseline, stated = baseline_in(item), None
+    baseline, stated = _baseline_in(item), None
     if "offset" in fields and not (baseline is not None and baseline < OFFSET_BASELINE):
         stated = 10_000 * float(fields["offset"])
     return factor, offset_of(baseline, stated, darkest)[0]
 
 
-def baseline_in(item: dict[str, Any]) -> float | None:
+def has_unknown_offset(item: dict[str, Any], bands: tuple[Band, ...]) -> bool:
+    """Whether neither baseline nor offset of a scene of Sentinel-2 is known."""
+    unstated = any(b.reflectance and "offset" not in band_fields(item, b.asset, b.number) for b in bands)
+    return unstated and not _is_offset_applied(item) and _baseline_in(item) is None
+
+
+def _is_offset_applied(item: dict[str, Any]) -> bool:
+    return any(item["properties"].get(name) is True for name in _OFFSET_APPLIED)
+
+
+def _baseline_in(item: dict[str, Any]) -> float | None:
     """Processing baseline of a scene of Sentinel-2: as stated, else from its product name; None where unknown."""
     properties = item["properties"]
     names = "/".join(str(properties.get(name)) for name in _PRODUCT_NAME)
     tag = next((str(properties[name]) for name in _BASELINE if "." in str(properties.get(name))), "")
     return baseline_of(f"{item.get('id')}/{names}", tag)
-
-
-def has_unknown_offset(item: dict[str, Any], bands: tuple[Band, ...]) -> bool:
-    """Whether neither baseline nor offset of a scene of Sentinel-2 is known."""
-    applied = any(item["properties"].get(name) is True for name in _OFFSET_APPLIED)
-    unstated = any(b.reflectance and "offset" not in band_fields(item, b.asset, b.number) for b in bands)
-    return unstated and not applied and baseline_in(item) is None

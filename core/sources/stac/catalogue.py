@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -40,9 +40,10 @@ CLOUD = "eo:cloud_cover"
 _PAGE = 100  # items per page: servers refuse answers that are too large
 _TIMEOUT_S = (20, 60)  # to connect, and between bytes
 _RETRY_STATUS = (429, 500, 502, 503, 504)
-_LISTING = pa.schema({**{side: pa.float64() for side in ("west", "south", "east", "north")}, "item": pa.large_string()})
-# What pystac raises for JSON that is no STAC.
-_NOT_STAC = (STACError, KeyError, TypeError, ValueError, AttributeError, ShapelyError)
+_SIDES = ("west", "south", "east", "north")
+_LISTING = pa.schema({**dict.fromkeys(_SIDES, pa.float64()), "item": pa.large_string()})
+# No answer, no file, or what pystac raises for JSON that is no STAC.
+_UNREADABLE = (APIError, OSError, STACError, KeyError, TypeError, ValueError, AttributeError, ShapelyError)
 
 
 @dataclass(frozen=True)
@@ -53,33 +54,14 @@ class Patience:
     pause_s: float = 1.0
 
 
-@dataclass(frozen=True)
-class Query:
-    """Which scenes to find.
-
-    Attributes:
-        collection: its id.
-        first: day, UTC.
-        last: day, UTC; included.
-        max_cloud: percent of a scene; scenes that state no cloud cover (such as radar) pass.
-    """
-
-    collection: str
-    first: date
-    last: date
-    max_cloud: float = 100.0
-
-
 @dataclass(frozen=True, eq=False)
-class Scene:
-    """An item of a catalogue.
+class CatalogueScene:
+    """An item of a catalogue, as JSON, and what is read from it.
 
     Attributes:
-        id: unique in its collection.
         time: of the acquisition, UTC.
         cloud: percent, None where not stated.
         footprint: longitude and latitude.
-        item: as JSON.
     """
 
     id: str
@@ -90,16 +72,26 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Api:
-    """The search of a STAC API.
+class Query:
+    """Which scenes to find: of days in UTC, the last one included.
 
     Attributes:
-        address: of the catalogue, for people.
-        search: address of its search.
-        method: POST or GET.
-        by_cloud: the server can leave out cloudy scenes.
-        patience: with it.
+        max_cloud: percent of a scene; scenes that state no cloud cover (such as radar) pass.
     """
+
+    collection: str
+    first: date
+    last: date
+    max_cloud: float = 100.0
+
+    def has_dates_of(self, scene: CatalogueScene) -> bool:
+        """Whether the scene is of the queried days."""
+        return self.first <= scene.time.date() <= self.last
+
+
+@dataclass(frozen=True)
+class Api:
+    """The search of a STAC API; ``by_cloud``: the server can leave out cloudy scenes."""
 
     address: str
     search: str = field(repr=False)
@@ -127,20 +119,14 @@ class Api:
 
 @dataclass(frozen=True)
 class Listing:
-    """The items of a static catalogue, in a Parquet file with their bounding boxes.
-
-    Attributes:
-        address: of the catalogue, for people.
-        digest: checksum of the file.
-        path: of it.
-    """
+    """The items of a static catalogue at the queried dates, in a Parquet file with their bounding boxes."""
 
     address: str
     digest: str
     path: Path = field(repr=False)
 
     def items(self, query: Query, area: shapely.Geometry | None) -> Iterator[dict[str, Any]]:
-        """Items as JSON; those of other dates were left out when they were listed."""
+        """Items as JSON."""
         if area is None:
             for batch in pq.ParquetFile(self.path).iter_batches(_PAGE, columns=["item"]):
                 yield from map(json.loads, batch.column(0).to_pylist())
@@ -152,16 +138,8 @@ class Listing:
         yield from map(json.loads, pq.read_table(self.path, columns=["item"], filters=filters)["item"].to_pylist())
 
 
-@dataclass(frozen=True, eq=False)
-class Opened:
-    """A collection of a catalogue.
-
-    Attributes:
-        catalogue: to query for scenes.
-        collection: its description as JSON.
-        example: an item of the queried dates, as JSON.
-        bad: items that cannot be read, with the reason.
-    """
+class Opened(NamedTuple):
+    """A collection of a catalogue and one of its scenes at the queried dates, as JSON; items that cannot be read."""
 
     catalogue: Api | Listing
     collection: dict[str, Any]
@@ -223,15 +201,15 @@ def open_collection(name: str, query: Query, scratch: Path, patience: Patience) 
     io = RetryingIO(patience)
     try:
         root = _read(io, address)
-        searches = {link.get("method", "GET"): link["href"] for link in root["links"] if link["rel"] == "search"}
-        if not searches:
-            return _open_static(io, address, root, query, scratch)
-        return _open_api(io, address, root, searches, query)
-    except (APIError, OSError, *_NOT_STAC) as error:
+        if any(link["rel"] == "search" for link in root["links"]):
+            return _open_api(io, address, root, query)
+        return _open_static(io, address, root, query, scratch)
+    except _UNREADABLE as error:
         raise UserError(f"{address}: {reason(error)}; check the address of the catalogue") from error
 
 
-def _open_api(io: RetryingIO, address: str, root: dict, searches: dict[str, str], query: Query) -> Opened:
+def _open_api(io: RetryingIO, address: str, root: dict[str, Any], query: Query) -> Opened:
+    searches = {link.get("method", "GET"): link["href"] for link in root["links"] if link["rel"] == "search"}
     method = "POST" if "POST" in searches else "GET"
     search = make_absolute_href(searches[method], address, start_is_dir=True)
     data = next((link["href"] for link in root["links"] if link["rel"] == "data"), f"{address}/collections")
@@ -243,18 +221,17 @@ def _open_api(io: RetryingIO, address: str, root: dict, searches: dict[str, str]
             raise
         names = [entry["id"] for page in io.get_pages(data) for entry in page["collections"]]
         raise _unknown(address, query.collection, names) from error
-    api = Api(address, search, method, False, io.patience)
-    example = _example(api, query)
+    example = _example(Api(address, search, method, False, io.patience), query)
     can_filter = any(name.endswith("item-search#query") for name in root.get("conformsTo", ()))
-    api = Api(address, search, method, can_filter and CLOUD in example["properties"], io.patience)
-    return Opened(api, collection, example)
+    by_cloud = can_filter and CLOUD in example["properties"]
+    return Opened(Api(address, search, method, by_cloud, io.patience), collection, example)
 
 
-def _open_static(io: RetryingIO, address: str, root: dict, query: Query, scratch: Path) -> Opened:
-    walk = _Walk(io, query.collection)
+def _open_static(io: RetryingIO, address: str, root: dict[str, Any], query: Query, scratch: Path) -> Opened:
+    walk = _Walk(io, query)
     path = scratch / "items.parquet"
     with pq.ParquetWriter(path, _LISTING) as writer:
-        rows = (row for item in walk.items(address, root) for row in _listed(item, query))
+        rows = walk.rows(address, root)
         while batch := list(islice(rows, 10 * _PAGE)):
             writer.write_table(pa.Table.from_pylist(batch, _LISTING))
     if walk.collection is None:
@@ -266,53 +243,44 @@ def _open_static(io: RetryingIO, address: str, root: dict, query: Query, scratch
 class _Walk:
     """Follows the links of a static catalogue to the items of one collection."""
 
-    def __init__(self, io: RetryingIO, collection: str) -> None:
-        self.io, self.id = io, collection
+    def __init__(self, io: RetryingIO, query: Query) -> None:
+        self.io, self.query = io, query
         self.names: list[str] = []
         self.collection: dict[str, Any] | None = None
         self.bad: list[tuple[str, str]] = []
         self.seen: set[str] = set()  # of catalogues, not of items, of which there may be millions
 
-    def items(self, address: str, document: dict[str, Any], inside: bool = False) -> Iterator[dict[str, Any]]:
-        """Items as JSON, with absolute addresses of their files."""
+    def rows(self, address: str, document: dict[str, Any], inside: bool = False) -> Iterator[dict[str, Any]]:
+        """Rows of ``_LISTING`` of the catalogue ``document`` and of those below it."""
         self.seen.add(address)
         self.names.append(str(document["id"]))
-        if document["id"] == self.id:
+        if document["id"] == self.query.collection:
             self.collection, inside = document, True
         for link in document["links"]:
             target = make_absolute_href(link["href"], address, start_is_dir=False)
-            if target in self.seen or link["rel"] not in ("child", "item"):
+            if target in self.seen or link["rel"] not in (("child", "item") if inside else ("child",)):
+                continue
+            try:
+                content = _read(self.io, target)
+                row = _row(content, target, self.query) if link["rel"] == "item" else None
+            except _UNREADABLE as error:
+                self.bad.append((target, reason(error)))
                 continue
             if link["rel"] == "child":
-                child = self._try(target, lambda content, _: content)
-                if child is not None:
-                    yield from self.items(target, child, inside)
-            elif inside:
-                item = self._try(target, _absolute_item)
-                if item is not None:
-                    yield item
-
-    def _try(self, target: str, use: Any) -> dict[str, Any] | None:
-        try:
-            return use(_read(self.io, target), target)
-        except (APIError, OSError, *_NOT_STAC) as error:
-            self.bad.append((target, reason(error)))
-            return None
+                yield from self.rows(target, content, inside)
+            elif row is not None:
+                yield row
 
 
-def _absolute_item(content: dict[str, Any], address: str) -> dict[str, Any]:
-    item = pystac.Item.from_dict(content, href=address)
-    item.make_asset_hrefs_absolute()
-    to_scene(item.to_dict(include_self_link=False, transform_hrefs=False))  # raises if something is missing
-    return item.to_dict(include_self_link=False, transform_hrefs=False)
-
-
-def _listed(item: dict[str, Any], query: Query) -> Iterator[dict[str, Any]]:
-    """The row of an item; none if its date is outside the query."""
+def _row(content: dict[str, Any], address: str, query: Query) -> dict[str, Any] | None:
+    """The row of an item, with absolute addresses of its files; None if its date is outside the query."""
+    parsed = pystac.Item.from_dict(content, href=address)
+    parsed.make_asset_hrefs_absolute()
+    item = parsed.to_dict(include_self_link=False, transform_hrefs=False)
     scene = to_scene(item)
-    if query.first <= scene.time.date() <= query.last:
-        box = dict(zip(("west", "south", "east", "north"), scene.footprint.bounds))
-        yield {**box, "item": json.dumps(item, sort_keys=True)}
+    if not query.has_dates_of(scene):
+        return None
+    return {**dict(zip(_SIDES, scene.footprint.bounds)), "item": json.dumps(item, sort_keys=True)}
 
 
 def _read(io: RetryingIO, address: str) -> dict[str, Any]:
@@ -340,7 +308,9 @@ def _unknown(address: str, collection: str, names: Iterable[str]) -> UserError:
     )
 
 
-def find_scenes(catalogue: Api | Listing, query: Query, area: shapely.Geometry, assets: set[str]) -> list[Scene]:
+def find_scenes(
+    catalogue: Api | Listing, query: Query, area: shapely.Geometry, assets: set[str]
+) -> list[CatalogueScene]:
     """The scenes that overlap an area, in the order of their times and ids.
 
     Args:
@@ -352,44 +322,44 @@ def find_scenes(catalogue: Api | Listing, query: Query, area: shapely.Geometry, 
     Raises:
         UserError: the catalogue does not answer, or not with STAC items.
     """
-    scenes: dict[str, Scene] = {}
+    scenes: dict[str, CatalogueScene] = {}
     try:
         for item in catalogue.items(query, area):
             scene = to_scene(item)
             clear = scene.cloud is None or scene.cloud <= query.max_cloud
-            in_time = query.first <= scene.time.date() <= query.last
-            if clear and in_time and scene.footprint.intersection(area).area > 0:
+            if clear and query.has_dates_of(scene) and scene.footprint.intersection(area).area > 0:
                 kept = {name: asset for name, asset in item["assets"].items() if name in assets}
                 scenes[scene.id] = replace(scene, item={**item, "assets": kept, "links": []})
-    except (APIError, OSError, *_NOT_STAC) as error:
+    except _UNREADABLE as error:
         raise UserError(f"{catalogue.address}: {reason(error)}") from error
     return sorted(scenes.values(), key=lambda scene: (scene.time, scene.id))
 
 
-def to_scene(item: dict[str, Any]) -> Scene:
+def to_scene(item: dict[str, Any]) -> CatalogueScene:
     """Read an item.
 
     Raises:
         KeyError: something is missing.
-        ValueError: it has no time, or no footprint.
+        ValueError: it has no time, no footprint or no assets.
         TypeError: its time or footprint has another type.
     """
     properties = item["properties"]
     text = properties.get("datetime") or properties.get("start_datetime")
     if not text:
         raise ValueError(f"the item {item['id']} has no datetime")
-    footprint = shape(item["geometry"]) if item.get("geometry") else shapely.box(*_flat(item["bbox"]))
+    if item.get("geometry"):
+        footprint = shape(item["geometry"])
+    else:  # a box may have heights
+        box = item["bbox"]
+        footprint = shapely.box(*box if len(box) == 4 else [*box[:2], *box[3:5]])
     moment = str_to_datetime(text)
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     cloud = properties.get(CLOUD)
     if not isinstance(item["assets"], dict):
         raise ValueError(f"the item {item['id']} has no assets")
-    return Scene(str(item["id"]), moment, None if cloud is None else float(cloud), shapely.make_valid(footprint), item)
-
-
-def _flat(bbox: list[float]) -> list[float]:
-    """West, south, east, north, also of a box with heights."""
-    return bbox if len(bbox) == 4 else [*bbox[:2], *bbox[3:5]]
+    return CatalogueScene(
+        str(item["id"]), moment, None if cloud is None else float(cloud), shapely.make_valid(footprint), item
+    )
 
 
 def reason(error: Exception) -> str:

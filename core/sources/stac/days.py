@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import shapely
 
-from core.sources.stac.catalogue import Query, Scene
+from core.sources.stac.catalogue import CatalogueScene, Query
 
 _YEAR_DAYS = 365.2425
 _COVERED = 1 - 1e-6  # of a chip's area: footprints are rounded
@@ -19,7 +19,7 @@ class Day:
 
     date: dt.date
     cloud: float
-    scenes: tuple[Scene, ...]
+    scenes: tuple[CatalogueScene, ...]
 
     @property
     def clearness(self) -> tuple[float, dt.date]:
@@ -27,7 +27,7 @@ class Day:
         return self.cloud, self.date
 
 
-def days_of(scenes: list[Scene], lon: float, area: shapely.Geometry, min_valid: float) -> list[Day]:
+def days_of(scenes: list[CatalogueScene], lon: float, area: shapely.Geometry, min_valid: float) -> list[Day]:
     """Group scenes by solar day, and leave out days on which they cover too little of the chip.
 
     Args:
@@ -36,7 +36,7 @@ def days_of(scenes: list[Scene], lon: float, area: shapely.Geometry, min_valid: 
         area: of the chip, degrees.
         min_valid: minimum fraction of the area.
     """
-    by_date: dict[dt.date, list[Scene]] = {}
+    by_date: dict[dt.date, list[CatalogueScene]] = {}
     for scene in scenes:
         by_date.setdefault((scene.time + dt.timedelta(hours=lon / 15)).date(), []).append(scene)
     days = []
@@ -52,18 +52,12 @@ def days_of(scenes: list[Scene], lon: float, area: shapely.Geometry, min_valid: 
     return days
 
 
-def _cloud(scene: Scene) -> float:
+def _cloud(scene: CatalogueScene) -> float:
     return 100.0 if scene.cloud is None else scene.cloud  # known to be clear comes first
 
 
 def parts_of(days: list[Day], query: Query, count: int) -> list[list[Day]]:
-    """Assign days to equal parts of the year, or of a shorter period that is queried; the clearest first.
-
-    Args:
-        days: of a place.
-        query: its first day is where the first part begins.
-        count: number of parts.
-    """
+    """Days in equal parts of the year, or of a shorter period that is queried, from its first day; clearest first."""
     period = min((query.last - query.first).days + 1, _YEAR_DAYS)
     parts: list[list[Day]] = [[] for _ in range(count)]
     for day in days:

@@ -22,33 +22,21 @@ import shapely
 from core.errors import UserError
 from core.files import sha256
 from core.sources.options import add_options, check_positive, check_range, check_size
-from core.sources.stac.assets import (
-    MASKS,
-    Band,
-    band_fields,
-    find_bands,
-    find_mask,
-    has_unknown_offset,
-    is_clear,
-    numbered,
-    to_reflectance,
-    values_of,
-)
+from core.sources.stac import assets
 from core.sources.stac.catalogue import (
     SHORT_NAMES,
     Api,
+    CatalogueScene,
     Listing,
     Opened,
     Patience,
     Query,
-    Scene,
     find_scenes,
     open_collection,
 )
-from core.sources.stac.chip_grids import centre, chip_grid
 from core.sources.stac.days import Day, days_of, parts_of
 from core.sources.stac.places import read_places, sample_places
-from core.sources.stac.reading import configure, load, stored_type
+from core.sources.stac.reading import centre, chip_grid, configure, load, stored_type
 from core.store.build import SHARD_BYTES, Chip, Tally
 from core.store.read import StoreInfo
 
@@ -65,18 +53,12 @@ class StacSource:
     """The source.
 
     Attributes:
-        info: what holds for all chips.
-        catalogue: to query for scenes.
-        query: which scenes.
-        bands: in the order of the store.
         per_place: dates per place.
-        min_valid: minimum fraction of valid pixels.
         mask: asset of the cloud mask, or None.
         resampling: where the chip's grid is not the scene's.
         digest: checksum of the places.
         places: Parquet file of them, see ``core.sources.stac.places``.
-        sign: ``planetary-computer`` where its links need signatures, else None.
-        patience: with the servers.
+        sign: see ``core.sources.stac.reading.load``.
         bad: places and items that cannot be used.
         dropped: always empty; everything else is left out while reading.
     """
@@ -84,7 +66,7 @@ class StacSource:
     info: StoreInfo
     catalogue: Api | Listing
     query: Query
-    bands: tuple[Band, ...]
+    bands: tuple[assets.Band, ...]
     per_place: int
     min_valid: float
     mask: str | None
@@ -114,13 +96,13 @@ class StacSource:
 
     def _chips_of(self, place: str, grid: GeoBox, tally: Tally) -> list[Chip]:
         area = shapely.make_valid(grid.extent.to_crs("EPSG:4326", wrapdateline=True).geom)
-        assets = set(self._assets.values())
+        names = set(self._assets.values())
         try:
-            scenes = find_scenes(self.catalogue, self.query, area, assets)
+            scenes = find_scenes(self.catalogue, self.query, area, names)
         except UserError as error:
             tally.skip(f"place {place}", str(error))
             return []
-        complete = [scene for scene in scenes if scene.item["assets"].keys() == assets]
+        complete = [scene for scene in scenes if scene.item["assets"].keys() == names]
         if len(complete) < len(scenes):
             tally.drop("scenes that lack a band", len(scenes) - len(complete))
         days = days_of(complete, centre(grid)[0], area, self.min_valid)
@@ -157,7 +139,7 @@ class StacSource:
         size = self.info.chip_size
         pixels = np.zeros((len(self.bands), size, size), self.info.dtype)
         valid = np.zeros((size, size), bool)
-        used: list[Scene] = []
+        used: list[CatalogueScene] = []
         for scene in day.scenes:
             try:
                 layer, clear = self._read(scene, grid)
@@ -181,45 +163,36 @@ class StacSource:
         names = " + ".join(scene.id for scene in used)
         return Chip(pixels, valid, place, lon, lat, used[0].time, names, reach_m=reach)
 
-    def _read(self, scene: Scene, grid: GeoBox) -> tuple[np.ndarray, np.ndarray]:
+    def _read(self, scene: CatalogueScene, grid: GeoBox) -> tuple[np.ndarray, np.ndarray]:
         """Pixels (bands, rows, cols) in the store's unit and where they are valid (rows, cols).
 
         Raises:
             UserError: they cannot be read.
         """
-        resampling = {"*": self.resampling} | {name: "nearest" for name in self._assets if name.lower() in MASKS}
-        item = numbered(scene.item, self.bands)
+        resampling = {"*": self.resampling} | {name: "nearest" for name in self._assets if name.lower() in assets.MASKS}
+        item = assets.numbered(scene.item, self.bands)
         layers = load(item, self._assets, grid, resampling, self.sign, self.patience)
-        values, clear = self._stored(item, layers)
-        planes = []
-        darkest = _darkest(values, clear) if has_unknown_offset(item, self.bands) else None
-        for band, plane in zip(self.bands, values):
+        fields = [assets.band_fields(item, band.asset, band.number) for band in self.bands]
+        values = np.stack([layers[band.key] for band in self.bands])
+        clear = np.isfinite(values).all(axis=0)
+        for band, stated, plane in zip(self.bands, fields, values):
+            nodata = stated.get("nodata", 0 if band.reflectance else None)
+            if isinstance(nodata, int | float):
+                clear &= plane != nodata
+        if self.mask:
+            clear &= assets.is_clear(self.mask, layers[self.mask])
+        darkest = None
+        if assets.has_unknown_offset(item, self.bands) and clear.any():
+            darkest = float(np.percentile(values[:, clear], 1))
+        for number, band in enumerate(self.bands):
             if band.reflectance:
-                factor, offset = to_reflectance(item, band_fields(item, band.asset, band.number), darkest)
-                plane = plane * factor + offset
-            planes.append(plane)
-        pixels = np.where(clear, np.stack(planes), 0)
+                factor, offset = assets.to_reflectance(item, fields[number], darkest)
+                values[number] = values[number] * factor + offset
+        pixels = np.where(clear, values, 0)
         if self.info.dtype != "float32":
             limits = np.iinfo(self.info.dtype)
             pixels = np.rint(pixels).clip(limits.min, limits.max)
         return pixels.astype(self.info.dtype), clear
-
-    def _stored(self, item: dict[str, Any], layers: dict[str, np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
-        """Stored values (rows, cols) of each band, and where all of them hold data and show the ground."""
-        values, clear = [layers[band.key] for band in self.bands], np.ones((self.info.chip_size,) * 2, bool)
-        for band, plane in zip(self.bands, values):
-            nodata = band_fields(item, band.asset, band.number).get("nodata", 0 if band.reflectance else None)
-            clear &= np.isfinite(plane)
-            if isinstance(nodata, int | float):
-                clear &= plane != nodata
-        if self.mask:
-            clear &= is_clear(self.mask, layers[self.mask])
-        return values, clear
-
-
-def _darkest(values: list[np.ndarray], clear: np.ndarray) -> float | None:
-    """First percentile of the stored values that hold data, as ``sentinel2.offset_of`` needs it."""
-    return float(np.percentile(np.stack(values)[:, clear], 1)) if clear.any() else None
 
 
 def add_parser(sources: Any) -> argparse.ArgumentParser:
@@ -246,12 +219,9 @@ def add_parser(sources: Any) -> argparse.ArgumentParser:
     add("--dates", required=True, metavar="FROM/TO", help="such as 2021-01-01/2022-12-31")
     add("--per-place", type=int, default=4, metavar="K", help="dates per place (default %(default)s)")
     add(
-        "--max-cloud",
-        type=float,
-        default=20.0,
-        metavar="C",
+        "--max-cloud", type=float, default=20.0, metavar="C",
         help="maximum cloud cover in percent (default %(default)g)",
-    )
+    )  # fmt: skip
     add("--bands", nargs="+", required=True, metavar="BAND", help="asset or common names, as in the catalogue")
     add_options(parser, "--size")
     add("--resolution", type=float, required=True, metavar="METRES", help="pixel size")
@@ -290,8 +260,8 @@ def make(arguments: argparse.Namespace, scratch: Path) -> StacSource:
     sign = arguments.sign
     if sign is None and "planetarycomputer.microsoft.com" in address:
         sign = "planetary-computer"
-    bands = find_bands(opened.example, arguments.bands, address)
-    dtype, unit = values_of(opened.example, bands, partial(stored_type, sign, patience))
+    bands = assets.find_bands(opened.example, arguments.bands, address)
+    dtype, unit = assets.values_of(opened.example, bands, partial(stored_type, sign, patience))
     info = _info(arguments, opened, query, dtype, unit)
     chip_bytes = len(bands) * arguments.size**2 * np.dtype(dtype).itemsize
     listing = scratch / "places.parquet"
@@ -300,7 +270,7 @@ def make(arguments: argparse.Namespace, scratch: Path) -> StacSource:
     )
     places.write(listing, max(1, per_shard))  # a few places too are distributed among all workers
     print(f"{len(places.table)} places, up to {arguments.per_place} dates each, from {address}", flush=True)
-    if has_unknown_offset(opened.example, bands):
+    if assets.has_unknown_offset(opened.example, bands):
         print(
             f"{query.collection} states no processing baseline: scenes are taken for 04.00 or later, so 1000 is subtracted, "
             "unless dark pixels show that nothing was added",
@@ -308,7 +278,7 @@ def make(arguments: argparse.Namespace, scratch: Path) -> StacSource:
         )
     return StacSource(
         info=info, catalogue=opened.catalogue, query=query, bands=bands, per_place=arguments.per_place,
-        min_valid=arguments.min_valid, mask=None if arguments.no_cloud_mask else find_mask(opened.example),
+        min_valid=arguments.min_valid, mask=None if arguments.no_cloud_mask else assets.find_mask(opened.example),
         resampling=arguments.resampling, digest=sha256(listing), places=listing, sign=sign, patience=patience,
         bad=(*places.bad, *opened.bad),
     )  # fmt: skip
@@ -329,11 +299,7 @@ def _info(arguments: argparse.Namespace, opened: Opened, query: Query, dtype: st
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """Refuse invalid options.
-
-    Raises:
-        UserError: it names one of them.
-    """
+    """Refuse invalid options."""
     if (arguments.sample is None) != (arguments.within is None):
         raise UserError("--sample and --within go together: a number of random places within these polygons")
     check_size(arguments)
@@ -347,11 +313,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def parse_dates(text: str) -> tuple[date, date]:
-    """First and last day of an interval.
-
-    Raises:
-        UserError: it is invalid.
-    """
+    """First and last day of an interval."""
     try:
         first, last = map(date.fromisoformat, text.split("/"))
     except ValueError as error:

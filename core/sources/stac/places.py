@@ -15,9 +15,7 @@ import shapely
 from core.errors import UserError, first_line
 
 LISTING = pa.schema({"place": pa.string(), "lon": pa.float64(), "lat": pa.float64()})
-_EDGE_DEG = (
-    0.25  # longest piece of a polygon's edge: edges are straight in degrees, and nearly so in pieces when projected
-)
+_EDGE_DEG = 0.25  # longest piece of a polygon's edge: straight in degrees, and nearly so when projected
 _DRAWS = 1024
 
 
@@ -68,15 +66,13 @@ def read_places(file: Path) -> Places:
 def sample_places(file: Path, count: int, seed: int) -> Places:
     """Draw points at random within the polygons of a vector file, uniform by area on the sphere.
 
-    Args:
-        file: anything that geopandas reads; polygons that overlap count once.
-        count: number of points.
-        seed: of the draw: the same seed draws the same points.
+    Polygons that overlap count once.
 
     Raises:
         UserError: the file cannot be read or holds no polygon.
     """
-    shapes = _geometries(file)
+    shapes = _read_features(file).geometry.to_numpy()
+    shapes = shapely.make_valid(shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))])
     polygons = shapely.get_parts(shapely.union_all(shapes[np.isin(shapely.get_dimensions(shapes), [2])]))
     # Lambert's cylindrical projection, x = lon, y = sin(lat), keeps areas: uniform there is uniform on the sphere.
     flat = shapely.transform(shapely.segmentize(polygons, _EDGE_DEG), _to_equal_area)
@@ -120,22 +116,16 @@ def _read_csv(file: Path) -> pd.DataFrame:
 
 
 def _read_vector(file: Path) -> pd.DataFrame:
-    frame = _frame(file)
+    frame = _read_features(file)
     points = shapely.point_on_surface(frame.geometry.to_numpy())
     # A missing or empty geometry has no point: NaN, and so a bad row.
-    lon, lat = (np.asarray(values, float) for values in (shapely.get_x(points), shapely.get_y(points)))
-    table = pd.DataFrame({"lon": lon, "lat": lat})
+    table = pd.DataFrame({"lon": shapely.get_x(points), "lat": shapely.get_y(points)}, dtype=float)
     if "place" in frame:
         table["place"] = frame["place"].to_numpy()
     return table
 
 
-def _geometries(file: Path) -> np.ndarray:
-    shapes = _frame(file).geometry.to_numpy()
-    return shapely.make_valid(shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))])
-
-
-def _frame(file: Path) -> gpd.GeoDataFrame:
+def _read_features(file: Path) -> gpd.GeoDataFrame:
     """Features in longitude and latitude."""
     if not file.is_file() and not file.is_dir():  # a folder may be a file geodatabase
         raise UserError(f"{file}: no such file")

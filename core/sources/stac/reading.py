@@ -1,27 +1,68 @@
-"""Reading the pixels of scenes over HTTP, with signed links where a catalogue needs them."""
+"""The pixels of a chip: where they lie, and how they are read over HTTP, with signed links where a catalogue needs them."""
 
 from __future__ import annotations
 
 import logging
+import math
 import re
 import time
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pystac
 import rasterio
+from affine import Affine
+from pyproj import Transformer
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from core.errors import UserError, first_line
 from core.sources.stac.catalogue import Patience
+from core.store.read import StoreInfo
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
 _TRIES = 3  # of a whole scene, each with new signatures; GDAL repeats single requests
 _THREADS = 4  # most of the time is spent waiting for the server
+
+
+def chip_crs(lon: float, lat: float) -> str:
+    """The local UTM zone, or beyond 84 N and 80 S the polar stereographic grid."""
+    if lat > 84:
+        return "EPSG:32661"
+    if lat < -80:
+        return "EPSG:32761"
+    zone = math.floor((lon + 180) / 6) % 60 + 1
+    return f"EPSG:{(32600 if lat >= 0 else 32700) + zone}"
+
+
+def chip_grid(lon: float, lat: float, info: StoreInfo) -> GeoBox:
+    """The pixels of a chip: north-up in the local UTM zone, centred on the place to half a pixel.
+
+    Edges are whole multiples of the pixel size, as those of Sentinel-2, whose pixels are then not resampled.
+    """
+    from odc.geo.geobox import GeoBox
+
+    crs, size, pixel = chip_crs(lon, lat), info.chip_size, info.gsd or 1.0
+    x, y = _transformer("EPSG:4326", crs).transform(lon, lat)
+    left, top = (round((middle + side * size * pixel / 2) / pixel) * pixel for middle, side in ((x, -1), (y, 1)))
+    return GeoBox((size, size), Affine(pixel, 0, left, 0, -pixel, top), crs)
+
+
+def centre(grid: GeoBox) -> tuple[float, float]:
+    """Longitude and latitude of the middle of a grid, degrees."""
+    rows, columns = grid.shape
+    x, y = grid.transform @ (columns / 2, rows / 2)
+    lon, lat = _transformer(str(grid.crs), "EPSG:4326").transform(x, y)
+    return float(lon), float(lat)
+
+
+@lru_cache(maxsize=256)
+def _transformer(source: str, target: str) -> Transformer:
+    return Transformer.from_crs(source, target, always_xy=True)
 
 
 def load(
@@ -40,8 +81,8 @@ def load(
         item: the scene.
         bands: names that odc-stac gives to bands, with their assets.
         grid: of the chip.
-        resampling: by band, "*" for the others.
-        sign: see ``signer``.
+        resampling: by name of the band, "*" for the others.
+        sign: ``planetary-computer`` where links need that catalogue's signatures, else None.
         patience: with the server.
 
     Raises:
@@ -96,14 +137,10 @@ def _gdal_options(patience: Patience) -> dict[str, Any]:
     }
 
 
-def signer(sign: str | None) -> Callable[[str], str] | None:
-    """What signs a link; it keeps tokens until shortly before they expire.
-
-    Args:
-        sign: ``planetary-computer`` where links need that catalogue's signatures, else None.
-    """
+def signer(sign: str | None) -> Callable[[str], str]:
+    """What signs links for ``planetary-computer``, keeping tokens until they expire; other links stay as they are."""
     if sign is None:
-        return None
+        return str
     import planetary_computer
 
     return planetary_computer.sign
@@ -115,9 +152,8 @@ def stored_type(sign: str | None, patience: Patience, href: str, number: int) ->
     Raises:
         UserError: it cannot be read.
     """
-    sign_link = signer(sign)
     try:
-        with rasterio.Env(**_gdal_options(patience)), rasterio.open(sign_link(href) if sign_link else href) as source:
+        with rasterio.Env(**_gdal_options(patience)), rasterio.open(signer(sign)(href)) as source:
             return source.dtypes[number - 1]
     except (RasterioError, OSError, ValueError, IndexError) as error:
         raise UserError(f"{href}: cannot be read as a raster ({reason(error)})") from error
