@@ -39,7 +39,7 @@ from core.imagery.crops import (
 )
 from core.imagery.georasters import Ground, known_ground, open_plain
 from core.store.build import SHARD_BYTES, Chip, Tally
-from core.store.database import connect, parquet
+from core.store.index import connect, parquet
 from core.store.read import UNLABELLED, LandClass, StoreInfo
 
 # path and mask: relative to the root, '/' between folders; label: number into the classes, -1 unknown;

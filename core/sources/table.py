@@ -30,7 +30,7 @@ from core.imagery.dates import check_date_format, plausible_years
 from core.imagery.legends import legend_of, numbers_of, read_legend
 from core.sources.image_list import LISTING, ImageList, Images
 from core.sources.options import add_options, check_positive, check_size
-from core.store.database import connect, literal, parquet
+from core.store.index import connect, literal, parquet
 from core.store.read import LandClass
 
 FIELDS = ("path", "lon", "lat", "datetime", "place", "label", "split", "mask")

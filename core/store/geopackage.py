@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ _BATCH = 50_000  # images that are written at a time
 
 
 def check_gpkg(store: ChipStore, path: Path, overwrite: bool) -> None:
-    """Check whether ``write_gpkg`` can write, before anything else is done.
+    """Refuse what ``write_gpkg`` cannot write, before anything else is done.
 
     Raises:
         UserError: the file exists, its folder does not, or an image has no coordinates.
@@ -39,13 +40,10 @@ def check_gpkg(store: ChipStore, path: Path, overwrite: bool) -> None:
 def write_gpkg(store: ChipStore, path: Path, *, overwrite: bool = False) -> None:
     """Write the index as the layer ``images`` of a GeoPackage: points in EPSG:4326, all columns, class names.
 
-    Args:
-        store: to write the index of.
-        path: of the GeoPackage; it gets its name when it is complete.
-        overwrite: replace an existing file.
+    The file gets its name when it is complete.
 
     Raises:
-        UserError: the file exists, its folder does not, or an image has no coordinates.
+        UserError: see ``check_gpkg``; or the disk is full.
     """
     from pyogrio import read_info, write_arrow
 
@@ -56,7 +54,7 @@ def write_gpkg(store: ChipStore, path: Path, *, overwrite: bool = False) -> None
     try:
         batches = _layer_batches(index, [entry.name for entry in store.info.classes])
         first = next(batches)
-        reader = pa.RecordBatchReader.from_batches(first.schema, _chained(first, batches))
+        reader = pa.RecordBatchReader.from_batches(first.schema, chain([first], batches))
         write_arrow(
             reader, partial, layer="images", driver="GPKG", geometry_name="geometry", geometry_type="Point",
             crs="EPSG:4326",
@@ -80,8 +78,3 @@ def _layer_batches(index: pq.ParquetFile, names: list[str]) -> Iterator[pa.Recor
         fields["class"] = known.take(pa.array(np.where(label < 0, len(names), label)))
         fields["geometry"] = fields.pop("geometry")  # last, as layers have it
         yield pa.record_batch(fields)
-
-
-def _chained(first: pa.RecordBatch, others: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    yield first
-    yield from others

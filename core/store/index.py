@@ -5,6 +5,7 @@ DuckDB joins and sorts, and spills to disk; pyarrow writes the GeoParquet in bat
 
 from __future__ import annotations
 
+import glob
 import json
 import shutil
 from collections.abc import Iterator
@@ -18,7 +19,6 @@ import pyarrow.parquet as pq
 import pyproj
 
 from core.files import sha256, write_json, write_whole
-from core.store.database import connect, parquet, parts
 from core.store.read import StoreInfo
 from core.store.splits import Split, deal_places
 
@@ -28,17 +28,10 @@ ROWS = pa.schema(
     {
         "place": pa.string(),
         "datetime": pa.timestamp("us", tz="UTC"),
-        "lon": pa.float64(),
-        "lat": pa.float64(),
-        "stated_split": pa.string(),
-        "party": pa.string(),
+        **dict.fromkeys(("lon", "lat"), pa.float64()),
+        **dict.fromkeys(("stated_split", "party"), pa.string()),
         "reach_m": pa.float64(),
-        "label": pa.int32(),
-        "shard": pa.int32(),
-        "chip": pa.int32(),
-        "mask": pa.int32(),
-        "row": pa.int32(),
-        "column": pa.int32(),
+        **dict.fromkeys(("label", "shard", "chip", "mask", "row", "column"), pa.int32()),
         "source": pa.string(),
         "valid_pixels": pa.int64(),
         "means": pa.list_(pa.float64()),  # of each band
@@ -47,13 +40,8 @@ ROWS = pa.schema(
         "highest": pa.float64(),
     }
 )
-BOXES = pa.schema(
-    {
-        "chip": pa.int64(),
-        **{side: pa.float64() for side in ("xmin", "ymin", "xmax", "ymax")},
-        "label": pa.float64(),
-    }
-)
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+BOXES = pa.schema({"chip": pa.int64(), **dict.fromkeys((*_CORNERS, "label"), pa.float64())})
 _INDEX = pa.schema(
     [
         ROWS.field("place"),
@@ -61,7 +49,7 @@ _INDEX = pa.schema(
         *(ROWS.field(name) for name in ("datetime", "lon", "lat")),
         pa.field("split", pa.dictionary(pa.int32(), pa.string())),
         *(ROWS.field(name) for name in ("label", "shard", "chip", "mask", "row", "column", "source")),
-        pa.field("bbox", pa.struct({side: pa.float64() for side in ("xmin", "ymin", "xmax", "ymax")})),
+        pa.field("bbox", pa.struct(dict.fromkeys(_CORNERS, pa.float64()))),
         pa.field("geometry", pa.binary()),
     ]
 )
@@ -73,20 +61,40 @@ _GEO = {
             "encoding": "WKB",
             "geometry_types": ["Point"],
             "crs": pyproj.CRS("EPSG:4326").to_json_dict(),
-            "covering": {"bbox": {side: ["bbox", side] for side in ("xmin", "ymin", "xmax", "ymax")}},
+            "covering": {"bbox": {corner: ["bbox", corner] for corner in _CORNERS}},
         }
     },
 }
 _ROW_GROUP = 100_000
+_MEMORY = "1GB"  # of DuckDB
+
+
+def connect(spill: Path) -> duckdb.DuckDBPyConnection:
+    """Open a database in memory, with times in UTC; what does not fit goes to ``spill``, created and removed as needed."""
+    db = duckdb.connect()
+    db.execute(f"SET memory_limit='{_MEMORY}'; SET TimeZone='UTC'; SET preserve_insertion_order=false")
+    db.execute(f"SET temp_directory={literal(spill)}; SET enable_progress_bar=false")  # it would mix with our output
+    return db
+
+
+def parquet(path: Path, *options: str, below: str = "") -> str:
+    """A Parquet file in SQL, with any characters in its name, or all that match the pattern ``below`` a folder.
+
+    Args:
+        path: of the file or the folder.
+        options: of DuckDB's read_parquet, such as ``filename=true``.
+        below: such as ``/*/rows.parquet``.
+    """
+    return f"read_parquet({', '.join([literal(glob.escape(str(path)) + below), *options])})"
+
+
+def literal(text: object) -> str:
+    """Text in SQL."""
+    return "'" + str(text).replace("'", "''") + "'"
 
 
 def write_index(folder: Path, info: StoreInfo, split: Split) -> None:
-    """Write index.parquet, boxes.parquet, store.json and SHA256SUMS.
-
-    Args:
-        folder: of the store, with the parts of the shards.
-        info: what holds for all chips.
-        split: how places are assigned to sides.
+    """Write index.parquet, boxes.parquet, store.json and SHA256SUMS of a folder that holds the parts of the shards.
 
     Raises:
         UserError: see ``core.store.splits.deal_places``.
@@ -94,7 +102,7 @@ def write_index(folder: Path, info: StoreInfo, split: Split) -> None:
     spill = folder / "spill"
     shutil.rmtree(spill, ignore_errors=True)  # of a run that was killed
     with connect(spill) as db:
-        db.execute(f"CREATE VIEW rows AS FROM {parts(folder, 'shards/*/rows.parquet')}")
+        db.execute(f"CREATE VIEW rows AS FROM {parquet(folder, below='/shards/*/rows.parquet')}")
         db.register("sides", deal_places(db, split))
         _write_rows(db, folder / "index.parquet")
         _write_boxes(db, folder)
@@ -152,7 +160,7 @@ def _write_boxes(db: duckdb.DuckDBPyConnection, folder: Path) -> None:
     if not any((folder / "shards").glob("*/boxes.parquet")):
         return
     query = f"""SELECT i.file_row_number AS image, xmin, ymin, xmax, ymax, CAST(b.label AS INTEGER) AS label
-        FROM {parts(folder, "shards/*/boxes.parquet", "filename=true")} b
+        FROM {parquet(folder, "filename=true", below="/shards/*/boxes.parquet")} b
         JOIN {parquet(folder / "index.parquet", "file_row_number=true")} i
         ON b.chip = i.chip AND CAST(parse_path(b.filename)[-2] AS INTEGER) = i.shard ORDER BY ALL"""
     pq.write_table(db.sql(query).to_arrow_table(), folder / "boxes.parquet")
@@ -171,7 +179,9 @@ def _with_statistics(db: duckdb.DuckDBPyConnection, info: StoreInfo) -> StoreInf
     count, mean, spread, lowest, highest = 0.0, np.zeros(bands), np.zeros(bands), np.inf, -np.inf
     for group in in_groups(rows, _ROW_GROUP):
         number = group["valid_pixels"].to_numpy().astype(np.float64)
-        means, spreads = (_matrix(group[name], bands) for name in ("means", "spreads"))
+        means, spreads = (
+            group[name].combine_chunks().flatten().to_numpy().reshape(-1, bands) for name in ("means", "spreads")
+        )
         more = max(number.sum(), 1)
         centre = number @ means / more
         spread += spreads.sum(axis=0) + number @ (means - centre) ** 2
@@ -183,7 +193,3 @@ def _with_statistics(db: duckdb.DuckDBPyConnection, info: StoreInfo) -> StoreInf
     return replace(
         info, mean=tuple(mean.tolist()), std=tuple(std.tolist()), value_range=(float(lowest), float(highest))
     )
-
-
-def _matrix(column: pa.ChunkedArray, width: int) -> np.ndarray:
-    return column.combine_chunks().flatten().to_numpy().reshape(-1, width)

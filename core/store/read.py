@@ -42,8 +42,7 @@ class StoreInfo:
     """What holds for all chips of a store.
 
     Attributes:
-        bands: names, in order.
-        dtype: of the pixels: uint8, uint16, int16 or float32.
+        dtype: of the pixels, one of ``DTYPES``.
         unit: what a pixel value means.
         gsd: pixel size in metres (at the equator for geographic grids), None where unknown.
         chip_size: rows = columns of a chip, px.
@@ -51,8 +50,7 @@ class StoreInfo:
         background: number of the class that never names a chip (open sea, say), or None.
         provenance: origin of the chips, for people.
         license: of the imagery, as its source states it.
-        mean: per band, of the pixels with data of the training places.
-        std: per band, of the same pixels.
+        mean: per band, of the pixels with data of the training places; also ``std``.
         value_range: lowest and highest value there.
     """
 
@@ -132,8 +130,7 @@ class ChipStore:
     @cached_property
     def index(self) -> pd.DataFrame:
         """The index as a table, for small stores."""
-        table = self._index.read(columns=COLUMNS).to_pandas()
-        return table.astype({"split": str})
+        return self._index.read(columns=COLUMNS).to_pandas().astype({"split": str})
 
     @cached_property
     def places(self) -> pd.DataFrame:
@@ -158,16 +155,11 @@ class ChipStore:
 
     def raw(self, rows: np.ndarray) -> np.ndarray:
         """Chips of these index rows as stored, (N, bands, size, size); pixels without data are 0."""
-        size = self.info.chip_size
-        out = np.empty((len(rows), len(self.info.bands), size, size), self.info.dtype)
-        self._gather("chips", rows, self.column("chip")[rows], out)
-        return out
+        return self._gather("chips", rows, "chip", 0, self.info.dtype, len(self.info.bands))
 
     def valid(self, rows: np.ndarray) -> np.ndarray:
         """Which pixels of these index rows hold data, (N, size, size) bool."""
-        out = np.ones((len(rows), self.info.chip_size, self.info.chip_size), bool)
-        self._gather("valid", rows, self.column("chip")[rows], out)
-        return out
+        return self._gather("valid", rows, "chip", True, "bool")
 
     def pixels(self, rows: np.ndarray) -> np.ndarray:
         """Chips of these index rows as (N, bands, size, size) float32; pixels without data are NaN."""
@@ -183,16 +175,16 @@ class ChipStore:
         Raises:
             UserError: the store has no label masks.
         """
-        numbers = self.column("mask")
-        if not (numbers >= 0).any():
+        if not (self.column("mask") >= 0).any():
             raise UserError(f"{self.path}: has no label masks; make it with --labels")
-        out = np.full((len(rows), self.info.chip_size, self.info.chip_size), UNLABELLED, np.uint8)
-        self._gather("labels", rows, numbers[rows], out)
-        return out
+        return self._gather("labels", rows, "mask", UNLABELLED, "uint8")
 
-    def _gather(self, name: str, rows: np.ndarray, numbers: np.ndarray, out: np.ndarray) -> None:
-        """Copy entries of a per-shard array; for a number of -1, or a shard without the array, ``out`` is unchanged."""
-        shards = self.column("shard")[rows]
+    def _gather(self, name: str, rows: np.ndarray, column: str, fill: int, dtype: str, *bands: int) -> np.ndarray:
+        """Entries of a per-shard array by their numbers in ``column``; ``fill`` for -1, or where a shard has no array."""
+        out = np.zeros((len(rows), *bands, self.info.chip_size, self.info.chip_size), dtype)
+        if fill:
+            out.fill(fill)
+        shards, numbers = self.column("shard")[rows], self.column(column)[rows]
         for shard in np.unique(shards):
             array = self._array(int(shard), name)
             if array is None:
@@ -204,6 +196,7 @@ class ChipStore:
                 raise UserError(
                     f"{self.path}: shard {shard} does not fit the index ({error}); see 'core.prepare check'"
                 ) from error
+        return out
 
     def _map(self, shard: int, name: str) -> np.ndarray | None:
         path = self.path / "shards" / f"{shard:05}" / f"{name}.npy"

@@ -51,11 +51,9 @@ class Summary:
     """Counts of a store.
 
     Attributes:
-        images: how many.
         dates: (places,) different dates of each place; images without a date do not count.
         undated: images without a date.
-        first: earliest date, None where no image has one.
-        last: latest date.
+        first: earliest date, None where no image has one; ``last``: the latest.
         extent: of the places, None where none has coordinates.
         unlocated: places without coordinates.
         split_places: (splits,) places of each side.
@@ -65,7 +63,6 @@ class Summary:
         label_pixels: (classes + 1,) share of the pixels of their masks by class, the last one unlabelled;
             None for a store without masks.
         split_objects: (splits, classes + 1) boxes by side and class, the last column unlabelled; None for a store without boxes.
-        bytes: size on disk.
     """
 
     images: int
