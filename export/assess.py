@@ -15,8 +15,8 @@ import shapely
 from rasterio.features import geometry_mask
 
 from export.rasterio_io.grid import Grid
-from export.rasterio_io.limits import read_shapes
 from export.rasterio_io.pixels import RasterPixels
+from export.rasterio_io.vectors import read_shapes
 from export.runtime.errors import InputFault, RuntimeFault
 from export.runtime.files import Staging
 from export.runtime.infer.class_map import ClassMap

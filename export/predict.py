@@ -6,22 +6,20 @@ import argparse
 import logging
 import signal
 import sys
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from export.batch.blocks import SIDE
-from export.batch.cluster import Cluster
 from export.batch.inputs import is_file_name, is_one, rasters
 from export.batch.manifest import Manifest
-from export.batch.plan import Plan
-from export.batch.run import Batch, summary
-from export.batch.work import Job
-from export.batch.workers import Here, Processes, Workers
-from export.rasterio_io.limits import Area
+from export.batch.plan import SIDE, Plan
+from export.batch.run import Batch
+from export.batch.units import Settings
+from export.batch.workers import cluster, here, processes
 from export.rasterio_io.names import absolute, stem
-from export.rasterio_io.pixels import Placement
 from export.rasterio_io.run import BESIDE, Request, map_raster
+from export.rasterio_io.vectors import Area
 from export.runtime.errors import RuntimeFault
 from export.runtime.files import clear_leftovers
 from export.runtime.infer.job import Options
@@ -52,108 +50,83 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add("--out", type=Path, required=True, metavar="DIR", help="output folder")
     add("--name", help="file name of the results without suffix, for a single raster (default: the raster's)")
-    _add_input(parser.add_argument_group("input values"))
-    _add_area(parser.add_argument_group("area and grid"))
-    _add_outputs(parser.add_argument_group("additional results"))
-    _add_run(parser.add_argument_group("inference"))
-    _add_batch(parser.add_argument_group("large jobs"))
+    _add_input(parser)
+    _add_inference(parser)
     return parser
 
 
-def _add_input(group: Any) -> None:
-    group.add_argument(
-        "--bands", nargs="+", metavar="BAND", help="band names or numbers (from 1), in the model's order"
-    )
-    group.add_argument("--nodata", type=float, metavar="V", help="nodata value, if the file does not declare one")
-    group.add_argument(
+def _add_input(parser: argparse.ArgumentParser) -> None:
+    """Options of what is read and which part is mapped."""
+    add = parser.add_argument_group("input values").add_argument
+    add("--bands", nargs="+", metavar="BAND", help="band names or numbers (from 1), in the model's order")
+    add("--nodata", type=float, metavar="V", help="nodata value, if the file does not declare one")
+    add(
         "--input", choices=INPUTS, default="auto",
         help="pixel values: Sentinel-2 L2A or L1C as delivered, Sentinel-2 true colour (tci), or the model's own unit (raw); "
         "default: auto, which is raw unless 16-bit values in 10, 20 or 60 m pixels exceed the range of an 8-bit model (s2-l2a) "
         "or the file is named as a true-colour image (tci)",
     )  # fmt: skip
-    group.add_argument(
+    add(
         "--offset", type=float, metavar="V",
         help="added to Sentinel-2 values (default: from the file; -1000 from processing baseline 04.00 on)",
     )  # fmt: skip
-
-
-def _add_area(group: Any) -> None:
-    group.add_argument(
+    add = parser.add_argument_group("area and grid").add_argument
+    add(
         "--bounds", type=float, nargs=4, metavar=("W", "S", "E", "N"),
         help="map only this area; for a raster without coordinates: the coordinates of its edges",
     )  # fmt: skip
-    group.add_argument("--crs", help="CRS of --bounds, e.g. EPSG:4326 (default: the raster's)")
-    group.add_argument(
-        "--mask", type=Path, metavar="FILE", help="map only inside these polygons; other tiles are not read"
-    )
-    group.add_argument(
+    add("--crs", help="CRS of --bounds, e.g. EPSG:4326 (default: the raster's)")
+    add("--mask", type=Path, metavar="FILE", help="map only inside these polygons; other tiles are not read")
+    add(
         "--grid", choices=("source", "model"), default="source",
         help="pixel grid of the map: the raster's (default), or one with the model's pixel size",
     )  # fmt: skip
-    group.add_argument(
-        "--no-resample", action="store_true", help="do not resample the raster to the model's pixel size"
-    )
+    add("--no-resample", action="store_true", help="do not resample the raster to the model's pixel size")
 
 
-def _add_outputs(group: Any) -> None:
-    group.add_argument(
-        "--confidence", action="store_true", help="NAME_confidence.tif: probability of the class in per cent"
-    )
-    group.add_argument(
-        "--probabilities", action="store_true", help="NAME_probabilities.tif: one band per class, 0 to 1"
-    )
-    group.add_argument("--polygons", action="store_true", help="NAME.gpkg: the map as polygons")
-    group.add_argument(
+def _add_inference(parser: argparse.ArgumentParser) -> None:
+    """Options of what is made, how, and by whom."""
+    add = parser.add_argument_group("additional results").add_argument
+    add("--confidence", action="store_true", help="NAME_confidence.tif: probability of the class in per cent")
+    add("--probabilities", action="store_true", help="NAME_probabilities.tif: one band per class, 0 to 1")
+    add("--polygons", action="store_true", help="NAME.gpkg: the map as polygons")
+    add(
         "--min-area", type=float, default=0.0, metavar="M2",
         help="merge polygons below this area, in square metres, into their largest neighbour",
     )  # fmt: skip
-    group.add_argument(
-        "--areas", action="store_true", help="NAME_areas.csv and .json: pixels, hectares and per cent per class"
-    )
-
-
-def _add_run(group: Any) -> None:
-    group.add_argument("--overlap", type=int, metavar="PX", help="overlap of neighbouring tiles (default: the model's)")
-    group.add_argument(
+    add("--areas", action="store_true", help="NAME_areas.csv and .json: pixels, hectares and per cent per class")
+    add = parser.add_argument_group("inference").add_argument
+    add("--overlap", type=int, metavar="PX", help="overlap of neighbouring tiles (default: the model's)")
+    add(
         "--tta", action="store_true", help="test-time augmentation: average over 8 flips and rotations (8 times slower)"
     )
-    group.add_argument(
-        "--stride", type=int, metavar="PX", help="step between windows, for scene classifiers (default: the tile size)"
-    )
-    group.add_argument(
-        "--card",
-        type=Path,
-        metavar="FILE",
+    add("--stride", type=int, metavar="PX", help="step between windows, for scene classifiers (default: the tile size)")
+    add(
+        "--card", type=Path, metavar="FILE",
         help="model card as JSON (default: MODEL.card.json, else the card inside the model)",
-    )
-    group.add_argument(
-        "--provider",
-        choices=("auto", *PROVIDERS),
-        default="auto",
+    )  # fmt: skip
+    add(
+        "--provider", choices=("auto", *PROVIDERS), default="auto",
         help="ONNX Runtime execution provider (default: fastest available)",
-    )
-    group.add_argument("--precision", choices=tuple(PRECISIONS), help="numeric precision for inference")
-    group.add_argument(
+    )  # fmt: skip
+    add("--precision", choices=tuple(PRECISIONS), help="numeric precision for inference")
+    add(
         "--threads", type=int, metavar="N", help="tiles run in parallel on the CPU (default: as cores and memory allow)"
     )
-    group.add_argument(
+    add(
         "--threshold", type=float, metavar="P",
         help="minimum probability of a class (models of independent classes) or score of an object, 0 to 1 (default: the model's)",
     )  # fmt: skip
-    group.add_argument("--output", metavar="NAME", help="output of the model to use, if it has several")
-
-
-def _add_batch(group: Any) -> None:
-    group.add_argument("--workers", type=int, metavar="N", help="number of processes on this machine")
-    group.add_argument(
-        "--dask", metavar="ADDRESS", help="run on a Dask cluster; address of its scheduler, e.g. tcp://HOST:8786"
-    )
-    group.add_argument(
+    add("--output", metavar="NAME", help="output of the model to use, if it has several")
+    add = parser.add_argument_group("large jobs").add_argument
+    add("--workers", type=int, metavar="N", help="number of processes on this machine")
+    add("--dask", metavar="ADDRESS", help="run on a Dask cluster; address of its scheduler, e.g. tcp://HOST:8786")
+    add(
         "--block", type=int, metavar="PX",
         help=f"split larger rasters into blocks of this side, joined by NAME.vrt (default: {SIDE} with several rasters, "
         "--workers or --dask)",
     )  # fmt: skip
-    group.add_argument("--merge", action="store_true", help="merge blocks into one NAME.tif")
+    add("--merge", action="store_true", help="merge blocks into one NAME.tif")
 
 
 def _request(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> Request:
@@ -174,9 +147,8 @@ def _request(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> 
         resample=not arguments.no_resample,
         model_grid=arguments.grid == "model",
     )  # fmt: skip
-    placement = Placement(arguments.crs, bounds) if arguments.crs and bounds else None
     beside = tuple(role for role in BESIDE if getattr(arguments, role))
-    return Request(options, Area(bounds, arguments.crs, arguments.mask), placement, beside, arguments.min_area)
+    return Request(options, Area(bounds, arguments.crs, arguments.mask), beside, arguments.min_area)
 
 
 def _check(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
@@ -249,38 +221,32 @@ def _predict_many(arguments: argparse.Namespace, request: Request) -> int:
         if request.area.mask:
             request = replace(request, area=replace(request.area, mask=request.area.mask.absolute()))
     model = _open(arguments, "cpu" if arguments.dask else arguments.provider)
-    inputs = rasters(
-        arguments.rasters, [str(band) for band in request.options.choice.bands] or model.card.bands, arguments.out
-    )
+    bands = [str(band) for band in request.options.choice.bands] or model.card.bands
+    inputs = rasters(arguments.rasters, bands, arguments.out)
     if arguments.name:
         inputs = [replace(inputs[0], name=arguments.name)]
     if arguments.dask:
         inputs = [replace(raster, where=absolute(raster.where)) for raster in inputs]
-    job = Job(
+    settings = Settings(
         arguments.model, model.card, request, arguments.out, arguments.merge,
-        arguments.provider if arguments.dask else model.provider, arguments.precision, arguments.threads, arguments.output,
+        arguments.provider if arguments.dask else model.provider, arguments.precision, arguments.threads,
     )  # fmt: skip
-    manifest = Manifest(arguments.out)
-    try:
-        plan = Plan(job, model, manifest, arguments.block or SIDE)
-        batch = Batch(inputs, plan, _workers(arguments, job, model), manifest)
-        batch.run()
-    finally:
-        manifest.close()
-    for line in summary(batch.report, arguments.out):
-        print(line, file=sys.stderr)
-    if not batch.report.failed:
-        return 0
-    return 1 if batch.report.made + batch.report.skipped else 2
-
-
-def _workers(arguments: argparse.Namespace, job: Job, model: Model) -> Workers:
-    if arguments.dask:
-        return Cluster(job, arguments.dask)
     count = arguments.workers or 1
-    if count == 1:
-        return Here(job, model)
-    return Processes(replace(job, threads=max(1, (arguments.threads or model.threads) // count)), count)
+    if arguments.dask:
+        workers = partial(cluster, settings, arguments.dask)
+    elif count == 1:
+        workers = partial(here, settings, model)
+    else:
+        threads = max(1, (arguments.threads or model.threads) // count)
+        workers = partial(processes, replace(settings, threads=threads), count)
+    with closing(Manifest(arguments.out)) as manifest:
+        batch = Batch(inputs, Plan(settings, model, manifest, arguments.block or SIDE), workers)
+        batch.run()
+    for line in batch.summary():
+        print(line, file=sys.stderr)
+    if not batch.failed:
+        return 0
+    return 1 if batch.made + batch.skipped else 2
 
 
 if __name__ == "__main__":

@@ -355,7 +355,7 @@ def test_a_cluster_that_loses_a_worker_makes_the_same_map_once(large, tmp_path):
 
 def test_a_missing_cluster_or_package_is_reported(model, scenes, tmp_path, capsys, monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("export.batch.cluster.WAIT", 1)
+    monkeypatch.setattr("export.batch.workers.WAIT", 1)
     run = (predict.main, model, scenes, "--out", tmp_path / "out", "--dask", "tcp://127.0.0.1:9")
     assert call(*run) == 2
     assert "--dask tcp://127.0.0.1:9: no scheduler answers there" in capsys.readouterr().err

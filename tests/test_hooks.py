@@ -7,8 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from export.rasterio_io.hooks import undecodable_messages_ignored
-from export.rasterio_io.pixels import RasterPixels
+from export.rasterio_io.pixels import RasterPixels, undecodable_messages_ignored
 from export.runtime.errors import InputFault
 
 

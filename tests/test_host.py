@@ -7,7 +7,7 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine, from_origin
 
 from export.rasterio_io.grid import Grid
-from export.rasterio_io.limits import Area
+from export.rasterio_io.vectors import Area
 from export.runtime.errors import InputFault
 from export.runtime.model.card import ModelCard
 from export.runtime.model.read_card import card_of_metadata

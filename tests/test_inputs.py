@@ -12,8 +12,8 @@ import rasterio.shutil
 
 from export import predict
 from export.batch.inputs import rasters
-from export.batch.work import Outcome
-from export.batch.workers import Here
+from export.batch.units import Settings
+from export.batch.workers import Units, work
 from export.rasterio_io.names import absolute, is_far, short, split, stem
 from tests.conftest import call, write_raster
 from tests.models import CLASSES, card_item, write_model, write_strongest_band
@@ -142,18 +142,18 @@ def test_the_names_in_the_message_on_a_container_can_be_given(model, containers,
     assert np.array_equal(found, np.where(stripes()[0] > 100, GREEN, RED))
 
 
-class Elsewhere(Here):
+def elsewhere(settings: Settings, address: str, units: Units):
     """Works in another folder, as the workers of a cluster do."""
-
-    def take(self) -> Outcome:
+    for unit in iter(units, None):
         with contextlib.chdir("/"):
-            return super().take()
+            outcome = work(settings, unit, settings.open)
+        yield outcome
 
 
 @pytest.mark.parametrize("word", ["GPKG:data/f.gpkg:SECOND", "data", "data/*.tif", "data/list.txt", "data/item.json"])
 def test_relative_paths_work_on_a_cluster_whose_workers_are_elsewhere(model, containers, tmp_path, monkeypatch, word):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(predict, "Cluster", lambda job, address: Elsewhere(job, job.open()))
+    monkeypatch.setattr(predict, "cluster", elsewhere)
     (tmp_path / "data" / "list.txt").write_text("x.tif\nGTIFF_DIR:1:x.tif\n")
     write_item(tmp_path / "data" / "item.json", "x", {"data": {"href": "./x.tif", "type": "image/tiff"}})
     assert call(predict.main, "model.onnx", word, "--out", "out", "--threads", 1, "--dask", "tcp://scheduler:1") == 0

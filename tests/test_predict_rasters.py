@@ -20,9 +20,9 @@ from PIL import Image
 from rasterio.transform import Affine
 
 from export import predict
-from export.rasterio_io.limits import Area
 from export.rasterio_io.pixels import RasterPixels
 from export.rasterio_io.run import Request, map_raster
+from export.rasterio_io.vectors import Area
 from export.runtime.infer.job import Job, Options
 from export.runtime.infer.source import Choice, Source
 from export.runtime.model.session import Model

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from export.rasterio_io.stac import UNIT
+from export.rasterio_io.stac import UNIT, now, sha256
 from export.runtime.errors import InputFault
 from export.runtime.files import locked
 
@@ -46,14 +47,14 @@ class Manifest:
         if text and not text.endswith("\n"):
             self._write("\n")
 
-    def add(self, entry: dict[str, Any]) -> None:
+    def add(self, unit: str, state: str, **facts: object) -> None:
         """Record the outcome of a unit.
 
         Raises:
             InputFault: the disk is full.
         """
-        self.entries[entry["unit"]] = entry
-        self._write(json.dumps(entry) + "\n")
+        self.entries[unit] = {"unit": unit, "state": state, **facts, "time": now()}
+        self._write(json.dumps(self.entries[unit]) + "\n")
 
     def _write(self, text: str) -> None:
         try:
@@ -83,13 +84,7 @@ def checksum(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()
 
 
-def file_checksum(path: Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def input_checksum(files: list[str]) -> str:
+def input_checksum(files: Sequence[str]) -> str:
     """Checksum of a raster: name, size and modification time of its files, as make and rsync compare them.
 
     Reading every pixel would take as long as a fast model takes to map them. A remote file counts as unchanged under
@@ -119,7 +114,7 @@ def _same(path: Path, expected: str, size: int, changed: int) -> bool:
         return state.st_size >= size or path.suffix != ".gpkg"
     if state.st_size != size:
         return False
-    return state.st_mtime_ns == changed or file_checksum(path) == expected
+    return state.st_mtime_ns == changed or sha256(path) == expected
 
 
 def recorded(folder: Path, name: str, unit: str) -> Files | None:
@@ -137,7 +132,7 @@ def recorded(folder: Path, name: str, unit: str) -> Files | None:
             (beside / asset["href"]).as_posix(): [asset["file:checksum"][4:], asset["file:size"], 0]
             for asset in item["assets"].values()
         }
-        files[item_path.relative_to(folder).as_posix()] = [file_checksum(item_path), item_path.stat().st_size, 0]
+        files[item_path.relative_to(folder).as_posix()] = [sha256(item_path), item_path.stat().st_size, 0]
         return files
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

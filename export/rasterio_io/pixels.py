@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -16,23 +20,19 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.transform import from_bounds
 
 from export.rasterio_io.grid import Grid, crs_of, raster_window
-from export.rasterio_io.hooks import undecodable_messages_ignored
 from export.rasterio_io.names import is_far, is_path
+from export.rasterio_io.vectors import Area
 from export.runtime.errors import InputFault, first_line
 from export.runtime.infer.source import Pixels
-from export.runtime.raster.lattice import Bounds, check_bounds
+from export.runtime.raster.lattice import check_bounds
 from export.runtime.raster.window import Window
 
 # SystemError is rasterio's where GDAL fails without a message; ValueError its word for a file it cannot open.
 RASTER_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError, MemoryError, SystemError)
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Coordinates for a file that has none: a CRS and (west, south, east, north) in its units."""
-
-    crs: str
-    bounds: Bounds
+COLORS = ("red", "green", "blue", "alpha")
+_hooks_lock = threading.Lock()
+_hooks_users = 0
+_restore: Callable[[], None]
 
 
 class RasterPixels:
@@ -40,12 +40,10 @@ class RasterPixels:
 
     sampled, sized, read_ahead = True, False, 4
 
-    def __init__(self, where: str | Path, placement: Placement | None = None) -> None:
-        """Open it.
+    def __init__(self, where: str | Path, area: Area | None = None) -> None:
+        """Open what GDAL knows by this name.
 
-        Args:
-            where: a path, a URL, or another name that GDAL opens.
-            placement: for a raster without coordinates.
+        A raster without coordinates is placed at the bounds of an area that states their CRS.
 
         Raises:
             InputFault: it cannot be read, or has no coordinates.
@@ -53,14 +51,14 @@ class RasterPixels:
         self.name = self.address = str(where)
         self._lock = threading.Lock()  # GDAL reads a file in one thread at a time
         self.dataset = _open(self.name)
-        self.grid = self._place(placement)
+        self.grid = self._place(area)
         self.names = _band_names(self.dataset)
         colors = enumerate(self.dataset.colorinterp, start=1)
         self.usable = [number for number, color in colors if color != ColorInterp.alpha]
         self.baseline = self.dataset.tags().get("PROCESSING_BASELINE", "")
         self.files = list(self.dataset.files)
 
-    def _place(self, placement: Placement | None) -> Grid:
+    def _place(self, area: Area | None) -> Grid:
         dataset = self.dataset
         if dataset.crs is not None and not dataset.transform.is_identity:
             grid = Grid(dataset.crs, dataset.transform, *dataset.shape)
@@ -73,18 +71,16 @@ class RasterPixels:
                     f"{self.name}: its CRS has no unit of length; set another with gdal_edit"
                 ) from error
             return grid
-        if placement is None:
+        if not (area and area.crs and area.bounds):
             raise InputFault.worded(
                 f"{self.name}: has no CRS, so its map could not be placed; give --crs and --bounds, or set it with gdal_edit"
             )
-        check_bounds(placement.bounds)
-        transform = from_bounds(*placement.bounds, dataset.width, dataset.height)
-        grid = Grid(crs_of(placement.crs), transform, *dataset.shape)
+        check_bounds(area.bounds)
+        transform = from_bounds(*area.bounds, dataset.width, dataset.height)
+        grid = Grid(crs_of(area.crs), transform, *dataset.shape)
         if not grid.lies_on_earth:
-            bounds = " ".join(f"{value:.10g}" for value in placement.bounds)
-            raise InputFault.worded(
-                f"{self.name}: --bounds {bounds} reach beyond the Earth in {placement.crs}; check both"
-            )
+            bounds = " ".join(f"{value:.10g}" for value in area.bounds)
+            raise InputFault.worded(f"{self.name}: --bounds {bounds} reach beyond the Earth in {area.crs}; check both")
         return grid
 
     def dtype(self, band: int) -> str:
@@ -171,14 +167,54 @@ def _open(where: str, **options: object) -> rasterio.DatasetReader:
 
 def _band_names(dataset: rasterio.DatasetReader) -> list[str]:
     """As described in the file, else by colour."""
-    colors = ("red", "green", "blue", "alpha")
-    found = []
-    for number, (text, color) in enumerate(zip(dataset.descriptions, dataset.colorinterp), start=1):
-        name = text or dataset.tags(number).get("BANDNAME") or (color.name if color.name in colors else "")
-        found.append(name)
-    return found
+    colors = [color.name if color.name in COLORS else "" for color in dataset.colorinterp]
+    bands = zip(dataset.indexes, dataset.descriptions, colors)
+    return [text or dataset.tags(number).get("BANDNAME") or color for number, text, color in bands]
 
 
 def _reason(error: BaseException) -> str:
     """First line of GDAL's own message, which rasterio's hides."""
     return first_line(error.__cause__ or error)
+
+
+@contextmanager
+def undecodable_messages_ignored() -> Iterator[None]:
+    """Within it rasterio prints nothing about a GDAL message that it cannot decode.
+
+    GDAL quotes bytes of a corrupt file. rasterio 1.4 decodes its messages as UTF-8 in a C callback; where that
+    fails, Cython prints the error through both hooks of ``sys`` and continues. All threads share one filter: the first
+    installs it, the last removes it. Everything else still reaches the former hooks.
+    """
+    global _hooks_users, _restore
+    with _hooks_lock:
+        if not _hooks_users:
+            _restore = _install()
+        _hooks_users += 1
+    try:
+        yield
+    finally:
+        with _hooks_lock:
+            _hooks_users -= 1
+            if not _hooks_users:
+                _restore()
+
+
+def _install() -> Callable[[], None]:
+    excepthook, unraisablehook = sys.excepthook, sys.unraisablehook
+
+    def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if kind is not UnicodeDecodeError or trace is not None:  # one raised in Python has a traceback
+            excepthook(kind, error, trace)
+
+    def show_unraisable(unraisable: Any) -> None:
+        if unraisable.exc_type is not UnicodeDecodeError or "rasterio" not in str(unraisable.object):
+            unraisablehook(unraisable)
+
+    def restore() -> None:
+        if sys.excepthook is show:  # else somebody else took over meanwhile
+            sys.excepthook = excepthook
+        if sys.unraisablehook is show_unraisable:
+            sys.unraisablehook = unraisablehook
+
+    sys.excepthook, sys.unraisablehook = show, show_unraisable
+    return restore

@@ -14,18 +14,17 @@ import rasterio
 from tqdm import tqdm
 
 from export.rasterio_io.cog import RasterioWriter
-from export.rasterio_io.limits import Area
 from export.rasterio_io.names import is_far
-from export.rasterio_io.pixels import Placement, RasterPixels
-from export.rasterio_io.stac import item_text
-from export.rasterio_io.vectors import PyogrioVectors
+from export.rasterio_io.pixels import RasterPixels
+from export.rasterio_io.stac import write_item
+from export.rasterio_io.vectors import Area, PyogrioVectors
 from export.runtime.errors import InputFault
 from export.runtime.infer.job import Job, Options
 from export.runtime.infer.sweep import Progress
 from export.runtime.messages import Message
 from export.runtime.model.session import Model
 from export.runtime.raster.window import Window
-from export.runtime.results.writing import Results, Targets, write_text
+from export.runtime.results.writing import Results, Targets
 from export.wording import words
 
 CACHE = 64 * 2**20, 512 * 2**20  # bytes of decoded blocks that GDAL keeps: at least and at most
@@ -49,8 +48,7 @@ class Request:
 
     Attributes:
         options: of the run, but for its limits.
-        area: to which it is limited.
-        placement: coordinates, for rasters that have none.
+        area: to which it is limited; with a CRS, also where a raster without coordinates lies.
         beside: roles of the results beside the map, of ``BESIDE``.
         min_area: of a polygon, square metres.
         style: whether names and colours are written beside the map.
@@ -58,7 +56,6 @@ class Request:
 
     options: Options = field(default_factory=Options)
     area: Area = field(default_factory=Area)
-    placement: Placement | None = None
     beside: tuple[str, ...] = ()
     min_area: float = 0.0
     style: bool = True
@@ -72,13 +69,7 @@ class Request:
         return replace(self.options, limits=self.area.on(pixels.grid, pixels.name))
 
     def targets(self, stem: Path, task: str, suffix: str = ".tif") -> Targets:
-        """Files of a run.
-
-        Args:
-            stem: folder and name of the results.
-            task: of the model.
-            suffix: of the rasters: ".vrt" where blocks are joined.
-        """
+        """Files of a run; ``stem`` is their folder and name, ``suffix`` that of rasters."""
         if task == "detection":
             return Targets({"objects": stem.with_name(f"{stem.name}.gpkg")})
         asked = self.beside if task in ("segmentation", "classification") else ()
@@ -100,19 +91,6 @@ def _warn(note: Message) -> None:
     print(f"warning: {words(note)}", file=sys.stderr)
 
 
-@dataclass(frozen=True)
-class Listener:
-    """Who hears of a run: by default a user at a terminal.
-
-    Attributes:
-        note: takes what the user should read.
-        progress: called after each tile with tiles done and tiles in all, False cancels; None shows a bar.
-    """
-
-    note: Callable[[Message], None] = _warn
-    progress: Progress | None = None
-
-
 def map_raster(
     model: Model,
     model_path: Path,
@@ -123,7 +101,8 @@ def map_raster(
     *,
     block: Window | None = None,
     unit: str = "",
-    listener: Listener | None = None,
+    note: Callable[[Message], None] = _warn,
+    progress: Progress | None = None,
 ) -> dict[str, Path]:
     """Map one raster.
 
@@ -135,67 +114,46 @@ def map_raster(
         name: of the results, without a suffix.
         request: how.
         block: of the map's grid, the only part that is written; it has the same bits as in the whole map.
-        unit: checksum of what the files are made from, for the record beside them.
-        listener: who hears of it.
+        unit: checksum of what the files are made from, for the STAC Item.
+        note: takes what the user should read.
+        progress: called after each tile with tiles done and tiles in all, False cancels; None shows a bar.
 
     Returns:
         Role and file of each result.
 
     Raises:
-        RuntimeFault: the raster does not fit the model, or cannot be read or written; or the listener cancelled.
+        RuntimeFault: the raster does not fit the model, or cannot be read or written; or ``progress`` cancelled.
     """
-    request, listener = request or Request(), listener or Listener()
+    request = request or Request()
     try:
-        with reading(raster), closing(RasterPixels(raster, request.placement)) as pixels:
+        with reading(raster), closing(RasterPixels(raster, request.area)) as pixels:
             targets = request.targets(folder / name, model.card.task)
             targets.check(request.sources(pixels))
             with closing(Job(model, pixels, request.on(pixels), block)) as job:
-                for note in [*job.notes(*_measured(request)), *_ignored(job.model, request)]:
-                    listener.note(note)
-                return _write(
-                    job,
-                    targets,
-                    name,
-                    listener.progress,
-                    lambda files: item_text(
-                        name, job.grid, job.card, model_path, raster, files, as_json(request), unit
-                    ),
-                )
+                for message in _notes(job, request):
+                    note(message)
+                with (
+                    rasterio.Env(**_cache(job, pixels)),
+                    Results(targets, job.grid, job.card, RasterioWriter, PyogrioVectors()) as results,
+                    tqdm(desc=name, unit="tile", disable=True if progress else None) as bar,
+                ):
+                    job.write(results, progress or _shown_on(bar), lambda: True)
+                    files = results.finish(lambda: True)
+                    item = results.keep(folder / f"{name}.stac.json")
+                    write_item(item, job.grid, job.card, model_path, raster, files, as_json(request), unit)
+                    results.commit()
+                return {role: folder / path.name for role, path in {**files, "stac": item}.items()}
     except MemoryError as error:
         raise InputFault.worded(f"{raster}: memory is not enough for it; map parts of it with --bounds") from error
 
 
-def _write(
-    job: Job, targets: Targets, name: str, progress: Progress | None, described: Callable[[dict[str, Path]], str]
-) -> dict[str, Path]:
-    """Run a job and give every file its final name, the STAC Item among them."""
-    with (
-        rasterio.Env(**_cache(job)),
-        Results(targets, job.grid, job.card, RasterioWriter, PyogrioVectors()) as results,
-        tqdm(desc=name, unit="tile", disable=None if progress is None else True) as bar,
-    ):
-        job.write(results, progress or _shown_on(bar), _always)
-        files = results.finish(_always)
-        item = next(iter(targets.files.values())).with_name(f"{name}.stac.json")
-        text = described(files)
-        files["stac"] = results.keep(item)
-        write_text(files["stac"], text)
-        results.commit()
-    return {role: item.with_name(path.name) for role, path in files.items()}
-
-
-def _always() -> bool:
-    return True
-
-
-def _cache(job: Job) -> dict[str, int]:
+def _cache(job: Job, pixels: RasterPixels) -> dict[str, int]:
     """Room for the blocks under a row of tiles, so that none is decoded for each tile again."""
-    if "GDAL_CACHEMAX" in os.environ or not isinstance(job.source.pixels, RasterPixels):
+    if "GDAL_CACHEMAX" in os.environ:
         return {}
     rows = job.card.tile_size * (job.layout.scale.rows if job.layout.scale else 1)
-    return {
-        "GDAL_CACHEMAX": int(min(max(1.25 * job.source.pixels.bytes_under(job.source.bands, rows), CACHE[0]), CACHE[1]))
-    }
+    needed = 1.25 * pixels.bytes_under(job.source.bands, rows)
+    return {"GDAL_CACHEMAX": int(min(max(needed, CACHE[0]), CACHE[1]))}
 
 
 def _shown_on(bar: Any) -> Progress:
@@ -207,24 +165,19 @@ def _shown_on(bar: Any) -> Progress:
     return progress
 
 
-def _measured(request: Request) -> tuple[bool, bool, bool]:
-    """Whether areas are measured, patches are outlined, and small ones merged."""
-    polygons = "polygons" in request.beside
-    return "areas" in request.beside or polygons, polygons, request.min_area > 0
-
-
-def _ignored(model: Model, request: Request) -> list[Message]:
-    """A note on the options that do not apply to such a model."""
-    task, run = model.card.task, request.options.run
-    classes = task in ("segmentation", "classification")
-    independent = task == "detection" or (classes and len(model.card.classes) > model.channels)
+def _notes(job: Job, request: Request) -> list[Message]:
+    """What the user should know before a long run, and which options do not apply to the model."""
+    card, run, polygons = job.card, request.options.run, "polygons" in request.beside
+    notes = job.notes(polygons or "areas" in request.beside, polygons, request.min_area > 0)
+    classes = card.task in ("segmentation", "classification")
+    independent = card.task == "detection" or (classes and len(card.classes) > job.model.channels)
     names = [] if classes else [f"--{role}" for role in BESIDE if role in request.beside]
     if run.threshold is not None and not independent:
         names.append("--threshold")
-    if run.stride is not None and task not in ("classification", "embedding"):
+    if run.stride is not None and card.task not in ("classification", "embedding"):
         names.append("--stride")
-    sentence = f"{', '.join(names)}: ignored, does not apply to this {task} model"
-    return [Message("worded", {"sentence": sentence})] if names else []
+    sentence = f"{', '.join(names)}: ignored, does not apply to this {card.task} model"
+    return [*notes, Message("worded", {"sentence": sentence})] if names else notes
 
 
 def as_json(request: Request) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from rasterio.warp import transform_bounds, transform_geom
 from export.rasterio_io.grid import Grid
 from export.rasterio_io.names import short
 from export.runtime.model.card import ModelCard
+from export.runtime.results.writing import write_text
 
 EXTENSIONS = (
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
@@ -24,9 +25,8 @@ EXTENSIONS = (
     "https://stac-extensions.github.io/file/v2.1.0/schema.json",
 )
 UNIT = "geoaware:unit"
-_COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 MEDIA = {
-    ".tif": _COG,
+    ".tif": "image/tiff; application=geotiff; profile=cloud-optimized",
     ".gpkg": "application/geopackage+sqlite3",
     ".csv": "text/csv",
     ".json": "application/json",
@@ -36,25 +36,35 @@ MEDIA = {
 }
 
 
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def multihash(path: Path) -> str:
     """SHA-256 of a file as the STAC file extension writes it."""
-    with open(path, "rb") as file:
-        return "1220" + hashlib.file_digest(file, "sha256").hexdigest()
+    return f"1220{sha256(path)}"
 
 
 def model_hash(path: Path) -> str:
     """``multihash`` of a model file, cached."""
-    found = path.stat()
-    return _known_hash(path, found.st_size, found.st_mtime_ns)
+    state = path.stat()
+    return _cached_hash(path, state.st_size, state.st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=4)
-def _known_hash(path: Path, size: int, mtime: int) -> str:
+def _cached_hash(path: Path, size: int, mtime: int) -> str:
     return multihash(path)
 
 
-def item_text(
-    name: str,
+def write_item(
+    path: Path,
     grid: Grid,
     card: ModelCard,
     model: Path,
@@ -62,21 +72,21 @@ def item_text(
     files: dict[str, Path],
     options: dict[str, Any],
     unit: str = "",
-) -> str:
-    """The Item as JSON.
+) -> None:
+    """Write the Item of a map.
 
     Args:
-        name: of the map, its id.
+        path: NAME.stac.json; NAME is the Item's id.
         grid: of the map.
         card: of the model.
-        model: file of the model.
+        model: its file.
         raster: what was mapped.
-        files: role of each file ("map", "confidence", ...) and where it lies now; it will lie beside the Item.
+        files: by role ("map", "confidence", ...), beside the Item.
         options: how the model was run.
-        unit: checksum of all that the map is made from; ``export.batch`` knows a finished unit by it.
+        unit: checksum of all that the map is made from; ``export.batch`` recognises a finished unit by it.
     """
-    box, outline = _footprint(grid)
-    made = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    (box, outline), made = _footprint(grid), now()
+    name = path.name.removesuffix(".stac.json")
     properties: dict[str, Any] = {
         "datetime": made,  # of the map; rasters do not state when they were taken
         "created": made,
@@ -93,7 +103,6 @@ def item_text(
     properties |= {"proj:code": f"EPSG:{code}"} if code else {"proj:wkt2": grid.crs.to_wkt(version="WKT2_2019")}
     if card.license:
         properties["license"] = card.license
-    assets = {role: _asset(role, path, card) for role, path in files.items()}
     item: dict[str, Any] = {
         "type": "Feature",
         "stac_version": "1.1.0",
@@ -102,11 +111,11 @@ def item_text(
         "geometry": outline,
         "properties": properties,
         "links": [],
-        "assets": assets,
+        "assets": {role: _asset(role, file, card) for role, file in files.items()},
     }
     if box:
         item["bbox"] = box
-    return json.dumps(item, indent=2) + "\n"
+    write_text(path, json.dumps(item, indent=2) + "\n")
 
 
 def _footprint(grid: Grid) -> tuple[list[float] | None, dict[str, Any] | None]:

@@ -18,29 +18,34 @@ _TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "int32": "Int32
 _TYPES |= {"int8": "Int8", "float32": "Float32", "float64": "Float64"}
 
 
-def joined(grid: Grid, parts: Sequence[tuple[Window, Path]], names: Sequence[str], legend: Sequence[LandClass]) -> str:
+def joined(
+    grid: Grid, parts: Sequence[tuple[Window, Path]], folder: Path | None, legend: Sequence[LandClass] = ()
+) -> str:
     """A virtual raster of parts that have the same data type, nodata and bands.
 
     Args:
         grid: of the whole.
         parts: window in the grid and file of each part.
-        names: what the VRT calls the files, in the same order: absolute, or relative to where the VRT will be.
-        legend: of a raster of classes, else empty.
+        folder: where the VRT will lie, for relative names of the files; None: absolute names.
+        legend: of a raster of classes.
     """
-    with rasterio.open(parts[0][1]) as first:
-        dtype, nodata, descriptions = first.dtypes[0], first.nodata, first.descriptions
-        block = first.block_shapes[0]
     root = _root(grid)
-    for number, description in enumerate(descriptions, start=1):
-        band = _band(root, number, dtype, nodata, description or "")
-        if legend and np.dtype(dtype) == np.uint8:
-            _add(band, "ColorInterp", "Palette")
-            _add_colors(band, legend)
-        if legend:
-            _add_categories(band, legend)
-        for (window, _), name in zip(parts, names):
-            source = _add_source(band, name, number, dtype, block, (window.height, window.width), window)
-            source[0].set("relativeToVRT", "0" if os.path.isabs(name) else "1")
+    names = [path.relative_to(folder).as_posix() if folder else os.path.abspath(path) for _, path in parts]
+    with rasterio.open(parts[0][1]) as first:
+        for number, description in enumerate(first.descriptions, start=1):
+            band = _band(root, number, first, number, description or "")
+            if legend and np.dtype(first.dtypes[0]) == np.uint8:
+                _add(band, "ColorInterp", "Palette")
+                table, colors = _add(band, "ColorTable"), {entry.value: entry.rgb for entry in legend}
+                for value in range(256):
+                    red, green, blue = colors.get(value, (0, 0, 0))
+                    _add(table, "Entry", c1=red, c2=green, c3=blue, c4=255)
+            if legend:
+                texts, listed = {entry.value: entry.name for entry in legend}, _add(band, "CategoryNames")
+                for value in range(max(texts) + 1):
+                    _add(listed, "Category", texts.get(value, ""))
+            for (window, _), name in zip(parts, names):
+                _add_source(band, name, number, first, (window.height, window.width), window, relative=bool(folder))
     return ElementTree.tostring(root, "unicode") + "\n"
 
 
@@ -56,12 +61,11 @@ def stacked(grid: Grid, bands: Sequence[tuple[str, str, rasterio.DatasetReader]]
     if baseline:
         _add(_add(root, "Metadata"), "MDI", baseline, key="PROCESSING_BASELINE")
     for number, (name, where, dataset) in enumerate(bands, start=1):
-        band = _band(root, number, dataset.dtypes[0], dataset.nodata, name)
+        band = _band(root, number, dataset, 1, name)
         _add(band, "Offset", repr(float(dataset.offsets[0])))
         _add(band, "Scale", repr(float(dataset.scales[0])))
-        shape = dataset.shape
-        source = _add_source(band, where, 1, dataset.dtypes[0], dataset.block_shapes[0], shape, grid.whole)
-        if shape != grid.shape:
+        source = _add_source(band, where, 1, dataset, dataset.shape, grid.whole)
+        if dataset.shape != grid.shape:
             source.set("resampling", "bilinear")
     return ElementTree.tostring(root, "unicode") + "\n"
 
@@ -79,43 +83,34 @@ def _root(grid: Grid) -> ElementTree.Element:
     return root
 
 
-def _band(root: ElementTree.Element, number: int, dtype: str, nodata: float | None, name: str) -> ElementTree.Element:
-    band = _add(root, "VRTRasterBand", dataType=_TYPES[dtype], band=number)
+def _band(
+    root: ElementTree.Element, number: int, dataset: rasterio.DatasetReader, of: int, name: str
+) -> ElementTree.Element:
+    """Add a band with the type and nodata value of a band of a file."""
+    band = _add(root, "VRTRasterBand", dataType=_TYPES[dataset.dtypes[of - 1]], band=number)
     if name:
         _add(band, "Description", name)
-    if nodata is not None:
-        _add(band, "NoDataValue", f"{nodata:.17g}")
+    if dataset.nodatavals[of - 1] is not None:
+        _add(band, "NoDataValue", f"{dataset.nodatavals[of - 1]:.17g}")
     return band
-
-
-def _add_colors(band: ElementTree.Element, legend: Sequence[LandClass]) -> None:
-    table, colors = _add(band, "ColorTable"), {entry.value: entry.rgb for entry in legend}
-    for value in range(256):
-        red, green, blue = colors.get(value, (0, 0, 0))
-        _add(table, "Entry", c1=red, c2=green, c3=blue, c4=255)
-
-
-def _add_categories(band: ElementTree.Element, legend: Sequence[LandClass]) -> None:
-    names, listed = {entry.value: entry.name for entry in legend}, _add(band, "CategoryNames")
-    for value in range(max(names) + 1):
-        _add(listed, "Category", names.get(value, ""))
 
 
 def _add_source(
     band: ElementTree.Element,
     name: str,
     number: int,
-    dtype: str,
-    block: tuple[int, int],
+    dataset: rasterio.DatasetReader,
     shape: tuple[int, int],
     target: Window,
+    relative: bool = False,
 ) -> ElementTree.Element:
-    """Add a whole band of a file, (rows, columns) px, at a window of the VRT."""
+    """Add a whole band of a file, (rows, columns) px, at a window of the VRT; ``dataset`` has its type and blocks."""
     source, (height, width) = _add(band, "SimpleSource"), shape
-    _add(source, "SourceFilename", name, relativeToVRT=0)
+    block, dtype = dataset.block_shapes[number - 1], _TYPES[dataset.dtypes[number - 1]]
+    _add(source, "SourceFilename", name, relativeToVRT=int(relative))
     _add(source, "SourceBand", str(number))
     _add(
-        source, "SourceProperties", RasterXSize=width, RasterYSize=height, DataType=_TYPES[dtype],
+        source, "SourceProperties", RasterXSize=width, RasterYSize=height, DataType=dtype,
         BlockXSize=block[1], BlockYSize=block[0],
     )  # fmt: skip
     _add(source, "SrcRect", xOff=0, yOff=0, xSize=width, ySize=height)
