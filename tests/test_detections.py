@@ -15,7 +15,7 @@ from PIL import Image
 from rasterio.errors import NotGeoreferencedWarning
 
 from core.errors import UserError
-from core.imagery.legends import legend_of
+from core.imagery.labels import legend_of
 from core.sources import annotations, detections
 from core.sources.annotations import XVIEW_CLASSES
 from core.sources.detections import Detections, Tiling, add_parser

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import rasterio
 from PIL import ExifTags, Image, ImageOps
 from rasterio.enums import Resampling
 from rasterio.windows import Window
@@ -126,13 +125,7 @@ def squares_of(height: int, width: int, size: int, fit: str) -> list[Square]:
 def read_squares(
     path: Path, squares: list[Square], info: StoreInfo, band_files: tuple[str, ...] = ()
 ) -> Iterator[Crop]:
-    """Read squares of an image and scale them to chips, one after the other.
-
-    Args:
-        path: of the image, or of its folder where there are ``band_files``.
-        squares: parts of it.
-        info: chip size, bands and data type to meet.
-        band_files: files inside the folder, stacked.
+    """Read squares of an image, or of the stacked ``band_files`` of its folder, and scale them to chips.
 
     Raises:
         UserError: it has other bands or another data type.
@@ -172,24 +165,25 @@ def _read_photo(path: Path, squares: list[Square], info: StoreInfo) -> Iterator[
 def _read_raster(files: list[Path], squares: list[Square], info: StoreInfo) -> Iterator[Crop]:
     with ExitStack() as stack:
         sources = [stack.enter_context(open_plain(file)) for file in files]
-        bands = [_bands(source, len(info.bands)) for source in sources]
+        # GDAL takes the fourth of four 8-bit bands for alpha by default, near infrared too.
+        bands = [list(s.indexes) if s.count == len(info.bands) else data_bands(s) for s in sources]
         for file, source in zip(files, sources):
             check_dtype(source, file.name)
             _check_kind(source.dtypes[0], sum(map(len, bands)), info)
-        _check_order(sources, info)
+        names = tuple(name for source in sources for name in band_names(source))
+        if names != info.bands and sorted(names) == sorted(info.bands):
+            raise UserError(f"its bands are in another order ({', '.join(names)}), not {', '.join(info.bands)}")
         for square in squares:
-            layers = [
-                _read_square(source, numbers, square, source.height / sources[0].height, info.chip_size)
-                for source, numbers in zip(sources, bands)
-            ]
+            layers = []
+            for source, numbers in zip(sources, bands):
+                scale = source.height / sources[0].height  # squares are of the first file's grid
+                side = square.side * scale
+                window = Window(square.column * scale, square.row * scale, side, side)
+                resampling = Resampling.average if side > info.chip_size else Resampling.bilinear
+                shape = (info.chip_size, info.chip_size)
+                layers.append(read(source, window, bands=numbers, shape=shape, resampling=resampling))
             pixels, valid = zip(*layers)
             yield Crop(square, np.concatenate(pixels), np.logical_and.reduce(valid))
-
-
-def _bands(source: rasterio.DatasetReader, count: int) -> list[int]:
-    """Numbers of the bands that hold data."""
-    # GDAL takes the fourth of four 8-bit bands for alpha by default, near infrared too.
-    return list(source.indexes) if source.count == count else data_bands(source)
 
 
 def _check_kind(dtype: str, bands: int, info: StoreInfo) -> None:
@@ -200,34 +194,11 @@ def _check_kind(dtype: str, bands: int, info: StoreInfo) -> None:
         raise UserError(f"has {bands} bands, not {len(info.bands)} as the other images")
 
 
-def _check_order(sources: list[rasterio.DatasetReader], info: StoreInfo) -> None:
-    names = tuple(name for source in sources for name in band_names(source))
-    if names != info.bands and sorted(names) == sorted(info.bands):
-        raise UserError(f"its bands are in another order ({', '.join(names)}), not {', '.join(info.bands)}")
-
-
-def _read_square(
-    source: rasterio.DatasetReader, bands: list[int], square: Square, scale: float, size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """A square of the first file's grid, from a file whose pixels are smaller by ``scale``."""
-    side = square.side * scale
-    window = Window(square.column * scale, square.row * scale, side, side)
-    resampling = Resampling.average if side > size else Resampling.bilinear
-    return read(source, window, bands=bands, shape=(size, size), resampling=resampling)
-
-
 def read_masks(path: Path, squares: list[Square], info: StoreInfo) -> Iterator[np.ndarray]:
     """Class numbers of a label image: one band of the legend's values, or its colours as RGB.
 
-    Nodata pixels, the value 255, and black where the legend has no black are unlabelled.
-
-    Args:
-        path: of the label image, as large as the image.
-        squares: parts of it.
-        info: chip size and legend.
-
-    Yields:
-        (size, size) uint8 for each square.
+    (size, size) uint8 for each square of an image as large as this one. Nodata pixels, the value 255, and black where the
+    legend has no black are unlabelled.
 
     Raises:
         UserError: it holds a value or a colour that is not in the legend.

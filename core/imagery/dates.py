@@ -18,11 +18,7 @@ _PRODUCT = re.compile(r"^(S2[A-D]_MSIL|T\d{2}[A-Z]{3}_|L[COTEM]\d{2}_L)")
 
 
 def parse_date(path: Path, date_format: str | None = None) -> datetime:
-    """The date in a file's name.
-
-    Args:
-        path: only its name is looked at.
-        date_format: of strptime; by default the usual ones are tried.
+    """The date in a file's name, in a format of strptime; by default the usual ones are tried.
 
     Raises:
         UserError: there is none, or more than one.

@@ -34,11 +34,7 @@ def pixel_size_m(source: Raster) -> float:
 
 
 def open_plain(dataset: str | Path) -> rasterio.DatasetReader:
-    """Open a raster, georeferenced or not.
-
-    Raises:
-        RasterioIOError: it cannot be read.
-    """
+    """Open a raster, georeferenced or not."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # callers that need coordinates ask is_located
         return rasterio.open(dataset)
@@ -60,11 +56,7 @@ class Ground(NamedTuple):
 def ground(source: Raster, rows: np.ndarray, columns: np.ndarray, side: float) -> Ground:
     """Where windows lie on Earth; NaN where a window reaches beyond the domain of the CRS.
 
-    Args:
-        source: a georeferenced raster.
-        rows: (N,) px, of the windows' upper left corners.
-        columns: (N,) px, of the same corners.
-        side: rows = columns of a window, px.
+    Upper left corners are given as (N,) rows and columns, and the windows' side, all in px.
     """
     down = np.add.outer(np.array([0.5, 0, 0, 1, 1]) * side, rows)  # centre, upper left, upper right, lower left, ...
     across = np.add.outer(np.array([0.5, 0, 1, 0, 1]) * side, columns)

@@ -1,11 +1,14 @@
-"""Land-cover labels of rasters: a raster of class values, or polygons."""
+"""Legends, and land-cover labels of rasters: a raster of class values, or polygons."""
 
 from __future__ import annotations
 
+import colorsys
 import dataclasses
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyogrio
@@ -19,33 +22,54 @@ from rasterio.windows import Window
 from rasterio.windows import transform as transform_of
 
 from core.errors import UserError, first_line
-from core.files import stamp
+from core.files import read_csv, stamp
 from core.imagery.georasters import Raster, on_grid, open_plain, open_raster, overlap, read
-from core.imagery.legends import legend_of, made_up_colors, numbers_of
 from core.store.read import UNLABELLED, LandClass
 from export.runtime.raster.lattice import Placement
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
+_COARSE = 256  # rows and columns on which polygons are looked for
 
-class Labels(Protocol):
-    """A source of class numbers; can be pickled."""
 
-    @property
-    def classes(self) -> tuple[LandClass, ...]:
-        """The legend."""
+def legend_of(names: Mapping[int, str]) -> tuple[LandClass, ...]:
+    """Classes by value, in made-up colours."""
+    return tuple(
+        LandClass(value, names[value], color) for value, color in zip(sorted(names), made_up_colors(len(names)))
+    )
 
-    def check(self, grid: Raster) -> None:
-        """Raise ``UserError`` where the labels do not fit the grid."""
 
-    def numbers(self, grid: Raster, window: Window) -> np.ndarray:
-        """Class numbers of a window of the grid, (rows, cols) uint8, ``UNLABELLED`` where unknown."""
+def made_up_colors(count: int) -> list[str]:
+    """So many colours as ``RRGGBB``, different for up to 62 classes."""
+    # Steps of the golden section never meet on the circle of hues; saturation and brightness alternate.
+    shades = ((i * 0.618034 % 1, (0.9, 0.55)[i % 2], (0.95, 0.7, 0.5)[i % 3]) for i in range(count))
+    return ["".join(f"{round(255 * part):02X}" for part in colorsys.hsv_to_rgb(*shade)) for shade in shades]
+
+
+def numbers_of(classes: tuple[LandClass, ...]) -> dict[str, int]:
+    """Class numbers by name and, for tables that hold class values, by value as text; a name takes precedence."""
+    numbers = {str(entry.value): number for number, entry in enumerate(classes)}
+    return numbers | {entry.name: number for number, entry in enumerate(classes)}
+
+
+def read_legend(table: Path) -> tuple[LandClass, ...]:
+    """Read a CSV with the columns ``value``, ``name`` and ``color`` (RRGGBB)."""
+    try:
+        rows = [LandClass(int(r["value"]), r["name"], r["color"].lstrip("#").upper()) for r in read_csv(table)]
+    except (OSError, UnicodeDecodeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{table}: needs the columns value, name and color ({error})") from error
+    if not rows or any(not re.fullmatch("[0-9A-F]{6}", row.color) for row in rows):
+        raise UserError(f"{table}: colours must look like 1C6330")
+    values = [row.value for row in rows]
+    if len(set(values)) < len(values) or not 0 <= min(values) <= max(values) < UNLABELLED:
+        raise UserError(f"{table}: class values must differ and lie within 0 to 254")
+    return tuple(rows)
 
 
 def open_labels(
     path: Path | None, class_field: str | None, legend: tuple[LandClass, ...] | None, placement: Placement | None
-) -> Labels | None:
+) -> LabelRaster | LabelPolygons | None:
     """The labels that a command line names.
 
     Raises:
@@ -76,7 +100,6 @@ class LabelRaster:
     stamp: tuple[int, int] = dataclasses.field(init=False)  # a changed file of the same name makes another store
 
     def __post_init__(self) -> None:
-        """Note size and time of the file."""
         object.__setattr__(self, "stamp", stamp([self.path]))
 
     def check(self, grid: Raster) -> None:
@@ -88,7 +111,7 @@ class LabelRaster:
                 raise UserError(f"{self.path}: does not overlap {Path(grid.name).name}; are the CRSs right?")
 
     def numbers(self, grid: Raster, window: Window) -> np.ndarray:
-        """Read a window."""
+        """Class numbers of a window of the grid, (rows, cols) uint8, ``UNLABELLED`` where unknown."""
         try:
             with open_raster(self.path, self.placement) as source, on_grid(source, grid, Resampling.nearest) as aligned:
                 values, valid = read(aligned, window)
@@ -113,29 +136,23 @@ class LabelPolygons:
     stamp: tuple[int, int] = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
-        """Note size and time of the file, or of the files of a shapefile."""
         parts = [self.path.with_suffix(suffix) for suffix in (".dbf", ".prj", ".cpg") if self.path.suffix == ".shp"]
         object.__setattr__(self, "stamp", stamp([self.path, *(part for part in parts if part.exists())]))
 
     def check(self, grid: Raster) -> None:
         """Refuse polygons that all lie elsewhere."""
-        if (self.numbers(grid, Window(0, 0, grid.width, grid.height), 256) == UNLABELLED).all():
+        rows, columns = min(grid.height, _COARSE), min(grid.width, _COARSE)
+        transform = grid.transform @ Affine.scale(grid.width / columns, grid.height / rows)
+        if (self._rasterize(grid, transform, (rows, columns), all_touched=True) == UNLABELLED).all():
             raise UserError(f"{self.path}: none of its polygons lies on {Path(grid.name).name}; are the CRSs right?")
 
-    def numbers(self, grid: Raster, window: Window, at_most: int | None = None) -> np.ndarray:
-        """Rasterise the polygons that touch a window.
+    def numbers(self, grid: Raster, window: Window) -> np.ndarray:
+        """Class numbers of a window of the grid, (rows, cols) uint8, ``UNLABELLED`` where unknown."""
+        return self._rasterize(grid, transform_of(window, grid.transform), (int(window.height), int(window.width)))
 
-        Args:
-            grid: of the chips.
-            window: part of it.
-            at_most: rows and columns; a larger window is rasterised more coarsely, and every touched pixel counts.
-        """
-        transform = transform_of(window, grid.transform)
-        shape = (int(window.height), int(window.width))
-        if at_most:
-            coarse = (min(shape[0], at_most), min(shape[1], at_most))
-            scale = Affine.scale(shape[1] / coarse[1], shape[0] / coarse[0])
-            transform, shape = transform @ scale, coarse
+    def _rasterize(
+        self, grid: Raster, transform: Affine, shape: tuple[int, int], *, all_touched: bool = False
+    ) -> np.ndarray:
         table = self._read().to_crs(grid.crs)
         number_of = numbers_of(self.classes)
         shapes = []
@@ -146,9 +163,7 @@ class LabelPolygons:
             shapes.append((geometry, number))
         if not shapes:
             return np.full(shape, UNLABELLED, np.uint8)
-        return rasterize(
-            shapes, shape, fill=UNLABELLED, transform=transform, dtype="uint8", all_touched=at_most is not None
-        )
+        return rasterize(shapes, shape, UNLABELLED, transform=transform, dtype="uint8", all_touched=all_touched)
 
     def _read(self) -> gpd.GeoDataFrame:
         """The polygons that have a class and a geometry."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
+from xml.sax.saxutils import escape
 
 from rasterio.errors import RasterioIOError
 
@@ -25,14 +26,7 @@ NODATA = -32768  # dark water is below zero once the offset is added: 0 is a val
 
 @dataclass(frozen=True)
 class Product:
-    """What a raster source needs.
-
-    Attributes:
-        date: of the acquisition, UTC.
-        dataset: a virtual raster as XML, or the file of the true-colour image.
-        unit: what a pixel value means.
-        stamp: of the band files, see ``core.files.stamp``.
-    """
+    """What a raster source needs: ``dataset`` is a virtual raster as XML, or the file of the true-colour image."""
 
     date: datetime
     dataset: str
@@ -41,11 +35,7 @@ class Product:
 
 
 def read_product(folder: Path, bands: tuple[str, ...]) -> Product:
-    """Read a .SAFE folder.
-
-    Args:
-        folder: with MTD_MSIL1C.xml or MTD_MSIL2A.xml in it.
-        bands: names such as B04, or TCI alone for the true-colour image.
+    """Read a .SAFE folder: bands such as B04, or TCI alone for the true-colour image.
 
     Raises:
         UserError: it is no such folder, a band is missing, or the metadata are incomplete.
@@ -116,20 +106,16 @@ def _vrt(files: list[Path], bands: tuple[str, ...], offsets: list[int]) -> str:
         except RasterioIOError as error:
             raise UserError(f"{file}: cannot be read as a raster ({first_line(error)})") from error
     width, height, crs, transform, block = max(shapes)
-    root = ElementTree.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
-    ElementTree.SubElement(root, "SRS").text = crs
-    ElementTree.SubElement(root, "GeoTransform").text = ", ".join(repr(number) for number in transform)
-    for number, (file, band, offset, shape) in enumerate(zip(files, bands, offsets, shapes), start=1):
-        layer = ElementTree.SubElement(root, "VRTRasterBand", dataType="Int16", band=str(number))
-        layer.attrib |= {"blockXSize": str(block[1]), "blockYSize": str(block[0])}  # rasters are read by blocks
-        ElementTree.SubElement(layer, "Description").text = band
-        ElementTree.SubElement(layer, "NoDataValue").text = str(NODATA)
-        source = ElementTree.SubElement(layer, "ComplexSource", resampling="bilinear")
-        ElementTree.SubElement(source, "SourceFilename", relativeToVRT="0").text = str(file.resolve())
-        ElementTree.SubElement(source, "SourceBand").text = "1"
-        ElementTree.SubElement(source, "SrcRect", xOff="0", yOff="0", xSize=str(shape[0]), ySize=str(shape[1]))
-        ElementTree.SubElement(source, "DstRect", xOff="0", yOff="0", xSize=str(width), ySize=str(height))
-        ElementTree.SubElement(source, "ScaleOffset").text = str(offset)
-        ElementTree.SubElement(source, "ScaleRatio").text = "1"
-        ElementTree.SubElement(source, "NODATA").text = "0"
-    return ElementTree.tostring(root, encoding="unicode")
+    layers = "".join(
+        f'<VRTRasterBand dataType="Int16" band="{number}" blockXSize="{block[1]}" blockYSize="{block[0]}">'  # read by blocks
+        f"<Description>{band}</Description><NoDataValue>{NODATA}</NoDataValue>"
+        f'<ComplexSource resampling="bilinear"><SourceFilename relativeToVRT="0">{escape(str(file.resolve()))}'
+        f'</SourceFilename><SourceBand>1</SourceBand><SrcRect xOff="0" yOff="0" xSize="{shape[0]}" ySize="{shape[1]}" />'
+        f'<DstRect xOff="0" yOff="0" xSize="{width}" ySize="{height}" /><ScaleOffset>{offset}</ScaleOffset>'
+        "<ScaleRatio>1</ScaleRatio><NODATA>0</NODATA></ComplexSource></VRTRasterBand>"
+        for number, (file, band, offset, shape) in enumerate(zip(files, bands, offsets, shapes), start=1)
+    )
+    return (
+        f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}"><SRS>{escape(crs)}</SRS>'
+        f"<GeoTransform>{', '.join(map(repr, transform))}</GeoTransform>{layers}</VRTDataset>"
+    )

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from core.errors import UserError
-from core.imagery.legends import legend_of
+from core.imagery.labels import legend_of
 from core.store.build import Tally
 from core.store.read import LandClass
 

@@ -30,7 +30,7 @@ import shapely
 from tqdm import tqdm
 
 from core.errors import UserError
-from core.imagery.legends import legend_of
+from core.imagery.labels import legend_of
 from core.sources.image_list import ImageList, Images
 from core.sources.options import add_options, check_size
 from core.store.read import LandClass

@@ -28,8 +28,7 @@ from core.files import stamp
 from core.imagery.crops import guess_unit, majority
 from core.imagery.dates import parse_date, read_dates
 from core.imagery.georasters import band_names, check_alpha, ground, on_grid, open_raster, overlap, pixel_size_m, read
-from core.imagery.labels import Labels, open_labels
-from core.imagery.legends import read_legend
+from core.imagery.labels import LabelPolygons, LabelRaster, open_labels, read_legend
 from core.imagery.safe_products import DEFAULT_BANDS, read_product
 from core.sources.options import add_options, check_range, check_size
 from core.store.build import SHARD_BYTES, Chip, Tally
@@ -125,7 +124,7 @@ class Rasters:
     cut: Cut
     scenes: tuple[Scene, ...]
     placement: Placement | None
-    labels: Labels | None
+    labels: LabelRaster | LabelPolygons | None
     tasks: tuple[Task, ...]
     bad: tuple[tuple[str, str], ...] = ()
     dropped: tuple[tuple[str, int], ...] = ()
@@ -137,7 +136,7 @@ class Rasters:
         cut: Cut,
         *,
         placement: Placement | None = None,
-        labels: Labels | None = None,
+        labels: LabelRaster | LabelPolygons | None = None,
         unit: str | None = None,
         provenance: str = "",
         license: str = "",
@@ -249,7 +248,7 @@ def _rasterio_window(window: Window) -> RasterWindow:
     return RasterWindow(window.column, window.row, window.width, window.height)
 
 
-def _number_of(value: int | None, labels: Labels | None) -> int | None:
+def _number_of(value: int | None, labels: LabelRaster | LabelPolygons | None) -> int | None:
     """The class number of a value of the legend."""
     if value is None or labels is None:
         return None

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from core.errors import UserError, first_line
 from core.imagery.crops import FITS
 from core.imagery.dates import check_date_format, plausible_years
-from core.imagery.legends import legend_of, numbers_of, read_legend
+from core.imagery.labels import legend_of, numbers_of, read_legend
 from core.sources.image_list import LISTING, ImageList, Images
 from core.sources.options import add_options, check_positive, check_size
 from core.store.index import connect, literal, parquet

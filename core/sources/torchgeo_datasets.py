@@ -34,7 +34,7 @@ from tqdm import tqdm
 from core.errors import UserError
 from core.imagery.crops import Square
 from core.imagery.georasters import open_plain
-from core.imagery.legends import legend_of
+from core.imagery.labels import legend_of
 from core.sources.image_list import ImageList, Images
 from core.sources.options import check_size
 from core.store.read import UNLABELLED, LandClass

@@ -48,10 +48,10 @@ class Chip:
         pixels: (bands, size, size), the store's data type.
         valid: (size, size) bool, where all bands hold data; other pixels are stored as 0.
         place: its name, the same for all its images.
-        lon: and lat: of the chip's centre, degrees WGS 84; NaN where unknown.
+        lon, lat: of the chip's centre, degrees WGS 84; NaN where unknown.
         datetime: UTC, with its zone; None where unknown.
         source: the file it is cut from, for people.
-        row: and column: its upper left corner in the source, px.
+        row, column: its upper left corner in the source, px.
         reach_m: its longest diagonal on the ground, metres; NaN where unknown. Sides of the spatial split are
             farther apart than the longest of them.
         group: places of one group are on the same side when places are split by name (an image whose parts are

@@ -50,7 +50,7 @@ class StoreInfo:
         background: number of the class that never names a chip (open sea, say), or None.
         provenance: origin of the chips, for people.
         license: of the imagery, as its source states it.
-        mean: per band, of the pixels with data of the training places; also ``std``.
+        mean, std: per band, of the pixels with data of the training places.
         value_range: lowest and highest value there.
     """
 

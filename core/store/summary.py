@@ -53,7 +53,7 @@ class Summary:
     Attributes:
         dates: (places,) different dates of each place; images without a date do not count.
         undated: images without a date.
-        first: earliest date, None where no image has one; ``last``: the latest.
+        first, last: earliest and latest date, None where no image has one.
         extent: of the places, None where none has coordinates.
         unlocated: places without coordinates.
         split_places: (splits,) places of each side.
