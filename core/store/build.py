@@ -334,10 +334,9 @@ class _ShardWriter:
 
     def add(self, chip: Chip) -> None:
         """Append a chip."""
-        if chip.pixels.shape != self.shape or chip.pixels.dtype != self.info.dtype:
-            raise ValueError(
-                f"{chip.source}: {chip.pixels.dtype} {chip.pixels.shape}, not {self.info.dtype} {self.shape}"
-            )
+        kind = f"{chip.pixels.dtype} {chip.pixels.shape}"
+        if kind != f"{self.info.dtype} {self.shape}":
+            raise ValueError(f"{chip.source}: {kind}, not {self.info.dtype} {self.shape}")
         flat = chip.pixels.reshape(len(chip.pixels), -1) if chip.valid.all() else chip.pixels[:, chip.valid]
         known = flat.astype(np.float64)
         mean = known.sum(axis=1) / max(known.shape[1], 1)
@@ -386,26 +385,21 @@ class _ShardWriter:
     def finish(self) -> None:
         """Write headers, the part of the index, and checksums."""
         count, size = len(self.rows), self.info.chip_size
-        self._head("chips", np.dtype(self.info.dtype), (count, *self.shape))
-        self._head("valid", np.dtype(bool), (count, size, size))
-        self._head("labels", np.dtype(np.uint8), (len(self.masks), size, size))
+        shapes = {"chips": (count, *self.shape), "valid": (count, size, size), "labels": (len(self.masks), size, size)}
+        dtypes = {"chips": self.info.dtype, "valid": "bool", "labels": "uint8"}
+        for name, file in self.files.items():
+            file.seek(0)
+            file.write(_npy_header(np.dtype(dtypes[name]), shapes[name]))
+            file.close()
         if self.all_valid:
             (self.folder / "valid.npy").unlink(missing_ok=True)
         if self.rows:
             pq.write_table(pa.Table.from_pylist(self.rows, ROWS), self.folder / "rows.parquet")
         if self.boxes:
-            pq.write_table(
-                pa.Table.from_arrays([pa.array(column) for column in zip(*self.boxes)], schema=BOXES),
-                self.folder / "boxes.parquet",
-            )
+            boxes = pa.Table.from_arrays([pa.array(column) for column in zip(*self.boxes)], schema=BOXES)
+            pq.write_table(boxes, self.folder / "boxes.parquet")
         sums = {f"shards/{self.number:05}/{path.name}": sha256(path) for path in sorted(self.folder.glob("*.npy"))}
         write_json(self.folder / "sums.json", sums)
-
-    def _head(self, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> None:
-        if name in self.files:
-            self.files[name].seek(0)
-            self.files[name].write(_npy_header(dtype, shape))
-            self.files.pop(name).close()
 
     def close(self) -> None:
         """Close files that an error left open."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
-
 import numpy as np
 
 EARTH_RADIUS_M = 6_371_008.8  # mean radius, IUGG
@@ -17,11 +15,6 @@ def unit_vectors(lonlat: np.ndarray) -> np.ndarray:
     """Turn (N, 2) longitudes and latitudes in degrees into (N, 3) points on the unit sphere."""
     lon, lat = np.radians(np.asarray(lonlat, np.float64)).T
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
-
-
-def deal(name: str) -> str:
-    """Side of something without coordinates, by its name alone: the same in every store and on every machine."""
-    return str(DEAL[zlib.crc32(name.encode()) % len(DEAL)])
 
 
 def spatial_split(lonlat: np.ndarray, margin_m: float, block_deg: tuple[float, float] | None = None) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from core.errors import UserError
 from core.store.read import SPLITS
-from core.store.sphere import EARTH_RADIUS_M, deal, spatial_split
+from core.store.sphere import DEAL, EARTH_RADIUS_M, spatial_split
 
 _UNKNOWN_REACH_M = 1000.0
 _BATCH = 100_000
@@ -101,11 +102,10 @@ def _default_margin(db: duckdb.DuckDBPyConnection) -> float:
 
 
 def _by_name(parties: pa.ChunkedArray) -> pa.DictionaryArray:
-    sides = [
-        np.array([deal(name) for name in parties.slice(start, _BATCH).to_pylist()])
-        for start in range(0, len(parties), _BATCH)
-    ]
-    return _encoded(np.concatenate(sides))
+    """Sides by name alone: the same in every store and on every machine."""
+    batches = (parties.slice(start, _BATCH).to_pylist() for start in range(0, len(parties), _BATCH))
+    numbers = (zlib.crc32(name.encode()) % len(DEAL) for batch in batches for name in batch)
+    return _encoded(DEAL[np.fromiter(numbers, int, len(parties))])
 
 
 def _encoded(sides: np.ndarray) -> pa.DictionaryArray:

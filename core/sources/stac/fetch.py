@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
@@ -35,7 +36,7 @@ from core.sources.stac.catalogue import (
     open_collection,
 )
 from core.sources.stac.days import Day, days_of, parts_of
-from core.sources.stac.places import read_places, sample_places
+from core.sources.stac.places import LISTING, read_places, sample_places
 from core.sources.stac.reading import centre, chip_grid, configure, load, stored_type
 from core.store.build import SHARD_BYTES, Chip, Tally
 from core.store.read import StoreInfo
@@ -268,7 +269,10 @@ def make(arguments: argparse.Namespace, scratch: Path) -> StacSource:
     per_shard = min(
         _PLACES_PER_SHARD, len(places.table) // _PLACES_PER_SHARD, SHARD_BYTES // (arguments.per_place * chip_bytes)
     )
-    places.write(listing, max(1, per_shard))  # a few places too are distributed among all workers
+    table = pa.Table.from_pandas(places.table, LISTING, preserve_index=False)
+    pq.write_table(
+        table, listing, row_group_size=max(1, per_shard)
+    )  # a few places too are distributed among all workers
     print(f"{len(places.table)} places, up to {arguments.per_place} dates each, from {address}", flush=True)
     if assets.has_unknown_offset(opened.example, bands):
         print(

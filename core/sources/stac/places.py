@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import shapely
 
 from core.errors import UserError, first_line
@@ -19,21 +18,11 @@ _EDGE_DEG = 0.25  # longest piece of a polygon's edge: straight in degrees, and 
 _DRAWS = 1024
 
 
-@dataclass(frozen=True)
-class Places:
-    """Points on WGS 84.
-
-    Attributes:
-        table: place, lon, lat (degrees); names differ.
-        bad: rows that cannot be used, with the reason.
-    """
+class Places(NamedTuple):
+    """A table of place, lon, lat (degrees WGS 84) with different names; rows that cannot be used, with the reason."""
 
     table: pd.DataFrame
     bad: tuple[tuple[str, str], ...] = ()
-
-    def write(self, path: Path, per_group: int) -> None:
-        """Write as Parquet, ``per_group`` places a row group."""
-        pq.write_table(pa.Table.from_pandas(self.table, LISTING, preserve_index=False), path, row_group_size=per_group)
 
 
 def read_places(file: Path) -> Places:
