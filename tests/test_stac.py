@@ -28,7 +28,6 @@ from shapely.geometry import mapping
 
 from core.errors import UserError
 from core.sources.stac import assets as bands
-from core.sources.stac import days as days_of_place
 from core.sources.stac import fetch as stac
 from core.sources.stac.catalogue import Patience, Query
 from core.sources.stac.places import read_places, sample_places
@@ -691,8 +690,7 @@ def test_chips_lie_in_the_local_zone(lon, lat, crs):
 def test_parts_of_a_short_period_are_parts_of_it():
     query = Query("s2", date(2020, 6, 1), date(2020, 8, 30))
     days = [
-        days_of_place.Day(date(2020, *day), cloud, ())
-        for day, cloud in {(6, 1): 9, (6, 30): 1, (7, 2): 5, (8, 30): 2}.items()
+        stac.Day(date(2020, *day), cloud, ()) for day, cloud in {(6, 1): 9, (6, 30): 1, (7, 2): 5, (8, 30): 2}.items()
     ]
-    parts = days_of_place.parts_of(days, query, 3)
+    parts = stac.parts_of(days, query, 3)
     assert [[day.date.day for day in part] for part in parts] == [[30, 1], [2], [30]]

@@ -184,15 +184,10 @@ def read(
     shape: tuple[int, int] | None = None,
     resampling: Resampling = Resampling.nearest,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (bands, rows, cols) and where all bands hold data (rows, cols).
+    """Pixels (bands, rows, cols) of a window, scaled to ``shape``, and where all bands hold data (rows, cols).
 
-    Args:
-        source: of any kind.
-        window: part of it.
-        bands: numbers from 1; all but alpha by default. An alpha band that is asked for counts as data, and the nodata
-            value alone then marks missing pixels.
-        shape: rows and columns to scale to; the window's own by default.
-        resampling: of the pixels.
+    Bands count from 1; all but alpha are read by default. An alpha band that is asked for counts as data, and the nodata
+    value alone then marks missing pixels.
     """
     data = data_bands(source)
     bands = bands or data

@@ -31,11 +31,7 @@ def on_land(lonlat: np.ndarray) -> np.ndarray:
 
 
 def swapped_axes(lonlat: np.ndarray) -> str | None:
-    """A warning where more places would lie on land if longitude and latitude were exchanged; else None.
-
-    Args:
-        lonlat: (N, 2) degrees; NaN where unknown.
-    """
+    """A warning where more of (N, 2) places in degrees would lie on land with longitude and latitude exchanged."""
     known = lonlat[np.isfinite(lonlat).all(axis=1)]
     if len(known) < _ENOUGH or np.abs(known[:, 0]).max() > 90:  # a longitude beyond 90 is no latitude
         return None

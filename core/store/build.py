@@ -153,13 +153,7 @@ def build(
 ) -> tuple[ChipStore, Tally]:
     """Build a store, or resume an interrupted build.
 
-    Args:
-        source: of the chips.
-        out: folder of the store.
-        split: how places are assigned to sides.
-        max_bad: unreadable files to skip before stopping.
-        workers: processes; one per core by default.
-        overwrite: replace an existing store.
+    ``max_bad`` unreadable files are skipped before it stops; ``workers`` is one per core by default.
 
     Raises:
         UserError: the store exists, or an unfinished one of another source; too many files are bad; no chip was kept.

@@ -78,13 +78,7 @@ def connect(spill: Path) -> duckdb.DuckDBPyConnection:
 
 
 def parquet(path: Path, *options: str, below: str = "") -> str:
-    """A Parquet file in SQL, with any characters in its name, or all that match the pattern ``below`` a folder.
-
-    Args:
-        path: of the file or the folder.
-        options: of DuckDB's read_parquet, such as ``filename=true``.
-        below: such as ``/*/rows.parquet``.
-    """
+    """DuckDB's read_parquet of a file, with any characters in its name, or of the pattern ``below`` a folder."""
     return f"read_parquet({', '.join([literal(glob.escape(str(path)) + below), *options])})"
 
 
@@ -94,11 +88,7 @@ def literal(text: object) -> str:
 
 
 def write_index(folder: Path, info: StoreInfo, split: Split) -> None:
-    """Write index.parquet, boxes.parquet, store.json and SHA256SUMS of a folder that holds the parts of the shards.
-
-    Raises:
-        UserError: see ``core.store.splits.deal_places``.
-    """
+    """Write index.parquet, boxes.parquet, store.json and SHA256SUMS of a folder that holds the parts of the shards."""
     spill = folder / "spill"
     shutil.rmtree(spill, ignore_errors=True)  # of a run that was killed
     with connect(spill) as db:

@@ -143,11 +143,7 @@ class ChipStore:
         return pd.DataFrame({**fields, "split": side, "first": first, "count": count})
 
     def places_of(self, split: str) -> pd.DataFrame:
-        """The places of one side of the split.
-
-        Raises:
-            UserError: there are none.
-        """
+        """The places of one side of the split, or a ``UserError`` if there are none."""
         places = self.places[self.places["split"] == split]
         if places.empty:
             raise UserError(f"{self.path}: no place in the '{split}' split; use more imagery or smaller chips")

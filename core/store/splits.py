@@ -36,11 +36,7 @@ class Split:
 
 
 def deal_places(db: duckdb.DuckDBPyConnection, split: Split) -> pa.Table:
-    """Assign a number, in the order of the names, and a side to each place: place, place_number and split.
-
-    Args:
-        db: with the view ``rows``, see ``core.store.index.ROWS``.
-        split: how to assign sides.
+    """The places of the view ``rows`` (``core.store.index.ROWS``), numbered by name, with their sides.
 
     Raises:
         UserError: a place has two stated sides or distant images, or lacks a stated side or coordinates.

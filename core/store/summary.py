@@ -82,11 +82,7 @@ class Summary:
 
     @classmethod
     def of(cls, store: ChipStore) -> Summary:
-        """Count what is in a store.
-
-        Raises:
-            UserError: a shard is damaged.
-        """
+        """Count what is in a store."""
         dates = known_dates(store)
         undated = np.isnat(dates)
         places, classes = store.places, len(store.info.classes)

@@ -105,11 +105,7 @@ def find_mask(item: dict[str, Any]) -> str | None:
 
 
 def is_clear(mask: str, values: np.ndarray) -> np.ndarray:
-    """Where a cloud mask shows the ground.
-
-    Args:
-        mask: asset of Sentinel-2's scene classification (SCL) or of Landsat's QA_PIXEL.
-        values: (rows, cols) of it, NaN where it holds no data.
+    """Where the values of a cloud mask, NaN without data, show the ground.
 
     Source: classes as in Sen2Cor's product definition; bits as in the Landsat Collection 2 format book.
     """

@@ -56,13 +56,7 @@ class Patience:
 
 @dataclass(frozen=True, eq=False)
 class CatalogueScene:
-    """An item of a catalogue, as JSON, and what is read from it.
-
-    Attributes:
-        time: of the acquisition, UTC.
-        cloud: percent, None where not stated.
-        footprint: longitude and latitude.
-    """
+    """An item of a catalogue, as JSON: acquired at ``time``, UTC; ``cloud`` in percent; footprint in degrees."""
 
     id: str
     time: datetime
@@ -73,11 +67,7 @@ class CatalogueScene:
 
 @dataclass(frozen=True)
 class Query:
-    """Which scenes to find: of days in UTC, the last one included.
-
-    Attributes:
-        max_cloud: percent of a scene; scenes that state no cloud cover (such as radar) pass.
-    """
+    """Which scenes to find, by days in UTC and cloud in percent; those that state none (such as radar) pass."""
 
     collection: str
     first: date
@@ -186,11 +176,8 @@ class RetryingIO(StacApiIO):
 def open_collection(name: str, query: Query, scratch: Path, patience: Patience) -> Opened:
     """Find a collection in a catalogue, and one scene of it as an example.
 
-    Args:
-        name: URL of a STAC API, URL or file of a static catalogue, or one of ``SHORT_NAMES``.
-        query: collection and dates.
-        scratch: folder for the listing of a static catalogue.
-        patience: with the server.
+    ``name`` is the URL of a STAC API, the URL or file of a static catalogue, whose listing goes to ``scratch``, or one of
+    ``SHORT_NAMES``.
 
     Raises:
         UserError: the catalogue does not answer or is invalid; it has no such collection, or no scene of these dates.
@@ -311,13 +298,9 @@ def _unknown(address: str, collection: str, names: Iterable[str]) -> UserError:
 def find_scenes(
     catalogue: Api | Listing, query: Query, area: shapely.Geometry, assets: set[str]
 ) -> list[CatalogueScene]:
-    """The scenes that overlap an area, in the order of their times and ids.
+    """The scenes that overlap an area in degrees, in the order of their times and ids.
 
-    Args:
-        catalogue: to query.
-        query: which scenes.
-        area: polygons in degrees, none of them across the antimeridian.
-        assets: to keep of each item; a place may have hundreds of items.
+    No polygon of the area may cross the antimeridian. Only ``assets`` are kept: a place may have hundreds of items.
 
     Raises:
         UserError: the catalogue does not answer, or not with STAC items.
@@ -336,13 +319,7 @@ def find_scenes(
 
 
 def to_scene(item: dict[str, Any]) -> CatalogueScene:
-    """Read an item.
-
-    Raises:
-        KeyError: something is missing.
-        ValueError: it has no time, no footprint or no assets.
-        TypeError: its time or footprint has another type.
-    """
+    """Read an item; raises something of ``_UNREADABLE`` if it is no STAC item."""
     properties = item["properties"]
     text = properties.get("datetime") or properties.get("start_datetime")
     if not text:

@@ -7,11 +7,12 @@ and of each scene only the pixels of the chip are read.
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import date
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,6 @@ from core.sources.stac.catalogue import (
     find_scenes,
     open_collection,
 )
-from core.sources.stac.days import Day, days_of, parts_of
 from core.sources.stac.places import LISTING, read_places, sample_places
 from core.sources.stac.reading import centre, chip_grid, configure, load, stored_type
 from core.store.build import SHARD_BYTES, Chip, Tally
@@ -47,6 +47,20 @@ if TYPE_CHECKING:
 RESAMPLING = ("nearest", "bilinear", "cubic", "average")
 _PLACES_PER_SHARD = 16  # at most: a place takes seconds, and an interrupted run should lose little
 _TRIES = 3  # dates tried for each one needed, where clouds or gaps leave too little
+_YEAR_DAYS = 365.2425
+_COVERED = 1 - 1e-6  # of a chip's area: footprints are rounded
+
+
+@dataclass(frozen=True, eq=False)
+class Day:
+    """Scenes of one place on one solar day, the clearest first; ``cloud`` is of those that cover the chip."""
+
+    date: dt.date
+    cloud: float
+    scenes: tuple[CatalogueScene, ...]
+
+
+_CLEAREST_FIRST = attrgetter("cloud", "date")
 
 
 @dataclass(frozen=True)
@@ -118,7 +132,7 @@ class StacSource:
     def _pick(self, parts: list[list[Day]], read: Callable[[Day], Chip | None]) -> list[Chip]:
         """The clearest day of each part of the year that gives a chip; then the clearest of all that are left."""
         chips: list[Chip] = []
-        tried: set[date] = set()
+        tried: set[dt.date] = set()
 
         def gives_chip(day: Day) -> bool:
             tried.add(day.date)
@@ -128,7 +142,7 @@ class StacSource:
 
         for part in parts:
             any(gives_chip(day) for day in part[:_TRIES])
-        left = sorted((d for part in parts for d in part if d.date not in tried), key=lambda day: day.clearness)
+        left = sorted((d for part in parts for d in part if d.date not in tried), key=_CLEAREST_FIRST)
         for day in left[: _TRIES * (self.per_place - len(chips))]:
             if len(chips) == self.per_place:
                 break
@@ -194,6 +208,38 @@ class StacSource:
             limits = np.iinfo(self.info.dtype)
             pixels = np.rint(pixels).clip(limits.min, limits.max)
         return pixels.astype(self.info.dtype), clear
+
+
+def days_of(scenes: list[CatalogueScene], lon: float, area: shapely.Geometry, min_valid: float) -> list[Day]:
+    """Group scenes by solar day, and leave out days on which they cover less than ``min_valid`` of a chip's area."""
+    by_date: dict[dt.date, list[CatalogueScene]] = {}
+    for scene in scenes:
+        by_date.setdefault((scene.time + dt.timedelta(hours=lon / 15)).date(), []).append(scene)
+    days = []
+    for day, group in sorted(by_date.items()):
+        group.sort(key=lambda scene: (_cloud(scene), scene.id))
+        covered, cloud = shapely.Polygon(), 0.0
+        for scene in group:
+            grown = covered.union(scene.footprint.intersection(area))
+            if grown.area > covered.area and covered.area < _COVERED * area.area:
+                covered, cloud = grown, max(cloud, _cloud(scene))
+        if covered.area >= min_valid * area.area:
+            days.append(Day(day, cloud, tuple(group)))
+    return days
+
+
+def _cloud(scene: CatalogueScene) -> float:
+    return 100.0 if scene.cloud is None else scene.cloud  # known to be clear comes first
+
+
+def parts_of(days: list[Day], query: Query, count: int) -> list[list[Day]]:
+    """Days in equal parts of the year, or of a shorter period that is queried, from its first day; clearest first."""
+    period = min((query.last - query.first).days + 1, _YEAR_DAYS)
+    parts: list[list[Day]] = [[] for _ in range(count)]
+    for day in days:
+        elapsed = max((day.date - query.first).days, 0) % _YEAR_DAYS  # solar days may begin a day early
+        parts[min(int(elapsed / period * count), count - 1)].append(day)
+    return [sorted(part, key=_CLEAREST_FIRST) for part in parts]
 
 
 def add_parser(sources: Any) -> argparse.ArgumentParser:
@@ -316,10 +362,10 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError("--bands: a band is given twice")
 
 
-def parse_dates(text: str) -> tuple[date, date]:
+def parse_dates(text: str) -> tuple[dt.date, dt.date]:
     """First and last day of an interval."""
     try:
-        first, last = map(date.fromisoformat, text.split("/"))
+        first, last = map(dt.date.fromisoformat, text.split("/"))
     except ValueError as error:
         raise UserError(f"--dates {text}: must look like 2021-01-01/2022-12-31") from error
     if last < first:

@@ -75,15 +75,9 @@ def load(
 ) -> dict[str, np.ndarray]:
     """Read the pixels of a grid from a scene, (rows, cols) float32 per band, NaN where there is no data.
 
-    float32 holds the values of all data types of a store, and has a value of its own for no data.
-
-    Args:
-        item: the scene.
-        bands: names that odc-stac gives to bands, with their assets.
-        grid: of the chip.
-        resampling: by name of the band, "*" for the others.
-        sign: ``planetary-computer`` where links need that catalogue's signatures, else None.
-        patience: with the server.
+    float32 holds the values of all data types of a store, and has a value of its own for no data. ``bands`` maps the names
+    that odc-stac gives to bands to their assets; ``resampling`` is by these names, with "*" for the others; ``sign`` is
+    ``planetary-computer`` where links need that catalogue's signatures.
 
     Raises:
         UserError: it cannot be read after several tries.
