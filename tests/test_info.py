@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import rasterio
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.font_manager import FontProperties
+from matplotlib.text import Text
 from PIL import Image
 
 from core.errors import UserError
@@ -24,7 +24,7 @@ from core.report import store_info as info
 from core.report import store_picture as pictures
 from core.report.canvas import page_style, shorten
 from core.report.chip_pictures import Painter, boxes_of, natural_bands
-from core.report.sheet import Sheet, choose_places
+from core.report.store_picture import Sheet, choose_places
 from core.store import geopackage
 from core.store.build import Chip, Tally, build
 from core.store.read import UNLABELLED, ChipStore, LandClass, StoreInfo
@@ -113,7 +113,7 @@ def page(store: ChipStore) -> tuple[np.ndarray, dict[str, tuple[int, int, int, i
     pixels = np.asarray(canvas.buffer_rgba())[..., :3]
     boxes = {axes.get_label(): axes.get_window_extent() for axes in figure.axes}
     panels = {n: (int(b.x0), int(len(pixels) - b.y1), int(b.x1), int(len(pixels) - b.y0)) for n, b in boxes.items()}
-    return pixels, panels, "\n".join(text.get_text() for text in figure.texts)
+    return pixels, panels, "\n".join(text.get_text() for text in figure.findobj(Text))
 
 
 def share(pixels: np.ndarray, colour: str) -> float:
@@ -363,12 +363,11 @@ def test_dates_of_a_place_are_spread_and_in_order(tmp_path):
 
 
 def test_long_names_are_shortened_to_their_place():
-    font = FontProperties(family="DejaVu Sans", size=8)
-    short = shorten("folder/" * 60 + "end", 1.5, font)
+    short = shorten("folder/" * 60 + "end", 1.5, 8)
     assert short.startswith("folder/")
     assert short.endswith("/end")
     assert 15 < len(short) < 35
-    assert shorten("short\nname", 1.5, font) == "short name"
+    assert shorten("short\nname", 1.5, 8) == "short name"
 
 
 def test_names_with_dollars_and_foreign_letters_are_drawn(tmp_path):

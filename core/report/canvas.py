@@ -10,12 +10,8 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.text import Text
-from matplotlib.textpath import text_to_path
 
 from core.store.read import SPLITS
 
@@ -24,9 +20,8 @@ WIDTH = 14.0
 EDGE = 0.35  # around the page
 INK, MUTED, RULE = "#1d2733", "#5b6875", "#d5dbe1"
 SPLIT_COLOURS = dict(zip(SPLITS, ("#2f6db5", "#e39a1f", "#c8323c", "#9aa5b0")))
-_FONT = "DejaVu Sans"  # ships with matplotlib: pages look the same everywhere
 _STYLE: dict[Any, Any] = {
-    "font.family": _FONT,
+    "font.family": "DejaVu Sans",  # ships with matplotlib: pages look the same everywhere
     "font.size": 8,
     "text.color": INK,
     "text.parse_math": False,  # names may contain dollar signs
@@ -52,29 +47,11 @@ class Canvas:
     figure: Figure
     height: float
 
-    def text(self, x: float, y: float, text: str, *, width: float | None = None, **style: Any) -> Text:
+    def text(self, x: float, y: float, text: str, *, width: float | None = None, **style: Any) -> None:
         """Write text with its baseline at y; text wider than ``width`` is shortened in the middle."""
         if width is not None:
-            size, weight = style.get("fontsize", _STYLE["font.size"]), style.get("weight", "normal")
-            text = shorten(text, width, FontProperties(family=_FONT, size=size, weight=weight))
-        at = self.figure.dpi_scale_trans
-        return self.figure.text(x, self.height - y, text, transform=at, **style)
-
-    def width(self, text: Text) -> float:
-        """Width of a text on the page, inches."""
-        return text.get_window_extent().width / DPI
-
-    def heading(self, x: float, y: float, text: str, note: str = "") -> float:
-        """Write the title of a panel and a note after it; return the right edge of the title."""
-        end = x + self.width(self.text(x, y, text, fontsize=10.5, weight="bold"))
-        self.text(end + 0.12, y, note, color=MUTED)
-        return end
-
-    def axes(self, x: float, y: float, width: float, height: float, label: str) -> Axes:
-        """Axes with their upper left corner at (x, y)."""
-        bottom = self.height - y - height
-        box = (x / WIDTH, bottom / self.height, width / WIDTH, height / self.height)
-        return self.figure.add_axes(box, label=label)
+            text = shorten(text, width, style.get("fontsize", _STYLE["font.size"]))
+        self.figure.text(x, self.height - y, text, transform=self.figure.dpi_scale_trans, **style)
 
     def picture(self, x: float, y: float, pixels: np.ndarray) -> None:
         """Draw (rows, cols, 3) uint8 at (x, y), unscaled."""
@@ -88,22 +65,16 @@ class Canvas:
         self.picture(x, y - 0.09, np.broadcast_to(rgb, (side, side, 3)))
 
 
-def shorten(text: str, width: float, font: FontProperties) -> str:
-    """Replace the middle of a text wider than ``width`` inches by an ellipsis; line breaks become spaces."""
+def shorten(text: str, width: float, size: float) -> str:
+    """Replace the middle of a text wider than about ``width`` inches by an ellipsis; line breaks become spaces.
 
-    def fits(candidate: str) -> bool:
-        return text_to_path.get_text_width_height_descent(candidate, font, ismath=False)[0] <= width * 72
-
-    text = " ".join(text.split())
-    if fits(text):
+    Args:
+        text: of letters that are 0.56 times as wide as high on average.
+        width: inches, of at least three letters.
+        size: of the font, points.
+    """
+    text, most = " ".join(text.split()), int(width * 72 / (0.56 * size))
+    if len(text) <= most:
         return text
-    least, most = 0, min(len(text), 400)  # bisect the number of characters kept
-    while most - least > 1:
-        keep = (least + most) // 2
-        least, most = (keep, most) if fits(_middle_out(text, keep)) else (least, keep)
-    return _middle_out(text, least)
-
-
-def _middle_out(text: str, keep: int) -> str:
-    head = (keep + 1) // 2
-    return f"{text[:head].rstrip()}…{text[len(text) - (keep - head) :].lstrip()}"
+    head = most // 2
+    return f"{text[:head].rstrip()}…{text[head + 1 - most :].lstrip()}"

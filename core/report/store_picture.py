@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
+from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
 from core.files import write_whole
 from core.imagery.land import land_mask
-from core.report.canvas import DPI, EDGE, INK, MUTED, RULE, SPLIT_COLOURS, WIDTH, Canvas, page_style
-from core.report.chip_pictures import class_colours
-from core.report.sheet import Sheet, date_text
+from core.report.canvas import DPI, EDGE, INK, MUTED, RULE, SPLIT_COLOURS, WIDTH, Canvas, page_style, shorten
+from core.report.chip_pictures import Painter, boxes_of, class_colours
 from core.store.read import SPLITS, ChipStore
 from core.store.sphere import METRES_PER_DEGREE
 from core.store.summary import Extent, Summary, counted, degrees, known_dates
 
-_MAP = (7.3, 3.65)  # two to one, for the whole world
-_AXIS = 0.5  # for tick labels
-_MAP_BLOCK = _MAP[1] + 0.5  # with its title
-_DATES_BLOCK = 1.5
-_RIGHT = EDGE + _AXIS + _MAP[0] + 0.45  # left edge of the right column
-_BARS = 20  # classes in the chart
-_PITCH = 0.25  # distance of bars
+_GAP = 0.06  # between chips; lengths in inches
+_LABELS = 1.75  # width of the names left of the chips
+_SHEET = 9.4  # approximate height of the sheet
+_POOL = 2000  # places to choose from
+_MOST_CHIPS = 8  # in a row
+_MAP = (7.3, 3.65)  # approximately; two to one, for the whole world
 _POINTS = 20_000  # places on the map
+_BARS = 20  # classes in the chart
 _SEA, _LAND, _PAPER = "#eef3f7", "#dcdcd3", "#f6f7f8"
 _UNLABELLED_COLOUR = "#b4bcc4"
+_NOTE: dict[str, Any] = {"x": 0, "ha": "left", "y": 0.02, "va": "bottom", "fontsize": 8, "color": MUTED}
 
 
 def write_picture(store: ChipStore, summary: Summary, path: Path) -> None:
@@ -49,80 +56,254 @@ def write_picture(store: ChipStore, summary: Summary, path: Path) -> None:
 
 def draw_page(store: ChipStore, summary: Summary) -> Figure:
     """Draw the page; its axes have the labels map, dates, and the name of each split for its class counts."""
-    sheet, bars = Sheet.of(store), _Bars.of(store, summary)
-    top = EDGE + 0.85 + sheet.height + 0.35
-    # Below the sheet: places left, classes right, dates where they fit.
-    places = _MAP_BLOCK if summary.extent is not None else 0.55
-    dates_right = bars.height + 0.4 + _DATES_BLOCK <= places
-    below = places if dates_right else places + _DATES_BLOCK + 0.3
-    bare = summary.extent is None and summary.first is None
-    height = top + (places + 0.1 + bars.height if bare else max(below, bars.height)) + 0.15
+    sheet, bars = Sheet.of(store), min(len(store.info.classes), _BARS)
+    above = EDGE + 0.85 + sheet.height
+    below = max(1.4 + 0.25 * bars, 2.2 if summary.extent is None else 6.2)
+    height = above + below
     page = Canvas(Figure(figsize=(WIDTH, height), dpi=DPI), height)
-    _title(page, store, summary)
+    page.text(EDGE, EDGE + 0.2, store.path.resolve().name, width=WIDTH - 2 * EDGE, fontsize=17, weight="bold")
+    page.text(EDGE, EDGE + 0.46, _facts(store, summary), width=WIDTH - 2 * EDGE, fontsize=9, color=MUTED)
     sheet.draw(page, store, EDGE + 0.85)
-    _draw_places(page, store, summary, top)
-    if bare:
-        bars.draw(page, EDGE, top + places + 0.1)
-        return page.figure
-    bars.draw(page, _RIGHT, top)
-    if dates_right:
-        _draw_dates(page, store, summary, _RIGHT, top + bars.height + 0.4, WIDTH - EDGE - _RIGHT)
-    else:
-        _draw_dates(page, store, summary, EDGE, top + places + 0.3, _AXIS + _MAP[0])
+    parts = page.figure.subfigures(
+        2, 4, squeeze=False, width_ratios=(EDGE, 8, WIDTH - 8 - 2 * EDGE, EDGE), height_ratios=(above, below)
+    )
+    left, right = parts[1, 1:3]
+    box = {"right": 0.98, "bottom": 0.5 / below, "top": 1 - 0.6 / below}
+    _draw_places_and_dates(left, store, summary, box | {"left": 0.06, "hspace": 0.25})
+    _draw_bars(right, store, summary, box | {"left": 0.27})
     return page.figure
 
 
-def _title(page: Canvas, store: ChipStore, summary: Summary) -> None:
-    info, room = store.info, WIDTH - 2 * EDGE
-    page.text(EDGE, EDGE + 0.2, store.path.resolve().name, width=room, fontsize=17, weight="bold")
+def _facts(store: ChipStore, summary: Summary) -> str:
+    info = store.info
     facts = [f"{counted(summary.images, 'image')} of {counted(len(summary.dates), 'place')}"]
     if summary.first is not None:
-        first, last = date_text(summary.first), date_text(summary.last)
-        facts.append(first if first == last else f"{first} to {last}")
+        facts.append(" to ".join(dict.fromkeys((date_text(summary.first), date_text(summary.last)))))
     size = f"{info.chip_size} px" + ("" if info.gsd is None else f" of {info.gsd:.4g} m")
-    facts += [f"chips of {size}", f"{counted(len(info.bands), 'band')}, {info.dtype}"]
-    if info.provenance:
-        facts.append(info.provenance)
-    page.text(EDGE, EDGE + 0.46, " · ".join(facts), width=room, fontsize=9, color=MUTED)
+    facts += [f"chips of {size}", f"{counted(len(info.bands), 'band')}, {info.dtype}", info.provenance]
+    return " · ".join(filter(None, facts))
 
 
-def _draw_places(page: Canvas, store: ChipStore, summary: Summary, top: float) -> None:
-    """Draw the map; its title has the number of places of each side."""
-    x = page.heading(EDGE, top, "Places") + 0.2
-    for name, count in zip(SPLITS, summary.split_places):
-        if count:
-            page.swatch(x, top, SPLIT_COLOURS[name])
-            x += 0.14 + page.width(page.text(x + 0.14, top, f"{name} {count:,}", color=MUTED)) + 0.2
-    if summary.extent is None:
-        dates = "; no dates" if summary.first is None else ""
-        page.text(EDGE, top + 0.28, f"no coordinates: no map{dates}", color=MUTED)
-        return
-    axes = page.axes(EDGE + _AXIS, top + 0.15, *_MAP, "map")
-    window = _window(summary.extent, store)
-    axes.set(xlim=(window.west, window.east), ylim=(window.south, window.north), facecolor=_PAPER)
-    _draw_land(axes, window)
-    drawn = _draw_points(axes, store, summary.extent, window)
-    _graticule(axes, window)
+def date_text(date: np.datetime64 | None) -> str:
+    """A date as YYYY-MM-DD."""
+    return "no date" if date is None or np.isnat(date) else str(date)[:10]
+
+
+@dataclass(frozen=True)
+class _Strip:
+    """A row of chips with its labels."""
+
+    name: str
+    notes: tuple[tuple[str, Any], ...]  # lines below the name, each with the colour of a swatch, or None
+    rows: tuple[int, ...]  # of the index, one per chip
+    captions: tuple[str, ...]
+    mask_row: int | None = None  # index row whose mask is drawn after the chips
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The contact sheet: places as rows and their dates as columns, or images by class."""
+
+    strips: tuple[_Strip, ...]
+    across: int  # strips in a row
+    side: float  # of a chip
+    heading: str
+
+    @classmethod
+    def of(cls, store: ChipStore) -> Sheet:
+        """Choose the places and dates to show."""
+        dates = min(_MOST_CHIPS, math.ceil(np.percentile(store.places["count"], 90)))
+        masks = bool((store.column("mask") >= 0).any())
+        cells = min(_MOST_CHIPS, dates + masks) if dates > 1 else _MOST_CHIPS
+        across = 3 if cells == 2 else 2 if cells <= 5 else 1
+        side = min(1.95, ((WIDTH - 2 * EDGE) / across - _LABELS - 0.15) / cells - _GAP)
+        if dates == 1:
+            return cls(tuple(_strips_by_kind(store)), 1, side, "Images")
+        chosen = choose_places(store.places, across * max(3, round(_SHEET / (side + 0.3))))
+        names = _names(store, store.places["first"].to_numpy()[chosen])
+        strips = tuple(_strip_of_place(store, place, name, cells, masks) for place, name in zip(chosen, names))
+        return cls(strips, min(across, len(strips)), side, "Places by date")
+
+    @property
+    def line(self) -> float:
+        """Height of a strip with captions."""
+        return max(self.side + 0.27, 0.85)
+
+    @property
+    def height(self) -> float:
+        """Height of the sheet with its title."""
+        return 0.3 + self.line * -(-len(self.strips) // self.across)
+
+    def draw(self, page: Canvas, store: ChipStore, top: float) -> None:
+        """Draw the strips from ``top`` down."""
+        painter = Painter.of(store)
+        shown = ", ".join(store.info.bands[number] for number in painter.bands)
+        as_grey = " as grey" if len(painter.bands) == 1 else ""
+        page.text(EDGE, top, self.heading, fontsize=10.5, weight="bold")
+        page.text(EDGE + _LABELS, top, f"bands: {shown}{as_grey}; same stretch for all", color=MUTED)
+        for number, strip in enumerate(self.strips):
+            row, column = divmod(number, self.across)
+            x = EDGE + column * (WIDTH - 2 * EDGE) / self.across
+            self._draw_strip(page, painter, strip, x, top + 0.18 + row * self.line)
+
+    def _draw_strip(self, page: Canvas, painter: Painter, strip: _Strip, x: float, y: float) -> None:
+        room, side = _LABELS - 0.2, round(self.side * DPI)
+        page.text(x, y + 0.14, strip.name, width=room, fontsize=8.5, weight="bold")
+        for number, (note, colour) in enumerate(strip.notes):
+            below = y + 0.32 + 0.16 * number
+            indent = 0.0 if colour is None else 0.14
+            if colour is not None:
+                page.swatch(x, below, colour)
+            page.text(x + indent, below, note, width=room - indent, fontsize=7.5, color=MUTED)
+        boxes = boxes_of(painter.store, np.array(strip.rows))
+        pictures = [
+            painter.chip(row, side, None if boxes is None else boxes[boxes["image"] == row]) for row in strip.rows
+        ]
+        if strip.mask_row is not None:
+            pictures.append(painter.mask(strip.mask_row, side))
+        for number, (picture, caption) in enumerate(zip(pictures, (*strip.captions, "labels"))):
+            left = x + _LABELS + number * (self.side + _GAP)
+            page.picture(left, y, picture)
+            page.text(
+                left + self.side / 2, y + self.side + 0.13, caption,
+                width=self.side, fontsize=7, color=MUTED, ha="center",
+            )  # fmt: skip
+
+
+def choose_places(places: pd.DataFrame, count: int) -> np.ndarray:
+    """Numbers of a few places that differ in class and side and have many dates; reproducible."""
+    pool = places.reset_index(drop=True).sample(min(len(places), _POOL), random_state=0)
+    pool = pool.sort_values("count", ascending=False, kind="stable", key=lambda dates: dates.clip(upper=_MOST_CHIPS))
+    ranks = {name: pool.groupby(name, observed=True).cumcount() for name in ("label", "split")}
+    chosen = pool.assign(**ranks).sort_values(["label", "split"], kind="stable").index[:count]
+    return pool.loc[chosen].sort_index().sort_values("label", kind="stable").index.to_numpy()
+
+
+def _strip_of_place(store: ChipStore, number: int, name: str, cells: int, masks: bool) -> _Strip:
+    place, classes = store.places.iloc[number], store.info.classes
+    label, side = int(place["label"]), str(place["split"])
+    steps = np.linspace(0, place["count"] - 1, cells - masks).round().astype(int)
+    rows = int(place["first"]) + np.unique(steps)
+    captions = tuple(date_text(date) for date in known_dates(store)[rows])
+    masked = rows[store.column("mask")[rows] >= 0]
+    notes: list[tuple[str, Any]] = [(side, SPLIT_COLOURS[side]), (_position(place["lon"], place["lat"]), None)]
+    if label >= 0:
+        notes.insert(0, (classes[label].name, class_colours(classes)[label] / 255))
+    if place["count"] > len(rows):
+        notes.append((f"{len(rows)} of {place['count']:,} images", None))
+    return _Strip(name, tuple(notes), tuple(rows.tolist()), captions, int(masked[-1]) if len(masked) else None)
+
+
+def _strips_by_kind(store: ChipStore) -> Iterator[_Strip]:
+    """For places with one image: one strip per class, the most frequent first; without classes, one per side."""
+    places, classes = store.places, store.info.classes
+    kinds = places["label"].to_numpy() if classes else places["split"].cat.codes.to_numpy()
+    numbers, counts = np.unique(kinds, return_counts=True)
+    order = np.lexsort((-counts, numbers < 0))[:6]  # unlabelled places last
+    names = [entry.name for entry in classes] or SPLITS
+    colours = [*class_colours(classes) / 255] or [*SPLIT_COLOURS.values()]
+    for number, count in zip(numbers[order], counts[order]):
+        members = np.flatnonzero(kinds == number)
+        chosen = members[choose_places(places.iloc[members], _MOST_CHIPS * (1 if len(order) > 2 else 3))]
+        rows = places["first"].to_numpy()[chosen]
+        name, colour = (names[number], colours[number]) if number >= 0 else ("not labelled", None)
+        notes: tuple[tuple[str, Any], ...] = ((counted(int(count), "place"), colour),)
+        for start in range(0, len(rows), _MOST_CHIPS):
+            part = rows[start : start + _MOST_CHIPS]
+            yield _Strip(name, notes, tuple(part.tolist()), tuple(_captions_of_images(store, part)))
+            name, notes = "", ()
+
+
+def _captions_of_images(store: ChipStore, rows: np.ndarray) -> Iterator[str]:
+    """Position of each image; if unknown, its date; if unknown, its name."""
+    lon, lat = (store.column(name)[rows] for name in ("lon", "lat"))
+    for name, x, y, date in zip(_names(store, rows), lon, lat, known_dates(store)[rows]):
+        yield _position(x, y) if np.isfinite(x + y) else name if np.isnat(date) else date_text(date)
+
+
+def _names(store: ChipStore, rows: np.ndarray) -> list[str]:
+    """Names of the places of these index rows; reads only the row groups that contain them."""
+    index = pq.ParquetFile(store.path / "index.parquet")
+    sizes = [index.metadata.row_group(group).num_rows for group in range(index.num_row_groups)]
+    starts = np.cumsum([0, *sizes])
+    groups = np.searchsorted(starts, rows, side="right") - 1
+    columns = {group: index.read_row_group(int(group), columns=["place"]).column(0) for group in np.unique(groups)}
+    return [columns[group][int(row - starts[group])].as_py() for group, row in zip(groups, rows)]
+
+
+def _position(lon: float, lat: float) -> str:
+    if not np.isfinite(lon + lat):
+        return "no coordinates"
+    return f"{degrees(lat, 'S', 'N')} {degrees(lon, 'W', 'E')}"
+
+
+def _draw_places_and_dates(part: SubFigure, store: ChipStore, summary: Summary, box: dict[str, float]) -> None:
+    """Draw the legend with the number of places of each side, the map, and the dates below it."""
+    sides = [(name, count) for name, count in zip(SPLITS, summary.split_places) if count]
+    handles = [Patch(color=SPLIT_COLOURS[name], label=f"{name} {count:,}") for name, count in sides]
+    part.legend(
+        handles=handles, loc="upper left", ncols=len(handles), frameon=False, handlelength=0.8, borderpad=0, borderaxespad=0.3,
+        title="Places", alignment="left", title_fontproperties={"size": 10.5, "weight": "bold"},
+    )  # fmt: skip
+    heights = (0.01 if summary.extent is None else _MAP[1], 1.0)
+    axes = part.subplot_mosaic([["map"], ["dates"]], height_ratios=heights, gridspec_kw=box)
+    missing = []
+    if summary.extent is not None:
+        _draw_map(axes["map"], store, summary, summary.extent)
+    else:
+        axes["map"].remove()
+        missing.append("no coordinates: no map")
+    if summary.first is not None:
+        _draw_dates(axes["dates"], known_dates(store), summary.undated)
+    else:
+        axes["dates"].remove()
+        missing.append("no dates")
+    part.supxlabel("; ".join(missing), **_NOTE)
+
+
+def _draw_map(axes: Axes, store: ChipStore, summary: Summary, extent: Extent) -> None:
+    window = _window(extent, store)
+    wide = window.east - window.west > 20
+    if wide:  # land and sea, repeated beyond 180 degrees
+        picture = np.uint8(np.where(land_mask()[..., None], to_rgb(_LAND), to_rgb(_SEA)) * 255)
+        for turn in (-360, 0, 360):
+            axes.imshow(picture, extent=(-180 + turn, 180 + turn, -90, 90), interpolation="bilinear")
+    axes.set(xlim=(window.west, window.east), ylim=(window.south, window.north), facecolor=_SEA if wide else _PAPER)
+    axes.set_aspect(_stretch(extent), anchor="NW")
+    drawn = _draw_points(axes, store, extent, window)
     remarks = [f"{drawn:,} drawn"] if drawn < len(summary.dates) - summary.unlocated else []
     remarks += [f"{summary.unlocated:,} without coordinates"] if summary.unlocated else []
-    page.text(x + 0.05, top, "; ".join(remarks), color=MUTED)
-    if window.east - window.west < 20:
-        _scale(page, window, EDGE + _AXIS + _MAP[0], top)
+    axes.set_title("; ".join(remarks), loc="left", color=MUTED, fontsize=8)
+    _label_degrees(axes.xaxis, "W", "E")
+    _label_degrees(axes.yaxis, "S", "N")
+    axes.tick_params(length=0, labelsize=7.5, pad=4)
+    axes.grid(color="#8896a3", alpha=0.35, linewidth=0.6)
+    axes.set_axisbelow(True)
+    if not wide:
+        _draw_scale(axes, METRES_PER_DEGREE / _stretch(extent), window.east - window.west)
 
 
-def _stretched(south: float, north: float) -> float:
+def _label_degrees(axis: Axis, negative: str, positive: str) -> None:
+    low, high = axis.get_view_interval()
+    decimals = max(0, math.ceil(-math.log10((high - low) / 6)))  # as the steps of six ticks need
+    axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 3, 5, 6, 10]))
+    axis.set_major_formatter(lambda at, _: degrees(at, negative, positive, decimals))
+
+
+def _stretch(extent: Extent) -> float:
     """Degrees of longitude per degree of latitude of the same length, at the centre; 1 for maps of the world."""
-    return 1.0 if north - south > 60 else 1 / max(0.1, float(np.cos(np.radians((south + north) / 2))))
+    south, north = extent.south, extent.north
+    return 1.0 if north - south > 60 else 1 / max(0.1, math.cos(math.radians((south + north) / 2)))
 
 
 def _window(extent: Extent, store: ChipStore) -> Extent:
     """Extent of the map: the places with a margin, in the aspect ratio of the panel."""
     chip = store.info.chip_size * (store.info.gsd or 10.0) / METRES_PER_DEGREE
-    stretch = _stretched(extent.south, extent.north)
+    stretch, ratio = _stretch(extent), _MAP[0] / _MAP[1]
     height = max((extent.north - extent.south) * 1.12, 4 * chip)
     width = max((extent.east - extent.west) * 1.08, 4 * chip * stretch)
-    height = min(180.0, max(height, width / stretch * _MAP[1] / _MAP[0]))
-    width = min(360.0, height * stretch * _MAP[0] / _MAP[1])
+    height = min(180.0, max(height, width / stretch / ratio))
+    width = min(360.0, height * stretch * ratio)
     south = np.clip((extent.south + extent.north - height) / 2, -90, 90 - height)
     west = (extent.west + extent.east - width) / 2
     if extent.east <= 180:
@@ -130,88 +311,46 @@ def _window(extent: Extent, store: ChipStore) -> Extent:
     return Extent(float(west), float(south), float(west + width), float(south + height))
 
 
-def _draw_land(axes: Axes, window: Extent) -> None:
-    """Draw land and sea, repeated beyond 180 degrees."""
-    if window.east - window.west <= 20:
-        return
-    picture = np.where(land_mask()[..., None], to_rgb(_LAND), to_rgb(_SEA))
-    for turn in (-360, 0, 360):
-        axes.imshow(picture, extent=(-180 + turn, 180 + turn, -90, 90), aspect="auto", interpolation="bilinear")
-    axes.set(xlim=(window.west, window.east), ylim=(window.south, window.north), facecolor=_SEA)
-
-
 def _draw_points(axes: Axes, store: ChipStore, extent: Extent, window: Extent) -> int:
     """Draw one square per place, or a sample of them; return their number."""
     places = store.places
-    located = np.flatnonzero(np.isfinite(places["lon"]) & np.isfinite(places["lat"]))
-    total = len(located)
-    if total > _POINTS:
-        located = np.sort(np.random.default_rng(0).choice(located, _POINTS, replace=False, shuffle=False))
-    shown = places.iloc[located]
+    located = places[np.isfinite(places["lon"]) & np.isfinite(places["lat"])]
+    shown = located.sample(min(len(located), _POINTS), random_state=0).sort_index()
     # Size of a chip on the map, but large enough that neighbouring places nearly touch. In points.
     points_a_degree = _MAP[1] * 72 / (window.north - window.south)
     chip = store.info.chip_size * (store.info.gsd or 0.0) / METRES_PER_DEGREE * points_a_degree
-    filled = [
-        max(0.1, (extent.east - extent.west) / (window.east - window.west)),  # a line of places has a width
-        max(0.1, (extent.north - extent.south) / (window.north - window.south)),
-    ]
-    spread = 0.8 * 72 * np.sqrt(np.prod(filled) * np.prod(_MAP) / total)
+    spread = 0.45 * 72 * math.sqrt(_MAP[0] * _MAP[1] / len(located))
     side = max(min(0.92 * chip, 40.0), float(np.clip(spread, 1.6, 8.0)))
-    sides, lon, lat = shown["split"].to_numpy(), extent.unwrap(shown["lon"].to_numpy()), shown["lat"].to_numpy()
-    for name in reversed(SPLITS):
-        these = sides == name
-        edge = {"edgecolors": "white", "linewidths": 0.5} if side > 4 else {"linewidths": 0}
-        axes.scatter(lon[these], lat[these], s=side**2, marker="s", color=SPLIT_COLOURS[name], zorder=3, **edge)
-    return len(located)
+    edge = {"edgecolors": "white", "linewidths": 0.5} if side > 4 else {"linewidths": 0}
+    colours = [SPLIT_COLOURS[name] for name in shown["split"]]
+    lon = extent.unwrap(shown["lon"].to_numpy())
+    axes.scatter(lon, shown["lat"], s=side**2, marker="s", color=colours, zorder=3, **edge)
+    return len(shown)
 
 
-def _graticule(axes: Axes, window: Extent) -> None:
-    """Lines of longitude and latitude at round numbers, labelled in degrees."""
-    steps = [1, 1.5, 2, 3, 5, 6, 10] if window.east - window.west > 20 else [1, 2, 5, 10]
-    for axis, low, high, signs in (
-        (axes.xaxis, window.west, window.east, ("W", "E")),
-        (axes.yaxis, window.south, window.north, ("S", "N")),
-    ):
-        ticks = np.array([at for at in MaxNLocator(6, steps=steps).tick_values(low, high) if low <= at <= high])
-        decimals = next((digits for digits in range(8) if np.allclose(ticks, ticks.round(digits), 0, 1e-9)), 8)
-        axis.set_ticks(ticks, [degrees(at, *signs, decimals) for at in ticks])
-    axes.tick_params(length=0, labelsize=7.5, pad=4)
-    axes.grid(color="#8896a3", alpha=0.35, linewidth=0.6)
-    axes.set_axisbelow(True)
-
-
-def _scale(page: Canvas, window: Extent, right: float, y: float) -> None:
-    """Draw a scale bar of a round length with its right end at ``right``."""
-    metres_an_inch = METRES_PER_DEGREE * (window.north - window.south) / _MAP[1]
-    power = 10.0 ** np.floor(np.log10(metres_an_inch * 1.5))
-    length = max(step * power for step in (1, 2, 5) if step * power <= metres_an_inch * 1.5)
-    width = length / metres_an_inch
-    bar = np.full((3, round(width * DPI), 3), 40, np.uint8)
-    page.picture(right - width, y - 0.04, bar)
+def _draw_scale(axes: Axes, metres: float, width: float) -> None:
+    """Draw a scale bar of a round length; ``width`` of the map is in degrees of longitude of that many metres."""
+    most = metres * width / 5
+    power = 10.0 ** math.floor(math.log10(most))
+    length = max(step * power for step in (1, 2, 5) if step * power <= most)
     text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
-    page.text(right - width - 0.08, y, text, color=MUTED, ha="right")
+    axes.add_artist(AnchoredSizeBar(axes.transData, length / metres, text, "lower right"))
 
 
-def _draw_dates(page: Canvas, store: ChipStore, summary: Summary, x: float, top: float, width: float) -> None:
+def _draw_dates(axes: Axes, dates: np.ndarray, undated: int) -> None:
     """Draw the number of images per month, or per year if they span more than three years."""
-    dates = known_dates(store)
-    dates = dates[~np.isnat(dates)]
-    if not len(dates):
-        page.heading(x, top, "Dates", "no image has a date")
-        return
-    months = dates.astype("datetime64[M]")
-    unit = "M" if (months.max() - months.min()).astype(int) < 36 else "Y"
+    months = dates[~np.isnat(dates)].astype("datetime64[M]")
+    unit, name = ("M", "month") if np.ptp(months).astype(int) < 36 else ("Y", "year")
     numbers = months.astype(f"datetime64[{unit}]").astype(int)
     counts = np.bincount(numbers - numbers.min())
-    without = f"{summary.undated:,} without a date" if summary.undated else ""
-    page.heading(x, top, "Images by month" if unit == "M" else "Images by year", without)
-    axes = page.axes(x + _AXIS, top + 0.15, width - _AXIS, _DATES_BLOCK - 0.5, "dates")
-    axes.bar(np.arange(len(counts)), counts, width=0.8, color="#4f7a9c")
-    middle, half = (len(counts) - 1) / 2, max(len(counts) / 2, 6) + 0.1  # keeps a single bar narrow
+    at = numbers.min() + np.arange(len(counts))
+    axes.bar(at, counts, width=0.9, color="#4f7a9c")
+    middle, half = at.mean(), max(len(counts) / 2, 6) + 0.1  # keeps a single bar narrow
     axes.set_xlim(middle - half, middle + half)
-    written = 0.52 * 2 * half / (width - _AXIS)  # bars covered by one date label
-    at = np.arange(0, len(counts), int(np.ceil(written)))
-    axes.set_xticks(at, [str(date) for date in (at + numbers.min()).astype(f"datetime64[{unit}]")])
+    axes.set_title(f"Images by {name}", loc="left", fontsize=10.5, weight="bold")
+    axes.set_title(f"{undated:,} without a date" if undated else "", loc="right", color=MUTED, fontsize=8)
+    axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+    axes.xaxis.set_major_formatter(lambda at, _: str(np.int64(at).astype(f"datetime64[{unit}]")))
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     axes.yaxis.set_major_formatter(lambda value, _: _short(value))
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -220,65 +359,39 @@ def _draw_dates(page: Canvas, store: ChipStore, summary: Summary, x: float, top:
     axes.set_axisbelow(True)
 
 
-@dataclass(frozen=True, eq=False)
-class _Bars:
-    """Class counts, one column per side of the split.
-
-    Attributes:
-        heading: title and note.
-        names: of the bars.
-        colours: of the bars.
-        counts: (splits, bars).
-        sides: numbers of the splits that have places.
-    """
-
-    heading: tuple[str, str]
-    names: tuple[str, ...]
-    colours: tuple[Any, ...]
-    counts: np.ndarray
-    sides: tuple[int, ...]
-
-    @classmethod
-    def of(cls, store: ChipStore, summary: Summary) -> _Bars:
-        """Choose the most frequent classes; unlabelled images come last."""
-        counts = summary.split_images if summary.split_objects is None else summary.split_objects
-        noun = "Images" if summary.split_objects is None else "Objects"
-        sides = tuple(np.flatnonzero(summary.split_places).tolist())
-        classes = store.info.classes
-        if not classes:
-            return cls((noun, "no classes"), ("all",), (_UNLABELLED_COLOUR,), counts, sides)
-        order = np.argsort(-counts[:, :-1].sum(axis=0), kind="stable")
-        shown, others = order[:_BARS], order[_BARS:]
-        left_out = f"{len(others):,} more with {counts[:, others].sum():,}" if len(others) else ""
-        names, colours = [classes[number].name for number in shown], [*(class_colours(classes)[shown] / 255)]
-        if counts[:, -1].any():
-            shown = np.append(shown, len(classes))
-            names.append("not labelled")
-            colours.append(np.array(to_rgb(_UNLABELLED_COLOUR)))
-        return cls((f"{noun} by class", left_out), tuple(names), tuple(colours), counts[:, shown], sides)
-
-    @property
-    def height(self) -> float:
-        """Height of the panel with its title."""
-        return 0.5 + _PITCH * len(self.names)
-
-    def draw(self, page: Canvas, left: float, top: float) -> None:
-        """Draw the names, and one column of bars per side."""
-        logarithmic = any(_is_wide(self.counts[side]) for side in self.sides)
-        title, note = self.heading
-        page.heading(left, top, title, ", ".join(filter(None, [note, "log scale" if logarithmic else ""])))
-        written = []
-        for number, name in enumerate(self.names):
-            y = top + 0.45 + (number + 0.5) * _PITCH + 0.035
-            written.append(page.text(left, y, name, width=1.4, fontsize=7.5))
-        room = max(map(page.width, written)) + 0.1
-        width = (WIDTH - EDGE - left - room) / len(self.sides)
-        for column, side in enumerate(self.sides):
-            x = left + room + column * width
-            page.swatch(x, top + 0.34, SPLIT_COLOURS[SPLITS[side]])
-            axes = page.axes(x, top + 0.45, width - 0.12, _PITCH * len(self.names), SPLITS[side])
-            _draw_bars(axes, self.counts[side], self.colours, width - 0.12, logarithmic)
-            page.text(x + 0.14, top + 0.34, SPLITS[side], color=MUTED)
+def _draw_bars(part: SubFigure, store: ChipStore, summary: Summary, box: dict[str, float]) -> None:
+    """Draw the counts of the most frequent classes, one column of bars per side; unlabelled images come last."""
+    counts, noun = summary.split_images, "Images"
+    if summary.split_objects is not None:
+        counts, noun = summary.split_objects, "Objects"
+    classes = store.info.classes
+    order = np.argsort(-counts[:, :-1].sum(axis=0), kind="stable")
+    shown, others = order[:_BARS], order[_BARS:]
+    names = [classes[number].name for number in shown]
+    if counts[:, -1].any() or not classes:
+        shown, names = np.append(shown, len(classes)), [*names, "not labelled" if classes else "all"]
+    colours = np.array([*class_colours(classes) / 255, to_rgb(_UNLABELLED_COLOUR)])[shown]
+    some = counts[:, shown][counts[:, shown] > 0]
+    logarithmic = len(some) > 0 and some.max() > 200 * some.min()  # else some bars would be invisible
+    notes = [] if classes else ["no classes"]
+    notes += [f"{len(others):,} more with {counts[:, others].sum():,}"] if len(others) else []
+    notes += ["log scale"] if logarithmic else []
+    part.suptitle(f"{noun} by class" if classes else noun, x=0, ha="left", fontsize=10.5, weight="bold")
+    part.supxlabel("; ".join(notes), **_NOTE)
+    sides = np.flatnonzero(summary.split_places)
+    for axes, side in zip(part.subplots(1, len(sides), sharey=True, squeeze=False, gridspec_kw=box)[0], sides):
+        at = np.arange(len(shown))
+        bars = axes.barh(at, counts[side, shown], 0.72, color=colours, edgecolor="#00000055", linewidth=0.4)
+        axes.bar_label(bars, [_short(count) for count in counts[side, shown]], padding=3, fontsize=7)
+        axes.set_xscale("symlog" if logarithmic else "linear")
+        axes.margins(x=0.4)  # for the counts
+        axes.set_xlim(left=0)
+        axes.set(ylim=(max(len(shown), 9) - 0.5, -0.5), xticks=[], label=SPLITS[side])
+        axes.set_yticks(at, [shorten(name, 1.4, 7.5) for name in names])
+        axes.set_title(SPLITS[side], loc="left", color=SPLIT_COLOURS[SPLITS[side]], fontsize=8, weight="bold")
+        axes.tick_params(length=0, labelsize=7.5, labelcolor=INK)
+        axes.minorticks_off()
+        axes.spines[:].set_visible(False)
 
 
 def _short(number: float) -> str:
@@ -287,31 +400,3 @@ def _short(number: float) -> str:
         if number >= max(size, 1e5):
             return f"{number / size:.3g}{unit}"
     return f"{number:,.0f}"
-
-
-def _is_wide(counts: np.ndarray) -> bool:
-    """Whether some bars would be invisible on a linear scale."""
-    some = counts[counts > 0]
-    return len(some) > 0 and some.max() > 200 * some.min()
-
-
-def _draw_bars(axes: Axes, counts: np.ndarray, colours: tuple[Any, ...], width: float, logarithmic: bool) -> None:
-    """Draw bars with their counts."""
-    at = np.arange(len(counts))
-    axes.barh(at, counts, height=0.72, color=colours, edgecolor="#00000055", linewidth=0.4)
-    some = counts[counts > 0]
-    most, least = (int(some.max()), int(some.min())) if len(some) else (1, 1)
-    numbers = [_short(count) for count in counts]
-    room = width / (width - 0.08 - 0.062 * max(map(len, numbers)))  # for the counts right of the bars
-    if logarithmic:
-        axes.set_xscale("log")
-        axes.set_xlim(0.5 * least, 0.5 * least * (2 * most / least) ** room)
-    else:
-        axes.set_xlim(0, most * room)
-    for position, count, number in zip(at, counts, numbers):
-        start = count or axes.get_xlim()[0]
-        style: dict[str, Any] = {"va": "center", "fontsize": 7, "color": INK if count else "#a9b3bc"}
-        axes.annotate(number, (start, position), (3, 0), textcoords="offset points", **style)
-    axes.set(ylim=(len(counts) - 0.5, -0.5), yticks=[], xticks=[])
-    axes.minorticks_off()
-    axes.spines[["top", "right", "bottom"]].set_visible(False)

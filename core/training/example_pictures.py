@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from core.evaluation.scores import CONFIDENT, Boxes, matched
 from core.report.canvas import DPI, EDGE, MUTED, WIDTH, Canvas
 from core.report.chip_pictures import Painter, resize_nearest
-from core.report.sheet import date_text
+from core.report.store_picture import date_text
 from core.store.read import ChipStore
 from core.store.summary import known_dates
 from core.training.labelled import NO_BOXES, Labelled
