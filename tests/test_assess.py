@@ -8,7 +8,7 @@ import pytest
 import shapely
 
 from export import assess
-from export.runtime.results.accuracy import estimate
+from export.runtime.results.assessment import estimate
 from tests.conftest import UTM, call, write_raster
 
 # Olofsson et al. 2014, table 8: deforestation, forest gain, stable forest, stable non-forest

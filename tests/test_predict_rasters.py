@@ -26,7 +26,7 @@ from export.rasterio_io.vectors import Area
 from export.runtime.infer.job import Job, Options
 from export.runtime.infer.source import Choice, Source
 from export.runtime.model.session import Model
-from export.runtime.results.gpkg_style import add_style
+from export.runtime.results.style import add_style
 from export.wording import words
 from tests.conftest import UTM, call, write_raster
 from tests.models import write_strongest_band

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from export.runtime.errors import Cancelled, ModelFault
 from export.runtime.infer.blend import hann_ramp
-from export.runtime.infer.sweep import sweep
+from export.runtime.infer.sweep import Scan, sweep
 from export.runtime.model.guard import read_header
 from export.runtime.model.session import Model
 from export.runtime.raster.window import TileGrid
@@ -26,7 +26,7 @@ def run(model: Model, image: np.ndarray, valid: np.ndarray | None = None, **opti
         where = (slice(window.row, window.row + window.height), slice(window.column, window.column + window.width))
         return image[(slice(None), *where)], valid[where]
 
-    parts = list(sweep(model, read, *image.shape[1:], **options))
+    parts = list(sweep(Scan(model, read, *image.shape[1:], **options)))
     assert [part.top for part in parts] == np.cumsum([0, *(len(p.classes) for p in parts[:-1])]).tolist()
     return np.concatenate([p.classes for p in parts]), np.concatenate([p.confidence for p in parts])
 

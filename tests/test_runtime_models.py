@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto
 
 from export.runtime.errors import InputFault, ModelFault
-from export.runtime.infer.sweep import Sweep, sweep
+from export.runtime.infer.sweep import Scan, Sweep, sweep
 from export.runtime.model.guard import read_header
 from export.runtime.model.read_card import card_of_file
 from export.runtime.model.session import Model
@@ -45,7 +45,7 @@ def reader(image: np.ndarray, valid: np.ndarray | None = None):
 
 def swept(model: Model, image: np.ndarray, valid: np.ndarray | None = None, touches=lambda window: True, **options):
     """(classes, confidence, values, valid) of a whole image; what the model does not give is None."""
-    parts = list(sweep(model, reader(image, valid), *image.shape[1:], Sweep(**options), touches=touches))
+    parts = list(sweep(Scan(model, reader(image, valid), *image.shape[1:], Sweep(**options), touches=touches)))
     fields = []
     for name, axis in (("classes", 0), ("confidence", 0), ("values", 1), ("valid", 0)):
         arrays = [getattr(part, name) for part in parts]

@@ -5,9 +5,9 @@ import pytest
 from onnx import TensorProto
 
 from export.runtime.errors import InputFault, ModelFault
-from export.runtime.infer.objects import _Found, _Merged, detect
+from export.runtime.infer.objects import _Boxes, _Merged, detect
 from export.runtime.infer.scenes import cell_size, scene_grid, windows
-from export.runtime.infer.sweep import Sweep
+from export.runtime.infer.sweep import Scan, Sweep
 from export.runtime.model.session import Model
 from export.runtime.raster.window import Window
 from tests.models import write_given, write_graph, write_strongest_band
@@ -29,7 +29,7 @@ def scene_model(path, **card) -> Model:
 
 
 def slid(model, image, valid=None, **options):
-    parts = list(windows(model, reader(image, valid), *image.shape[1:], Sweep(**options)))
+    parts = list(windows(Scan(model, reader(image, valid), *image.shape[1:], Sweep(**options))))
     assert [part.top for part in parts] == np.cumsum([0, *(len(p.valid) for p in parts[:-1])]).tolist()
     fields = [("classes", 0), ("values", 1), ("valid", 0)]
     return [
@@ -84,7 +84,7 @@ def test_parts_of_the_coarse_grid_fit_together_to_the_same_bits(tmp_path):
     model, image = scene_model(tmp_path / "m.onnx"), image_of((3, 130, 150))
     whole = slid(model, image, stride=12, probabilities=True)
     area = Window(36, 48, 60, 102)
-    parts = list(windows(model, reader(image), 130, 150, Sweep(stride=12, probabilities=True, area=area)))
+    parts = list(windows(Scan(model, reader(image), 130, 150, Sweep(stride=12, probabilities=True, area=area))))
     assert parts[0].top == 3
     np.testing.assert_array_equal(np.concatenate([p.values for p in parts], axis=1), whole[1][:, 3:8, 4:13])
 
@@ -202,7 +202,7 @@ def test_an_object_is_found_once_and_whole_wherever_the_borders_lie(tmp_path, bo
         )
         return bool(tiles_with_objects[rows, columns].any())
 
-    found = detect(model, read, *image.shape[1:], touches=touches)
+    found = detect(Scan(model, read, *image.shape[1:], touches=touches))
     assert found.boxes.tolist() == [list(map(float, box))]
     assert found.classes.tolist() == [7]
     np.testing.assert_allclose(found.scores, 200 / 255)
@@ -214,7 +214,7 @@ def test_two_objects_side_by_side_across_a_border_stay_two():
     def tile(window, boxes, cut):
         boxes = np.array(boxes, np.float32)
         count = len(boxes)
-        return _Found(window, boxes, np.full(count, 0.9, np.float32), np.zeros(count, int), np.array(cut))
+        return _Boxes(window, boxes, np.full(count, 0.9, np.float32), np.zeros(count, int), np.array(cut))
 
     merged.add(tile(Window(0, 0, 32, 32), [[20, 2, 32, 8], [20, 12, 32, 18]], [True, True]))
     merged.add(tile(Window(0, 24, 32, 32), [[24, 12, 40, 18], [24, 2, 36, 8]], [True, True]))
@@ -226,7 +226,7 @@ def test_objects_of_different_classes_are_not_joined():
     merged = _Merged()
     for label, window in ((0, Window(0, 0, 32, 32)), (1, Window(0, 16, 32, 32))):
         box = np.array([[18, 2, 28, 8]], np.float32)
-        merged.add(_Found(window, box, np.ones(1, np.float32), np.array([label]), np.array([False])))
+        merged.add(_Boxes(window, box, np.ones(1, np.float32), np.array([label]), np.array([False])))
     assert sorted(merged.objects()[2].tolist()) == [0, 1]
 
 
@@ -234,18 +234,15 @@ def test_an_object_without_data_under_its_middle_is_left_out(tmp_path):
     image = scene_with((3, 5, 13, 12))
     valid = np.ones(image.shape[1:], bool)
     valid[8, 8] = False
-    found = detect(
-        detector(tmp_path / "m.onnx"),
-        reader(image, valid),
-        *image.shape[1:],
-        touches=lambda w: not w.row and not w.column,
-    )
+    model = detector(tmp_path / "m.onnx")
+    touches = lambda w: not w.row and not w.column  # noqa: E731
+    found = detect(Scan(model, reader(image, valid), *image.shape[1:], touches=touches))
     assert len(found.boxes) == 0
 
 
 def test_a_detector_needs_three_outputs_and_a_segmentation_is_none(tmp_path):
     with pytest.raises(InputFault, match="a detection model is needed"):
-        detect(Model(write_strongest_band(tmp_path / "s.onnx")), reader(image_of()), 50, 70)
+        detect(Scan(Model(write_strongest_band(tmp_path / "s.onnx")), reader(image_of()), 50, 70))
     path = write_graph(tmp_path / "m.onnx", [("Identity", ["image"], ["out"], {})], {"out": (FLOAT, [1, 3, 32, 32])})
     with pytest.raises(ModelFault, match="three outputs: boxes, scores, labels"):
         Model(write_given(path, task="detection"))

@@ -8,11 +8,11 @@ from onnx import TensorProto
 
 from export.runtime.errors import Cancelled, InputFault, ModelFault
 from export.runtime.infer.flow import ahead, mapped
-from export.runtime.infer.sweep import Sweep, sweep
+from export.runtime.infer.sweep import Scan, Sweep, sweep
 from export.runtime.model.session import Model
 from export.runtime.raster.legend import LandClass
 from export.runtime.raster.window import Window
-from export.runtime.results.areas import Areas, areas
+from export.runtime.results.areas import Areas
 from export.runtime.results.rows import Rows
 from tests.models import card_item, write_given, write_graph, write_model, write_strongest_band
 from tests.test_runtime import one_shot
@@ -69,7 +69,7 @@ def test_the_parts_of_a_raster_fit_together_to_the_same_bits(tmp_path):
     valid[60:90, 100:220] = False
     whole = swept(model, image, valid, probabilities=True)
     for part in (Window(0, 0, 100, 120), Window(100, 120, 130, 140), Window(97, 1, 5, 200), Window(229, 259, 1, 1)):
-        rows = list(sweep(model, reader(image, valid), *image.shape[1:], Sweep(area=part, probabilities=True)))
+        rows = list(sweep(Scan(model, reader(image, valid), *image.shape[1:], Sweep(area=part, probabilities=True))))
         assert rows[0].top == part.row
         where = (slice(part.row, part.row + part.height), slice(part.column, part.column + part.width))
         found = [
@@ -124,7 +124,7 @@ def test_tiles_that_are_not_wanted_are_neither_read_nor_run(tmp_path):
     def touches(window):
         return window.row + window.height > 120 and window.column < 60
 
-    rows = list(sweep(model, recording, 200, 200, touches=touches))
+    rows = list(sweep(Scan(model, recording, 200, 200, touches=touches)))
     classes = np.concatenate([r.classes for r in rows])
     assert asked
     assert all(touches(window) for window in asked)
@@ -151,7 +151,7 @@ def test_memory_does_not_grow_with_the_height(tmp_path):
             most = max(most, len(alive))
         return pixels, np.ones((window.height, window.width), bool)
 
-    for _ in sweep(model, read, 2000, 40, Sweep(read_ahead=4)):
+    for _ in sweep(Scan(model, read, 2000, 40, Sweep(read_ahead=4))):
         pass
     assert most <= 4 + 2 + 8 + 2  # read ahead, in work, waiting, in hands
 
@@ -167,7 +167,7 @@ def test_an_error_while_reading_comes_to_the_caller_and_ends_all_threads(tmp_pat
 
     before = threading.active_count()
     with pytest.raises(InputFault, match="the disk is gone"):
-        list(sweep(model, read, 200, 200, Sweep(read_ahead=read_ahead)))
+        list(sweep(Scan(model, read, 200, 200, Sweep(read_ahead=read_ahead))))
     assert threading.active_count() == before
 
 
@@ -175,8 +175,8 @@ def test_a_caller_who_stops_or_goes_away_leaves_no_thread(tmp_path):
     model, image = Model(write_strongest_band(tmp_path / "m.onnx"), threads=2), image_of((3, 300, 300))
     before = threading.active_count()
     with pytest.raises(Cancelled):
-        list(sweep(model, reader(image), 300, 300, progress=lambda done, total: done < 3))
-    rows = sweep(model, reader(image), 300, 300)
+        list(sweep(Scan(model, reader(image), 300, 300, progress=lambda done, total: done < 3)))
+    rows = sweep(Scan(model, reader(image), 300, 300))
     next(rows)
     rows.close()
     assert threading.active_count() == before
@@ -240,7 +240,7 @@ def test_areas_are_those_counted_by_hand():
     table = found.table(np.array([100.0, 200.0, 400.0]))
     assert [(row.value, row.pixels, row.m2) for row in table] == [(3, 3, 600.0), (7, 5, 900.0), (300, 1, 400.0)]
     np.testing.assert_allclose([row.percent for row in table], [600 / 19, 900 / 19, 400 / 19])
-    assert [row.m2 for row in areas(classes, found.counts, np.float64(2))] == [6.0, 10.0, 2.0]
+    assert [row.m2 for row in found.table(np.float64(2))] == [6.0, 10.0, 2.0]
 
 
 def test_a_fixed_batch_does_not_change_a_bit(tmp_path):

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 PLUGIN = ROOT / "qgis_plugin"
 QGIS = {"osgeo", "processing", "qgis"}
 REPEATED_CLASSES = {  # to be renamed or merged
-    "Estimate", "Runs", "_Plan",
+    "Runs", "_Plan",
 }  # fmt: skip
 
 

@@ -29,9 +29,9 @@ from export.runtime.errors import InputFault, first_line
 from export.runtime.infer.job import cell_of, lay_out
 from export.runtime.infer.layout import Layout
 from export.runtime.infer.source import Source
-from export.runtime.infer.sweep import Sweep, shared, unit_of
+from export.runtime.infer.sweep import Sweep, place_grid
 from export.runtime.model.session import Model
-from export.runtime.raster.window import TileGrid, Window
+from export.runtime.raster.window import Window
 
 SIDE = 16384  # px: 1,444 tiles of 512 px, of which 5 % are computed twice; 5 minutes on four cores
 
@@ -182,10 +182,7 @@ def _starts(model: Model, layout: Layout, run: Sweep) -> list[Sequence[int]]:
     model = model.choose(run.output).sized(max(layout.seen.shape))
     if not model.dense:
         return [range(length) for length in layout.result.shape]
-    unit = unit_of(model)
-    side, overlap = (model.card.tile_size - 2 * model.border) // unit, shared(model, run) // unit
-    height, width = (-(-length // unit) for length in layout.seen.shape)
-    grid, taken = TileGrid(height, width, side, overlap), layout.came_from()
+    grid, taken = place_grid(model, layout.seen.height, layout.seen.width, run), layout.came_from()
     starts: list[Sequence[int]] = [grid.tops, grid.lefts]
     if not taken:
         return starts

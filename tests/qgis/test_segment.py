@@ -178,7 +178,7 @@ def test_confidence_is_a_veil_over_what_is_unsure(running, raster, model, scene,
 
 
 def test_result_equals_the_runtimes_own_answer(running, tmp_path):
-    from geoaware.runtime.infer.sweep import sweep
+    from geoaware.runtime.infer.sweep import Scan, sweep
     from geoaware.runtime.model.session import Model
 
     rng = np.random.default_rng(1)
@@ -196,7 +196,7 @@ def test_result_equals_the_runtimes_own_answer(running, tmp_path):
         part = pixels[:, window.row : window.row + window.height, window.column : window.column + window.width]
         return part, np.ones(part.shape[1:], bool)
 
-    rows = list(sweep(Model(model), read, 101, 77))
+    rows = list(sweep(Scan(Model(model), read, 101, 77)))
     np.testing.assert_array_equal(rasters.band(tmp_path / "out.tif"), np.concatenate([r.classes for r in rows]))
     np.testing.assert_array_equal(rasters.band(tmp_path / "c.tif"), np.concatenate([r.confidence for r in rows]))
 

@@ -1,4 +1,4 @@
-"""One run of a model over a raster, the same for every library: what is wanted, and the open model and raster that do it.
+"""One run of a model over a raster, the same for every library: its options, and the open model and raster.
 
 A host opens the raster as ``Pixels``, makes a ``Job`` and hands its rows or objects to ``Results``.
 """
@@ -22,9 +22,9 @@ from ..results.vectors import KeepGoing, Polygons
 from ..results.writing import Results
 from .layout import Layout
 from .objects import detect
-from .scenes import cell_size, windows
+from .scenes import cell_size, scene_grid, windows
 from .source import Choice, Pixels, Source
-from .sweep import Progress, Sweep, sweep
+from .sweep import Progress, Scan, Sweep, sweep, tile_overlap
 
 COARSE = ("classification", "embedding")  # tasks whose answer may be coarser than the raster
 _SAMPLE = 2000  # tiles that are compared with the polygons
@@ -32,12 +32,7 @@ _SAMPLE = 2000  # tiles that are compared with the polygons
 
 @dataclass(frozen=True)
 class Limits:
-    """The area that is wanted, in the CRS of the raster.
-
-    Attributes:
-        bounds: west, south, east, north.
-        mask: polygons.
-    """
+    """The area to map, in the CRS of the raster."""
 
     bounds: Bounds | None = None
     mask: Polygons | None = None
@@ -75,9 +70,6 @@ class Options:
     """How a raster is mapped; every part has defaults.
 
     Attributes:
-        choice: what the user states about the raster.
-        limits: of the area.
-        run: of the sweep.
         resample: whether pixels are brought to the model's size.
         model_grid: whether the map keeps that size.
     """
@@ -90,13 +82,7 @@ class Options:
 
 
 def lay_out(source: Source, card: ModelCard, options: Options, cell: int = 1) -> Layout:
-    """What a model will see of a raster.
-
-    Args:
-        source: the raster.
-        card: of the model.
-        options: of the run.
-        cell: side of a pixel of the answer, in pixels that the model sees.
+    """What a model will see of a raster; ``cell`` is as ``cell_of`` gives it.
 
     Raises:
         InputFault: the area lies outside the raster.
@@ -119,13 +105,12 @@ def tile_grid(layout: Layout, card: ModelCard, run: Sweep) -> TileGrid | None:
     """
     if not card.tile_size:
         return None
-    overlap, stride = card.overlap if run.overlap is None else run.overlap, run.stride or card.tile_size
     if card.task in COARSE:
-        if not 1 <= stride <= card.tile_size:
-            raise InputFault("bad_stride", stride=stride, tile=card.tile_size)
+        stride = run.stride or card.tile_size
+        scene_grid(layout.seen.height, layout.seen.width, card.tile_size, stride)
         overlap = card.tile_size - stride
-    elif not 0 <= overlap < card.tile_size:
-        raise InputFault("bad_overlap", overlap=overlap, tile=card.tile_size)
+    else:
+        overlap = tile_overlap(card, run)
     return TileGrid(layout.seen.height, layout.seen.width, card.tile_size, overlap)
 
 
@@ -141,13 +126,9 @@ class Job:
     """
 
     def __init__(self, model: Model, pixels: Pixels, options: Options, block: Window | None = None) -> None:
-        """Prepare.
+        """Prepare; ``close`` releases the pixels.
 
-        Args:
-            model: opened.
-            pixels: opened; released by ``close``.
-            options: of the run.
-            block: of the map's grid, the only part that is made; it has the same bits as in the whole map.
+        ``block`` is the only part of the map that is made; it has the same bits as in the whole map.
 
         Raises:
             RuntimeFault: model, raster and options do not fit.
@@ -166,10 +147,7 @@ class Job:
     def notes(self, measured: bool, polygons: bool = False, merging: bool = False) -> list[Message]:
         """What the user should know before a long run; looks at a sample of the raster.
 
-        Args:
-            measured: whether areas will be measured on the result.
-            polygons: whether the patches of the map will be outlined.
-            merging: whether small ones will be merged.
+        It depends on whether areas will be ``measured``, patches outlined (``polygons``), and small ones merged.
         """
         self.source.look()
         gsd = None if self.source.pixels.sized else self.card.gsd
@@ -182,11 +160,11 @@ class Job:
     def rows(self, progress: Progress) -> Iterator[Rows]:
         """Finished rows of ``grid``, from top to bottom."""
         answer = windows if self.card.task in COARSE else sweep
-        return self.layout.finish(answer(*self._arguments(progress)), self.block)
+        return self.layout.finish(answer(self._scan(progress)), self.block)
 
     def objects(self, progress: Progress) -> Objects:
         """Objects in pixels of ``layout.seen``."""
-        return detect(*self._arguments(progress))
+        return detect(self._scan(progress))
 
     def write(self, results: Results, progress: Progress, keep_going: KeepGoing) -> None:
         """Run the model and hand its answer to the results, which are not finished here."""
@@ -210,9 +188,9 @@ class Job:
         """Release the raster."""
         self.source.close()
 
-    def _arguments(self, progress: Progress) -> tuple[Any, ...]:
-        seen, layout = self.layout.seen, self.layout
-        return self.model, layout.read, seen.height, seen.width, self.run, progress, layout.touches
+    def _scan(self, progress: Progress) -> Scan:
+        layout, seen = self.layout, self.layout.seen
+        return Scan(self.model, layout.read, seen.height, seen.width, self.run, progress, layout.touches)
 
     def _check_memory(self) -> None:
         """Refuse what cannot fit before the system ends the run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from ..raster.resample import STRIP, Scale, nearest, resampled
 from ..raster.window import Read, Window
 from ..results.rows import Rows, blanked
 from ..results.vectors import Polygons
-from .source import Overview, Source
+from .source import Pixels, Source
 from .sweep import Sweep, shared
 
 MOST_ENLARGED = 10  # times: beyond it, pixels made smaller hold nothing that a model could see
@@ -40,15 +41,10 @@ class Layout:
         model_grid: bool,
         cell: int,
     ) -> None:
-        """Lay out a run.
+        """Lay out a run of the part of the raster inside ``window``.
 
-        Args:
-            source: the raster.
-            gsd: pixel size in metres that the raster is brought to; None leaves it.
-            window: part of the raster that is wanted.
-            mask: polygons to which it is limited.
-            model_grid: whether the map keeps the model's pixel size.
-            cell: side of a pixel of the answer, in pixels that the model sees; a coarse answer stays coarse.
+        ``gsd`` is the pixel size in metres that the raster is brought to, None leaves it; with ``model_grid`` the map
+        keeps that size. A coarse answer (``cell``) stays coarse.
         """
         self.source, self.window, self.mask, self.cell = source, window, mask, cell
         self._crop = source.grid.crop(window)
@@ -66,22 +62,18 @@ class Layout:
             if coarse:
                 self._read_from(coarse, self.scale)
 
-    def _read_from(self, coarse: Overview, scale: Scale) -> None:
+    def _read_from(self, coarse: Pixels, scale: Scale) -> None:
         """Resample from a coarser copy of the whole raster; gaps on the raster's own grid are still its own."""
         (height, width), (tall, wide) = self.source.grid.shape, coarse.grid.shape
         rows, columns = height / tall, width / wide
         scale = Scale(scale.rows / rows, scale.columns / columns)
         corner = (self.window.row / rows, self.window.column / columns)
-        self.read = resampled(coarse.read, tall, wide, scale, self._least, corner)
+        read = partial(self.source.read, pixels=coarse)
+        self.read = resampled(read, tall, wide, scale, self._least, corner)
         self._overview = coarse.grid.pixel_size_m[0]
 
     def notes(self, gsd: float | None, measured: bool) -> list[Message]:
-        """Notes that the user should read before a long run.
-
-        Args:
-            gsd: pixel size in metres that the model learned from.
-            measured: whether areas will be measured on the result.
-        """
+        """What to read before a long run; ``gsd`` in metres is what the model learned from, ``measured`` counts areas."""
         notes: list[Message] = []
         size = stated_size(self._crop.pixel_size_m)
         sizes = {"pixel": size, "model": gsd, "overview": self._overview}
@@ -95,7 +87,7 @@ class Layout:
         return notes
 
     def bytes_needed(self, model: Model, run: Sweep) -> int:
-        """Memory that the blending of what a run wants takes; it grows with the width."""
+        """Memory that blending takes; it grows with the width."""
         width = run.area.width if run.area else int(self.seen.width)
         tile, number = model.card.tile_size, 4 * (model.channels + 2)
         waiting = tile * (number if run.probabilities or model.card.task != "segmentation" else 4)
@@ -108,7 +100,7 @@ class Layout:
         return window.moved(self.window.row, self.window.column)
 
     def touches(self, window: Window) -> bool:
-        """Whether a window of the seen grid holds anything that is wanted."""
+        """Whether the polygons reach into a window of the seen grid."""
         return self.mask is None or self.mask.touches(self.seen, window)
 
     def came_from(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -133,14 +125,9 @@ class Layout:
         return Window(top, left, bottom - top, right - left)
 
     def finish(self, rows: Iterator[Rows], block: Window | None = None) -> Iterator[Rows]:
-        """Bring the model's answer onto the result's grid; what is no data or not wanted is cut out.
+        """Bring the answer for ``area_of(block)`` onto the result's grid; what is no data or not asked for is cut out.
 
-        Args:
-            rows: the answer for ``area_of(block)``.
-            block: of the result; all of it by default.
-
-        Yields:
-            Rows of the block, whose ``top`` counts from its first row.
+        ``block`` is a part of the result, by default all; rows of it count from its first.
         """
         block = block or Window(0, 0, *self.result.shape)
         taken = self.came_from()
@@ -164,9 +151,8 @@ def scale_of(pixel_size_m: tuple[float, float], gsd: float | None) -> Scale | No
     if not gsd:
         return None
     scale = Scale(gsd / pixel_size_m[0], gsd / pixel_size_m[1])
-    same = (
-        1 - SAME_SIZE <= gsd / stated_size(pixel_size_m) <= 1 + SAME_SIZE
-    )  # so a raster of the training data stays as it is
+    # so a raster of the training data stays as it is
+    same = 1 - SAME_SIZE <= gsd / stated_size(pixel_size_m) <= 1 + SAME_SIZE
     coarse = min(scale.rows, scale.columns) < 1 / MOST_ENLARGED
     return None if same or coarse else scale
 
@@ -184,10 +170,5 @@ def onto_source(rows: Iterator[Rows], row_of: np.ndarray, column_of: np.ndarray,
         low, high = np.searchsorted(row_of, [part.top, part.top + len(part.valid)])
         for top in range(low, high, STRIP):
             take = row_of[top : min(top + STRIP, high)] - part.top
-            yield _taken(part, first + int(top), take, column_of)
-
-
-def _taken(part: Rows, top: int, rows: np.ndarray, columns: np.ndarray) -> Rows:
-    layers = {name: getattr(part, name) for name in ("valid", "classes", "confidence", "values")}
-    picked = {name: layer[..., rows, :][..., columns] for name, layer in layers.items() if layer is not None}
-    return replace(part, top=top, **picked)
+            layers = {name: layer[..., take, :][..., column_of] for name, layer in part.layers.items()}
+            yield Rows(first + int(top), **layers)

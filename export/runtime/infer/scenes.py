@@ -1,35 +1,23 @@
 """Slides a window over a raster for models that answer once a tile: scene classes and features.
 
 The result is a coarse grid. Its first cell begins at the raster's first pixel and a cell's side is the stride,
-so it needs no shift: cell (i, j) covers the pixels from (i x stride, j x stride). What is said of a cell is the
+so it needs no shift: cell (i, j) covers the pixels from (i x stride, j x stride). The value of a cell is the
 mean of the answers of all windows that hold its middle.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 
-from ..errors import Cancelled, InputFault
+from ..errors import InputFault
 from ..model.session import Model
-from ..raster.window import Read, TileGrid, Window
+from ..raster.window import TileGrid, Window
 from ..results.rows import Rows
-from .sweep import (
-    AS_CARD,
-    Progress,
-    Sweep,
-    Tile,
-    Touches,
-    always,
-    any_valid,
-    go_on,
-    in_units,
-    rows_of,
-    run_tiles,
-    sweep,
-    unit_of,
-)
+from .sweep import AS_CARD, Scan, Sweep, Tile, any_valid, in_units, rows_of, sweep, unit_of
 
 
 def scene_grid(height: int, width: int, tile: int, stride: int) -> tuple[int, int]:
@@ -50,25 +38,10 @@ def cell_size(model: Model, options: Sweep = AS_CARD) -> int:
     return unit_of(model) if model.dense else options.stride or model.card.tile_size
 
 
-def windows(
-    model: Model,
-    read: Read,
-    height: int,
-    width: int,
-    options: Sweep = AS_CARD,
-    progress: Progress = go_on,
-    touches: Touches = always,
-) -> Iterator[Rows]:
-    """Yield the coarse grid from top to bottom, each row of cells once.
+def windows(scan: Scan) -> Iterator[Rows]:
+    """Yield the coarse grid of a scene classification or an embedding from top to bottom, each row of cells once.
 
-    Args:
-        model: a scene classification or an embedding.
-        read: gives the pixels of a window that lies inside the raster; called by one thread at a time.
-        height: rows of the raster.
-        width: columns of the raster.
-        options: of the run; ``area`` must begin at a multiple of the stride.
-        progress: called after each window with windows done and windows in all; False cancels.
-        touches: windows that it refuses are neither read nor run.
+    ``area`` must begin at a multiple of the stride.
 
     Yields:
         Rows whose ``top`` and sizes count cells. A cell is valid where it holds data and a window was run.
@@ -77,11 +50,12 @@ def windows(
         InputFault: the model answers for each pixel, or the stride does not fit.
         Cancelled: ``progress`` returned False.
     """
-    model = model.choose(options.output, options.threshold)
+    options, height, width = scan.options, scan.height, scan.width
+    model = scan.model.choose(options.output, options.threshold)
     if model.card.task not in ("classification", "embedding"):
         raise InputFault("no_windows", name=model.card.name, task=model.card.task)
     if model.dense:
-        yield from sweep(model, read, height, width, options, progress, touches)
+        yield from sweep(scan)
         return
     tile, stride = model.card.tile_size, cell_size(model, options)
     rows, columns = scene_grid(height, width, tile, stride)
@@ -89,30 +63,26 @@ def windows(
     grid = TileGrid(height, width, tile, tile - stride)
     down = _cells(grid.tops, tile, stride, height, range(area.row, area.row + area.height))
     across = _cells(grid.lefts, tile, stride, width, range(area.column, area.column + area.width))
-    inner = [Window(t, x, min(tile, height - t), min(tile, width - x)) for t in down for x in across]
     means = _Means(model.channels, area, stride)
-    answers = run_tiles(model, read, (height, width), inner, options, touches)
+    scan = replace(scan, model=model)
+    inner = scan.windows(down, across, tile)
     order = list(down)
-    try:
-        for done, (found, answer) in enumerate(answers, start=1):
-            means.see(found)
+    with closing(scan.counted(scan.answers(inner), len(inner))) as answers:
+        for done, (seen, answer) in enumerate(answers, start=1):
+            means.see(seen)
             if answer is not None:
-                means.add(down[found.inner.row], across[found.inner.column], answer)
-            if not progress(done, len(inner)):
-                raise Cancelled()
+                means.add(down[seen.inner.row], across[seen.inner.column], answer)
             if done % len(across) == 0:
                 row = done // len(across)
                 # later windows neither hold the middle of these cells nor see any of their pixels
                 open_from = order[row] // stride if row < len(order) else area.row + area.height
                 for top, share, valid in means.pop(open_from):
-                    yield rows_of(model, top, share, valid, options.probabilities)
-    finally:
-        answers.close()
+                    yield rows_of(model.card, top, share, valid, options.probabilities)
 
 
-def _cells(starts: list[int], tile: int, stride: int, length: int, wanted: range) -> dict[int, list[int]]:
-    """Start of each window that is needed, and the wanted cells whose middle it holds."""
-    middle = {cell: (cell * stride + min((cell + 1) * stride, length)) / 2 for cell in wanted}
+def _cells(starts: list[int], tile: int, stride: int, length: int, numbers: range) -> dict[int, list[int]]:
+    """Start of each window that these cells need, and the cells whose middle it holds."""
+    middle = {cell: (cell * stride + min((cell + 1) * stride, length)) / 2 for cell in numbers}
     held = {start: [cell for cell, at in middle.items() if start <= at < start + tile] for start in starts}
     return {start: cells for start, cells in held.items() if cells}
 

@@ -8,22 +8,24 @@ wanted change a bit of the result. Memory grows with width x (overlap x channels
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any, Callable
+from typing import Callable, TypeVar
 
 import numpy as np
 
 from ..errors import Cancelled, InputFault
 from ..model.answers import decide
+from ..model.card import ModelCard
 from ..model.session import Model
 from ..raster.window import Read, TileGrid, Window
 from ..results.rows import NO_CONFIDENCE, Rows
 from .blend import Axis, Blend
 from .flow import ahead, mapped
 
-Progress = Callable[[int, int], bool]
-Touches = Callable[[Window], bool]
+Item = TypeVar("Item")
+Progress = Callable[[int, int], bool]  # takes tiles done and tiles in all after each tile; False cancels
 PIECE = 64  # finished rows that are handed out at once
 WAITING_BYTES = 48 * 1024**2  # of answers that wait while finished rows are written
 
@@ -35,12 +37,11 @@ class Sweep:
     Attributes:
         overlap: px that neighbouring tiles share; the card's by default.
         tta: answer for the eight flips and quarter turns of each tile and average.
-        probabilities: hand out the probabilities too.
         stride: scene classifiers: px from one window to the next; the tile's size by default.
         output: name of the graph's output, where there are several.
         threshold: probability from which on one of several independent classes counts, instead of the card's; lowest
             score of an object.
-        area: the part of the raster that is wanted, all by default. Tiles lie where they lie for the whole raster,
+        area: the part of the raster to map, all by default. Tiles lie where they lie for the whole raster,
             so the parts of a raster fit together to the same bits.
         read_ahead: tiles that another thread reads in advance; 0 reads in the caller's thread.
     """
@@ -62,7 +63,7 @@ AS_CARD = Sweep()
 class Tile:
     """One tile on its way: where its pixels lie in the raster, and where in the tile; None: not to be run.
 
-    ``inner`` and ``valid`` tell of the part that its answer stands for.
+    ``inner`` and ``valid`` describe the part that its answer stands for.
     """
 
     inner: Window
@@ -72,71 +73,116 @@ class Tile:
     offset: tuple[int, int] = (0, 0)
 
 
-def go_on(done: int, total: int) -> bool:
-    """Progress of a host that never cancels."""
-    return True
+@dataclass(frozen=True)
+class Scan:
+    """A model and the raster that it runs over.
+
+    Attributes:
+        read: gives the pixels of a window that lies inside the raster; called by one thread at a time.
+        touches: tiles whose window it refuses are neither read nor run, and their pixels are not valid.
+    """
+
+    model: Model
+    read: Read
+    height: int
+    width: int
+    options: Sweep = AS_CARD
+    progress: Progress = lambda done, total: True
+    touches: Callable[[Window], bool] = lambda window: True
+
+    def windows(self, tops: Iterable[int], lefts: Iterable[int], size: int) -> list[Window]:
+        """Tiles of ``size`` px that begin there, without what lies beyond the raster."""
+        return [Window(t, x, min(size, self.height - t), min(size, self.width - x)) for t in tops for x in lefts]
+
+    def tile(self, inner: Window) -> Tile:
+        """The pixels that the model must see to answer for a window: with its border, as far as there is a raster."""
+        border, tile = self.model.border, self.model.card.tile_size
+        nothing = np.zeros((inner.height, inner.width), bool)
+        if not self.touches(inner):
+            return Tile(inner, nothing, nothing)
+        top, left = max(inner.row - border, 0), max(inner.column - border, 0)
+        bottom, right = min(inner.row - border + tile, self.height), min(inner.column - border + tile, self.width)
+        pixels, mask = self.read(Window(top, left, bottom - top, right - left))
+        down, across = inner.row - top, inner.column - left
+        valid = mask[down : down + inner.height, across : across + inner.width]
+        if not valid.any():  # an empty tile has nothing to say
+            return Tile(inner, nothing, nothing)
+        return Tile(inner, valid, mask, pixels, (border - down, border - across))
+
+    def counted(self, answers: Generator[Item, None, None], total: int) -> Generator[Item, None, None]:
+        """The same answers; each counts as done once the next one is asked for. Closing it ends their threads.
+
+        Raises:
+            Cancelled: ``progress`` returned False.
+        """
+        with closing(answers):
+            for done, answer in enumerate(answers, start=1):
+                yield answer
+                if not self.progress(done, total):
+                    raise Cancelled()
+
+    def answers(self, windows: list[Window]) -> Generator[tuple[Tile, np.ndarray | None], None, None]:
+        """Read and run the tiles that answer for these windows; yield each with its answer, in order.
+
+        Yields:
+            The tile, and its answer: (channels, side, side) px of a map, (channels,) of a vector, None where nothing
+            was to be run.
+        """
+        groups = _groups(map(self.tile, windows), self.model.batch)
+        queue = max(self.options.read_ahead // self.model.batch, 1) if self.options.read_ahead else 0
+        spare = min(max(WAITING_BYTES // self.model.answer_bytes, 1), 8)
+        for finished in mapped(self._run, ahead(groups, queue), self.model.threads, spare):
+            yield from finished
+
+    def _run(self, group: list[Tile]) -> list[tuple[Tile, np.ndarray | None]]:
+        model = self.model
+        batch = [padded(tile, model.card) for tile in group if tile.pixels is not None]
+        if not batch:
+            return [(tile, None) for tile in group]
+        answers = iter(_turned(model, np.stack(batch)) if self.options.tta else model.run(np.stack(batch)))
+        results = []
+        for tile in group:
+            answer = None if tile.pixels is None else next(answers)
+            if answer is not None and answer.ndim == 3 and model.factor > 1 and model.card.task != "embedding":
+                answer = answer.repeat(model.factor, axis=1).repeat(model.factor, axis=2)
+            results.append((replace(tile, pixels=None), answer))
+        return results
 
 
-def always(window: Window) -> bool:
-    """Every tile is wanted."""
-    return True
-
-
-def sweep(
-    model: Model,
-    read: Read,
-    height: int,
-    width: int,
-    options: Sweep = AS_CARD,
-    progress: Progress = go_on,
-    touches: Touches = always,
-) -> Iterator[Rows]:
+def sweep(scan: Scan) -> Iterator[Rows]:
     """Yield the answer for a raster from top to bottom, each row once.
 
-    Args:
-        model: answers with a map: a segmentation, a regression, or an embedding, whose rows and columns then count
-            places of ``unit_of(model)`` px.
-        read: gives the pixels of a window that lies inside the raster; called by one thread at a time.
-        height: rows of the raster.
-        width: columns of the raster.
-        options: of the run.
-        progress: called after each tile with tiles done and tiles in all; False cancels.
-        touches: tiles whose window it refuses are neither read nor run, and their pixels are not valid.
+    The model answers with a map: a segmentation, a regression, or an embedding, whose rows and columns then count
+    places of ``unit_of(model)`` px.
 
     Raises:
         InputFault: the model answers once a tile, or an option does not fit.
         ModelFault: the model fails.
         Cancelled: ``progress`` returned False.
     """
-    model = model.choose(options.output, options.threshold).sized(max(height, width))
+    options, height, width = scan.options, scan.height, scan.width
+    model = scan.model.choose(options.output, options.threshold).sized(max(height, width))
     if not model.dense:
         raise InputFault("answers_once", name=model.card.name, task=model.card.task)
     unit = unit_of(model)
-    side, overlap = (model.card.tile_size - 2 * model.border) // unit, shared(model, options) // unit
-    whole = Window(0, 0, -(-height // unit), -(-width // unit))
-    area = in_units(options.area, unit) if options.area else whole
-    grid = TileGrid(whole.height, whole.width, side, overlap)
+    grid = place_grid(model, height, width, options)
+    area = in_units(options.area, unit) if options.area else Window(0, 0, grid.height, grid.width)
+    side, overlap = grid.tile_size, grid.overlap
     tops = [top for top in grid.tops if top < area.row + area.height and top + side > area.row]
     lefts = [left for left in grid.lefts if left < area.column + area.width and left + side > area.column]
-    rows, columns = Axis(grid.tops, side, overlap, whole.height), Axis(grid.lefts, side, overlap, whole.width)
+    rows, columns = Axis(grid.tops, side, overlap, grid.height), Axis(grid.lefts, side, overlap, grid.width)
     blend = Blend(model.channels, area, rows, columns, lefts[0], lefts[-1])
-    corners = [(top * unit, left * unit) for top in tops for left in lefts]
-    size = side * unit
-    windows = [Window(top, left, min(size, height - top), min(size, width - left)) for top, left in corners]
-    answers = run_tiles(model, read, (height, width), windows, options, touches)
+    scan = replace(scan, model=model)
+    windows = scan.windows([top * unit for top in tops], [left * unit for left in lefts], side * unit)
     finished: list[Rows] = []
-    try:
-        for done, (tile, answer) in enumerate(answers, start=1):
+    with closing(scan.counted(scan.answers(windows), len(windows))) as answers:
+        for tile, answer in answers:
             valid = tile.valid if unit == 1 else any_valid(tile.valid, (unit, unit))
             block = blend.add(tile.inner.row // unit, tile.inner.column // unit, valid, answer)
-            finished.append(rows_of(model, block.top, block.share, block.valid, options.probabilities))
-            if not progress(done, len(windows)):
-                raise Cancelled()
-            if done % len(lefts) == 0:
+            finished.append(rows_of(model.card, block.top, block.share, block.valid, options.probabilities))
+            if len(finished) == len(lefts):
                 yield from side_by_side(finished)
                 finished = []
-    finally:
-        answers.close()  # ends its threads now
 
 
 def unit_of(model: Model) -> int:
@@ -171,67 +217,29 @@ def any_valid(valid: np.ndarray, unit: tuple[int, int], offset: tuple[int, int] 
     return valid
 
 
-def shared(model: Model, options: Sweep) -> int:
-    """Px that neighbouring answers share: the overlap of the tiles without the borders that are not answered for.
+def tile_overlap(card: ModelCard, options: Sweep) -> int:
+    """Px that neighbouring tiles share; a detection's card without an overlap gets a quarter of a tile.
 
     Raises:
         InputFault: the overlap is not smaller than the tile.
     """
-    tile = model.card.tile_size
-    overlap = model.card.overlap if options.overlap is None else options.overlap
+    tile, own = card.tile_size, card.overlap or (card.tile_size // 4 if card.task == "detection" else 0)
+    overlap = own if options.overlap is None else options.overlap
     if not 0 <= overlap < tile:
         raise InputFault("bad_overlap", overlap=overlap, tile=tile)
-    return max(overlap - 2 * model.border, 0)
+    return overlap
 
 
-def run_tiles(
-    model: Model,
-    read: Read,
-    shape: tuple[int, int],
-    windows: list[Window],
-    options: Sweep,
-    touches: Touches = always,
-) -> Generator[tuple[Tile, np.ndarray | None], None, None]:
-    """Read and run tiles; yield each with its answer, in order.
-
-    Args:
-        model: any but a detection.
-        read: as in ``sweep``.
-        shape: height and width of the raster.
-        windows: what each tile answers for, inside the raster.
-        options: of the run.
-        touches: as in ``sweep``.
-
-    Yields:
-        The tile, and its answer: (channels, side, side) px of a map, (channels,) of a vector, None where nothing
-        was to be run.
-    """
-    tiles = (read_tile(model, read, shape, window, touches) for window in windows)
-    groups = _groups(tiles, model.batch)
-    queue = max(options.read_ahead // model.batch, 1) if options.read_ahead else 0
-
-    def work(group: list[Tile]) -> list[tuple[Tile, np.ndarray | None]]:
-        return _run_group(model, group, options.tta)
-
-    spare = min(max(WAITING_BYTES // model.answer_bytes, 1), 8)
-    for finished in mapped(work, ahead(groups, queue), model.threads, spare):
-        yield from finished
+def shared(model: Model, options: Sweep) -> int:
+    """Px that neighbouring answers share: the overlap of the tiles without the borders that are not answered for."""
+    return max(tile_overlap(model.card, options) - 2 * model.border, 0)
 
 
-def read_tile(model: Model, read: Read, shape: tuple[int, int], inner: Window, touches: Touches) -> Tile:
-    """The pixels that the model must see to answer for a window: with its border, as far as there is a raster."""
-    border, tile = model.border, model.card.tile_size
-    nothing = np.zeros((inner.height, inner.width), bool)
-    if not touches(inner):
-        return Tile(inner, nothing, nothing)
-    top, left = max(inner.row - border, 0), max(inner.column - border, 0)
-    bottom, right = min(inner.row - border + tile, shape[0]), min(inner.column - border + tile, shape[1])
-    pixels, mask = read(Window(top, left, bottom - top, right - left))
-    down, across = inner.row - top, inner.column - left
-    valid = mask[down : down + inner.height, across : across + inner.width]
-    if not valid.any():  # an empty tile has nothing to say
-        return Tile(inner, nothing, nothing)
-    return Tile(inner, valid, mask, pixels, (border - down, border - across))
+def place_grid(model: Model, height: int, width: int, options: Sweep) -> TileGrid:
+    """The answers of a model whose answer is a map over a raster, in places of ``unit_of(model)`` px."""
+    unit = unit_of(model)
+    side, overlap = (model.card.tile_size - 2 * model.border) // unit, shared(model, options) // unit
+    return TileGrid(-(-height // unit), -(-width // unit), side, overlap)
 
 
 def _groups(tiles: Iterator[Tile], batch: int) -> Iterator[list[Tile]]:
@@ -244,22 +252,6 @@ def _groups(tiles: Iterator[Tile], batch: int) -> Iterator[list[Tile]]:
             group = []
     if group:
         yield group
-
-
-def _run_group(model: Model, group: list[Tile], tta: bool) -> list[tuple[Tile, np.ndarray | None]]:
-    fill = np.array(model.card.fill, np.float32)[:, None, None]
-    size = model.card.tile_size
-    batch = [padded(t.pixels, t.mask, t.offset, fill, size) for t in group if t.pixels is not None]
-    if not batch:
-        return [(tile, None) for tile in group]
-    answers = iter(_turned(model, np.stack(batch)) if tta else model.run(np.stack(batch)))
-    results = []
-    for tile in group:
-        answer = None if tile.pixels is None else next(answers)
-        if answer is not None and answer.ndim == 3 and model.factor > 1 and model.card.task != "embedding":
-            answer = answer.repeat(model.factor, axis=1).repeat(model.factor, axis=2)
-        results.append((replace(tile, pixels=None), answer))
-    return results
 
 
 def _turned(model: Model, tiles: np.ndarray) -> np.ndarray:
@@ -275,43 +267,33 @@ def _turned(model: Model, tiles: np.ndarray) -> np.ndarray:
     return total / np.float32(8)
 
 
-def padded(pixels: np.ndarray, mask: np.ndarray, offset: tuple[int, int], fill: np.ndarray, size: int) -> np.ndarray:
-    """(bands, size, size) float32: pixels without data replaced, the raster's edges repeated up to a whole tile.
-
-    Args:
-        pixels: (bands, rows, columns) as read.
-        mask: (rows, columns) True where they hold data.
-        offset: row and column of the tile where they begin.
-        fill: (bands, 1, 1) what stands for no data.
-        size: rows = columns of the tile.
-    """
-    pixels = pixels.astype(np.float32, copy=False)
-    if not mask.all():
-        pixels = np.where(mask, pixels, fill)
+def padded(tile: Tile, card: ModelCard) -> np.ndarray:
+    """(bands, size, size) float32: pixels without data replaced, the raster's edges repeated up to a whole tile."""
+    assert tile.pixels is not None  # nosec B101  # only such tiles are run
+    pixels, size = tile.pixels.astype(np.float32, copy=False), card.tile_size
+    if not tile.mask.all():
+        pixels = np.where(tile.mask, pixels, np.array(card.fill, np.float32)[:, None, None])
     rows, columns = pixels.shape[1:]
     if (rows, columns) == (size, size):
         return pixels
-    down, across = offset
+    down, across = tile.offset
     around = ((0, 0), (down, size - rows - down), (across, size - columns - across))
     return np.pad(pixels, around, mode="edge")
 
 
 def side_by_side(blocks: list[Rows]) -> Iterator[Rows]:
     """Blocks of the same rows joined from left to right, a few rows at a time: the memory for that stays small."""
-
-    def joined(name: str, piece: slice) -> Any:
-        layers = [getattr(block, name) for block in blocks]
-        return None if layers[0] is None else np.concatenate([layer[..., piece, :] for layer in layers], axis=-1)
-
     for start in range(0, len(blocks[0].valid), PIECE):
         piece = slice(start, start + PIECE)
-        layers = (joined(name, piece) for name in ("valid", "classes", "confidence", "values"))
-        yield Rows(blocks[0].top + start, *layers)
+        layers = {
+            name: np.concatenate([block.layers[name][..., piece, :] for block in blocks], axis=-1)
+            for name in blocks[0].layers
+        }
+        yield Rows(blocks[0].top + start, **layers)
 
 
-def rows_of(model: Model, top: int, share: np.ndarray, valid: np.ndarray, probabilities: bool) -> Rows:
-    """What to say of blended numbers (K, rows, columns)."""
-    card = model.card
+def rows_of(card: ModelCard, top: int, share: np.ndarray, valid: np.ndarray, probabilities: bool) -> Rows:
+    """The layers of a result from blended numbers (K, rows, columns)."""
     classes = confidence = values = None
     if card.task in ("segmentation", "classification"):
         number, sure = decide(share, card)

@@ -1,13 +1,20 @@
-"""Areas of classes, from the pixels of a result and the area of a pixel of each row."""
+"""Areas of classes, from the pixels of a result and the area of a pixel of each row, and their files."""
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..raster.legend import LandClass
 from .rows import Rows
+
+FIELDS = ("class", "name", "pixels", "hectares", "per_cent")
+NOTE = "areas of counted pixels are biased by the map's errors: python -m export.assess corrects them"
 
 
 @dataclass(frozen=True)
@@ -40,30 +47,26 @@ class Areas:
             self.counts[number] += np.bincount(entries, minlength=len(self.classes))
 
     def table(self, pixel_m2: np.ndarray) -> tuple[ClassArea, ...]:
-        """Area of each class.
+        """Area of each class, from (height,) areas of a pixel of each row in square metres, or one for all rows."""
+        m2 = (self.counts * np.broadcast_to(pixel_m2, len(self.counts))[:, None]).sum(axis=0)
+        total = m2.sum()
+        return tuple(
+            ClassArea(entry.value, entry.name, int(pixels), float(area), float(100 * area / total) if total else 0.0)
+            for entry, pixels, area in zip(self.classes, self.counts.sum(axis=0), m2)
+        )
 
-        Args:
-            pixel_m2: (height,) area of a pixel of each row in square metres; a single number serves all rows.
-        """
-        return areas(self.classes, self.counts, pixel_m2)
+
+def as_csv(table: Sequence[ClassArea]) -> str:
+    """The table for a spreadsheet."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(FIELDS)
+    writer.writerows([r.value, r.name, r.pixels, f"{r.m2 / 10_000:.4f}", f"{r.percent:.4f}"] for r in table)
+    return text.getvalue()
 
 
-def areas(classes: tuple[LandClass, ...], counts: np.ndarray, pixel_m2: np.ndarray) -> tuple[ClassArea, ...]:
-    """Area of each class.
-
-    Args:
-        classes: the legend.
-        counts: (height, classes) pixels of each class in each row.
-        pixel_m2: (height,) area of a pixel of each row in square metres; a single number serves all rows.
-
-    Raises:
-        ValueError: the sizes disagree.
-    """
-    if counts.ndim != 2 or counts.shape[1] != len(classes):
-        raise ValueError(f"counts of shape {counts.shape} do not fit {len(classes)} classes")
-    m2 = (counts * np.broadcast_to(np.asarray(pixel_m2, np.float64), len(counts))[:, None]).sum(axis=0)
-    total = m2.sum()
-    return tuple(
-        ClassArea(entry.value, entry.name, int(pixels), float(area), float(100 * area / total) if total else 0.0)
-        for entry, pixels, area in zip(classes, counts.sum(axis=0), m2)
-    )
+def as_json(table: Sequence[ClassArea], crs: str, geographic: bool) -> str:
+    """The table for a program, with how the areas were measured."""
+    method = "pixel areas on the ellipsoid" if geographic else "pixel areas in the plane of the projection"
+    rows = [dict(zip(FIELDS, (r.value, r.name, r.pixels, r.m2 / 10_000, r.percent))) for r in table]
+    return json.dumps({"crs": crs, "method": method, "note": NOTE, "classes": rows}, indent=2) + "\n"

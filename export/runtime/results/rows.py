@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,10 +29,21 @@ class Rows:
     confidence: np.ndarray | None = None
     values: np.ndarray | None = None
 
+    @property
+    def layers(self) -> dict[str, np.ndarray]:
+        """All arrays that there are, by name; their last two axes are rows and columns."""
+        layers = (
+            ("valid", self.valid),
+            ("classes", self.classes),
+            ("confidence", self.confidence),
+            ("values", self.values),
+        )
+        return {name: layer for name, layer in layers if layer is not None}
+
 
 @dataclass(frozen=True)
 class Objects:
-    """Found objects, best first.
+    """Detected objects, best first.
 
     Attributes:
         boxes: (M, 4) float32 xmin, ymin, xmax, ymax in px of the raster; x to the right, y down.
@@ -47,14 +58,9 @@ class Objects:
 
 def blanked(part: Rows, valid: np.ndarray) -> Rows:
     """The same rows with no data outside ``valid``."""
-
-    def empty(layer: np.ndarray | None) -> np.ndarray | None:
-        if layer is None:
-            return None
-        return np.where(valid, layer, np.nan if layer.dtype.kind == "f" else np.iinfo(layer.dtype).max).astype(
-            layer.dtype
-        )
-
-    return replace(
-        part, valid=valid, classes=empty(part.classes), confidence=empty(part.confidence), values=empty(part.values)
-    )
+    layers = {**part.layers, "valid": valid}
+    for name in layers.keys() - {"valid"}:
+        dtype = layers[name].dtype
+        gap = np.nan if dtype.kind == "f" else np.iinfo(dtype).max
+        layers[name] = np.where(valid, layers[name], dtype.type(gap))
+    return Rows(part.top, **layers)

@@ -1,11 +1,14 @@
-"""Style of a class raster: QGIS style and GDAL's category names and attribute table, as text."""
+"""Styles of results: QGIS style and GDAL's category names and attribute table of rasters, and styles in GeoPackages."""
 
 from __future__ import annotations
 
 import html
 import json
+import sqlite3
 from collections.abc import Sequence
-from xml.etree import ElementTree  # nosec B405: only builds trees, nothing is parsed
+from contextlib import closing
+from pathlib import Path
+from xml.etree.ElementTree import Element, SubElement, tostring  # nosec B405: only builds trees, nothing is parsed
 
 from ..raster.legend import LandClass
 from .areas import ClassArea
@@ -23,62 +26,54 @@ _COLUMNS = (
     ("blue", _INTEGER, 8), ("area_ha", _REAL, 0),
 )  # fmt: skip
 
-_DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+# The table of a GeoPackage as QGIS itself makes it.
+_STYLES = """
+CREATE TABLE layer_styles (
+  id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256), f_table_schema TEXT(256), f_table_name TEXT(256),
+  f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT, styleSLD TEXT, useAsDefault BOOLEAN,
+  description TEXT, owner TEXT(30), ui TEXT(30), update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now'))
+)"""
 
 
 def qml(classes: tuple[LandClass, ...], confidence: str = "") -> str:
     """Style of a class raster for QGIS 3.22 or newer: colours of the legend, class and confidence as map tip.
 
-    Args:
-        classes: the legend.
-        confidence: name that the confidence layer gets in QGIS; empty where there is none.
+    ``confidence`` is the name that the confidence layer gets in QGIS; empty where there is none.
     """
-    root = ElementTree.Element("qgis", version="3.22.0", styleCategories="Symbology|MapTips|CustomProperties")
-    properties = ElementTree.SubElement(ElementTree.SubElement(root, "customproperties"), "Option", type="Map")
-    names = json.dumps({entry.value: entry.name for entry in classes})
-    ElementTree.SubElement(properties, "Option", name=CLASSES_PROPERTY, type="QString", value=names)
-    pipe = ElementTree.SubElement(root, "pipe")
-    renderer = ElementTree.SubElement(
-        pipe, "rasterrenderer", type="paletted", band="1", opacity="1", alphaBand="-1", nodataColor=""
-    )
-    palette = ElementTree.SubElement(renderer, "colorPalette")
+    root = Element("qgis", version="3.22.0", styleCategories="Symbology|MapTips|CustomProperties")
+    properties = SubElement(SubElement(root, "customproperties"), "Option", type="Map")
+    names = {entry.value: entry.name for entry in classes}
+    SubElement(properties, "Option", name=CLASSES_PROPERTY, type="QString", value=json.dumps(names))
+    drawn = {"type": "paletted", "band": "1", "opacity": "1", "alphaBand": "-1", "nodataColor": ""}
+    palette = SubElement(SubElement(SubElement(root, "pipe"), "rasterrenderer", drawn), "colorPalette")
     for entry in classes:
-        ElementTree.SubElement(
-            palette,
-            "paletteEntry",
-            value=str(entry.value),
-            color=f"#{entry.color.lower()}",
-            label=entry.name,
-            alpha="255",
-        )
-    tip = map_tip({entry.value: entry.name for entry in classes}, confidence)
-    ElementTree.SubElement(root, "mapTip").text = tip
-    return _DOCTYPE + ElementTree.tostring(root, "unicode")
+        color = f"#{entry.color.lower()}"
+        SubElement(palette, "paletteEntry", value=str(entry.value), color=color, label=entry.name, alpha="255")
+    SubElement(root, "mapTip").text = map_tip(names, confidence)
+    return _document(root)
 
 
 def confidence_qml() -> str:
     """Style of the confidence for QGIS 3.22 or newer: a layer over the map, grey at low and clear at high confidence."""
-    root = ElementTree.Element("qgis", version="3.22.0", styleCategories="Symbology")
-    pipe = ElementTree.SubElement(root, "pipe")
-    renderer = ElementTree.SubElement(
-        pipe, "rasterrenderer", type="singlebandpseudocolor", band="1", opacity="1", alphaBand="-1", nodataColor="",
-        classificationMin="0", classificationMax="100",
-    )  # fmt: skip
-    shader = ElementTree.SubElement(ElementTree.SubElement(renderer, "rastershader"), "colorrampshader")
-    shader.attrib.update(
-        colorRampType="INTERPOLATED", classificationMode="1", minimumValue="0", maximumValue="100", clip="0"
-    )
+    root = Element("qgis", version="3.22.0", styleCategories="Symbology")
+    drawn = {"type": "singlebandpseudocolor", "band": "1", "opacity": "1", "alphaBand": "-1", "nodataColor": ""}
+    drawn.update(classificationMin="0", classificationMax="100")
+    renderer = SubElement(SubElement(root, "pipe"), "rasterrenderer", drawn)
+    ramp = {"colorRampType": "INTERPOLATED", "classificationMode": "1", "minimumValue": "0", "maximumValue": "100"}
+    shader = SubElement(SubElement(renderer, "rastershader"), "colorrampshader", ramp, clip="0")
     for value, alpha in _ALPHA:
-        ElementTree.SubElement(shader, "item", value=str(value), label=f"{value} %", color=_GREY, alpha=str(alpha))
-    return _DOCTYPE + ElementTree.tostring(root, "unicode")
+        SubElement(shader, "item", value=str(value), label=f"{value} %", color=_GREY, alpha=str(alpha))
+    return _document(root)
+
+
+def _document(root: Element) -> str:
+    return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + tostring(root, "unicode")
 
 
 def map_tip(names: dict[int, str], confidence: str = "") -> str:
     """HTML template of QGIS: class under the cursor, and its confidence; empty where there is no data.
 
-    Args:
-        names: of the classes, by value.
-        confidence: id or name of the confidence layer; empty where there is none.
+    ``confidence`` is the id or name of the confidence layer; empty where there is none.
     """
     cases = " ".join(f"WHEN @class = {value} THEN '{_escaped(name)}'" for value, name in names.items())
     sampled = "raster_value({}, 1, @layer_cursor_point)"
@@ -101,31 +96,62 @@ def _literal(text: str) -> str:
 
 
 def pam_xml(classes: tuple[LandClass, ...], areas: Sequence[ClassArea]) -> str:
-    """GDAL's ``.aux.xml`` of a class raster: category names, colours and attribute table of band 1.
-
-    Args:
-        classes: the legend.
-        areas: pixels and area of each class.
-    """
-    root = ElementTree.Element("PAMDataset")
-    band = ElementTree.SubElement(root, "PAMRasterBand", band="1")
-    ElementTree.SubElement(band, "Description").text = "land cover"
+    """GDAL's ``.aux.xml`` of a class raster: category names, colours and attribute table of band 1."""
+    root = Element("PAMDataset")
+    band = SubElement(root, "PAMRasterBand", band="1")
+    SubElement(band, "Description").text = "land cover"
     by_value = {entry.value: entry for entry in classes}
-    names = ElementTree.SubElement(band, "CategoryNames")
-    colors = ElementTree.SubElement(band, "ColorTable")
+    names, colors = SubElement(band, "CategoryNames"), SubElement(band, "ColorTable")
     for value in range(max(by_value) + 1):
         entry = by_value.get(value)
-        ElementTree.SubElement(names, "Category").text = entry.name if entry else ""
+        SubElement(names, "Category").text = entry.name if entry else ""
         red, green, blue = entry.rgb if entry else (0, 0, 0)
-        ElementTree.SubElement(colors, "Entry", c1=str(red), c2=str(green), c3=str(blue), c4="255" if entry else "0")
-    table = ElementTree.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
+        SubElement(colors, "Entry", c1=str(red), c2=str(green), c3=str(blue), c4="255" if entry else "0")
+    table = SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
     for number, (name, kind, usage) in enumerate(_COLUMNS):
-        column = ElementTree.SubElement(table, "FieldDefn", index=str(number))
+        column = SubElement(table, "FieldDefn", index=str(number))
         for tag, text in (("Name", name), ("Type", str(kind)), ("Usage", str(usage))):
-            ElementTree.SubElement(column, tag).text = text
+            SubElement(column, tag).text = text
     for number, area in enumerate(areas):
-        row = ElementTree.SubElement(table, "Row", index=str(number))
+        row = SubElement(table, "Row", index=str(number))
         entry = by_value[area.value]
         for cell in (area.value, area.pixels, entry.name, *entry.rgb, f"{area.m2 / 10_000:.4f}"):
-            ElementTree.SubElement(row, "F").text = str(cell)
-    return ElementTree.tostring(root, "unicode")
+            SubElement(row, "F").text = str(cell)
+    return tostring(root, "unicode")
+
+
+def add_style(path: Path, layer: str, classes: tuple[LandClass, ...], outlines: bool = False) -> None:
+    """Write the legend as the default style of a layer of polygons with a field ``class``; filled, or as outlines.
+
+    Without it QGIS would take ``NAME.qml``, which is the style of the raster of that name.
+    """
+    with closing(sqlite3.connect(path)) as database, database:
+        (geometry,) = database.execute(
+            "SELECT column_name FROM gpkg_geometry_columns WHERE table_name = ?", (layer,)
+        ).fetchone()
+        database.execute(_STYLES)
+        database.execute(
+            "INSERT INTO gpkg_contents (table_name, data_type, identifier) VALUES ('layer_styles', 'attributes', 'layer_styles')"
+        )
+        database.execute(
+            "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, "
+            "styleQML, useAsDefault) VALUES ('', '', ?, ?, 'classes', ?, 1)",
+            (layer, geometry, _polygon_qml(classes, outlines)),
+        )
+
+
+def _polygon_qml(classes: tuple[LandClass, ...], outlines: bool) -> str:
+    root = Element("qgis", version="3.22.0", styleCategories="Symbology")
+    drawn = {"type": "categorizedSymbol", "attr": "class", "symbollevels": "0", "enableorderby": "0"}
+    renderer = SubElement(root, "renderer-v2", drawn)
+    categories, symbols = SubElement(renderer, "categories"), SubElement(renderer, "symbols")
+    for number, entry in enumerate(classes):
+        category = {"symbol": str(number), "value": str(entry.value), "label": entry.name}
+        SubElement(categories, "category", category, render="true", type="long")
+        symbol = SubElement(symbols, "symbol", type="fill", name=str(number), alpha="1")
+        fill = SubElement(symbol, "layer", {"class": "SimpleFill", "enabled": "1"})
+        color = ",".join(map(str, (*entry.rgb, 255)))
+        border = {"style": "no", "outline_color": color, "outline_width": "0.5"} if outlines else {"style": "solid"}
+        for key, value in {"color": color, **border, "outline_style": "solid" if outlines else "no"}.items():
+            SubElement(fill, "prop", k=key, v=value)
+    return _document(root)

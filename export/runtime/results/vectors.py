@@ -13,8 +13,8 @@ import numpy as np
 from ..errors import Cancelled, InputFault
 from ..model.card import LandClass
 from ..raster.patches import Patches, Runs, find_patches
-from .gpkg_style import add_style
 from .rows import Objects
+from .style import add_style
 
 PATCHES, OBJECTS = "land_cover", "objects"  # names of layers
 BATCH = 20_000  # features written at once
@@ -54,18 +54,10 @@ class VectorOut(Protocol):
     def write(
         self, out: Path, layer: str, kind: str, grid: Any, columns: dict[str, str], batches: Iterable[Batch]
     ) -> int:
-        """Write features into a new GeoPackage.
+        """Write features into a new GeoPackage, and count those that it holds.
 
-        Args:
-            out: the file.
-            layer: its name.
-            kind: "Polygon" or "MultiPolygon"; shapes that are no valid polygon are repaired.
-            grid: whose CRS the shapes are in.
-            columns: name and type of each: "int32", "int64", "float64" or "str".
-            batches: at least one, which may be empty.
-
-        Returns:
-            How many features the file holds.
+        ``kind`` is "Polygon" or "MultiPolygon"; shapes that are no valid polygon are repaired. A column's type is "int32",
+        "int64", "float64" or "str". There is at least one batch, which may be empty.
 
         Raises:
             InputFault: "write_failed", the library's reason.
@@ -83,7 +75,7 @@ def write_patches(
     vector: VectorOut,
     keep_going: KeepGoing,
 ) -> int:
-    """Trace a map along the edges of its pixels.
+    """Trace a map along the edges of its pixels, and count its polygons.
 
     Args:
         out: GeoPackage to write.
@@ -92,12 +84,9 @@ def write_patches(
         legend: names and colours of the classes.
         nodata: of the classes.
         least: square metres; smaller patches are merged into their largest neighbour.
-        create: makes a raster, see ``writing.RasterWriter``.
+        create: makes a raster, see ``writing.RasterOut``.
         vector: writes polygons.
         keep_going: False cancels.
-
-    Returns:
-        Number of polygons.
 
     Raises:
         InputFault: they are too many, or the file could not be written completely.
@@ -110,9 +99,7 @@ def write_patches(
         for strip in grid.whole.strips(STEP):
             raster.write(strip.row, patches.rows(strip.row, strip.height))
         raster.close()
-        traced = vector.trace(numbers, grid, keep_going)
-        names = {entry.value: entry.name for entry in legend}
-        batches = _patch_batches(traced, patches, names, keep_going)
+        batches = _patch_batches(vector.trace(numbers, grid, keep_going), patches, legend, keep_going)
         count = vector.write(out, PATCHES, "MultiPolygon", grid, _PATCH_COLUMNS, batches)
     finally:
         raster.discard()
@@ -132,19 +119,9 @@ def write_objects(
     vector: VectorOut,
     keep_going: KeepGoing,
 ) -> int:
-    """Write boxes with class, name and score, best first.
+    """Write boxes with class, name and score, best first, and count them.
 
-    Args:
-        out: GeoPackage to write.
-        objects: boxes in pixels of ``grid``.
-        grid: that the model saw.
-        legend: names and colours of the classes.
-        mask: only objects whose middle lies in it are kept.
-        vector: writes polygons.
-        keep_going: False cancels.
-
-    Returns:
-        Number of boxes.
+    Boxes are in pixels of ``grid``; with a ``mask`` only objects whose middle lies in it are kept.
 
     Raises:
         InputFault: the file could not be written completely.
@@ -156,9 +133,8 @@ def write_objects(
         xs, ys = grid.at((left + right) / 2, (top + bottom) / 2)
         keep[:] = [mask.holds(x, y) for x, y in zip(xs.tolist(), ys.tolist())]
     corners = np.stack([left, top, right, top, right, bottom, left, bottom], axis=1).reshape(-1, 4, 2)[keep]
-    names = {entry.value: entry.name for entry in legend}
     values = objects.classes[keep].astype(np.int32)
-    columns = [values, _named(values, names), np.round(objects.scores[keep].astype(np.float64), 4)]
+    columns = [values, _named(values, legend), np.round(objects.scores[keep].astype(np.float64), 4)]
     shapes = vector.boxes(np.stack(grid.at(corners[..., 0], corners[..., 1]), axis=-1))
     parts = [slice(first, first + BATCH) for first in range(0, max(len(values), 1), BATCH)]
     batches = ((shapes[part], [column[part] for column in columns]) for part in parts if _going(keep_going))
@@ -169,24 +145,24 @@ def write_objects(
 
 
 def _patch_batches(
-    traced: Iterator[tuple[Any, int]], patches: Patches, names: dict[int, str], keep_going: KeepGoing
+    traced: Iterator[tuple[Any, int]], patches: Patches, legend: tuple[LandClass, ...], keep_going: KeepGoing
 ) -> Iterator[Batch]:
     """The outlines with the values of their patches; one empty batch where there are none."""
-    first = True
+    batch = list(islice(traced, BATCH))
     while True:
-        batch: list[tuple[Any, int]] = list(islice(traced, BATCH))
-        if not batch and not first:
-            return
         _going(keep_going)
         numbers = np.array([number for _, number in batch], np.int64) - 1
         values = patches.value[numbers].astype(np.int32)
         confidence = np.round(patches.confidence[numbers], 2)
-        columns = [values, _named(values, names), patches.pixels[numbers], patches.area[numbers], confidence]
+        columns = [values, _named(values, legend), patches.pixels[numbers], patches.area[numbers], confidence]
         yield [shape for shape, _ in batch], columns
-        first = False
+        batch = list(islice(traced, BATCH))
+        if not batch:
+            return
 
 
-def _named(values: np.ndarray, names: dict[int, str]) -> np.ndarray:
+def _named(values: np.ndarray, legend: tuple[LandClass, ...]) -> np.ndarray:
+    names = {entry.value: entry.name for entry in legend}
     return np.array([names.get(value, str(value)) for value in values.tolist()], object)
 
 

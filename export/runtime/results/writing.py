@@ -14,8 +14,7 @@ from ..errors import InputFault
 from ..files import Staging, free_bytes, taken
 from ..model.card import ModelCard
 from ..raster.patches import begins, check_room
-from . import area_table
-from .areas import Areas
+from .areas import Areas, as_csv, as_json
 from .pca import Directions
 from .rows import NO_CONFIDENCE, Objects, Rows
 from .style import confidence_qml, pam_xml, qml
@@ -48,10 +47,7 @@ class RasterWriter(Protocol):
     def to_cog(self, out: Path, overviews: str, keep_going: KeepGoing) -> None:
         """Copy it into a COG, compare that with what was written, and remove the plain file.
 
-        Args:
-            out: file to write.
-            overviews: GDAL's name of the resampling: MODE for classes, AVERAGE for numbers.
-            keep_going: False cancels.
+        ``overviews`` is GDAL's name of the resampling: MODE for classes, AVERAGE for numbers.
         """
 
 
@@ -68,16 +64,10 @@ class RasterOut(Protocol):
         colors: Mapping[int, tuple[int, int, int]] | None = None,
         rgb: bool = False,
     ) -> RasterWriter:
-        """Begin a raster.
+        """Begin a plain file.
 
-        Args:
-            path: the plain file.
-            grid: where its pixels lie.
-            dtype: of its values.
-            nodata: value without data.
-            names: of the bands.
-            colors: red, green and blue by value, for a colour table of the only band.
-            rgb: the three bands are red, green and blue.
+        ``colors`` (red, green and blue by value) make a colour table of the only band; with ``rgb`` the three bands are
+        red, green and blue.
         """
 
 
@@ -128,13 +118,6 @@ class Results:
     def __init__(self, targets: Targets, grid: Any, card: ModelCard, raster: RasterOut, vector: VectorOut) -> None:
         """Make hidden folders beside the targets.
 
-        Args:
-            targets: files to make.
-            grid: of the map.
-            card: of the model.
-            raster: makes rasters.
-            vector: writes polygons.
-
         Raises:
             InputFault: a folder cannot be written to, two results have one name, or the model has no such results.
         """
@@ -149,14 +132,10 @@ class Results:
         self._writers: dict[str, RasterWriter] = {}
         self._bands, self._runs = 1, 0
         self._stagings: dict[Path, Staging] = {}
-        self._stack = ExitStack()
-        try:
-            for path in targets.files.values():
-                if path.parent not in self._stagings:
-                    self._stagings[path.parent] = self._stack.enter_context(Staging(path.parent))
-        except InputFault:
-            self.close()
-            raise
+        with ExitStack() as stack:
+            for folder in dict.fromkeys(path.parent for path in targets.files.values()):
+                self._stagings[folder] = stack.enter_context(Staging(folder))
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> Results:
         return self
@@ -179,13 +158,10 @@ class Results:
         with self._explained():
             if not self._writers:
                 self._begin(part)
-            layers = {"confidence": part.confidence, "probabilities": part.values}
+            layers: dict[str, Any] = {"confidence": part.confidence, "probabilities": part.values}
             layers["map"] = part.values if part.classes is None else part.classes
             for role, writer in self._writers.items():
-                layer = layers[role]
-                if layer is None:
-                    raise TypeError(f"the layer '{role}' is missing")
-                writer.write(part.top, layer)
+                writer.write(part.top, layers[role])
         self.areas.add(part)
         if "polygons" in self.targets.files and part.classes is not None:  # before hours are spent
             self._runs += int(np.count_nonzero(begins(part.classes)))
@@ -200,10 +176,7 @@ class Results:
             self.count = write_objects(path, objects, grid, self.card.classes, mask, self._vector, keep_going)
 
     def finish(self, keep_going: KeepGoing) -> dict[str, Path]:
-        """Make every file; ``commit`` gives them their final names.
-
-        Returns:
-            Role of each, and where it lies now.
+        """Make every file, and say where each role's lies now; ``commit`` gives them their final names.
 
         Raises:
             InputFault: one could not be written completely.
@@ -246,19 +219,19 @@ class Results:
 
     def _begin(self, part: Rows) -> None:
         """Open the rasters, now that it is known what the model answers with."""
-        wanted, card = self.targets.files, self.card
+        roles, card = self.targets.files, self.card
         names = [entry.name for entry in card.classes]
         self._bands = count = 1 if part.values is None else len(part.values)
         if part.classes is None:
             bands = names if len(names) == count else [f"value {number}" for number in range(1, count + 1)]
             self._open("map", "float32", np.nan, bands)
-            self._directions = Directions(count) if "picture" in wanted else None
+            self._directions = Directions(count) if "picture" in roles else None
             return
         colors = {entry.value: entry.rgb for entry in card.classes} if part.classes.dtype == np.uint8 else None
         self._open("map", part.classes.dtype.name, card.nodata, LAND_COVER, colors)
-        if "confidence" in wanted or "polygons" in wanted:
+        if "confidence" in roles or "polygons" in roles:
             self._open("confidence", "uint8", NO_CONFIDENCE, ["confidence, per cent"])
-        if "probabilities" in wanted:  # of independent classes the first has no channel
+        if "probabilities" in roles:  # of independent classes the first has no channel
             self._open("probabilities", "float32", np.nan, names[len(names) - count :])
 
     def _open(self, role: str, dtype: str, nodata: float, bands: Sequence[str], colors: Any = None) -> None:
@@ -290,12 +263,7 @@ class Results:
 
 @contextmanager
 def explained(path: Path, needed: int) -> Iterator[None]:
-    """Name the file that could not be written, and say where the disk is full.
-
-    Args:
-        path: of the result.
-        needed: bytes that may be taken while it is made.
-    """
+    """Name the file that could not be written, and say if the disk is full, which ``needed`` bytes may be taken of."""
     try:
         yield
     except InputFault as fault:
@@ -319,7 +287,7 @@ def write_beside(
     *,
     virtual: bool = False,
 ) -> dict[str, Path]:
-    """Make everything that goes with a raster of classes.
+    """Make everything that goes with a raster of classes; role and file of each.
 
     Args:
         targets: files to make.
@@ -329,9 +297,6 @@ def write_beside(
         keep: gives the place where a file of a name is made.
         trace: writes the polygons of the map there.
         virtual: the map is a VRT, which holds names and colours itself.
-
-    Returns:
-        Role and file of each.
 
     Raises:
         InputFault: one cannot be written.
@@ -344,8 +309,8 @@ def write_beside(
     texts: dict[str, tuple[Path, str]] = {}
     if "areas" in targets.files:
         path = targets.files["areas"]
-        texts["areas"] = path, area_table.as_csv(table)
-        text = area_table.as_json(table, grid.crs_text, grid.units.geographic)
+        texts["areas"] = path, as_csv(table)
+        text = as_json(table, grid.crs_text, grid.units.geographic)
         texts["areas as JSON"] = path.with_suffix(".json"), text
     styles = targets.styles()
     confidence = targets.files["confidence"].stem if "confidence" in targets.files else ""
@@ -376,11 +341,7 @@ def write_text(path: Path, text: str) -> None:
 def room_needed(grid: Any, card: ModelCard, bands: int, roles: Collection[str]) -> int:
     """Bytes that the results of a run may take at most while they are made.
 
-    Args:
-        grid: of the map.
-        card: of the model.
-        bands: numbers that the model answers with at each place: classes, values or features.
-        roles: of the results, as in ``Targets``.
+    ``bands`` is how many numbers the model answers with at each place: classes, values or features.
     """
     if card.task == "detection":
         return 0
