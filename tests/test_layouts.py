@@ -512,7 +512,7 @@ def test_labels_that_are_no_class_leave_out_their_tile_only(tmp_path, made):
     write_raster(root / folder / f"{tile}_lc.tif", np.full((1, 150, 130), 9, np.uint8), crs=utm, origin=origin, pixel=1)
     _, tally = made("ChesapeakeCVPR", "--size", 64, max_bad=1, split=Split("spatial"))
     assert tally.kept == 4
-    assert "hold the value 9, which is no class" in tally.bad[0][1]
+    assert "holds the value 9, which is not in the legend" in tally.bad[0][1]
 
 
 def test_label_tiles_of_other_size_than_their_image_leave_it_out(tmp_path, made):
@@ -522,7 +522,7 @@ def test_label_tiles_of_other_size_than_their_image_leave_it_out(tmp_path, made)
     write_raster(root / folder / f"{tile}_lc.tif", np.ones((1, 70, 130), np.uint8), crs=utm, origin=origin, pixel=1)
     _, tally = made("ChesapeakeCVPR", "--size", 64, max_bad=1)
     assert tally.kept == 4
-    assert "have 130 x 70 pixels, unlike the image" in tally.bad[0][1]
+    assert "has 130 x 70 pixels, the image 130 x 150" in tally.bad[0][1]
 
 
 def test_shards_of_tiles_that_are_cut_stay_bounded(tmp_path, monkeypatch):

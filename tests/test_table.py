@@ -504,10 +504,13 @@ def test_an_unsound_geoparquet_gets_one_sentence(case, tmp_path, capsys):
 
 
 def listed(folder, rows, name="scratch", **images):
-    from core.sources.image_list import ImageList, Images
+    from core.sources.image_list import ImageList
+    from core.store.build import Tally
+    from core.store.read import StoreInfo
 
     (folder / name).mkdir()
-    return ImageList.of_rows(rows, folder / name, folder, Images(**{"size": 16} | images))
+    info = StoreInfo((), "", "", images.pop("gsd", None), 16)
+    return ImageList.of_rows(rows, folder / name, folder, info, Tally(), **images)
 
 
 def chips(source):

@@ -194,7 +194,9 @@ def _check_kind(dtype: str, bands: int, info: StoreInfo) -> None:
         raise UserError(f"has {bands} bands, not {len(info.bands)} as the other images")
 
 
-def read_masks(path: Path, squares: list[Square], info: StoreInfo) -> Iterator[np.ndarray]:
+def read_masks(
+    path: Path, squares: list[Square], info: StoreInfo, unlabelled: tuple[int, ...] = ()
+) -> Iterator[np.ndarray]:
     """Class numbers of a label image: one band of the legend's values, or its colours as RGB.
 
     (size, size) uint8 for each square of an image as large as this one. Nodata pixels, the value 255, and black where the
@@ -216,7 +218,7 @@ def read_masks(path: Path, squares: list[Square], info: StoreInfo) -> Iterator[n
             mask = np.full(values.shape, UNLABELLED, np.uint8)
             for number, value in enumerate(known):
                 mask[valid & (values == value)] = number
-            unknown = valid & (mask == UNLABELLED) & (values != (0 if colored else UNLABELLED))
+            unknown = valid & (mask == UNLABELLED) & ~np.isin(values, [0 if colored else UNLABELLED, *unlabelled])
             if unknown.any():
                 value = values[unknown][0]
                 name = f"colour {value:06X}" if colored else f"value {value}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,6 +53,12 @@ def _dates_in(text: str, form: str) -> list[datetime]:
     return list(dates)
 
 
+def iso_date(text: str) -> datetime:
+    """A date in ISO 8601, as UTC, which also counts where no zone is stated; raises ValueError."""
+    date = datetime.fromisoformat(text)
+    return date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
+
+
 def plausible_years() -> range:
     """Years that an image may be of, from the first photograph to next year."""
     return range(1826, datetime.now(UTC).year + 2)
@@ -76,13 +81,7 @@ def read_dates(table: Path) -> dict[str, datetime]:
     Raises:
         UserError: the table cannot be read, or a date is invalid.
     """
-
-    def rows() -> Iterator[tuple[str, datetime]]:
-        for row in read_csv(table):
-            date = datetime.fromisoformat(row["date"])
-            yield row["file"], date if date.tzinfo else date.replace(tzinfo=UTC)
-
     try:
-        return dict(rows())
+        return {row["file"]: iso_date(row["date"]) for row in read_csv(table)}
     except (OSError, UnicodeDecodeError, KeyError, ValueError, TypeError) as error:
         raise UserError(f"{table}: needs the columns file and date, with dates like 2024-06-30 ({error})") from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
@@ -17,6 +17,7 @@ from rasterio.errors import RasterioIOError
 
 from core.errors import UserError, first_line
 from core.files import stamp
+from core.imagery.dates import iso_date
 from core.imagery.georasters import is_located, open_plain
 from export.runtime.raster.sentinel2 import BANDS, REFLECTANCE
 
@@ -64,10 +65,9 @@ def _date(tree: ElementTree.Element, metadata: Path) -> datetime:
     if text is None:
         raise UserError(f"{metadata}: has no PRODUCT_START_TIME; download the product again")
     try:
-        date = datetime.fromisoformat(text)
+        return iso_date(text)
     except ValueError as error:
         raise UserError(f"{metadata}: its PRODUCT_START_TIME {text} is no date; download the product again") from error
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def _offsets(tree: ElementTree.Element, metadata: Path) -> dict[str, int]:

@@ -18,10 +18,9 @@ import argparse
 import json
 import math
 import os
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,10 +29,12 @@ import shapely
 from tqdm import tqdm
 
 from core.errors import UserError
+from core.imagery.dates import iso_date
 from core.imagery.labels import legend_of
-from core.sources.image_list import ImageList, Images
+from core.sources.image_list import ImageList, subfolders
 from core.sources.options import add_options, check_size
-from core.store.read import LandClass
+from core.store.build import Tally
+from core.store.read import StoreInfo
 from core.store.sphere import METRES_PER_DEGREE
 
 # The side of each folder of the release. "seq" was held back for the last round of the challenge: it is more
@@ -72,25 +73,21 @@ def make(arguments: argparse.Namespace, scratch: Path) -> ImageList:
     """
     check_size(arguments)
     release = _Release.find(arguments.dir, arguments.folders, arguments.with_false_detection)
-    images = Images(
-        size=arguments.size,
-        unit="8-bit values, 0 to 255",
-        classes=release.legend(),
+    info = StoreInfo(
+        (), "", "8-bit values, 0 to 255", None, arguments.size, legend_of(dict(enumerate(release.categories))),
         provenance="Functional Map of the World (Christie et al., CVPR 2018), fMoW-rgb",
         license="Functional Map of the World Challenge Public License",
-    )
-    rows = tqdm(release.rows(), desc="listing", unit="image")
-    return ImageList.of_rows(rows, scratch, release.root, images, bad=release.bad, dropped=release.dropped)
+    )  # fmt: skip
+    tally = Tally()
+    rows = tqdm(release.rows(tally), desc="listing", unit="image")
+    return ImageList.of_rows(rows, scratch, release.root, info, tally)
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """The JSON file of an image.
 
     Attributes:
-        datetime: of the acquisition, UTC.
-        lon: degrees, WGS 84, of the centre of the image.
-        lat: degrees, WGS 84, of the centre of the image.
+        lon: and lat: of the centre of the image, degrees WGS 84.
         reach_m: diagonal of the image on the ground, metres.
         false: whether no box, other than the unconfirmed one of ID -1, holds an object.
     """
@@ -117,7 +114,11 @@ class View:
             raise UserError("broken JSON (no object with keys)")
         lon, lat, reach_m = _extent(_value(document, "raw_location", str))
         boxes = _value(document, "bounding_boxes", (list, dict))
-        return cls(_time(_value(document, "timestamp", str)), lon, lat, reach_m, _is_false(boxes))
+        time = _value(document, "timestamp", str)
+        try:
+            return cls(iso_date(time), lon, lat, reach_m, _is_false(boxes))
+        except ValueError as error:
+            raise UserError(f"'timestamp' is '{time}', no ISO 8601 time") from error
 
 
 def _value(document: dict[str, Any], key: str, kind: type | tuple[type, ...]) -> Any:
@@ -127,14 +128,6 @@ def _value(document: dict[str, Any], key: str, kind: type | tuple[type, ...]) ->
     if not isinstance(document[key], kind):
         raise UserError(f"'{key}' is {json.dumps(document[key])[:60]}, unlike the published files")
     return document[key]
-
-
-def _time(text: str) -> datetime:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UserError(f"'timestamp' is '{text}', no ISO 8601 time") from error
-    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _extent(wkt: str) -> tuple[float, float, float]:
@@ -185,8 +178,6 @@ class _Release:
     places_of: dict[str, dict[str, str]]  # of test and seq: number of the folder -> category/place
     categories: tuple[str, ...]
     with_false: bool
-    bad: list[tuple[str, str]] = field(default_factory=list)
-    dropped: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def find(cls, where: Path, asked: list[str] | None, with_false: bool) -> _Release:
@@ -204,56 +195,50 @@ class _Release:
         places_of = {name: _read_mapping(truth, name) for name in folders if SIDES[name] == "test"}
         categories = {place.split("/")[0] for places in places_of.values() for place in places.values()}
         for name in folders:
-            categories |= {entry.name for entry in _subfolders(root / name) if any(_subfolders(Path(entry)))}
+            categories |= {first for first in subfolders(root / name) if any(subfolders(root / name / first))}
         if not with_false:
             categories.discard(FALSE_DETECTION)
         return cls(root, folders, truth, places_of, tuple(sorted(categories)), with_false)
 
-    def legend(self) -> tuple[LandClass, ...]:
-        """Classes in the order of their names."""
-        return legend_of(dict(enumerate(self.categories)))
-
-    def rows(self) -> Iterator[dict[str, Any]]:
+    def rows(self, tally: Tally) -> Iterator[dict[str, Any]]:
         """One row per image, see ``core.sources.image_list.LISTING``; one folder in memory at a time."""
         for name in self.folders:
-            for folder in self._places(name):
-                for image, view in self._views(folder):
+            for folder in self._places(name, tally):
+                for image, view in self._views(folder, tally):
                     yield {
                         "path": f"{folder.name}/{image}", "place": folder.name, "datetime": view.datetime,
                         "lon": view.lon, "lat": view.lat, "reach_m": view.reach_m,
                         "label": self.categories.index(folder.category), "split": SIDES[name],
                     }  # fmt: skip
 
-    def _places(self, side: str) -> Iterator[_Folder]:
-        for first in _subfolders(self.root / side):
-            inner = [entry.name for entry in _subfolders(Path(first))]
-            for name in inner:
-                place = f"{side}/{first.name}/{name}"
-                truth = self.truth / place
-                yield _Folder(place, first.name, self.root / place, truth if truth.is_dir() else self.root / place)
-            if not inner:
-                yield from self._numbered(side, first.name)
+    def _places(self, side: str, tally: Tally) -> Iterator[_Folder]:
+        for first in subfolders(self.root / side):
+            places = list(subfolders(self.root / side / first))
+            for place in places:
+                name = f"{side}/{first}/{place}"
+                truth = self.truth / name
+                yield _Folder(name, first, self.root / name, truth if truth.is_dir() else self.root / name)
+            if places:
+                continue
+            # A place of test or seq, whose category only the ground truth has.
+            known, name = self.places_of.get(side, {}).get(first), f"{side}/{first}"
+            if known is not None:
+                yield _Folder(name, known.split("/")[0], self.root / name, self.truth / f"{side}_gt" / known)
+            elif any(file.endswith(_SUFFIX) for file in os.listdir(self.root / name)):
+                tally.drop(
+                    f"places of {side} that {side}_gt_mapping.json does not name (in groundtruth.tar.bz2: without it "
+                    "they have neither category nor coordinates)"
+                )
 
-    def _numbered(self, side: str, number: str) -> Iterator[_Folder]:
-        """A place of test or seq, whose category only the ground truth has."""
-        known, name = self.places_of.get(side, {}).get(number), f"{side}/{number}"
-        if known is not None:
-            yield _Folder(name, known.split("/")[0], self.root / name, self.truth / f"{side}_gt" / known)
-        elif any(file.endswith(_SUFFIX) for file in os.listdir(self.root / name)):
-            self.dropped[
-                f"places of {side} that {side}_gt_mapping.json does not name (in groundtruth.tar.bz2: without it "
-                "they have neither category nor coordinates)"
-            ] += 1
-
-    def _views(self, folder: _Folder) -> Iterator[tuple[str, View]]:
+    def _views(self, folder: _Folder, tally: Tally) -> Iterator[tuple[str, View]]:
         names = set(os.listdir(folder.images))
         images = sorted(name for name in names if name.endswith(_SUFFIX))
         if folder.category == FALSE_DETECTION and not self.with_false:
-            self.dropped["images of false_detection"] += len(images)
+            tally.drop("images of false_detection", len(images))
             return
         for name in sorted(names):
             if name.endswith("_rgb.json") and name.removesuffix(".json") + ".jpg" not in names:
-                self.bad.append((f"{folder.name}/{name}", "its image is missing"))
+                tally.skip(f"{folder.name}/{name}", "its image is missing")
         for name in images:
             # In test_gt the files have the place's name instead of the number.
             view_name = name.removeprefix(folder.images.name).removesuffix(".jpg")
@@ -261,19 +246,14 @@ class _Release:
             try:
                 view = View.read(path)
             except FileNotFoundError:
-                self.bad.append((f"{folder.name}/{name}", f"its JSON file {path.name} is missing"))
+                tally.skip(f"{folder.name}/{name}", f"its JSON file {path.name} is missing")
             except (UserError, OSError) as error:
-                self.bad.append((path.relative_to(self.root).as_posix(), str(error)))
+                tally.skip(path.relative_to(self.root).as_posix(), str(error))
             else:
                 if view.false and not self.with_false:
-                    self.dropped["images whose boxes are all false detections"] += 1
+                    tally.drop("images whose boxes are all false detections")
                 else:
                     yield name, view
-
-
-def _subfolders(folder: Path) -> Iterator[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        yield from (entry for entry in entries if entry.is_dir())
 
 
 def _read_mapping(truth: Path, folder: str) -> dict[str, str]:

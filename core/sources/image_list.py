@@ -1,17 +1,18 @@
-"""Chips from lists of images: what the sources table, fmow and torchgeo have in common.
+"""Chips from lists of images: what the sources table, fmow, torchgeo and detections have in common.
 
-A listing is a Parquet file with one row per image, sorted by place and date, so that a list of any length
-is read one row group at a time. Each row group becomes a shard.
+A listing is a Parquet file, read one row group at a time, so that it may be of any length. Each row group becomes
+a shard. That of an ``ImageList`` has one row per image, sorted by place and date.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +25,6 @@ from tqdm import tqdm
 from core.errors import UserError, first_line
 from core.files import sha256
 from core.imagery.crops import (
-    Crop,
     Square,
     files_of,
     guess_unit,
@@ -40,7 +40,7 @@ from core.imagery.crops import (
 from core.imagery.georasters import Ground, known_ground, open_plain
 from core.store.build import SHARD_BYTES, Chip, Tally
 from core.store.index import connect, parquet
-from core.store.read import UNLABELLED, LandClass, StoreInfo
+from core.store.read import UNLABELLED, StoreInfo
 
 # path and mask: relative to the root, '/' between folders; label: number into the classes, -1 unknown;
 # split: train, val, test or null; reach_m: longest diagonal of what the image shows, metres, or null.
@@ -62,51 +62,48 @@ _UNREADABLE = (OSError, ValueError, SyntaxError, RasterioError, ProjError, Image
 _Self = TypeVar("_Self", bound="ImageList")
 
 
+class Listed:
+    """Base of the sources whose images stand in a Parquet file, with the column ``path`` below ``root``."""
+
+    root: Path
+    listing: Path
+
+    @property
+    def tasks(self) -> range:
+        """Numbers of the row groups."""
+        return range(pq.ParquetFile(self.listing).metadata.num_row_groups)
+
+    def chips(self, task: int, tally: Tally) -> Iterator[Chip]:
+        """Cut the images of one row group, each of them completely or not at all."""
+        for row in pq.ParquetFile(self.listing).read_row_group(task).to_pylist():
+            counts = Tally()
+            try:
+                chips = self.read_image(row, counts)
+            except _UNREADABLE as error:
+                tally.skip(row["path"], f"cannot be used ({first_line(error)})")
+                continue
+            tally.add(counts)
+            yield from chips
+
+    def read_image(self, row: dict[str, Any], tally: Tally) -> Iterable[Chip]:
+        """The chips of a row; raises, if at all, before the first chip."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class Images:
-    """What all images of a list share.
+class ImageList(Listed):
+    """The source: images of any size, resized or cut to chips.
 
     Attributes:
-        size: rows = columns of a chip, px.
-        unit: what a pixel value means; guessed from the data type when None.
-        classes: the legend.
-        bands: names; those of the files when empty.
-        gsd: pixel size of a chip in metres.
+        digest: checksum of the listing, which it represents in the fingerprint.
         fit: resize (the largest centred square, scaled to a chip) or cut (chips side by side, at full resolution).
         locate: take lon/lat from the files' own georeference instead of the listing.
         band_files: files inside an image's folder, of one band or several each, stacked in this order; empty where
             an image is one file.
-        provenance: for people.
-        license: of the imagery.
+        listing: see ``LISTING``.
     """
 
-    size: int
-    unit: str | None = None
-    classes: tuple[LandClass, ...] = ()
-    bands: tuple[str, ...] = ()
-    gsd: float | None = None
-    fit: str = "resize"
-    locate: bool = False
-    band_files: tuple[str, ...] = ()
-    provenance: str = ""
-    license: str = ""
-
-
-@dataclass(frozen=True)
-class ImageList:
-    """The source: images of any size, resized or cut to chips.
-
-    Attributes:
-        info: what holds for all chips.
-        digest: checksum of the listing: it stands for the listing in the fingerprint.
-        fit: see ``Images``.
-        locate: see ``Images``.
-        band_files: see ``Images``.
-        root: folder that paths are relative to.
-        listing: the Parquet file, see ``LISTING``.
-        bad: rows left out while listing.
-        dropped: what else was left out.
-    """
+    unlabelled: ClassVar[tuple[int, ...]] = ()  # values of label images beside UNLABELLED
 
     info: StoreInfo
     digest: str
@@ -124,29 +121,19 @@ class ImageList:
         rows: Iterable[dict[str, Any]],
         scratch: Path,
         root: Path,
-        images: Images,
-        *,
-        bad: Sequence[tuple[str, str]] = (),
-        dropped: Mapping[str, int] | None = None,
+        info: StoreInfo,
+        tally: Tally,
+        **how: Any,
     ) -> _Self:
-        """List images; band names and data type are those of the first image, by place, that can be read.
+        """List images as ``of_listing`` does.
 
-        Args:
-            rows: fields of ``LISTING``; those that are missing are unknown. In any order, any number.
-            scratch: an empty folder on a disk with room for the listing.
-            root: folder that paths are relative to.
-            images: what they share.
-            bad: files left out while listing; may grow while the rows are consumed.
-            dropped: what else is left out, by reason; may grow while the rows are consumed.
-
-        Raises:
-            UserError: there is no image, or none can be read.
+        The rows hold fields of ``LISTING``, unknown where they are missing. While they are consumed, ``tally`` may grow.
         """
         unsorted, rows = scratch / "rows.parquet", iter(rows)
         with pq.ParquetWriter(unsorted, LISTING) as writer:
             while batch := list(islice(rows, 50_000)):
-                writer.write_table(pa.Table.from_pylist([_complete(row) for row in batch], LISTING))
-        return cls.of_listing(unsorted, scratch, root, images, bad=bad, dropped=dropped)
+                writer.write_table(pa.Table.from_pylist(batch, LISTING))
+        return cls.of_listing(unsorted, scratch, root, info, tally, **how)
 
     @classmethod
     def of_listing(
@@ -154,68 +141,72 @@ class ImageList:
         unsorted: Path,
         scratch: Path,
         root: Path,
-        images: Images,
+        info: StoreInfo,
+        tally: Tally,
         *,
-        bad: Sequence[tuple[str, str]] = (),
-        dropped: Mapping[str, int] | None = None,
+        fit: str = "resize",
+        locate: bool = False,
+        band_files: tuple[str, ...] = (),
     ) -> _Self:
-        """List images as ``of_rows`` does, from a listing that is a Parquet file already, in any order."""
+        """List images from a Parquet file of ``LISTING``, in any order.
+
+        The first image, by place, that can be read gives the data type; also the names of the bands and the unit where
+        ``info`` leaves them empty. ``scratch`` is an empty folder on a disk with room for the listing, ``tally`` holds what
+        was left out.
+
+        Raises:
+            UserError: there is no image, or none can be read.
+        """
         if not pq.ParquetFile(unsorted).metadata.num_rows:
+            bad = tally.bad
             why = f"; {len(bad)} were left out, for instance {bad[0][0]}: {bad[0][1]}" if bad else ""
             raise UserError(f"{root}: no usable image{why}")
         ordered, listing = scratch / "ordered.parquet", scratch / "listing.parquet"
         _sort(unsorted, ordered)
-        dtype, names = _probe((root / path for path in _paths(ordered)), images.band_files)
-        info = StoreInfo(
-            bands=images.bands or names, dtype=dtype, unit=images.unit or guess_unit(dtype), gsd=images.gsd,
-            chip_size=images.size, classes=images.classes, provenance=images.provenance, license=images.license,
-        )  # fmt: skip
-        _group(ordered, listing, _chips_a_shard(info), lambda path: _count(root / path, images))
-        return cls(
-            info, sha256(listing), images.fit, images.locate, images.band_files, root.resolve(), listing,
-            bad=tuple(sorted(bad)), dropped=tuple(sorted((dropped or {}).items())),
-        )  # fmt: skip
+        dtype, names = _probe(ordered, root, band_files)
+        info = replace(info, bands=info.bands or names, dtype=dtype, unit=info.unit or guess_unit(dtype))
+        size = info.chip_size
 
-    @property
-    def tasks(self) -> range:
-        """Numbers of the row groups."""
-        return range(pq.ParquetFile(self.listing).metadata.num_row_groups)
-
-    def chips(self, task: int, tally: Tally) -> Iterator[Chip]:
-        """Read the images of one row group."""
-        for row in pq.ParquetFile(self.listing).read_row_group(task).to_pylist():
+        def count(path: str) -> int:
             try:
-                chips = self._all_or_none(row, tally)
-            except _UNREADABLE as error:
-                tally.skip(row["path"], f"cannot be used ({first_line(error)})")
-                continue
-            yield from chips
+                return 1 if fit == "resize" else len(squares_of(*shape_of(root / path, band_files), size, fit))
+            except _UNREADABLE:  # it will turn out to be bad
+                return 1
 
-    def _all_or_none(self, row: dict[str, Any], tally: Tally) -> Iterable[Chip]:
-        """The chips of an image, or an error: never half an image."""
-        shape, counts = shape_of(self.root / row["path"], self.band_files), Tally()
-        if len(squares_of(*shape, self.info.chip_size, self.fit)) > _chips_a_shard(self.info):
-            for _ in self._chips_of(row, shape, Tally()):  # too many to hold: read all of it first, then again
-                pass
-            return self._chips_of(row, shape, tally)
-        chips = list(self._chips_of(row, shape, counts))
-        tally.add(counts)
-        return chips
+        _group(ordered, listing, _chips_per_shard(info), count)
+        return cls(
+            info, sha256(listing), fit, locate, band_files, root.resolve(), listing,
+            bad=tuple(sorted(tally.bad)), dropped=tuple(sorted(tally.dropped.items())),
+        )  # fmt: skip
 
-    def _chips_of(self, row: dict[str, Any], shape: tuple[int, int], tally: Tally) -> Iterator[Chip]:
-        path, squares = self.root / row["path"], squares_of(*shape, self.info.chip_size, self.fit)
+    def read_image(self, row: dict[str, Any], tally: Tally) -> Iterable[Chip]:
+        """The chips of a row of ``LISTING``."""
+        shape = shape_of(self.root / row["path"], self.band_files)
+        squares = squares_of(*shape, self.info.chip_size, self.fit)
+        if len(squares) <= _chips_per_shard(self.info):
+            return list(self._cut(row, shape, squares, tally))
+        for _ in self._cut(row, shape, squares, tally):  # too many to hold: read all of it first, then again
+            pass
+        return self._cut(row, shape, squares, Tally())
+
+    def _cut(self, row: dict[str, Any], shape: tuple[int, int], squares: list[Square], tally: Tally) -> Iterator[Chip]:
         if self.fit == "cut" and any(side % self.info.chip_size for side in shape):
             tally.drop("images whose right or lower edge, narrower than a chip, is left out")
         places = self._ground(row, squares, math.hypot(*shape))
         masks: Iterable[np.ndarray | None] = [None] * len(squares)
         if row["mask"] is not None:
             masks = self._masks(row, squares)
-        crops = read_squares(path, squares, self.info, self.band_files)
-        for crop, mask, *place in zip(crops, masks, *(part.tolist() for part in places)):
-            if not crop.valid.any():
+        crops = read_squares(self.root / row["path"], squares, self.info, self.band_files)
+        for (square, pixels, valid), mask, lon, lat, reach_m in zip(crops, masks, *(part.tolist() for part in places)):
+            if not valid.any():
                 tally.drop("without any valid pixel")
-            else:
-                yield self._chip(row, crop, mask, *place)
+                continue
+            yield Chip(
+                pixels, valid, row["place"] + (f" r{square.row}c{square.column}" if self.fit == "cut" else ""),
+                lon, lat, row["datetime"], row["path"], square.row, square.column, reach_m, group=row["place"],
+                label=row["label"] if mask is None else majority(mask, row["label"]), split=row["split"],
+                mask=mask if mask is not None and (mask != UNLABELLED).any() else None,
+            )  # fmt: skip
 
     def _ground(self, row: dict[str, Any], squares: list[Square], diagonal: float) -> Ground:
         """Where the squares of an image of that diagonal (px) lie."""
@@ -239,44 +230,27 @@ class ImageList:
             raise UserError(
                 f"its mask {row['mask']} has {mask[1]} x {mask[0]} pixels, the image {image[1]} x {image[0]}"
             )
-        return read_masks(self.root / row["mask"], squares, self.info)
-
-    def _chip(
-        self, row: dict[str, Any], crop: Crop, mask: np.ndarray | None, lon: float, lat: float, reach_m: float
-    ) -> Chip:
-        square, place = crop.square, row["place"]
-        if self.fit == "cut":
-            place = f"{place} r{square.row}c{square.column}"
-        return Chip(
-            pixels=crop.pixels, valid=crop.valid, place=place, lon=lon, lat=lat, reach_m=reach_m, datetime=row["datetime"],
-            source=row["path"], row=square.row, column=square.column, split=row["split"], group=row["place"],
-            label=row["label"] if mask is None else majority(mask, row["label"]),
-            mask=mask if mask is not None and (mask != UNLABELLED).any() else None,
-        )  # fmt: skip
+        return read_masks(self.root / row["mask"], squares, self.info, self.unlabelled)
 
 
-def _complete(row: dict[str, Any]) -> dict[str, Any]:
-    unknown = {"place": row["path"], "lon": float("nan"), "lat": float("nan"), "label": -1}
-    return unknown | {name: value for name, value in row.items() if value is not None}
+def subfolders(folder: Path) -> Iterator[str]:
+    """Their names, in any order."""
+    with os.scandir(folder) as entries:
+        yield from (entry.name for entry in entries if entry.is_dir())
 
 
 def _sort(unsorted: Path, ordered: Path) -> None:
-    """By place and date, so that a place lies in one shard, or in neighbouring ones."""
+    """Fill in what is unknown; sort by place and date, so that a place lies in one shard or in neighbouring ones."""
     with connect(ordered.parent / "spill") as db, pq.ParquetWriter(ordered, LISTING) as writer:
         rows: Any = db.sql(
-            "SELECT * REPLACE (coalesce(lon, 'NaN') AS lon, coalesce(lat, 'NaN') AS lat) "
-            f"FROM {parquet(unsorted)} ORDER BY place, datetime NULLS LAST, path"
+            "SELECT * REPLACE (coalesce(place, path) AS place, coalesce(lon, 'NaN') AS lon, coalesce(lat, 'NaN') AS lat, "
+            f"coalesce(label, -1) AS label) FROM {parquet(unsorted)} ORDER BY place, datetime NULLS LAST, path"
         )
         for batch in rows.to_arrow_reader(100_000):
             writer.write_table(pa.table(batch).cast(LISTING))
 
 
-def _paths(listing: Path) -> Iterator[str]:
-    for batch in pq.ParquetFile(listing).iter_batches(1000, columns=["path"]):
-        yield from batch.column(0).to_pylist()
-
-
-def _chips_a_shard(info: StoreInfo) -> int:
+def _chips_per_shard(info: StoreInfo) -> int:
     return max(1, SHARD_BYTES // (info.chip_size**2 * len(info.bands) * np.dtype(info.dtype).itemsize))
 
 
@@ -302,22 +276,13 @@ def _group(ordered: Path, listing: Path, per_shard: int, count: Callable[[str], 
         writer.write_table(pa.concat_tables(held))
 
 
-def _count(path: Path, images: Images) -> int:
-    """Chips of an image, by its header where it is cut; one of an image that will turn out to be bad."""
-    if images.fit == "resize":
-        return 1
-    try:
-        return len(squares_of(*shape_of(path, images.band_files), images.size, images.fit))
-    except _UNREADABLE:
-        return 1
-
-
-def _probe(paths: Iterable[Path], band_files: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+def _probe(listing: Path, root: Path, band_files: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """Data type and band names of the first image that can be read."""
     failed, first = 0, ""
-    for path in paths:
-        try:
-            return type_and_bands(path, band_files)
-        except (RasterioError, OSError) as error:
-            failed, first = failed + 1, first or f"{path}: {first_line(error)}"
+    for batch in pq.ParquetFile(listing).iter_batches(1000, columns=["path"]):
+        for path in batch.column(0).to_pylist():
+            try:
+                return type_and_bands(root / path, band_files)
+            except (RasterioError, OSError) as error:
+                failed, first = failed + 1, first or f"{root / path}: {first_line(error)}"
     raise UserError(f"none of {failed} images can be read, for instance {first}")

@@ -28,10 +28,11 @@ from core.errors import UserError, first_line
 from core.imagery.crops import FITS
 from core.imagery.dates import check_date_format, plausible_years
 from core.imagery.labels import legend_of, numbers_of, read_legend
-from core.sources.image_list import LISTING, ImageList, Images
+from core.sources.image_list import LISTING, ImageList
 from core.sources.options import add_options, check_positive, check_size
+from core.store.build import Tally
 from core.store.index import connect, literal, parquet
-from core.store.read import LandClass
+from core.store.read import LandClass, StoreInfo
 
 FIELDS = ("path", "lon", "lat", "datetime", "place", "label", "split", "mask")
 COORDINATES = ("table", "files", "none")
@@ -86,27 +87,22 @@ def make(arguments: argparse.Namespace, scratch: Path) -> ImageList:
     reader = _Reader(
         arguments.table, _mapping(arguments), arguments.coordinates, arguments.date_format, arguments.max_bad
     )
-    raw = scratch / "raw.parquet"
+    raw, unsorted = scratch / "raw.parquet", scratch / "unsorted.parquet"
     reader.write(raw)
     classes = read_legend(arguments.legend) if arguments.legend else None
     with connect(scratch / "spill") as db:
         db.execute(f"CREATE VIEW raw AS FROM {parquet(raw)}")
         _drop_duplicates(db, reader)
         classes = classes if classes is not None else _classes(db, "mask" in reader.fields, arguments.table)
-        _number_labels(db, classes, arguments.table, scratch / "unsorted.parquet")
+        _number_labels(db, classes, arguments.table, unsorted)
     root = arguments.root or arguments.table.parent
     if not root.is_dir():
         raise UserError(f"--root {root}: no such folder")
-    images = Images(
-        size=arguments.size,
-        unit=arguments.unit,
-        classes=classes,
-        gsd=arguments.gsd,
-        fit=arguments.fit,
-        locate=arguments.coordinates == "files",
-        provenance=arguments.table.name,
-    )
-    return ImageList.of_listing(scratch / "unsorted.parquet", scratch, root, images, bad=reader.bad)
+    info = StoreInfo(
+        (), "", arguments.unit or "", arguments.gsd, arguments.size, classes, provenance=arguments.table.name
+    )  # fmt: skip
+    located = arguments.coordinates == "files"
+    return ImageList.of_listing(unsorted, scratch, root, info, reader.tally, fit=arguments.fit, locate=located)
 
 
 def _mapping(arguments: argparse.Namespace) -> dict[str, str]:
@@ -128,7 +124,7 @@ class _Reader:
     coordinates: str
     date_format: str | None
     max_bad: int
-    bad: list[tuple[str, str]] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
     fields: set[str] = field(default_factory=set)  # that the table has
     ragged: list[int] = field(default_factory=list)  # rows that the CSV reader skipped
 
@@ -193,7 +189,7 @@ class _Reader:
         line = row.number - 1  # the header counts as a row
         self.ragged.append(line)
         why = f"has {row.actual_columns} fields, the header {row.expected_columns}"
-        self.bad.append((f"{self.table.name} row {line}", why))
+        self.tally.skip(f"{self.table.name} row {line}", why)
         return "skip"
 
     def _columns(self, names: list[str]) -> dict[str, str]:
@@ -244,11 +240,10 @@ class _Reader:
 
     def leave_out(self, what: str, why: str) -> None:
         """Note a row that cannot be used, and stop if there are too many."""
-        self.bad.append((what, why))
-        if len(self.bad) > self.max_bad + 1000:  # the rest would only fill memory
-            raise UserError(
-                f"{what}: {why} ({len(self.bad)} bad rows so far, --max-bad {self.max_bad}); correct the table"
-            )
+        self.tally.skip(what, why)
+        count = len(self.tally.bad)
+        if count > self.max_bad + 1000:  # the rest would only fill memory
+            raise UserError(f"{what}: {why} ({count} bad rows so far, --max-bad {self.max_bad}); correct the table")
 
     def _degrees(self, piece: pd.DataFrame, name: str, most: float, wrong: pd.Series) -> pd.Series:
         if name not in piece:

@@ -20,10 +20,10 @@ import argparse
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from rasterio.crs import CRS
@@ -35,26 +35,25 @@ from core.errors import UserError
 from core.imagery.crops import Square
 from core.imagery.georasters import open_plain
 from core.imagery.labels import legend_of
-from core.sources.image_list import ImageList, Images
+from core.sources.image_list import ImageList, subfolders
 from core.sources.options import check_size
-from core.store.read import UNLABELLED, LandClass
+from core.store.build import Tally
+from core.store.read import LandClass, StoreInfo
 
 _L1C = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11", "B12")
 _L2A = tuple(name for name in _L1C if name != "B10")
 _SECOND = "%Y%m%dT%H%M%S"
 
 
-@dataclass(frozen=True)
-class Series:
+class Series(NamedTuple):
     """Places that have a folder each, with a folder for each date.
 
     Attributes:
         folder: of the places, below the root.
         bands: names, in the files' order.
-        unit: what a pixel value means.
         gsd: pixel size in metres.
         date_part: which part of a dated folder's name, between underscores, is the date.
-        date_format: of the date, for strptime.
+        date_format: for strptime.
         image: file in a dated folder that holds all bands; empty if each band is a file.
     """
 
@@ -72,7 +71,7 @@ _SENTINEL2: dict[str, Any] = {"gsd": 10.0, "date_part": 0, "date_format": _SECON
 _LANDSAT: dict[str, Any] = {"gsd": 30.0, "date_part": -1, "date_format": "%Y%m%d", "image": "all_bands.tif"}
 _SURFACE = "Landsat surface reflectance scaled to 8 bits"
 _TOA = "Landsat top-of-atmosphere reflectance (thermal bands: temperature) scaled to 8 bits"
-SERIES: dict[str, dict[str, Series]] = {
+SERIES = {
     "SeasonalContrastS2": {
         size: Series(f"seasonal_contrast_{size}", _L2A, "surface reflectance x 10000 (Sentinel-2 L2A)", **_SENTINEL2)
         for size in ("100k", "1m")
@@ -110,7 +109,6 @@ SPACENET1 = {
     ),
 }
 _FOOTPRINTS = (LandClass(0, "background", "202020"), LandClass(1, "building", "E6553C"))
-CHESAPEAKE = ("naip-new", "naip-old")
 _LAND_COVER = (
     LandClass(1, "water", "00C5FF"),
     LandClass(2, "tree canopy and forest", "267300"),
@@ -119,8 +117,6 @@ _LAND_COVER = (
     LandClass(5, "impervious, other", "9C9C9C"),
     LandClass(6, "impervious, road", "000000"),
 )
-_NO_LAND_COVER = (0, 15)  # outside the mapped area
-
 # Paper and licence of each dataset.
 _ABOUT = {
     "SeasonalContrastS2": (
@@ -132,6 +128,14 @@ _ABOUT = {
     "SpaceNet1": ("Van Etten et al. 2018, arXiv 1807.01232", "CC-BY-SA-4.0"),
     "ChesapeakeCVPR": ("Robinson et al. 2019, CVPR", "see https://lila.science/datasets/chesapeakelandcover"),
 } | dict.fromkeys(EUROSAT, ("Helber et al. 2019, IEEE JSTARS 12(7)", "MIT"))
+
+# Part of the layout by which a product is recognised.
+_PRODUCTS: dict[str, dict[str, str]] = {
+    **{name: {product: series.folder for product, series in products.items()} for name, products in SERIES.items()},
+    "SpaceNet1": {product: f"SN1_buildings/train/{product}" for product in SPACENET1},
+    "ChesapeakeCVPR": dict.fromkeys(("naip-new", "naip-old"), "spatial_index.geojson"),
+    **{name: {"": _EUROSAT_FOLDER} for name in EUROSAT},
+}
 
 
 def add_parser(sources: argparse._SubParsersAction) -> argparse.ArgumentParser:
@@ -146,9 +150,7 @@ def add_parser(sources: argparse._SubParsersAction) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("name", choices=sorted(_ABOUT), metavar="NAME", help=", ".join(sorted(_ABOUT)))
     add("root", type=Path, metavar="ROOT", help="the folder that torchgeo's class takes as its root")
-    products = {name: list(series) for name, series in SERIES.items()}
-    products |= {"SpaceNet1": list(SPACENET1), "ChesapeakeCVPR": list(CHESAPEAKE)}
-    choices = "; ".join(f"{name}: {', '.join(names)}" for name, names in products.items())
+    choices = "; ".join(f"{name}: {', '.join(parts)}" for name, parts in _PRODUCTS.items() if name not in EUROSAT)
     add("--product", metavar="NAME", help=f"product of the dataset ({choices}); default: the one that is present")
     add(
         "--size", type=int, metavar="PX",
@@ -159,18 +161,12 @@ def add_parser(sources: argparse._SubParsersAction) -> argparse.ArgumentParser:
     return parser
 
 
-@dataclass
-class _Recipe:
-    """How a dataset is listed.
-
-    Attributes:
-        rows: of ``core.sources.image_list.LISTING``; they fill ``bad`` and ``dropped`` of their function.
-        images: what they share, see ``core.sources.image_list.Images``; name, paper and licence are added.
-        kind: class of the source.
-    """
+class _Recipe(NamedTuple):
+    """How a dataset is listed: rows of ``core.sources.image_list.LISTING``, what its images share, and how they are read."""
 
     rows: Iterator[dict[str, Any]]
-    images: dict[str, Any]
+    info: StoreInfo
+    how: dict[str, Any]
     kind: type[ImageList] = ImageList
 
 
@@ -180,35 +176,31 @@ def make(arguments: argparse.Namespace, scratch: Path) -> ImageList:
     Raises:
         UserError: the root does not hold the dataset, or holds several products and none was chosen.
     """
-    name, root, size, product = arguments.name, arguments.root, arguments.size, arguments.product
+    name, root, size = arguments.name, arguments.root, arguments.size
     check_size(arguments)
-    bad: list[tuple[str, str]] = []
-    dropped: dict[str, int] = {}
+    tally = Tally()
+    product = _product(name, root, arguments.product or ("naip-new" if name == "ChesapeakeCVPR" else None))
     if name in EUROSAT:
-        if product:
-            raise UserError(f"--product {product}: {name} has one product only; leave the option out")
-        recipe = _eurosat(name, root, size or 64, bad, dropped)
+        recipe = _eurosat(root, EUROSAT[name], size or 64, tally)
     elif name == "SpaceNet1":
-        product = _product(name, root, product, {key: f"SN1_buildings/train/{key}" for key in SPACENET1})
-        recipe = _spacenet1(root, product, size, bad)
+        recipe = _spacenet1(root, product, size, tally)
     elif name == "ChesapeakeCVPR":
-        product = _product(name, root, product or CHESAPEAKE[0], dict.fromkeys(CHESAPEAKE, "spatial_index.geojson"))
         recipe = _chesapeake(root, product, size or 256)
     else:
-        product = _product(name, root, product, {key: series.folder for key, series in SERIES[name].items()})
-        recipe = _series(root, SERIES[name][product], size or _SERIES_SIZE, bad)
+        recipe = _series(root, SERIES[name][product], size or _SERIES_SIZE, tally)
         product = SERIES[name][product].folder
     paper, license = _ABOUT[name]
-    provenance = f"{name}{f' {product}' if product else ''} ({paper}), from the layout that torchgeo reads"
-    images = Images(**recipe.images, locate=True, provenance=provenance, license=license)
+    provenance = f"{' '.join(filter(None, (name, product)))} ({paper}), from the layout that torchgeo reads"
+    info = replace(recipe.info, provenance=provenance, license=license)
     rows = tqdm(recipe.rows, desc="listing", unit="image")
-    return recipe.kind.of_rows(rows, scratch, root, images, bad=bad, dropped=dropped)
+    return recipe.kind.of_rows(rows, scratch, root, info, tally, locate=True, **recipe.how)
 
 
-def _product(name: str, root: Path, asked: str | None, parts: dict[str, str]) -> str:
+def _product(name: str, root: Path, asked: str | None) -> str:
     """The product to take: the one asked for, or the only one whose part of the layout is present."""
+    parts = _PRODUCTS[name]
     if asked is not None and asked not in parts:
-        raise UserError(f"--product {asked}: {name} has {', '.join(parts)}")
+        raise UserError(f"--product {asked}: {name} has {', '.join(parts) or 'one product only; leave the option out'}")
     present = [product for product, part in parts.items() if (root / part).exists()]
     if asked is None and len(present) > 1:
         raise UserError(f"{root}: holds several products of {name} ({', '.join(present)}); choose one with --product")
@@ -218,40 +210,30 @@ def _product(name: str, root: Path, asked: str | None, parts: dict[str, str]) ->
     return asked or present[0]
 
 
-def _subfolders(folder: Path) -> Iterator[str]:
-    with os.scandir(folder) as entries:
-        yield from (entry.name for entry in entries if entry.is_dir())
-
-
-def _series(root: Path, series: Series, size: int, bad: list[tuple[str, str]]) -> _Recipe:
+def _series(root: Path, series: Series, size: int, tally: Tally) -> _Recipe:
     def rows() -> Iterator[dict[str, Any]]:
-        for place in _subfolders(root / series.folder):
-            dates = 0
-            for name in _subfolders(root / series.folder / place):
-                dates += 1
+        for place in subfolders(root / series.folder):
+            names = list(subfolders(root / series.folder / place))
+            if not names:
+                tally.skip(f"{series.folder}/{place}", "holds no dated folder")
+            for name in names:
                 path = f"{series.folder}/{place}/{name}"
                 try:
                     text = name.split("_")[series.date_part]
                     date = datetime.strptime(text, series.date_format).replace(tzinfo=UTC)
                 except (IndexError, ValueError):
                     example = datetime(2020, 6, 7, 10, 15, 59).strftime(series.date_format)
-                    bad.append((path, f"the folder's name has no date such as {example} where it was expected"))
+                    tally.skip(path, f"the folder's name has no date such as {example} where it was expected")
                     continue
                 yield {"path": f"{path}/{series.image}" if series.image else path, "place": place, "datetime": date}
-            if not dates:
-                bad.append((f"{series.folder}/{place}", "holds no dated folder"))
 
-    files = () if series.image else tuple(f"{band}.tif" for band in series.bands)
-    gsd = series.gsd * _SERIES_SIZE / size
-    return _Recipe(rows(), dict(size=size, unit=series.unit, bands=series.bands, gsd=gsd, band_files=files))
+    info = StoreInfo(series.bands, "", series.unit, series.gsd * _SERIES_SIZE / size, size)
+    return _Recipe(rows(), info, {} if series.image else {"band_files": tuple(f"{band}.tif" for band in series.bands)})
 
 
-def _eurosat(name: str, root: Path, size: int, bad: list[tuple[str, str]], dropped: dict[str, int]) -> _Recipe:
-    if not (root / _EUROSAT_FOLDER).is_dir():
-        raise UserError(f"{root}: is no {name} as torchgeo unpacks it, it lacks {_EUROSAT_FOLDER}")
-    prefix = EUROSAT[name]
+def _eurosat(root: Path, prefix: str, size: int, tally: Tally) -> _Recipe:
     sides = _eurosat_sides(root, prefix)
-    names = sorted(_subfolders(root / _EUROSAT_FOLDER))
+    names = sorted(subfolders(root / _EUROSAT_FOLDER))
 
     def rows() -> Iterator[dict[str, Any]]:
         missing = set(sides)
@@ -262,13 +244,12 @@ def _eurosat(name: str, root: Path, size: int, bad: list[tuple[str, str]], dropp
                     path = f"{_EUROSAT_FOLDER}/{folder}/{file}"
                     yield {"path": path, "place": Path(file).stem, "label": label, "split": sides[file]}
                 else:
-                    why = f"files that no list of {prefix} names"
-                    dropped[why] = dropped.get(why, 0) + 1
-        bad.extend((file, f"is listed in {prefix}-{sides[file]}.txt, but does not exist") for file in missing)
+                    tally.drop(f"files that no list of {prefix} names")
+        for file in missing:
+            tally.skip(file, f"is listed in {prefix}-{sides[file]}.txt, but does not exist")
 
-    unit = "top-of-atmosphere reflectance x 10000 (Sentinel-2 L1C)"
-    classes, gsd = legend_of(dict(enumerate(names))), 10.0 * 64 / size
-    return _Recipe(rows(), dict(size=size, unit=unit, classes=classes, bands=_EUROSAT_BANDS, gsd=gsd))
+    unit, classes = "top-of-atmosphere reflectance x 10000 (Sentinel-2 L1C)", legend_of(dict(enumerate(names)))
+    return _Recipe(rows(), StoreInfo(_EUROSAT_BANDS, "", unit, 10.0 * 64 / size, size, classes), {})
 
 
 def _eurosat_sides(root: Path, prefix: str) -> dict[str, str]:
@@ -285,32 +266,29 @@ def _eurosat_sides(root: Path, prefix: str) -> dict[str, str]:
     return sides
 
 
-def _spacenet1(root: Path, product: str, size: int | None, bad: list[tuple[str, str]]) -> _Recipe:
+def _spacenet1(root: Path, product: str, size: int | None, tally: Tally) -> _Recipe:
+    def files(folder: str, suffix: str) -> dict[str, str]:
+        """Paths of its files, by the number of the image."""
+        names = os.listdir(root / folder) if (root / folder).is_dir() else []
+        return {
+            name.rpartition("_img")[2].partition(".")[0]: f"{folder}/{name}" for name in names if name.endswith(suffix)
+        }
+
     def rows() -> Iterator[dict[str, Any]]:
+        labels = "SN1_buildings/train/geojson"
+        if not (root / labels).is_dir():
+            raise UserError(f"{root}: is no SpaceNet1 with labels, it lacks {labels}")
+        footprints = files(labels, ".geojson")
         for side in ("train", "test"):
-            folder = f"SN1_buildings/{side}"
-            footprints: dict[str, str] = {}
-            if side == "train":
-                if not (root / folder / "geojson").is_dir():
-                    raise UserError(f"{root}: is no SpaceNet1 with labels, it lacks {folder}/geojson")
-                names = os.listdir(root / folder / "geojson")
-                footprints = {_image_number(n): f"{folder}/geojson/{n}" for n in names if n.endswith(".geojson")}
-            images = os.listdir(root / folder / product) if (root / folder / product).is_dir() else []
-            for name in (name for name in images if name.endswith(".tif")):
-                mask = footprints.get(_image_number(name))
+            for number, path in files(f"SN1_buildings/{side}/{product}", ".tif").items():
+                mask = footprints.get(number) if side == "train" else None
                 if side == "train" and mask is None:
-                    bad.append((f"{folder}/{product}/{name}", f"has no footprints in {folder}/geojson"))
-                else:
-                    place = f"{side}/img{_image_number(name)}"  # both products show the same places
-                    yield {"path": f"{folder}/{product}/{name}", "place": place, "split": side, "mask": mask}
+                    tally.skip(path, f"has no footprints in {labels}")
+                else:  # both products show the same places
+                    yield {"path": path, "place": f"{side}/img{number}", "split": side, "mask": mask}
 
     bands, gsd, usual, unit = SPACENET1[product]
-    images = dict(size=size or usual, unit=unit, classes=_FOOTPRINTS, bands=bands, gsd=gsd, fit="cut")
-    return _Recipe(rows(), images, _Footprints)
-
-
-def _image_number(name: str) -> str:
-    return name.rpartition("_img")[2].partition(".")[0]
+    return _Recipe(rows(), StoreInfo(bands, "", unit, gsd, size or usual, _FOOTPRINTS), {"fit": "cut"}, _Footprints)
 
 
 @dataclass(frozen=True)
@@ -322,20 +300,16 @@ class _Footprints(ImageList):
             shape, transform, crs = image.shape, image.transform, image.crs
         if crs is None:
             raise UserError("has no georeference")
-        outlines = read_outlines(self.root / row["mask"], crs)
+        outlines = _read_outlines(self.root / row["mask"], crs)
         numbers = np.zeros(shape, np.uint8)
         if outlines:
             numbers = rasterize(outlines, shape, fill=0, default_value=1, transform=transform, dtype="uint8")
-        yield from _parts(numbers, squares)
+        for top, left, side in squares:
+            yield numbers[top : top + side, left : left + side]
 
 
-def read_outlines(path: Path, crs: CRS) -> list[dict[str, Any]]:
-    """Polygons of a GeoJSON file, as GeoJSON geometries in the given CRS; none of an empty file.
-
-    Raises:
-        UserError: it is no GeoJSON.
-        OSError: it cannot be read.
-    """
+def _read_outlines(path: Path, crs: CRS) -> list[dict[str, Any]]:
+    """Polygons of a GeoJSON file, as GeoJSON geometries in the given CRS; none of an empty file."""
     text = path.read_text()
     if not text.strip():  # some of SpaceNet's files are empty: no building there
         return []
@@ -361,32 +335,12 @@ def _chesapeake(root: Path, product: str, size: int) -> _Recipe:
         ]  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: is not the index of ChesapeakeCVPR's tiles ({error!r}); unpack it again") from error
-    bands = ("red", "green", "blue", "nir")
-    images = dict(size=size, unit=_EIGHT_BIT, classes=_LAND_COVER, bands=bands, gsd=1.0, fit="cut")
-    return _Recipe(iter(rows), images, _LandCover)
+    info = StoreInfo(("red", "green", "blue", "nir"), "", _EIGHT_BIT, 1.0, size, _LAND_COVER)
+    return _Recipe(iter(rows), info, {"fit": "cut"}, _LandCover)
 
 
 @dataclass(frozen=True)
 class _LandCover(ImageList):
-    """Images whose label rasters have values for pixels that were not mapped."""
+    """Images whose label rasters have values for pixels outside the mapped area."""
 
-    def _masks(self, row: dict[str, Any], squares: list[Square]) -> Iterator[np.ndarray]:
-        with open_plain(self.root / row["mask"]) as labels, open_plain(self.root / row["path"]) as image:
-            if labels.shape != image.shape:
-                raise UserError(
-                    f"its labels {row['mask']} have {labels.width} x {labels.height} pixels, unlike the image"
-                )
-            values = labels.read(1)
-        numbers = {entry.value: number for number, entry in enumerate(self.info.classes)}
-        numbers |= dict.fromkeys((*_NO_LAND_COVER, UNLABELLED), UNLABELLED)
-        unknown = set(np.unique(values).tolist()) - set(numbers)
-        if unknown:
-            raise UserError(f"its labels {row['mask']} hold the value {min(unknown)}, which is no class of the dataset")
-        table = np.full(256, UNLABELLED, np.uint8)
-        table[list(numbers)] = list(numbers.values())
-        yield from _parts(table[values], squares)
-
-
-def _parts(mask: np.ndarray, squares: list[Square]) -> Iterator[np.ndarray]:
-    for row, column, side in squares:
-        yield mask[row : row + side, column : column + side]
+    unlabelled: ClassVar[tuple[int, ...]] = (0, 15)
