@@ -71,13 +71,9 @@ def _category_names(path: Path) -> dict[int, str]:
 
 
 def assess(path: Path, reference: Path, field: str | None = None, layer: str | None = None) -> Report:
-    """Compare a map with a sample.
+    """Compare a raster of classes with points or polygons in any CRS.
 
-    Args:
-        path: a raster of classes.
-        reference: points or polygons in any CRS.
-        field: attribute with the true class, a number or a name of the map; found when None.
-        layer: of the reference; the first by default.
+    ``field`` is the attribute with the true class, a number or a name of the map: found when None.
 
     Raises:
         InputFault: a file cannot be read, or the sample says nothing about the map.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from stac_model.input import InputStructure, ModelInput
 from stac_model.output import MLMClassification, ModelOutput, ModelResult
 from stac_model.schema import MLModelExtension, MLModelProperties
 
+from core.files import sha256
 from core.networks.encoders import ModelSpec
 from core.networks.heads import DECODERS
 from core.store.read import ChipStore
@@ -34,32 +36,18 @@ DETECTION = (
 
 
 def model_item(
-    spec: ModelSpec,
-    store: ChipStore,
-    *,
-    name: str,
-    file_name: str,
-    tile_size: int,
-    overlap: int,
-    output_shape: list[int],
-    parameters: int,
-    data_sha256: str,
+    spec: ModelSpec, store: ChipStore, out: Path, name: str, tile: int, output_shape: list[int], parameters: int
 ) -> dict[str, Any]:
-    """A STAC Item of the model, validated against MLM 1.6.
+    """A STAC Item of the model in the file ``out``, validated against MLM 1.6.
 
     Args:
         spec: the network's specification.
         store: of training.
+        out: the ONNX file, in the folder of the Item.
         name: title of the model.
-        file_name: of the ONNX file, in the folder of the Item.
-        tile_size: rows = columns of the input, px.
-        overlap: recommended overlap of neighbouring tiles, px.
+        tile: rows = columns of the input, px.
         output_shape: of the first output, for one tile.
         parameters: number of weights.
-        data_sha256: checksum of the training chips.
-
-    Returns:
-        The Item as a dictionary.
     """
     box, start, end = _extent(store)
     item = pystac.Item(
@@ -75,7 +63,7 @@ def model_item(
             "geoaware:unit": spec.unit,
             "geoaware:value_range": list(spec.value_range),
             "geoaware:fill": list(spec.mean),
-            "geoaware:overlap": overlap,
+            "geoaware:overlap": tile // 4 if spec.task == "segmentation" else 0,  # of neighbouring tiles, px
             "geoaware:precision": "fp32",
             "geoaware:scaling": {
                 "where": "inside the graph",
@@ -83,7 +71,7 @@ def model_item(
                 "mean": list(spec.mean),
                 "stddev": list(spec.std),
             },
-            "geoaware:training_data_sha256": data_sha256,
+            "geoaware:training_data_sha256": sha256(store.path / "SHA256SUMS"),
         },
     )
     if spec.gsd:
@@ -93,15 +81,13 @@ def model_item(
     item.add_asset(
         "model",
         pystac.Asset(
-            href=f"./{file_name}",
+            href=f"./{out.name}",
             media_type="application/octet-stream; framework=onnx",
             roles=["mlm:model", "mlm:weights", "data"],
             extra_fields={"mlm:artifact_type": "onnx"},
         ),
     )
-    MLModelExtension.ext(item, add_if_missing=True).apply(
-        _mlm_properties(spec, name, tile_size, output_shape, parameters)
-    )
+    MLModelExtension.ext(item, add_if_missing=True).apply(_mlm_properties(spec, name, tile, output_shape, parameters))
     return item.to_dict(include_self_link=False)
 
 
@@ -119,17 +105,15 @@ def _mlm_properties(
 ) -> MLModelProperties:
     task = TaskEnum(_MLM_OF[spec.task])
     pixels = [1 if spec.task == "detection" else -1, len(spec.bands), tile, tile]
-    order = {
-        "segmentation": ["batch", "class", "height", "width"],
-        "classification": ["batch", "class"],
-        "sequence": ["batch", "class"],
-        "detection": ["object", "corner"],
-        "embedding": ["batch", "feature", "height", "width"][: len(output_shape)],
-    }[spec.task]
-    answer = {"detection": "boxes", "embedding": "features"}.get(spec.task, "probabilities")
+    answer, *order = {
+        "segmentation": ["probabilities", "batch", "class", "height", "width"],
+        "detection": ["boxes", "object", "corner"],
+        "embedding": ["features", "batch", "feature", "height", "width"][: len(output_shape) + 1],
+    }.get(spec.task, ["probabilities", "batch", "class"])
+    family = {"segmentation": f"{DECODERS[spec.decoder]} ", "detection": "RetinaNet "}.get(spec.task, "")
     return MLModelProperties(
         name=name,
-        architecture=_architecture(spec),
+        architecture=family + spec.arch,
         tasks={task},
         framework="ONNX",
         total_parameters=parameters,
@@ -158,17 +142,11 @@ def _mlm_properties(
     )
 
 
-def _architecture(spec: ModelSpec) -> str:
-    if spec.task == "segmentation":
-        return f"{DECODERS[spec.decoder]} {spec.arch}"
-    return f"RetinaNet {spec.arch}" if spec.task == "detection" else spec.arch
-
-
 def _slug(name: str) -> str:
     return re.sub("[^0-9A-Za-z_-]+", "_", name)
 
 
-def metadata(spec: ModelSpec, item: dict[str, Any], tile_size: int, overlap: int) -> dict[str, str]:
+def metadata(spec: ModelSpec, item: dict[str, Any], tile: int) -> dict[str, str]:
     """The ONNX file's ``metadata_props``: the Item, and Deepness's keys.
 
     Deepness computes (raw / 255 - mean) / std: mean 0 and std 1 / 255 restore the raw value.
@@ -179,9 +157,9 @@ def metadata(spec: ModelSpec, item: dict[str, Any], tile_size: int, overlap: int
     keys: dict[str, Any] = {
         "mlm": item,
         "class_names": {str(number): entry.name for number, entry in enumerate(spec.classes)},
-        "tile_size": tile_size,
-        "tiles_size": tile_size,
-        "tiles_overlap": round(100 * overlap / tile_size),
+        "tile_size": tile,
+        "tiles_size": tile,
+        "tiles_overlap": round(100 * item["properties"]["geoaware:overlap"] / tile),
         "standardization_mean": [0.0] * bands,
         "standardization_std": [1 / 255] * bands,
         "seg_thresh": 0.0,

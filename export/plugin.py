@@ -23,14 +23,9 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold: builds do no
 def stage(folder: Path) -> Path:
     """Copy everything that ships into ``folder``, which is emptied first.
 
-    Args:
-        folder: the plugin folder itself; QGIS imports the plugin by its name, so it must be ``geoaware``.
-
-    Returns:
-        The folder.
-
     Raises:
-        ValueError: the folder has another name, or holds something that is no staged plugin.
+        ValueError: the folder has another name than ``geoaware``, by which QGIS imports the plugin, or holds something
+            that is no staged plugin.
     """
     if folder.name != NAME:
         raise ValueError(f"{folder}: the plugin folder must be named '{NAME}'")
@@ -39,7 +34,9 @@ def stage(folder: Path) -> Path:
             raise ValueError(f"{folder}: exists and is no staged plugin; nothing was removed")
         shutil.rmtree(folder)
     for part, into in ((ROOT / "qgis_plugin", folder), (ROOT / "export" / "runtime", folder / "runtime")):
-        for source in _texts(part):
+        for source in part.rglob("*"):
+            if not source.is_file() or source.suffix not in TEXT_SUFFIXES:
+                continue
             target = into / source.relative_to(part)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
@@ -52,14 +49,7 @@ def stage(folder: Path) -> Path:
 
 
 def build(dist: Path) -> Path:
-    """Stage the plugin into ``build/plugin`` and zip it.
-
-    Args:
-        dist: folder for ``geoaware-<version>.zip``.
-
-    Returns:
-        The zip.
-    """
+    """Stage the plugin into ``build/plugin`` and zip it as ``geoaware-<version>.zip`` in ``dist``."""
     staged = stage(ROOT / "build" / "plugin" / NAME)
     dist.mkdir(parents=True, exist_ok=True)
     target = dist / f"{NAME}-{version()}.zip"
@@ -70,10 +60,6 @@ def build(dist: Path) -> Path:
             entry.external_attr = 0o644 << 16  # rw-r--r-- whatever the umask of this machine
             archive.writestr(entry, path.read_bytes())
     return target
-
-
-def _texts(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in TEXT_SUFFIXES)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

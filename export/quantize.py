@@ -26,16 +26,15 @@ from core.evaluation.probe import K_NEIGHBOURS, knn_correct
 from core.store.read import UNLABELLED, ChipStore, images_of
 from core.training.labelled import labelled_places
 from export.runtime.model.session import Model
-from export.tiles import chips_in, mosaic, outputs, padded
 
 MIN_SPEEDUP, MAX_LOSS = 2.0, 0.01  # relative to fp32, and in accuracy
-TASKS = ("segmentation", "classification", "sequence", "embedding")
 _CALIBRATION = 100  # tiles
 _OF = {"segmentation": "pixels", "embedding": f"images, by {K_NEIGHBOURS} nearest neighbours,"}  # else "images"
 _IMAGES, _PIXELS = 1000, 2**24  # maximum, for the accuracy
 _NEIGHBOURS = 4000  # maximum number of training images to search for neighbours of an encoder's features
 _ROUNDS = 20
 _LAYERS = ("Conv", "Gemm", "MatMul")
+_BLOCK = 256  # images read at once
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Comparison:
     """Comparison of the quantised model with the one in fp32.
 
     Attributes:
-        before: accuracy of fp32 on held-out pixels or images.
+        before: accuracy of fp32 on held-out pixels or images, 0 to 1.
         after: accuracy of int8.
         ratio: seconds of fp32 divided by seconds of int8, one tile, one thread.
         images: number of held-out chips.
@@ -76,29 +75,14 @@ class Comparison:
         }  # fmt: skip
 
 
-def check_task(task: str) -> None:
-    """Raise ``UserError`` for tasks that cannot be quantised."""
-    if task not in TASKS:
-        raise UserError(
-            "--int8: not supported for detectors, whose graph computes boxes with too much precision for 8 bits; export in fp32"
-        )
-
-
 def quantize(model: Path, store: ChipStore, task: str) -> tuple[onnx.ModelProto, Comparison]:
-    """Quantise an exported model and compare both; an encoder is evaluated with kNN.
+    """Quantise an exported model for any task but detection, and compare both; an encoder is evaluated with kNN.
 
-    Args:
-        model: the ONNX file in fp32, with its card.
-        store: of training; training places calibrate, test places compare.
-        task: one of ``TASKS``.
-
-    Returns:
-        The graph with the card of fp32, and the comparison.
+    Training places of the store calibrate, its test places compare. The graph keeps the card of fp32.
 
     Raises:
         UserError: there are no labels to compare with.
     """
-    check_task(task)
     held_out = _labelled(store, "test", task)
     known = _labelled(store, "train", task) if task == "embedding" else held_out
     full = Model(model, "cpu", threads=1)
@@ -161,8 +145,7 @@ class _Calibration(CalibrationDataReader):
 
 def _rows(store: ChipStore, tile: int, tiles: int) -> np.ndarray:
     """Random images of training places that fill ``tiles`` tiles."""
-    places = store.places_of("train")
-    rows = np.concatenate(images_of(places))
+    rows = np.concatenate(images_of(store.places_of("train")))
     return np.random.default_rng(0).choice(rows, tiles * chips_in(store, tile))
 
 
@@ -202,13 +185,12 @@ def _by_neighbours(
     """KNN accuracy of both models on their own features, and the number of images."""
     rng, labels = np.random.default_rng(0), store.column("label")
     known, chosen = rng.permutation(known)[:_NEIGHBOURS], rng.permutation(rows)[:_IMAGES]
-    before, after = (
-        float(
-            knn_correct(*((outputs(model, store, side, "comparing"), labels[side]) for side in (known, chosen))).mean()
-        )
-        for model in models
-    )
-    return before, after, len(chosen)
+
+    def accuracy(model: Model) -> float:
+        train, queries = ((outputs(model, store, side, "comparing"), labels[side]) for side in (known, chosen))
+        return float(knn_correct(train, queries).mean())
+
+    return accuracy(models[0]), accuracy(models[1]), len(chosen)
 
 
 def _ratio(full: Model, small: Model, tile: np.ndarray) -> float:
@@ -223,3 +205,44 @@ def _ratio(full: Model, small: Model, tile: np.ndarray) -> float:
             model.outputs(tile)
             times.append(time.thread_time() - start)
     return min(seconds[0][1:]) / min(seconds[1][1:])
+
+
+def real_tiles(store: ChipStore, tile: int, count: int = 2) -> np.ndarray:
+    """Mosaics of random chips of the store, (count, bands, tile, tile) float32."""
+    rows = np.random.default_rng(0).integers(0, len(store), count * chips_in(store, tile))
+    return np.ascontiguousarray(mosaic(store.pixels(rows), tile))
+
+
+def chips_in(store: ChipStore, tile: int) -> int:
+    """Number of chips that cover a tile of this size."""
+    return (-(-tile // store.info.chip_size)) ** 2
+
+
+def mosaic(chips: np.ndarray, tile: int) -> np.ndarray:
+    """Join chips to tiles: (N, layers, size, size) to (N / chips per tile, layers, tile, tile)."""
+    _, layers, size, _ = chips.shape
+    across = -(-tile // size)
+    grid = chips.reshape(-1, across, across, layers, size, size).transpose(0, 3, 1, 4, 2, 5)
+    return grid.reshape(-1, layers, across * size, across * size)[..., :tile, :tile]
+
+
+def padded(chips: np.ndarray, tile: int) -> np.ndarray:
+    """One chip per tile, cropped or padded by its edge values: (N, layers, size, size) to (N, layers, tile, tile)."""
+    short = max(tile - chips.shape[-1], 0)
+    return np.pad(chips, ((0, 0), (0, 0), (0, short), (0, short)), mode="edge")[..., :tile, :tile]
+
+
+def outputs(model: Model, store: ChipStore, rows: np.ndarray, title: str) -> np.ndarray:
+    """Run a scene classifier or an encoder on each image separately.
+
+    Returns:
+        (N, K) probabilities or features; the mean of a feature map.
+    """
+    parts = []
+    with tqdm(total=len(rows), desc=title, unit="image", disable=None) as progress:
+        for start in range(0, len(rows), _BLOCK):
+            images = store.pixels(rows[start : start + _BLOCK])
+            output = model.run(np.ascontiguousarray(padded(images, model.card.tile_size)))
+            parts.append(output.mean(axis=(2, 3)) if output.ndim == 4 else output)
+            progress.update(len(images))
+    return np.concatenate(parts)

@@ -12,7 +12,6 @@ import tempfile
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -25,19 +24,16 @@ from core.files import write_json
 from core.networks.encoders import Encoder, ModelSpec
 from core.networks.heads import NETWORKS, STRIDE, encoder_of
 from core.networks.model_file import check_fit, load_model
-from core.store.index import sha256
 from core.store.read import ChipStore
 from export.mlm import metadata, model_item
-from export.quantize import MAX_LOSS, MIN_SPEEDUP, check_task, quantize
-from export.rasterio_io.stac import multihash
+from export.quantize import MAX_LOSS, MIN_SPEEDUP, quantize, real_tiles
+from export.rasterio_io.stac import FILE_EXTENSION, multihash
 from export.runtime.errors import RuntimeFault
 from export.runtime.model.session import Model
-from export.tiles import real_tiles
 
 OPSET, IR = 17, 8
 # Maximum difference between torch and onnxruntime: of probabilities and scores; of boxes in px.
 TOLERANCE = 1e-3
-FILE_EXTENSION = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 WEIGHTS = ("model.safetensors", "encoder.safetensors")  # of a finetune and a pretrain run
 OUTPUTS = {"detection": ("boxes", "scores", "labels"), "embedding": ("features",)}  # of other tasks: probabilities
 
@@ -101,7 +97,7 @@ def export_onnx(
         dense: export the feature map of an encoder at stride 32 instead of one vector per chip.
         int8: quantise to 8-bit integers; prints accuracy and speed.
         force: quantise even if it does not pay off.
-        task: "embedding" exports the encoder of a model for another task.
+        task: the task expected; "embedding" exports the encoder of a model for any task.
 
     Returns:
         The maximum difference between the outputs of torch and onnxruntime, in fp32.
@@ -111,42 +107,46 @@ def export_onnx(
     """
     weights = _weights_file(source)
     spec, network = load_model(weights)
-    if task == "embedding":
-        spec, network = _encoder_alone(spec, network)
+    if task not in (None, "embedding", spec.task):
+        raise UserError(f"{weights}: the task of this model is {spec.task}, not {task}")
+    if task == "embedding" and not isinstance(network, Encoder):
+        spec = replace(spec, task=task, classes=(), description=f"{spec.description}; encoder only")
+        network = encoder_of(network)
     store = ChipStore(data or _store_of(weights))
     check_fit(weights, spec, store)
     if dense and spec.task != "embedding":
         raise UserError(f"--dense: {weights} is a {spec.task} model; only an encoder has a feature map")
-    if int8:
-        check_task(spec.task)
+    if int8 and spec.task == "detection":
+        raise UserError(
+            "--int8: not supported for detectors, whose graph computes boxes with too much precision for 8 bits; export in fp32"
+        )
     tile = _tile_size(spec, tile_size, dense)
-    overlap = tile // 4 if spec.task == "segmentation" else 0
     model = _as_exported(spec, network, dense).eval()
     tiles = real_tiles(store, tile)
     with torch.inference_mode():
         expected = [_run_torch(model, tiles[i : i + 1]) for i in range(len(tiles))]
-    item = model_item(
-        spec,
-        store,
-        name=name or out.stem,
-        file_name=out.name,
-        tile_size=tile,
-        overlap=overlap,
-        output_shape=list(expected[0][0].shape),
-        parameters=sum(p.numel() for p in network.parameters()),
-        data_sha256=sha256(store.path / "SHA256SUMS"),
-    )
+    parameters = sum(p.numel() for p in network.parameters())
+    item = model_item(spec, store, out, name or out.stem, tile, list(expected[0][0].shape), parameters)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
     try:
-        _write(model, spec, tile, partial, metadata(spec, item, tile, overlap))
+        _write(model, spec, tile, partial, metadata(spec, item, tile))
         difference = _difference(Model(partial), tiles, expected, spec.task)  # checks guard and card too
         if not difference <= TOLERANCE:
             raise UserError(
                 f"{out}: not written, outputs of onnxruntime and torch differ by {difference:.1e} (limit {TOLERANCE:g})"
             )
         if int8:
-            _in_int8(partial, out, spec, store, item, force=force)
+            graph, comparison = quantize(partial, store, spec.task)
+            print(comparison)
+            if not (comparison.pays_off or force):
+                raise UserError(
+                    f"{out}: not written, int8 must be {MIN_SPEEDUP:g} times as fast and lose at most "
+                    f"{100 * MAX_LOSS:g} percentage point of accuracy; export in fp32, or add --force"
+                )
+            item["properties"] |= {"geoaware:precision": "int8", "geoaware:int8": comparison.as_json()}
+            onnx.helper.set_model_props(graph, metadata(spec, item, tile))
+            onnx.save(graph, str(partial))
         checksum, size = multihash(partial), partial.stat().st_size
         partial.replace(out)
     finally:
@@ -157,25 +157,6 @@ def export_onnx(
     return difference
 
 
-def _in_int8(partial: Path, out: Path, spec: ModelSpec, store: ChipStore, item: dict[str, Any], *, force: bool) -> None:
-    """Replace the model by its quantised version, and record it in the card.
-
-    Raises:
-        UserError: it does not pay off.
-    """
-    graph, comparison = quantize(partial, store, spec.task)
-    print(comparison)
-    if not (comparison.pays_off or force):
-        raise UserError(
-            f"{out}: not written, int8 must be {MIN_SPEEDUP:g} times as fast and lose at most {100 * MAX_LOSS:g} percentage "
-            "point of accuracy; export in fp32, or add --force"
-        )
-    tile, overlap = Model(partial).card.tile_size, item["properties"]["geoaware:overlap"]
-    item["properties"] |= {"geoaware:precision": "int8", "geoaware:int8": comparison.as_json()}
-    onnx.helper.set_model_props(graph, metadata(spec, item, tile, overlap))
-    onnx.save(graph, str(partial))
-
-
 def _tile_size(spec: ModelSpec, requested: int | None, dense: bool) -> int:
     if requested is not None:
         if requested < STRIDE or requested % STRIDE:
@@ -184,14 +165,6 @@ def _tile_size(spec: ModelSpec, requested: int | None, dense: bool) -> int:
     if spec.task == "segmentation":
         return 256
     return -(-spec.chip_size // STRIDE) * STRIDE if dense else spec.chip_size
-
-
-def _encoder_alone(spec: ModelSpec, network: nn.Module) -> tuple[ModelSpec, nn.Module]:
-    """The encoder of a model for any task."""
-    if isinstance(network, Encoder):
-        return spec, network
-    description = f"{spec.description}; encoder only"
-    return replace(spec, task="embedding", classes=(), description=description), encoder_of(network)
 
 
 def _as_exported(spec: ModelSpec, network: nn.Module, dense: bool) -> nn.Module:
@@ -214,9 +187,8 @@ def _difference(model: Model, tiles: np.ndarray, expected: list[list[np.ndarray]
                 return float("inf")
             # A NaN must not pass: max() of Python would drop it.
             difference = float(np.maximum(difference, np.abs(ours - theirs).max(initial=0)))
-    return (
-        difference / max(float(np.abs(outputs[0]).max()) for outputs in expected) if task == "embedding" else difference
-    )
+    largest = max(float(np.abs(outputs[0]).max()) for outputs in expected) if task == "embedding" else 1.0
+    return difference / largest
 
 
 def _weights_file(source: Path) -> Path:
@@ -274,31 +246,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m export.to_onnx", description="Export a trained model to one ONNX file with its model card."
     )
-    parser.add_argument(
-        "source", type=Path, metavar="RUN", help="folder of a pretrain or finetune run, or a safetensors file"
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="ONNX file to write")
-    parser.add_argument("--task", choices=NETWORKS, help="expected task; 'embedding' exports the encoder of any model")
-    parser.add_argument(
-        "--data", type=Path, metavar="STORE", help="chip store of training (default: from the run's config.yaml)"
-    )
-    parser.add_argument(
-        "--tile-size",
-        type=int,
+    add = parser.add_argument
+    add("source", type=Path, metavar="RUN", help="folder of a pretrain or finetune run, or a safetensors file")
+    add("--out", type=Path, required=True, metavar="FILE.onnx", help="ONNX file to write")
+    add("--task", choices=NETWORKS, help="expected task; 'embedding' exports the encoder of any model")
+    add("--data", type=Path, metavar="STORE", help="chip store of training (default: from the run's config.yaml)")
+    add(
+        "--tile-size", type=int,
         help="rows = columns of the input in pixels (default: 256 for segmentation, else the chip size)",
-    )
-    parser.add_argument(
-        "--dense",
-        action="store_true",
+    )  # fmt: skip
+    add(
+        "--dense", action="store_true",
         help="export an encoder's feature map at stride 32 instead of one vector per chip",
-    )
-    parser.add_argument(
-        "--int8",
-        action="store_true",
+    )  # fmt: skip
+    add(
+        "--int8", action="store_true",
         help="quantise to 8-bit integers, calibrated on training places; compares accuracy and speed on held-out chips",
-    )
-    parser.add_argument("--force", action="store_true", help="with --int8: export even if it does not pay off")
-    parser.add_argument("--name", help="title of the model (default: the file name)")
+    )  # fmt: skip
+    add("--force", action="store_true", help="with --int8: export even if it does not pay off")
+    add("--name", help="title of the model (default: the file name)")
     arguments = parser.parse_args()
 
     def export() -> None:
@@ -306,14 +272,7 @@ def main() -> int:
             raise UserError("--force requires --int8")
         if arguments.out.suffix != ".onnx":
             raise UserError(f"--out {arguments.out}: must end in .onnx")
-        weights = _weights_file(arguments.source)
-        task = load_model(weights)[0].task
-        if arguments.task not in (None, "embedding", task):
-            raise UserError(f"{weights}: the task of this model is {task}, not {arguments.task}")
-        difference = export_onnx(
-            weights, arguments.out, arguments.data, arguments.tile_size, arguments.name, arguments.dense,
-            arguments.int8, arguments.force, arguments.task,
-        )  # fmt: skip
+        difference = export_onnx(**vars(arguments))
         print(
             f"outputs of torch and onnxruntime on real chips: maximum difference {difference:.1e} (limit {TOLERANCE:g})"
         )

@@ -14,10 +14,9 @@ from core.networks.heads import build
 from core.networks.model_file import load_model, save_model
 from core.store.read import ChipStore
 from export import quantize, to_onnx
-from export.quantize import Comparison
+from export.quantize import Comparison, mosaic, padded, real_tiles
 from export.rasterio_io.stac import multihash
 from export.runtime.model.session import Model
-from export.tiles import mosaic, padded, real_tiles
 from tests.conftest import call
 from tests.deepness import in_deepness
 

@@ -20,8 +20,8 @@ from core.store.build import build
 from core.store.read import ChipStore
 from core.training.tasks import ClassifierModule
 from export import predict, to_onnx
+from export.quantize import real_tiles
 from export.runtime.model.session import Model
-from export.to_onnx import real_tiles
 from tests.conftest import call, make_world, write_raster
 from tests.deepness import in_deepness
 from tests.sources import Bare, info

@@ -18,8 +18,8 @@ from core.networks.model_file import load_model, save_model
 from core.networks.weights import IMAGENET_MEAN, IMAGENET_STD, _normalisation, load_encoder
 from core.store.build import build
 from export import to_onnx
+from export.quantize import real_tiles
 from export.runtime.model.session import Model
-from export.to_onnx import real_tiles
 from tests.conftest import call
 from tests.sources import Bare, info
 

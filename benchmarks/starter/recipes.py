@@ -19,8 +19,8 @@ from core.method.views import Views
 from core.quickstart import place_confusions
 from core.sources.sample import WORLD, find_sample
 from core.store.read import ChipStore
+from export.quantize import outputs
 from export.runtime.model.session import Model
-from export.tiles import outputs
 
 ARCH = "resnet10t"  # in eight bits 5 MB, a U-Net on it 8 MB: all three together stay below 20 MB
 UNIT = "8-bit colour as in EuroSAT, reflectance x 10000 of 0-2750 as 0 to 255"  # export.runtime.model.units reads it

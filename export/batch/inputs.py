@@ -51,10 +51,7 @@ def is_one(word: str) -> bool:
 def rasters(words: Sequence[str], bands: Sequence[str], out: Path) -> list[Raster]:
     """Expand the arguments of the command line to rasters, in order.
 
-    Args:
-        words: paths, folders, patterns, lists, STAC files, URLs, GDAL names.
-        bands: names of the model's bands, for Items with one file per band.
-        out: folder for the results; rasters in it are not inputs.
+    ``bands`` are those of the model, for Items with one file per band; rasters in the folder ``out`` are not inputs.
 
     Raises:
         InputFault: an argument matches nothing, a list or an Item cannot be read, or two rasters would have results
@@ -63,12 +60,11 @@ def rasters(words: Sequence[str], bands: Sequence[str], out: Path) -> list[Raste
     by_name: dict[str, Raster] = {}
     for raster in (raster for word in words for raster in _expand(word, bands, out)):
         other = by_name.setdefault(raster.name, raster)
-        if other.where == raster.where:
-            continue
-        raise InputFault.worded(
-            f"{raster.where} and {other.where}: both maps would be named {raster.name}; give the folder that "
-            "contains them (sub-folders are kept), or use two output folders"
-        )
+        if other.where != raster.where:
+            raise InputFault.worded(
+                f"{raster.where} and {other.where}: both maps would be named {raster.name}; give the folder that "
+                "contains them (sub-folders are kept), or use two output folders"
+            )
     return list(by_name.values())
 
 
@@ -97,7 +93,8 @@ def _is_pattern(word: str) -> bool:
 def _of_folder(folder: Path, base: Path, out: Path) -> Iterator[Raster]:
     if out.exists() and out.samefile(folder):
         raise InputFault.worded(f"{folder}: is also --out; choose another folder for the maps")
-    files = [path for path in _files(folder, out) if path.suffix.lower() in SUFFIXES]
+    folders = _folders(folder, {os.path.realpath(out)})
+    files = [path for one in folders for path in _entries(one) if path.suffix.lower() in SUFFIXES and not path.is_dir()]
     if not files:
         raise InputFault.worded(f"{folder}: contains no rasters ({', '.join(sorted(SUFFIXES))})")
     for path in files:
@@ -106,12 +103,6 @@ def _of_folder(folder: Path, base: Path, out: Path) -> Iterator[Raster]:
 
 def _below(path: Path, base: Path) -> Raster:
     return Raster(path.relative_to(base).with_suffix("").as_posix(), str(path))
-
-
-def _files(folder: Path, out: Path) -> Iterator[Path]:
-    """Files in a folder and its sub-folders, not hidden, not in ``out``."""
-    for one in _folders(folder, {os.path.realpath(out)}):
-        yield from (path for path in _entries(one) if not path.is_dir())
 
 
 def _folders(folder: Path, visited: set[str]) -> Iterator[Path]:
@@ -216,11 +207,8 @@ def _is_image(asset: dict[str, Any]) -> bool:
 
 def _bands(key: str, asset: dict[str, Any]) -> Iterator[str]:
     """Names of an asset's bands; the asset's own key comes last and so takes precedence."""
-    described = [*(asset.get("eo:bands") or ()), *(asset.get("bands") or ())]
-    for band in described:
-        for field in ("name", "common_name", "eo:common_name"):
-            if band.get(field):
-                yield band[field]
+    for band in [*(asset.get("eo:bands") or ()), *(asset.get("bands") or ())]:
+        yield from filter(None, map(band.get, ("name", "common_name", "eo:common_name")))
     yield key
 
 

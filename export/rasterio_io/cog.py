@@ -35,12 +35,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def cog_options(dtype: str, overviews: str) -> dict[str, object]:
-    """How a COG is written.
-
-    Args:
-        dtype: of its pixels.
-        overviews: GDAL's name of the resampling: MODE for classes, AVERAGE for numbers.
-    """
+    """How a COG is written; ``overviews`` is GDAL's name of the resampling: MODE for classes, AVERAGE for numbers."""
     options = {"compress": "DEFLATE", "blocksize": BLOCK, "overview_resampling": overviews, "bigtiff": "IF_SAFER"}
     return options | ({"predictor": "FLOATING_POINT"} if dtype.startswith("float") else {})
 

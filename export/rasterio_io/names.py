@@ -13,20 +13,15 @@ _DRIVER = re.compile(r"[A-Za-z]\w+:(?!//)")  # C: is a drive of Windows, https:/
 def split(name: str, folder: Path = Path()) -> tuple[str, str, str]:
     """Find the path in a name: ``NETCDF:"two.nc":a`` gives ``NETCDF:"``, ``two.nc`` and ``":a``.
 
-    Args:
-        name: as GDAL takes it.
-        folder: from which relative paths count.
-
-    Returns:
-        What stands before the path, the path, and what follows. A path or URL alone has nothing around it; a
-        subdataset whose file cannot be told gives an empty path.
+    A path or URL alone has nothing around it; a subdataset whose file is unknown gives an empty path. Relative paths
+    count from ``folder``.
     """
     if not _DRIVER.match(name) or os.path.lexists(folder / name):
         return "", name, ""
     quoted = re.fullmatch(r'([^"]*")([^"]+)(".*)', name)
     if quoted:
         return quoted[1], quoted[2], quoted[3]
-    colons = [found.start() for found in re.finditer(":", name)]
+    colons = [number for number, letter in enumerate(name) if letter == ":"]
     parts = [(first + 1, end) for first in colons for end in [*colons, len(name)] if first + 1 < end]
     paths = [(a, b) for a, b in parts if name[a:b].startswith("/vsi") or os.path.lexists(folder / name[a:b])]
     first, end = max(paths, key=lambda part: part[1] - part[0], default=(len(name), len(name)))

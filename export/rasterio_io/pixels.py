@@ -27,7 +27,7 @@ from export.runtime.infer.source import Pixels
 from export.runtime.raster.lattice import check_bounds
 from export.runtime.raster.window import Window
 
-# SystemError is rasterio's where GDAL fails without a message; ValueError its word for a file it cannot open.
+# rasterio raises SystemError where GDAL fails without a message, ValueError for a file it cannot open.
 RASTER_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError, MemoryError, SystemError)
 COLORS = ("red", "green", "blue", "alpha")
 _hooks_lock = threading.Lock()
@@ -36,7 +36,7 @@ _restore: Callable[[], None]
 
 
 class RasterPixels:
-    """A raster that rasterio opened; see ``export.runtime.infer.source.Pixels`` for the attributes."""
+    """A raster that rasterio opened; see ``export.runtime.infer.source.Pixels``."""
 
     sampled, sized, read_ahead = True, False, 4
 
@@ -96,11 +96,7 @@ class RasterPixels:
         return any(MaskFlags.all_valid not in self.dataset.mask_flag_enums[band - 1] for band in bands)
 
     def read(self, bands: Sequence[int], window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Stored values (bands, rows, columns), and (rows, columns) True where all bands hold data.
-
-        Raises:
-            InputFault: the file is corrupt.
-        """
+        """Stored values (bands, rows, columns), and (rows, columns) True where all bands hold data."""
         where, bands = raster_window(window), list(bands)
         try:
             with self._lock:
@@ -152,7 +148,7 @@ def _open(where: str, **options: object) -> rasterio.DatasetReader:
         raise InputFault("no_such_file", where=where)
     try:
         with warnings.catch_warnings(), undecodable_messages_ignored():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # said later in our own words
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # _place reports it
             dataset = rasterio.open(where, **options)
             dataset.transform  # noqa: B018  # GDAL reads it late
     except RASTER_ERRORS as error:

@@ -19,10 +19,11 @@ from export.rasterio_io.names import short
 from export.runtime.model.card import ModelCard
 from export.runtime.results.writing import write_text
 
+FILE_EXTENSION = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 EXTENSIONS = (
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
     "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
-    "https://stac-extensions.github.io/file/v2.1.0/schema.json",
+    FILE_EXTENSION,
 )
 UNIT = "geoaware:unit"
 MEDIA = {
