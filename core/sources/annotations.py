@@ -7,13 +7,14 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from core.errors import UserError
+from core.imagery.dates import iso_date
 from core.imagery.labels import legend_of
 from core.store.build import Tally
 from core.store.read import LandClass
@@ -47,17 +48,10 @@ XVIEW_CLASSES = {
 
 
 class _Entry(NamedTuple):
-    """One box.
-
-    Attributes:
-        image: key of the image.
-        type: class number in the labels' own numbering; None for no class.
-        box: xmin, ymin, xmax, ymax; None if these are not four finite numbers.
-        lonlat: of the box's centre; NaN where unknown.
-    """
+    """One box: xmin, ymin, xmax, ymax, or None if these are not four finite numbers; lonlat of its centre."""
 
     image: Hashable
-    type: Hashable
+    type: Hashable  # in the labels' own numbering; None for no class
     box: tuple[float, float, float, float] | None
     lonlat: tuple[float, float] = UNKNOWN
 
@@ -72,23 +66,22 @@ class LabelledImage(NamedTuple):
 
 @dataclass(frozen=True)
 class ObjectLabels:
-    """A file of labels; boxes (N, 5) and lonlat (N, 2) by the keys of their images."""
+    """A file of labels, by the keys of the images.
+
+    Attributes:
+        objects: (N, 7) xmin, ymin, xmax, ymax, class number, and longitude and latitude of the centre, NaN where unknown.
+    """
 
     images: dict[Hashable, LabelledImage]
-    boxes: dict[Hashable, np.ndarray]
-    lonlat: dict[Hashable, np.ndarray]
+    objects: dict[Hashable, np.ndarray]
     classes: tuple[LandClass, ...]
     provenance: str
-    license: str
-    gsd: float | None
+    license: str = ""
+    gsd: float | None = None
 
 
 def read_labels(path: Path, tally: Tally) -> ObjectLabels:
-    """Read a file of labels.
-
-    Args:
-        path: COCO JSON or xView's GeoJSON.
-        tally: counts what cannot be used.
+    """Read COCO JSON or xView's GeoJSON; ``tally`` counts what cannot be used.
 
     Raises:
         UserError: it is neither, or lacks a required key.
@@ -129,6 +122,12 @@ def _need(entry: object, keys: tuple[str, ...], where: str) -> dict:
     return entry
 
 
+def _entries(path: Path, table: dict, name: str, *keys: str) -> Iterator[dict]:
+    """The entries of one of COCO's lists, which have these keys."""
+    for number, entry in enumerate(table[name]):
+        yield _need(entry, keys, f"{path}: entry {number} of '{name}'")
+
+
 def _read_coco(path: Path, table: dict, tally: Tally) -> ObjectLabels:
     _need(table, ("images", "annotations", "categories"), str(path))
     for name in ("images", "annotations", "categories"):
@@ -138,18 +137,15 @@ def _read_coco(path: Path, table: dict, tally: Tally) -> ObjectLabels:
     description = about.get("description", "") if isinstance(about, dict) else ""
     licenses = table["licenses"] if isinstance(table.get("licenses"), list) else []
     terms = [str(entry.get("name", "")) for entry in licenses if isinstance(entry, dict)]
-    images, classes = _coco_images(path, table["images"], tally), _coco_classes(path, table["categories"])
-    boxes, lonlat = _by_image(path, _coco_entries(path, table["annotations"], tally), set(images), classes, tally)
-    return ObjectLabels(
-        images, boxes, lonlat, classes, provenance=": ".join(filter(None, [path.name, str(description or "")])),
-        license=", ".join(dict.fromkeys(filter(None, terms))), gsd=None,
-    )  # fmt: skip
+    images, classes = _coco_images(path, table, tally), _coco_classes(path, table)
+    objects = _by_image(path, _coco_boxes(path, table, tally), images, classes, tally)
+    provenance = ": ".join(filter(None, [path.name, str(description or "")]))
+    return ObjectLabels(images, objects, classes, provenance, ", ".join(dict.fromkeys(filter(None, terms))))
 
 
-def _coco_classes(path: Path, categories: list) -> tuple[LandClass, ...]:
+def _coco_classes(path: Path, table: dict) -> tuple[LandClass, ...]:
     names: dict[int, str] = {}
-    for number, entry in enumerate(categories):
-        category = _need(entry, ("id", "name"), f"{path}: entry {number} of 'categories'")
+    for category in _entries(path, table, "categories", "id", "name"):
         if category["id"] in names:
             raise UserError(f"{path}: two categories have the id {category['id']}; ids must differ")
         if not isinstance(category["id"], int):
@@ -158,27 +154,24 @@ def _coco_classes(path: Path, categories: list) -> tuple[LandClass, ...]:
     return legend_of(names)
 
 
-def _coco_images(path: Path, entries: list, tally: Tally) -> dict[Hashable, LabelledImage]:
+def _coco_images(path: Path, table: dict, tally: Tally) -> dict[Hashable, LabelledImage]:
     images: dict[Hashable, LabelledImage] = {}
-    for number, entry in enumerate(entries):
-        image = _need(entry, ("id", "file_name"), f"{path}: entry {number} of 'images'")
+    for image in _entries(path, table, "images", "id", "file_name"):
         if image["id"] in images:
             raise UserError(f"{path}: two images have the id {image['id']}; ids must differ")
         height, width = image.get("height"), image.get("width")
         shape = None
         if isinstance(height, int) and isinstance(width, int) and min(height, width) > 0:  # some write 0 for unknown
             shape = height, width
-        date = _date(image.get("date_captured"), tally)
-        images[image["id"]] = LabelledImage(str(image["file_name"]), date, shape)
+        images[image["id"]] = LabelledImage(str(image["file_name"]), _date(image.get("date_captured"), tally), shape)
     names = Counter(image.path for image in images.values()).most_common(1)
     if names and names[0][1] > 1:
         raise UserError(f"{path}: two images have the file_name {names[0][0]}; merge their annotations under one id")
     return images
 
 
-def _coco_entries(path: Path, annotations: list, tally: Tally) -> Iterator[_Entry]:
-    for number, entry in enumerate(annotations):
-        annotation = _need(entry, ("image_id", "category_id", "bbox"), f"{path}: entry {number} of 'annotations'")
+def _coco_boxes(path: Path, table: dict, tally: Tally) -> Iterator[_Entry]:
+    for annotation in _entries(path, table, "annotations", "image_id", "category_id", "bbox"):
         if annotation.get("iscrowd"):
             tally.drop("boxes around crowds of objects (iscrowd)")
             continue
@@ -190,24 +183,18 @@ def _coco_entries(path: Path, annotations: list, tally: Tally) -> Iterator[_Entr
 
 
 def _read_xview(path: Path, features: list, tally: Tally) -> ObjectLabels:
-    entries = list(_xview_entries(path, features, tally))
-    images: dict[Hashable, LabelledImage] = {
-        name: LabelledImage(str(name)) for name in sorted({str(e.image) for e in entries})
-    }
+    entries = list(_xview_boxes(path, features, tally))
+    images: dict[Hashable, LabelledImage] = {e.image: LabelledImage(str(e.image)) for e in entries}
     classes = legend_of(XVIEW_CLASSES)
-    boxes, lonlat = _by_image(path, iter(entries), set(images), classes, tally)
-    return ObjectLabels(
-        images, boxes, lonlat, classes, provenance=f"{path.name}: xView (Lam et al. 2018)", license="", gsd=XVIEW_GSD,
-    )  # fmt: skip
+    objects = _by_image(path, iter(entries), images, classes, tally)
+    return ObjectLabels(images, objects, classes, f"{path.name}: xView (Lam et al. 2018)", gsd=XVIEW_GSD)
 
 
-def _xview_entries(path: Path, features: list, tally: Tally) -> Iterator[_Entry]:
+def _xview_boxes(path: Path, features: list, tally: Tally) -> Iterator[_Entry]:
     for number, entry in enumerate(features):
-        where = f"{path}: feature {number}"
+        where, keys = f"{path}: feature {number}", ("image_id", "type_id", "bounds_imcoords")
         feature = _need(entry, ("properties",), where)
-        properties = _need(
-            feature["properties"], ("image_id", "type_id", "bounds_imcoords"), f"{where}: its 'properties'"
-        )
+        properties = _need(feature["properties"], keys, f"{where}: its 'properties'")
         try:
             type_id: Hashable = int(properties["type_id"])
         except ValueError:
@@ -220,29 +207,32 @@ def _xview_entries(path: Path, features: list, tally: Tally) -> Iterator[_Entry]
 
 
 def _by_image(
-    path: Path, entries: Iterator[_Entry], images: set[Hashable], classes: tuple[LandClass, ...], tally: Tally
-) -> tuple[dict[Hashable, np.ndarray], dict[Hashable, np.ndarray]]:
-    """Boxes (N, 5) and their longitudes and latitudes (N, 2), by the keys of their images."""
+    path: Path,
+    entries: Iterator[_Entry],
+    images: dict[Hashable, LabelledImage],
+    classes: tuple[LandClass, ...],
+    tally: Tally,
+) -> dict[Hashable, np.ndarray]:
+    """``ObjectLabels.objects``."""
     numbers: dict[Hashable, int] = {entry.value: number for number, entry in enumerate(classes)}
     unknown: Counter[tuple[str, str]] = Counter()
-    boxes, lonlat = defaultdict(list), defaultdict(list)
-    for entry in entries:
-        if entry.image not in images:
-            unknown[f"image_id {entry.image}", "is not in 'images'"] += 1
-        elif entry.type is None:
+    objects = defaultdict(list)
+    for image, type_id, box, lonlat in entries:
+        if image not in images:
+            unknown[f"image_id {image}", "is not in 'images'"] += 1
+        elif type_id is None:
             continue
-        elif entry.type not in numbers:
-            unknown[f"class {entry.type}", "is not in the list of classes"] += 1
-        elif entry.box is None:
+        elif type_id not in numbers:
+            unknown[f"class {type_id}", "is not in the list of classes"] += 1
+        elif box is None:
             tally.drop("boxes that are not four numbers")
-        elif entry.box[0] >= entry.box[2] or entry.box[1] >= entry.box[3]:
+        elif box[0] >= box[2] or box[1] >= box[3]:
             tally.drop("boxes without width or height")
         else:
-            boxes[entry.image].append((*entry.box, numbers[entry.type]))
-            lonlat[entry.image].append(entry.lonlat)
+            objects[image].append((*box, numbers[type_id], *lonlat))
     for (name, why), count in unknown.items():
         tally.skip(f"{path}: {name}", f"{why}, so {count} of its boxes cannot be used")
-    return {key: np.array(rows) for key, rows in boxes.items()}, {key: np.array(rows) for key, rows in lonlat.items()}
+    return {key: np.array(rows) for key, rows in objects.items()}
 
 
 def _four(values: object) -> tuple[float, float, float, float] | None:
@@ -264,7 +254,7 @@ def _centre(polygon: object) -> tuple[float, float]:
         lon, lat = ([float(point[axis]) for point in polygon[0]] for axis in (0, 1))  # type: ignore[index]
         return (min(lon) + max(lon)) / 2, (min(lat) + max(lat)) / 2
     except (TypeError, KeyError, IndexError, ValueError):
-        return math.nan, math.nan
+        return UNKNOWN
 
 
 def _date(text: object, tally: Tally) -> datetime | None:
@@ -272,8 +262,7 @@ def _date(text: object, tally: Tally) -> datetime | None:
     if not text:
         return None
     try:
-        date = datetime.fromisoformat(str(text).replace("/", "-"))
+        return iso_date(str(text).replace("/", "-"))
     except ValueError:
         tally.drop("dates (date_captured) that are not like 2024-06-30 or 2024-06-30 12:00:00")
         return None
-    return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)

@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import rasterio
-from pyproj.exceptions import ProjError
 from rasterio.errors import CRSError, RasterioError
 from rasterio.windows import Window
 from tqdm import tqdm
@@ -38,6 +37,7 @@ from core.imagery.georasters import (
     read,
 )
 from core.sources.annotations import ObjectLabels, read_labels
+from core.sources.image_list import Listed
 from core.sources.options import add_options, check_range, check_size
 from core.store.build import SHARD_BYTES, Chip, Tally
 from core.store.read import StoreInfo
@@ -92,17 +92,12 @@ class Tiling:
 
 
 @dataclass(frozen=True)
-class Detections:
+class Detections(Listed):
     """The source: chips cut from images of any size, with the boxes that they show.
 
     Attributes:
-        info: what holds for all chips.
-        digest: checksum of the listing, which represents it in the fingerprint.
-        tiling: how images become chips.
-        root: folder that paths are relative to.
-        listing: the Parquet file, see ``PARTS``.
-        bad: images that the listing had to leave out.
-        dropped: what else the listing left out, and how much of it.
+        digest: checksum of the listing, which it represents in the fingerprint.
+        listing: see ``PARTS``.
     """
 
     info: StoreInfo
@@ -113,47 +108,31 @@ class Detections:
     bad: tuple[tuple[str, str], ...] = ()
     dropped: tuple[tuple[str, int], ...] = ()
 
-    @property
-    def tasks(self) -> range:
-        """Numbers of the row groups."""
-        return range(pq.ParquetFile(self.listing).metadata.num_row_groups)
-
-    def chips(self, task: int, tally: Tally) -> Iterator[Chip]:
-        """Cut the images of one row group."""
-        for part in pq.ParquetFile(self.listing).read_row_group(task).to_pylist():
-            counts = Tally()
-            try:
-                chips = self._chips_of(part, counts)  # all, or an error: never half an image
-            except (OSError, RasterioError, CRSError, ProjError, UserError) as error:
-                tally.skip(part["path"], f"cannot be used ({first_line(error)})")
-                continue
-            tally.add(counts)
-            yield from chips
-
-    def _chips_of(self, part: dict[str, Any], tally: Tally) -> list[Chip]:
-        boxes = np.array(part["boxes"], np.float64).reshape(-1, 5)
+    def read_image(self, row: dict[str, Any], tally: Tally) -> list[Chip]:
+        """The chips of a row of ``PARTS``."""
+        path, size = row["path"], self.tiling.size
+        boxes = np.array(row["boxes"], np.float64).reshape(-1, 5)
         chips = []
-        with open_plain(self.root / part["path"]) as source:
-            rows, columns = self.tiling.starts(source.height), self.tiling.starts(source.width)
-            if part["first_strip"] == 0:
-                self._count_unseen(boxes, (source.height, source.width), tally)
-            for row, pixels, valid in self._strips(source, rows[part["first_strip"] : part["end_strip"]]):
-                places = _ground(source, part["line"], np.full(len(columns), row), columns, self.tiling.size)
-                for column, lon, lat, reach_m in zip(columns.tolist(), *(known.tolist() for known in places)):
-                    seen = np.s_[..., column : column + self.tiling.size]
+        with open_plain(self.root / path) as source:
+            tops, lefts = self.tiling.starts(source.height), self.tiling.starts(source.width)
+            if row["first_strip"] == 0:
+                self._count_unseen(boxes, source.shape, tally)
+            for top, pixels, valid in self._strips(source, tops[row["first_strip"] : row["end_strip"]]):
+                places = _ground(source, row["line"], np.full(len(lefts), top), lefts, size)
+                for left, lon, lat, reach_m in zip(lefts.tolist(), *(known.tolist() for known in places)):
+                    seen = np.s_[..., left : left + size]
                     if not valid[seen].any():
                         tally.drop("without any valid pixel")
                         continue
-                    shown = self._shown(boxes, row, column, valid[seen].shape, tally)
+                    shown = self._shown(boxes, top, left, valid[seen].shape, tally)
                     if self.tiling.skip_empty and not len(shown):
                         tally.drop("without boxes")
                         continue
                     chips.append(
                         Chip(
-                            pixels=self._padded(pixels[seen]), valid=self._padded(valid[seen]),
-                            place=f"{part['path']} r{row}c{column}", lon=lon, lat=lat, reach_m=reach_m,
-                            datetime=part["datetime"], source=part["path"], row=row, column=column,
-                            group=part["path"], boxes=shown,  # chips of one image overlap
+                            self._padded(pixels[seen]), self._padded(valid[seen]), f"{path} r{top}c{left}", lon, lat,
+                            row["datetime"], path, top, left, reach_m,
+                            group=path, boxes=shown,  # chips of one image overlap
                         )
                     )  # fmt: skip
         return chips
@@ -231,10 +210,6 @@ def add_parser(sources: Any) -> argparse.ArgumentParser:
 def make(arguments: argparse.Namespace, scratch: Path) -> Detections:
     """Read the labels and the headers of the images, and list what to cut.
 
-    Args:
-        arguments: of ``add_parser``.
-        scratch: an empty folder on a disk with room for the listing.
-
     Raises:
         UserError: an option is invalid; the labels are neither COCO nor xView, or lack a key; no image can be used.
     """
@@ -247,7 +222,11 @@ def make(arguments: argparse.Namespace, scratch: Path) -> Detections:
     tally = Tally()
     labels = read_labels(arguments.labels, tally)
     headers = _read_headers(arguments.images, labels, tally)
-    _count_unnamed(arguments.images, labels, tally)
+    named = {arguments.images / image.path for image in labels.images.values()}
+    files = (path for path in arguments.images.rglob("*") if path.suffix.lower() in IMAGES)
+    unnamed = sum(path not in named for path in files)
+    if unnamed:
+        tally.drop("images in the folder that are not in the labels", unnamed)
     if not headers:
         why = f", for instance {tally.bad[0][0]}: {tally.bad[0][1]}" if tally.bad else ""
         raise UserError(
@@ -261,39 +240,31 @@ def make(arguments: argparse.Namespace, scratch: Path) -> Detections:
 
 
 def _read_headers(root: Path, labels: ObjectLabels, tally: Tally) -> dict[Hashable, _Header]:
-    """Headers of the images that can be used, by path; the others are skipped."""
+    """Headers of the images that can be used, by path: those with the bands and the data type of most images."""
     headers: dict[Hashable, _Header] = {}
     by_path = sorted(labels.images, key=lambda key: labels.images[key].path)
     for key in tqdm(by_path, desc="image headers", unit="image", disable=None):
-        image = labels.images[key]
+        path, _, shape = labels.images[key]
         try:
-            header = _read_header(root / image.path)
+            header = _read_header(root / path)
         except (OSError, RasterioError, CRSError) as error:
-            exists = (root / image.path).is_file()
-            tally.skip(
-                image.path, f"cannot be read ({first_line(error)})" if exists else "is in the labels, but missing"
-            )
-            continue
+            exists = (root / path).is_file()
+            tally.skip(path, f"cannot be read ({first_line(error)})" if exists else "is in the labels, but missing")
         except UserError as error:
-            tally.skip(image.path, str(error).removeprefix(f"{root / image.path}: "))
-            continue
-        if image.shape not in (None, header[:2]):
-            height, width = image.shape or (0, 0)
-            why = f"is {header.width} x {header.height} px, but the labels were made on {width} x {height}"
-            tally.skip(image.path, why)
-            continue
-        headers[key] = header
-    return _alike(headers, labels, tally)
-
-
-def _alike(headers: dict[Hashable, _Header], labels: ObjectLabels, tally: Tally) -> dict[Hashable, _Header]:
-    """Those with the bands and the data type of most images."""
+            tally.skip(path, str(error).removeprefix(f"{root / path}: "))
+        else:
+            if shape and shape != header[:2]:
+                size = f"{header.width} x {header.height} px"
+                tally.skip(path, f"is {size}, but the labels were made on {shape[1]} x {shape[0]}")
+            else:
+                headers[key] = header
     kinds = {key: f"{len(header.bands)} bands of {header.dtype}" for key, header in headers.items()}
-    usual = max(Counter(kinds.values()).items(), key=lambda item: item[1], default=("", 0))[0]
+    usual = Counter(kinds.values()).most_common(1)
     for key, kind in kinds.items():
-        if kind != usual:
-            tally.skip(labels.images[key].path, f"has {kind}, most images have {usual}")
-    return {key: header for key, header in headers.items() if kinds[key] == usual}
+        if kind != usual[0][0]:
+            tally.skip(labels.images[key].path, f"has {kind}, most images have {usual[0][0]}")
+            del headers[key]
+    return headers
 
 
 def _read_header(path: Path) -> _Header:
@@ -304,14 +275,6 @@ def _read_header(path: Path) -> _Header:
             names = ["red", "green", "blue"]  # gray photographs among coloured ones
         gsd = pixel_size_m(source) if is_located(source) else None
         return _Header(source.height, source.width, tuple(names), source.dtypes[0], gsd)
-
-
-def _count_unnamed(root: Path, labels: ObjectLabels, tally: Tally) -> None:
-    named = {(root / image.path) for image in labels.images.values()}
-    files = (path for path in root.rglob("*") if path.suffix.lower() in IMAGES)
-    count = sum(path not in named for path in files)
-    if count:
-        tally.drop("images in the folder that are not in the labels", count)
 
 
 def _info(headers: dict[Hashable, _Header], labels: ObjectLabels, size: int) -> StoreInfo:
@@ -339,7 +302,7 @@ def _write_listing(
     filled = 0
     with pq.ParquetWriter(path, PARTS) as writer:
         for key, header in headers.items():
-            image, boxes = labels.images[key], labels.boxes.get(key, np.empty((0, 5)))
+            image, boxes = labels.images[key], labels.objects.get(key, np.empty((0, 7)))[:, :5]
             strips, strip_bytes = len(tiling.starts(header.height)), len(tiling.starts(header.width)) * chip_bytes
             step = max(1, SHARD_BYTES // strip_bytes)
             for first in range(0, strips, step):
@@ -359,18 +322,14 @@ def _line(labels: ObjectLabels, key: Hashable) -> tuple[float, float, float, flo
     Lines through the medians of the outer thirds (Tukey 1977), which outliers do not affect; where the
     features are too close together for that, the nominal pixel size of the dataset.
     """
-    if key not in labels.lonlat:
+    objects = labels.objects.get(key, np.empty((0, 7)))
+    objects = objects[np.isfinite(objects[:, 5:]).all(axis=1)]
+    if not len(objects) or labels.gsd is None:
         return None
-    known = np.isfinite(labels.lonlat[key]).all(axis=1)
-    if not known.any() or labels.gsd is None:
-        return None
-    lon, lat = labels.lonlat[key][known].T
-    boxes = labels.boxes[key][known]
+    xmin, ymin, xmax, ymax, _, lon, lat = objects.T
     step = labels.gsd / METRES_PER_DEGREE
     narrowing = max(math.cos(math.radians(float(np.median(lat)))), 1e-6)
-    across = _resistant_line((boxes[:, 0] + boxes[:, 2]) / 2, lon, step / narrowing)
-    down = _resistant_line((boxes[:, 1] + boxes[:, 3]) / 2, lat, -step)
-    return *across, *down
+    return *_resistant_line((xmin + xmax) / 2, lon, step / narrowing), *_resistant_line((ymin + ymax) / 2, lat, -step)
 
 
 def _resistant_line(at: np.ndarray, values: np.ndarray, slope: float) -> tuple[float, float]:
