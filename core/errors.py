@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from export.runtime.errors import InputFault as InputFault
 from export.runtime.errors import first_line as first_line
 
 

@@ -11,11 +11,10 @@ import argparse
 import math
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
@@ -23,7 +22,7 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError, RasterioError
 from rasterio.windows import Window as RasterWindow
 
-from core.errors import UserError, first_line
+from core.errors import InputFault, UserError, first_line
 from core.files import stamp
 from core.imagery.crops import guess_unit, majority
 from core.imagery.dates import parse_date, read_dates
@@ -32,8 +31,8 @@ from core.imagery.labels import LabelPolygons, LabelRaster, open_labels, read_le
 from core.imagery.safe_products import DEFAULT_BANDS, read_product
 from core.sources.options import add_options, check_range, check_size
 from core.store.build import SHARD_BYTES, Chip, Tally
-from core.store.read import UNLABELLED, LandClass, StoreInfo
-from export.runtime.raster.lattice import Placement
+from core.store.read import UNLABELLED, StoreInfo
+from export.runtime.raster.lattice import Placement, check_bounds
 from export.runtime.raster.window import Window
 
 _LARGEST_AREA = 4096  # px per side, to align with whole blocks
@@ -41,14 +40,12 @@ _LARGEST_AREA = 4096  # px per side, to align with whole blocks
 
 @dataclass(frozen=True)
 class Scene:
-    """One dated raster.
+    """One dated raster; its unit, where the file's format states it.
 
     Attributes:
-        name: of the file, for people.
         date: UTC, with its zone.
         dataset: what GDAL opens: a path, or a virtual raster as XML.
         stamp: size and time of the file: a changed file of the same name makes another store.
-        unit: what a pixel value means, where the file's format states it.
     """
 
     name: str
@@ -70,10 +67,9 @@ class Cut:
     Attributes:
         size: rows = columns of a chip, px of the reference grid.
         min_valid: minimum fraction of valid pixels.
-        max_abs_lat: windows whose centre lies beyond this latitude are left out.
-        background: value of the class that never names a chip (open sea, say); windows with more than
-            half of it are left out.
-        keep_background: keep one in so many of those windows, so that a map model learns the class; 0 for none.
+        max_abs_lat: degrees; windows whose centre lies beyond are left out.
+        background: value of the class that never names a chip (open sea, say); of the windows with more than half of it
+            one in ``keep_background`` is kept, so that a map model learns the class, or none where that is 0.
     """
 
     size: int
@@ -91,34 +87,9 @@ class Task(NamedTuple):
     end: int
 
 
-class _Place(NamedTuple):
-    row: int
-    column: int
-    lon: float
-    lat: float
-    reach_m: float
-    label: int
-    mask: np.ndarray | None
-
-    @property
-    def name(self) -> str:
-        return f"r{self.row}c{self.column}"
-
-
 @dataclass(frozen=True)
 class Rasters:
-    """The source.
-
-    Attributes:
-        info: what holds for all chips.
-        cut: size and limits.
-        scenes: the first gives the grid.
-        placement: for files without coordinates.
-        labels: land-cover labels, or None.
-        tasks: areas of the grid and their scenes, one per shard.
-        bad: files that were left out.
-        dropped: always empty; everything else is left out while cutting.
-    """
+    """The source; the first scene gives the grid, ``placement`` the coordinates of files that have none."""
 
     info: StoreInfo
     cut: Cut
@@ -142,36 +113,28 @@ class Rasters:
         license: str = "",
         bad: Sequence[tuple[str, str]] = (),
     ) -> Rasters:
-        """Check the files and divide the grid.
-
-        Args:
-            scenes: at least one.
-            cut: size and limits.
-            placement: for files without coordinates.
-            labels: land-cover labels.
-            unit: what a pixel value means; guessed from the data type when None.
-            provenance: where the imagery comes from.
-            license: of the imagery.
-            bad: files left out already.
+        """Check the files and divide the grid; the unit is guessed from the data type where nothing states it.
 
         Raises:
             UserError: no file can be used, or the grid is smaller than a chip.
         """
         usable, bad = _usable(scenes, placement, list(bad))
-        with open_raster(usable[0].dataset, placement) as grid:
-            if min(grid.height, grid.width) < cut.size:
-                raise UserError(
-                    f"{usable[0].name}: {grid.width} x {grid.height} pixels are too few for chips of {cut.size}; give a smaller --size"
-                )
+        first = usable[0]
+        with open_raster(first.dataset, placement) as grid:
+            if min(grid.shape) < cut.size:
+                have = f"{grid.width} x {grid.height} pixels"
+                raise UserError(f"{first.name}: {have} are too few for chips of {cut.size}; give a smaller --size")
             bands = band_names(grid)
             info = StoreInfo(
                 bands=bands,
                 dtype=grid.dtypes[0],
-                unit=unit or usable[0].unit or guess_unit(grid.dtypes[0]),
+                unit=unit or first.unit or guess_unit(grid.dtypes[0]),
                 gsd=pixel_size_m(grid),
                 chip_size=cut.size,
                 classes=labels.classes if labels else (),
-                background=_number_of(cut.background, labels),
+                background=None
+                if cut.background is None or not labels
+                else [entry.value for entry in labels.classes].index(cut.background),
                 provenance=provenance or ", ".join(scene.name for scene in usable),
                 license=license,
             )
@@ -179,8 +142,11 @@ class Rasters:
                 labels.check(grid)
             shard_pixels = SHARD_BYTES // (len(bands) * np.dtype(info.dtype).itemsize)
             areas = divide(grid.shape, grid.block_shapes[0], cut.size, max(1, shard_pixels // len(usable)))
-        tasks = tuple(task for area in areas for task in _tasks(area, len(usable), shard_pixels))
-        return cls(info, cut, tuple(usable), placement, labels, tasks, tuple(bad))
+        tasks = []
+        for area in areas:  # where its blocks are too large to take all scenes into one shard, some at a time
+            step = max(1, shard_pixels // (area.height * area.width))
+            tasks += [Task(area, first, min(first + step, len(usable))) for first in range(0, len(usable), step)]
+        return cls(info, cut, tuple(usable), placement, labels, tuple(tasks), tuple(bad))
 
     def chips(self, task: Task, tally: Tally) -> Iterator[Chip]:
         """Cut one area out of some scenes."""
@@ -200,26 +166,24 @@ class Rasters:
                 yield from self._cut(scene, task.area, places, pixels, valid, tally)
 
     def _cut(
-        self, scene: Scene, area: Window, places: list[_Place], pixels: np.ndarray, valid: np.ndarray, tally: Tally
+        self, scene: Scene, area: Window, places: list[dict], pixels: np.ndarray, valid: np.ndarray, tally: Tally
     ) -> Iterator[Chip]:
         for place in places:
-            top, left = place.row - area.row, place.column - area.column
-            window = np.s_[top : top + self.cut.size, left : left + self.cut.size]
-            if valid[window].mean() < self.cut.min_valid:
+            top, left = place["row"] - area.row, place["column"] - area.column
+            seen = np.s_[..., top : top + self.cut.size, left : left + self.cut.size]
+            if valid[seen].mean() < self.cut.min_valid:
                 tally.drop(f"with less than {self.cut.min_valid:.0%} of valid pixels")
-                continue
-            yield Chip(
-                pixels=pixels[(slice(None), *window)], valid=valid[window], place=place.name, lon=place.lon, lat=place.lat,
-                reach_m=place.reach_m, datetime=scene.date, source=scene.name, row=place.row, column=place.column,
-                label=place.label, mask=place.mask,
-            )  # fmt: skip
+            else:
+                yield Chip(pixels[seen], valid[seen], datetime=scene.date, source=scene.name, **place)
 
-    def _places(self, area: Window, grid: rasterio.DatasetReader, tally: Tally) -> Iterator[_Place]:
+    def _places(self, area: Window, grid: rasterio.DatasetReader, tally: Tally) -> Iterator[dict[str, Any]]:
+        """What the chips of a place have in common, as fields of ``Chip``."""
         size, limit = self.cut.size, self.cut.max_abs_lat
         numbers = self.labels.numbers(grid, _rasterio_window(area)) if self.labels else None
         rows, columns = np.mgrid[0 : area.height : size, 0 : area.width : size].reshape(2, -1)
         where = ground(grid, area.row + rows, area.column + columns, size)
-        for row, column, lon, lat, reach in zip(rows.tolist(), columns.tolist(), *(part.tolist() for part in where)):
+        for row, column, lon, lat, reach_m in zip(rows.tolist(), columns.tolist(), *(part.tolist() for part in where)):
+            name = f"r{area.row + row}c{area.column + column}"
             if math.isnan(lon):
                 tally.drop("windows outside the domain of the CRS")
                 continue
@@ -228,44 +192,32 @@ class Rasters:
                 continue
             label, mask = -1, None
             if numbers is not None:
-                mask = numbers[row:, column:][:size, :size].copy()
+                mask = numbers[row : row + size, column : column + size].copy()
                 label = majority(mask, aside=self.info.background)
-                mask = mask if (mask != UNLABELLED).any() else None
-            place = _Place(area.row + row, area.column + column, lon, lat, reach, label, mask)
-            if self._is_spare(place):
-                tally.drop("windows of mostly background")
-                continue
-            yield place
+                if self._is_spare(mask, name):
+                    tally.drop("windows of mostly background")
+                    continue
+            yield {
+                "place": name, "row": area.row + row, "column": area.column + column, "lon": lon, "lat": lat,
+                "reach_m": reach_m, "label": label, "mask": None if mask is None or (mask == UNLABELLED).all() else mask,
+            }  # fmt: skip
 
-    def _is_spare(self, place: _Place) -> bool:
-        if self.info.background is None or place.mask is None or (place.mask == self.info.background).mean() <= 0.5:
+    def _is_spare(self, mask: np.ndarray, name: str) -> bool:
+        if self.info.background is None or (mask == self.info.background).mean() <= 0.5:
             return False
         # Drawn by name, not by counting: areas are cut in parallel.
-        return not self.cut.keep_background or zlib.crc32(place.name.encode()) % self.cut.keep_background != 0
+        return not self.cut.keep_background or zlib.crc32(name.encode()) % self.cut.keep_background != 0
 
 
 def _rasterio_window(window: Window) -> RasterWindow:
     return RasterWindow(window.column, window.row, window.width, window.height)
 
 
-def _number_of(value: int | None, labels: LabelRaster | LabelPolygons | None) -> int | None:
-    """The class number of a value of the legend."""
-    if value is None or labels is None:
-        return None
-    return [entry.value for entry in labels.classes].index(value)
-
-
 def divide(shape: tuple[int, int], block: tuple[int, int], size: int, pixels: int) -> list[Window]:
     """Divide a grid into areas of about so many pixels, aligned with the blocks of the file where possible.
 
-    Args:
-        shape: rows and columns of the grid.
-        block: rows and columns of the file's blocks.
-        size: of a chip, px.
-        pixels: of an area, about.
-
-    Returns:
-        Areas of whole chips, row by row; less than a chip remains at the right and lower edge.
+    ``shape`` of the grid and ``block`` of the file are (rows, columns). Areas hold whole chips of ``size`` px and follow
+    row by row; less than a chip remains at the right and lower edge.
     """
     across, down = shape[1] // size * size, shape[0] // size * size
     step_down, step_across = (_common_step(size, side) for side in block)
@@ -280,13 +232,6 @@ def divide(shape: tuple[int, int], block: tuple[int, int], size: int, pixels: in
     ]
 
 
-def _tasks(area: Window, scenes: int, shard_pixels: int) -> Iterator[Task]:
-    """Divide the scenes of an area, where its blocks are too large to take all of them into one shard."""
-    step = max(1, shard_pixels // (area.height * area.width))
-    for first in range(0, scenes, step):
-        yield Task(area, first, min(first + step, scenes))
-
-
 def _common_step(size: int, block: int) -> int:
     """Pixels after which edges of chips and blocks coincide; if that is too far, chips about as long as a block."""
     common = math.lcm(size, block)
@@ -298,21 +243,16 @@ def _usable(
 ) -> tuple[list[Scene], list[tuple[str, str]]]:
     """The scenes that fit the first usable one, and the others with the reason."""
     usable: list[Scene] = []
-    with ExitStack() as stack:
-        grid = None
-        for scene in scenes:
-            try:
-                with ExitStack() as opened:
-                    source = opened.enter_context(open_raster(scene.dataset, placement, scene.name))
-                    check_alpha(source)
-                    if grid is None:
-                        grid = source
-                        stack.push(opened.pop_all())
-                    else:
+    for scene in scenes:
+        try:
+            with open_raster(scene.dataset, placement, scene.name) as source:
+                check_alpha(source)
+                if usable:
+                    with open_raster(usable[0].dataset, placement) as grid:
                         _check_fit(source, grid, usable[0].name)
-                usable.append(scene)
-            except UserError as error:
-                bad.append((scene.name, str(error).removeprefix(f"{scene.name}: ")))
+            usable.append(scene)
+        except UserError as error:
+            bad.append((scene.name, str(error).removeprefix(f"{scene.name}: ")))
     if not usable:
         raise UserError(": ".join(bad[0]))
     return usable, bad
@@ -383,37 +323,27 @@ def make(arguments: argparse.Namespace, scratch: Path) -> Rasters:
         raise UserError("--crs and --bounds go together: give both, or none")
     check_range(arguments, "min_valid", 0, 1)
     check_size(arguments)
-    legend = read_legend(arguments.legend) if arguments.legend else None
-    _check_background(arguments, legend)
-    placement = _placement(arguments)
+    legend, background = read_legend(arguments.legend) if arguments.legend else None, arguments.background
+    if background is not None and legend is None:
+        raise UserError("--background needs --legend")
+    if background is not None and background not in {entry.value for entry in legend or ()}:
+        raise UserError(f"--background {background}: the legend {arguments.legend} has no such class")
+    placement = _placement(arguments) if arguments.crs else None
     labels = open_labels(arguments.labels, arguments.class_field, legend, placement)
     scenes, bad = _scenes(arguments)
-    cut = Cut(
-        arguments.size, arguments.min_valid, arguments.max_abs_lat, arguments.background, arguments.keep_background
-    )
+    cut = Cut(arguments.size, arguments.min_valid, arguments.max_abs_lat, background, arguments.keep_background)
     return Rasters.plan(scenes, cut, placement=placement, labels=labels, unit=arguments.unit, bad=bad)
 
 
-def _check_background(arguments: argparse.Namespace, legend: tuple[LandClass, ...] | None) -> None:
-    if arguments.background is None:
-        return
-    if legend is None:
-        raise UserError("--background needs --legend")
-    if arguments.background not in {entry.value for entry in legend}:
-        raise UserError(f"--background {arguments.background}: the legend {arguments.legend} has no such class")
-
-
-def _placement(arguments: argparse.Namespace) -> Placement | None:
-    if arguments.crs is None:
-        return None
-    west, south, east, north = arguments.bounds
-    if not (west < east and south < north):
-        raise UserError(f"--bounds {west:g} {south:g} {east:g} {north:g}: must be west, south, east, north")
+def _placement(arguments: argparse.Namespace) -> Placement:
     try:
+        check_bounds(arguments.bounds)
         CRS.from_user_input(arguments.crs)
+    except InputFault as error:
+        raise UserError(f"--bounds: {error}") from error
     except CRSError as error:
         raise UserError(f"--crs {arguments.crs}: not a CRS ({error})") from error
-    return Placement(arguments.crs, (west, south, east, north))
+    return Placement(arguments.crs, tuple(arguments.bounds))
 
 
 def _scenes(arguments: argparse.Namespace) -> tuple[list[Scene], list[tuple[str, str]]]:
@@ -431,7 +361,7 @@ def _scenes(arguments: argparse.Namespace) -> tuple[list[Scene], list[tuple[str,
             seen.add(path.resolve())
             if path.is_dir():
                 product = read_product(path, tuple(arguments.bands))
-                scenes.append(Scene(path.name, product.date, product.dataset, product.stamp, product.unit))
+                scenes.append(Scene(path.name, **vars(product)))
             elif dates is None:
                 scenes.append(Scene.of_file(path, parse_date(path, arguments.date_format)))
             elif path.name in dates:
