@@ -112,30 +112,19 @@ class _Commands:
 
 def _metrics(out: Path, store: ChipStore, map_store: ChipStore, months: int) -> dict:
     """The metrics of all steps, from their files, and the agreement of the map on held-out blocks."""
-    steps = {name: json.loads((out / name / file).read_text()) for name, file in _FILES.items()}
+    files = {"pretrain": "metrics.json", "probe": "probe.json", "finetune": "metrics.json"}
     return {
         "months": months,
         "images": len(store),
         "places": len(store.places),
         "splits": store.places["split"].value_counts().to_dict(),
-        **steps,
+        **{name: json.loads((out / name / file).read_text()) for name, file in files.items()},
         "map": map_agreement(out / f"{MAP}.tif", map_store),
     }
 
 
-_FILES = {"pretrain": "metrics.json", "probe": "probe.json", "finetune": "metrics.json"}
-
-
 def map_agreement(path: Path, store: ChipStore) -> dict:
-    """Compare a map with the label masks of the test places pixel by pixel.
-
-    Args:
-        path: map on the grid of the store, with class values of the store's legend.
-        store: chips with labels and with their row and column in the grid.
-
-    Returns:
-        The metrics of ``core.evaluation.scores.scores``, over all pixels and over land only.
-    """
+    """Metrics of a map on the grid of the store, from the label masks of the test places: over all pixels and over land."""
     confusion = place_confusions(path, store).sum(axis=0)
     result: dict = {"all_pixels": scores(confusion), "confusion": confusion.tolist()}
     if store.info.background is not None:

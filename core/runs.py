@@ -55,10 +55,8 @@ def start_run(
 
 def _check_unchanged(config: Path, settings: dict[str, Any], fixed: Sequence[str]) -> None:
     before = (yaml.safe_load(config.read_text()) or {}) if config.is_file() else {}
-    now = {name: _as_yaml(settings[name]) for name in fixed}
-    changed = [
-        f"{_flag(name)} {before[name]} is now {now[name]}" for name in now if before.get(name, now[name]) != now[name]
-    ]
+    now = {name: _as_yaml(settings[name]) for name in fixed if name in before}
+    changed = [f"{_flag(name)} {before[name]} is now {now[name]}" for name in now if before[name] != now[name]]
     if changed:
         raise UserError(f"--resume: {', '.join(changed)}; resume with the original options")
 

@@ -14,12 +14,7 @@ from core.quickstart import quickstart
 from core.training.finetune import finetune
 from core.training.pretrain import pretrain
 
-COMMANDS: dict[str, Callable[..., Any]] = {
-    "quickstart": quickstart,
-    "pretrain": pretrain,
-    "probe": probe,
-    "finetune": finetune,
-}
+COMMANDS: dict[str, Callable[..., Any]] = {each.__name__: each for each in (quickstart, pretrain, probe, finetune)}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -18,18 +18,21 @@ class Score:
     low: float
     high: float
 
+    @classmethod
+    def of(cls, value: float, resampled: list[float] | np.ndarray) -> Score:
+        """The interval from the values of ``RESAMPLES`` bootstrap samples."""
+        low, high = np.percentile(resampled, [2.5, 97.5])
+        return cls(float(value), float(low), float(high))
+
     def __str__(self) -> str:
         """In percent."""
         return f"{100 * self.value:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
 
 
 def mean_score(values: np.ndarray, seed: int = 0) -> Score:
-    """Mean with its interval, resampling places, and seeds if there are several.
+    """Mean of (places,) or (seeds, places) values, such as 1 for a correct prediction; seeds are resampled too.
 
-    Args:
-        values: (places,) or (seeds, places), one value per place, such as 1 for a correct prediction. The same places
-            in every row; differences of two methods make a paired comparison.
-        seed: of the bootstrap.
+    The places are the same in every row; differences of two methods make a paired comparison.
     """
     values = np.atleast_2d(np.asarray(values, np.float64))
     rng = np.random.default_rng(seed)
@@ -38,32 +41,17 @@ def mean_score(values: np.ndarray, seed: int = 0) -> Score:
     for _ in range(RESAMPLES):
         rows = values[rng.integers(0, seeds, seeds)].mean(axis=0) if seeds > 1 else values[0]
         means.append(rows[rng.integers(0, places, places)].mean())
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Score(float(values.mean()), float(low), float(high))
+    return Score.of(values.mean(), means)
 
 
 def share_score(correct: np.ndarray, known: np.ndarray, seed: int = 0) -> Score:
-    """Fraction of correct pixels with its interval, resampling places, which have different numbers of pixels.
-
-    Args:
-        correct: (places,) number of correct pixels.
-        known: (places,) number of labelled pixels.
-        seed: of the bootstrap.
-    """
+    """Fraction of correct pixels, from the (places,) numbers of correct and of labelled pixels of each place."""
     draws = np.random.default_rng(seed).integers(0, len(known), (RESAMPLES, len(known)))
-    low, high = np.percentile(correct[draws].sum(axis=1) / known[draws].sum(axis=1), [2.5, 97.5])
-    return Score(float(correct.sum() / known.sum()), float(low), float(high))
+    return Score.of(correct.sum() / known.sum(), correct[draws].sum(axis=1) / known[draws].sum(axis=1))
 
 
 def advantage(better: np.ndarray, worse: np.ndarray, labels: np.ndarray, seed: int = 0) -> Score:
-    """Difference in accuracy of two predictions for the same places, paired bootstrap.
-
-    Args:
-        better: (places,) or (seeds, places) predicted labels.
-        worse: predicted labels of the other method, in the same shape.
-        labels: (places,) true labels.
-        seed: of the bootstrap.
-    """
+    """Difference in accuracy of two predictions, (places,) or (seeds, places), of (places,) labels; paired bootstrap."""
     return mean_score((better == labels).astype(float) - (worse == labels), seed)
 
 
@@ -71,13 +59,11 @@ def bootstrap(predicted: np.ndarray, labels: np.ndarray, seed: int = 0) -> dict[
     """Accuracy and macro-F1 with intervals, resampling test places."""
     rng = np.random.default_rng(seed)
     draws = [rng.integers(0, len(labels), len(labels)) for _ in range(RESAMPLES)]
-
-    def score(metric: Callable[[np.ndarray, np.ndarray], float]) -> Score:
-        values = [metric(predicted[d], labels[d]) for d in draws]
-        low, high = np.percentile(values, [2.5, 97.5])
-        return Score(metric(predicted, labels), float(low), float(high))
-
-    return {"accuracy": score(_accuracy), "macro_f1": score(macro_f1)}
+    metrics: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {"accuracy": _accuracy, "macro_f1": macro_f1}
+    return {
+        name: Score.of(metric(predicted, labels), [metric(predicted[drawn], labels[drawn]) for drawn in draws])
+        for name, metric in metrics.items()
+    }
 
 
 def _accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:

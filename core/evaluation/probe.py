@@ -9,8 +9,9 @@ a dataset. Intervals: 95 %, bootstrap over test places. Retrieval needs no label
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from core.errors import UserError
-from core.evaluation.intervals import Score, advantage, bootstrap, mean_score
+from core.evaluation.intervals import advantage, bootstrap, mean_score
 from core.evaluation.retrieval import TOP, Retrieval
 from core.files import write_json
 from core.networks.encoders import Encoder, features
@@ -38,15 +39,9 @@ Side = tuple[np.ndarray, np.ndarray]  # features or index rows (N, ...), labels 
 
 
 def knn_predict(train: Side, queries: np.ndarray, k: int = K_NEIGHBOURS) -> np.ndarray:
-    """Majority class of the k nearest training features by cosine; ties go to the nearer neighbours.
+    """Majority class of the k training features nearest to each of (M, D) queries by cosine, (M,).
 
-    Args:
-        train: (N, D) features and (N,) labels.
-        queries: (M, D) features.
-        k: number of neighbours.
-
-    Returns:
-        (M,) labels.
+    Ties go to the nearer neighbours.
     """
     known, labels = train
     queries, known = _unit(queries), _unit(known)
@@ -69,13 +64,13 @@ def _nearest(similarity: np.ndarray, k: int) -> np.ndarray:
 
 
 def knn_accuracy(encoder: torch.nn.Module, store: ChipStore, train: Side, val: Side, device: torch.device) -> float:
-    """KNN accuracy of an encoder on index rows; both sides are (rows, labels)."""
+    """Accuracy of ``knn_correct`` on the features of an encoder; both sides are (rows, labels)."""
     known, queries = (features(encoder, store, rows, device) for rows, _ in (train, val))
     return float(knn_correct((known, train[1]), (queries, val[1])).mean())
 
 
 def knn_correct(train: Side, queries: Side) -> np.ndarray:
-    """(M,) bool, whether kNN on standardised features predicts the label of each query; arguments as (features, labels)."""
+    """(M,) bool, whether kNN on standardised features predicts the label of each query."""
     scaler = StandardScaler().fit(train[0])
     predicted = knn_predict((scaler.transform(train[0]), train[1]), scaler.transform(queries[0]))
     return predicted == queries[1]
@@ -94,9 +89,7 @@ def colour_statistics(pixels: np.ndarray) -> np.ndarray:
 class Protocol:
     """Which images represent a place, and which places are on which side of the split.
 
-    Attributes:
-        rows: the index rows whose features are needed, sorted.
-        dates: the possible ones of ``DATES``.
+    ``rows`` are the index rows whose features are needed, sorted; ``dates`` those of ``DATES`` that are possible.
     """
 
     def __init__(self, store: ChipStore, seed: int) -> None:
@@ -123,16 +116,7 @@ class Protocol:
         }
 
     def vectors(self, everything: np.ndarray, side: str, dates: str) -> np.ndarray:
-        """One vector per place.
-
-        Args:
-            everything: (len(rows), D) features.
-            side: train, val or test.
-            dates: one of ``DATES``: of a random date, the mean, or concatenated by date.
-
-        Returns:
-            (places, D), or (places, dates x D) if stacked.
-        """
+        """One vector per place from (len(rows), D) features: (places, D), or (places, dates x D) if stacked."""
         chosen = self.random_rows[side] if dates == "one_date" else self.images[side]
         each = [everything[np.searchsorted(self.rows, rows)] for rows in chosen]
         return np.stack([dated.ravel() if dates == "stacked" else dated.mean(axis=0) for dated in each])
@@ -154,16 +138,7 @@ def predict(everything: np.ndarray, protocol: Protocol, dates: str) -> dict[str,
 
 
 def logistic_predict(train: Side, val: Side, queries: np.ndarray) -> np.ndarray:
-    """Logistic regression with its penalty chosen on the validation places.
-
-    Args:
-        train: (N, D) features and (N,) labels.
-        val: features and labels of the validation places.
-        queries: (M, D) features.
-
-    Returns:
-        (M,) labels.
-    """
+    """Labels (M,) of (M, D) queries by logistic regression, its penalty chosen on the validation places."""
     known, unknown = train[0], val[0]
     if known.shape[1] > len(known):
         # The penalised weights lie in the span of the training features: the regression in that subspace, with as many
@@ -232,7 +207,7 @@ def probe(
     if retrieval is not None:
         result["retrieval"] = _across_dates(vectors, retrieval, rows, target, seed)
     print(text_table(result))
-    as_json = _as_json(result)
+    as_json = json.loads(json.dumps(result, default=asdict))
     if out is not None:
         write_json(out / "probe.json", as_json)
     return as_json
@@ -312,27 +287,19 @@ def score_rows(result: dict) -> list[tuple[str, str, str, dict]]:
 def _retrieval_lines(retrieval: dict | None) -> list[str]:
     if retrieval is None:
         return ["no retrieval across dates: fewer than two test places have two dates"]
-    lines = [
+    recalls = {
+        name: ", ".join(f"at {top} {retrieval[name][f'recall_at_{top}']}" for top in TOP)
+        for name in (*METHODS, "advantage_over_untrained")
+    }
+    recalls["chance"] = ", ".join(f"at {top} {100 * retrieval['chance'][f'recall_at_{top}']:.1f} %" for top in TOP)
+    return [
         f"retrieval of the same place at another date among {retrieval['places']} places "
-        f"({retrieval['pairs_of_dates']} pairs of dates)"
+        f"({retrieval['pairs_of_dates']} pairs of dates)",
+        *(f"{'retrieval, ' + title(name):<46} recall {recalls[name]}" for name in (*METHODS, "chance")),
+        f"retrieval: gain over untrained, recall {recalls['advantage_over_untrained']}",
     ]
-    for name in METHODS:
-        if name in retrieval:
-            values = ", ".join(f"at {top} {retrieval[name][f'recall_at_{top}']}" for top in TOP)
-            lines.append(f"{'retrieval, ' + title(name):<46} recall {values}")
-    chance = ", ".join(f"at {top} {100 * retrieval['chance'][f'recall_at_{top}']:.1f} %" for top in TOP)
-    gain = ", ".join(f"at {top} {retrieval['advantage_over_untrained'][f'recall_at_{top}']}" for top in TOP)
-    return [*lines, f"{'retrieval, chance':<46} recall {chance}", f"retrieval: gain over untrained, recall {gain}"]
 
 
 def title(name: str) -> str:
     """Readable form of a key of the result."""
     return "dates stacked" if name == "stacked" else name.replace("_", " ")
-
-
-def _as_json(result: Any) -> Any:
-    if isinstance(result, Score):
-        return {"value": result.value, "low": result.low, "high": result.high}
-    if isinstance(result, dict):
-        return {name: _as_json(value) for name, value in result.items()}
-    return result

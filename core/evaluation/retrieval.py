@@ -27,17 +27,11 @@ _BLOCK = 1024  # queries compared at once: memory is proportional to block x pla
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Queries and answers, as index rows of a store.
+    """Queries and answers, as index rows of a store."""
 
-    Attributes:
-        queries: (rounds, places).
-        answers: (rounds, places), the same places at another date.
-        scaling: (N,) training images.
-    """
-
-    queries: np.ndarray
-    answers: np.ndarray
-    scaling: np.ndarray
+    queries: np.ndarray  # (rounds, places)
+    answers: np.ndarray  # (rounds, places), the same places at another date
+    scaling: np.ndarray  # (N,) training images
 
     @classmethod
     def plan(cls, store: ChipStore, seed: int, side: str = "test") -> Retrieval | None:
@@ -74,7 +68,7 @@ class Retrieval:
         Args:
             everything: (N, D) features.
             rows: (N,) their index rows, sorted; a superset of ``self.rows``.
-            device: for the matrix products.
+            device: of the matrix products.
 
         Returns:
             For each of ``TOP``, (places,) from 0 to 1.
@@ -109,14 +103,9 @@ def _rounds(places: pd.DataFrame, rng: np.random.Generator) -> tuple[np.ndarray,
 
 
 def ranks(queries: torch.Tensor, answers: torch.Tensor) -> np.ndarray:
-    """Number of other places at least as similar to the query as its own.
+    """Number of other places at least as similar to each query as its own, (N,): 0 for the best.
 
-    Args:
-        queries: (N, D) unit vectors.
-        answers: (N, D) unit vectors, row i of the same place as query i.
-
-    Returns:
-        (N,) 0 for the best; computed in blocks of rows.
+    Row i of queries and answers, (N, D) unit vectors, is of the same place.
     """
     parts = []
     for start in range(0, len(queries), _BLOCK):

@@ -13,8 +13,7 @@ CONFIDENT = 0.3  # minimum score except for the average precision; focal loss ke
 def scores(confusion: np.ndarray) -> dict[str, float]:
     """Accuracy, macro-F1 and mean IoU (both over classes that occur), fraction of the majority class.
 
-    Args:
-        confusion: (K, K) counts, rows the truth, columns the prediction.
+    Rows of the (K, K) counts are the truth, columns the prediction.
     """
     hits, truth, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
     occurs = truth > 0
@@ -32,9 +31,7 @@ def scores(confusion: np.ndarray) -> dict[str, float]:
 def per_class(confusion: np.ndarray, names: list[str]) -> list[dict]:
     """One row per class: support, precision, recall, F1 and IoU; None if undefined.
 
-    Args:
-        confusion: (K, K) counts, or (K + 1, K + 1) with "nothing" last, rows the truth, columns the prediction.
-        names: of the K classes.
+    The counts are (K, K), or (K + 1, K + 1) with "nothing" last; rows are the truth, columns the prediction.
     """
     hits, truth, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
 
@@ -55,17 +52,11 @@ def per_class(confusion: np.ndarray, names: list[str]) -> list[dict]:
 
 
 class Boxes(NamedTuple):
-    """Objects of one image; ``scores`` is all ones for the truth.
+    """Objects of one image."""
 
-    Attributes:
-        corners: (N, 4) xmin, ymin, xmax, ymax, px.
-        labels: (N,) class numbers.
-        scores: (N,), 0 to 1.
-    """
-
-    corners: np.ndarray
-    labels: np.ndarray
-    scores: np.ndarray
+    corners: np.ndarray  # (N, 4) xmin, ymin, xmax, ymax, px
+    labels: np.ndarray  # (N,) class numbers
+    scores: np.ndarray  # (N,) 0 to 1; ones for the truth
 
 
 def overlaps(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -78,14 +69,9 @@ def overlaps(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def matched(detected: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Match each detection with the unmatched object that it overlaps best; -1 if the overlap is below ``IOU``.
+    """For (N, 4) detections, best first, the unmatched one of (M, 4) objects that each overlaps best, (N,).
 
-    Args:
-        detected: (N, 4) boxes, best score first.
-        truth: (M, 4) boxes.
-
-    Returns:
-        (N,) object numbers.
+    It is -1 if the overlap is below ``IOU``.
     """
     iou = overlaps(detected, truth)
     match = np.full(len(detected), -1)
@@ -98,12 +84,7 @@ def matched(detected: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def average_precision(hit: np.ndarray, scores: np.ndarray, objects: int) -> float:
-    """Area under the monotonic precision-recall curve.
-
-    Args:
-        hit: (N,) bool, whether each detection matches an object.
-        scores: (N,) scores of the detections.
-        objects: number of objects, above 0.
+    """Area under the monotonic precision-recall curve; ``hit`` says whether each of (N,) detections matches an object.
 
     Source: as in the scorers of xView and Pascal VOC (2010 and later), at every recall.
     """
@@ -115,13 +96,7 @@ def average_precision(hit: np.ndarray, scores: np.ndarray, objects: int) -> floa
 
 
 def ap50(detected: list[Boxes], truth: list[Boxes], classes: int) -> np.ndarray:
-    """Average precision at IoU 0.5 of each class over all images, (classes,); NaN for classes without objects.
-
-    Args:
-        detected: one entry per image.
-        truth: one entry per image.
-        classes: number of classes.
-    """
+    """Average precision at IoU 0.5 of each class over all images, (classes,); NaN for classes without objects."""
     result = np.full(classes, np.nan)
     for label in range(classes):
         objects = sum(int((boxes.labels == label).sum()) for boxes in truth)

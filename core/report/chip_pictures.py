@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from matplotlib.colors import hsv_to_rgb, is_color_like, to_rgb
 from PIL import Image, ImageDraw
+from scipy.ndimage import binary_erosion
 
 from core.store.read import UNLABELLED, ChipStore, LandClass
 from core.store.summary import sample_rows
@@ -41,21 +42,13 @@ def class_colours(classes: tuple[LandClass, ...]) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Painter:
-    """Renders chips of a store, all with the same stretch, so that dates can be compared.
-
-    Attributes:
-        store: of the chips.
-        bands: numbers of the three bands to show, or of one.
-        low: (bands, 1, 1) pixel value shown as black.
-        high: (bands, 1, 1) pixel value shown as white.
-        colours: (classes, 3) uint8.
-    """
+    """Renders chips of a store, all with the same stretch, so that dates can be compared."""
 
     store: ChipStore
-    bands: tuple[int, ...]
-    low: np.ndarray
-    high: np.ndarray
-    colours: np.ndarray
+    bands: tuple[int, ...]  # numbers of the three bands to show, or of one
+    low: np.ndarray  # (bands, 1, 1) pixel value shown as black
+    high: np.ndarray  # (bands, 1, 1) pixel value shown as white
+    colours: np.ndarray  # (classes, 3) uint8
 
     @classmethod
     def of(cls, store: ChipStore) -> Painter:
@@ -73,19 +66,16 @@ class Painter:
         return cls(store, bands, low, np.where(high > low, high, low + 1), class_colours(info.classes))
 
     def chip(self, row: int, side: int, boxes: pd.DataFrame | None = None) -> np.ndarray:
-        """Draw the chip of an index row, (side, side, 3) uint8, nodata hatched.
-
-        Args:
-            row: of the index.
-            side: of the picture, px.
-            boxes: objects of that image, in the columns of boxes.parquet.
-        """
+        """Draw the chip of an index row, (side, side, 3) uint8, nodata hatched, with objects as in boxes.parquet."""
         rows = np.array([row])
         valid = self.store.valid(rows)[0]
         pixels = self.store.raw(rows)[0][list(self.bands)].astype(np.float64)
         shown = np.clip((pixels - self.low) / (self.high - self.low), 0, 1) ** _GAMMA
         grey = np.where(valid, shown, 0.85).transpose(1, 2, 0)
-        picture = _resized((np.broadcast_to(grey, (*valid.shape, 3)) * 255).round().astype(np.uint8), side)
+        image = Image.fromarray((np.broadcast_to(grey, (*valid.shape, 3)) * 255).round().astype(np.uint8))
+        # Enlarged pixels stay sharp, reduced ones are smoothed.
+        how = Image.Resampling.NEAREST if side >= 3 * image.width else Image.Resampling.LANCZOS
+        picture = np.array(image.resize((side, side), how))
         _hatch(picture, ~resize_nearest(valid, side))
         if self.store.column("mask")[row] >= 0:
             self._outline(picture, resize_nearest(self.store.masks(rows)[0], side))
@@ -103,13 +93,7 @@ class Painter:
     def _outline(self, picture: np.ndarray, mask: np.ndarray) -> None:
         """Draw the borders between labelled and unlabelled pixels: digitised polygons, not the classes of a full map."""
         known = mask != UNLABELLED
-        inner = known.copy()  # two or more pixels away from unlabelled ones
-        for _ in range(2):
-            inner[1:] &= inner[:-1].copy()
-            inner[:-1] &= inner[1:].copy()
-            inner[:, 1:] &= inner[:, :-1].copy()
-            inner[:, :-1] &= inner[:, 1:].copy()
-        edge = known & ~inner
+        edge = known & ~binary_erosion(known, np.ones((3, 3)), iterations=2, border_value=1)
         picture[edge] = self.colours[mask[edge]]
 
     def _boxed(self, picture: np.ndarray, boxes: pd.DataFrame) -> np.ndarray:
@@ -131,12 +115,6 @@ def boxes_of(store: ChipStore, rows: np.ndarray) -> pd.DataFrame | None:
     if not path.exists():
         return None
     return pq.read_table(path, filters=[("image", "in", rows.tolist())]).to_pandas()
-
-
-def _resized(picture: np.ndarray, side: int) -> np.ndarray:
-    # Enlarged pixels stay sharp, reduced ones are smoothed.
-    how = Image.Resampling.NEAREST if side >= 3 * len(picture) else Image.Resampling.LANCZOS
-    return np.array(Image.fromarray(picture).resize((side, side), how))
 
 
 def resize_nearest(array: np.ndarray, side: int) -> np.ndarray:

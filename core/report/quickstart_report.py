@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import html
 from pathlib import Path
 
@@ -15,12 +16,12 @@ from matplotlib.patches import Patch
 from rasterio.enums import Resampling
 
 from core.evaluation.probe import METHODS, score_rows, title
+from core.evaluation.scores import per_class
+from core.report.chip_pictures import class_colours
 from core.report.webpage import class_cell, html_table, image, tile, webpage
 from core.sources.sample import IGBP, Sample
 
 matplotlib.use("Agg")
-
-MONTHS = "January February March April May June July August September October November December".split()  # noqa: SIM905
 
 
 def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) -> Path:
@@ -34,7 +35,7 @@ def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) 
         "<h1>GeoAware quickstart</h1>",
         f"<small>{len(sample.months)} months of NASA Blue Marble 2004 ({_month_names(sample)}), {metrics['places']} places, "
         f"{metrics['images']} chips; labels: MODIS land cover 2019 (IGBP); {metrics['seconds'] // 60} min {metrics['seconds'] % 60} s</small>",
-        _missing_months(sample),
+        "" if len(sample.months) == 12 else _missing_months(sample),
         '<div class="big">',
         tile(
             knn["trained"]["knn"]["accuracy"]["value"],
@@ -48,7 +49,7 @@ def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) 
         "</div>",
         "<h2>Map and reference</h2>",
         image(picture),
-        f"<p>Predicted from one month ({MONTHS[sample.reference_month - 1]}), trained with the labels of "
+        f"<p>Predicted from one month ({calendar.month_name[sample.reference_month]}), trained with the labels of "
         f"{tuning['labelled_places']} places. {metrics['map']['classes_used']} classes occur in the map. "
         "Held-out blocks are strips of 20 degrees of longitude used neither for the encoder nor for the map model.</p>",
         "<h2>Training</h2>",
@@ -75,13 +76,11 @@ def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) 
 def _month_names(sample: Sample) -> str:
     if len(sample.months) == 12:
         return "January to December"
-    return " and ".join(MONTHS[month - 1] for month in sorted(sample.months))
+    return " and ".join(calendar.month_name[month] for month in sorted(sample.months))
 
 
 def _missing_months(sample: Sample) -> str:
     count = len(sample.months)
-    if count == 12:
-        return ""
     return (
         f"<p><b>{12 - count} months are missing.</b> Only {_month_names(sample)} were available. With all twelve, temporal "
         f"positives come from {12 * 11 // 2} pairs of months instead of {count * (count - 1) // 2}, and the all-dates probe "
@@ -95,8 +94,7 @@ def _map_figure(path: Path, sample: Sample) -> Figure:
         with rasterio.open(source) as dataset:
             maps.append(dataset.read(1, out_shape=(900, 1800), resampling=Resampling.nearest))
     palette = np.full((256, 3), 255, np.uint8)  # nodata is white
-    for entry in IGBP:
-        palette[entry.value] = list(bytes.fromhex(entry.color))
+    palette[[entry.value for entry in IGBP]] = class_colours(IGBP)
     figure, axes = plt.subplots(2, 1, figsize=(11, 12.2), layout="constrained")
     titles = ("GeoAware, from one month of imagery", "Reference: MODIS land cover 2019")
     for axis, numbers, text in zip(axes, maps, titles):
@@ -144,11 +142,7 @@ def _probe_table(probe: dict) -> str:
 def _retrieval_table(retrieval: dict | None) -> str:
     if retrieval is None:
         return ""
-    rows = [
-        (title(name), *(_percent(retrieval[name][f"recall_at_{top}"]) for top in (1, 10)))
-        for name in METHODS
-        if name in retrieval
-    ]
+    rows = [(title(name), *(_percent(retrieval[name][f"recall_at_{top}"]) for top in (1, 10))) for name in METHODS]
     rows.append(("chance", *(f"{retrieval['chance'][f'recall_at_{top}']:.1%}" for top in (1, 10))))
     text = f"Retrieval of the same place at another date among {retrieval['places']} test places, without labels:"
     return f"<p>{text}</p>" + html_table(("features", "recall at 1", "recall at 10"), rows)
@@ -159,15 +153,14 @@ def _percent(score: dict) -> str:
 
 
 def _class_table(confusion: np.ndarray) -> str:
-    truth, predicted, hits = confusion.sum(axis=1), confusion.sum(axis=0), np.diag(confusion)
     rows = [
         (
             class_cell(entry.name, entry.color),
-            f"{truth[number] / confusion.sum():.1%}",
-            f"{hits[number] / truth[number]:.1%}",
-            f"{hits[number] / predicted[number]:.1%}" if predicted[number] else "never predicted",
+            f"{row['support'] / confusion.sum():.1%}",
+            f"{row['recall']:.1%}",
+            "never predicted" if row["precision"] is None else f"{row['precision']:.1%}",
         )
-        for number, entry in enumerate(IGBP)
-        if truth[number]
+        for entry, row in zip(IGBP, per_class(confusion, [entry.name for entry in IGBP]))
+        if row["support"]
     ]
     return html_table(("class", "share of the reference", "recall", "precision"), rows)

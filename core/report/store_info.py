@@ -12,7 +12,7 @@ import numpy as np
 from core.errors import UserError
 from core.store.geopackage import check_gpkg, write_gpkg
 from core.store.read import SPLITS, ChipStore
-from core.store.summary import Extent, Summary, counted, degrees
+from core.store.summary import Summary, counted, degrees
 
 _LISTED = 30  # classes in the text's table
 _BAR = 24  # characters
@@ -64,24 +64,33 @@ def run(arguments: argparse.Namespace) -> None:
 def describe(store: ChipStore, summary: Summary) -> str:
     """Description of the store, one property per line, and tables of bands, splits and classes."""
     info, made = store.info, _made(store)
+    gsd = "pixel size unknown" if info.gsd is None else f"{info.gsd:.4g} m per pixel"
+    sample = "" if summary.sampled == summary.images else f" (of {summary.sampled:,} randomly sampled images)"
     facts = {
         "store": f"{store.path}, {_size(summary.bytes)}",
         "images": f"{summary.images:,} of {counted(len(summary.dates), 'place')}",
         "repeated": f"{counted(int((summary.dates > 1).sum()), 'place')} with more than one date",
         "dates per place": _spread(summary.dates) if summary.first is not None else "",
-        "dates": _dates(summary),
-        "chips": f"{info.chip_size} x {info.chip_size} px, {_gsd(info.gsd)}",
+        "dates": "none",
+        "chips": f"{info.chip_size} x {info.chip_size} px, {gsd}",
         "bands": f"{len(info.bands)}: {', '.join(info.bands)}",
         "pixels": f"{info.dtype}, {info.unit or 'of unknown unit'}, {info.value_range[0]:g} to {info.value_range[1]:g}",
-        "with data": f"{summary.with_data:.1%} of the pixels{_of_sample(summary)}",
-        "located": _located(summary),
+        "with data": f"{summary.with_data:.1%} of the pixels{sample}",
+        "located": "no place has coordinates",
         "provenance": info.provenance or "not stated",
         "licence": info.license or "not stated",
         "kept": made,
     }
+    if summary.first is not None:
+        without = f"; {counted(summary.undated, 'image')} without" if summary.undated else ""
+        facts["dates"] = f"{str(summary.first)[:10]} to {str(summary.last)[:10]}{without}"
+    if (box := summary.extent) is not None:
+        without = f"; {counted(summary.unlocated, 'place')} without coordinates" if summary.unlocated else ""
+        west, east = (degrees(value, "W", "E") for value in (box.west, box.east))
+        south, north = (degrees(value, "S", "N") for value in (box.south, box.north))
+        facts["located"] = f"{west} to {east}, {south} to {north}{without}"
     lines = [f"{name:<15} {text}" for name, text in facts.items() if text]
-    parts = ["\n".join(lines), _band_table(store), _split_table(summary), _class_table(store, summary)]
-    return "\n\n".join(part for part in parts if part)
+    return "\n\n".join(["\n".join(lines), _band_table(store), _split_table(summary), _class_table(store, summary)])
 
 
 def _made(store: ChipStore) -> str:
@@ -112,38 +121,9 @@ def _spread(dates: np.ndarray) -> str:
     return f"{least}" if least == most else f"{least} to {most}, median {middle:g}"
 
 
-def _dates(summary: Summary) -> str:
-    if summary.first is None:
-        return "none"
-    without = f"; {counted(summary.undated, 'image')} without" if summary.undated else ""
-    return f"{str(summary.first)[:10]} to {str(summary.last)[:10]}{without}"
-
-
-def _gsd(gsd: float | None) -> str:
-    return "pixel size unknown" if gsd is None else f"{gsd:.4g} m per pixel"
-
-
-def _of_sample(summary: Summary) -> str:
-    return "" if summary.sampled == summary.images else f" (of {summary.sampled:,} randomly sampled images)"
-
-
-def _located(summary: Summary) -> str:
-    if summary.extent is None:
-        return "no place has coordinates"
-    without = f"; {counted(summary.unlocated, 'place')} without coordinates" if summary.unlocated else ""
-    return f"{_box_text(summary.extent)}{without}"
-
-
-def _box_text(extent: Extent) -> str:
-    """A bounding box as text: 81.5 W to 70.2 W, 18.3 S to 0.1 N."""
-    west, east = (degrees(value, "W", "E") for value in (extent.west, extent.east))
-    south, north = (degrees(value, "S", "N") for value in (extent.south, extent.north))
-    return f"{west} to {east}, {south} to {north}"
-
-
 def _band_table(store: ChipStore) -> str:
     info = store.info
-    width = max(len("band"), *map(len, info.bands))
+    width = max(map(len, ("band", *info.bands)))
     rows = [f"{name:<{width}} {mean:>12.5g} {std:>12.5g}" for name, mean, std in zip(info.bands, info.mean, info.std)]
     return "\n".join([f"{'band':<{width}} {'mean':>12} {'std':>12}  of the training places", *rows])
 
