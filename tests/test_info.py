@@ -25,7 +25,7 @@ from core.report import store_picture as pictures
 from core.report.canvas import page_style, shorten
 from core.report.chip_pictures import Painter, boxes_of, natural_bands
 from core.report.store_picture import Sheet, choose_places
-from core.store import geopackage
+from core.store import index
 from core.store.build import Chip, Tally, build
 from core.store.read import UNLABELLED, ChipStore, LandClass, StoreInfo
 from core.store.summary import Extent, Summary
@@ -392,8 +392,8 @@ def test_the_geopackage_holds_the_index(farms, tmp_path):
 
 
 def test_a_geopackage_is_written_in_pieces(farms, tmp_path, monkeypatch):
-    monkeypatch.setattr(geopackage, "_BATCH", 3)
-    geopackage.write_gpkg(farms, tmp_path / "index.gpkg")
+    monkeypatch.setattr(index, "_LAYER_BATCH", 3)
+    index.write_gpkg(farms, tmp_path / "index.gpkg")
     assert len(geopandas.read_file(tmp_path / "index.gpkg")) == 10
 
 

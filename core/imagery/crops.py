@@ -64,11 +64,7 @@ def type_and_bands(path: Path, band_files: tuple[str, ...]) -> tuple[str, tuple[
 
 
 def is_photo(path: Path) -> bool:
-    """Whether Pillow reads it, always as 8-bit RGB.
-
-    Raises:
-        OSError: it does not exist.
-    """
+    """Whether Pillow reads it, always as 8-bit RGB; an ``OSError`` if it does not exist."""
     if path.suffix.lower() != ".png":
         return path.suffix.lower() in PHOTOS
     with path.open("rb") as file:
@@ -108,11 +104,7 @@ def shape_of(path: Path, band_files: tuple[str, ...] = ()) -> tuple[int, int]:
 
 
 def squares_of(height: int, width: int, size: int, fit: str) -> list[Square]:
-    """The squares that become chips.
-
-    Raises:
-        UserError: the image is smaller than a chip and must be cut.
-    """
+    """The squares that become chips; a ``UserError`` if the image must be cut but is smaller than a chip."""
     if fit == "resize":
         side = min(height, width)
         return [Square((height - side) // 2, (width - side) // 2, side)]
@@ -199,8 +191,8 @@ def read_masks(
 ) -> Iterator[np.ndarray]:
     """Class numbers of a label image: one band of the legend's values, or its colours as RGB.
 
-    (size, size) uint8 for each square of an image as large as this one. Nodata pixels, the value 255, and black where the
-    legend has no black are unlabelled.
+    (size, size) uint8 for each square. Nodata pixels, the value 255, and black where the legend has no black are
+    unlabelled.
 
     Raises:
         UserError: it holds a value or a colour that is not in the legend.

@@ -17,11 +17,7 @@ _PRODUCT = re.compile(r"^(S2[A-D]_MSIL|T\d{2}[A-Z]{3}_|L[COTEM]\d{2}_L)")
 
 
 def parse_date(path: Path, date_format: str | None = None) -> datetime:
-    """The date in a file's name, in a format of strptime; by default the usual ones are tried.
-
-    Raises:
-        UserError: there is none, or more than one.
-    """
+    """The date in a file's name, by a format of strptime or a usual one; a ``UserError`` if there is not just one."""
     for form in [date_format] if date_format else _USUAL:
         dates = _dates_in(path.stem, form)
         if len(dates) > 1 and _PRODUCT.match(path.name) and not date_format:
@@ -76,11 +72,7 @@ def check_date_format(form: str) -> None:
 
 
 def read_dates(table: Path) -> dict[str, datetime]:
-    """Read a CSV with the columns ``file`` and ``date`` (ISO 8601).
-
-    Raises:
-        UserError: the table cannot be read, or a date is invalid.
-    """
+    """Read a CSV with the columns ``file`` and ``date`` (ISO 8601); a ``UserError`` if a date is invalid."""
     try:
         return {row["file"]: iso_date(row["date"]) for row in read_csv(table)}
     except (OSError, UnicodeDecodeError, KeyError, ValueError, TypeError) as error:

@@ -71,11 +71,7 @@ def ground(source: Raster, rows: np.ndarray, columns: np.ndarray, side: float) -
 
 
 def known_ground(source: Raster, rows: np.ndarray, columns: np.ndarray, side: float) -> Ground:
-    """Where windows lie on Earth, all of them inside the domain of the CRS.
-
-    Raises:
-        UserError: the raster has no georeference, or one outside the domain of its CRS.
-    """
+    """Where windows lie on Earth; a ``UserError`` without a georeference, or with one outside the domain of its CRS."""
     if not is_located(source):
         raise UserError("has no georeference")
     where = ground(source, rows, columns, side)
@@ -186,8 +182,8 @@ def read(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (bands, rows, cols) of a window, scaled to ``shape``, and where all bands hold data (rows, cols).
 
-    Bands count from 1; all but alpha are read by default. An alpha band that is asked for counts as data, and the nodata
-    value alone then marks missing pixels.
+    Bands count from 1; all but alpha are read by default. An alpha band that is asked for counts as data, and missing
+    pixels are then marked by the nodata value alone.
     """
     data = data_bands(source)
     bands = bands or data

@@ -70,11 +70,7 @@ def read_legend(table: Path) -> tuple[LandClass, ...]:
 def open_labels(
     path: Path | None, class_field: str | None, legend: tuple[LandClass, ...] | None, placement: Placement | None
 ) -> LabelRaster | LabelPolygons | None:
-    """The labels that a command line names.
-
-    Raises:
-        UserError: the file cannot be read, or the options do not fit its kind.
-    """
+    """The labels that a command line names; a ``UserError`` if the options do not fit the kind of the file."""
     if path is None:
         if class_field:
             raise UserError("--class-field needs --labels with the polygons")

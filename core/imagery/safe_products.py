@@ -36,11 +36,7 @@ class Product:
 
 
 def read_product(folder: Path, bands: tuple[str, ...]) -> Product:
-    """Read a .SAFE folder: bands such as B04, or TCI alone for the true-colour image.
-
-    Raises:
-        UserError: it is no such folder, a band is missing, or the metadata are incomplete.
-    """
+    """Read a .SAFE folder: bands such as B04, or TCI alone; a ``UserError`` if a band or metadata are missing."""
     metadata = next(iter(sorted(folder.glob("MTD_MSIL*.xml"))), None)
     if metadata is None:
         raise UserError(f"{folder}: is a folder, but no Sentinel-2 product (no MTD_MSIL1C.xml or MTD_MSIL2A.xml in it)")
@@ -107,7 +103,8 @@ def _vrt(files: list[Path], bands: tuple[str, ...], offsets: list[int]) -> str:
             raise UserError(f"{file}: cannot be read as a raster ({first_line(error)})") from error
     width, height, crs, transform, block = max(shapes)
     layers = "".join(
-        f'<VRTRasterBand dataType="Int16" band="{number}" blockXSize="{block[1]}" blockYSize="{block[0]}">'  # read by blocks
+        # rasters are read by blocks
+        f'<VRTRasterBand dataType="Int16" band="{number}" blockXSize="{block[1]}" blockYSize="{block[0]}">'
         f"<Description>{band}</Description><NoDataValue>{NODATA}</NoDataValue>"
         f'<ComplexSource resampling="bilinear"><SourceFilename relativeToVRT="0">{escape(str(file.resolve()))}'
         f'</SourceFilename><SourceBand>1</SourceBand><SrcRect xOff="0" yOff="0" xSize="{shape[0]}" ySize="{shape[1]}" />'

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import UserError
-from core.store.geopackage import check_gpkg, write_gpkg
+from core.store.index import check_gpkg, write_gpkg
 from core.store.read import SPLITS, ChipStore
 from core.store.summary import Summary, counted, degrees
 

@@ -180,11 +180,7 @@ def build(
 
 
 def check_out(out: Path, overwrite: bool) -> None:
-    """Refuse a folder that may not be replaced; also called before a long listing.
-
-    Raises:
-        UserError: it exists, or is no chip store.
-    """
+    """Refuse a folder that may not be replaced; also called before a long listing."""
     if out.exists() and not overwrite:
         raise UserError(f"{out}: exists; choose another --out, or add --overwrite to replace it")
     if out.exists() and not (out / "store.json").exists() and any(out.iterdir()):

@@ -55,11 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def check(store: str | Path) -> list[str]:
-    """Problems of a store, one sentence each; an intact store has none.
-
-    Raises:
-        UserError: there is no store.
-    """
+    """Problems of a store, one sentence each; an intact store has none. A ``UserError`` if there is no store."""
     store = Path(store)
     if not any((store / name).is_file() for name in ("store.json", "index.parquet", "SHA256SUMS")):
         raise UserError(f"{store}: is no chip store; make one with 'python -m core.prepare'")

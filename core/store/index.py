@@ -1,6 +1,7 @@
-"""The last step of building a store: splits, statistics, index and checksums, from the parts of the shards.
+"""The index: made with splits, statistics and checksums from the parts of the shards, and written as a GeoPackage.
 
-DuckDB joins and sorts, and spills to disk; pyarrow writes the GeoParquet in batches.
+DuckDB joins and sorts, and spills to disk; pyarrow writes the GeoParquet in batches. The GeoPackage is for QGIS builds
+that cannot read Parquet.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 
 import duckdb
@@ -18,9 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyproj
 
+from core.errors import UserError
 from core.files import sha256, write_json, write_whole
-from core.store.read import StoreInfo
+from core.store.read import ChipStore, StoreInfo
 from core.store.splits import Split, deal_places
+from core.store.summary import counted
 
 # Of a shard; removed when the store is complete.
 WORKING_FILES = ("rows.parquet", "boxes.parquet", "tally.json", "sums.json")
@@ -66,11 +70,12 @@ _GEO = {
     },
 }
 _ROW_GROUP = 100_000
+_LAYER_BATCH = 50_000  # images of a GeoPackage that are written at a time
 _MEMORY = "1GB"  # of DuckDB
 
 
 def connect(spill: Path) -> duckdb.DuckDBPyConnection:
-    """Open a database in memory, with times in UTC; what does not fit goes to ``spill``, created and removed as needed."""
+    """Open a database in memory, with times in UTC; what does not fit goes to a temporary folder ``spill``."""
     db = duckdb.connect()
     db.execute(f"SET memory_limit='{_MEMORY}'; SET TimeZone='UTC'; SET preserve_insertion_order=false")
     db.execute(f"SET temp_directory={literal(spill)}; SET enable_progress_bar=false")  # it would mix with our output
@@ -183,3 +188,59 @@ def _with_statistics(db: duckdb.DuckDBPyConnection, info: StoreInfo) -> StoreInf
     return replace(
         info, mean=tuple(mean.tolist()), std=tuple(std.tolist()), value_range=(float(lowest), float(highest))
     )
+
+
+def check_gpkg(store: ChipStore, path: Path, overwrite: bool) -> None:
+    """Refuse what ``write_gpkg`` cannot write, before anything else is done."""
+    if path.suffix.lower() != ".gpkg":
+        raise UserError(f"{path}: a GeoPackage must be named .gpkg")
+    if path.exists() and not overwrite:
+        raise UserError(f"{path}: exists; choose another --gpkg, or add --overwrite to replace it")
+    if not path.parent.is_dir():
+        raise UserError(f"{path.parent}: no such folder; create it, or choose another --gpkg")
+    unlocated = int((~np.isfinite(store.column("lon")) | ~np.isfinite(store.column("lat"))).sum())
+    if unlocated:
+        raise UserError(
+            f"{store.path}: {counted(unlocated, 'image')} of {len(store):,} without coordinates, "
+            "so no point layer can be written; leave out --gpkg"
+        )
+
+
+def write_gpkg(store: ChipStore, path: Path, *, overwrite: bool = False) -> None:
+    """Write the index as the layer ``images`` of a GeoPackage: points in EPSG:4326, all columns, class names.
+
+    The file gets its name when it is complete. A ``UserError`` if ``check_gpkg`` refuses it, or the disk is full.
+    """
+    from pyogrio import read_info, write_arrow
+
+    check_gpkg(store, path, overwrite)
+    index = pq.ParquetFile(store.path / "index.parquet")
+    partial = path.with_name(f".{path.stem}.partial.gpkg")
+    partial.unlink(missing_ok=True)
+    try:
+        batches = _layer_batches(index, [entry.name for entry in store.info.classes])
+        first = next(batches)
+        reader = pa.RecordBatchReader.from_batches(first.schema, chain([first], batches))
+        write_arrow(
+            reader, partial, layer="images", driver="GPKG", geometry_name="geometry", geometry_type="Point",
+            crs="EPSG:4326",
+        )  # fmt: skip
+        written = read_info(partial, layer="images")["features"]
+        if written != len(store):
+            raise UserError(f"{path}: only {written} of {len(store)} images could be written; is the disk full?")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _layer_batches(index: pq.ParquetFile, names: list[str]) -> Iterator[pa.RecordBatch]:
+    """Batches of the index in types that a GeoPackage supports."""
+    columns = [name for name in index.schema_arrow.names if name != "bbox"]
+    known = pa.array([*names, None], pa.string())
+    for batch in index.iter_batches(_LAYER_BATCH, columns=columns):
+        label = batch.column("label").to_numpy()
+        fields = {name: batch.column(name) for name in columns}
+        fields["split"] = fields["split"].cast(pa.string())
+        fields["class"] = known.take(pa.array(np.where(label < 0, len(names), label)))
+        fields["geometry"] = fields.pop("geometry")  # last, as layers have it
+        yield pa.record_batch(fields)

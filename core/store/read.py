@@ -166,17 +166,13 @@ class ChipStore:
         return pixels
 
     def masks(self, rows: np.ndarray) -> np.ndarray:
-        """Class numbers of these index rows, (N, size, size) uint8; ``UNLABELLED`` where unknown.
-
-        Raises:
-            UserError: the store has no label masks.
-        """
+        """Class numbers of these index rows, (N, size, size) uint8; a ``UserError`` if the store has no label masks."""
         if not (self.column("mask") >= 0).any():
             raise UserError(f"{self.path}: has no label masks; make it with --labels")
         return self._gather("labels", rows, "mask", UNLABELLED, "uint8")
 
     def _gather(self, name: str, rows: np.ndarray, column: str, fill: int, dtype: str, *bands: int) -> np.ndarray:
-        """Entries of a per-shard array by their numbers in ``column``; ``fill`` for -1, or where a shard has no array."""
+        """Entries of a per-shard array by their numbers in ``column``; ``fill`` for -1, or without an array."""
         out = np.zeros((len(rows), *bands, self.info.chip_size, self.info.chip_size), dtype)
         if fill:
             out.fill(fill)

@@ -45,11 +45,7 @@ class Band:
 
 
 def find_bands(item: dict[str, Any], names: list[str], address: str) -> tuple[Band, ...]:
-    """Bands by name: of an asset (``B04``), a common name (``red``), or ``image.2`` for the second band of a file.
-
-    Raises:
-        UserError: the scene lacks one of them.
-    """
+    """Bands by asset (``B04``), common name (``red``) or number in a file (``image.2``); a ``UserError`` if one is missing."""
     import odc.stac
 
     collection = odc.stac.parse_item(pystac.Item.from_dict(item)).collection

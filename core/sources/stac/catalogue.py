@@ -176,8 +176,8 @@ class RetryingIO(StacApiIO):
 def open_collection(name: str, query: Query, scratch: Path, patience: Patience) -> Opened:
     """Find a collection in a catalogue, and one scene of it as an example.
 
-    ``name`` is the URL of a STAC API, the URL or file of a static catalogue, whose listing goes to ``scratch``, or one of
-    ``SHORT_NAMES``.
+    ``name`` is one of ``SHORT_NAMES``, the URL of a STAC API, or the URL or file of a static catalogue, whose listing
+    goes to ``scratch``.
 
     Raises:
         UserError: the catalogue does not answer or is invalid; it has no such collection, or no scene of these dates.

@@ -179,11 +179,7 @@ class StacSource:
         return Chip(pixels, valid, place, lon, lat, used[0].time, names, reach_m=reach)
 
     def _read(self, scene: CatalogueScene, grid: GeoBox) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels (bands, rows, cols) in the store's unit and where they are valid (rows, cols).
-
-        Raises:
-            UserError: they cannot be read.
-        """
+        """Pixels (bands, rows, cols) in the store's unit and where they are valid (rows, cols)."""
         resampling = {"*": self.resampling} | {name: "nearest" for name in self._assets if name.lower() in assets.MASKS}
         item = assets.numbered(scene.item, self.bands)
         layers = load(item, self._assets, grid, resampling, self.sign, self.patience)
@@ -288,11 +284,7 @@ def add_parser(sources: Any) -> argparse.ArgumentParser:
 
 
 def make(arguments: argparse.Namespace, scratch: Path) -> StacSource:
-    """Check the options against the catalogue, and determine the places.
-
-    Raises:
-        UserError: an option, the catalogue or the file of places cannot be used.
-    """
+    """Check the options against the catalogue, and determine the places."""
     _check(arguments)
     first, last = parse_dates(arguments.dates)
     places = (

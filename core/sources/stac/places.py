@@ -29,9 +29,6 @@ def read_places(file: Path) -> Places:
     """Read points from a CSV with lon and lat, or a vector file; a field ``place`` in either names them.
 
     Lines and polygons give a point that lies on them.
-
-    Raises:
-        UserError: the file cannot be read, lacks columns, names a place twice or has no usable point.
     """
     table = _read_csv(file) if file.suffix.lower() == ".csv" else _read_vector(file)
     table = table.reset_index(drop=True)
@@ -53,13 +50,7 @@ def read_places(file: Path) -> Places:
 
 
 def sample_places(file: Path, count: int, seed: int) -> Places:
-    """Draw points at random within the polygons of a vector file, uniform by area on the sphere.
-
-    Polygons that overlap count once.
-
-    Raises:
-        UserError: the file cannot be read or holds no polygon.
-    """
+    """Draw points at random within the polygons of a vector file, uniform on the sphere; overlaps count once."""
     shapes = _read_features(file).geometry.to_numpy()
     shapes = shapely.make_valid(shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))])
     polygons = shapely.get_parts(shapely.union_all(shapes[np.isin(shapely.get_dimensions(shapes), [2])]))

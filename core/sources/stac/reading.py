@@ -1,4 +1,4 @@
-"""The pixels of a chip: where they lie, and how they are read over HTTP, with signed links where a catalogue needs them."""
+"""The pixels of a chip: where they lie, and how they are read over HTTP, with signed links where needed."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ def load(
 ) -> dict[str, np.ndarray]:
     """Read the pixels of a grid from a scene, (rows, cols) float32 per band, NaN where there is no data.
 
-    float32 holds the values of all data types of a store, and has a value of its own for no data. ``bands`` maps the names
-    that odc-stac gives to bands to their assets; ``resampling`` is by these names, with "*" for the others; ``sign`` is
-    ``planetary-computer`` where links need that catalogue's signatures.
+    float32 holds the values of all data types of a store, and has a value of its own for no data. ``bands`` maps the
+    names that odc-stac gives to bands to their assets; ``resampling`` is by these names, with "*" for the others;
+    ``sign`` is ``planetary-computer`` where links need that catalogue's signatures.
 
     Raises:
         UserError: it cannot be read after several tries.
@@ -141,11 +141,7 @@ def signer(sign: str | None) -> Callable[[str], str]:
 
 
 def stored_type(sign: str | None, patience: Patience, href: str, number: int) -> str:
-    """Data type of a band of a file.
-
-    Raises:
-        UserError: it cannot be read.
-    """
+    """Data type of a band of a file; a ``UserError`` if it cannot be read."""
     try:
         with rasterio.Env(**_gdal_options(patience)), rasterio.open(signer(sign)(href)) as source:
             return source.dtypes[number - 1]
