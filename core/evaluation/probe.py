@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from core.errors import UserError
-from core.evaluation.intervals import advantage, bootstrap, mean_score
+from core.evaluation.intervals import Score, advantage, bootstrap, mean_score
 from core.evaluation.retrieval import TOP, Retrieval
 from core.files import write_json
 from core.networks.encoders import Encoder, features
@@ -33,6 +34,7 @@ from core.store.read import ChipStore, images_of
 K_NEIGHBOURS = 5
 PENALTIES = (0.0001, 0.001, 0.01, 0.1)  # candidates for C of the logistic regression
 DATES = ("one_date", "all_dates", "stacked")  # how a place is represented
+METHODS = ("untrained", "trained", "colour_statistics")
 MAX_STACKED = 50_000  # training images: more stacked features would take hours and gigabytes
 _QUERY_BLOCK = 512  # queries compared at once
 Side = tuple[np.ndarray, np.ndarray]  # features or index rows (N, ...), labels (N,)
@@ -206,8 +208,8 @@ def probe(
         result |= _with_labels({name: values[labelled] for name, values in vectors.items()}, protocol, seed)
     if retrieval is not None:
         result["retrieval"] = _across_dates(vectors, retrieval, rows, target, seed)
-    print(text_table(result))
     as_json = json.loads(json.dumps(result, default=asdict))
+    print(text_table(as_json))
     if out is not None:
         write_json(out / "probe.json", as_json)
     return as_json
@@ -257,38 +259,28 @@ def _across_dates(
     }
 
 
-METHODS = ("untrained", "trained", "colour_statistics")
-
-
 def text_table(result: dict) -> str:
-    """The result as text, one line per method."""
+    """The content of probe.json as text, one line per method."""
     lines = ["no labels: no accuracy"]
     if "test_places" in result:
         lines = [f"{result['test_places']} test places; majority class: {100 * result['majority_class']:.1f} %"]
-    for *names, scores in score_rows(result):
-        lines.append(f"{', '.join(names):<46} accuracy {scores['accuracy']}, macro-F1 {scores['macro_f1']}")
-    for dates in (dates for dates in DATES if dates in result):
+    possible = [dates for dates in DATES if dates in result]
+    for dates, name in product(possible, METHODS):
+        for kind, scores in result[dates][name].items():
+            names = f"{title(dates)}, {title(name)}, {kind}"
+            accuracy, macro_f1 = Score(**scores["accuracy"]), Score(**scores["macro_f1"])
+            lines.append(f"{names:<46} accuracy {accuracy}, macro-F1 {macro_f1}")
+    for dates in possible:
         for kind, score in result[dates]["advantage_over_untrained"].items():
-            lines.append(f"{title(dates)}, {kind}: gain over untrained, accuracy {score}")
+            lines.append(f"{title(dates)}, {kind}: gain over untrained, accuracy {Score(**score)}")
     return "\n".join(lines + _retrieval_lines(result.get("retrieval")))
-
-
-def score_rows(result: dict) -> list[tuple[str, str, str, dict]]:
-    """Dates, features, classifier and scores of each method."""
-    return [
-        (title(dates), title(name), kind, scores)
-        for dates in DATES
-        if dates in result
-        for name in METHODS
-        for kind, scores in result[dates].get(name, {}).items()
-    ]
 
 
 def _retrieval_lines(retrieval: dict | None) -> list[str]:
     if retrieval is None:
         return ["no retrieval across dates: fewer than two test places have two dates"]
     recalls = {
-        name: ", ".join(f"at {top} {retrieval[name][f'recall_at_{top}']}" for top in TOP)
+        name: ", ".join(f"at {top} {Score(**retrieval[name][f'recall_at_{top}'])}" for top in TOP)
         for name in (*METHODS, "advantage_over_untrained")
     }
     recalls["chance"] = ", ".join(f"at {top} {100 * retrieval['chance'][f'recall_at_{top}']:.1f} %" for top in TOP)

@@ -6,22 +6,18 @@ import calendar
 import html
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import rasterio
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from rasterio.enums import Resampling
 
-from core.evaluation.probe import METHODS, score_rows, title
+from core.evaluation.probe import text_table
 from core.evaluation.scores import per_class
 from core.report.chip_pictures import class_colours
-from core.report.webpage import class_cell, html_table, image, tile, webpage
+from core.report.webpage import class_cell, curves, html_table, image, tile, webpage
 from core.sources.sample import IGBP, Sample
-
-matplotlib.use("Agg")
 
 
 def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) -> Path:
@@ -55,10 +51,8 @@ def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) 
         "<h2>Training</h2>",
         image(_curves(out)),
         "<h2>Evaluation of the encoder</h2>",
-        _probe_table(probe),
-        _retrieval_table(probe.get("retrieval")),
-        f"<p><small>{probe['test_places']} test places in other spatial blocks; majority class: {probe['majority_class']:.1%}. "
-        "Intervals: 95 %, bootstrap over places. "
+        f"<pre>{html.escape(text_table(probe))}</pre>",
+        "<p><small>The test places lie in other spatial blocks; retrieval uses no labels. Intervals: 95 %, bootstrap over places. "
         "Colour statistics with gradient boosting are a baseline without an encoder.</small></p>",
         "<h2>Metrics per class of the map</h2>",
         _class_table(np.array(metrics["map"]["confusion"])),
@@ -95,9 +89,9 @@ def _map_figure(path: Path, sample: Sample) -> Figure:
             maps.append(dataset.read(1, out_shape=(900, 1800), resampling=Resampling.nearest))
     palette = np.full((256, 3), 255, np.uint8)  # nodata is white
     palette[[entry.value for entry in IGBP]] = class_colours(IGBP)
-    figure, axes = plt.subplots(2, 1, figsize=(11, 12.2), layout="constrained")
+    figure = Figure(figsize=(11, 12.2), layout="constrained")
     titles = ("GeoAware, from one month of imagery", "Reference: MODIS land cover 2019")
-    for axis, numbers, text in zip(axes, maps, titles):
+    for axis, numbers, text in zip(figure.subplots(2, 1), maps, titles):
         axis.imshow(palette[numbers], extent=(-180, 180, -90, 90), interpolation="nearest")
         axis.set(title=text, xticks=range(-180, 181, 60), yticks=range(-90, 91, 30))
         axis.tick_params(labelsize=8)
@@ -111,7 +105,6 @@ def _map_figure(path: Path, sample: Sample) -> Figure:
 
 
 def _curves(out: Path) -> Figure:
-    figure, axes = plt.subplots(1, 4, figsize=(14, 3.4), layout="constrained")
     pretraining, tuning = (pd.read_csv(out / name / "logs" / "metrics.csv") for name in ("pretrain", "finetune"))
     panels = (
         (pretraining, ("contrast", "geo"), "Pretraining: losses, nats"),
@@ -119,37 +112,7 @@ def _curves(out: Path) -> Figure:
         (pretraining, ("val_knn",), "kNN on validation places, one date"),
         (tuning, ("loss", "val_accuracy"), "Fine-tuning"),
     )
-    for axis, (table, columns, text) in zip(axes, panels):
-        for column in columns:
-            if column in table:
-                series = table[["step", column]].dropna()
-                marker = "o" if len(series) < 20 else None
-                axis.plot(series["step"], series[column], marker=marker, label=column.replace("_", " "))
-        axis.set(title=text, xlabel="step")
-        axis.title.set_fontsize(10)
-        axis.grid(alpha=0.3)
-        axis.legend(frameon=False, fontsize=8)
-    return figure
-
-
-def _probe_table(probe: dict) -> str:
-    rows = [
-        (*names, _percent(scores["accuracy"]), _percent(scores["macro_f1"])) for *names, scores in score_rows(probe)
-    ]
-    return html_table(("dates", "features", "classifier", "accuracy", "macro-F1"), rows)
-
-
-def _retrieval_table(retrieval: dict | None) -> str:
-    if retrieval is None:
-        return ""
-    rows = [(title(name), *(_percent(retrieval[name][f"recall_at_{top}"]) for top in (1, 10))) for name in METHODS]
-    rows.append(("chance", *(f"{retrieval['chance'][f'recall_at_{top}']:.1%}" for top in (1, 10))))
-    text = f"Retrieval of the same place at another date among {retrieval['places']} test places, without labels:"
-    return f"<p>{text}</p>" + html_table(("features", "recall at 1", "recall at 10"), rows)
-
-
-def _percent(score: dict) -> str:
-    return f"{score['value']:.1%} <small>({score['low']:.1%} to {score['high']:.1%})</small>"
+    return curves(panels, width=14)
 
 
 def _class_table(confusion: np.ndarray) -> str:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from core.errors import UserError
 from core.store.index import check_gpkg, write_gpkg
@@ -67,7 +68,7 @@ def describe(store: ChipStore, summary: Summary) -> str:
     gsd = "pixel size unknown" if info.gsd is None else f"{info.gsd:.4g} m per pixel"
     sample = "" if summary.sampled == summary.images else f" (of {summary.sampled:,} randomly sampled images)"
     facts = {
-        "store": f"{store.path}, {_size(summary.bytes)}",
+        "store": f"{store.path}, {tqdm.format_sizeof(summary.bytes, 'B')}",
         "images": f"{summary.images:,} of {counted(len(summary.dates), 'place')}",
         "repeated": f"{counted(int((summary.dates > 1).sum()), 'place')} with more than one date",
         "dates per place": _spread(summary.dates) if summary.first is not None else "",
@@ -106,14 +107,6 @@ def _made(store: ChipStore) -> str:
         return f"{counted(made['kept'], 'chip')}; dropped: {dropped or 'none'}" + "".join(bad[:10]) + more
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: corrupt ({error}); remove it, or make the store again with --overwrite") from error
-
-
-def _size(count: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.3g} TB"
 
 
 def _spread(dates: np.ndarray) -> str:

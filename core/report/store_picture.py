@@ -19,6 +19,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
+from tqdm import tqdm
 
 from core.files import write_whole
 from core.imagery.land import land_mask
@@ -396,7 +397,4 @@ def _draw_bars(part: SubFigure, store: ChipStore, summary: Summary, box: dict[st
 
 def _short(number: float) -> str:
     """A count in at most six characters: 12,345 or 1.23M."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= max(size, 1e5):
-            return f"{number / size:.3g}{unit}"
-    return f"{number:,.0f}"
+    return f"{number:,.0f}" if number < 1e5 else tqdm.format_sizeof(number)

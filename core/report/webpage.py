@@ -7,8 +7,10 @@ import html
 import io
 from collections.abc import Iterable, Sequence
 
-from matplotlib import pyplot as plt
+import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#1d2733}
@@ -45,9 +47,28 @@ def class_cell(name: str, colour: str) -> str:
     return f'<i class="swatch" style="background:#{colour}"></i> {html.escape(name)}'
 
 
+def curves(panels: Sequence[tuple[pd.DataFrame, Sequence[str], str]], width: float = 11) -> Figure:
+    """Columns of training logs over their steps, side by side; a panel is given as log, columns and title."""
+    figure = Figure(figsize=(width, 3), layout="constrained")
+    for axes, (log, columns, title) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels):
+        for column in columns:
+            if column in log:
+                series = log[["step", column]].dropna()
+                marker = "o" if len(series) < 30 else None
+                axes.plot(series["step"], series[column], marker=marker, markersize=3.5, label=column.replace("_", " "))
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.set_xlabel("step")
+        axes.set_xlim(-0.5, max(log["step"], default=0) + 0.5)  # the same for all, even with one validation
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+        axes.grid(alpha=0.3)
+        if len(axes.lines) > 1:
+            axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
 def image(figure: Figure, dpi: int = 110) -> str:
-    """A figure as an embedded picture; closes the figure."""
+    """A figure as an embedded picture."""
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=dpi, format="png")
-    plt.close(figure)
     return f'<img alt="" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from core.evaluation.scores import CONFIDENT
-from core.report.canvas import INK, MUTED, RULE, page_style
+from core.report.canvas import INK, MUTED, page_style
 from core.report.chip_pictures import class_colours
-from core.report.webpage import class_cell, html_table, image, tile, webpage
+from core.report.webpage import class_cell, curves, html_table, image, tile, webpage
 from core.store.read import ChipStore
 from core.training.example_pictures import draw_examples
 from core.training.tasks import FineTuning
@@ -76,27 +75,8 @@ def _curves(out: Path, headline: str) -> Figure:
     """Training loss and validation metric over the steps; a resumed run has several logs."""
     parts = [pd.read_csv(path) for path in sorted(out.glob("logs*/metrics.csv"))]
     log = pd.concat(parts).sort_values("step", kind="stable") if parts else pd.DataFrame({"step": []})
-    figure = Figure(figsize=(11, 2.9), layout="constrained")
-    for axes, column, colour, title in zip(
-        figure.subplots(1, 2), ("loss", f"val_{headline}"), ("#2f6db5", "#0b5d3b"),
-        ("loss on training images", f"{headline.replace('ap50', 'AP50')} on validation places"),
-    ):  # fmt: skip
-        if column in log:
-            series = log[["step", column]].dropna()
-            marker = "o" if len(series) < 30 else None
-            axes.plot(series["step"], series[column], color=colour, marker=marker, markersize=3.5, linewidth=1.4)
-        axes.set_title(title, loc="left", fontsize=10, weight="bold")
-        axes.set_xlabel("step", color=MUTED)
-        axes.grid(color=RULE, linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(length=0)
-        axes.set_ylim(bottom=0)
-        axes.set_xlim(-0.5, max(log["step"], default=0) + 0.5)  # the same for both, even with one validation
-        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-        if column != "loss":
-            axes.yaxis.set_major_formatter(PercentFormatter(1))  # as many digits as the ticks need
-    return figure
+    validation = f"{headline.replace('ap50', 'AP50')} on validation places"
+    return curves([(log, ["loss"], "loss on training images"), (log, [f"val_{headline}"], validation)])
 
 
 def _class_table(store: ChipStore, task: str, rows: list[dict]) -> str:
