@@ -1,48 +1,37 @@
 """``geoaware:areas``: area of each class of a map."""
 
 from contextlib import closing
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from qgis.core import (
     QgsProcessing,
     QgsProcessingOutputNumber,
-    QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSink,
-    QgsProcessingParameterFeatureSource,
     QgsProcessingParameterRasterLayer,
 )
 
 from ..gdal_io.classes import ClassLayer
-from ..gdal_io.mask import LayerMask
-from ..gdal_io.tables import AREA_FIELDS, area_rows
 from ..runtime.infer.job import Limits
 from ..texts import number, tr
-from .base import Algorithm, extent_in
+from .base import Algorithm, progress_of
 
 
-@dataclass(frozen=True)
-class _Plan:
+class _AreasPlan(NamedTuple):
     classes: ClassLayer
     limits: Limits
-
-    @property
-    def files(self):
-        """Of the map."""
-        return self.classes.files
+    files: tuple[str, ...]
 
 
 class AreasAlgorithm(Algorithm):
     """Counts the pixels of a map of classes."""
 
     NAME = "areas"
-    INPUT, EXTENT, MASK, OUTPUT, TOTAL = "INPUT", "EXTENT", "MASK", "OUTPUT", "TOTAL"
+    INPUT, OUTPUT, TOTAL = "INPUT", "OUTPUT", "TOTAL"
 
     def displayName(self):
-        """Name in the toolbox."""
         return tr("Areas of classes")
 
     def shortHelpString(self):
-        """Help beside the dialog."""
         return tr(
             "Counts the pixels of each class of a map and gives pixels, hectares and per cent. In a geographic "
             "CRS areas are measured on the ellipsoid, in a projected CRS in its plane.\n\n"
@@ -51,14 +40,10 @@ class AreasAlgorithm(Algorithm):
         )
 
     def initAlgorithm(self, configuration=None):
-        """Declare the parameters."""
         hint = tr("Raster of class values, such as the output of 'Segment raster layer'.")
         self.add(QgsProcessingParameterRasterLayer(self.INPUT, tr("Map of classes")), hint)
-        extent = QgsProcessingParameterExtent(self.EXTENT, tr("Extent (empty: the whole layer)"), optional=True)
-        self.add(extent, tr("Only this part of the map, in any CRS."))
-        polygons = [QgsProcessing.SourceType.TypeVectorPolygon]
-        self.add(
-            QgsProcessingParameterFeatureSource(self.MASK, tr("Only inside these polygons"), polygons, optional=True),
+        self.add_area(
+            tr("Only this part of the map, in any CRS."),
             tr(
                 "All or the selected polygons of a layer, taken together. A pixel counts if its centre lies in one "
                 "of them."
@@ -69,24 +54,14 @@ class AreasAlgorithm(Algorithm):
         self.addOutput(QgsProcessingOutputNumber(self.TOTAL, tr("Total hectares")))
 
     def plan(self, parameters, context):
-        """Copy what the worker needs of the layer and the area."""
         layer = self.parameterAsRasterLayer(parameters, self.INPUT, context)
         classes = ClassLayer.of(layer)
-        box = extent_in(self, parameters, self.EXTENT, context, layer.crs())
-        source = self.parameterAsSource(parameters, self.MASK, context)
-        mask = LayerMask.of(source, classes.layer.crs, context.transformContext()) if source else None
-        return _Plan(classes, Limits(box, mask))
+        return _AreasPlan(classes, self.limits(parameters, context, layer), classes.files)
 
     def work(self, plan, parameters, context, feedback):
-        """Count the pixels and write the table."""
-
-        def progress(done: int, total: int) -> bool:
-            feedback.setProgress(100 * done / total)
-            return not feedback.isCanceled()
-
         classes = plan.classes.open()
         with closing(classes.pixels):
-            table = classes.areas(plan.limits, progress)
+            table = classes.areas(plan.limits, progress_of(feedback))
             distortion = classes.grid.area_distortion
         if not 0.98 <= distortion <= 1.02:
             text = tr(
@@ -98,5 +73,5 @@ class AreasAlgorithm(Algorithm):
             text = tr("{name}: {hectares} ha, {share} %")
             figures = {"hectares": number(row.m2 / 1e4, ",.1f"), "share": number(row.percent, ".1f")}
             feedback.pushInfo(text.format(name=row.name, **figures))
-        made = self.write_table(parameters, self.OUTPUT, context, AREA_FIELDS, area_rows(table))
+        made = self.write_areas(parameters, self.OUTPUT, context, table)
         return {self.OUTPUT: made, self.TOTAL: sum(row.m2 for row in table) / 1e4}

@@ -3,9 +3,8 @@
 import html
 import math
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from qgis.core import (
     QgsProcessing,
@@ -18,27 +17,27 @@ from qgis.core import (
 )
 
 from ..gdal_io.classes import ClassLayer, LayerShape
-from ..gdal_io.mask import bent, features_of
-from ..gdal_io.tables import ASSESS_FIELDS, assess_rows
+from ..gdal_io.mask import features_of, transformed
 from ..runtime.errors import InputFault
 from ..runtime.infer.job import Limits
 from ..runtime.results.assessment import Report, class_numbers, compare, true_field
 from ..texts import tr, words
-from .base import Algorithm
+from .base import Algorithm, progress_of
+
+_FIELDS = {
+    "class": "count", "name": "text", "sampled": "count", "mapped_ha": "number", "area_ha": "number",
+    "area_ha_margin": "number", "users": "number", "users_margin": "number", "producers": "number",
+    "producers_margin": "number",
+}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Plan:
+class _AssessPlan(NamedTuple):
     classes: ClassLayer
     sample: str
     shapes: list[Any]
     field: str
     truth: list[Any]
-
-    @property
-    def files(self):
-        """Of the map."""
-        return self.classes.files
+    files: tuple[str, ...]
 
 
 class AssessAlgorithm(Algorithm):
@@ -49,11 +48,9 @@ class AssessAlgorithm(Algorithm):
     OVERALL, MARGIN = "OVERALL", "MARGIN"
 
     def displayName(self):
-        """Name in the toolbox."""
         return tr("Assess a map")
 
     def shortHelpString(self):
-        """Help beside the dialog."""
         return tr(
             "Compares a map of classes with reference points or polygons: confusion matrix, user's and "
             "producer's accuracy and the area of each class, with 95 % confidence intervals.\n\n"
@@ -64,7 +61,6 @@ class AssessAlgorithm(Algorithm):
         )
 
     def initAlgorithm(self, configuration=None):
-        """Declare the parameters."""
         hint = tr("Raster of class values, such as the output of 'Segment raster layer'.")
         self.add(QgsProcessingParameterRasterLayer(self.INPUT, tr("Map of classes")), hint)
         shapes = [QgsProcessing.SourceType.TypeVectorPoint, QgsProcessing.SourceType.TypeVectorPolygon]
@@ -89,7 +85,6 @@ class AssessAlgorithm(Algorithm):
         )
 
     def plan(self, parameters, context):
-        """Copy what the worker needs of the layer and the sample."""
         layer = self.parameterAsRasterLayer(parameters, self.INPUT, context)
         classes = ClassLayer.of(layer)
         source = self.parameterAsSource(parameters, self.REFERENCE, context)
@@ -99,29 +94,24 @@ class AssessAlgorithm(Algorithm):
         at = true_field(source.sourceName(), names, self.parameterAsString(parameters, self.FIELD, context) or None)
         shapes, truth = [], []
         for feature in features_of(source):
-            placed = bent([feature.geometry()], source.sourceCrs(), layer.crs(), context.transformContext())
+            placed = transformed([feature.geometry()], source.sourceCrs(), layer.crs(), context.transformContext())
             shapes += placed
             truth += [feature.attributes()[at]] * len(placed)
-        return _Plan(classes, source.sourceName(), shapes, names[at], truth)
+        return _AssessPlan(classes, source.sourceName(), shapes, names[at], truth, classes.files)
 
     def work(self, plan, parameters, context, feedback):
-        """Compare and write table and report."""
-
-        def progress(done: int, total: int) -> bool:
-            feedback.setProgress(80 * done / total)
-            return not feedback.isCanceled()
-
         classes = plan.classes.open()
         with closing(classes.pixels):
             # below 0 lies nodata that the map does not declare
-            mapped = {row.value: row.m2 for row in classes.areas(Limits(), progress) if row.value >= 0}
+            mapped = {row.value: row.m2 for row in classes.areas(Limits(), progress_of(feedback, 80)) if row.value >= 0}
             truth = class_numbers(plan.sample, plan.field, plan.truth, classes.names)
             shapes = [LayerShape(geometry) for geometry in plan.shapes]
             report = compare(classes.at(shapes), truth, mapped, classes.names, plan.sample)
         for note in report.notes:
             feedback.pushWarning(words(note))
         feedback.pushInfo(report.as_text())
-        table = self.write_table(parameters, self.OUTPUT, context, ASSESS_FIELDS, assess_rows(report))
+        rows = ([row[column] for column in _FIELDS] for row in report.as_dict()["classes"])
+        table = self.write_table(parameters, self.OUTPUT, context, _FIELDS, rows)
         overall, margin = (number if math.isfinite(number) else None for number in report.result.overall)
         outputs = {self.OUTPUT: table, self.OVERALL: overall, self.MARGIN: margin}
         page = self.parameterAsFileOutput(parameters, self.REPORT, context)
@@ -131,7 +121,7 @@ class AssessAlgorithm(Algorithm):
         return outputs
 
 
-def _html(report: Report, plan: _Plan) -> str:
+def _html(report: Report, plan: _AssessPlan) -> str:
     title = html.escape(tr("{map} compared with {sample}").format(map=plan.classes.layer.name, sample=plan.sample))
     notes = "".join(f"<p>{html.escape(words(note))}</p>" for note in report.notes)
     return (

@@ -1,17 +1,22 @@
 """Base of all algorithms: parameters, outputs, and errors as one sentence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Optional
 
 from qgis.core import (
     Qgis,
     QgsCoordinateReferenceSystem,
+    QgsFeature,
+    QgsFeatureSink,
     QgsField,
     QgsFields,
+    QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingException,
     QgsProcessingParameterDefinition,
+    QgsProcessingParameterExtent,
+    QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFile,
     QgsProcessingParameterRasterDestination,
     QgsWkbTypes,
@@ -19,13 +24,15 @@ from qgis.core import (
 from qgis.PyQt.QtCore import QMetaType, QVariant
 from qgis.PyQt.QtGui import QIcon
 
-from ..gdal_io.tables import write_table
+from ..gdal_io.mask import LayerMask
 from ..runtime.errors import Cancelled, InputFault, RuntimeFault
-from ..runtime.raster.lattice import Bounds
+from ..runtime.infer.job import Limits
+from ..runtime.results.areas import ClassArea
 from ..texts import tr, words
 from .apart import check_apart
 
 ICON = Path(__file__).resolve().parent.parent / "icon.svg"
+AREA_FIELDS = {"class": "count", "name": "text", "pixels": "count", "hectares": "number", "per_cent": "number"}
 _KINDS = {"text": ("QString", "String"), "number": ("Double", "Double"), "count": ("LongLong", "LongLong")}
 
 
@@ -46,15 +53,12 @@ class Algorithm(QgsProcessingAlgorithm):
         return fresh
 
     def name(self):
-        """Id within the provider."""
         return self.NAME
 
     def icon(self):
-        """The plugin's icon."""
         return QIcon(str(ICON))
 
     def svgIconPath(self):
-        """The plugin's icon, for the model designer."""
         return str(ICON)
 
     def checkParameterValues(self, parameters, context):
@@ -138,6 +142,31 @@ class Algorithm(QgsProcessingAlgorithm):
             ),
         )
 
+    def add_area(self, extent_hint: str, mask_hint: str):
+        """Declare EXTENT and MASK, which limit a run."""
+        extent = QgsProcessingParameterExtent("EXTENT", tr("Extent (empty: the whole layer)"), optional=True)
+        self.add(extent, extent_hint)
+        kinds = [QgsProcessing.SourceType.TypeVectorPolygon]
+        self.add(
+            QgsProcessingParameterFeatureSource("MASK", tr("Only inside these polygons"), kinds, optional=True),
+            mask_hint,
+        )
+
+    def limits(self, parameters, context, layer) -> Limits:
+        """The area that EXTENT and MASK leave of a raster layer, in its CRS.
+
+        Raises:
+            InputFault: the extent is empty, or the mask holds no polygons.
+        """
+        box, crs = None, layer.crs()
+        if parameters.get("EXTENT") not in (None, ""):
+            extent = self.parameterAsExtent(parameters, "EXTENT", context, crs)
+            if extent.isEmpty():
+                raise InputFault.worded(tr("The extent is empty, or cannot be transformed to the CRS of the layer."))
+            box = extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum()
+        source = self.parameterAsSource(parameters, "MASK", context)
+        return Limits(box, LayerMask.of(source, crs, context.transformContext()) if source else None)
+
     def add_raster_output(self, name: str, label: str, hint: str = "", optional: bool = True):
         """Declare a GeoTIFF output; an optional one is not created by default."""
         self.add(QgsProcessingParameterRasterDestination(name, label, None, optional, not optional), hint)
@@ -159,33 +188,38 @@ class Algorithm(QgsProcessingAlgorithm):
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def write_table(self, parameters, name: str, context, kinds: dict[str, str], rows: Sequence[tuple]) -> str:
-        """Write rows into the sink of that name; id or path of the table."""
-        fields, nowhere = fields_of(kinds), QgsCoordinateReferenceSystem()
-        sink = self.parameterAsSink(parameters, name, context, fields, QgsWkbTypes.Type.NoGeometry, nowhere)
-        return write_table(sink, fields, rows)
+    def write_table(self, parameters, name: str, context, kinds: dict[str, str], rows: Iterable[Sequence]) -> str:
+        """Write rows into the sink of that name; ``kinds`` of columns: "text", "number", "count". Id or path of the table.
+
+        Raises:
+            InputFault: the sink takes no row.
+        """
+        fields = QgsFields()
+        for column, kind in kinds.items():
+            new, old = _KINDS[kind]
+            # the old form is deprecated from 3.38 on, the new one unknown before
+            of = getattr(QMetaType.Type, new) if Qgis.QGIS_VERSION_INT >= 33800 else getattr(QVariant, old)
+            fields.append(QgsField(column, of))
+        nowhere = QgsCoordinateReferenceSystem()
+        sink, made = self.parameterAsSink(parameters, name, context, fields, QgsWkbTypes.Type.NoGeometry, nowhere)
+        for row in rows:
+            feature = QgsFeature(fields)
+            feature.setAttributes(list(row))
+            if sink is None or not sink.addFeature(feature, QgsFeatureSink.Flag.FastInsert):
+                raise InputFault.worded(tr("The table cannot be written."))
+        return made
+
+    def write_areas(self, parameters, name: str, context, table: Iterable[ClassArea]) -> str:
+        """Write the areas of classes into the sink of that name; id or path of the table."""
+        rows = ((row.value, row.name, row.pixels, row.m2 / 10_000, row.percent) for row in table)
+        return self.write_table(parameters, name, context, AREA_FIELDS, rows)
 
 
-def fields_of(kinds: dict[str, str]) -> QgsFields:
-    """Fields of a table, each of the kind "text", "number" or "count"."""
-    fields = QgsFields()
-    for name, kind in kinds.items():
-        new, old = _KINDS[kind]
-        # the old form is deprecated from 3.38 on, the new one unknown before
-        of = getattr(QMetaType.Type, new) if Qgis.QGIS_VERSION_INT >= 33800 else getattr(QVariant, old)
-        fields.append(QgsField(name, of))
-    return fields
+def progress_of(feedback, share: float = 100):
+    """A callback (done, total) that shows the progress, up to ``share`` per cent, and returns False after a cancel."""
 
+    def progress(done: int, total: int) -> bool:
+        feedback.setProgress(share * done / total)
+        return not feedback.isCanceled()
 
-def extent_in(algorithm, parameters, name: str, context, crs: QgsCoordinateReferenceSystem) -> Optional[Bounds]:
-    """An optional extent, transformed to a CRS; None if it was not given.
-
-    Raises:
-        InputFault: the transformed extent is empty.
-    """
-    if parameters.get(name) in (None, ""):
-        return None
-    extent = algorithm.parameterAsExtent(parameters, name, context, crs)
-    if extent.isEmpty():
-        raise InputFault.worded(tr("The extent is empty, or cannot be transformed to the CRS of the layer."))
-    return extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum()
+    return progress

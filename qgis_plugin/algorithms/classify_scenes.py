@@ -1,8 +1,5 @@
 """``geoaware:classifyscenes``: a class for each position of a sliding window."""
 
-from dataclasses import replace
-
-from ..runtime.infer.sweep import Sweep
 from ..texts import tr
 from .run_model import ModelAlgorithm
 
@@ -16,11 +13,9 @@ class ClassifyScenesAlgorithm(ModelAlgorithm):
     CONFIDENCE, PROBABILITIES, STRIDE, THRESHOLD = "CONFIDENCE", "PROBABILITIES", "STRIDE", "THRESHOLD"
 
     def displayName(self):
-        """Name in the toolbox."""
         return tr("Classify scenes")
 
     def shortHelpString(self):
-        """Help beside the dialog."""
         return tr(
             "Slides a window over a raster layer and gives each position the class of the scene around it, "
             "such as residential or forest. The window has the tile size of the model.\n\n"
@@ -31,30 +26,14 @@ class ClassifyScenesAlgorithm(ModelAlgorithm):
         )
 
     def add_outputs(self):
-        """Declare the results."""
-        self.add_raster_output(self.OUTPUT, tr("Scenes"), optional=False)
-        self.add_raster_output(self.CONFIDENCE, tr("Confidence"), tr("Probability of the class, per cent."))
-        self.add_raster_output(self.PROBABILITIES, tr("Probabilities"), tr("One band per class, 0 to 1."))
+        self.add_class_outputs(tr("Scenes"))
         self.add_areas()
 
     def add_options(self):
-        """Declare more advanced parameters."""
-        hint = tr("Distance from one window to the next, in pixels of the model; empty: the size of the window.")
-        self._add_number(self.STRIDE, tr("Stride"), hint, least=1)
-        hint = tr(
-            "For models with independent classes: lowest probability at which a class counts; empty: the value "
-            "in the model card."
-        )
-        self._add_number(self.THRESHOLD, tr("Threshold"), hint, least=0.0, most=1.0)
-
-    def sweep(self, parameters, context) -> Sweep:
-        """How the window slides."""
-        stride = self._number(parameters, self.STRIDE, context, whole=True)
-        wanted = parameters.get(self.PROBABILITIES) not in (None, "")
-        return replace(super().sweep(parameters, context), stride=stride, probabilities=wanted)
+        self.add_stride()
+        self.add_threshold()
 
     def titles(self):
-        """What the layer of each result shows."""
         return {
             self.CONFIDENCE: tr("confidence"), self.OUTPUT: tr("scenes"), self.PROBABILITIES: tr("probabilities"),
             self.AREAS: tr("areas"),

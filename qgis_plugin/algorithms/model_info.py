@@ -22,18 +22,15 @@ class ModelInfoAlgorithm(Algorithm):
     MODEL, OUTPUT = "MODEL", "OUTPUT"
 
     def displayName(self):
-        """Name in the toolbox."""
         return tr("About a model")
 
     def shortHelpString(self):
-        """Help beside the dialog."""
         return tr(
             "Shows what a model needs (bands, unit, pixel size), what it returns (classes and colours), what "
             "it was trained on and its licence. The file is checked; the model is not run."
         )
 
     def initAlgorithm(self, configuration=None):
-        """Declare the parameters."""
         self.add_model()
         page = QgsProcessingParameterFileDestination(
             self.OUTPUT, tr("Page"), tr("HTML files (*.html)"), None, True, True
@@ -46,12 +43,10 @@ class ModelInfoAlgorithm(Algorithm):
         self.addOutput(QgsProcessingOutputNumber("PIXEL_SIZE", tr("Pixel size in metres")))
 
     def plan(self, parameters, context):
-        """Read the card."""
         path = self.parameterAsFile(parameters, self.MODEL, context)
         return path, card_in(path)
 
     def work(self, plan, parameters, context, feedback):
-        """Log the card and write the page."""
         path, card = plan
         facts = facts_of(path, card)
         for name, text in facts.items():

@@ -1,16 +1,15 @@
 """What the algorithms that run a model share: layer, model, area, how it is run."""
 
+from collections.abc import Sequence
 from contextlib import closing
-from typing import Any
+from typing import Any, Optional
 
 from qgis.core import (
     QgsProcessing,
     QgsProcessingParameterBand,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterEnum,
-    QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSink,
-    QgsProcessingParameterFeatureSource,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
@@ -20,21 +19,19 @@ from qgis.PyQt.QtCore import Qt
 
 from .. import onnxruntime_help
 from ..gdal_io.job import RunPlan, card_in, notes_of, open_job
-from ..gdal_io.mask import LayerMask
 from ..gdal_io.source import snapshot
-from ..gdal_io.tables import AREA_FIELDS, area_rows
 from ..gdal_io.vectors import GdalVectors
 from ..gdal_io.writer import GdalWriter
 from ..layers import Shown, show_when_loaded
 from ..runtime.errors import InputFault
-from ..runtime.infer.job import Job, Limits, Options
+from ..runtime.infer.job import Options
 from ..runtime.infer.source import Choice
 from ..runtime.infer.sweep import Sweep
 from ..runtime.model.providers import PROVIDERS
 from ..runtime.model.units import INPUTS
 from ..runtime.results.writing import Results, Targets
 from ..texts import tr
-from .base import Algorithm, extent_in
+from .base import Algorithm, progress_of
 
 LAST_MODEL = "geoaware/last_model"  # in QGIS's settings
 RUNNING = 90  # per cent of the progress bar until the files are made
@@ -52,7 +49,6 @@ class ModelAlgorithm(Algorithm):
     MAIN = "map"  # role of the first of them, in the words of ``Targets``; those of the others are their names
 
     def initAlgorithm(self, configuration=None):
-        """Declare the parameters."""
         self.add(
             QgsProcessingParameterRasterLayer(self.INPUT, tr("Raster layer")),
             tr(
@@ -61,13 +57,8 @@ class ModelAlgorithm(Algorithm):
             ),
         )
         self.add_model(self.TASKS)
-        self.add(
-            QgsProcessingParameterExtent(self.EXTENT, tr("Extent (empty: the whole layer)"), optional=True),
+        self.add_area(
             tr("Only this part of the layer, in any CRS."),
-        )
-        polygons = [QgsProcessing.SourceType.TypeVectorPolygon]
-        self.add(
-            QgsProcessingParameterFeatureSource(self.MASK, tr("Only inside these polygons"), polygons, optional=True),
             tr("All or the selected polygons of a layer, in any CRS. Tiles that touch no polygon are not read."),
         )
         self.add_outputs()
@@ -94,55 +85,42 @@ class ModelAlgorithm(Algorithm):
             tr("Bands are matched by the names in the model card; B04 and red are the same band."),
             advanced=True,
         )
-        self.add(
-            QgsProcessingParameterEnum(
-                self.VALUES, tr("Values"), list(INPUTS), defaultValue="auto", usesStaticStrings=True
-            ),
+        self.add_choice(
+            self.VALUES,
+            tr("Values"),
+            INPUTS,
             tr(
                 "What the pixel values are: the unit of the model (raw), Sentinel-2 L2A or L1C as delivered, "
                 "or the Sentinel-2 true-colour image. Sentinel-2 values are converted to the unit of the "
                 "model. auto is raw, except for 16-bit values in pixels of 10, 20 or 60 m that are too large "
                 "for a model of 8-bit colours: these are read as Sentinel-2 L2A."
             ),
-            advanced=True,
         )
-        self._add_number(
+        self.add_number(
             self.OFFSET, tr("Offset"), tr("Added to Sentinel-2 values if the file does not state an offset.")
         )
-        self._add_number(self.NODATA, tr("No-data value"), tr("For layers that declare no nodata value."))
-        self.add(
-            QgsProcessingParameterBoolean(
-                self.RESAMPLE, tr("Resample to the pixel size of the model"), defaultValue=True
-            ),
-            tr("Otherwise pixels of another size are passed to the model as they are."),
-            advanced=True,
-        )
+        self.add_number(self.NODATA, tr("No-data value"), tr("For layers that declare no nodata value."))
+        hint = tr("Otherwise pixels of another size are passed to the model as they are.")
+        label = tr("Resample to the pixel size of the model")
+        self.add(QgsProcessingParameterBoolean(self.RESAMPLE, label, defaultValue=True), hint, advanced=True)
 
     def _add_run(self):
-        self.add(
-            QgsProcessingParameterBoolean(self.TTA, tr("Average over flips and rotations"), defaultValue=False),
-            tr("Slightly more accurate, and eight times slower."),
-            advanced=True,
-        )
-        providers = ["auto", *PROVIDERS]
-        self.add(
-            QgsProcessingParameterEnum(
-                self.PROVIDER, tr("Execution provider"), providers, defaultValue="auto", usesStaticStrings=True
-            ),
-            tr("ONNX Runtime execution provider; auto is the fastest available. The log names it."),
-            advanced=True,
-        )
-        self._add_number(
-            self.THREADS, tr("Threads"), tr("CPU threads; empty: as many as cores and memory allow."), least=1
-        )
-        self.add(
-            QgsProcessingParameterString(self.MODEL_OUTPUT, tr("Model output"), optional=True),
-            tr("Name of the output, if the model has several."),
-            advanced=True,
-        )
+        label, hint = tr("Average over flips and rotations"), tr("Slightly more accurate, and eight times slower.")
+        self.add(QgsProcessingParameterBoolean(self.TTA, label, defaultValue=False), hint, advanced=True)
+        hint = tr("ONNX Runtime execution provider; auto is the fastest available. The log names it.")
+        self.add_choice(self.PROVIDER, tr("Execution provider"), ["auto", *PROVIDERS], hint)
+        hint = tr("CPU threads; empty: as many as cores and memory allow.")
+        self.add_number(self.THREADS, tr("Threads"), hint, least=1)
+        label, hint = tr("Model output"), tr("Name of the output, if the model has several.")
+        self.add(QgsProcessingParameterString(self.MODEL_OUTPUT, label, optional=True), hint, advanced=True)
 
-    def _add_number(self, name, label, hint, least=None, most=None):
-        """An optional advanced number: whole where a least one is given."""
+    def add_choice(self, name: str, label: str, choices: Sequence[str], hint: str):
+        """Declare an advanced choice; the first is the default."""
+        parameter = QgsProcessingParameterEnum(name, label, [*choices], False, choices[0], False, True)
+        self.add(parameter, hint, advanced=True)
+
+    def add_number(self, name: str, label: str, hint: str, least: Optional[float] = None, most: Optional[float] = None):
+        """Declare an optional advanced number: whole where ``least`` is an integer."""
         whole = isinstance(least, int)
         kind = QgsProcessingParameterNumber.Type.Integer if whole else QgsProcessingParameterNumber.Type.Double
         parameter = QgsProcessingParameterNumber(name, label, kind, None, True)
@@ -152,8 +130,39 @@ class ModelAlgorithm(Algorithm):
             parameter.setMaximum(most)
         self.add(parameter, hint, advanced=True)
 
+    def add_overlap(self):
+        """Declare the overlap of tiles."""
+        hint = tr("Pixels that neighbouring tiles share; empty: the value in the model card.")
+        self.add_number("OVERLAP", tr("Tile overlap"), hint, least=0)
+
+    def add_stride(self):
+        """Declare the stride of a window."""
+        hint = tr("Distance from one window to the next, in pixels of the model; empty: the size of the window.")
+        self.add_number("STRIDE", tr("Stride"), hint, least=1)
+
+    def add_threshold(self):
+        """Declare the threshold of independent classes."""
+        hint = tr(
+            "For models with independent classes: lowest probability at which a class counts; empty: the value "
+            "in the model card."
+        )
+        self.add_number("THRESHOLD", tr("Threshold"), hint, least=0.0, most=1.0)
+
+    def add_class_outputs(self, label: str):
+        """Declare the map of classes and the other rasters of a classifier."""
+        self.add_raster_output(self.OUTPUT, label, optional=False)
+        self.add_raster_output("CONFIDENCE", tr("Confidence"), tr("Probability of the class, per cent."))
+        self.add_raster_output("PROBABILITIES", tr("Probabilities"), tr("One band per class, 0 to 1."))
+
+    def add_areas(self):
+        """Declare the table of areas."""
+        table = QgsProcessing.SourceType.TypeVector
+        self.add(
+            QgsProcessingParameterFeatureSink(self.AREAS, tr("Areas"), table, None, True, False),
+            tr("Table with pixels, hectares and per cent of each class."),
+        )
+
     def plan(self, parameters, context) -> RunPlan:
-        """Check model, layer and area, and copy what the worker needs."""
         problem = onnxruntime_help.problem()
         if problem:
             raise InputFault.worded(onnxruntime_help.sentence(problem))
@@ -162,7 +171,8 @@ class ModelAlgorithm(Algorithm):
         if card.task not in self.TASKS:
             text = tr("The model '{name}' is a {task} model; a {wanted} model is needed.")
             raise InputFault.worded(text.format(name=card.name, task=card.task, wanted=" or ".join(self.TASKS)))
-        layer = snapshot(self.parameterAsRasterLayer(parameters, self.INPUT, context))
+        raster = self.parameterAsRasterLayer(parameters, self.INPUT, context)
+        layer = snapshot(raster)
         choice = Choice(
             tuple(self.parameterAsInts(parameters, self.BANDS, context)),
             self._number(parameters, self.NODATA, context),
@@ -171,18 +181,14 @@ class ModelAlgorithm(Algorithm):
         )
         options = Options(
             choice,
-            self._limits(parameters, context, layer.crs),
-            self.sweep(parameters, context),
+            self.limits(parameters, context, raster),
+            self._sweep(parameters, context),
             resample=self.parameterAsBoolean(parameters, self.RESAMPLE, context),
-            model_grid=self.model_grid(parameters, context),
+            model_grid=self.parameterAsEnumString(parameters, "GRID", context) == "model",
         )
         provider = self.parameterAsEnumString(parameters, self.PROVIDER, context) or "auto"
         threads = self._number(parameters, self.THREADS, context, whole=True)
         return RunPlan.checked(model, card, layer, options, provider=provider, threads=threads)
-
-    def model_grid(self, parameters, context) -> bool:
-        """Whether the result keeps the model's pixel size."""
-        return False
 
     def prepareAlgorithm(self, parameters, context, feedback):
         """Plan, and remember the model for the next dialog."""
@@ -190,19 +196,15 @@ class ModelAlgorithm(Algorithm):
         QgsSettings().setValue(LAST_MODEL, self._plan.model)
         return prepared
 
-    def sweep(self, parameters, context) -> Sweep:
-        """How the model slides over the raster."""
+    def _sweep(self, parameters, context) -> Sweep:
         return Sweep(
             tta=self.parameterAsBoolean(parameters, self.TTA, context),
             output=self.parameterAsString(parameters, self.MODEL_OUTPUT, context) or None,
             threshold=self._number(parameters, "THRESHOLD", context),
+            overlap=self._number(parameters, "OVERLAP", context, whole=True),
+            stride=self._number(parameters, "STRIDE", context, whole=True),
+            probabilities=parameters.get("PROBABILITIES") not in (None, ""),
         )
-
-    def _limits(self, parameters, context, crs) -> Limits:
-        system = self.parameterAsRasterLayer(parameters, self.INPUT, context).crs()
-        box = extent_in(self, parameters, self.EXTENT, context, system)
-        source = self.parameterAsSource(parameters, self.MASK, context)
-        return Limits(box, LayerMask.of(source, crs, context.transformContext()) if source else None)
 
     def _number(self, parameters, name, context, whole=False):
         """The number, None where it is left empty."""
@@ -216,7 +218,6 @@ class ModelAlgorithm(Algorithm):
         raise NotImplementedError
 
     def work(self, plan, parameters, context, feedback):
-        """Run the model and write what is wanted."""
         roles = {name: self.MAIN if name == self.OUTPUT else name.lower() for name in self.FILES}
         files = {}
         for name, role in roles.items():
@@ -226,10 +227,12 @@ class ModelAlgorithm(Algorithm):
                 files[name] = path
         least = self._number(parameters, "MIN_AREA", context) or 0.0
         targets = Targets({roles[name]: path for name, path in files.items()}, least)
-        measured = self.wants_areas(parameters) or "polygons" in targets.files
-        results = self.run_plan(plan, targets, feedback, measured)
+        areas = parameters.get(self.AREAS) not in (None, "")
+        results = self._run(plan, targets, feedback, areas or "polygons" in targets.files)
         outputs: dict[str, Any] = {name: str(path) for name, path in files.items()}
-        outputs.update(self.areas(results, parameters, context))
+        if areas:
+            table = results.areas.table(results.grid.row_areas)
+            outputs[self.AREAS] = self.write_areas(parameters, self.AREAS, context, table)
         shown, titles = Shown(results.card, plan.layer.name), self.titles()
         show_when_loaded(context, shown, outputs, titles, outputs.get("CONFIDENCE", ""))
         if "objects" in targets.files:
@@ -237,59 +240,22 @@ class ModelAlgorithm(Algorithm):
             outputs["COUNT"] = results.count
         return outputs
 
-    def run_plan(self, plan: RunPlan, targets: Targets, feedback, measured: bool = False) -> Results:
-        """Run a model over a layer and write its files.
-
-        Returns:
-            The results, closed.
-        """
+    def _run(self, plan: RunPlan, targets: Targets, feedback, measured: bool) -> Results:
+        """Run a model over a layer and write its files; the results are closed."""
         going = lambda: not feedback.isCanceled()  # noqa: E731
         with closing(open_job(plan)) as job:
-            self._tell(job, feedback, measured, targets)
+            text = tr("Model: {name}, run by {provider}")
+            feedback.pushInfo(text.format(name=job.card.name, provider=job.model.provider))
+            pairs = ", ".join(f"{name} = {number}" for name, number in zip(job.card.bands, job.source.bands))
+            feedback.pushInfo(tr("Bands: {pairs}").format(pairs=pairs))
+            for note in notes_of(job, measured, "polygons" in targets.files, targets.min_area > 0):
+                feedback.pushWarning(note)
             request = getattr(job.source.pixels, "feedback", None)
             if request:  # ends a request that is under way
                 feedback.canceled.connect(request.cancel, Qt.ConnectionType.DirectConnection)
             with Results(targets, job.grid, job.card, GdalWriter, GdalVectors()) as results:
-                job.write(results, self.progress(feedback), going)
+                job.write(results, progress_of(feedback, RUNNING), going)
                 results.finish(going)
                 results.commit()
         feedback.setProgress(100)
         return results
-
-    def _tell(self, job: Job, feedback, measured: bool, targets: Targets) -> None:
-        """What runs, and what the user should know."""
-        text = tr("Model: {name}, run by {provider}")
-        feedback.pushInfo(text.format(name=job.card.name, provider=job.model.provider))
-        pairs = ", ".join(f"{name} = {number}" for name, number in zip(job.card.bands, job.source.bands))
-        feedback.pushInfo(tr("Bands: {pairs}").format(pairs=pairs))
-        for note in notes_of(job, measured, "polygons" in targets.files, targets.min_area > 0):
-            feedback.pushWarning(note)
-
-    def add_areas(self):
-        """Declare the table of areas."""
-        table = QgsProcessing.SourceType.TypeVector
-        self.add(
-            QgsProcessingParameterFeatureSink(self.AREAS, tr("Areas"), table, None, True, False),
-            tr("Table with pixels, hectares and per cent of each class."),
-        )
-
-    def wants_areas(self, parameters) -> bool:
-        """Whether that table is asked for."""
-        return parameters.get(self.AREAS) not in (None, "")
-
-    def areas(self, results: Results, parameters, context) -> dict[str, str]:
-        """Write that table; the output, none where it is not asked for."""
-        if not self.wants_areas(parameters):
-            return {}
-        rows = area_rows(results.areas.table(results.grid.row_areas))
-        table = self.write_table(parameters, self.AREAS, context, AREA_FIELDS, rows)
-        return {self.AREAS: table}
-
-    def progress(self, feedback):
-        """Shows tiles done and hands a cancel on."""
-
-        def said(done: int, total: int) -> bool:
-            feedback.setProgress(done / total * RUNNING)
-            return not feedback.isCanceled()
-
-        return said

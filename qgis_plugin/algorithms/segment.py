@@ -1,15 +1,11 @@
 """``geoaware:segment``: a class, or a value, for every pixel."""
 
-from dataclasses import replace
-
 from qgis.core import (
     QgsProcessing,
-    QgsProcessingParameterEnum,
     QgsProcessingParameterNumber,
     QgsProcessingParameterVectorDestination,
 )
 
-from ..runtime.infer.sweep import Sweep
 from ..texts import tr
 from .run_model import ModelAlgorithm
 
@@ -24,11 +20,9 @@ class SegmentAlgorithm(ModelAlgorithm):
     FILES = ("OUTPUT", "POLYGONS", "PROBABILITIES", "CONFIDENCE")
 
     def displayName(self):
-        """Name in the toolbox."""
         return tr("Segment raster layer")
 
     def shortHelpString(self):
-        """Help beside the dialog."""
         return tr(
             "Gives every pixel of a raster layer a land-cover class, or a value if the model is a regression "
             "model.\n\n"
@@ -46,10 +40,7 @@ class SegmentAlgorithm(ModelAlgorithm):
         )
 
     def add_outputs(self):
-        """Declare the results."""
-        self.add_raster_output(self.OUTPUT, tr("Land cover"), optional=False)
-        self.add_raster_output(self.CONFIDENCE, tr("Confidence"), tr("Probability of the class, per cent."))
-        self.add_raster_output(self.PROBABILITIES, tr("Probabilities"), tr("One band per class, 0 to 1."))
+        self.add_class_outputs(tr("Land cover"))
         polygons = QgsProcessing.SourceType.TypeVectorPolygon
         self.add(
             QgsProcessingParameterVectorDestination(self.POLYGONS, tr("Polygons"), polygons, None, True, False),
@@ -58,44 +49,18 @@ class SegmentAlgorithm(ModelAlgorithm):
         self.add_areas()
 
     def add_options(self):
-        """Declare more advanced parameters."""
         kind = QgsProcessingParameterNumber.Type.Double
         smallest = QgsProcessingParameterNumber(
             self.MIN_AREA, tr("Minimum polygon area, square metres"), kind, 0.0, False, 0.0
         )
         smallest.setMetadata({"widget_wrapper": {"decimals": 1}})
         self.add(smallest, tr("Smaller polygons are merged into their largest neighbour."), advanced=True)
-        self.add(
-            QgsProcessingParameterEnum(
-                self.GRID,
-                tr("Output grid"),
-                ["source", "model"],
-                defaultValue="source",
-                usesStaticStrings=True,
-            ),
-            tr("source: the pixels of the layer; model: the pixel size of the model."),
-            advanced=True,
-        )
-        hint = tr("Pixels that neighbouring tiles share; empty: the value in the model card.")
-        self._add_number(self.OVERLAP, tr("Tile overlap"), hint, least=0)
-        hint = tr(
-            "For models with independent classes: lowest probability at which a class counts; empty: the value "
-            "in the model card."
-        )
-        self._add_number(self.THRESHOLD, tr("Threshold"), hint, least=0.0, most=1.0)
-
-    def sweep(self, parameters, context) -> Sweep:
-        """How the model slides over the raster."""
-        overlap = self._number(parameters, self.OVERLAP, context, whole=True)
-        wanted = parameters.get(self.PROBABILITIES) not in (None, "")
-        return replace(super().sweep(parameters, context), overlap=overlap, probabilities=wanted)
-
-    def model_grid(self, parameters, context) -> bool:
-        """Whether the result keeps the model's pixel size."""
-        return self.parameterAsEnumString(parameters, self.GRID, context) == "model"
+        hint = tr("source: the pixels of the layer; model: the pixel size of the model.")
+        self.add_choice("GRID", tr("Output grid"), ["source", "model"], hint)
+        self.add_overlap()
+        self.add_threshold()
 
     def titles(self):
-        """What the layer of each result shows."""
         return {
             self.CONFIDENCE: tr("confidence"), self.POLYGONS: tr("polygons"), self.OUTPUT: tr("land cover"),
             self.PROBABILITIES: tr("probabilities"), self.AREAS: tr("areas"),

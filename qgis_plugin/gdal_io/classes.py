@@ -64,22 +64,18 @@ class LayerShape:
 
     @property
     def point(self) -> Optional[tuple[float, float]]:
-        """Its place; None of a polygon."""
         return _place(self.geometry.centroid()) if self.geometry.constGet().dimension() == 0 else None
 
     @property
     def bounds(self) -> Bounds:
-        """West, south, east, north."""
         box = self.geometry.boundingBox()
         return box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum()
 
     @property
     def surface_point(self) -> tuple[float, float]:
-        """A place inside it."""
         return _place(self.geometry.pointOnSurface())
 
     def inside(self, grid: LayerGrid) -> np.ndarray:
-        """(rows, columns) True where the middle of a pixel lies in it."""
         return pixels_inside([self.geometry], grid)
 
 

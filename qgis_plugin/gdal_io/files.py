@@ -99,24 +99,16 @@ class FilePixels:
         self.files = dataset.GetFileList() or []
 
     def stored_as(self, number: int) -> tuple[Optional[float], Optional[float]]:
-        """Scale and offset that the file states of a band, None where it does not."""
         return self._band(number).GetScale(), self._band(number).GetOffset()
 
     def dtype(self, number: int) -> str:
-        """Numpy's name of the type of a band's values."""
         name = gdal.GetDataTypeName(self._band(number).DataType).lower()
         return "uint8" if name == "byte" else name
 
     def masked(self, bands: Sequence[int]) -> bool:
-        """Whether the file or the user says which pixels are empty."""
         return any(self._has_mask(band) or self.layer.empty.get(band) for band in bands)
 
     def read(self, bands: Sequence[int], window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Stored values (bands, rows, columns) and where all bands hold data (rows, columns).
-
-        Raises:
-            InputFault: the file is corrupt.
-        """
         box = (window.column, window.row, window.width, window.height)
         corrupt = ("corrupt", self.layer.uri)
         pixels, valid = [], np.ones((window.height, window.width), bool)

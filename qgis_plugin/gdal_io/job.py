@@ -18,12 +18,7 @@ class RunPlan:
     """All that a worker needs.
 
     Attributes:
-        model: file.
         card: as the file tells it before it is opened.
-        layer: snapshot.
-        options: of the run.
-        provider: of onnxruntime, "auto" for the quickest.
-        threads: on the CPU; None for as many as fit.
         bands: numbers of the layer's bands, from 1, in the model's order.
         tiles: that the run will take, those outside the polygons included; 0 where only the model can tell.
         files: that the layer consists of.

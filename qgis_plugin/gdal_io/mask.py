@@ -26,11 +26,11 @@ from .grid import LayerGrid
 from .vectors import memory_vectors
 
 _POLYGON = QgsWkbTypes.GeometryType.PolygonGeometry  # type: ignore[attr-defined]  # not in qgis-stubs
-_PARTS = 100  # pieces that the longest side is cut into before it is bent into another CRS
+_PARTS = 100  # pieces that the longest side is cut into before it is transformed
 
 
 class LayerMask:
-    """Polygons, copied from their layer."""
+    """Polygons, copied from their layer; see ``runtime.results.vectors.Polygons``."""
 
     def __init__(self, polygons: list[QgsGeometry]) -> None:
         self.polygons = polygons
@@ -38,14 +38,14 @@ class LayerMask:
         self._boxes = np.array([(b.xMinimum(), b.yMinimum(), b.xMaximum(), b.yMaximum()) for b in boxes])
 
     @classmethod
-    def of(cls, source, crs: str, context: QgsCoordinateTransformContext) -> "LayerMask":
+    def of(cls, source, crs: QgsCoordinateReferenceSystem, context: QgsCoordinateTransformContext) -> "LayerMask":
         """Copy the polygons of a feature source into a CRS.
 
         Raises:
             InputFault: there is none.
         """
-        wanted = QgsCoordinateReferenceSystem.fromWkt(crs)
-        shapes = bent((feature.geometry() for feature in features_of(source)), source.sourceCrs(), wanted, context)
+        geometries = (feature.geometry() for feature in features_of(source))
+        shapes = transformed(geometries, source.sourceCrs(), crs, context)
         polygons = [one for one in shapes if one.type() == _POLYGON]
         if not polygons:
             raise InputFault.worded(tr("'{name}' holds no polygons.").format(name=source.sourceName()))
@@ -53,22 +53,18 @@ class LayerMask:
 
     @property
     def bounds(self) -> Bounds:
-        """Of all polygons together."""
         west, south = self._boxes[:, :2].min(axis=0).tolist()
         east, north = self._boxes[:, 2:].max(axis=0).tolist()
         return west, south, east, north
 
     def touches(self, grid: LayerGrid, window: Window) -> bool:
-        """Whether a polygon reaches into a window of a grid."""
         return bool(self._near(grid.crop(window)))
 
     def holds(self, x: float, y: float) -> bool:
-        """Whether a point lies in a polygon."""
         point = QgsGeometry.fromPointXY(QgsPointXY(x, y))
         return any(polygon.intersects(point) for polygon in self._around((x, y, x, y)))
 
     def inside(self, grid: LayerGrid, window: Window) -> np.ndarray:
-        """(rows, columns) True where the middle of a pixel lies in a polygon."""
         part = grid.crop(window)
         return pixels_inside(self._near(part), part)
 
@@ -86,20 +82,20 @@ class LayerMask:
 
 
 def features_of(source: QgsProcessingFeatureSource):
-    """Its features, broken shapes too: ``bent`` mends them, while Processing would stop, and QGIS 3.22 end, at one."""
+    """Its features, broken shapes too: ``transformed`` mends them, while Processing would stop, and QGIS 3.22 end, at one."""
     flag = QgsProcessingFeatureSource.Flag.FlagSkipGeometryValidityChecks  # type: ignore[attr-defined]  # not in qgis-stubs
     return source.getFeatures(QgsFeatureRequest(), flag)
 
 
-def bent(
+def transformed(
     shapes: Iterable[QgsGeometry],
     own: QgsCoordinateReferenceSystem,
-    wanted: QgsCoordinateReferenceSystem,
+    crs: QgsCoordinateReferenceSystem,
     context: QgsCoordinateTransformContext,
 ) -> list[QgsGeometry]:
     """Valid shapes in another CRS; long straight sides get corners first, since they are not straight there."""
-    move = QgsCoordinateTransform(own, wanted, context)
-    found = []
+    move = QgsCoordinateTransform(own, crs, context)
+    placed = []
     for shape in shapes:
         if shape.isNull() or shape.isEmpty():
             continue
@@ -116,8 +112,8 @@ def bent(
                 shape.transform(move)
             except QgsCsException:  # lies where the CRS is not defined
                 continue
-        found.append(shape)
-    return found
+        placed.append(shape)
+    return placed
 
 
 def _polygons_of(collection: QgsGeometry) -> Optional[QgsGeometry]:

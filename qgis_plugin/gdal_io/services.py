@@ -137,7 +137,6 @@ class ServicePixels:
         return None, None
 
     def masked(self, bands: Sequence[int]) -> bool:
-        """Whether the layer says which pixels are empty."""
         if self.picture:
             return True
         return any(self._provider.sourceHasNoDataValue(band) or self.layer.empty.get(band) for band in bands)

@@ -20,7 +20,6 @@ class GdalVectors:
     """See ``runtime.results.vectors.VectorOut``."""
 
     def trace(self, numbers: Path, grid: LayerGrid, keep_going: KeepGoing) -> Iterator[tuple[Any, int]]:
-        """Outlines of the connected pixels of one number in a raster, and that number; 0 is left out."""
         memory = memory_vectors()
         outlines = memory.CreateLayer("patches", osr.SpatialReference(grid.crs), ogr.wkbPolygon)
         outlines.CreateField(ogr.FieldDefn("patch", ogr.OFTInteger))
@@ -32,7 +31,6 @@ class GdalVectors:
             yield feature.GetGeometryRef().Clone(), feature.GetField(0)
 
     def boxes(self, corners: np.ndarray) -> list[Any]:
-        """Polygons with four corners each, (N, 4, 2) x and y."""
         return [_polygon(ring) for ring in corners.tolist()]
 
     def write(

@@ -56,7 +56,6 @@ class GdalWriter:
             self._file.GetRasterBand(1).SetColorTable(table)
 
     def write(self, top: int, rows: np.ndarray) -> None:
-        """Write (rows, width) or (bands, rows, width)."""
         layers = rows if rows.ndim == 3 else rows[None]
         for number, layer in enumerate(layers):
             layer = np.ascontiguousarray(layer)
@@ -64,12 +63,10 @@ class GdalWriter:
             self._sums[number] = zlib.crc32(layer, self._sums[number])
 
     def read(self, top: int, rows: int) -> np.ndarray:
-        """(bands, rows, width) of what was written."""
         values = self._do(self._file.ReadAsArray, 0, top, self.grid.width, rows)
         return values.reshape(len(self._sums), rows, self.grid.width)
 
     def close(self) -> None:
-        """Write everything to the disk."""
         if self._file is not None:
             self._do(self._file.FlushCache)
         self._file = None
@@ -79,7 +76,6 @@ class GdalWriter:
         self._file = None
 
     def to_cog(self, out: Path, overviews: str, keep_going: KeepGoing) -> None:
-        """Copy it into a COG, compare that with what was written, and remove the plain file."""
         self._do(self._file.FlushCache)
         options = ["COMPRESS=DEFLATE", f"BLOCKSIZE={BLOCK}", f"OVERVIEW_RESAMPLING={overviews}", "BIGTIFF=IF_SAFER"]
         if self.dtype.startswith("float"):
