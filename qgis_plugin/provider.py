@@ -3,14 +3,10 @@
 from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
-from .algorithms.areas import AreasAlgorithm
-from .algorithms.assess import AssessAlgorithm
 from .algorithms.base import ICON
-from .algorithms.classify_scenes import ClassifyScenesAlgorithm
-from .algorithms.detect import DetectAlgorithm
-from .algorithms.embed import EmbedAlgorithm
+from .algorithms.class_maps import AreasAlgorithm, AssessAlgorithm
 from .algorithms.model_info import ModelInfoAlgorithm
-from .algorithms.segment import SegmentAlgorithm
+from .algorithms.tasks import ClassifyScenesAlgorithm, DetectAlgorithm, EmbedAlgorithm, SegmentAlgorithm
 
 ALGORITHMS = (
     SegmentAlgorithm,

@@ -72,7 +72,7 @@ def test_zip_holds_one_folder_with_all_parts(archive):
         "runtime/__init__.py",
         "runtime/infer/sweep.py",
         "gdal_io/job.py",
-        "algorithms/segment.py",
+        "algorithms/tasks.py",
     )
     assert {f"geoaware/{part}" for part in parts} <= set(names)
     assert archive.stat().st_size < MAX_BYTES

@@ -1,5 +1,6 @@
 """Base of all algorithms: parameters, outputs, and errors as one sentence."""
 
+import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Optional
@@ -11,14 +12,20 @@ from qgis.core import (
     QgsFeatureSink,
     QgsField,
     QgsFields,
+    QgsMapLayer,
     QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingException,
+    QgsProcessingFeatureSourceDefinition,
+    QgsProcessingOutputLayerDefinition,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFile,
+    QgsProcessingParameterFileDestination,
     QgsProcessingParameterRasterDestination,
+    QgsProcessingUtils,
+    QgsProviderRegistry,
     QgsWkbTypes,
 )
 from qgis.PyQt.QtCore import QMetaType, QVariant
@@ -26,10 +33,10 @@ from qgis.PyQt.QtGui import QIcon
 
 from ..gdal_io.mask import LayerMask
 from ..runtime.errors import Cancelled, InputFault, RuntimeFault
+from ..runtime.files import taken
 from ..runtime.infer.job import Limits
 from ..runtime.results.areas import ClassArea
 from ..texts import tr, words
-from .apart import check_apart
 
 ICON = Path(__file__).resolve().parent.parent / "icon.svg"
 AREA_FIELDS = {"class": "count", "name": "text", "pixels": "count", "hectares": "number", "per_cent": "number"}
@@ -86,8 +93,17 @@ class Algorithm(QgsProcessingAlgorithm):
 
     def _planned(self, parameters, context):
         plan = self.plan(parameters, context)
-        check_apart(self, parameters, context, getattr(plan, "files", ()))
+        self._check_apart(parameters, context, getattr(plan, "files", ()))
         return plan
+
+    def _check_apart(self, parameters, context, files: Sequence[str]) -> None:
+        """Refuse results that would overwrite a vector layer or the files of the raster layer."""
+        given = [(one, parameters.get(one.name())) for one in self.parameterDefinitions()]
+        results = [_file(value) for one, value in given if one.isDestination() and value]
+        vectors = [value for one, value in given if value and one.type() == "source"]
+        result = taken(results, [*files, *(file for value in vectors for file in _files(value, context))])
+        if result:
+            raise InputFault("overwrites_input", where=result)
 
     def processAlgorithm(self, parameters, context, feedback):
         """Run; called on a worker thread."""
@@ -167,6 +183,19 @@ class Algorithm(QgsProcessingAlgorithm):
         source = self.parameterAsSource(parameters, "MASK", context)
         return Limits(box, LayerMask.of(source, crs, context.transformContext()) if source else None)
 
+    def add_page(self, name: str, label: str, hint: str):
+        """Declare an HTML page, which is created by default."""
+        self.add(QgsProcessingParameterFileDestination(name, label, tr("HTML files (*.html)"), None, True, True), hint)
+
+    def write_page(self, parameters, name: str, context, title: str, body: str) -> dict[str, str]:
+        """Write that page, titled with plain text over a body in HTML; the output, none where it was not requested."""
+        path, title = self.parameterAsFileOutput(parameters, name, context), html.escape(title)
+        if not path:
+            return {}
+        head = f"<!DOCTYPE html><html><head><meta charset='utf-8'><title>{title}</title></head>"
+        Path(path).write_text(f"{head}<body><h1>{title}</h1>{body}</body></html>\n", "utf-8")
+        return {name: path}
+
     def add_raster_output(self, name: str, label: str, hint: str = "", optional: bool = True):
         """Declare a GeoTIFF output; an optional one is not created by default."""
         self.add(QgsProcessingParameterRasterDestination(name, label, None, optional, not optional), hint)
@@ -223,3 +252,21 @@ def progress_of(feedback, share: float = 100):
         return not feedback.isCanceled()
 
     return progress
+
+
+def _file(value) -> Path:
+    """File of an output; a temporary output or a table inside a file gives a path that does not exist."""
+    if isinstance(value, QgsProcessingOutputLayerDefinition):
+        value = value.sink.staticValue()
+    return Path(str(value))
+
+
+def _files(value, context) -> list[str]:
+    """The file of a vector layer."""
+    if isinstance(value, QgsProcessingFeatureSourceDefinition):
+        value = value.source.staticValue()
+    layer = value if isinstance(value, QgsMapLayer) else QgsProcessingUtils.mapLayerFromString(str(value), context)
+    if layer is None:
+        return []
+    path = QgsProviderRegistry.instance().decodeUri(layer.providerType(), layer.source()).get("path")
+    return [path] if path else []

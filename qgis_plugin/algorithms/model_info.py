@@ -3,11 +3,7 @@
 import html
 from pathlib import Path
 
-from qgis.core import (
-    QgsProcessingOutputNumber,
-    QgsProcessingOutputString,
-    QgsProcessingParameterFileDestination,
-)
+from qgis.core import QgsProcessingOutputNumber, QgsProcessingOutputString
 
 from ..gdal_io.job import card_in
 from ..runtime.model.card import ModelCard
@@ -32,10 +28,7 @@ class ModelInfoAlgorithm(Algorithm):
 
     def initAlgorithm(self, configuration=None):
         self.add_model()
-        page = QgsProcessingParameterFileDestination(
-            self.OUTPUT, tr("Page"), tr("HTML files (*.html)"), None, True, True
-        )
-        self.add(page, tr("The same as an HTML page."))
+        self.add_page(self.OUTPUT, tr("Page"), tr("The same as an HTML page."))
         self.addOutput(QgsProcessingOutputString("NAME", tr("Name")))
         self.addOutput(QgsProcessingOutputString("TASK", tr("Task")))
         self.addOutput(QgsProcessingOutputString("BANDS", tr("Bands, in the model's order")))
@@ -55,11 +48,7 @@ class ModelInfoAlgorithm(Algorithm):
             "NAME": card.name, "TASK": card.task, "BANDS": ", ".join(card.bands), "PIXEL_SIZE": card.gsd,
             "CLASSES": ", ".join(entry.name for entry in card.classes),
         }  # fmt: skip
-        page = self.parameterAsFileOutput(parameters, self.OUTPUT, context)
-        if page:
-            Path(page).write_text(_html(facts, card), "utf-8")
-            outputs[self.OUTPUT] = page
-        return outputs
+        return {**outputs, **self.write_page(parameters, self.OUTPUT, context, card.name, _body(facts, card))}
 
 
 def facts_of(path: str, card: ModelCard) -> dict[str, str]:
@@ -81,7 +70,7 @@ def facts_of(path: str, card: ModelCard) -> dict[str, str]:
     }
 
 
-def _html(facts: dict[str, str], card: ModelCard) -> str:
+def _body(facts: dict[str, str], card: ModelCard) -> str:
     rows = "".join(
         f"<tr><th align='left'>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in facts.items()
     )
@@ -90,8 +79,4 @@ def _html(facts: dict[str, str], card: ModelCard) -> str:
         f"<td>{html.escape(entry.name)}</td></tr>"
         for entry in card.classes
     )
-    title = html.escape(card.name)
-    return (
-        f"<!DOCTYPE html><html><head><meta charset='utf-8'><title>{title}</title></head>"
-        f"<body><h1>{title}</h1><table>{rows}</table><table>{legend}</table></body></html>\n"
-    )
+    return f"<table>{rows}</table><table>{legend}</table>"

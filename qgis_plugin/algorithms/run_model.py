@@ -18,8 +18,7 @@ from qgis.core import (
 from qgis.PyQt.QtCore import Qt
 
 from .. import onnxruntime_help
-from ..gdal_io.job import RunPlan, card_in, notes_of, open_job
-from ..gdal_io.source import snapshot
+from ..gdal_io.job import RunPlan, card_in, notes_of, open_job, snapshot
 from ..gdal_io.vectors import GdalVectors
 from ..gdal_io.writer import GdalWriter
 from ..layers import Shown, show_when_loaded
@@ -213,8 +212,8 @@ class ModelAlgorithm(Algorithm):
         read = self.parameterAsInt if whole else self.parameterAsDouble
         return read(parameters, name, context)
 
-    def titles(self) -> dict[str, str]:
-        """What the layer of each result shows."""
+    def main_title(self) -> str:
+        """What the layer of the first result shows."""
         raise NotImplementedError
 
     def work(self, plan, parameters, context, feedback):
@@ -233,7 +232,11 @@ class ModelAlgorithm(Algorithm):
         if areas:
             table = results.areas.table(results.grid.row_areas)
             outputs[self.AREAS] = self.write_areas(parameters, self.AREAS, context, table)
-        shown, titles = Shown(results.card, plan.layer.name), self.titles()
+        titles = {  # from the top of the group to its bottom
+            "CONFIDENCE": tr("confidence"), "PICTURE": tr("picture of the features"), "POLYGONS": tr("polygons"),
+            self.OUTPUT: self.main_title(), "PROBABILITIES": tr("probabilities"), self.AREAS: tr("areas"),
+        }  # fmt: skip
+        shown = Shown(results.card, plan.layer.name)
         show_when_loaded(context, shown, outputs, titles, outputs.get("CONFIDENCE", ""))
         if "objects" in targets.files:
             feedback.pushInfo(tr("{count} objects").format(count=results.count))

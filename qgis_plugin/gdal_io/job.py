@@ -1,16 +1,37 @@
 """A run of a model over a layer: planned on the layer's thread, opened and done on any other."""
 
 from dataclasses import dataclass, field, replace
-from typing import Optional
+from typing import Optional, Union
 
+from qgis.core import QgsCoordinateReferenceSystem
+
+from ..runtime.errors import InputFault
 from ..runtime.infer.job import Job, Options, lay_out, tile_grid
 from ..runtime.infer.source import Source
 from ..runtime.model.card import ModelCard
 from ..runtime.model.guard import read_header
 from ..runtime.model.read_card import card_of
 from ..runtime.model.session import Model
-from ..texts import words
-from .source import Layer
+from ..texts import tr, words
+from .files import FileLayer
+from .services import ServiceLayer
+
+Layer = Union[FileLayer, ServiceLayer]
+
+
+def snapshot(layer) -> Layer:
+    """Copy from a raster layer all that a worker needs, on the layer's thread.
+
+    Raises:
+        InputFault: the layer is broken or has no CRS.
+    """
+    if layer is None or not layer.isValid():
+        raise InputFault.worded(tr("The raster layer cannot be read."))
+    if not layer.crs().isValid():
+        text = tr("The layer '{name}' has no CRS: set it with Layer > Set CRS of Layer.")
+        raise InputFault.worded(text.format(name=layer.name()))
+    crs = layer.crs().toWkt(QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED_GDAL)  # type: ignore[attr-defined]  # not in qgis-stubs
+    return (FileLayer if layer.providerType() == "gdal" else ServiceLayer).of(layer, crs)
 
 
 @dataclass(frozen=True)

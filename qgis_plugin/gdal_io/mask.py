@@ -1,6 +1,7 @@
 """Polygons to which a run is limited, in the CRS of a grid."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Optional
 
 import numpy as np
@@ -136,3 +137,30 @@ def pixels_inside(polygons: list[QgsGeometry], part: LayerGrid) -> np.ndarray:
         layer.CreateFeature(feature)
     ask("not_readable", tr("polygons"), gdal.RasterizeLayer, target, [1], layer, burn_values=[1])
     return target.GetRasterBand(1).ReadAsArray().astype(bool)
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """See ``runtime.infer.class_map.Shape``."""
+
+    geometry: QgsGeometry
+
+    @property
+    def point(self) -> Optional[tuple[float, float]]:
+        return _place(self.geometry.centroid()) if self.geometry.constGet().dimension() == 0 else None
+
+    @property
+    def bounds(self) -> Bounds:
+        box = self.geometry.boundingBox()
+        return box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum()
+
+    @property
+    def surface_point(self) -> tuple[float, float]:
+        return _place(self.geometry.pointOnSurface())
+
+    def inside(self, grid: LayerGrid) -> np.ndarray:
+        return pixels_inside([self.geometry], grid)
+
+
+def _place(point: QgsGeometry) -> tuple[float, float]:
+    return point.asPoint().x(), point.asPoint().y()

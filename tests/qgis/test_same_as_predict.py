@@ -219,7 +219,7 @@ def test_polygons_and_boxes_are_written(grid, tmp_path):
 
 
 def test_pixels_are_the_stored_ones(running, tmp_path):
-    from geoaware.gdal_io.source import snapshot
+    from geoaware.gdal_io.job import snapshot
 
     stored = np.random.default_rng(0).integers(0, 5, (3, 9, 8)).astype(np.uint16)
     path = rasters.write(tmp_path / "a.tif", stored, nodata=0, names=("red", "nir", "swir"))

@@ -151,8 +151,7 @@ def test_a_coverage_of_a_wcs_is_read_pixel_for_pixel(running, server, model, sce
 
 @pytest.mark.parametrize("gsd", [None, 20.0])
 def test_the_tiles_of_a_run_are_known_before_it(running, scene, tmp_path, gsd):
-    from geoaware.gdal_io.job import RunPlan, card_in, open_job
-    from geoaware.gdal_io.source import snapshot
+    from geoaware.gdal_io.job import RunPlan, card_in, open_job, snapshot
     from geoaware.runtime.infer.job import Options
 
     model = str(write_strongest_band(tmp_path / "m.onnx", gsd=gsd))

@@ -1,0 +1,203 @@
+"""``geoaware:areas`` and ``geoaware:assess``: area of each class of a map, and its accuracy."""
+
+import html
+import math
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingOutputNumber,
+    QgsProcessingParameterFeatureSink,
+    QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterField,
+    QgsProcessingParameterRasterLayer,
+)
+
+from ..gdal_io.job import Layer, snapshot
+from ..gdal_io.mask import LayerShape, features_of, transformed
+from ..runtime.errors import InputFault
+from ..runtime.infer.class_map import ClassMap
+from ..runtime.infer.job import Limits
+from ..runtime.results.assessment import class_numbers, compare, true_field
+from ..texts import number, tr, words
+from .base import Algorithm, progress_of
+
+_FIELDS = {
+    "class": "count", "name": "text", "sampled": "count", "mapped_ha": "number", "area_ha": "number",
+    "area_ha_margin": "number", "users": "number", "users_margin": "number", "producers": "number",
+    "producers_margin": "number",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _MapPlan:
+    """What the worker needs: a map, and its limits or the sample."""
+
+    layer: Layer
+    names: dict[int, str]
+    files: tuple[str, ...]
+    limits: Limits = field(default_factory=Limits)
+    sample: str = ""
+    shapes: Sequence[LayerShape] = ()
+    field: str = ""
+    truth: Sequence[Any] = ()
+
+    def open(self) -> ClassMap:
+        return ClassMap(self.layer.open(), self.names)
+
+
+class _ClassMapAlgorithm(Algorithm):
+    """Reads a layer of class numbers and writes a table of its classes."""
+
+    INPUT, OUTPUT = "INPUT", "OUTPUT"
+
+    def add_map(self):
+        """Declare the layer."""
+        hint = tr("Raster of class values, such as the output of 'Segment raster layer'.")
+        self.add(QgsProcessingParameterRasterLayer(self.INPUT, tr("Map of classes")), hint)
+
+    def add_table(self, label: str):
+        """Declare the table."""
+        table = QgsProcessing.SourceType.TypeVector
+        self.add(QgsProcessingParameterFeatureSink(self.OUTPUT, label, table), tr("One row per class."))
+
+
+class AreasAlgorithm(_ClassMapAlgorithm):
+    """Counts the pixels of a map of classes."""
+
+    NAME = "areas"
+    TOTAL = "TOTAL"
+
+    def displayName(self):
+        return tr("Areas of classes")
+
+    def shortHelpString(self):
+        return tr(
+            "Counts the pixels of each class of a map and gives pixels, hectares and per cent. In a geographic "
+            "CRS areas are measured on the ellipsoid, in a projected CRS in its plane.\n\n"
+            "Pixel counting is biased by the errors of the map: 'Assess a map' corrects the areas with a "
+            "reference sample."
+        )
+
+    def initAlgorithm(self, configuration=None):
+        self.add_map()
+        self.add_area(
+            tr("Only this part of the map, in any CRS."),
+            tr(
+                "All or the selected polygons of a layer, taken together. A pixel counts if its centre lies in one "
+                "of them."
+            ),
+        )
+        self.add_table(tr("Areas"))
+        self.addOutput(QgsProcessingOutputNumber(self.TOTAL, tr("Total hectares")))
+
+    def plan(self, parameters, context):
+        layer = self.parameterAsRasterLayer(parameters, self.INPUT, context)
+        plan = map_plan(layer)
+        return replace(plan, limits=self.limits(parameters, context, layer))
+
+    def work(self, plan, parameters, context, feedback):
+        classes = plan.open()
+        with closing(classes.pixels):
+            table = classes.areas(plan.limits, progress_of(feedback))
+            distortion = classes.grid.area_distortion
+        if not 0.98 <= distortion <= 1.02:
+            text = tr(
+                "Areas are measured in the plane of the projection: {times} times the true area at the centre "
+                "of the map."
+            )
+            feedback.pushWarning(text.format(times=number(distortion, ".3g")))
+        for row in table:
+            text = tr("{name}: {hectares} ha, {share} %")
+            figures = {"hectares": number(row.m2 / 1e4, ",.1f"), "share": number(row.percent, ".1f")}
+            feedback.pushInfo(text.format(name=row.name, **figures))
+        made = self.write_areas(parameters, self.OUTPUT, context, table)
+        return {self.OUTPUT: made, self.TOTAL: sum(row.m2 for row in table) / 1e4}
+
+
+class AssessAlgorithm(_ClassMapAlgorithm):
+    """Compares a map with reference points or polygons."""
+
+    NAME = "assess"
+    REFERENCE, FIELD, REPORT, OVERALL, MARGIN = "REFERENCE", "FIELD", "REPORT", "OVERALL", "MARGIN"
+
+    def displayName(self):
+        return tr("Assess a map")
+
+    def shortHelpString(self):
+        return tr(
+            "Compares a map of classes with reference points or polygons: confusion matrix, user's and "
+            "producer's accuracy and the area of each class, with 95 % confidence intervals.\n\n"
+            "Each class of the map is a stratum, and sample counts are weighted by mapped area (Olofsson et "
+            "al. 2014). The sample must be random within each class of the map, or over the whole map, and "
+            "must not have been used for training. A polygon counts as one unit; its map class is that of most "
+            "of its pixels."
+        )
+
+    def initAlgorithm(self, configuration=None):
+        self.add_map()
+        shapes = [QgsProcessing.SourceType.TypeVectorPoint, QgsProcessing.SourceType.TypeVectorPolygon]
+        sample = QgsProcessingParameterFeatureSource(self.REFERENCE, tr("Reference points or polygons"), shapes)
+        self.add(sample, tr("In any CRS; all features or the selected ones."))
+        label = tr("Field with the true class (empty: the field named class)")
+        field = QgsProcessingParameterField(self.FIELD, label, parentLayerParameterName=self.REFERENCE, optional=True)
+        self.add(field, tr("Class values or class names of the map."))
+        self.add_table(tr("Accuracy and areas"))
+        self.add_page(self.REPORT, tr("Report"), tr("HTML page with confusion matrix, accuracies and areas."))
+        self.addOutput(QgsProcessingOutputNumber(self.OVERALL, tr("Overall accuracy, 0 to 1")))
+        margin = tr("Half-width of the 95 % confidence interval of the overall accuracy")
+        self.addOutput(QgsProcessingOutputNumber(self.MARGIN, margin))
+
+    def plan(self, parameters, context):
+        layer = self.parameterAsRasterLayer(parameters, self.INPUT, context)
+        plan = map_plan(layer)
+        source = self.parameterAsSource(parameters, self.REFERENCE, context)
+        if source is None:
+            raise InputFault.worded(tr("The reference layer cannot be read."))
+        names = source.fields().names()
+        at = true_field(source.sourceName(), names, self.parameterAsString(parameters, self.FIELD, context) or None)
+        shapes, truth = [], []
+        for feature in features_of(source):
+            placed = transformed([feature.geometry()], source.sourceCrs(), layer.crs(), context.transformContext())
+            shapes += [LayerShape(geometry) for geometry in placed]
+            truth += [feature.attributes()[at]] * len(placed)
+        return replace(plan, sample=source.sourceName(), field=names[at], shapes=shapes, truth=truth)
+
+    def work(self, plan, parameters, context, feedback):
+        classes = plan.open()
+        with closing(classes.pixels):
+            # below 0 lies nodata that the map does not declare
+            mapped = {
+                row.value: row.m2 for row in classes.areas(plan.limits, progress_of(feedback, 80)) if row.value >= 0
+            }
+            truth = class_numbers(plan.sample, plan.field, plan.truth, classes.names)
+            report = compare(classes.at(plan.shapes), truth, mapped, classes.names, plan.sample)
+        for note in report.notes:
+            feedback.pushWarning(words(note))
+        feedback.pushInfo(report.as_text())
+        rows = ([row[column] for column in _FIELDS] for row in report.as_dict()["classes"])
+        table = self.write_table(parameters, self.OUTPUT, context, _FIELDS, rows)
+        overall, margin = (number if math.isfinite(number) else None for number in report.result.overall)
+        outputs = {self.OUTPUT: table, self.OVERALL: overall, self.MARGIN: margin}
+        title = tr("{map} compared with {sample}").format(map=plan.layer.name, sample=plan.sample)
+        notes = "".join(f"<p>{html.escape(words(note))}</p>" for note in report.notes)
+        body = f"<pre>{html.escape(report.as_text())}</pre>{notes}"
+        return {**outputs, **self.write_page(parameters, self.REPORT, context, title, body)}
+
+
+def map_plan(layer) -> _MapPlan:
+    """Copy a layer of classes and its legend, which QGIS also makes from the names in a file.
+
+    Raises:
+        InputFault: it cannot be read, or is a service without pixels of its own.
+    """
+    copied = snapshot(layer)
+    with closing(copied.open()) as pixels:
+        files = tuple(pixels.files)
+    renderer = layer.renderer()
+    paletted = renderer is not None and renderer.type() == "paletted"
+    names = {int(one.value): one.label for one in renderer.classes()} if paletted else {}
+    return _MapPlan(copied, names, files)
