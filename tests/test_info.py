@@ -22,8 +22,7 @@ from PIL import Image
 from core.errors import UserError
 from core.report import store_info as info
 from core.report import store_picture as pictures
-from core.report.canvas import page_style, shorten
-from core.report.chip_pictures import Painter, boxes_of, natural_bands
+from core.report.pictures import Painter, boxes_of, natural_bands, page_style, shorten
 from core.report.store_picture import Sheet, choose_places
 from core.store import index
 from core.store.build import Chip, Tally, build

@@ -15,7 +15,7 @@ from rasterio.enums import Resampling
 
 from core.evaluation.probe import text_table
 from core.evaluation.scores import per_class
-from core.report.chip_pictures import class_colours
+from core.report.pictures import class_colours
 from core.report.webpage import class_cell, curves, html_table, image, tile, webpage
 from core.sources.sample import IGBP, Sample
 
@@ -29,7 +29,7 @@ def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) 
     gain = knn["advantage_over_untrained"]["knn"]
     body = [
         "<h1>GeoAware quickstart</h1>",
-        f"<small>{len(sample.months)} months of NASA Blue Marble 2004 ({_month_names(sample)}), {metrics['places']} places, "
+        f"<small>{len(sample.months)} months of NASA Blue Marble 2004, {metrics['places']} places, "
         f"{metrics['images']} chips; labels: MODIS land cover 2019 (IGBP); {metrics['seconds'] // 60} min {metrics['seconds'] % 60} s</small>",
         "" if len(sample.months) == 12 else _missing_months(sample),
         '<div class="big">',
@@ -67,16 +67,10 @@ def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) 
     return path
 
 
-def _month_names(sample: Sample) -> str:
-    if len(sample.months) == 12:
-        return "January to December"
-    return " and ".join(calendar.month_name[month] for month in sorted(sample.months))
-
-
 def _missing_months(sample: Sample) -> str:
-    count = len(sample.months)
+    count, names = len(sample.months), " and ".join(calendar.month_name[month] for month in sorted(sample.months))
     return (
-        f"<p><b>{12 - count} months are missing.</b> Only {_month_names(sample)} were available. With all twelve, temporal "
+        f"<p><b>{12 - count} months are missing.</b> Only {names} were available. With all twelve, temporal "
         f"positives come from {12 * 11 // 2} pairs of months instead of {count * (count - 1) // 2}, and the all-dates probe "
         f"averages twelve dates instead of {count}.</p>"
     )

@@ -23,8 +23,21 @@ from tqdm import tqdm
 
 from core.files import write_whole
 from core.imagery.land import land_mask
-from core.report.canvas import DPI, EDGE, INK, MUTED, RULE, SPLIT_COLOURS, WIDTH, Canvas, page_style, shorten
-from core.report.chip_pictures import Painter, boxes_of, class_colours
+from core.report.pictures import (
+    DPI,
+    EDGE,
+    INK,
+    MUTED,
+    RULE,
+    SPLIT_COLOURS,
+    WIDTH,
+    Canvas,
+    Painter,
+    boxes_of,
+    class_colours,
+    page_style,
+    shorten,
+)
 from core.store.read import SPLITS, ChipStore
 from core.store.sphere import METRES_PER_DEGREE
 from core.store.summary import Extent, Summary, counted, degrees, known_dates

@@ -10,8 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from core.evaluation.scores import CONFIDENT, Boxes, matched
-from core.report.canvas import DPI, EDGE, MUTED, WIDTH, Canvas
-from core.report.chip_pictures import Painter, resize_nearest
+from core.report.pictures import DPI, EDGE, MUTED, WIDTH, Canvas, Painter, resize_nearest
 from core.report.store_picture import date_text
 from core.store.read import ChipStore
 from core.store.summary import known_dates

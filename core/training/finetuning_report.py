@@ -10,8 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from core.evaluation.scores import CONFIDENT
-from core.report.canvas import INK, MUTED, page_style
-from core.report.chip_pictures import class_colours
+from core.report.pictures import INK, MUTED, class_colours, page_style
 from core.report.webpage import class_cell, curves, html_table, image, tile, webpage
 from core.store.read import ChipStore
 from core.training.example_pictures import draw_examples
