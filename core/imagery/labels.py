@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyogrio
-import rasterio
 from pyogrio.errors import DataSourceError
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
@@ -209,16 +208,11 @@ def _classes_of_raster(path: Path) -> tuple[LandClass, ...]:
             present: set[int] = set()
             for _, window in source.block_windows(1):
                 present.update(np.unique(source.read(1, window=window, masked=True).compressed()).tolist())
-            values = sorted(present - {UNLABELLED})
-            return tuple(LandClass(value, f"class {value}", color) for value, color in _colors(source, values).items())
+            names = {value: f"class {value}" for value in sorted(present - {UNLABELLED})}
+            try:
+                table = source.colormap(1)
+            except ValueError:
+                return legend_of(names)
+            return tuple(LandClass(v, name, "{:02X}{:02X}{:02X}".format(*table[v][:3])) for v, name in names.items())
     except RasterioError as error:
         raise UserError(f"{path}: cannot be read as labels ({first_line(error)})") from error
-
-
-def _colors(source: rasterio.DatasetReader, values: list[int]) -> dict[int, str]:
-    """Colours of values: from the file's colour table, or made up where it has none."""
-    try:
-        table = source.colormap(1)
-    except ValueError:
-        return dict(zip(values, made_up_colors(len(values))))
-    return {value: "{:02X}{:02X}{:02X}".format(*table[value][:3]) for value in values}
