@@ -91,10 +91,8 @@ class _Commands:
 
     def __init__(self, out: Path, common: Sequence[str]) -> None:
         self.common = common
-        self.lines = [
-            f"python -m core.prepare sample {options}"
-            for options in (f"--out {out / 'store'}", f"--map --out {out / 'store-map'}")
-        ]
+        prepare = "python -m core.prepare sample"
+        self.lines = [f"{prepare} --out {out / 'store'}", f"{prepare} --map --out {out / 'store-map'}"]
 
     def train(self, name: str, store: Path, *options: object) -> None:
         self.run("core.train", name, "--data", store, *options, *self.common)

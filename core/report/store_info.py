@@ -71,7 +71,7 @@ def describe(store: ChipStore, summary: Summary) -> str:
         "store": f"{store.path}, {tqdm.format_sizeof(summary.bytes, 'B')}",
         "images": f"{summary.images:,} of {counted(len(summary.dates), 'place')}",
         "repeated": f"{counted(int((summary.dates > 1).sum()), 'place')} with more than one date",
-        "dates per place": _spread(summary.dates) if summary.first is not None else "",
+        "dates per place": "",
         "dates": "none",
         "chips": f"{info.chip_size} x {info.chip_size} px, {gsd}",
         "bands": f"{len(info.bands)}: {', '.join(info.bands)}",
@@ -84,6 +84,8 @@ def describe(store: ChipStore, summary: Summary) -> str:
     }
     if summary.first is not None:
         without = f"; {counted(summary.undated, 'image')} without" if summary.undated else ""
+        least, middle, most = summary.dates.min(), np.median(summary.dates), summary.dates.max()
+        facts["dates per place"] = f"{least}" if least == most else f"{least} to {most}, median {middle:g}"
         facts["dates"] = f"{str(summary.first)[:10]} to {str(summary.last)[:10]}{without}"
     if (box := summary.extent) is not None:
         without = f"; {counted(summary.unlocated, 'place')} without coordinates" if summary.unlocated else ""
@@ -107,11 +109,6 @@ def _made(store: ChipStore) -> str:
         return f"{counted(made['kept'], 'chip')}; dropped: {dropped or 'none'}" + "".join(bad[:10]) + more
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: corrupt ({error}); remove it, or make the store again with --overwrite") from error
-
-
-def _spread(dates: np.ndarray) -> str:
-    least, middle, most = dates.min(), np.median(dates), dates.max()
-    return f"{least}" if least == most else f"{least} to {most}, median {middle:g}"
 
 
 def _band_table(store: ChipStore) -> str:
