@@ -9,6 +9,7 @@ import sys
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree  # nosec B405  # only texts are read; no entity leads anywhere
 
 import numpy as np
 import shapely
@@ -58,8 +59,6 @@ class _Shape:
 
 def _category_names(path: Path) -> dict[int, str]:
     """Of the ``.aux.xml`` beside the map."""
-    from xml.etree import ElementTree  # nosec B405  # only texts are read; no entity leads anywhere
-
     beside = path.with_name(path.name + ".aux.xml")
     if not beside.is_file():
         return {}
@@ -108,11 +107,8 @@ def main() -> int:
             with Staging(arguments.out.parent) as staging:
                 staging.keep(arguments.out.name).write_text(json.dumps(report.as_dict(), indent=2) + "\n", "utf-8")
                 staging.commit()
-    except RuntimeFault as fault:
-        print(f"error: {words(fault)}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (RuntimeFault, OSError) as error:
+        print(f"error: {words(error) if isinstance(error, RuntimeFault) else error}", file=sys.stderr)
         return 2
     return 0
 

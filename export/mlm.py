@@ -40,14 +40,7 @@ def model_item(
 ) -> dict[str, Any]:
     """A STAC Item of the model in the file ``out``, validated against MLM 1.6.
 
-    Args:
-        spec: the network's specification.
-        store: of training.
-        out: the ONNX file, in the folder of the Item.
-        name: title of the model.
-        tile: rows = columns of the input, px.
-        output_shape: of the first output, for one tile.
-        parameters: number of weights.
+    ``tile`` is the side of the input, px; ``output_shape`` that of the first output for one tile.
     """
     box, start, end = _extent(store)
     item = pystac.Item(

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from export.batch.inputs import is_file_name, is_one, rasters
 from export.batch.manifest import Manifest
-from export.batch.plan import SIDE, Plan
-from export.batch.run import Batch
+from export.batch.run import SIDE, Batch, Plan
 from export.batch.units import Settings
 from export.batch.workers import cluster, here, processes
 from export.rasterio_io.names import absolute, stem

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,13 +128,10 @@ class _Joining:
 
 def _strips(*paths: Path) -> Iterator[tuple[int, list[np.ndarray]]]:
     """Strips of rasters of one grid: first row, and the first band of each, (rows, columns)."""
-    sources = [rasterio.open(path) for path in paths]
-    try:
+    with ExitStack() as opened:
+        sources = [opened.enter_context(rasterio.open(path)) for path in paths]
         for strip in Window(0, 0, *sources[0].shape).strips(STEP):
             yield strip.row, [source.read(1, window=raster_window(strip)) for source in sources]
-    finally:
-        for source in sources:
-            source.close()
 
 
 def _tidy(target: Path, keep: set[str]) -> None:

@@ -41,8 +41,8 @@ class Manifest:
         self._file.seek(0)
         text = self._file.read()
         for line in text.splitlines():
-            entry = _entry(line)
-            if entry:
+            with contextlib.suppress(ValueError, TypeError, KeyError):  # incomplete, or no entry
+                entry = json.loads(line)
                 self.entries[entry["unit"]] = entry
         if text and not text.endswith("\n"):
             self._write("\n")
@@ -69,14 +69,6 @@ class Manifest:
         """Release it for other runs."""
         with contextlib.suppress(OSError):  # of a full disk, which was reported
             self._file.close()
-
-
-def _entry(line: str) -> dict[str, Any] | None:
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) and isinstance(entry.get("unit"), str) else None
 
 
 def checksum(*parts: object) -> str:

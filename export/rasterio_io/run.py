@@ -104,19 +104,11 @@ def map_raster(
     note: Callable[[Message], None] = _warn,
     progress: Progress | None = None,
 ) -> dict[str, Path]:
-    """Map one raster.
+    """Map one raster, or only ``block`` of its map, which has the same bits as in the whole map.
 
-    Args:
-        model: an opened model.
-        model_path: its file.
-        raster: a path, a URL, or another name that GDAL opens.
-        folder: for the results.
-        name: of the results, without a suffix.
-        request: how.
-        block: of the map's grid, the only part that is written; it has the same bits as in the whole map.
-        unit: checksum of what the files are made from, for the STAC Item.
-        note: takes what the user should read.
-        progress: called after each tile with tiles done and tiles in all, False cancels; None shows a bar.
+    ``name`` is that of the results, without a suffix; ``unit`` a checksum of what they are made from, for the STAC Item.
+    ``note`` takes what the user should read. ``progress`` is called after each tile with tiles done and tiles in all,
+    False cancels; None shows a bar.
 
     Returns:
         Role and file of each result.

@@ -31,9 +31,7 @@ MEDIA = {
     ".gpkg": "application/geopackage+sqlite3",
     ".csv": "text/csv",
     ".json": "application/json",
-    ".qml": "application/xml",
-    ".xml": "application/xml",
-    ".vrt": "application/xml",
+    **dict.fromkeys((".qml", ".xml", ".vrt"), "application/xml"),
 }
 
 
@@ -74,17 +72,10 @@ def write_item(
     options: dict[str, Any],
     unit: str = "",
 ) -> None:
-    """Write the Item of a map.
+    """Write the Item of a map to NAME.stac.json; NAME is its id.
 
-    Args:
-        path: NAME.stac.json; NAME is the Item's id.
-        grid: of the map.
-        card: of the model.
-        model: its file.
-        raster: what was mapped.
-        files: by role ("map", "confidence", ...), beside the Item.
-        options: how the model was run.
-        unit: checksum of all that the map is made from; ``export.batch`` recognises a finished unit by it.
+    ``files`` are the results by role ("map", "confidence", ...), beside the Item; ``unit`` is the checksum of all that
+    they are made from, by which ``export.batch`` recognises a finished unit.
     """
     (box, outline), made = _footprint(grid), now()
     name = path.name.removesuffix(".stac.json")

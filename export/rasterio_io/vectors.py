@@ -51,7 +51,7 @@ class Area:
         Raises:
             InputFault: it cannot be brought there, or the polygons cannot be read.
         """
-        mask, bounds = Mask.read(self.mask, grid) if self.mask else None, self.bounds
+        mask, bounds = Mask(self.mask, grid) if self.mask else None, self.bounds
         if bounds:
             check_bounds(bounds)
             crs = crs_of(self.crs) if self.crs else grid.crs
@@ -66,22 +66,17 @@ class Area:
 class Mask:
     """Polygons in the CRS of a raster."""
 
-    def __init__(self, polygons: np.ndarray) -> None:
-        self.polygons = polygons
-        self._tree = shapely.STRtree(polygons)
-
-    @classmethod
-    def read(cls, path: Path, grid: Grid) -> Mask:
+    def __init__(self, path: Path, grid: Grid) -> None:
         """Read a file of polygons, in any CRS.
 
         Raises:
             InputFault: it cannot be read, has no CRS, or holds no polygon.
         """
-        polygons = read_shapes(path, grid)[0]
-        polygons = polygons[np.isin(shapely.get_type_id(polygons), _POLYGONS)]
-        if not len(polygons):
+        shapes = read_shapes(path, grid)[0]
+        self.polygons = shapes[np.isin(shapely.get_type_id(shapes), _POLYGONS)]
+        if not len(self.polygons):
             raise InputFault.worded(f"{path}: holds no polygons")
-        return cls(polygons)
+        self._tree = shapely.STRtree(self.polygons)
 
     @property
     def bounds(self) -> Bounds:

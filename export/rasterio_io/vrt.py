@@ -21,13 +21,10 @@ _TYPES |= {"int8": "Int8", "float32": "Float32", "float64": "Float64"}
 def joined(
     grid: Grid, parts: Sequence[tuple[Window, Path]], folder: Path | None, legend: Sequence[LandClass] = ()
 ) -> str:
-    """A virtual raster of parts that have the same data type, nodata and bands.
+    """A virtual raster of parts that have the same data type, nodata and bands, each with its window in the grid.
 
-    Args:
-        grid: of the whole.
-        parts: window in the grid and file of each part.
-        folder: where the VRT will lie, for relative names of the files; None: absolute names.
-        legend: of a raster of classes.
+    ``folder`` is where the VRT will lie, for relative names of the files; None: absolute names. A raster of classes has a
+    ``legend``.
     """
     root = _root(grid)
     names = [path.relative_to(folder).as_posix() if folder else os.path.abspath(path) for _, path in parts]
@@ -52,10 +49,8 @@ def joined(
 def stacked(grid: Grid, bands: Sequence[tuple[str, str, rasterio.DatasetReader]], baseline: str = "") -> str:
     """A virtual raster whose bands are the first bands of other rasters that cover the same area.
 
-    Args:
-        grid: of the whole; coarser bands are interpolated (bilinear).
-        bands: name, absolute GDAL name and open raster of each band.
-        baseline: Sentinel-2 processing baseline, kept as a tag.
+    ``bands`` are name, absolute GDAL name and open raster; coarser ones are interpolated (bilinear). The Sentinel-2
+    processing ``baseline`` is kept as a tag.
     """
     root = _root(grid)
     if baseline:
