@@ -18,7 +18,7 @@ from qgis.core import (
 from qgis.PyQt.QtCore import Qt
 
 from .. import onnxruntime_help
-from ..gdal_io.job import RunPlan, card_in, notes_of, open_job, snapshot
+from ..gdal_io.job import RunPlan, card_in, open_job, snapshot
 from ..gdal_io.vectors import GdalVectors
 from ..gdal_io.writer import GdalWriter
 from ..layers import Shown, show_when_loaded
@@ -29,7 +29,7 @@ from ..runtime.infer.sweep import Sweep
 from ..runtime.model.providers import PROVIDERS
 from ..runtime.model.units import INPUTS
 from ..runtime.results.writing import Results, Targets
-from ..texts import tr
+from ..texts import tr, words
 from .base import Algorithm, progress_of
 
 LAST_MODEL = "geoaware/last_model"  # in QGIS's settings
@@ -251,8 +251,8 @@ class ModelAlgorithm(Algorithm):
             feedback.pushInfo(text.format(name=job.card.name, provider=job.model.provider))
             pairs = ", ".join(f"{name} = {number}" for name, number in zip(job.card.bands, job.source.bands))
             feedback.pushInfo(tr("Bands: {pairs}").format(pairs=pairs))
-            for note in notes_of(job, measured, "polygons" in targets.files, targets.min_area > 0):
-                feedback.pushWarning(note)
+            for note in job.notes(measured, "polygons" in targets.files, targets.min_area > 0):
+                feedback.pushWarning(words(note))
             request = getattr(job.source.pixels, "feedback", None)
             if request:  # ends a request that is under way
                 feedback.canceled.connect(request.cancel, Qt.ConnectionType.DirectConnection)

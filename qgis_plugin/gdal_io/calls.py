@@ -6,17 +6,10 @@ from ..runtime.errors import Cancelled, InputFault
 
 
 def ask(kind: str, where, call, *arguments, **options):
-    """What a GDAL function answers.
+    """Call a GDAL function; ``kind`` of ``runtime.messages`` and ``where`` word its failure.
 
     GDAL's switch for Python exceptions belongs to the whole process and so to QGIS, its last error to the thread:
     this works with the switch in either position and on several threads.
-
-    Args:
-        kind: of the fault, in ``runtime.messages``; its field ``reason`` is GDAL's message.
-        where: the file or layer that the fault names.
-        call: the function.
-        *arguments: of the function.
-        **options: of the function.
 
     Raises:
         InputFault: it failed.

@@ -24,10 +24,7 @@ class FileLayer:
     """What a worker must know of a layer, copied so that it never touches the layer.
 
     Attributes:
-        name: of the layer.
         crs: WKT of the layer's CRS, which the user may have set.
-        uri: what GDAL opens.
-        options: GDAL's open options.
         empty: for each band, (lowest, highest) of the value ranges that the user declared empty.
         ignored: bands whose own nodata value the user switched off.
     """
@@ -69,11 +66,7 @@ def empty_ranges(provider, bands: Sequence[int]) -> Ranges:
 
 
 class FilePixels:
-    """An open file.
-
-    Attributes:
-        see ``runtime.infer.source.Pixels``.
-    """
+    """An open file; see ``runtime.infer.source.Pixels``."""
 
     sampled, sized, read_ahead = True, False, 4
 

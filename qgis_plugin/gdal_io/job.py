@@ -12,7 +12,7 @@ from ..runtime.model.card import ModelCard
 from ..runtime.model.guard import read_header
 from ..runtime.model.read_card import card_of
 from ..runtime.model.session import Model
-from ..texts import tr, words
+from ..texts import tr
 from .files import FileLayer
 from .services import ServiceLayer
 
@@ -101,8 +101,3 @@ def open_job(plan: RunPlan) -> Job:
     except Exception:
         pixels.close()
         raise
-
-
-def notes_of(job: Job, measured: bool, polygons: bool = False, merging: bool = False) -> list[str]:
-    """Sentences to read before a long run; looks at a sample of the layer."""
-    return [words(note) for note in job.notes(measured, polygons, merging)]

@@ -104,7 +104,9 @@ def transformed(
         if shape.isNull():  # beyond repair
             continue
         if QgsWkbTypes.flatType(shape.wkbType()) == QgsWkbTypes.Type.GeometryCollection:
-            shape = _polygons_of(shape) or shape  # a spike has become a line beside its polygon
+            polygons = QgsGeometry(shape)
+            polygons.convertGeometryCollectionToSubclass(_POLYGON)  # drops the line that a spike has become
+            shape = shape if polygons.isEmpty() else polygons
         if not move.isShortCircuited():
             box = shape.boundingBox()
             longest = max(box.width(), box.height())
@@ -115,12 +117,6 @@ def transformed(
                 continue
         placed.append(shape)
     return placed
-
-
-def _polygons_of(collection: QgsGeometry) -> Optional[QgsGeometry]:
-    """The polygons in a collection as one; None where it holds none."""
-    parts = [part for part in collection.asGeometryCollection() if part.type() == _POLYGON]
-    return QgsGeometry.collectGeometry(parts) if parts else None
 
 
 def pixels_inside(polygons: list[QgsGeometry], part: LayerGrid) -> np.ndarray:

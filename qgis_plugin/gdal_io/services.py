@@ -48,11 +48,8 @@ class ServiceLayer:
     """A clone of a layer's provider, which lives on when the layer is removed.
 
     Attributes:
-        name: of the layer.
         crs: WKT.
-        provider: the clone.
         empty: for each band, value ranges that the user declared empty.
-        extent: west, south, east, north of the layer.
     """
 
     name: str
@@ -70,11 +67,7 @@ class ServiceLayer:
         return cls(layer.name(), crs, provider, empty_ranges(provider, range(1, provider.bandCount() + 1)), extent)
 
     def open(self, gsd: Optional[float] = None, bounds: Optional[Bounds] = None) -> "ServicePixels":
-        """Lay a grid over the area.
-
-        Args:
-            gsd: pixel size in metres on the ground, for a service that has no pixels of its own.
-            bounds: the area, in the layer's CRS.
+        """Lay a grid with pixels of ``gsd`` metres on the ground over ``bounds`` where the service has no pixels.
 
         Raises:
             InputFault: such a service needs both.
@@ -99,9 +92,8 @@ class ServiceLayer:
         west, south = max(bounds[0], self.extent[0]), max(bounds[1], self.extent[1])
         east, north = min(bounds[2], self.extent[2]), min(bounds[3], self.extent[3])
         if not (west < east and south < north):
-            raise InputFault(
-                "bounds_outside", where=self.name, extent=", ".join(f"{side:.10g}" for side in self.extent)
-            )
+            extent = ", ".join(f"{side:.10g}" for side in self.extent)
+            raise InputFault("bounds_outside", where=self.name, extent=extent)
         middle = QgsPointXY((west + east) / 2, (south + north) / 2)
         measure, step = ellipsoidal(self.crs), (east - west) / 1000
         metres = measure.measureLine(middle, QgsPointXY(middle.x() + step, middle.y())) / step
@@ -114,7 +106,7 @@ class ServiceLayer:
 class ServicePixels:
     """A provider on a grid; see ``FilePixels`` for the attributes. Its requests are made by the thread that reads."""
 
-    sampled, read_ahead = False, 0
+    sampled, read_ahead, baseline = False, 0, ""
 
     def __init__(self, layer: ServiceLayer, grid: LayerGrid) -> None:
         self.layer, self.grid, self.name, self.address = layer, grid, layer.name, layer.name
@@ -124,7 +116,6 @@ class ServicePixels:
         numbers = range(1, band_count(self._provider) + 1)
         self.names: list[str] = list(_PICTURE) if self.picture else [self._name(n) for n in numbers]
         self.usable = list(range(1, len(self.names) + 1))
-        self.baseline = ""
         self.files: list[str] = []
         self.feedback = QgsRasterBlockFeedback()  # cancelling it ends a request that is under way
 
@@ -142,12 +133,7 @@ class ServicePixels:
         return any(self._provider.sourceHasNoDataValue(band) or self.layer.empty.get(band) for band in bands)
 
     def read(self, bands: Sequence[int], window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Values (bands, rows, columns) and where all bands hold data (rows, columns).
-
-        Raises:
-            InputFault: the service does not answer.
-            Cancelled: ``feedback`` was cancelled.
-        """
+        """Request them; ends with ``Cancelled`` when ``feedback`` is cancelled."""
         part = self.grid.crop(window)
         extent = QgsRectangle(*part.bounds)
         if self.picture:
@@ -174,16 +160,15 @@ class ServicePixels:
             block = self._provider.block(band, extent, part.width, part.height, self.feedback)
         if self.feedback.isCanceled():
             raise Cancelled("cancelled")
-        said = [*self.feedback.errors(), *failed.values()]
-        if said or not block.isValid() or block.isEmpty():
+        errors = [*self.feedback.errors(), *failed.values()]
+        if errors or not block.isValid() or block.isEmpty():
             text = tr("The service of the layer '{name}' did not answer ({reason}); try again later.")
-            reason = said[0].splitlines()[0] if said and said[0] else tr("no data came")
+            reason = errors[0].splitlines()[0] if errors and errors[0] else tr("no data came")
             raise InputFault.worded(text.format(name=self.layer.name, reason=reason))
         dtype = "u4" if block.dataType() in _PICTURES else _DTYPES.get(block.dataType())
         if dtype is None:
-            raise InputFault.worded(
-                tr("The layer '{name}' holds no whole or real numbers.").format(name=self.layer.name)
-            )
+            text = tr("The layer '{name}' holds no whole or real numbers.")
+            raise InputFault.worded(text.format(name=self.layer.name))
         return np.frombuffer(bytes(block.data()), dtype).reshape(part.shape)
 
     def _name(self, number: int) -> str:

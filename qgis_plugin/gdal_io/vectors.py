@@ -31,7 +31,8 @@ class GdalVectors:
             yield feature.GetGeometryRef().Clone(), feature.GetField(0)
 
     def boxes(self, corners: np.ndarray) -> list[Any]:
-        return [_polygon(ring) for ring in corners.tolist()]
+        rings = (", ".join(f"{x!r} {y!r}" for x, y in (*ring, ring[0])) for ring in corners.tolist())
+        return [ogr.CreateGeometryFromWkt(f"POLYGON (({ring}))") for ring in rings]
 
     def write(
         self, out: Path, layer: str, kind: str, grid: LayerGrid, columns: dict[str, str], batches: Iterable[Batch]
@@ -69,15 +70,6 @@ def memory_vectors():
     if driver.GetMetadataItem(gdal.DCAP_VECTOR) != "YES":  # GDAL before 3.11: MEM holds rasters only
         driver = ogr.GetDriverByName("Memory")
     return driver.CreateDataSource("")
-
-
-def _polygon(corners: list[list[float]]):
-    ring = ogr.Geometry(ogr.wkbLinearRing)
-    for corner in (*corners, corners[0]):
-        ring.AddPoint_2D(*corner)
-    polygon = ogr.Geometry(ogr.wkbPolygon)
-    polygon.AddGeometry(ring)
-    return polygon
 
 
 def _valid(shape, kind: str):

@@ -31,7 +31,6 @@ class GdalWriter:
         colors: Optional[Mapping[int, tuple[int, int, int]]] = None,
         rgb: bool = False,
     ) -> None:
-        """Begin it; see ``writing.RasterOut``."""
         self.path, self.grid, self.dtype = path, grid, dtype
         self._sums = [0] * len(names)  # CRC-32 of each band's rows: a full disk may lose blocks silently
         options = [

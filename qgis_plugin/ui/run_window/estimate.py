@@ -9,7 +9,7 @@ from typing import Optional
 from qgis.core import QgsTask
 from qgis.PyQt.QtCore import pyqtSignal
 
-from ...gdal_io.job import RunPlan, notes_of, open_job
+from ...gdal_io.job import RunPlan, open_job
 from ...runtime.errors import Cancelled, RuntimeFault
 from ...runtime.infer.job import Job
 from ...runtime.infer.sweep import Progress
@@ -99,7 +99,7 @@ class Estimating(QgsTask):
         start = time.perf_counter()
         with closing(open_job(estimate.plan)) as job:
             opening = time.perf_counter() - start
-            estimate.notes = notes_of(job, measured=True)
+            estimate.notes = [words(note) for note in job.notes(measured=True)]
             estimate.room = room_needed(job.grid, job.card, job.model.channels, self._roles)
             if not job.source.pixels.sampled:
                 return
