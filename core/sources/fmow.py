@@ -170,7 +170,7 @@ class _Folder(NamedTuple):
 
 @dataclass(frozen=True)
 class _Release:
-    """The folders on disk, and what was left out of them."""
+    """The folders on disk."""
 
     root: Path
     folders: tuple[str, ...]

@@ -148,8 +148,7 @@ def make(arguments: argparse.Namespace, scratch: Path) -> Rasters:
 
 
 def _months_in(folder: Path) -> dict[int, Path]:
-    paths = {month: folder / f"2004{month:02}.jpg" for month in range(1, 13)}
-    return {month: path for month, path in paths.items() if path.is_file()}
+    return {month: path for month in range(1, 13) if (path := folder / f"2004{month:02}.jpg").is_file()}
 
 
 def _fetch_from_nasa(cache: Path) -> bool:
