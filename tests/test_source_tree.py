@@ -17,9 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PLUGIN = ROOT / "qgis_plugin"
 QGIS = {"osgeo", "processing", "qgis"}
-REPEATED_CLASSES = {  # to be renamed or merged
-    "Runs", "_Plan",
-}  # fmt: skip
+REPEATED_CLASSES = {"Runs"}  # to be renamed or merged
 
 
 @pytest.fixture(scope="module")
