@@ -1,13 +1,12 @@
 """How a loaded result looks in QGIS: legend, group, map tips."""
 
 import json
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Callable, ClassVar, Optional
 
 from qgis.core import QgsProcessingLayerPostProcessorInterface, QgsProcessingUtils, QgsRasterLayer, QgsVectorLayer
 
-from .runtime.model.card import ModelCard
 from .runtime.results.style import CLASSES_PROPERTY, map_tip
 
 CONFIDENCE_PROPERTY = "geoaware/confidence"  # of a map of classes: file with the confidence in per cent
@@ -19,27 +18,15 @@ def class_names(layer) -> dict[int, str]:
     return {int(value): name for value, name in json.loads(text).items()} if text else {}
 
 
-@dataclass(frozen=True)
-class Shown:
-    """Whose result it is: the model's card and the layer's name."""
-
-    card: ModelCard
-    source: str
-
-    @property
-    def group(self) -> str:
-        """Title of the group of all results of a run."""
-        return f"GeoAware: {self.card.name} – {self.source}"  # noqa: RUF001, the dash of the group's title
-
-
 def show_when_loaded(
-    context, shown: Shown, outputs: dict[str, str], titles: dict[str, str], confidence: str = ""
+    context, group: str, source: str, outputs: dict[str, str], titles: dict[str, str], confidence: str = ""
 ) -> None:
     """Ask QGIS to name, group, order and style the results of a run once it loads them.
 
     Args:
         context: of the algorithm.
-        shown: whose results they are.
+        group: title of the group of all results of the run.
+        source: name of the layer that was mapped.
         outputs: file or layer id of each result by the name of the output.
         titles: what each output shows, from the top of the group to its bottom.
         confidence: file that the map tips of a map of classes read too.
@@ -50,13 +37,19 @@ def show_when_loaded(
         if not context.willLoadLayerOnCompletion(destination):  # as in qgis_process
             continue
         details = context.layerToLoadOnCompletionDetails(destination)
-        details.name = f"{shown.source}: {title}"
+        details.name = f"{source}: {title}"
         styler = _Styler(destination, confidence if destination != confidence else "")
         if hasattr(details, "layerSortKey"):  # QGIS 3.32 and newer group and sort by themselves
-            details.groupName, details.layerSortKey = shown.group, -place
+            details.groupName, details.layerSortKey = group, -place
         else:
-            styler.move = lambda project, layer, place=place: _move_to_group(project, layer, shown.group, place, places)
+            styler.move = partial(_move_to_group, group, place, places)
         details.setPostProcessor(styler)
+
+
+def forget(context) -> None:
+    """Let go of the stylers of results that will not be loaded, since their project was closed."""
+    processors = [details.postProcessor() for details in context.layersToLoadOnCompletion().values()]
+    _Styler.alive[:] = [styler for styler in _Styler.alive if styler not in processors]
 
 
 class _Styler(QgsProcessingLayerPostProcessorInterface):
@@ -95,15 +88,10 @@ class _Styler(QgsProcessingLayerPostProcessorInterface):
         self.alive.remove(self)
 
 
-def _move_to_group(project, layer, name: str, place: int, places: list[int]) -> None:
+def _move_to_group(name: str, place: int, places: list[int], project, layer) -> None:
     """Move a layer below those results of its run that belong above it.
 
-    Args:
-        project: that holds the layer.
-        layer: the result.
-        name: of the group.
-        place: of the result in its run, 0 at the top.
-        places: of those results of the run that were moved before; this one is added.
+    ``place`` is that of the result in its run, 0 at the top; ``places`` those of the results moved before.
     """
     root = project.layerTreeRoot()
     node = root.findLayer(layer.id())

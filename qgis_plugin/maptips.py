@@ -1,4 +1,4 @@
-"""Class names under the cursor, for QGIS before 3.30, which has no map tips for rasters."""
+"""Class and confidence under the cursor or at a click: QGIS before 3.30 has no map tips for rasters."""
 
 from pathlib import Path
 
@@ -10,11 +10,14 @@ from qgis.core import (  # type: ignore[attr-defined]  # QgsCsException is not i
     QgsProject,
     QgsRasterLayer,
 )
-from qgis.PyQt.QtCore import QEvent, QObject
+from qgis.gui import QgsMapTool
+from qgis.PyQt.QtCore import QEvent, QObject, Qt
 from qgis.PyQt.QtWidgets import QToolTip
 
 from .layers import CONFIDENCE_PROPERTY, class_names
 from .texts import tr
+
+_SHOWN_MS = 20_000  # after a click
 
 
 def reading_at(layer, point: QgsPointXY, crs: QgsCoordinateReferenceSystem) -> str:
@@ -29,19 +32,13 @@ def reading_at(layer, point: QgsPointXY, crs: QgsCoordinateReferenceSystem) -> s
     value, sampled = layer.dataProvider().sample(at, 1)
     if not sampled or int(value) not in names:
         return ""
-    confidence = _confidence(layer, at)
-    name = names[int(value)]
-    return name if confidence is None else tr("{name} ({confidence} %)").format(name=name, confidence=round(confidence))
-
-
-def _confidence(layer, at: QgsPointXY):
-    """Confidence in per cent at a point in the CRS of the layer; None if there is no confidence raster."""
-    path = layer.customProperty(CONFIDENCE_PROPERTY)
-    if not path or not Path(path).is_file():
-        return None
-    confidence = QgsRasterLayer(path, "confidence")  # opened each time, so that nothing keeps the file open
-    value, sampled = confidence.dataProvider().sample(at, 1) if confidence.isValid() else (0, False)
-    return value if sampled else None
+    name, path = names[int(value)], layer.customProperty(CONFIDENCE_PROPERTY)
+    if path and Path(path).is_file():
+        confidence = QgsRasterLayer(path, "confidence")  # opened each time, so that nothing keeps the file open
+        per_cent, sampled = confidence.dataProvider().sample(at, 1) if confidence.isValid() else (0, False)
+        if sampled:
+            return tr("{name} ({confidence} %)").format(name=name, confidence=round(per_cent))
+    return name
 
 
 class MapTips(QObject):
@@ -64,16 +61,38 @@ class MapTips(QObject):
         """Show a tip if there is a class; leave all other events to the canvas."""
         if event.type() != QEvent.Type.ToolTip or self._qgis_shows_tips():
             return False
-        at = event.pos()
-        text = self.text_at(self._canvas.getCoordinateTransform().toMapCoordinates(at.x(), at.y()))
+        at = self._canvas.getCoordinateTransform().toMapCoordinates(event.pos().x(), event.pos().y())
+        text = self.text_at(at)
         if not text:
             return False
         QToolTip.showText(event.globalPos(), text, self._canvas)
         return True
 
     def text_at(self, point: QgsPointXY) -> str:
-        """Class and confidence of the active layer at a point in the CRS of the canvas; empty if it has none there."""
+        """What the active layer shows at a point in the CRS of the canvas; may be empty."""
         return reading_at(self._iface.activeLayer(), point, self._canvas.mapSettings().destinationCrs())
 
     def _qgis_shows_tips(self) -> bool:
         return hasattr(self._iface.activeLayer(), "mapTipTemplate") and self._iface.actionMapTips().isChecked()
+
+
+class ClassTool(QgsMapTool):
+    """Shows the class in every visible GeoAware map at the click, topmost first."""
+
+    def __init__(self, canvas) -> None:
+        super().__init__(canvas)
+        self.setCursor(Qt.CursorShape.WhatsThisCursor)
+
+    def canvasReleaseEvent(self, event):
+        """Show the classes at the click."""
+        at = self.toMapCoordinates(event.pos())
+        QToolTip.showText(
+            self.canvas().mapToGlobal(event.pos()), self.text_at(at), self.canvas(), self.canvas().rect(), _SHOWN_MS
+        )
+
+    def text_at(self, point) -> str:
+        """One line per map at a point in the CRS of the canvas: layer and class."""
+        crs = self.canvas().mapSettings().destinationCrs()
+        readings = [(layer.name(), reading_at(layer, point, crs)) for layer in self.canvas().layers()]
+        lines = [f"{name}: {text}" for name, text in readings if text]
+        return "\n".join(lines) or tr("There is no GeoAware map here.")

@@ -19,6 +19,7 @@ from .runtime.model.session import MINIMUM_ONNXRUNTIME
 from .texts import tr
 
 MINIMUM = ".".join(map(str, MINIMUM_ONNXRUNTIME))
+PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 OLDEST_PYTHON = (3, 11)  # the oldest that onnxruntime 1.24.1 has wheels for
 
 
@@ -72,9 +73,8 @@ def is_loaded() -> bool:
 
 def restart() -> str:
     """Says that an installation needs a restart of QGIS; empty if it does not."""
-    if not is_loaded():
-        return ""
-    return tr("QGIS has already loaded the unusable onnxruntime: restart QGIS after the installation.")
+    text = tr("QGIS has already loaded the unusable onnxruntime: restart QGIS after the installation.")
+    return text if is_loaded() else ""
 
 
 def _missing() -> str:
@@ -83,13 +83,11 @@ def _missing() -> str:
 
 def _age_problem(version: str) -> str:
     numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
-    if not numbers or numbers >= MINIMUM_ONNXRUNTIME:
-        return ""
     text = tr(
         "onnxruntime {version} is too old: it has known vulnerabilities with untrusted models. "
         "{minimum} or newer is needed."
     )
-    return text.format(version=version, minimum=MINIMUM)
+    return text.format(version=version, minimum=MINIMUM) if numbers and numbers < MINIMUM_ONNXRUNTIME else ""
 
 
 def _python_problem() -> str:
@@ -99,27 +97,24 @@ def _python_problem() -> str:
         return ""
     name = "onnxruntime_pybind11_state"
     endings = [path.name[len(name) :] for path in (Path(spec.origin).parent / "capi").glob(f"{name}.*")]
-    built_for = [re.search(r"cp(?:ython-)?(\d)(\d+)", ending) for ending in endings]
-    if any(ending in EXTENSION_SUFFIXES for ending in endings) or not any(built_for):
+    built_for = [tag for tag in (re.search(r"cp(?:ython-)?(\d)(\d+)", ending) for ending in endings) if tag]
+    if any(ending in EXTENSION_SUFFIXES for ending in endings) or not built_for:
         return ""
-    other = next(".".join(tag.groups()) for tag in built_for if tag)
-    own = f"{sys.version_info[0]}.{sys.version_info[1]}"
     return tr(
         "The onnxruntime that is installed is for Python {other}, but this QGIS runs Python {own}: install it again."
-    ).format(other=other, own=own)
+    ).format(other=".".join(built_for[0].groups()), own=PYTHON)
 
 
 def obstacle() -> str:
     """Why onnxruntime cannot be installed on this machine; empty if it can."""
+    text = ""
     if sys.version_info < OLDEST_PYTHON:
         text = tr(
             "onnxruntime {minimum} needs Python 3.11 or newer, this QGIS runs Python {version}: use a newer QGIS."
         )
-        return text.format(minimum=MINIMUM, version=platform.python_version())
-    if sys.platform == "darwin" and platform.machine() == "x86_64":
+    elif sys.platform == "darwin" and platform.machine() == "x86_64":
         text = tr("onnxruntime {minimum} is not available for Macs with an Intel processor.")
-        return text.format(minimum=MINIMUM)
-    return ""
+    return text.format(minimum=MINIMUM, version=platform.python_version())
 
 
 def install_command() -> str:
@@ -127,20 +122,15 @@ def install_command() -> str:
     python = "python" if sys.platform == "win32" else "python3"
     return (
         f'{python} -m pip install --upgrade --no-deps --target "{packages_folder()}" --only-binary=:all: '
-        f'--python-version {sys.version_info[0]}.{sys.version_info[1]} "onnxruntime>={MINIMUM}"'
+        f'--python-version {PYTHON} "onnxruntime>={MINIMUM}"'
     )
 
 
 def advice() -> str:
     """What to do, without the command."""
-    blocked = obstacle()
-    if blocked:
-        return blocked
-    where = tr("a terminal")
-    if sys.platform == "win32":
-        where = tr("the OSGeo4W Shell (in the start menu beside QGIS)")
+    where = tr("the OSGeo4W Shell (in the start menu beside QGIS)") if sys.platform == "win32" else tr("a terminal")
     text = tr("Run this command in {where} and try again. It changes nothing outside the folder that it names.")
-    return text.format(where=where)
+    return obstacle() or text.format(where=where)
 
 
 def sentence(reason: str) -> str:

@@ -1,19 +1,66 @@
 """The plugin class that QGIS loads: registers provider, actions and map tips, and removes them."""
 
-from qgis.core import QgsApplication, QgsRasterLayer
+from qgis.core import QgsApplication, QgsProcessingProvider, QgsRasterLayer
 from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QAction
 
 from . import onnxruntime_help
 from .algorithms.base import ICON
-from .maptips import MapTips
-from .provider import GeoAwareProvider
+from .algorithms.class_maps import AreasAlgorithm, AssessAlgorithm
+from .algorithms.model_info import ModelInfoAlgorithm
+from .algorithms.tasks import ClassifyScenesAlgorithm, DetectAlgorithm, EmbedAlgorithm, SegmentAlgorithm
+from .maptips import ClassTool, MapTips
 from .texts import tr
-from .ui.class_tool import ClassTool
 from .ui.desk import Desk
 
 MENU = "GeoAware"
 IDENTIFY = ICON.with_name("identify.svg")
+ALGORITHMS = (
+    SegmentAlgorithm,
+    ClassifyScenesAlgorithm,
+    DetectAlgorithm,
+    EmbedAlgorithm,
+    AreasAlgorithm,
+    AssessAlgorithm,
+    ModelInfoAlgorithm,
+)
+
+
+class GeoAwareProvider(QgsProcessingProvider):
+    """Lists the algorithms; raster outputs are GeoTIFF, vector outputs GeoPackage."""
+
+    def id(self):
+        """Prefix of the algorithms' ids."""
+        return "geoaware"
+
+    def name(self):
+        """Name in the toolbox; a proper name, so not translated."""
+        return "GeoAware"
+
+    def icon(self):
+        """Icon in the toolbox."""
+        return QIcon(str(ICON))
+
+    def svgIconPath(self):
+        """Icon for the model designer."""
+        return str(ICON)
+
+    def loadAlgorithms(self):
+        """Called by QGIS at start and on refresh."""
+        for algorithm in ALGORITHMS:
+            self.addAlgorithm(algorithm())
+
+    def supportedOutputRasterLayerExtensions(self):
+        """The formats that the writer supports."""
+        return ["tif"]
+
+    def defaultRasterFileExtension(self, has_geometry=True):
+        """Temporary results are GeoTIFF too."""
+        return "tif"
+
+    def defaultVectorFileExtension(self, has_geometry=True):
+        """Temporary polygons are GeoPackages."""
+        return "gpkg"
 
 
 class GeoAwarePlugin:
@@ -22,10 +69,9 @@ class GeoAwarePlugin:
     def __init__(self, iface):
         self.iface = iface  # None in qgis_process
         self.provider = None
-        self.action = self.identify_action = self.library_action = self.class_tool = None
+        self.action = self.identify_action = self.class_tool = None
         self.actions = []
-        self.map_tips = None
-        self.desk = None
+        self.map_tips = self.desk = None
 
     def initProcessing(self):
         """Register the provider; the only part that qgis_process calls."""
@@ -60,28 +106,29 @@ class GeoAwarePlugin:
         self.desk.open_dialog(layer if isinstance(layer, QgsRasterLayer) else None)
 
     def _add_actions(self):
-        window = self.iface.mainWindow()
-        self.action = QAction(QIcon(str(ICON)), tr("Map with GeoAware…"), window)
-        self.action.setObjectName("geoawareMap")
+        self.action = self._action("geoawareMap", tr("Map with GeoAware…"), self.open_dialog, ICON)
         self.action.setToolTip(tr("Map the selected raster layer with an ONNX model"))
-        self.action.triggered.connect(self.open_dialog)
         self.class_tool = ClassTool(self.iface.mapCanvas())
-        self.identify_action = QAction(QIcon(str(IDENTIFY)), tr("Read class"), window)
-        self.identify_action.setObjectName("geoawareIdentify")
+        choose = lambda: self.iface.mapCanvas().setMapTool(self.class_tool)  # noqa: E731
+        self.identify_action = self._action("geoawareIdentify", tr("Read class"), choose, IDENTIFY)
         self.identify_action.setToolTip(tr("Click a GeoAware map to read class and confidence"))
         self.identify_action.setCheckable(True)
-        self.identify_action.triggered.connect(lambda: self.iface.mapCanvas().setMapTool(self.class_tool))
         self.class_tool.setAction(self.identify_action)
-        self.library_action = QAction(tr("Models…"), window)
-        self.library_action.setObjectName("geoawareModels")
-        self.library_action.triggered.connect(self.desk.open_library)
-        self.actions = [self.action, self.identify_action, self.library_action]
-        for action in (self.action, self.identify_action):
-            self.iface.addToolBarIcon(action)
-        for action in self.actions:
-            self.iface.addPluginToRasterMenu(MENU, action)
+        self._action("geoawareModels", tr("Models…"), self.desk.open_library)
         # the type is taken from an instance because the name of its enum differs between QGIS 3.22, 3.30 and 4
         self.iface.addCustomActionForLayerType(self.action, "", QgsRasterLayer().type(), True)
+
+    def _action(self, name, title, triggered, icon=None):
+        """An entry of the Raster menu; in the toolbar too if it has an icon."""
+        action = QAction(title, self.iface.mainWindow())
+        action.setObjectName(name)
+        action.triggered.connect(triggered)
+        if icon:
+            action.setIcon(QIcon(str(icon)))
+            self.iface.addToolBarIcon(action)
+        self.iface.addPluginToRasterMenu(MENU, action)
+        self.actions.append(action)
+        return action
 
     def _remove_actions(self):
         self.iface.removeCustomActionForLayerType(self.action)
@@ -92,5 +139,5 @@ class GeoAwarePlugin:
             action.deleteLater()
         self.iface.mapCanvas().unsetMapTool(self.class_tool)
         self.class_tool.deleteLater()
-        self.action = self.identify_action = self.library_action = self.class_tool = None
+        self.action = self.identify_action = self.class_tool = None
         self.actions = []

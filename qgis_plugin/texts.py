@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Union
 
 from qgis.core import QgsApplication
-from qgis.PyQt.QtCore import QFile, QIODevice, QLocale, QXmlStreamReader
+from qgis.PyQt.QtCore import QLocale
+from qgis.PyQt.QtXml import QDomDocument
 
 from .runtime.errors import RuntimeFault
 from .runtime.messages import MESSAGES, Message, Words, size_text
@@ -30,22 +31,13 @@ def tr(message: str) -> str:
 @lru_cache(maxsize=2)
 def catalogue(code: str) -> dict[str, str]:
     """English messages and their translations; empty where there are none."""
-    file = QFile(str(FOLDER / f"geoaware_{code}.ts"))
-    if not file.open(QIODevice.OpenModeFlag.ReadOnly):
-        return {}
-    reader, source, translations = QXmlStreamReader(file), "", {}
-    while not reader.atEnd():
-        reader.readNext()
-        if not reader.isStartElement():
-            continue
-        if reader.name() == "source":
-            source = reader.readElementText()
-        elif reader.name() == "translation":
-            text = reader.readElementText()
-            if text:
-                translations[source] = text
-    file.close()
-    return translations
+    path, document = FOLDER / f"geoaware_{code}.ts", QDomDocument()
+    if path.is_file():
+        document.setContent(path.read_text("utf-8"))
+    messages = document.elementsByTagName("message")
+    rows = [messages.at(row) for row in range(messages.count())]
+    texts = {row.firstChildElement("source").text(): row.firstChildElement("translation").text() for row in rows}
+    return {source: text for source, text in texts.items() if text}
 
 
 def number(value: Union[int, float], spec: str = "") -> str:
@@ -56,6 +48,15 @@ def number(value: Union[int, float], spec: str = "") -> str:
 def size(count: float) -> str:
     """Bytes for people."""
     return _localised(size_text(count))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as text, in seconds, minutes or hours."""
+    if seconds < 90:
+        return tr("{count} s").format(count=max(1, round(seconds)))
+    if seconds < 5400:
+        return tr("{count} min").format(count=round(seconds / 60))
+    return tr("{count} h").format(count=number(round(seconds / 3600, 1)))
 
 
 def _localised(text: str) -> str:

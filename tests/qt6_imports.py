@@ -47,7 +47,7 @@ def main() -> None:
         parent, _, child = name.rpartition(".")
         if parent:
             setattr(sys.modules[parent], child, sys.modules[name])
-    for part in ("QtCore", "QtGui", "QtWidgets", "QtNetwork"):
+    for part in ("QtCore", "QtGui", "QtWidgets", "QtNetwork", "QtXml"):
         module = importlib.import_module(f"PyQt6.{part}")
         sys.modules[f"qgis.PyQt.{part}"] = module
     # as qgis.PyQt does for Qt 6

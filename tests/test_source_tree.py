@@ -17,7 +17,6 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PLUGIN = ROOT / "qgis_plugin"
 QGIS = {"osgeo", "processing", "qgis"}
-REPEATED_CLASSES = {"Runs"}  # to be renamed or merged
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +92,7 @@ def test_no_two_classes_share_a_name():
     names = Counter(
         node.name for tree in parsed().values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
     )
-    assert {name for name, count in names.items() if count > 1} <= REPEATED_CLASSES
+    assert {name for name, count in names.items() if count > 1} == set()
 
 
 def test_benchmarks_import_what_exists():

@@ -148,7 +148,7 @@ class Algorithm(QgsProcessingAlgorithm):
         """Declare the model; the toolbox offers the models of the library that have one of the tasks."""
         parameter = QgsProcessingParameterFile("MODEL", tr("Model"), fileFilter=tr("ONNX models (*.onnx)"))
         # by name: Processing, in which the widget's class is based, may be loaded after the plugin
-        widget = f"{__package__.rpartition('.')[0]}.ui.library.model_choice.ModelWrapper"
+        widget = f"{__package__.rpartition('.')[0]}.ui.model_choice.ModelWrapper"
         parameter.setMetadata({"widget_wrapper": {"class": widget, "tasks": list(tasks)}})
         self.add(
             parameter,

@@ -21,7 +21,7 @@ from .. import onnxruntime_help
 from ..gdal_io.job import RunPlan, card_in, open_job, snapshot
 from ..gdal_io.vectors import GdalVectors
 from ..gdal_io.writer import GdalWriter
-from ..layers import Shown, show_when_loaded
+from ..layers import show_when_loaded
 from ..runtime.errors import InputFault
 from ..runtime.infer.job import Options
 from ..runtime.infer.source import Choice
@@ -236,8 +236,9 @@ class ModelAlgorithm(Algorithm):
             "CONFIDENCE": tr("confidence"), "PICTURE": tr("picture of the features"), "POLYGONS": tr("polygons"),
             self.OUTPUT: self.main_title(), "PROBABILITIES": tr("probabilities"), self.AREAS: tr("areas"),
         }  # fmt: skip
-        shown = Shown(results.card, plan.layer.name)
-        show_when_loaded(context, shown, outputs, titles, outputs.get("CONFIDENCE", ""))
+        source = plan.layer.name
+        group = f"GeoAware: {results.card.name} – {source}"  # noqa: RUF001, the dash of the group's title
+        show_when_loaded(context, group, source, outputs, titles, outputs.get("CONFIDENCE", ""))
         if "objects" in targets.files:
             feedback.pushInfo(tr("{count} objects").format(count=results.count))
             outputs["COUNT"] = results.count

@@ -4,20 +4,33 @@ from pathlib import Path
 from typing import Optional
 
 from qgis.core import Qgis
-from qgis.PyQt.QtCore import QTimer
-from qgis.PyQt.QtWidgets import QPushButton
+from qgis.PyQt.QtCore import QTimer, QUrl
+from qgis.PyQt.QtWidgets import QPushButton, QTextBrowser
 
 from .. import onnxruntime_help
-from ..texts import tr
-from .help_window import HelpWindow
-from .install.install_window import InstallWindow
-from .library.library_window import LibraryWindow
+from ..texts import language, tr
+from .install import InstallWindow
+from .library_window import LibraryWindow
+from .result_window import ResultWindow
+from .run_queue import CANCELLED, DONE, FAILED, Run, RunQueue
 from .run_window.run_dialog import RunDialog
-from .runs import loading
-from .runs.result_window import ResultWindow
-from .runs.run_queue import CANCELLED, DONE, FAILED, Run, Runs
+from .widgets import PluginWindow
 
 TITLE = "GeoAware"
+_HELP = Path(__file__).resolve().parent.parent / "help"
+
+
+class HelpWindow(PluginWindow):
+    """Shows the help page in the user's language, or in English."""
+
+    def __init__(self, parent=None) -> None:
+        super().__init__(tr("GeoAware: help"), parent)
+        self.text = QTextBrowser()
+        self.text.setOpenExternalLinks(True)
+        own = _HELP / f"{language()}.html"
+        self.text.setSource(QUrl.fromLocalFile(str(own if own.is_file() else _HELP / "en.html")))
+        self.fill_with(self.text)
+        self.resize(680, 620)
 
 
 class Desk:
@@ -26,7 +39,7 @@ class Desk:
     def __init__(self, iface) -> None:
         self._iface = iface
         self._closed = False
-        self.runs = Runs()
+        self.runs = RunQueue()
         self.runs.ended.connect(self._ended)
         self.dialog: Optional[RunDialog] = None
         self.library: Optional[LibraryWindow] = None
@@ -47,7 +60,7 @@ class Desk:
             self.dialog.fill_models()
         if layer is not None:
             self.dialog.set_layer(layer)
-        _to_front(self.dialog)
+        self.dialog.to_front()
 
     def open_library(self) -> None:
         """Open the model library, with the model of the run window selected."""
@@ -56,34 +69,31 @@ class Desk:
             self.library.changed.connect(self._library_changed)
         entry = self.dialog.entry if self.dialog else None
         self.library.fill(entry.path if entry else None)
-        _to_front(self.library)
+        self.library.to_front()
 
     def open_help(self) -> None:
         """Open the help."""
         if self.help is None:
             self.help = HelpWindow(self.dialog or self._iface.mainWindow())
-        _to_front(self.help)
+        self.help.to_front()
 
     def open_page(self, run: Run) -> None:
         """Open the result page of a finished run."""
         if run not in self.pages:
             page = self.pages[run] = ResultWindow(run, self._iface.mainWindow())
             page.destroyed.connect(lambda: self.pages.pop(run, None))
-        _to_front(self.pages[run])
+        self.pages[run].to_front()
 
     def close(self) -> None:
         """Stop the runs and close all windows."""
         self._closed = True
         self.runs.ended.disconnect(self._ended)
         self.runs.stop()
-        for page in list(self.pages.values()):
-            page.stop()
-            page.deleteLater()
-        self.pages.clear()
-        for window in (self.library, self.help, self.dialog):
+        for window in (*self.pages.values(), self.library, self.help, self.dialog):
             if window is not None:
                 window.stop()
                 window.deleteLater()
+        self.pages = {}
         self.library = self.help = self.dialog = None
 
     def _install(self, problem: str) -> bool:
@@ -99,9 +109,8 @@ class Desk:
 
     def _ended(self, run: Run) -> None:
         if run.state == DONE:
-            loading.remember(run)
-            loading.load(run)
-            main = loading.layer_of(run) if run.loaded else None
+            run.load()
+            main = run.layer() if run.loaded else None
             if main is not None:
                 self._iface.setActiveLayer(main)  # so that the map tips are of it
         # after QGIS's own "Task complete", which would cover the button
@@ -122,13 +131,7 @@ class Desk:
                 else tr("{title} is ready, but its project was closed: the results were not loaded.")
             )
             item = bar.createMessage(TITLE, text.format(title=run.title))
-            button = QPushButton(tr("Result page"))
-            button.clicked.connect(lambda: self.open_page(run))
-            item.layout().addWidget(button)
+            page = QPushButton(tr("Result page"))
+            page.clicked.connect(lambda: self.open_page(run))
+            item.layout().addWidget(page)
             bar.pushWidget(item, Qgis.MessageLevel.Success)
-
-
-def _to_front(window) -> None:
-    window.show()
-    window.raise_()
-    window.activateWindow()

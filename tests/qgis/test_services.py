@@ -74,8 +74,7 @@ def test_pixels_of_a_service_are_measured_on_the_ground(running, layer, tmp_path
 
 
 def test_the_model_suggested_for_a_service_is_one_for_pictures(running, layer, tmp_path):
-    from geoaware.ui.library.models import Entry
-    from geoaware.ui.run_window.suggestion import suggested
+    from geoaware.ui.models import Entry, suggested
 
     grey = write_model(tmp_path / "grey.onnx", np.ones((3, 1, 1, 1), np.float32), card_item(bands=("grey",), gsd=10.0))
     found = [Entry.of(grey), Entry.of(write_strongest_band(tmp_path / "colours.onnx", gsd=10.0))]

@@ -67,7 +67,7 @@ def squares(selected: int) -> QgsVectorLayer:
 def models(running, tmp_path, monkeypatch) -> Path:
     """The library's folder; no model was used before."""
     from geoaware.algorithms.run_model import LAST_MODEL
-    from geoaware.ui.library import models as library
+    from geoaware.ui import models as library
 
     QgsSettings().remove(LAST_MODEL)
 
@@ -496,7 +496,7 @@ def test_enter_in_the_address_does_not_close_the_library(running, opened):
 
 
 def test_texts_of_the_install_page_do_not_overlap(running):
-    from geoaware.ui.install.install_window import InstallWindow
+    from geoaware.ui.install import InstallWindow
 
     window = InstallWindow("It is missing.")
     window.show()
@@ -512,7 +512,7 @@ def test_texts_of_the_install_page_do_not_overlap(running):
 
 def test_an_installation_that_cannot_be_put_in_place_leaves_the_older_one(running, tmp_path, monkeypatch):
     from geoaware import onnxruntime_help
-    from geoaware.ui.install.pip_install import Installing
+    from geoaware.ui.install import Installing
 
     folder = tmp_path / "packages"
     folder.mkdir()

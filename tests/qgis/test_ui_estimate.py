@@ -48,15 +48,13 @@ def above_and_below() -> str:
 
 def expected(raster: Path, model: Path, **more):
     """What the first look finds."""
-    from geoaware.ui.run_window.estimate import Estimating
+    from geoaware.ui.run_window.estimate import estimated
 
     context = QgsProcessingContext()
     context.setProject(QgsProject.instance())
     parameters = {"INPUT": shown(raster).id(), "MODEL": str(model), "THREADS": 1, "PROVIDER": "cpu", **more}
     plan = QgsApplication.processingRegistry().createAlgorithmById("geoaware:segment").plan(parameters, context)
-    looking = Estimating(plan, {"confidence": False, "probabilities": False, "polygons": False})
-    assert looking.run()
-    return looking._estimate
+    return estimated(plan, (), lambda: True)
 
 
 def pixels(rows: int = ROWS) -> np.ndarray:

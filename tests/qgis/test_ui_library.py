@@ -24,7 +24,7 @@ from tests.qgis import rasters
 
 @pytest.fixture
 def library(running, tmp_path, monkeypatch):
-    from geoaware.ui.library import models as library
+    from geoaware.ui import models as library
 
     monkeypatch.setattr(library, "folder", lambda: tmp_path / "profile" / "models")
     monkeypatch.setattr(library, "STARTERS", tmp_path / "starters")
@@ -44,7 +44,7 @@ def test_added_model_is_offered_with_its_card(library, model):
 
 
 def test_model_in_upper_case_is_listed_and_named_when_it_was_added(library, model):
-    from geoaware.ui.library.library_window import LibraryWindow
+    from geoaware.ui.library_window import LibraryWindow
 
     path = library.add(model.rename(model.with_name("COLOURS.ONNX")))
     window = LibraryWindow()
@@ -152,7 +152,7 @@ def test_damaged_file_in_the_folder_is_listed_with_its_fault(library):
     ],
 )
 def test_model_with_a_bad_card_is_listed_and_keeps_no_other_from_being_suggested(library, model, tmp_path, card):
-    from geoaware.ui.run_window.suggestion import suggested
+    from geoaware.ui.models import suggested
 
     library.add(model)
     bad = onnx.load(str(model))
@@ -179,7 +179,7 @@ def server(tmp_path):
 
 def fetched(library, address: str, checksum: str) -> str:
     """What the window would say."""
-    from geoaware.ui.library.fetch import Fetching
+    from geoaware.ui.library_window import Fetching
 
     said: list[str] = []
     fetching = Fetching()
@@ -224,7 +224,7 @@ def layer_of(path: Path, bands: int, pixel: float, epsg: int = rasters.UTM) -> Q
 @pytest.fixture
 def starters(library, tmp_path):
     """A model for pixels of 7 km, an encoder and a model for 10 m, in this order."""
-    from geoaware.ui.library.models import STARTERS
+    from geoaware.ui.models import STARTERS
 
     STARTERS.mkdir()
     write_strongest_band(STARTERS / "a.onnx", gsd=7400.0)
@@ -244,14 +244,14 @@ def starters(library, tmp_path):
     ],
 )
 def test_model_that_fits_the_layer_is_suggested(starters, tmp_path, bands, pixel, epsg, expected):
-    from geoaware.ui.run_window.suggestion import suggested
+    from geoaware.ui.models import suggested
 
     layer = layer_of(tmp_path / "layer.tif", bands, pixel, epsg)
     assert starters[suggested(starters, layer, Path())].path.stem == expected
 
 
 def test_last_model_is_suggested_among_those_that_fit(starters, tmp_path):
-    from geoaware.ui.run_window.suggestion import suggested
+    from geoaware.ui.models import suggested
 
     fine = layer_of(tmp_path / "fine.tif", 3, 10.0)
     paths = [entry.path for entry in starters]
@@ -262,7 +262,7 @@ def test_last_model_is_suggested_among_those_that_fit(starters, tmp_path):
 
 
 def test_library_says_which_models_came_with_the_plugin(starters, library, model):
-    from geoaware.ui.library.library_window import LibraryWindow
+    from geoaware.ui.library_window import LibraryWindow
 
     library.add(model)
     window = LibraryWindow()

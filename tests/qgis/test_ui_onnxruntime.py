@@ -18,7 +18,7 @@ from tests.qgis.test_ui import models, until  # noqa: F401
 def asked(running, tmp_path, monkeypatch) -> list[str]:
     """What the page says when it opens; it is closed at once."""
     from geoaware import onnxruntime_help
-    from geoaware.ui.install.install_window import InstallWindow
+    from geoaware.ui.install import InstallWindow
 
     seen: list[str] = []
     monkeypatch.setattr(InstallWindow, "exec", lambda window: seen.append(window.label.text()) or 0)
@@ -90,7 +90,7 @@ def test_onnxruntime_that_does_not_start_opens_the_page_once_that_is_known(
 
 
 def test_restart_is_asked_for_when_an_unusable_onnxruntime_is_loaded(asked, tmp_path):
-    from geoaware.ui.install.pip_install import Installing
+    from geoaware.ui.install import Installing
 
     installing = Installing()
     installing._hidden = tmp_path / "filled"
@@ -101,11 +101,11 @@ def test_restart_is_asked_for_when_an_unusable_onnxruntime_is_loaded(asked, tmp_
 
 
 def test_python_without_pip_gets_the_command_that_installs_it(asked, tmp_path, monkeypatch):
-    from geoaware.ui.install import pip_install
+    from geoaware.ui import install
 
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
-    monkeypatch.setattr(pip_install, "python_of_qgis", lambda: tmp_path / "bare/bin/python3")
-    installing, ended = pip_install.Installing(), []
+    monkeypatch.setattr(install, "python_of_qgis", lambda: tmp_path / "bare/bin/python3")
+    installing, ended = install.Installing(), []
     installing.ended.connect(ended.append)
     installing.start()
     until(lambda: ended)

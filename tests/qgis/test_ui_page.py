@@ -90,7 +90,7 @@ def test_run_is_repeated_from_its_source_when_the_layer_is_gone(running, opened,
 
 
 def command(texts: dict) -> str | None:
-    from geoaware.ui.runs import repeat
+    from geoaware.ui import repeat
 
     return repeat.predict({**texts, **OUTPUT})
 
@@ -120,7 +120,7 @@ def polygons(tmp_path) -> Path:
 
 @pytest.mark.parametrize(("suffix", "same"), [("first", True), ("second", False), ("first|subset=fid=1", False)])
 def test_polygons_keep_their_layer(running, raster, polygons, suffix, same):
-    from geoaware.ui.runs import repeat
+    from geoaware.ui import repeat
 
     source = f"{polygons}|layername={suffix}"
     parameters = masked(QgsVectorLayer(source, "p"), raster)
@@ -145,14 +145,14 @@ def test_polygons_in_memory_are_told_instead_of_a_line(running, opened, desktop)
 
 
 def test_selected_polygons_are_told_instead_of_a_line(running, raster, polygons):
-    from geoaware.ui.runs import repeat
+    from geoaware.ui import repeat
 
     parameters = masked(QgsVectorLayer(f"{polygons}|layername=first", "p"), raster, selected=True)
     assert "selected polygons" in repeat.hindrance(parameters, repeat.given(parameters))
 
 
 def test_threshold_is_repeated(running, raster):
-    from geoaware.ui.runs import repeat
+    from geoaware.ui import repeat
 
     texts = repeat.given({"INPUT": str(raster), "MODEL": "m.onnx", "THRESHOLD": 0.4})
     assert "THRESHOLD=0.4" in repeat.qgis_process("geoaware:detect", texts)
@@ -180,7 +180,7 @@ def test_repeated_command_is_accepted_and_gives_the_same_map(running, desktop, m
     settle(dialog)
     run = ran(dialog, desktop)
     again = {**run.given, "OUTPUT": str(tmp_path / "again.tif")}
-    from geoaware.ui.runs import repeat
+    from geoaware.ui import repeat
 
     words = shlex.split(repeat.predict(again))
     assert words[:3] == ["python", "-m", "export.predict"]

@@ -3,12 +3,7 @@
 from pathlib import Path
 from typing import Any, Optional
 
-from qgis.core import (
-    QgsProcessing,
-    QgsProcessingContext,
-    QgsProcessingOutputLayerDefinition,
-    QgsProject,
-)
+from qgis.core import QgsProcessing, QgsProcessingContext, QgsProcessingOutputLayerDefinition, QgsProject
 from qgis.gui import (
     QgsCollapsibleGroupBox,
     QgsFileWidget,
@@ -21,6 +16,7 @@ from qgis.PyQt.QtWidgets import QCheckBox, QFormLayout, QGroupBox, QHBoxLayout, 
 
 from ...runtime.model.card import ModelCard
 from ...texts import tr
+from ..widgets import stack
 
 _ELSEWHERE = ("INPUT", "MODEL", "BANDS", "EXTENT", "MASK")  # chosen in other parts of the window
 _SUFFIXES = {"CONFIDENCE": "confidence", "PROBABILITIES": "probabilities", "POLYGONS": "polygons", "PICTURE": "picture"}
@@ -31,13 +27,12 @@ class OptionsBox(QWidget):
 
     changed = pyqtSignal()
 
-    def __init__(self, parent=None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._algorithm: Any = None  # until a model is chosen
         self._context = QgsProcessingContext()
-        self._parts: list[QWidget] = []
         self.wrappers: dict[str, Any] = {}
         self.results: dict[str, QCheckBox] = {}
         self.file: Optional[QgsFileWidget] = None
@@ -46,36 +41,29 @@ class OptionsBox(QWidget):
         """Show the results and options of an algorithm for a model."""
         self._clear()
         self._algorithm = algorithm
-        # these models need their threshold to be seen
-        up_front = ["MIN_AREA"] + ["THRESHOLD"] * (card.task == "detection" or card.source == "deepness")
-        results = QGroupBox(tr("Results"))
-        rows = QVBoxLayout(results)
-        form, ticks, more = QFormLayout(), QHBoxLayout(), QFormLayout()
-        for part in (form, ticks, more):
-            rows.addLayout(part)
+        main = algorithm.parameterDefinition("OUTPUT")
         self.file = QgsFileWidget()
         self.file.setStorageMode(QgsFileWidget.StorageMode.SaveFile)
-        main = algorithm.parameterDefinition("OUTPUT")
         self.file.setFilter(main.createFileFilter())
         self.file.lineEdit().setPlaceholderText(tr("a temporary file"))
         self.file.lineEdit().setShowClearButton(True)
+        form, ticks, more = QFormLayout(), QHBoxLayout(), QFormLayout()
         form.addRow(main.description(), self.file)
         for definition in algorithm.destinationParameterDefinitions():
             if definition.name() in _SUFFIXES and (card.classes or definition.name() == "PICTURE"):
                 ticks.addWidget(self._result(definition))
         ticks.addStretch(1)
-        advanced = QgsCollapsibleGroupBox(tr("Advanced"))
+        results, advanced = QGroupBox(tr("Results")), QgsCollapsibleGroupBox(tr("Advanced"))
+        stack(QVBoxLayout(results), form, ticks, more)
         folded = QFormLayout(advanced)
         folded.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        # these models need their threshold to be seen
+        up_front = ["MIN_AREA"] + ["THRESHOLD"] * (card.task == "detection" or card.source == "deepness")
         for definition in algorithm.parameterDefinitions():
-            name = definition.name()
-            if name in _ELSEWHERE or definition.isDestination():
-                continue
-            self._add(definition, more if name in up_front else folded)
+            if definition.name() not in _ELSEWHERE and not definition.isDestination():
+                self._add(definition, more if definition.name() in up_front else folded)
         advanced.setCollapsed(True)
-        for part in (results, advanced):
-            self._layout.addWidget(part)
-            self._parts.append(part)
+        stack(self._layout, results, advanced)
         self._preset(card)
 
     def parameters(self) -> dict[str, Any]:
@@ -122,10 +110,7 @@ class OptionsBox(QWidget):
         wrapper.setWidgetContext(QgsProcessingParameterWidgetContext())
         widget, label = wrapper.createWrappedWidget(self._context), wrapper.createWrappedLabel()
         widget.setToolTip(definition.help())
-        if label is not None:
-            form.addRow(label, widget)
-        else:
-            form.addRow("", widget)
+        form.addRow(label or "", widget)
         wrapper.widgetValueHasChanged.connect(lambda *_: self.changed.emit())
         self.wrappers[definition.name()] = wrapper
 
@@ -141,8 +126,8 @@ class OptionsBox(QWidget):
         return QgsProcessingOutputLayerDefinition(path or QgsProcessing.TEMPORARY_OUTPUT, QgsProject.instance())
 
     def _clear(self) -> None:
-        for part in self._parts:
+        while self._layout.count():
+            part = self._layout.takeAt(0).widget()
             part.hide()
-            self._layout.removeWidget(part)
             part.deleteLater()
-        self._parts, self.wrappers, self.results = [], {}, {}
+        self.wrappers, self.results = {}, {}

@@ -1,6 +1,7 @@
 """The window to choose layer, model and area, with a tab that shows the runs."""
 
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
@@ -10,44 +11,34 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingUtils,
     QgsProject,
-    QgsSettings,
 )
 from qgis.gui import QgsMapLayerComboBox
 from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
-from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import (
-    QComboBox,
-    QDialog,
     QDialogButtonBox,
     QFormLayout,
     QFrame,
     QHBoxLayout,
-    QPushButton,
     QScrollArea,
-    QSplitter,
     QTabWidget,
     QVBoxLayout,
     QWidget,
 )
 
 from ... import onnxruntime_help
-from ...algorithms.base import ICON
-from ...algorithms.run_model import LAST_MODEL
 from ...gdal_io.job import RunPlan
 from ...runtime.errors import RuntimeFault
 from ...runtime.files import free_bytes
 from ...texts import tr, words
-from ..library import models
-from ..library.card_view import CardView
-from ..library.models import Entry
-from ..runs.run_queue import Run, Runs
-from ..runs.runs_view import RunsView
-from .area_box import AreaBox
-from .bands_box import BandsBox
-from .estimate import Estimate, Estimating
-from .fit_view import FitView
+from .. import models
+from ..models import Entry
+from ..pages import card_page
+from ..run_queue import Run, RunQueue
+from ..runs_view import RunsView
+from ..widgets import Background, PluginWindow, button, narrow_list, split, stack, wrapped_text
+from .estimate import RunEstimate, estimated
 from .options_box import OptionsBox
-from .suggestion import suggested
+from .parts import AreaBox, BandsBox, FitView
 
 _PAUSE = 250  # ms without a change before the run is estimated
 _SIZE = (940, 680)
@@ -60,20 +51,17 @@ _ALGORITHMS = {
 }
 
 
-class RunDialog(QDialog):
+class RunDialog(PluginWindow):
     """Stays open beside QGIS; runs continue when it is closed."""
 
     unusable = pyqtSignal(str)  # why onnxruntime cannot be used, once that is known
 
-    def __init__(self, canvas, runs: Runs, open_library, open_page, open_help, parent=None) -> None:
-        super().__init__(parent)
-        self.setWindowTitle("GeoAware")
-        self.setWindowIcon(QIcon(str(ICON)))
+    def __init__(self, canvas, runs: RunQueue, open_library, open_page, open_help, parent=None) -> None:
+        super().__init__("GeoAware", parent)
         self.runs = runs
         self._algorithm: Any = None  # until a model is chosen
         self._plan: Optional[RunPlan] = None
-        self._estimating: Optional[Estimating] = None
-        self._tiles = 0
+        self._estimating: Optional[Background] = None
         self._picked = False  # whether the model was chosen by hand
         # in a thread, so that the window is there at once
         self._loading: Optional[threading.Thread] = threading.Thread(target=onnxruntime_help.problem, daemon=True)
@@ -82,22 +70,15 @@ class RunDialog(QDialog):
         self._timer.setSingleShot(True)
         self._timer.setInterval(_PAUSE)
         self._timer.timeout.connect(self.compare)
-        self._make(canvas, open_library)
-        self.runs_view = RunsView(runs, open_page)
-        self.tabs = QTabWidget()
-        self.tabs.addTab(self._settings, tr("Settings"))
+        self.runs_view, self.tabs = RunsView(runs, open_page), QTabWidget()
+        self.tabs.addTab(self._settings(canvas, open_library), tr("Settings"))
         self.tabs.addTab(self.runs_view, tr("Runs"))
-        self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close | QDialogButtonBox.StandardButton.Help)
+        self.tabs.currentChanged.connect(lambda _: self._allow())
+        self.buttons.addButton(QDialogButtonBox.StandardButton.Help)
+        self.buttons.helpRequested.connect(open_help)
         self.run_button = self.buttons.addButton(tr("Run"), QDialogButtonBox.ButtonRole.ActionRole)
         self.run_button.clicked.connect(self.run)
-        self.buttons.rejected.connect(self.close)
-        self.buttons.helpRequested.connect(open_help)
-        self.tabs.currentChanged.connect(lambda _: self._allow())
-        layout = QVBoxLayout(self)
-        layout.addWidget(self.tabs)
-        layout.addWidget(self.buttons)
-        for button in self.buttons.buttons():
-            button.setAutoDefault(False)
+        self.fill_with(self.tabs)
         self.run_button.setDefault(True)  # has an effect only once the button is in the dialog
         self.layers.setFocus()
         self.resize(*_SIZE)
@@ -112,20 +93,20 @@ class RunDialog(QDialog):
     def fill_models(self, added: Optional[Path] = None) -> None:
         """Reload the models; selects one that was just added, and keeps one chosen by hand."""
         self._picked = self._picked or added is not None
-        last = added or (self.entry.path if self._picked else _last_model())
-        found = models.entries()
-        if last.is_file() and last not in [entry.path for entry in found]:
-            found.append(Entry.of(last))  # used from the toolbox
+        last = added or (self.entry.path if self._picked else models.last_used())
+        entries = models.entries()
+        if last.is_file() and last not in [entry.path for entry in entries]:
+            entries.append(Entry.of(last))  # used from the toolbox
+        paths = [entry.path for entry in entries]
+        self._picked = self._picked and last in paths
         self.models.blockSignals(True)
         self.models.clear()
-        for entry in found:
+        for entry in entries:
             self.models.addItem(entry.title, entry)
-        paths = [entry.path for entry in found]
-        self._picked = self._picked and last in paths
         if self._picked:
             self.models.setCurrentIndex(paths.index(last))
-        elif found:
-            self.models.setCurrentIndex(suggested(found, self.layers.currentLayer(), last))
+        elif entries:
+            self.models.setCurrentIndex(models.suggested(entries, self.layers.currentLayer(), last))
         self.models.blockSignals(False)
         self._model_chosen()
 
@@ -177,11 +158,6 @@ class RunDialog(QDialog):
         self.runs.add(run)
         self.tabs.setCurrentWidget(self.runs_view)
 
-    def done(self, result):
-        """Cancel the estimate when the window is closed, in any way."""
-        self.stop()
-        super().done(result)
-
     def stop(self) -> None:
         """Cancel what runs in the background, except the runs."""
         self._timer.stop()
@@ -192,53 +168,40 @@ class RunDialog(QDialog):
         super().showEvent(event)
         self._timer.start()
 
-    def _make(self, canvas, open_library) -> None:
-        self.layers, self.models = QgsMapLayerComboBox(), QComboBox()
+    def _settings(self, canvas, open_library) -> QWidget:
+        self.layers, self.models = QgsMapLayerComboBox(), narrow_list()
         self.layers.setFilters(QgsMapLayerProxyModel.Filter.RasterLayer)
         self.layers.setMinimumContentsLength(20)
-        self.models.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.models.setMinimumContentsLength(20)
-        manage = QPushButton(tr("Models…"))
-        manage.setAutoDefault(False)
-        manage.clicked.connect(open_library)
-        row = QHBoxLayout()
-        row.addWidget(self.models, 1)
-        row.addWidget(manage)
+        row = stack(QHBoxLayout(), self.models, button(tr("Models…"), open_library))
+        row.setStretch(0, 1)
         form = QFormLayout()
         form.addRow(tr("Layer"), self.layers)
         form.addRow(tr("Model"), row)
         self.area, self.bands, self.options = AreaBox(canvas), BandsBox(), OptionsBox()
         inside = QWidget()
-        column = QVBoxLayout(inside)
-        column.addLayout(form)
-        for part in (self.area, self.options, self.bands):
-            column.addWidget(part)
-        column.addStretch(1)
-        left = self._left = QScrollArea()
-        left.setWidget(inside)
-        left.setWidgetResizable(True)
-        left.setFrameShape(QFrame.Shape.NoFrame)
-        self.card, self.fit = CardView(), FitView()
-        right = QSplitter(Qt.Orientation.Vertical)
-        right.addWidget(self.card)
-        right.addWidget(self.fit)
+        stack(QVBoxLayout(inside), form, self.area, self.options, self.bands, None)
+        self._left = QScrollArea()
+        self._left.setWidget(inside)
+        self._left.setWidgetResizable(True)
+        self._left.setFrameShape(QFrame.Shape.NoFrame)
+        self.card, self.fit = wrapped_text(), FitView()
+        right = split(Qt.Orientation.Vertical, self.card, self.fit)
         right.setSizes([340, 280])
-        self._settings = QSplitter(Qt.Orientation.Horizontal)
-        self._settings.addWidget(left)
-        self._settings.addWidget(right)
-        self._settings.setSizes([460, 480])
+        both = split(Qt.Orientation.Horizontal, self._left, right)
+        both.setSizes([460, 480])
         self.layers.layerChanged.connect(self._layer_chosen)
         self.models.currentIndexChanged.connect(lambda _: self._model_chosen())
         self.models.activated.connect(lambda _: self._pick())
         for part in (self.area, self.bands, self.options):
             part.changed.connect(self._timer.start)
+        return both
 
     def _layer_chosen(self, *_) -> None:
         layer = self.layers.currentLayer()
         self.area.suggest(layer)
         if self.models.count() and not self._picked:
-            found = [self.models.itemData(number) for number in range(self.models.count())]
-            self.models.setCurrentIndex(suggested(found, layer, _last_model()))
+            entries = [self.models.itemData(number) for number in range(self.models.count())]
+            self.models.setCurrentIndex(models.suggested(entries, layer, models.last_used()))
         if self.entry and self.entry.card:
             self.bands.fit(layer, self.entry.card.bands)
             self._arrange()
@@ -249,10 +212,7 @@ class RunDialog(QDialog):
 
     def _model_chosen(self) -> None:
         entry = self.entry
-        if entry is None:
-            self.card.setHtml("")
-        else:
-            self.card.show_entry(entry)
+        self.card.setHtml(card_page(entry) if entry else "")
         for part in (self.options, self.bands):
             part.setVisible(bool(entry and entry.card))
         if entry and entry.card:
@@ -278,33 +238,30 @@ class RunDialog(QDialog):
         context = QgsProcessingContext()
         context.setProject(QgsProject.instance())
         try:
-            self._plan = self._algorithm.plan(self.parameters(), context)
-            self.bands.show_match(self._plan.bands)
-            self._tiles = self._plan.tiles
+            plan = self._algorithm.plan(self.parameters(), context)
         except RuntimeFault as fault:
-            self._plan = None
             self.fit.show_fault(words(fault))
             return
-        self.fit.show_checking(self._tiles)
-        estimating = self._estimating = Estimating(self._plan, self.options.roles())
-        estimating.done.connect(self._estimated)
-        for ended in (estimating.taskCompleted, estimating.taskTerminated):
-            ended.connect(lambda: self._estimating_ended(estimating))
-        QgsApplication.taskManager().addTask(estimating)
+        self._plan = plan
+        self.bands.show_match(plan.bands)
+        self.fit.show_checking(plan.tiles)
+        work = partial(estimated, plan, self.options.roles())
+        task = Background(tr("GeoAware: estimating the run"), work, tr("The layer cannot be read ({error})."))
+        self._estimating = task.start(lambda estimate, problem: self._estimated(task, estimate, problem))
 
-    def _estimated(self, estimate: Estimate) -> None:
-        if estimate.plan is not self._plan:
+    def _estimated(self, task: Background, estimate: Optional[RunEstimate], problem: str) -> None:
+        if task is not self._estimating:  # it was cancelled
             return
-        out = self.options.file.filePath()
-        folder = Path(out).parent if out else Path(QgsProcessingUtils.tempFolder())
-        self.fit.show_estimate(estimate, free_bytes(folder if folder.is_dir() else Path.home()), self._tiles)
-        if estimate.fault:
+        self._estimating = None
+        if estimate is None or self._plan is None:
+            self.fit.show_fault(problem)
             self._plan = None
+        else:
+            out = self.options.file.filePath()
+            folder = Path(out).parent if out else Path(QgsProcessingUtils.tempFolder())
+            free = free_bytes(folder if folder.is_dir() else Path.home())
+            self.fit.show_estimate(estimate, free, self._plan.tiles)
         self._allow()
-
-    def _estimating_ended(self, task: Estimating) -> None:
-        if self._estimating is task:  # a cancelled one ends after its successor began
-            self._estimating = None
 
     def _stop_estimating(self) -> None:
         if self._estimating is not None:
@@ -313,8 +270,3 @@ class RunDialog(QDialog):
 
     def _allow(self) -> None:
         self.run_button.setEnabled(self._plan is not None and self.tabs.currentIndex() == 0)
-
-
-def _last_model() -> Path:
-    """File of the model that ran last; not a file if none did."""
-    return Path(QgsSettings().value(LAST_MODEL, "") or ".")

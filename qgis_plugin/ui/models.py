@@ -1,6 +1,7 @@
 """The model library: starter models in the plugin and a folder in the profile. Without windows."""
 
 import hashlib
+import math
 import os
 import shutil
 import tempfile
@@ -8,29 +9,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from qgis.core import QgsApplication
+from qgis.core import QgsApplication, QgsSettings
 
-from ...gdal_io.job import card_in
-from ...runtime.errors import Cancelled, InputFault, ModelFault, RuntimeFault
-from ...runtime.files import free_bytes
-from ...runtime.model.card import ModelCard
-from ...runtime.model.guard import MAX_BYTES
-from ...texts import size, tr, words
+from ..algorithms.run_model import LAST_MODEL
+from ..gdal_io.grid import LayerGrid
+from ..gdal_io.job import card_in
+from ..gdal_io.services import band_count
+from ..runtime.errors import Cancelled, InputFault, ModelFault, RuntimeFault
+from ..runtime.files import free_bytes
+from ..runtime.model.card import ModelCard
+from ..runtime.model.guard import MAX_BYTES
+from ..runtime.raster.lattice import Transform
+from ..texts import size, tr, words
 
-STARTERS = Path(__file__).resolve().parents[2] / "models"
+STARTERS = Path(__file__).resolve().parent.parent / "models"
 _BLOCK = 2**20
+_MISSING_BAND = 100.0  # a missing band weighs more than any difference of pixel sizes
+_UNKNOWN = 1.0  # as if the pixel sizes differed by a factor of two
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A model file.
-
-    Attributes:
-        path: of the file.
-        card: None if the file is refused.
-        fault: why it is refused; empty if it is not.
-        starter: whether it comes with the plugin.
-    """
+    """A model file; one that is refused has a ``fault``, which says why, instead of a card."""
 
     path: Path
     card: Optional[ModelCard]
@@ -68,20 +68,25 @@ def _models(directory: Path) -> list[Path]:
     return [path for path in directory.glob("*") if path.suffix.lower() == ".onnx"]
 
 
-def add(source: Path, checksum: str = "", go_on: Callable[[], bool] = lambda: True) -> Path:
+def last_used() -> Path:
+    """File of the model that ran last; not a file if none did."""
+    return Path(QgsSettings().value(LAST_MODEL, "") or ".")
+
+
+def add(source: Path, checksum: str = "", keep_going: Callable[[], bool] = lambda: True) -> Path:
     """Copy a model and the card beside it into the library, and check the copy.
 
     Args:
         source: an ONNX file.
         checksum: expected SHA-256 in hexadecimal; empty: not checked.
-        go_on: returns False to cancel.
+        keep_going: returns False to cancel.
 
     Returns:
         The file in the library.
 
     Raises:
         RuntimeFault: the model is refused, or its checksum or name does not match.
-        Cancelled: ``go_on`` returned False.
+        Cancelled: ``keep_going`` returned False.
     """
     if not source.is_file():
         raise ModelFault.worded(tr("{name}: there is no such file.").format(name=source.name))
@@ -94,21 +99,25 @@ def add(source: Path, checksum: str = "", go_on: Callable[[], bool] = lambda: Tr
             text = tr("{name}: needs {size}, more than is free on the disk of the profile folder.")
             raise InputFault.worded(text.format(name=source.name, size=size(needed)))
         with tempfile.TemporaryDirectory(prefix=".adding-", dir=folder()) as made:
-            return _checked_in(source, Path(made), checksum, go_on)
+            return _checked_in(source, Path(made), checksum, keep_going)
     except OSError as error:
         raise InputFault.worded(tr("The model cannot be copied ({error}).").format(error=error)) from error
 
 
-def _checked_in(source: Path, hidden: Path, checksum: str, go_on: Callable[[], bool]) -> Path:
-    copy = hidden / source.name
-    actual, expected = _copied(source, copy, go_on), checksum.strip().lower()
-    if expected and expected != actual:
+def _checked_in(source: Path, hidden: Path, checksum: str, keep_going: Callable[[], bool]) -> Path:
+    copy, card = hidden / source.name, source.with_suffix(".card.json")
+    with copy.open("wb") as write:
+        actual = sha256(source, keep_going, write.write)
+    if checksum.strip().lower() not in ("", actual):
         text = tr("{name}: the checksum is {checksum}, not the expected one: the file is corrupt or another one.")
         raise ModelFault.worded(text.format(name=source.name, checksum=actual))
-    card = source.with_suffix(".card.json")
     if card.is_file():
         shutil.copyfile(card, copy.with_suffix(".card.json"))
-    card_in(str(copy))
+    try:
+        card_in(str(copy))
+    except RuntimeFault as fault:
+        fault.message = fault.message.about(source.name)
+        raise
     target = folder() / source.name
     if target.exists() and sha256(target) != actual:
         text = tr("The library has another model named {name}: remove it first, or rename the file.")
@@ -119,22 +128,16 @@ def _checked_in(source: Path, hidden: Path, checksum: str, go_on: Callable[[], b
     return target
 
 
-def _copied(source: Path, target: Path, go_on: Callable[[], bool]) -> str:
-    """Copy a file; returns its SHA-256."""
-    with target.open("wb") as write:
-        return sha256(source, go_on, write.write)
-
-
-def sha256(path: Path, go_on: Callable[[], bool] = lambda: True, each: Callable[[bytes], Any] = len) -> str:
+def sha256(path: Path, keep_going: Callable[[], bool] = lambda: True, each: Callable[[bytes], Any] = len) -> str:
     """SHA-256 of a file in hexadecimal; ``each`` receives its blocks.
 
     Raises:
-        Cancelled: ``go_on`` returned False.
+        Cancelled: ``keep_going`` returned False.
     """
     digest = hashlib.sha256()
     with path.open("rb") as read:
         for block in iter(lambda: read.read(_BLOCK), b""):
-            if not go_on():
+            if not keep_going():
                 raise Cancelled("cancelled")
             digest.update(block)
             each(block)
@@ -154,3 +157,39 @@ def remove(entry: Entry) -> None:
         entry.path.with_suffix(".card.json").unlink(missing_ok=True)
     except OSError as error:
         raise InputFault.worded(tr("The model cannot be removed ({error}).").format(error=error)) from error
+
+
+def suggested(entries: list[Entry], layer, last: Path) -> int:
+    """Index of the model that fits a layer best; ties go to the one used last, then to one with classes.
+
+    ``entries`` is not empty; ``layer`` is a raster layer or None; ``last`` is the file of the model used last.
+    """
+    known = layer is not None and layer.isValid()
+    bands, metres = (band_count(layer.dataProvider()), _pixel_metres(layer)) if known else (0, None)
+
+    def rank(number: int):
+        entry = entries[number]
+        if entry.card is None:
+            return math.inf, True, True, number
+        difference = _misfit(entry.card, bands, metres) if known else 0.0
+        return difference, entry.path != last, entry.card.task == "embedding", number
+
+    return min(range(len(entries)), key=rank)
+
+
+def _misfit(card: ModelCard, bands: int, metres: Optional[float]) -> float:
+    """How badly a model fits a layer of so many bands and that pixel size: 0 is a fit, higher is worse."""
+    missing = _MISSING_BAND * max(0, len(card.bands) - bands)
+    if not card.gsd or not metres:
+        return missing + _UNKNOWN
+    doublings = abs(math.log2(metres / card.gsd))
+    return missing + (doublings if doublings > 1 else 0.0)
+
+
+def _pixel_metres(layer) -> Optional[float]:
+    """Pixel size of a layer on the ground; None if it has no pixel grid or no CRS."""
+    provider = layer.dataProvider()
+    if not layer.isValid() or not layer.crs().isValid() or provider.xSize() < 1:
+        return None
+    size = Transform(layer.rasterUnitsPerPixelX(), 0, 0, 0, -layer.rasterUnitsPerPixelY(), 0)
+    return LayerGrid(layer.crs().toWkt(), size, provider.ySize(), provider.xSize()).pixel_size_m[0] or None

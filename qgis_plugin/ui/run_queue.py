@@ -1,20 +1,25 @@
-"""Runs in the background, one after the other. Without windows."""
+"""Runs in the background, one after the other, and their results. Without windows."""
 
 import time
-from typing import Any, Optional
+from pathlib import Path
+from typing import Any
 
 from qgis.core import (
+    Qgis,
     QgsApplication,
     QgsProcessingAlgRunnerTask,
     QgsProcessingContext,
     QgsProcessingFeedback,
+    QgsProcessingUtils,
     QgsProject,
 )
+from qgis.gui import QgsGui
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
-from ...runtime.model.card import ModelCard
-from ...texts import tr
-from ..duration import duration
+from ..layers import forget
+from ..runtime.model.card import ModelCard
+from ..runtime.results.areas import ClassArea
+from ..texts import duration, tr
 from . import repeat
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
@@ -50,16 +55,11 @@ class Run(QObject):
     """One run of an algorithm.
 
     Attributes:
-        algorithm: Processing algorithm.
-        parameters: its parameters.
         given: the parameters as texts, which stay valid when layers are removed.
-        title: name of the run, for the user.
-        card: card of the model.
         state: WAITING, RUNNING, DONE, FAILED or CANCELLED.
         progress: per cent.
         log: level and text of each message.
-        outputs: outputs of the algorithm, once it is done.
-        seconds: duration of the run.
+        outputs: of the algorithm, once it is done.
         loaded: whether the results were loaded into the project.
     """
 
@@ -74,8 +74,7 @@ class Run(QObject):
         self.state, self.progress, self.seconds, self.loaded = WAITING, 0.0, 0.0, False
         self.log: list[tuple[str, str]] = []
         self.outputs: dict[str, Any] = {}
-        self.project_open = True
-        self._began = 0.0
+        self._project_open, self._began = True, 0.0
         self.feedback = _Feedback()
         self.feedback.logged.connect(self._log)
         self.context = QgsProcessingContext()
@@ -105,8 +104,7 @@ class Run(QObject):
         """Remaining time as text; empty if unknown."""
         if self.state != RUNNING or not 0 < self.progress < 100:
             return ""
-        passed = time.monotonic() - self._began
-        return duration(passed / self.progress * (100 - self.progress))
+        return duration((time.monotonic() - self._began) / self.progress * (100 - self.progress))
 
     def start(self) -> None:
         """Hand it to QGIS's task manager."""
@@ -116,17 +114,64 @@ class Run(QObject):
         self.changed.emit()
         QgsApplication.taskManager().addTask(self._task)  # which owns and deletes it from here on
 
-    def cancel(self) -> None:
-        """Stop within one batch."""
+    def cancel(self, wait: bool = False) -> None:
+        """Stop within one batch; ``wait`` until then, while QGIS processes events."""
+        if self.over:
+            return
         self.feedback.cancel()
         if self.state == WAITING:
             self._task.cancel()
             self._end(CANCELLED)
-
-    def wait(self) -> None:
-        """Wait until it has ended, while QGIS processes events."""
-        if self.state == RUNNING:
+        elif wait:
             self._task.waitForFinished(_ENDING_SECONDS * 1000)
+
+    def load(self) -> None:
+        """Add the run to Processing's history, and its results to the project unless that was closed."""
+        self._remember()
+        if not self._project_open:
+            forget(self.context)
+            return
+        # here, since Processing is a plugin itself and may be loaded later than this module
+        from processing.gui.Postprocessing import handleAlgorithmResults
+
+        handleAlgorithmResults(self.algorithm, self.context, self.feedback, parameters=self.parameters)
+        self.loaded = True
+
+    def layer(self):
+        """Layer of the main result; None if it is not in the project."""
+        source, layers = self.outputs.get("OUTPUT", ""), QgsProject.instance().mapLayers().values()
+        return next((layer for layer in layers if layer.source().split("|")[0] == source), None)
+
+    def files(self) -> list[Path]:
+        """Files that the run has written."""
+        paths = [Path(value) for value in self.outputs.values() if isinstance(value, str) and value]
+        return [path for path in paths if path.is_file()]
+
+    def areas(self) -> list[ClassArea]:
+        """Area of each class; empty if the result is not a map of classes."""
+        table = self.outputs.get("AREAS")
+        layer: Any = QgsProcessingUtils.mapLayerFromString(table, self.context) if table else None
+        return [
+            ClassArea(one["class"], one["name"], one["pixels"], one["hectares"] * 10_000, one["per_cent"])
+            for one in (layer.getFeatures() if layer else ())
+        ]
+
+    def _remember(self) -> None:
+        command = self.algorithm.asPythonCommand(self.parameters, self.context)
+        if Qgis.versionInt() < 32400:
+            from processing.core.ProcessingLog import ProcessingLog
+
+            ProcessingLog.addToLog(command)
+            return
+        details = {
+            "python_command": command,
+            "algorithm_id": self.algorithm.id(),
+            "parameters": self.algorithm.asMap(self.parameters, self.context),
+        }
+        process_command, complete = self.algorithm.asQgisProcessCommand(self.parameters, self.context)
+        if complete:
+            details["process_command"] = process_command  # its line in the history is empty without
+        QgsGui.historyProviderRegistry().addEntry("processing", details)
 
     def _log(self, level: str, text: str) -> None:
         self.log.append((level, text))
@@ -137,12 +182,8 @@ class Run(QObject):
         self.changed.emit()
 
     def _executed(self, fine: bool, outputs: dict[str, Any]) -> None:
-        self.outputs = outputs
-        self.seconds = time.monotonic() - self._began
-        if self.feedback.isCanceled():
-            self._end(CANCELLED)
-        else:
-            self._end(DONE if fine else FAILED)
+        self.outputs, self.seconds = outputs, time.monotonic() - self._began
+        self._end(CANCELLED if self.feedback.isCanceled() else DONE if fine else FAILED)
 
     def _end(self, state: str) -> None:
         self.state, self._task = state, None
@@ -151,10 +192,10 @@ class Run(QObject):
         self.ended.emit()
 
     def _project_closed(self) -> None:
-        self.project_open = False
+        self._project_open = False
 
 
-class Runs(QObject):
+class RunQueue(QObject):
     """All runs since QGIS started; the next one starts when one ends."""
 
     added = pyqtSignal(object)
@@ -171,20 +212,10 @@ class Runs(QObject):
         self.added.emit(run)
         self._next()
 
-    @property
-    def running(self) -> Optional[Run]:
-        """The run that is running."""
-        return next((run for run in self.all if run.state == RUNNING), None)
-
     def stop(self) -> None:
         """Cancel all and wait until they have ended."""
-        for run in self.all:
-            if run.state == WAITING:
-                run.cancel()
-        for run in self.all:
-            if run.state == RUNNING:
-                run.cancel()
-                run.wait()
+        for run in sorted(self.all, key=lambda run: run.state == RUNNING):  # last, since the next one would start
+            run.cancel(wait=True)
 
     def _ended(self, run: Run) -> None:
         self.ended.emit(run)
@@ -192,5 +223,5 @@ class Runs(QObject):
 
     def _next(self) -> None:
         waiting = [run for run in self.all if run.state == WAITING]
-        if waiting and self.running is None:
+        if waiting and not any(run.state == RUNNING for run in self.all):
             waiting[0].start()

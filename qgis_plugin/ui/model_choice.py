@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from processing.gui.wrappers import DIALOG_MODELER, WidgetWrapper, dialogTypes
-from qgis.core import QgsSettings
 from qgis.gui import QgsGui
 from qgis.PyQt.QtCore import pyqtSignal
-from qgis.PyQt.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QToolButton, QWidget
+from qgis.PyQt.QtWidgets import QFileDialog, QHBoxLayout, QToolButton, QWidget
 
-from ...algorithms.run_model import LAST_MODEL
-from ...texts import tr
-from .models import Entry, entries
+from ..texts import tr
+from .models import Entry, entries, last_used
+from .widgets import narrow_list, stack
 
 
 class ModelChoice(QWidget):
@@ -22,21 +21,17 @@ class ModelChoice(QWidget):
     def __init__(self, tasks: Sequence[str]) -> None:
         """List the models of the library that have one of the tasks; all of them where none is given."""
         super().__init__()
-        self.models, self.browse = QComboBox(), QToolButton()
-        self.models.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.models.setMinimumContentsLength(20)
+        self.models, self.browse = narrow_list(), QToolButton()
         self.browse.setText("…")
         self.browse.setToolTip(tr("Another model file"))
         self.browse.clicked.connect(self._browse)
-        row = QHBoxLayout(self)
+        row = stack(QHBoxLayout(self), self.models, self.browse)
         row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.models, 1)
-        row.addWidget(self.browse)
+        row.setStretch(0, 1)
         for entry in entries():
             if entry.card and (not tasks or entry.card.task in tasks):
                 self._add(entry)
-        last = Path(QgsSettings().value(LAST_MODEL, "") or ".")
-        self.models.setCurrentIndex(max(0, self.models.findData(str(last))))
+        self.models.setCurrentIndex(max(0, self.models.findData(str(last_used()))))
         self.models.currentIndexChanged.connect(lambda _: self.changed.emit())
 
     def path(self) -> str:

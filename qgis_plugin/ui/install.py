@@ -1,4 +1,4 @@
-"""Installs onnxruntime with the pip of QGIS's Python into a folder of the profile. Without windows."""
+"""The page that installs onnxruntime with the pip of QGIS's Python into a folder of the profile, after a click."""
 
 import os
 import shutil
@@ -8,11 +8,22 @@ from pathlib import Path
 from typing import Optional
 
 from qgis.PyQt.QtCore import QObject, QProcess, QProcessEnvironment, pyqtSignal
+from qgis.PyQt.QtGui import QFontDatabase
+from qgis.PyQt.QtWidgets import (
+    QApplication,
+    QFileDialog,
+    QHBoxLayout,
+    QLineEdit,
+    QPlainTextEdit,
+    QProgressBar,
+)
 
-from ... import onnxruntime_help
-from ...texts import tr
+from .. import onnxruntime_help
+from ..texts import tr
+from .widgets import PluginWindow, button, paragraph, stack
 
-DOWNLOAD, ON_DISK = "20 MB", "70 MB"  # of onnxruntime 1.24 to 1.31 for Linux, Windows and macOS
+_WIDTH, _OUTPUT = 640, 150  # px: minimum width, minimum height of pip's output
+_DOWNLOAD, _ON_DISK = "20 MB", "70 MB"  # of onnxruntime 1.24 to 1.31 for Linux, Windows and macOS
 
 
 def python_of_qgis() -> Optional[Path]:
@@ -20,9 +31,9 @@ def python_of_qgis() -> Optional[Path]:
 
     ``sys.executable`` comes last: it is QGIS itself on Windows and macOS, and the first Python on the path elsewhere.
     """
-    home, version = Path(sys.exec_prefix), f"{sys.version_info[0]}.{sys.version_info[1]}"
+    home = Path(sys.exec_prefix)
     places = [home / "python.exe", home / "python3.exe"]
-    places += [home / "bin" / name for name in (f"python{version}", "python3")]
+    places += [home / "bin" / name for name in (f"python{onnxruntime_help.PYTHON}", "python3")]
     places += [Path(sys.executable or "")] if "python" in Path(sys.executable or "").name.lower() else []
     return next((place for place in places if place.is_file()), None)
 
@@ -31,17 +42,14 @@ def pip_arguments(target: Path, wheels: Optional[Path] = None) -> list[str]:
     """Arguments of Python to install a wheel for QGIS's Python, whichever Python runs pip.
 
     Only onnxruntime is downloaded: QGIS includes numpy, and the other dependencies are not needed.
-
-    Args:
-        target: folder to install into.
-        wheels: folder with the wheel, to install without a network.
+    A folder of ``wheels`` makes it work without a network.
     """
-    common = ["-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--no-deps"]
     source = ["--no-index", "--find-links", str(wheels)] if wheels else []
-    requirement = f"onnxruntime>={onnxruntime_help.MINIMUM}"
-    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    platform = ["--only-binary=:all:", "--python-version", version]
-    return [*common, *platform, *source, "--target", str(target), requirement]
+    return [
+        *("-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--no-deps"),
+        *("--only-binary=:all:", "--python-version", onnxruntime_help.PYTHON, *source),
+        *("--target", str(target), f"onnxruntime>={onnxruntime_help.MINIMUM}"),
+    ]
 
 
 class Installing(QObject):
@@ -71,10 +79,10 @@ class Installing(QObject):
             self.ended.emit(tr("The profile folder is not writable ({error}).").format(error=error))
             return
         self._cancelled = self._no_pip = False
-        self._process = QProcess(self)
         settings = QProcessEnvironment.systemEnvironment()
         settings.insert("PIP_USER", "0")  # set on some machines, and not allowed with --target
         settings.insert("PYTHONUNBUFFERED", "1")
+        self._process = QProcess(self)
         self._process.setProcessEnvironment(settings)
         self._process.setProcessChannelMode(QProcess.ProcessChannelMode.MergedChannels)
         self._process.readyRead.connect(self._read)
@@ -138,3 +146,85 @@ class Installing(QObject):
         if onnxruntime_help.is_loaded():  # the unusable one stays loaded
             return tr("Installed. Restart QGIS to use it.")
         return onnxruntime_help.problem()
+
+
+class InstallWindow(PluginWindow):
+    """Explains, installs and shows the output of pip. Accepted once onnxruntime can be used."""
+
+    def __init__(self, reason: str, parent=None) -> None:
+        super().__init__("GeoAware", parent)
+        self.installing = Installing(self)
+        self.installing.ended.connect(self._ended)
+        self.label = paragraph(_about(reason))
+        layout = self.fill_with(self.label, *([] if onnxruntime_help.obstacle() else self._offer()))
+        # the height of wrapped texts depends on the width: without this they overlap
+        self.setMinimumSize(_WIDTH, layout.totalHeightForWidth(_WIDTH))
+
+    def stop(self) -> None:
+        """Cancel the installation."""
+        self.installing.cancel()
+
+    def _offer(self) -> list:
+        """Widgets and layouts that install."""
+        self.install_button = button(tr("Install"), lambda: self._start(None))
+        self.install_button.setDefault(True)
+        self.wheels_button = button(tr("Install offline from a folder of wheels…"), self._from_wheels)
+        self.bar = QProgressBar()
+        self.bar.setRange(0, 0)
+        self.bar.hide()
+        place = self.bar.sizePolicy()
+        place.setRetainSizeWhenHidden(True)
+        self.bar.setSizePolicy(place)
+        self.output = QPlainTextEdit()
+        self.output.setReadOnly(True)
+        self.output.setPlaceholderText(tr("pip output appears here."))
+        self.output.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        self.output.setMinimumHeight(_OUTPUT)
+        self.installing.output.connect(self.output.appendPlainText)
+        self.line = QLineEdit(onnxruntime_help.install_command())
+        self.line.setReadOnly(True)
+        self.line.setCursorPosition(0)
+        self.copy_button = button(tr("Copy command"), lambda: QApplication.clipboard().setText(self.line.text()))
+        return [
+            stack(QHBoxLayout(), self.install_button, self.wheels_button, self.bar),
+            self.output,
+            paragraph(tr("Or install it by hand: {advice}").format(advice=onnxruntime_help.advice())),
+            stack(QHBoxLayout(), self.line, self.copy_button),
+        ]
+
+    def _from_wheels(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, tr("Folder with the onnxruntime wheel"))
+        if folder:
+            self._start(Path(folder))
+
+    def _start(self, wheels: Optional[Path]) -> None:
+        self._working(True)
+        self.output.clear()
+        self.installing.start(wheels)
+
+    def _ended(self, fault: str) -> None:
+        self._working(False)
+        if fault:
+            self.output.appendPlainText(fault)
+        else:
+            self.accept()
+
+    def _working(self, working: bool) -> None:
+        self.bar.setVisible(working)
+        self.install_button.setEnabled(not working)
+        self.wheels_button.setEnabled(not working)
+
+
+def _about(reason: str) -> str:
+    about = tr("onnxruntime is the open-source library that runs ONNX models. QGIS does not include it.")
+    blocked = onnxruntime_help.obstacle()
+    if blocked:
+        return f"{reason}\n\n{about}\n\n{blocked}"
+    what = tr(
+        "'Install' downloads onnxruntime {minimum} or newer and nothing else: about {download} from the "
+        "package index of pip, {disk} on disk. It goes into the folder below, in your profile; the system "
+        "and the folders of QGIS are not changed. To uninstall it, delete the folder."
+    )
+    what = what.format(minimum=onnxruntime_help.MINIMUM, download=_DOWNLOAD, disk=_ON_DISK)
+    parts = (reason, onnxruntime_help.restart(), about, what, str(onnxruntime_help.packages_folder()))
+    return "\n\n".join(part for part in parts if part)

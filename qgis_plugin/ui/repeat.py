@@ -13,7 +13,7 @@ from qgis.core import (
     QgsWkbTypes,
 )
 
-from ...texts import tr
+from ..texts import tr
 
 _FLAGS = {"CONFIDENCE": "--confidence", "PROBABILITIES": "--probabilities", "POLYGONS": "--polygons", "TTA": "--tta"}
 _VALUES = {
@@ -30,8 +30,8 @@ def given(parameters: dict[str, Any]) -> dict[str, str]:
         if isinstance(value, QgsProcessingOutputLayerDefinition) or name == "AREAS":
             continue
         if isinstance(value, QgsProcessingFeatureSourceDefinition):
-            texts[name] = _source(value.source.staticValue())
-        elif name == "INPUT":
+            value = value.source.staticValue()
+        if name in ("INPUT", "MASK"):
             texts[name] = _source(value)
         elif isinstance(value, (list, tuple)):
             texts[name] = ";".join(map(str, value))
@@ -62,8 +62,7 @@ def hindrance(parameters: dict[str, Any], texts: dict[str, str]) -> str:
 
 def qgis_process(algorithm: str, texts: dict[str, str]) -> str:
     """The command for qgis_process."""
-    given = " ".join(f"{name}={shlex.quote(text)}" for name, text in texts.items())
-    return f"qgis_process run {algorithm} -- {given}"
+    return f"qgis_process run {algorithm} -- " + " ".join(f"{name}={shlex.quote(text)}" for name, text in texts.items())
 
 
 def predict(texts: dict[str, str]) -> Optional[str]:
@@ -72,31 +71,27 @@ def predict(texts: dict[str, str]) -> Optional[str]:
     if not Path(source).is_file() or mask is None or "OUTPUT" not in texts:
         return None
     out = Path(texts["OUTPUT"])
-    parts: list[str] = ["python -m export.predict", *_quoted(texts["MODEL"], source)]
-    parts += [f"--out {shlex.quote(str(out.parent))}", f"--name {shlex.quote(out.stem)}"]
-    parts += [flag for name, flag in _FLAGS.items() if texts.get(name, "False") != "False"]
+    words = ["python", "-m", "export.predict", texts["MODEL"], source, "--out", str(out.parent), "--name", out.stem]
+    words += [flag for name, flag in _FLAGS.items() if texts.get(name, "False") != "False"]
     if texts.get("RESAMPLE") == "False":
-        parts.append("--no-resample")
+        words.append("--no-resample")
     if texts.get("BANDS"):
-        parts.append("--bands " + texts["BANDS"].replace(";", " "))
+        words += ["--bands", *texts["BANDS"].split(";")]
     if texts.get("EXTENT"):
-        parts.append(_bounds(texts["EXTENT"]))
+        words += _bounds(texts["EXTENT"])
     if mask:
-        parts.append(f"--mask {shlex.quote(mask)}")
-    parts += [f"{flag} {shlex.quote(texts[name])}" for name, flag in _VALUES.items() if texts.get(name)]
-    return " ".join(parts)
+        words += ["--mask", mask]
+    for name, flag in _VALUES.items():
+        words += [flag, texts[name]] if texts.get(name) else []
+    return shlex.join(words)
 
 
-def _bounds(extent: str) -> str:
+def _bounds(extent: str) -> list[str]:
     numbers, _, crs = extent.partition(" [")
     west, east, south, north = numbers.split(",")
     crs = crs[:-1]  # without its bracket; a WKT ends in more of them
     crs = crs[len("WKT:") :] if crs.startswith("WKT:") else crs
-    return f"--bounds {west} {south} {east} {north}" + (f" --crs {shlex.quote(crs)}" if crs else "")
-
-
-def _quoted(*texts: str) -> list[str]:
-    return [shlex.quote(text) for text in texts]
+    return ["--bounds", west, south, east, north, *(["--crs", crs] if crs else [])]
 
 
 def _source(text: str) -> str:

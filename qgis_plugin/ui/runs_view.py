@@ -5,12 +5,9 @@ from typing import Optional
 
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtWidgets import (
-    QAbstractItemView,
     QHBoxLayout,
     QHeaderView,
     QProgressBar,
-    QPushButton,
-    QSplitter,
     QTextBrowser,
     QTreeWidget,
     QTreeWidgetItem,
@@ -18,9 +15,9 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
-from ...texts import tr
-from ..duration import duration
-from .run_queue import CANCELLED, DONE, FAILED, RUNNING, WAITING, Run, Runs
+from ..texts import duration, tr
+from .run_queue import CANCELLED, DONE, FAILED, RUNNING, WAITING, Run, RunQueue
+from .widgets import button, split, stack
 
 _COLORS = {"warning": "#b35900", "error": "#c00000"}
 
@@ -28,14 +25,13 @@ _COLORS = {"warning": "#b35900", "error": "#c00000"}
 class RunsView(QWidget):
     """A list of the runs, and the log of the selected one."""
 
-    def __init__(self, runs: Runs, open_page, parent=None) -> None:
-        super().__init__(parent)
-        self._open_page, self._shown = open_page, 0
-        self._runs: list[Run] = []
+    def __init__(self, runs: RunQueue, open_page) -> None:
+        super().__init__()
+        self._runs = runs.all
+        self._shown = 0  # messages of the log
         self.list = QTreeWidget()
         self.list.setHeaderLabels([tr("Model and layer"), tr("State"), tr("Progress")])
         self.list.setRootIsDecorated(False)
-        self.list.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.list.header().setStretchLastSection(False)
         self.list.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self.list.header().resizeSection(1, 180)
@@ -44,26 +40,13 @@ class RunsView(QWidget):
         self.log.setPlaceholderText(
             tr("The log of the selected run appears here. Runs continue in the background while you work in QGIS.")
         )
-        self.cancel_button, self.page_button = QPushButton(tr("Cancel run")), QPushButton(tr("Result page"))
-        for button in (self.cancel_button, self.page_button):
-            button.setAutoDefault(False)
-        self.cancel_button.clicked.connect(lambda: self.current.cancel())
-        self.page_button.clicked.connect(lambda: self._open_page(self.current))
-        row = QHBoxLayout()
-        row.addStretch(1)
-        row.addWidget(self.page_button)
-        row.addWidget(self.cancel_button)
-        both = QSplitter(Qt.Orientation.Vertical)
-        both.addWidget(self.list)
-        both.addWidget(self.log)
-        layout = QVBoxLayout(self)
-        layout.addWidget(both)
-        layout.addLayout(row)
+        self.page_button = button(tr("Result page"), lambda: open_page(self.current))
+        self.cancel_button = button(tr("Cancel run"), lambda: self.current.cancel())
+        both = split(Qt.Orientation.Vertical, self.list, self.log)
+        stack(QVBoxLayout(self), both, stack(QHBoxLayout(), None, self.page_button, self.cancel_button))
         self.list.currentItemChanged.connect(lambda *_: self._chosen())
-        for run in runs.all:
-            self._add(run)
         runs.added.connect(self._add)
-        self._allow()
+        self._show()
 
     @property
     def current(self) -> Optional[Run]:
@@ -73,10 +56,8 @@ class RunsView(QWidget):
 
     def _add(self, run: Run) -> None:
         item = QTreeWidgetItem([run.title, "", ""])
-        self._runs.append(run)
         self.list.addTopLevelItem(item)
-        bar = QProgressBar()
-        self.list.setItemWidget(item, 2, bar)
+        self.list.setItemWidget(item, 2, QProgressBar())
         run.changed.connect(lambda: self._update(run))
         self.list.setCurrentItem(item)
         self._update(run)
@@ -86,24 +67,21 @@ class RunsView(QWidget):
         item.setText(1, state_text(run))
         self.list.itemWidget(item, 2).setValue(100 if run.state == DONE else int(run.progress))
         if run is self.current:
-            self._write_log()
-            self._allow()
+            self._show()
 
     def _chosen(self) -> None:
         self.log.clear()
         self._shown = 0
-        self._write_log()
-        self._allow()
+        self._show()
 
-    def _write_log(self) -> None:
-        log = self.current.log if self.current else []
+    def _show(self) -> None:
+        """Write what is new in the log of the selected run, and allow what can be done with the run."""
+        run = self.current
+        log = run.log if run else []
         for level, text in log[self._shown :]:
             color = f" style='color:{_COLORS[level]}'" if level in _COLORS else ""
             self.log.append(f"<span{color}>{html.escape(text, quote=False)}</span>")
         self._shown = len(log)
-
-    def _allow(self) -> None:
-        run = self.current
         self.cancel_button.setEnabled(run is not None and not run.over and not run.feedback.isCanceled())
         self.page_button.setEnabled(run is not None and run.state == DONE)
 

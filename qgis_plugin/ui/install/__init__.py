@@ -1,1 +1,0 @@
-"""Installs onnxruntime after a click."""

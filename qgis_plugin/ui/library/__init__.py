@@ -1,1 +1,0 @@
-"""The model library: its folder, downloads, and window."""

@@ -1,1 +1,0 @@
-"""The queue of runs, their results and the result page."""
