@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from core.errors import UserError
 from core.store.index import check_gpkg, write_gpkg
 from core.store.read import SPLITS, ChipStore
 from core.store.summary import Summary, counted, degrees
+from export.runtime.messages import size_text
 
 _LISTED = 30  # classes in the text's table
 _BAR = 24  # characters
@@ -68,7 +68,7 @@ def describe(store: ChipStore, summary: Summary) -> str:
     gsd = "pixel size unknown" if info.gsd is None else f"{info.gsd:.4g} m per pixel"
     sample = "" if summary.sampled == summary.images else f" (of {summary.sampled:,} randomly sampled images)"
     facts = {
-        "store": f"{store.path}, {tqdm.format_sizeof(summary.bytes, 'B')}",
+        "store": f"{store.path}, {size_text(summary.bytes)}",
         "images": f"{summary.images:,} of {counted(len(summary.dates), 'place')}",
         "repeated": f"{counted(int((summary.dates > 1).sum()), 'place')} with more than one date",
         "dates per place": "",

@@ -363,8 +363,8 @@ def _draw_dates(axes: Axes, dates: np.ndarray, undated: int) -> None:
     axes.set_xlim(middle - half, middle + half)
     axes.set_title(f"Images by {name}", loc="left", fontsize=10.5, weight="bold")
     axes.set_title(f"{undated:,} without a date" if undated else "", loc="right", color=MUTED, fontsize=8)
-    axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
-    axes.xaxis.set_major_formatter(lambda at, _: str(np.int64(at).astype(f"datetime64[{unit}]")))
+    ticks = at[:: math.ceil(len(at) / 10)]
+    axes.set_xticks(ticks, [str(date) for date in ticks.astype(f"datetime64[{unit}]")])
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     axes.yaxis.set_major_formatter(lambda value, _: _short(value))
     axes.spines[["top", "right", "left"]].set_visible(False)
