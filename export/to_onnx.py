@@ -23,7 +23,7 @@ from core.errors import UserError, run_command
 from core.files import write_json
 from core.networks.encoders import Encoder, ModelSpec
 from core.networks.heads import NETWORKS, STRIDE, encoder_of
-from core.networks.model_file import check_fit, load_model
+from core.networks.weights import check_fit, load_model
 from core.store.read import ChipStore
 from export.mlm import metadata, model_item
 from export.quantize import MAX_LOSS, MIN_SPEEDUP, quantize, real_tiles

@@ -1,6 +1,6 @@
 import numpy as np
 
-from core.method.geo_clusters import assign_geo_clusters, fit_geo_clusters
+from core.method.moco import assign_geo_clusters, fit_geo_clusters
 from core.store.sphere import EARTH_RADIUS_M, spatial_split, unit_vectors
 
 

@@ -21,8 +21,7 @@ from torch import nn
 
 from core.evaluation.intervals import advantage
 from core.evaluation.probe import knn_predict
-from core.method.geo_clusters import assign_geo_clusters, fit_geo_clusters
-from core.method.moco import MoCo
+from core.method.moco import MoCo, assign_geo_clusters, fit_geo_clusters
 from core.method.pairs import PairLoader, Pairs
 from core.method.views import Views, as_float
 from core.networks.encoders import ModelSpec, Standardise, features

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from core.method.moco import NO_PLACE, MoCo, info_nce
-from core.training.watch import COLLAPSED
+from core.training.moco_module import COLLAPSED
 
 
 def tiny(clusters: int = 0, **options) -> MoCo:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from core.errors import UserError
 from core.networks.encoders import ModelSpec
 from core.networks.heads import DECODERS, Detector, build
-from core.networks.model_file import load_model, read_safetensors, save_model
+from core.networks.weights import load_model, read_safetensors, save_model
 from core.store.build import build as build_store
 from export.runtime.model.session import Model
 from export.to_onnx import export_onnx

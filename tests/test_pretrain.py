@@ -27,10 +27,8 @@ from core.method.views import Views
 from core.store.build import build
 from core.store.read import ChipStore
 from core.training import pretrain
-from core.training.memory import fitting_batch
-from core.training.moco_module import Pretraining
+from core.training.moco_module import EVERY, Pretraining, Watch, fitting_batch
 from core.training.trainer import pick_precision
-from core.training.watch import EVERY, Watch
 from tests.conftest import call
 from tests.processes import GroupedMoCo, SmoothEncoder
 from tests.sources import Ramp, info
@@ -315,7 +313,7 @@ def test_a_step_never_waits_for_the_device(ramp, geo_head):
 
 
 def all_pairs(store: ChipStore, temporal: bool, gap: Gap | None = None) -> Pairs:
-    return Pairs(store, store.places, np.zeros(len(store.places), int), temporal, seed=0, gap=gap)
+    return Pairs(store, store.places, np.zeros(len(store.places), int), temporal, seed=0, gap=gap or Gap())
 
 
 @pytest.mark.parametrize(

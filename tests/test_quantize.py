@@ -11,7 +11,7 @@ import torch
 from core import prepare as prepare
 from core.networks.encoders import ModelSpec
 from core.networks.heads import build
-from core.networks.model_file import load_model, save_model
+from core.networks.weights import load_model, save_model
 from core.store.read import ChipStore
 from export import quantize, to_onnx
 from export.quantize import Comparison, mosaic, padded, real_tiles

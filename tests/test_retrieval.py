@@ -7,7 +7,7 @@ import torch
 from core import train
 from core.evaluation.retrieval import Retrieval, ranks
 from core.networks.encoders import Encoder, ModelSpec
-from core.networks.model_file import save_model
+from core.networks.weights import save_model
 from core.store.build import build
 from core.store.read import ChipStore
 from tests.conftest import call

@@ -21,7 +21,7 @@ from core.evaluation.scores import Boxes, ap50, average_precision, object_confus
 from core.networks.encoders import Encoder, ModelSpec
 from core.networks.heads import DECODERS, encoder_of
 from core.networks.heads import build as build_network
-from core.networks.model_file import load_model, save_model
+from core.networks.weights import load_model, save_model
 from core.prepare import main as prepare
 from core.store.build import build
 from core.store.read import SPLITS, ChipStore, LandClass

@@ -15,7 +15,7 @@ import yaml
 from safetensors.torch import load_file
 
 from core import train
-from core.networks.model_file import load_model
+from core.networks.weights import load_model
 from core.store.build import build
 from core.store.read import ChipStore
 from core.training.tasks import ClassifierModule

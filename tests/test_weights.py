@@ -14,8 +14,7 @@ from core import train
 from core.errors import UserError
 from core.networks.adapt import SENTINEL2, PixelUnit, adapt_filters, match_bands
 from core.networks.encoders import Encoder, ModelSpec, check_arch
-from core.networks.model_file import load_model, save_model
-from core.networks.weights import IMAGENET_MEAN, IMAGENET_STD, _normalisation, load_encoder
+from core.networks.weights import IMAGENET_MEAN, IMAGENET_STD, _normalisation, load_encoder, load_model, save_model
 from core.store.build import build
 from export import to_onnx
 from export.quantize import real_tiles

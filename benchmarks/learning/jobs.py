@@ -16,8 +16,7 @@ from core.evaluation.probe import Protocol, colour_baseline, colours_of, predict
 from core.evaluation.retrieval import TOP, Retrieval
 from core.method.views import Views
 from core.networks.encoders import Encoder, ModelSpec, features
-from core.networks.model_file import load_model, save_model
-from core.networks.weights import load_encoder
+from core.networks.weights import load_encoder, load_model, save_model
 from core.runs import pick_device
 from core.store.read import ChipStore
 from core.training.finetune import finetune

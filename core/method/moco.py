@@ -15,10 +15,14 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from sklearn.cluster import KMeans
 from torch import Tensor, nn
+
+from core.store.sphere import unit_vectors
 
 VARIANTS = ("moco", "moco-geo", "moco-tp", "moco-geo-tp")
 GEO_HEADS = ("projection", "trunk")
@@ -54,6 +58,21 @@ def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float, mask
         l_neg = l_neg.masked_fill(masked, -torch.inf)
     logits = torch.cat([l_pos, l_neg], dim=1) / temperature  # N x (1 + K)
     return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
+
+
+def fit_geo_clusters(lonlat: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
+    """Spherical k-means of (N, 2) places in degrees: (K, 3) unit vectors; K <= k, at most one per distinct position.
+
+    No cluster is split at the antimeridian or at a pole.
+    """
+    points = np.unique(unit_vectors(lonlat).round(9), axis=0)
+    centres = KMeans(min(k, len(points)), n_init=3, random_state=seed).fit(points).cluster_centers_
+    return centres / np.linalg.norm(centres, axis=1, keepdims=True)
+
+
+def assign_geo_clusters(lonlat: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """(N,) number of the nearest of (K, 3) centres, for (N, 2) places in degrees."""
+    return (unit_vectors(lonlat) @ centres.T).argmax(axis=1)
 
 
 def gathered(own: Tensor) -> Tensor:
@@ -107,21 +126,12 @@ class MoCo(nn.Module):
         geo_head: str = "projection",
         mask_same_place: bool = False,
     ) -> None:
-        """Build both encoders from one trunk.
+        """Build both encoders from one trunk, raw pixels to features (N, width), with projections of width ``dim``, D.
 
-        Args:
-            trunk: raw pixels to features (N, width).
-            width: of the trunk's features.
-            dim: D, width of the projection.
-            K: length of the queue, at least the batch size.
-            m: momentum of the key encoder.
-            T: temperature.
-            clusters: number of geo clusters; 0 disables the geo-location pretext.
-            alpha: weight of the contrastive loss.
-            beta: weight of the geo-location loss.
-            geo_head: input of the geo head: the un-normalised ``projection``, as in the authors' code, or the
-                features of the ``trunk``, as in the paper's formula.
-            mask_same_place: do not use queued keys of the query's own place as negatives.
+        ``K``, ``m`` and ``T`` are those of the paper; ``K`` is at least the batch size. 0 ``clusters`` disable the
+        geo-location pretext; ``alpha`` and ``beta`` weigh the contrastive and the geo-location loss. The geo head reads
+        the un-normalised ``projection``, as in the authors' code, or the features of the ``trunk``, as in the paper's
+        formula. ``mask_same_place`` leaves queued keys of the query's own place out of the negatives.
         """
         super().__init__()
         self.K, self.m, self.T, self.alpha, self.beta = K, m, T, alpha, beta
@@ -130,12 +140,10 @@ class MoCo(nn.Module):
         self.encoder_k = copy.deepcopy(self.encoder_q).requires_grad_(False)
         self.geo_input, self.mask_same_place = geo_head, mask_same_place
         self.geo_head: nn.Module | None = None
-        if clusters:
-            self.geo_head = (
-                nn.Linear(width, clusters)
-                if geo_head == "trunk"
-                else nn.Sequential(nn.ReLU(), nn.Linear(dim, clusters))
-            )
+        if clusters and geo_head == "trunk":
+            self.geo_head = nn.Linear(width, clusters)
+        elif clusters:
+            self.geo_head = nn.Sequential(nn.ReLU(), nn.Linear(dim, clusters))
         self.register_buffer("queue", F.normalize(torch.randn(dim, K), dim=0))
         self.register_buffer("queue_places", torch.full((K,), NO_PLACE))
         self.register_buffer("queue_ptr", torch.zeros((), dtype=torch.long))

@@ -77,7 +77,7 @@ class Pairs:
         clusters: np.ndarray,
         temporal: bool,
         seed: int,
-        gap: Gap | None = None,
+        gap: Gap = Gap(),
     ) -> None:
         """Pair the images of ``places``, rows of ``store.places``, with the (places,) geo cluster of each."""
         self.store, self.temporal, self.seed = store, temporal, seed
@@ -88,8 +88,8 @@ class Pairs:
         self.rows = np.repeat(places["first"].to_numpy() - self.start, count) + np.arange(len(self.place_of))
         self.clusters = torch.from_numpy(clusters.astype(np.int64))
         self.has_nodata = any((store.path / "shards").glob("*/valid.npy"))
-        self.gap = gap if gap != Gap() else None
-        self._seconds = self._timeline() if temporal and self.gap else None
+        self.gap = gap
+        self._seconds = self._timeline() if temporal and gap != Gap() else None
         self._draws = lru_cache(2)(self._draw)  # batches of two epochs may be read at the same time
 
     def __len__(self) -> int:
@@ -116,7 +116,7 @@ class Pairs:
         start, end = self.start[place], self.end[place]
         if not self.temporal:
             return items, items, items, items
-        if self._seconds is None or self.gap is None:
+        if self._seconds is None:
             return start, items, items + 1, end
         now, base = self._seconds[items], place * np.int64(SPAN)
         least = round(self.gap.least * 86400)
@@ -164,10 +164,7 @@ class PairLoader:
     def __init__(
         self, pairs: Pairs, batch_size: int, *, rank: int = 0, processes: int = 1, pinned: bool = False
     ) -> None:
-        """Read this process's share of steps of ``batch_size`` pairs, a multiple of ``processes``.
-
-        ``pinned`` returns page-locked memory, which a GPU can copy while it computes.
-        """
+        """``batch_size`` is a multiple of ``processes``; ``pinned`` memory can be copied while a GPU computes."""
         self.pairs, self.batch_size, self.pinned = pairs, batch_size, pinned
         share = batch_size // processes
         self.share = slice(rank * share, (rank + 1) * share)
@@ -185,16 +182,11 @@ class PairLoader:
 
     def state_dict(self) -> dict[str, int]:
         """Position in the run, and everything that determines the order."""
-        return {
-            "step": self.step, "images": len(self.pairs), "batch_size": self.batch_size, "seed": self.pairs.seed,
-        }  # fmt: skip
+        images, seed = len(self.pairs), self.pairs.seed
+        return {"step": self.step, "images": images, "batch_size": self.batch_size, "seed": seed}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Restore the position.
-
-        Raises:
-            UserError: the images would come in another order than in the first part of the run.
-        """
+        """Restore the position; ``UserError`` if the images would come in another order than in the run's first part."""
         now = self.state_dict()
         changed = [f"{name} {state[name]} is now {now[name]}" for name in list(now)[1:] if state[name] != now[name]]
         if changed:

@@ -16,10 +16,9 @@ from core.errors import UserError
 
 
 class Draw:
-    """Random numbers, one per image.
+    """Random numbers, one per image: a process draws for the whole batch and takes its part of it.
 
-    Processes that share a batch draw for the whole batch with the same seed and take their part, so that an image's
-    view does not depend on the number of processes.
+    The view of an image therefore does not depend on the number of processes.
     """
 
     def __init__(
@@ -32,17 +31,11 @@ class Draw:
         """(n,) uniform numbers."""
         return torch.empty(self.total, device=self.device).uniform_(low, high, generator=self.generator)[self.part]
 
-    def images(self, low: float, high: float) -> Tensor:
-        """(n, 1, 1, 1) uniform numbers."""
-        return self(low, high).view(-1, 1, 1, 1)
-
 
 def as_float(chips: Tensor, valid: Tensor | None) -> Tensor:
-    """Chips as stored to float32, pixels without data to NaN; called on the device, so that fewer bytes are copied.
+    """Chips as stored, (N, bands, rows, cols), to float32; NaN where ``valid`` (N, rows, cols) is False.
 
-    Args:
-        chips: (N, bands, rows, cols), any dtype of a store.
-        valid: (N, rows, cols) bool, pixels with data; None if all have data.
+    Called on the device, so that fewer bytes are copied.
     """
     pixels = chips.to(torch.float32)
     return pixels if valid is None else pixels.masked_fill(~valid[:, None], torch.nan)
@@ -75,11 +68,7 @@ class Views:
     blur: float = 0.0
 
     def check(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            UserError: an option is out of range.
-        """
+        """Raise ``UserError`` if an option is out of range."""
         if self.size is not None and self.size < 2:
             raise UserError(f"--views.size {self.size}: must be at least 2 px")
         if not 0 < self.scale <= 1:
@@ -89,14 +78,9 @@ class Views:
                 raise UserError(f"--views.{name.replace('_', '-')} {getattr(self, name)}: must be between 0 and 1")
 
     def __call__(self, chips: Tensor, draw: Draw | None = None) -> Tensor:
-        """One random view of each chip.
+        """One random view (N, bands, size, size) of each chip (N, bands, rows, cols): float, raw values, NaN for no data.
 
-        Args:
-            chips: (N, bands, rows, cols) float, raw values; NaN for no data.
-            draw: random parameters of the views; torch's global generator by default.
-
-        Returns:
-            (N, bands, size, size).
+        ``draw`` gives the random parameters, by default from torch's global generator.
         """
         draw = draw or Draw(len(chips), chips.device)
         views = self._crop(chips, draw)
@@ -129,7 +113,7 @@ class Views:
 
 
 def _mix(plain: Tensor, changed: Tensor, probability: float, draw: Draw) -> Tensor:
-    return torch.where(draw.images(0, 1) < probability, changed, plain)
+    return torch.where(draw(0, 1).view(-1, 1, 1, 1) < probability, changed, plain)
 
 
 def colour_jitter(views: Tensor, strength: float, draw: Draw | None = None) -> Tensor:
@@ -138,7 +122,7 @@ def colour_jitter(views: Tensor, strength: float, draw: Draw | None = None) -> T
     A pixel without data is NaN in every band and so in its grey, the mean of the bands.
     """
     draw, low, high = draw or Draw(len(views), views.device), 1 - strength, 1 + strength
-    brightness, contrast, saturation = (draw.images(low, high) for _ in range(3))
+    brightness, contrast, saturation = (draw(low, high).view(-1, 1, 1, 1) for _ in range(3))
     grey = views.mean(dim=1, keepdim=True)
     mean = grey.nanmean(dim=(2, 3), keepdim=True)
     gain = brightness * contrast

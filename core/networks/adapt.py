@@ -24,11 +24,8 @@ LANDSAT_OLI = dict(
     b1="coastal", b2="blue", b3="green", b4="red", b5="nir08", b6="swir16", b7="swir22", b8="pan", b9="cirrus",
     b10="lwir11", b11="lwir12",
 )  # fmt: skip
-_WAVELENGTHS = {
-    "rededge071": "rededge1",
-    "rededge075": "rededge2",
-    "rededge078": "rededge3",
-}  # of newer STAC catalogues
+# Of newer STAC catalogues.
+_WAVELENGTHS = {"rededge071": "rededge1", "rededge075": "rededge2", "rededge078": "rededge3"}
 
 
 @dataclass(frozen=True)
@@ -57,16 +54,12 @@ class PixelUnit:
         return cls("backscatter in dB" if "db" in plain.split() else plain)
 
     def convert(self, value: float, to: PixelUnit) -> float:
-        """Convert a raw value of this unit to a raw value of another unit of the same quantity."""
+        """Convert a raw value to another unit of the same quantity."""
         return (self.scale * value + self.offset - to.offset) / to.scale
 
 
 def to_unit(spec: ModelSpec, name: str, store: ChipStore) -> ModelSpec:
-    """The specification with its scaling converted to the store's unit; prints a line if that changes it.
-
-    Raises:
-        UserError: the unit is of another quantity, or the store's values contradict its unit.
-    """
+    """The specification scaled for the store's unit; ``UserError`` if it is of another quantity, or its values are not."""
     own, target = PixelUnit.of(spec.unit), PixelUnit.of(store.info.unit)
     if own.quantity != target.quantity:
         raise UserError(
@@ -74,38 +67,25 @@ def to_unit(spec: ModelSpec, name: str, store: ChipStore) -> ModelSpec:
             "make the store in the encoder's unit, or choose another encoder"
         )
     low, high = (own.convert(value, target) for value in spec.value_range)
-    _check_range((low, high), name, store)
-    if own == target:
-        return replace(spec, unit=store.info.unit)
-    print(f"{name}: scaling converted from '{spec.unit}' to '{store.info.unit}'", flush=True)
-    return replace(
-        spec,
-        unit=store.info.unit,
-        value_range=(low, high),
-        mean=tuple(own.convert(value, target) for value in spec.mean),
-        std=tuple(value * own.scale / target.scale for value in spec.std),
-    )
-
-
-def _check_range(trained: tuple[float, float], name: str, store: ChipStore) -> None:
-    expected, actual = (max(abs(low), abs(high)) for low, high in (trained, store.info.value_range))
+    expected, actual = max(abs(low), abs(high)), max(map(abs, store.info.value_range))
     if expected and not expected / MAX_RATIO <= actual <= expected * MAX_RATIO:
         raise UserError(
             f"{name}: was trained on values up to {expected:g}, but those of {store.path} go up to {actual:g} although "
             f"its unit is '{store.info.unit}'; make the store with the correct --unit"
         )
+    if own == target:
+        return replace(spec, unit=store.info.unit)
+    print(f"{name}: scaling converted from '{spec.unit}' to '{store.info.unit}'", flush=True)
+    mean = tuple(own.convert(value, target) for value in spec.mean)
+    std = tuple(value * own.scale / target.scale for value in spec.std)
+    return replace(spec, unit=store.info.unit, value_range=(low, high), mean=mean, std=std)
 
 
 def match_bands(known: tuple[str, ...], sensor: Mapping[str, str], bands: tuple[str, ...]) -> list[int | None]:
-    """For each band of a store, the position of the same band in the weights, or None.
+    """For each band of a store, the position of the same band in the ``known`` ones of the weights, or None.
 
-    ``B04``, ``B4``, ``SR_B4`` and the common name of that band match. If no name matches and the numbers of bands are
-    equal, bands are matched by position.
-
-    Args:
-        known: bands of the weights.
-        sensor: common names of the band numbers of the weights.
-        bands: of the store.
+    ``B04``, ``B4``, ``SR_B4`` and the common name that ``sensor`` has for it match. If no name matches and the numbers
+    of bands are equal, bands are matched by position.
     """
     synonyms = [_synonyms(band, sensor) for band in known]
     positions = [next((i for i, names in enumerate(synonyms) if _plain(band) in names), None) for band in bands]
@@ -126,14 +106,9 @@ def _synonyms(band: str, sensor: Mapping[str, str]) -> set[str]:
 
 
 def adapt_filters(filters: Tensor, positions: list[int | None]) -> Tensor:
-    """Filters of a first convolution for other bands.
+    """Filters (F, bands, rows, cols) of a first convolution for other bands, scaled to keep the activations' magnitude.
 
-    Args:
-        filters: (F, bands of the weights, rows, cols).
-        positions: of each new band in the weights; None gives it the mean of all filters.
-
-    Returns:
-        (F, new bands, rows, cols), scaled so that the activations keep their magnitude.
+    ``positions`` are those of each new band in the filters; None gives it the mean of all.
     """
     mean = filters.mean(dim=1)
     adapted = torch.stack([mean if i is None else filters[:, i] for i in positions], dim=1)
@@ -143,29 +118,22 @@ def adapt_filters(filters: Tensor, positions: list[int | None]) -> Tensor:
 def to_bands(
     spec: ModelSpec, name: str, store: ChipStore, positions: list[int | None], *, measured: bool = False
 ) -> ModelSpec:
-    """The specification with the store's bands; prints how they were matched if they differ.
+    """The specification with the store's bands at ``positions``; prints how they were matched if they differ.
 
-    ``positions`` is the result of ``match_bands``; ``measured`` scales every band by the store's statistics instead of
-    those of the weights.
+    ``measured`` scales every band by the store's statistics instead of those of the weights.
     """
-    info = store.info
-    if [_plain(band) for band in spec.bands] != [_plain(band) for band in info.bands]:
-        _announce(spec.bands, name, info.bands, positions)
-    kept = [None if measured else i for i in positions]
-    return replace(
-        spec,
-        bands=info.bands,
-        mean=tuple(info.mean[band] if i is None else spec.mean[i] for band, i in enumerate(kept)),
-        std=tuple(info.std[band] if i is None else spec.std[i] for band, i in enumerate(kept)),
-    )
-
-
-def _announce(known: tuple[str, ...], name: str, bands: tuple[str, ...], positions: list[int | None]) -> None:
-    kept = ", ".join(f"{band} as {known[i]}" for band, i in zip(bands, positions) if i is not None)
-    new = ", ".join(band for band, i in zip(bands, positions) if i is None)
-    parts = [f"uses {kept}" if kept else f"none of its bands ({', '.join(known)}) is in the store"]
-    if new:
-        parts.append(f"{new} with the mean of all filters and the store's statistics")
-    if len(known) != len(bands):
-        parts.append(f"all filters of the first convolution x {len(known)}/{len(bands)}")
-    print(f"{name}: {'; '.join(parts)}", flush=True)
+    info, known = store.info, spec.bands
+    if [_plain(band) for band in known] != [_plain(band) for band in info.bands]:
+        kept = ", ".join(f"{band} as {known[i]}" for band, i in zip(info.bands, positions) if i is not None)
+        new = ", ".join(band for band, i in zip(info.bands, positions) if i is None)
+        parts = [f"uses {kept}" if kept else f"none of its bands ({', '.join(known)}) is in the store"]
+        if new:
+            parts.append(f"{new} with the mean of all filters and the store's statistics")
+        if len(known) != len(info.bands):
+            parts.append(f"all filters of the first convolution x {len(known)}/{len(info.bands)}")
+        print(f"{name}: {'; '.join(parts)}", flush=True)
+    if measured:
+        return replace(spec, bands=info.bands, mean=info.mean, std=info.std)
+    mean = tuple(info.mean[band] if i is None else spec.mean[i] for band, i in enumerate(positions))
+    std = tuple(info.std[band] if i is None else spec.std[i] for band, i in enumerate(positions))
+    return replace(spec, bands=info.bands, mean=mean, std=std)

@@ -21,21 +21,15 @@ ARCHS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")  # torchv
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What the weights of a network need to be used again.
+    """What the weights of a network need to be used again; the imagery is described as in ``StoreInfo``.
 
     Attributes:
         task: embedding, classification, sequence, segmentation or detection.
         arch: one of ``ARCHS``, or the name of a timm model.
-        bands: names of the input bands, in order.
-        unit: what a pixel value means.
         value_range: lowest and highest value seen in training.
-        mean: per band, raw units.
-        std: per band, raw units.
-        gsd: pixel size in metres, or None.
         chip_size: rows = columns seen in training, px.
-        classes: the legend, in the order of the output; empty for an embedding.
+        classes: in the order of the output; empty for an embedding.
         description: training method and data.
-        license: of the training imagery.
         decoder: for segmentation: unet, deeplabv3plus or fpn.
     """
 
@@ -57,18 +51,8 @@ class ModelSpec:
     def of_store(cls, store: ChipStore, arch: str) -> ModelSpec:
         """Specification of an encoder for the imagery of a store, scaled by the statistics of its training places."""
         check_arch(arch)
-        return cls(
-            task="embedding",
-            arch=arch,
-            bands=store.info.bands,
-            unit=store.info.unit,
-            value_range=store.info.value_range,
-            mean=store.info.mean,
-            std=store.info.std,
-            gsd=store.info.gsd,
-            chip_size=store.info.chip_size,
-            license=store.info.license,
-        )
+        same = ("bands", "unit", "value_range", "mean", "std", "gsd", "chip_size", "license")
+        return cls("embedding", arch, **{name: getattr(store.info, name) for name in same})
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
@@ -81,11 +65,7 @@ class ModelSpec:
 
 
 def check_arch(arch: str) -> None:
-    """Accept ``ARCHS`` and the timm models that yield a feature pyramid.
-
-    Raises:
-        UserError: any other name; it suggests similar ones.
-    """
+    """Raise ``UserError``, with similar names, unless it is one of ``ARCHS`` or a timm model with a feature pyramid."""
     if arch in ARCHS:
         return
     import timm  # slow to import, and ResNets do without
@@ -102,11 +82,7 @@ def check_arch(arch: str) -> None:
 
 
 def check_size(arch: str, bands: int, size: int) -> None:
-    """Check that an architecture accepts images of this size; a ResNet accepts any.
-
-    Raises:
-        UserError: they are too small.
-    """
+    """Raise ``UserError`` if images of this size are too small for an architecture; a ResNet accepts any."""
     if arch not in ARCHS and _map_sizes(arch, bands, size) is None:
         raise UserError(
             f"--arch {arch}: does not accept images of {size} px; use chips or views of 32 px or more, or a ResNet"
@@ -140,11 +116,9 @@ class Standardise(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A backbone without head: raw pixels (N, bands, rows, cols) to features (N, D) after average pooling.
+    """A backbone without head: raw pixels (N, bands, rows, cols) to features (N, ``width``) after average pooling.
 
-    Attributes:
-        width: D.
-        channels: of each map of ``pyramid``.
+    ``channels`` are those of each map of ``pyramid``.
     """
 
     channels: list[int]
@@ -167,20 +141,15 @@ class Encoder(nn.Module):
         self.width = self.channels[-1]
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Features (N, D)."""
+        """Features (N, width)."""
         scaled = self.standardise(pixels)
         return self.trunk(scaled) if self.is_resnet else self.trunk(scaled)[-1].mean(dim=(2, 3))
 
     def pyramid(self, pixels: Tensor) -> list[Tensor]:
-        """Feature maps as the decoders of segmentation-models-pytorch take them.
+        """The standardised input, then maps at strides 2, 4, 8, 16, 32, as segmentation-models-pytorch's decoders expect.
 
-        Args:
-            pixels: (N, bands, rows, cols) raw values; rows and cols multiples of 32.
-
-        Returns:
-            The standardised input, then maps at strides 2, 4, 8, 16, 32; map i has ``channels[i]`` channels.
-            Networks that start at stride 4 return a map of 0 channels at stride 2; VGGs return their own first map
-            instead of the input.
+        ``pixels`` are (N, bands, rows, cols), rows and cols multiples of 32. Networks that start at stride 4 return a map
+        of 0 channels at stride 2; VGGs return their own first map instead of the input.
         """
         scaled = self.standardise(pixels)
         if not self.is_resnet:

@@ -95,6 +95,7 @@ class Detector(RetinaNet):
     """
 
     def __init__(self, spec: ModelSpec) -> None:
+        # Group norm keeps activations from vanishing at the start, as in torchvision's retinanet_resnet50_fpn_v2.
         anchors = AnchorGenerator(
             tuple(tuple(round(size * 2 ** (third / 3)) for third in range(3)) for size in ANCHORS),
             ((0.5, 1.0, 2.0),) * len(ANCHORS),
@@ -103,7 +104,9 @@ class Detector(RetinaNet):
             _Pyramid(Encoder(spec)),
             len(spec.classes),
             anchor_generator=anchors,
-            head=_Head(PYRAMID_CHANNELS, anchors.num_anchors_per_location()[0], len(spec.classes)),
+            head=_Head(
+                PYRAMID_CHANNELS, anchors.num_anchors_per_location()[0], len(spec.classes), partial(nn.GroupNorm, 32)
+            ),
         )
         self.transform = _PadOnly(1, 1, [], [])  # its scaling and its sizes are not used
 
@@ -142,13 +145,7 @@ class _PadOnly(GeneralizedRCNNTransform):
 
 
 class _Head(RetinaNetHead):
-    """With group norm, so that activations do not vanish at the start; outputs in fp32, bf16 is too coarse for boxes.
-
-    Source: the head of torchvision's second RetinaNet (``retinanet_resnet50_fpn_v2``).
-    """
-
-    def __init__(self, channels: int, anchors: int, classes: int) -> None:
-        super().__init__(channels, anchors, classes, norm_layer=partial(nn.GroupNorm, 32))
+    """Outputs in fp32, bf16 is too coarse for boxes."""
 
     def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
         return {name: output.float() for name, output in super().forward(x).items()}
@@ -166,13 +163,6 @@ NETWORKS: dict[str, type[nn.Module]] = {
 def build(spec: ModelSpec) -> nn.Module:
     """The untrained network of a specification."""
     return NETWORKS[spec.task](spec)
-
-
-def for_task(spec: ModelSpec, encoder: Encoder) -> nn.Module:
-    """The network of a specification with the weights of a trained encoder and an untrained head."""
-    model = build(spec)
-    encoder_of(model).load_state_dict(encoder.state_dict())
-    return model
 
 
 def encoder_of(model: nn.Module) -> Encoder:

@@ -1,4 +1,4 @@
-"""``--encoder``: reads trained weights and adapts them to a chip store.
+"""Trained weights: model files with their specification, and weights of others, adapted to a chip store (``--encoder``).
 
 Supported are encoder.safetensors of a pretraining run, checkpoints of the paper's authors (Ayush et al. 2021), state
 dicts with torchvision's names for a ResNet, and torchgeo's ResNet weights. No code in a file is executed: pickles are
@@ -8,31 +8,26 @@ loaded with ``weights_only``.
 from __future__ import annotations
 
 import difflib
+import json
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 from torchvision.transforms.v2 import Normalize
 
 from core.errors import UserError, first_line
-from core.networks.adapt import (
-    LANDSAT_OLI,
-    LANDSAT_TM,
-    SENTINEL2,
-    PixelUnit,
-    adapt_filters,
-    match_bands,
-    to_bands,
-    to_unit,
-)
-from core.networks.encoders import ARCHS, Encoder, ModelSpec
-from core.networks.model_file import load_model, mismatches, read_safetensors
+from core.files import write_whole
+from core.networks import adapt
+from core.networks.encoders import ARCHS, Encoder, ModelSpec, check_arch
+from core.networks.heads import DECODERS, NETWORKS, build
 from core.store.read import ChipStore
 from export.runtime.raster.sentinel2 import REFLECTANCE
 
@@ -43,9 +38,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 TORCHGEO = "torchgeo:"
 # Raised by torch.load for files that hold no weights.
-_UNREADABLE = (
-    pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError,
-)  # fmt: skip
+_UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -53,8 +46,7 @@ class Weights:
     """Trained weights with what is known about their input.
 
     Attributes:
-        spec: bands, unit and scaling of training.
-        state: state dict of the ``Encoder`` of that specification, without its scaling.
+        state: of the ``Encoder`` of the specification, without its scaling.
         sensor: common names of the band numbers, see ``core.networks.adapt``.
         ours: written by core.train, so that unit and value range are known exactly.
     """
@@ -65,17 +57,70 @@ class Weights:
     ours: bool = False
 
 
+def save_model(path: Path, spec: ModelSpec, model: nn.Module) -> None:
+    """Write weights and specification, whole or not at all."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    write_whole(path, save(weights, metadata={"geoaware": json.dumps(asdict(spec))}))
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors by name, and the metadata, of a safetensors file; ``UserError`` if it is missing or corrupt."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            return weights, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a safetensors file, or a corrupt one ({error})") from error
+
+
+def load_model(path: Path) -> tuple[ModelSpec, nn.Module]:
+    """Read a file written by ``save_model``; the model is in eval mode, on the CPU.
+
+    Raises:
+        UserError: the file is missing or of another kind, or its specification is not supported or not its weights'.
+    """
+    weights, metadata = read_safetensors(path)
+    if "geoaware" not in metadata:
+        raise UserError(f"{path}: has no GeoAware metadata; choose a file written by core.train")
+    try:
+        spec = ModelSpec.from_json(metadata["geoaware"])
+        check_arch(spec.arch)
+        for field, known in (("task", NETWORKS), ("decoder", DECODERS)):
+            if getattr(spec, field) not in known:
+                raise ValueError(f"{field} '{getattr(spec, field)}' is not one of {', '.join(known)}")
+    except (ValueError, KeyError, TypeError, UserError) as error:
+        raise UserError(f"{path}: unsupported specification ({error})") from error
+    model = build(spec)
+    problems = mismatches(model.state_dict(), weights)
+    if problems:
+        raise UserError(f"{path}: does not match {spec.arch}: {len(problems)} wrong keys: {'; '.join(problems[:5])}")
+    model.load_state_dict(weights)
+    return spec, model.eval()
+
+
+def check_fit(path: Path, spec: ModelSpec, store: ChipStore) -> None:
+    """Raise ``UserError`` unless the store has the model's number of bands and its unit."""
+    if len(spec.bands) != len(store.info.bands):
+        raise UserError(f"{path}: was trained on {len(spec.bands)} bands, but {store.path} has {len(store.info.bands)}")
+    if spec.unit != store.info.unit:
+        raise UserError(f"{path}: was trained on '{spec.unit}', but the unit of {store.path} is '{store.info.unit}'")
+
+
+def mismatches(expected: dict[str, Tensor], actual: dict[str, Tensor]) -> list[str]:
+    """Differences of two state dicts, one phrase per key: missing, of another shape, or unknown."""
+    shapes = {name: (list(actual[name].shape), list(expected[name].shape)) for name in expected if name in actual}
+    problems = [f"{name} is missing" for name in expected if name not in actual]
+    problems += [f"{name} is {shape}, not {right}" for name, (shape, right) in shapes.items() if shape != right]
+    return problems + [f"{name} is unknown" for name in actual if name not in expected]
+
+
 def load_encoder(name: str | Path, store: ChipStore) -> tuple[ModelSpec, Encoder]:
     """Read an encoder and adapt it to the imagery of a store; prints each adaptation.
 
-    Args:
-        name: encoder.safetensors of a pretraining run; a ``.pth.tar`` of the paper's authors; a ``.pth`` or
-            ``.safetensors`` with torchvision's names for a ResNet; or the name of one of torchgeo's ResNet weights,
-            such as ``torchgeo:ResNet50_Weights.FMOW_RGB_GASSL``.
-        store: with the target bands and unit.
-
-    Returns:
-        The specification for the store's imagery, and the encoder in eval mode, on the CPU.
+    ``name`` is a file, or one of torchgeo's ResNet weights such as ``torchgeo:ResNet50_Weights.FMOW_RGB_GASSL``.
+    Returns the specification for the store's imagery, and the encoder in eval mode, on the CPU.
 
     Raises:
         UserError: no such file, not an encoder, missing or wrong keys, an incompatible unit, or a failed download.
@@ -83,16 +128,18 @@ def load_encoder(name: str | Path, store: ChipStore) -> tuple[ModelSpec, Encoder
     label, info = str(name), store.info
     weights = _read(label)
     spec, measured = _in_unit_of(store, weights, label)
-    positions = match_bands(spec.bands, weights.sensor, info.bands)
-    spec = to_bands(spec, label, store, positions, measured=measured)
+    positions = adapt.match_bands(spec.bands, weights.sensor, info.bands)
+    spec = adapt.to_bands(spec, label, store, positions, measured=measured)
     if not weights.ours:
         spec = replace(spec, value_range=info.value_range, gsd=info.gsd, chip_size=info.chip_size, license=info.license)
 
     encoder = Encoder(spec)
     state = dict(weights.state)
-    if positions != list(range(len(weights.spec.bands))):
-        for key in _input_filters(spec.arch, len(weights.spec.bands)):
-            state[key] = adapt_filters(state[key], positions)
+    bands = len(weights.spec.bands)
+    if positions != list(range(bands)):
+        fewer, more = _expected(spec.arch, bands), _expected(spec.arch, bands + 1)
+        for key in [f"trunk.{key}" for key in fewer if fewer[key].shape != more[key].shape]:  # depend on the bands
+            state[key] = adapt.adapt_filters(state[key], positions)
     scaling = {f"standardise.{key}": tensor for key, tensor in encoder.standardise.state_dict().items()}
     encoder.load_state_dict(state | scaling)
     return spec, encoder.eval()
@@ -105,22 +152,15 @@ def _in_unit_of(store: ChipStore, weights: Weights, label: str) -> tuple[ModelSp
     quotients (/ 255, / 10000), and our own, only accept units that can be converted.
     """
     spec, unit = weights.spec, store.info.unit
-    if weights.ours:
-        return to_unit(spec, label, store), False
-    if PixelUnit.of(spec.unit).quantity != PixelUnit.of(unit).quantity and any(spec.mean):
-        how = f"was trained on '{spec.unit}', the unit of {store.path} is '{unit}': scaled by the store's mean and std per band"
-        print(f"{label}: {spec.description}, {how}", flush=True)
-        return replace(spec, unit=unit), True
-    adapted = to_unit(spec, label, store)
+    same = adapt.PixelUnit.of(spec.unit).quantity == adapt.PixelUnit.of(unit).quantity
+    measured = not (weights.ours or same) and any(spec.mean)
+    adapted = replace(spec, unit=unit) if measured else adapt.to_unit(spec, label, store)
     how = f"scaled as in training: '{spec.unit}', mean {_unique(spec.mean)}, std {_unique(spec.std)}"
-    print(f"{label}: {spec.description}, {how}", flush=True)
-    return adapted, False
-
-
-def _input_filters(arch: str, bands: int) -> list[str]:
-    """Names of the weights whose shape depends on the number of bands."""
-    fewer, more = _expected(arch, bands), _expected(arch, bands + 1)
-    return [f"trunk.{key}" for key in fewer if fewer[key].shape != more[key].shape]
+    if measured:
+        how = f"was trained on '{spec.unit}', the unit of {store.path} is '{unit}': scaled by the store's mean and std per band"
+    if not weights.ours:
+        print(f"{label}: {spec.description}, {how}", flush=True)
+    return adapted, measured
 
 
 def _read(name: str) -> Weights:
@@ -131,16 +171,14 @@ def _read(name: str) -> Weights:
         raise UserError(f"{path}: no such file")
     if path.suffix != ".safetensors":
         return _plain(name, _unpickle(path))
-    weights, metadata = read_safetensors(path)
-    return _ours(path) if "geoaware" in metadata else _plain(name, weights)
-
-
-def _ours(path: Path) -> Weights:
+    tensors, metadata = read_safetensors(path)
+    if "geoaware" not in metadata:
+        return _plain(name, tensors)
     spec, model = load_model(path)
     if not isinstance(model, Encoder):
         raise UserError(f"{path}: is a {spec.task} model; choose the encoder.safetensors of a pretraining run")
     state = {key: tensor for key, tensor in model.state_dict().items() if not key.startswith("standardise.")}
-    return Weights(spec, state, SENTINEL2, ours=True)
+    return Weights(spec, state, adapt.SENTINEL2, ours=True)
 
 
 def _unpickle(path: Path) -> Any:
@@ -159,7 +197,7 @@ def _plain(name: str, content: Any) -> Weights:
     kind = "query encoder of a checkpoint" if is_query else "state dict of a ResNet"
     mean, std = (tuple(255 * value for value in values) for values in (IMAGENET_MEAN, IMAGENET_STD))
     spec = _spec(RGB, BYTES, mean, std, f"{kind}, {Path(name).name}")
-    return _identify(name, trunk, spec, SENTINEL2, ARCHS)
+    return _identify(name, trunk, spec, adapt.SENTINEL2, ARCHS)
 
 
 def _spec(
@@ -188,11 +226,7 @@ def _trunk_of(name: str, content: Any) -> tuple[dict[str, Tensor], bool]:
 def _identify(
     name: str, trunk: dict[str, Tensor], spec: ModelSpec, sensor: Mapping[str, str], archs: tuple[str, ...]
 ) -> Weights:
-    """Determine the architecture of the tensors.
-
-    Raises:
-        UserError: none matches; it lists the first wrong keys for the closest one.
-    """
+    """Determine the architecture of the tensors; ``UserError``, with the first wrong keys, if none matches."""
     counters = {key.replace("running_var", "num_batches_tracked") for key in trunk if key.endswith("running_var")}
     trunk = {key: torch.tensor(0) for key in counters} | trunk  # files older than torch 0.4.1 have none
     problems = {arch: mismatches(_expected(arch, len(spec.bands)), trunk) for arch in archs}
@@ -233,12 +267,17 @@ def _from_torchgeo(name: str) -> Weights:
     arch = type(weight).__name__.removesuffix("_Weights").lower()  # meta["model"] is wrong for some
     bands = tuple(weight.meta.get("bands") or RGB)
     mean, std = _normalisation(weight.transforms, len(bands))
-    unit = _unit_of(weight.name, mean, std)
+    unit = REFLECTANCE if max(*mean, *std) > 500 else BYTES  # by the magnitude of their scaling
+    if weight.name.startswith("SENTINEL1"):
+        unit = "backscatter in dB"
     if "_MS_SATLAS" in weight.name:
         # Its RGB is Sentinel-2's true-colour image, where 255 is a reflectance of 0.3558.
         std = tuple(3558.0 if value == 255 else value for value in std)
     spec = _spec(bands, unit, mean, std, f"torchgeo's {weight}")
-    return _identify(name, trunk, spec, _sensor_of(weight.name), (arch,))
+    sensor = adapt.LANDSAT_OLI if weight.name.startswith("LANDSAT") else adapt.SENTINEL2
+    if weight.name.startswith(("LANDSAT_TM", "LANDSAT_ETM")):
+        sensor = adapt.LANDSAT_TM
+    return _identify(name, trunk, spec, sensor, (arch,))
 
 
 def _torchgeo_weight(name: str) -> Any:
@@ -264,16 +303,3 @@ def _normalisation(transforms: nn.Module, bands: int) -> tuple[tuple[float, ...]
         mean = [m + s * x for m, s, x in zip(mean, std, shift)]
         std = [s * x for s, x in zip(std, scale)]
     return tuple(mean), tuple(std)
-
-
-def _unit_of(name: str, mean: tuple[float, ...], std: tuple[float, ...]) -> str:
-    """The unit of torchgeo's weights, inferred from the magnitude of their scaling."""
-    if name.startswith("SENTINEL1"):
-        return "backscatter in dB"
-    return REFLECTANCE if max(*mean, *std) > 500 else BYTES
-
-
-def _sensor_of(name: str) -> Mapping[str, str]:
-    if name.startswith(("LANDSAT_TM", "LANDSAT_ETM")):
-        return LANDSAT_TM
-    return LANDSAT_OLI if name.startswith("LANDSAT") else SENTINEL2

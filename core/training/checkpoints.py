@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
-from torch.utils.data import DataLoader
 
 from core.errors import UserError, first_line
 from core.files import flush
@@ -35,14 +34,9 @@ class Stopped(Exception):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint to a temporary file and renames it: the previous one stays until the new one is complete.
+    """Writes a checkpoint to a temporary file and renames it: the previous one stays until the new one is complete."""
 
-    Attributes:
-        failed: message of the last write if it failed; not raised, because only one of several processes writes, and
-            the others wait for it.
-    """
-
-    failed: str | None = None
+    failed: str | None = None  # why the last write failed; not raised, because the other processes wait for this one
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write the checkpoint; on failure the previous file is untouched."""
@@ -61,7 +55,7 @@ class Checkpoints(Checkpoint):
     """Saves ten times a run and every two minutes, or every given number of steps; on SIGTERM saves and stops."""
 
     def __init__(self, path: Path, loader: PairLoader | ShuffledLoader, steps: int, every: int | None = None) -> None:
-        """Save to ``path`` with the position of ``loader``, in a run of ``steps``; ``every`` replaces the intervals above."""
+        """``steps`` are those of the run; ``every`` replaces the intervals above."""
         self.path, self.loader, self.steps, self.every = path, loader, steps, every
         self.due = self.sigterm = False
         self.saved = time.monotonic()
@@ -137,30 +131,6 @@ class Checkpoints(Checkpoint):
             raise UserError(f"{failed}; {checkpoint_state(self.path)}")
         if failed:
             print(f"\nwarning: {failed}; training continues; {checkpoint_state(self.path)}", flush=True)
-
-
-def fit(
-    trainer: L.Trainer,
-    module: L.LightningModule,
-    train: PairLoader | ShuffledLoader,
-    val: DataLoader | None,
-    *,
-    command: str,
-    resume: bool,
-) -> bool:
-    """Train from the start, or from the run's last checkpoint; False if SIGTERM stopped the run.
-
-    ``command`` is the sub-command of core.train that resumes it, for the message.
-    """
-    out = Path(trainer.default_root_dir)
-    try:
-        trainer.fit(module, train, val, ckpt_path=str(out / "last.ckpt") if resume else None, weights_only=False)
-        return True
-    except Stopped:
-        if trainer.is_global_zero:
-            again = f"python -m core.train {command} --config {out / 'config.yaml'} --resume"
-            print(f"\nstopped after step {trainer.global_step}, checkpoint saved; resume with: {again}", flush=True)
-        return False
 
 
 def checkpoint_state(path: Path) -> str:

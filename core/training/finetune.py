@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,21 +13,18 @@ import torch
 from core.errors import UserError
 from core.files import write_json
 from core.networks.encoders import Encoder, ModelSpec, check_size
-from core.networks.heads import DECODERS, STRIDE, encoder_of, for_task
-from core.networks.model_file import save_model
-from core.networks.weights import load_encoder
+from core.networks.heads import DECODERS, STRIDE, build, encoder_of
+from core.networks.weights import load_encoder, save_model
 from core.runs import check_positive, check_seed, pick_device, start_run
 from core.store.read import SPLITS, ChipStore
-from core.training.checkpoints import Checkpoints, fit
-from core.training.finetuning_report import write_run_report
-from core.training.labelled import TASKS, Labelled, TrainingSet, labelled_places, random_subset, read_objects
+from core.training.finetuning_report import headlines, write_run_report
+from core.training.labelled import TASKS, Labelled, ShuffledLoader, labelled_places, read_objects
 from core.training.tasks import ClassifierModule, DetectorModule, FineTuning
-from core.training.trainer import make_trainer, pick_precision, processes
+from core.training.trainer import check_choice, fit, pick_precision, processes
 from core.version import version_and_commit
 
 # The one-cycle schedule is planned for the whole run.
 _FIXED = ("task", "decoder", "mode", "labels_fraction", "epochs", "batch_size", "lr", "seed")
-_PADDED = ("segmentation", "detection")  # their images are padded to multiples of the stride
 _TEST_BATCH = 256  # images in a batch without gradients
 
 
@@ -52,6 +48,8 @@ def finetune(
 ) -> Path | None:
     """Train a model for a task from an encoder and a fraction of the labels, and test it on other spatial blocks.
 
+    Returns the model's file; None after SIGTERM.
+
     Args:
         data: Folder of a chip store with labels.
         encoder: encoder.safetensors of a pretraining run, third-party weights (.pth.tar, .pth, .safetensors), or torchgeo:ResNet50_Weights.NAME.
@@ -70,62 +68,50 @@ def finetune(
         checkpoint_every: Steps between checkpoints; by default every two minutes and ten times a run.
         resume: Continue from the last checkpoint in the run's folder.
         overwrite: Replace the run's folder.
-
-    Returns:
-        The model's file; None if the run was stopped by SIGTERM.
     """
     options = SimpleNamespace(**locals())
     _check(options)
     store = ChipStore(data)
     places = _places(store, options)
     spec, trunk = load_encoder(encoder, store)
-    size = store.info.chip_size  # the encoder may have been trained on another size
-    gsd = store.info.gsd or spec.gsd
+    size, gsd = store.info.chip_size, store.info.gsd or spec.gsd  # the encoder may have been trained on another size
     spec = replace(spec, task=task, decoder=decoder, classes=store.info.classes, chip_size=size, gsd=gsd)
-    target = pick_device(device)
-    size = -(-size // STRIDE) * STRIDE if task in _PADDED else size
+    if task in ("segmentation", "detection"):  # images are padded
+        size = -(-size // STRIDE) * STRIDE
     check_size(spec.arch, len(spec.bands), size)
+    target = pick_device(device)
     chosen = pick_precision(precision, target, size)
     L.seed_everything(seed, verbose=False)
     start_run(out, vars(options), overwrite=overwrite, resume=resume, fixed=_FIXED)
-    return _run(options, store, places, spec, trunk, target, chosen)
+    options.device, options.precision = target, chosen
+    return _run(options, store, places, spec, trunk)
 
 
 def _run(
-    options: SimpleNamespace,
-    store: ChipStore,
-    places: dict[str, list[np.ndarray]],
-    spec: ModelSpec,
-    trunk: Encoder,
-    device: torch.device,
-    precision: str,
+    options: SimpleNamespace, store: ChipStore, places: dict[str, list[np.ndarray]], spec: ModelSpec, trunk: Encoder
 ) -> Path | None:
     """Train, test, write model and report; None if the run was stopped by SIGTERM."""
     out, task = options.out, options.task
-    train = TrainingSet(store, places["train"], task).shuffled(options.batch_size, options.seed)
-    steps = options.epochs * len(train)
-    module = _module(spec, trunk, options, steps)
-    counts = {"labelled_places": len(places["train"]), "labelled_images": sum(map(len, places["train"]))}
+    train = ShuffledLoader(Labelled(store, places["train"], task), options.batch_size, options.seed)
+    network = build(spec)
+    encoder_of(network).load_state_dict(trunk.state_dict())
+    frozen = encoder_of(network).requires_grad_(False) if options.mode == "linear" else None
+    kind: type[FineTuning] = DetectorModule if task == "detection" else ClassifierModule
+    network, names = network.to(memory_format=torch.channels_last), [entry.name for entry in spec.classes]
+    module = kind(network, names, options.lr, options.epochs * len(train), frozen)
+    images = {side: sum(map(len, rows)) for side, rows in places.items()}
+    counts = {"labelled_places": len(places["train"]), "labelled_images": images["train"]}
     print(
-        f"{task}, {options.mode}, on {device}: labels of {counts['labelled_places']} training places "
+        f"{task}, {options.mode}, on {options.device}: labels of {counts['labelled_places']} training places "
         f"({options.labels_fraction:.0%}), {counts['labelled_images']} images"
-    )
-    trained, validated = options.epochs * counts["labelled_images"], sum(map(len, places["val"]))
-    trainer = make_trainer(
-        out,
-        epochs=options.epochs,
-        steps=len(train),
-        device=device,
-        precision=precision,
-        callbacks=[Checkpoints(out / "last.ckpt", train, steps, options.checkpoint_every)],
-        validations=trained // max(1, validated),  # with few labels, validation would take most of the time
     )
     at_once = min(_TEST_BATCH, options.batch_size) if task == "detection" else _TEST_BATCH  # its maps are large
     val, test = (
         Labelled(store, places[side], task).loader(at_once) if places[side] else None for side in ("val", "test")
     )
-    warnings.filterwarnings("ignore", ".*no `val_dataloader`")  # a store with few labels may have none there
-    if not fit(trainer, module, train, val, command="finetune", resume=options.resume):
+    # With few labels, validation would take most of the time.
+    validations = options.epochs * images["train"] // max(1, images["val"])
+    if not fit(module, train, val, options, command="finetune", validations=validations):
         return None
     model = out / "model.safetensors"
     description = f"{spec.description}; fine-tuned ({options.mode}) with labels of {counts['labelled_places']} places"
@@ -133,24 +119,21 @@ def _run(
 
     result: dict = {"task": task}
     if test is not None:
-        trainer.test(module, test, verbose=False)
+        module.trainer.test(module, test, verbose=False)
         result |= module.result()
     result |= counts | {"test_places": len(places["test"])}
     write_json(out / "metrics.json", result)
-    write_run_report(out, store, module.to(device), task, places["test"], result)
-    print(
-        summary(result) if test is not None else f"{store.path}: no place of the 'test' split has a label: no metrics"
-    )
+    write_run_report(out, store, module.to(options.device), task, places["test"], result)
+    if test is None:
+        print(f"{store.path}: no place of the 'test' split has a label: no metrics")
+    else:
+        print("test places:", "; ".join(f"{name} {value:.1%}, {about}" for name, value, about in headlines(result)))
     print(f"model: {model}, report: {out / 'report.html'}")
     return model
 
 
 def _places(store: ChipStore, options: SimpleNamespace) -> dict[str, list[np.ndarray]]:
-    """Index rows of the images of each labelled place, by side.
-
-    Raises:
-        UserError: there are no labels to train on.
-    """
+    """Index rows of the images of each labelled place, by side; ``UserError`` if there are no labels to train on."""
     if not store.info.classes:
         raise UserError(f"{store.path}: has no classes; make the store with labels")
     places = {side: labelled_places(store, side, options.task) for side in SPLITS}
@@ -158,7 +141,9 @@ def _places(store: ChipStore, options: SimpleNamespace) -> dict[str, list[np.nda
         raise UserError(
             f"{store.path}: no place of the 'train' split has a label; make the store with --labels, or with more imagery"
         )
-    places["train"] = random_subset(places["train"], options.labels_fraction, options.seed)
+    order = np.random.default_rng(options.seed).permutation(len(places["train"]))
+    chosen = order[: max(1, round(options.labels_fraction * len(order)))]
+    places["train"] = [places["train"][number] for number in np.sort(chosen)]
     if options.task == "detection" and read_objects(store).keys().isdisjoint(np.concatenate(places["train"]).tolist()):
         raise UserError(
             f"{store.path}: none of the {len(places['train'])} training places contains an object; "
@@ -169,22 +154,11 @@ def _places(store: ChipStore, options: SimpleNamespace) -> dict[str, list[np.nda
     return places
 
 
-def _module(spec: ModelSpec, trunk: Encoder, options: SimpleNamespace, steps: int) -> FineTuning:
-    model = for_task(spec, trunk)
-    frozen = encoder_of(model).requires_grad_(False) if options.mode == "linear" else None
-    kind = DetectorModule if spec.task == "detection" else ClassifierModule
-    names = [entry.name for entry in spec.classes]
-    return kind(model.to(memory_format=torch.channels_last), names, options.lr, steps, frozen)
-
-
 def _check(options: SimpleNamespace) -> None:
     """Raise ``UserError`` for options that are out of range."""
-    if options.task not in TASKS:
-        raise UserError(f"--task {options.task}: choose one of {', '.join(TASKS)}")
-    if options.mode not in ("full", "linear"):
-        raise UserError(f"--mode {options.mode}: choose full or linear")
-    if options.decoder not in DECODERS:
-        raise UserError(f"--decoder {options.decoder}: choose one of {', '.join(DECODERS)}")
+    check_choice("task", options.task, TASKS)
+    check_choice("mode", options.mode, ("full", "linear"))
+    check_choice("decoder", options.decoder, DECODERS)
     if not 0 < options.labels_fraction <= 1:
         raise UserError(f"--labels-fraction {options.labels_fraction}: must be above 0 and at most 1")
     if processes()[1] > 1:
@@ -193,15 +167,3 @@ def _check(options: SimpleNamespace) -> None:
         raise UserError(f"--batch-size {options.batch_size}: batch norm needs at least 2 images per step")
     check_positive(epochs=options.epochs, lr=options.lr, checkpoint_every=options.checkpoint_every)
     check_seed(options.seed)
-
-
-def summary(result: dict) -> str:
-    """The metrics in one line."""
-    if result["task"] == "detection":
-        return f"test images: AP50 {result['ap50']:.1%} over {result['objects']} objects in {result['images']} images"
-    top5 = f", top-5 {result['top5_accuracy']:.1%}" if "top5_accuracy" in result else ""
-    iou = f", mean IoU {result['mean_iou']:.1%}" if result["task"] == "segmentation" else ""
-    return (
-        f"test places: accuracy {result['accuracy']:.1%}{top5}, macro-F1 {result['macro_f1']:.1%}{iou}; "
-        f"majority class: {result['majority_class']:.1%}"
-    )

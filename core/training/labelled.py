@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from core.errors import UserError
 from core.evaluation.scores import Boxes
@@ -19,7 +19,6 @@ TASKS = ("segmentation", "classification", "sequence", "detection")
 MAX_DATES = 8  # of a place in a training step of a sequence, to limit memory; evaluation uses all dates
 IGNORED = -100  # an unlabelled pixel; torch's ignore_index, since 255 can be a class number
 NO_BOXES = Boxes(np.empty((0, 4), np.float32), np.empty(0, np.int64), np.empty(0, np.float32))
-_LABEL_COLUMN = {"segmentation": "mask", "classification": "label", "sequence": "label"}  # of the index
 
 # Class numbers, or one dictionary of objects per image.
 Targets = TypeVar("Targets", Tensor, list[dict[str, Tensor]])
@@ -40,29 +39,24 @@ class LabelledBatch(NamedTuple, Generic[Targets]):
     owner: Tensor | None = None
 
 
-class Labelled(Dataset):
-    """Labelled images; an item is an image, for sequences a place."""
+class Labelled:
+    """Labelled images; an item holds the index row of an image, or those of a place for sequences."""
 
     def __init__(self, store: ChipStore, places: list[np.ndarray], task: str) -> None:
         self.store, self.task = store, task
         self.items = places if task == "sequence" else list(np.concatenate(places)[:, None])
         self.labels = store.column("label")
         self.boxes = read_objects(store) if task == "detection" else {}
-
-    def __len__(self) -> int:
-        """Number of items."""
-        return len(self.items)
-
-    def __getitems__(self, items: list[int]) -> LabelledBatch:
-        """One batch, with all dates of its places."""
-        return self.batch([self.items[item] for item in items])
+        self.longest = max(map(len, self.items))
 
     def batch(self, groups: list[np.ndarray]) -> LabelledBatch:
         """The images of these index rows, one array per item."""
         rows = np.concatenate(groups)
         pixels = torch.from_numpy(self.store.pixels(rows))
         if self.task == "detection":
-            return LabelledBatch(pixels, [self._objects(int(row)) for row in rows])
+            objects = [self.boxes.get(int(row), NO_BOXES) for row in rows]
+            parts = [(torch.from_numpy(boxes.corners), torch.from_numpy(boxes.labels)) for boxes in objects]
+            return LabelledBatch(pixels, [{"boxes": corners, "labels": labels} for corners, labels in parts])
         if self.task == "segmentation":
             masks = self.store.masks(rows).astype(np.int64)
             masks[masks == UNLABELLED] = IGNORED
@@ -73,76 +67,49 @@ class Labelled(Dataset):
         owner = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
         return LabelledBatch(pixels, targets, torch.from_numpy(owner))
 
-    def _objects(self, row: int) -> dict[str, Tensor]:
-        objects = self.boxes.get(row, NO_BOXES)
-        return {"boxes": torch.from_numpy(objects.corners), "labels": torch.from_numpy(objects.labels)}
-
     def loader(self, images: int) -> DataLoader:
         """All items in order, in batches of about that many images."""
-        return DataLoader(self, max(1, images // self._longest()), collate_fn=_identity)
-
-    def _longest(self) -> int:
-        return max(map(len, self.items))
-
-
-class TrainingSet(Labelled):
-    """Labelled images in random order; of a long sequence a random subset of dates each time."""
-
-    def __getitems__(self, items: list[int]) -> LabelledBatch:
-        """One batch."""
-        groups = [self.items[item] for item in items]
-        return self.batch([group[torch.randperm(len(group))[:MAX_DATES].numpy()] for group in groups])
-
-    def shuffled(self, images: int, seed: int) -> ShuffledLoader:
-        """Batches of about that many images, and at least two items for batch norm."""
-        if len(self.items) == 1:
-            self.items = self.items * 2
-        return ShuffledLoader(self, max(2, images // min(MAX_DATES, self._longest())), seed)
+        items: Any = self.items  # a list is a data set
+        return DataLoader(items, max(1, images // self.longest), collate_fn=self.batch)
 
 
 class ShuffledLoader:
-    """Batches in random order, without the last incomplete one of an epoch.
+    """Batches in random order, without the last incomplete one of an epoch; of a long sequence a random subset of dates.
 
     The order is a function of the seed and the epoch, so that a run can be resumed mid-epoch.
     """
 
-    def __init__(self, data: TrainingSet, size: int, seed: int) -> None:
-        """Batches of ``size`` items, or of all items if there are fewer."""
-        self.data, self.size, self.seed = data, min(size, len(data)), seed
+    def __init__(self, data: Labelled, images: int, seed: int) -> None:
+        """Batches of about that many images, and of at least two items for batch norm."""
+        self.data, self.seed = data, seed
+        self.items = data.items * 2 if len(data.items) == 1 else data.items
+        self.size = min(max(2, images // min(MAX_DATES, data.longest)), len(self.items))
         self.step = 0  # batches since the start of the run
 
     def __len__(self) -> int:
         """Steps in an epoch."""
-        return len(self.data) // self.size
+        return len(self.items) // self.size
 
     def __iter__(self) -> Iterator[LabelledBatch]:
         """The rest of the epoch."""
         epoch, start = divmod(self.step, len(self))
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.data))
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.items))
         for number in range(start, len(self)):
             self.step += 1
-            yield self.data.__getitems__(order[number * self.size : (number + 1) * self.size].tolist())
+            groups = [self.items[item] for item in order[number * self.size : (number + 1) * self.size]]
+            yield self.data.batch([group[torch.randperm(len(group))[:MAX_DATES].numpy()] for group in groups])
 
     def state_dict(self) -> dict[str, int]:
         """Position in the run, and the number of items."""
-        return {"step": self.step, "items": len(self.data)}
+        return {"step": self.step, "items": len(self.items)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Restore the position.
-
-        Raises:
-            UserError: the store has changed.
-        """
-        if state["items"] != len(self.data):
+        """Restore the position; ``UserError`` if the store has changed."""
+        if state["items"] != len(self.items):
             raise UserError(
-                f"--resume: {state['items']} labelled items are now {len(self.data)}; resume with the original store"
+                f"--resume: {state['items']} labelled items are now {len(self.items)}; resume with the original store"
             )
         self.step = state["step"]
-
-
-def _identity(batch: Any) -> Any:
-    """``__getitems__`` returns whole batches: nothing to collate."""
-    return batch
 
 
 def read_objects(store: ChipStore) -> dict[int, Boxes]:
@@ -160,15 +127,10 @@ def labelled_places(store: ChipStore, side: str, task: str) -> list[np.ndarray]:
     """Index rows of the labelled images of each labelled place of a side; for detection all images and places."""
     if task == "detection" and not (store.path / "boxes.parquet").exists():
         raise UserError(f"{store.path}: has no boxes; make the store with 'core.prepare detections'")
-    known = np.ones(len(store), bool) if task == "detection" else store.column(_LABEL_COLUMN[task]) >= 0
+    column = "mask" if task == "segmentation" else "label"
+    known = np.ones(len(store), bool) if task == "detection" else store.column(column) >= 0
     places = store.places[store.places["split"] == side]
     return [rows[known[rows]] for rows in images_of(places) if known[rows].any()]
-
-
-def random_subset(places: list[np.ndarray], fraction: float, seed: int) -> list[np.ndarray]:
-    """A random fraction of the places, at least one."""
-    chosen = np.random.default_rng(seed).permutation(len(places))[: max(1, round(fraction * len(places)))]
-    return [places[i] for i in np.sort(chosen)]
 
 
 def rotated(batch: LabelledBatch[Targets], quarters: int, mirror: bool) -> LabelledBatch[Targets]:

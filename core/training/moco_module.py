@@ -1,21 +1,34 @@
-"""MoCo as a Lightning module: views on the device, SGD, cosine schedule, kNN validation."""
+"""MoCo in Lightning's loop: the module, the check of its losses, and the batch size that fits into GPU memory."""
 
 from __future__ import annotations
 
+import gc
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
 
+from core.errors import UserError
 from core.evaluation.probe import knn_accuracy
 from core.method.moco import Losses, MoCo
 from core.method.pairs import PairBatch, PairLoader
 from core.method.views import Draw, Views, as_float
 from core.store.read import ChipStore
+from core.training.checkpoints import checkpoint_state
+
+EVERY = 50  # steps between two checks of the losses: each waits for the device
+COLLAPSED = 0.1  # of Losses.feature_std, which is about 1 for a healthy representation
+PATIENCE = 0.2  # fraction of the run after which the geo head should beat chance
+MARGIN = 0.9  # usable fraction of the free memory: the rest is lost to fragmentation and library workspaces
 
 
 class Pretraining(L.LightningModule):
@@ -27,13 +40,12 @@ class Pretraining(L.LightningModule):
         super().__init__()
         self.moco, self.views, self.loader, self.lr, self.steps = moco, views, loader, lr, steps
 
-    def training_step(self, batch: PairBatch, batch_idx: int) -> torch.Tensor:
+    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         """One batch of pairs."""
         im_q, im_k = self.pair_of_views(batch)
         losses = self.moco(im_q, im_k, batch.cluster, batch.places, batch.order)
         self.losses = replace(losses, total=losses.total.detach())
-        names = {"loss": "total", **{name: name for name in ("contrast", "geo", "geo_accuracy", "feature_std")}}
-        logged = {name: getattr(self.losses, field) for name, field in names.items()}
+        logged = {"loss" if name == "total" else name: value for name, value in vars(self.losses).items()}
         self.log_dict(logged, sync_dist=self.trainer.world_size > 1)
         self.log("total", self.losses.total, prog_bar=True, logger=False)
         if (batch.step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
@@ -41,7 +53,7 @@ class Pretraining(L.LightningModule):
         return losses.total
 
     @torch.no_grad()
-    def pair_of_views(self, batch: PairBatch) -> tuple[torch.Tensor, torch.Tensor]:
+    def pair_of_views(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
         """Two (n, bands, rows, cols) float32 batches; their parameters are a function of the seed and the step."""
         generator = torch.Generator(self.device)
         seeds = np.random.SeedSequence([self.loader.pairs.seed, batch.step]).generate_state(1, np.uint64)
@@ -77,10 +89,7 @@ class Pretraining(L.LightningModule):
 
 
 def validation_knn(encoder: torch.nn.Module, store: ChipStore, device: torch.device) -> float | None:
-    """KNN accuracy on validation places, one date each; None if the store has no labels.
-
-    Large stores are sampled, always in the same way: it shows progress, ten times a run.
-    """
+    """KNN accuracy on validation places, one date each; None without labels. Of large stores a fixed sample is used."""
     places = store.places[store.places["label"] >= 0]
     sides = []
     for name, most in (("train", 4096), ("val", 1024)):
@@ -90,3 +99,113 @@ def validation_knn(encoder: torch.nn.Module, store: ChipStore, device: torch.dev
         side = side.sample(min(most, len(side)), random_state=0)
         sides.append((side["first"].to_numpy(), side["label"].to_numpy()))
     return knn_accuracy(encoder, store, sides[0], sides[1], device)
+
+
+class Watch(L.Callback):
+    """Warns once when a pretraining degenerates; ends it when its loss is not finite."""
+
+    def __init__(self, out: Path, chance: float | None, steps: int) -> None:
+        """``chance``: fraction of the images in the most frequent geo cluster; None without a geo head."""
+        self.out, self.chance, self.steps = out, chance, steps
+        self.recent: list[Tensor] = []
+        self.warned: set[str] = set()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep the step's losses on the device; check them every ``EVERY`` steps."""
+        losses: Losses = pl_module.losses  # type: ignore[assignment]
+        self.recent.append(torch.stack([losses.total, losses.geo_accuracy, losses.feature_std]))
+        if len(self.recent) >= EVERY:
+            self.check(trainer.global_step)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Check the remaining steps: only whether they are finite."""
+        self.check(trainer.global_step)
+
+    def check(self, step: int) -> None:
+        """Check the steps since the last check; ``UserError`` if a loss is not finite."""
+        if not self.recent:
+            return
+        recent, self.recent = torch.stack(self.recent).cpu(), []
+        if not recent[:, 0].isfinite().all():
+            first = step - len(recent) + 1 + int((~recent[:, 0].isfinite()).int().argmax())
+            raise UserError(
+                f"{self.out}: the loss is not finite at step {first}; lower --lr or raise --temperature, "
+                f"then restart or --resume ({checkpoint_state(self.out / 'last.ckpt')})"
+            )
+        if len(recent) < EVERY:
+            return
+        accuracy, spread = float(recent[:, 1].mean()), float(recent[-1, 2])
+        if spread < COLLAPSED:
+            self._warn(
+                "collapse",
+                f"the features have collapsed (standard deviation {spread:.3f}, about 1 is healthy): "
+                "the encoder maps every image to the same vector; lower --lr or raise --temperature",
+            )
+        if self.chance is not None and step > PATIENCE * self.steps and accuracy <= self.chance:
+            self._warn(
+                "chance",
+                f"geo accuracy is {accuracy:.1%}, no better than always predicting the most frequent cluster "
+                f"({self.chance:.1%}): check the places' coordinates, lower --clusters, or raise --lr",
+            )
+
+    def _warn(self, kind: str, message: str) -> None:
+        if kind not in self.warned:
+            self.warned.add(kind)
+            rank_zero_only(print)(f"\nwarning: {message}", flush=True)
+
+
+def fitting_batch(peak: Callable[[int], float], requested: int, limit: float) -> int | None:
+    """Estimate the largest number of pairs per step that fits into ``limit`` bytes; None if not even four fit.
+
+    The memory of a step is a constant (weights, queue) plus a part proportional to the batch size; two sizes that fit
+    determine both. ``peak`` runs a step and returns its peak memory, bytes, or raises ``torch.OutOfMemoryError``.
+    """
+    size = requested // 2
+    while size >= 4:
+        try:
+            upper, lower = peak(size), peak(size // 2)
+        except torch.OutOfMemoryError:
+            size //= 2
+            continue
+        each = (upper - lower) / (size - size // 2)
+        more = int(MARGIN * (limit - upper) / each) if each > 0 else 0
+        return min(size + max(more, 0), requested - 1)
+    return None
+
+
+def out_of_memory(module: Pretraining, out: Path) -> UserError:
+    """The error of a run that ran out of memory, with a batch size that would fit; destroys the module's state."""
+    requested, device = module.loader.batch_size, module.device
+    if module.trainer.world_size > 1:  # a measurement would need all processes, and the others may not have failed
+        advice = f"try half, --batch-size {requested // 2}"
+    else:
+        limit = 0  # a simulated device: only the measured sizes are known to fit
+        if device.type == "cuda":
+            gc.collect()
+            torch.cuda.empty_cache()
+            limit = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_allocated(device)
+        fits = fitting_batch(lambda pairs: _peak(module, pairs), requested, limit)
+        if fits is None:
+            return UserError(
+                f"--batch-size {requested}: no batch fits into the memory of {device}; use a smaller --arch"
+            )
+        advice = f"about {fits} fit: use --batch-size {fits}"
+    return UserError(
+        f"--batch-size {requested}: out of memory on {device}; {advice} (the learning rate is scaled automatically), "
+        f"or --precision bf16-mixed; {checkpoint_state(out / 'last.ckpt')}"
+    )
+
+
+def _peak(module: Pretraining, pairs: int) -> int:
+    """Peak memory, bytes, of a step with that many pairs; changes the module, whose run is over."""
+    info, device = module.loader.pairs.store.info, module.device
+    chips = torch.zeros(pairs, len(info.bands), info.chip_size, info.chip_size, device=device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    views, clusters = module.views(chips), torch.zeros(pairs, dtype=torch.long, device=device)
+    with module.trainer.precision_plugin.forward_context():
+        module.moco(views, module.views(chips), clusters).total.backward()
+    module.zero_grad()
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0

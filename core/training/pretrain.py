@@ -11,22 +11,20 @@ import lightning as L
 import numpy as np
 import pandas as pd
 import torch
+import torch.distributed as dist
 
 from core.errors import UserError
 from core.files import write_json
-from core.method.geo_clusters import assign_geo_clusters, fit_geo_clusters
-from core.method.moco import GEO_HEADS, MOMENTUM, QUEUE_LENGTH, TEMPERATURE, VARIANTS, MoCo
+from core.method import moco
+from core.method.moco import MoCo
 from core.method.pairs import MAX_GAP_DAYS, Gap, PairLoader, Pairs
 from core.method.views import Views
 from core.networks.encoders import Encoder, ModelSpec, check_size
-from core.networks.model_file import save_model
+from core.networks.weights import save_model
 from core.runs import check_positive, check_seed, pick_device, start_run
 from core.store.read import ChipStore
-from core.training.checkpoints import Checkpoints, checkpoint_state, fit
-from core.training.memory import out_of_memory
-from core.training.moco_module import Pretraining
-from core.training.trainer import from_first, join_processes, make_loggers, make_trainer, pick_precision, processes
-from core.training.watch import Watch
+from core.training.moco_module import Pretraining, Watch, out_of_memory
+from core.training.trainer import check_choice, fit, join_processes, make_loggers, pick_precision, processes
 from core.version import version_and_commit
 
 # Options that define the network, the queue or the pairs: they cannot change on resume.
@@ -41,9 +39,9 @@ def pretrain(
     epochs: int = 100,
     batch_size: int = 256,
     lr: float = 0.06,
-    temperature: float = TEMPERATURE,
-    momentum: float = MOMENTUM,
-    queue: int = QUEUE_LENGTH,
+    temperature: float = moco.TEMPERATURE,
+    momentum: float = moco.MOMENTUM,
+    queue: int = moco.QUEUE_LENGTH,
     clusters: int = 100,
     geo_head: str = "projection",
     alpha: float = 1.0,
@@ -63,7 +61,7 @@ def pretrain(
 ) -> Path | None:
     """Learn an encoder from the training places of a chip store, without labels.
 
-    Under torchrun each batch is distributed over the processes.
+    Under torchrun each batch is distributed over the processes. Returns the encoder's file; None after SIGTERM.
 
     Args:
         data: Folder of the chip store.
@@ -92,9 +90,6 @@ def pretrain(
         checkpoint_every: Steps between checkpoints; by default every two minutes and ten times a run.
         resume: Continue from the last checkpoint in the run's folder.
         overwrite: Replace the run's folder.
-
-    Returns:
-        The encoder's file; None if the run was stopped by SIGTERM.
     """
     options = SimpleNamespace(**locals())
     _check(options)
@@ -106,22 +101,14 @@ def pretrain(
     more_loggers = make_loggers(loggers)
     if processes()[0] == 0:
         start_run(out, vars(options), overwrite=overwrite, resume=resume, fixed=_FIXED)
-    target = join_processes(target)
+    options.device, options.precision, options.loggers = join_processes(target), chosen, more_loggers
     L.seed_everything(seed, verbose=False)
-    return _run(options, store, places, spec, target, chosen, more_loggers)
+    return _run(options, store, places, spec)
 
 
-def _run(
-    options: SimpleNamespace,
-    store: ChipStore,
-    places: pd.DataFrame,
-    spec: ModelSpec,
-    device: torch.device,
-    precision: str,
-    loggers: list,
-) -> Path | None:
+def _run(options: SimpleNamespace, store: ChipStore, places: pd.DataFrame, spec: ModelSpec) -> Path | None:
     """Train and write the encoder; None if the run was stopped by SIGTERM."""
-    out, (rank, count) = options.out, processes()
+    out, device, (rank, count) = options.out, options.device, processes()
     cluster_of, clusters = np.zeros(len(places), int), 0
     if "geo" in options.variant:
         cluster_of, clusters = _geo_clusters(options, places)
@@ -131,31 +118,47 @@ def _run(
     batch_size = min(options.batch_size, len(pairs) // count * count)
     loader = PairLoader(pairs, batch_size, rank=rank, processes=count, pinned=device.type == "cuda")
     if rank == 0:
-        _print_start(options, places, pairs, device)
+        _print_start(options, places, pairs)
         if batch_size < options.batch_size:
             print(f"--batch-size {options.batch_size}: reduced to {batch_size}, the store has {len(pairs)} images only")
 
     encoder = Encoder(spec).to(memory_format=torch.channels_last)
     steps = options.epochs * len(loader)
-    module = Pretraining(_moco(options, encoder, clusters), options.views, loader, options.lr * batch_size / 256, steps)
-    trainer = make_trainer(
-        out,
-        epochs=options.epochs,
-        steps=len(loader),
-        device=device,
-        precision=precision,
-        callbacks=[Watch(out, largest, steps), Checkpoints(out / "last.ckpt", loader, steps, options.checkpoint_every)],
-        loggers=loggers,
+    model = MoCo(
+        encoder,
+        encoder.width,
+        K=options.queue,
+        m=options.momentum,
+        T=options.temperature,
+        clusters=clusters,
+        alpha=options.alpha,
+        beta=options.beta,
+        geo_head=options.geo_head,
+        mask_same_place=options.mask_same_place,
     )
-    if not _fit(trainer, module, out, options.resume):
+    if options.compile:  # only the encoders: the rest is a few small matrices
+        model.encoder_q[0].compile()
+        model.encoder_k[0].compile()
+    module = Pretraining(model, options.views, loader, options.lr * batch_size / 256, steps)
+    watch, loggers = Watch(out, largest, steps), options.loggers
+    try:
+        finished = fit(module, loader, None, options, command="pretrain", callbacks=[watch], loggers=loggers)
+    except torch.OutOfMemoryError:
+        finished = None  # the traceback holds the tensors of the step; smaller steps can be measured only without it
+    if finished is None:
+        raise out_of_memory(module, out)
+    if not finished:
         return None
-    result = out / "encoder.safetensors"
-    if "loss" not in trainer.callback_metrics and _is_newer(result, out / "last.ckpt"):
+    result, metrics = out / "encoder.safetensors", module.trainer.callback_metrics
+    # A kill may have come between the last checkpoint and the result.
+    if "loss" not in metrics and result.is_file() and result.stat().st_mtime >= (out / "last.ckpt").stat().st_mtime:
         raise UserError(f"{out}: has already finished its {options.epochs} epochs; raise --epochs to continue")
     if rank == 0:
         learned = f"{options.variant}, {options.epochs} epochs over {len(pairs)} images of {len(places)} places"
         description = f"{learned}; {store.info.provenance}; GeoAware {version_and_commit()}"
-        _write_metrics(out / "metrics.json", trainer, loader, precision=precision, device=str(device), processes=count)
+        last: dict = {name: float(value) for name, value in metrics.items() if name != "total"}
+        last |= {"data_wait": loader.data_wait, "steps": module.trainer.global_step, "precision": options.precision}
+        write_json(out / "metrics.json", last | {"device": str(device), "processes": count})
         save_model(result, replace(spec, description=description), encoder)
         print(f"encoder: {result}")
     return result
@@ -166,10 +169,8 @@ def _check(options: SimpleNamespace) -> None:
     names = ("epochs", "batch_size", "lr", "temperature", "queue", "clusters", "checkpoint_every")
     check_positive(**{name: getattr(options, name) for name in names})
     check_seed(options.seed)
-    if options.variant not in VARIANTS:
-        raise UserError(f"--variant {options.variant}: choose one of {', '.join(VARIANTS)}")
-    if options.geo_head not in GEO_HEADS:
-        raise UserError(f"--geo-head {options.geo_head}: choose one of {', '.join(GEO_HEADS)}")
+    check_choice("variant", options.variant, moco.VARIANTS)
+    check_choice("geo-head", options.geo_head, moco.GEO_HEADS)
     least, most = options.min_gap, options.max_gap
     if not 0 <= least <= MAX_GAP_DAYS or (most is not None and not least <= most <= MAX_GAP_DAYS):
         raise UserError(
@@ -193,11 +194,7 @@ def _check(options: SimpleNamespace) -> None:
 
 
 def _training_places(data: Path, variant: str) -> tuple[ChipStore, pd.DataFrame]:
-    """The store, and its training places.
-
-    Raises:
-        UserError: there are too few images, or coordinates that the variant needs are missing.
-    """
+    """The store, and its training places; ``UserError`` if there are too few, or without coordinates for the geo head."""
     store, needed = ChipStore(data), 2 * processes()[1]
     places = store.places_of("train")
     if "geo" in variant and not np.isfinite(places[["lon", "lat"]].to_numpy()).all():
@@ -211,67 +208,25 @@ def _training_places(data: Path, variant: str) -> tuple[ChipStore, pd.DataFrame]
 
 def _geo_clusters(options: SimpleNamespace, places: pd.DataFrame) -> tuple[np.ndarray, int]:
     """Geo cluster of each place, and their number; fitted once for all processes and for resumed runs."""
-    path, lonlat, centres = options.out / "geo_clusters.npy", places[["lon", "lat"]].to_numpy(), None
+    path, lonlat, shared = options.out / "geo_clusters.npy", places[["lon", "lat"]].to_numpy(), [np.empty((0, 3))]
     if processes()[0] == 0:
         stored = options.resume and path.exists()
-        centres = np.load(path) if stored else fit_geo_clusters(lonlat, options.clusters, options.seed)
-        np.save(path, centres)
-    centres = from_first(centres)
-    return assign_geo_clusters(lonlat, centres), len(centres)
+        shared = [np.load(path) if stored else moco.fit_geo_clusters(lonlat, options.clusters, options.seed)]
+        np.save(path, shared[0])
+    if dist.is_initialized():
+        dist.broadcast_object_list(shared)
+    return moco.assign_geo_clusters(lonlat, shared[0]), len(shared[0])
 
 
-def _moco(options: SimpleNamespace, encoder: Encoder, clusters: int) -> MoCo:
-    moco = MoCo(
-        encoder,
-        encoder.width,
-        K=options.queue,
-        m=options.momentum,
-        T=options.temperature,
-        clusters=clusters,
-        alpha=options.alpha,
-        beta=options.beta,
-        geo_head=options.geo_head,
-        mask_same_place=options.mask_same_place,
-    )
-    if options.compile:  # only the encoders: the rest is a few small matrices
-        moco.encoder_q[0].compile()
-        moco.encoder_k[0].compile()
-    return moco
-
-
-def _fit(trainer: L.Trainer, module: Pretraining, out: Path, resume: bool) -> bool:
-    """Train; whether the run finished.
-
-    Raises:
-        UserError: out of memory.
-    """
-    try:
-        return fit(trainer, module, module.loader, None, command="pretrain", resume=resume)
-    except torch.OutOfMemoryError:
-        pass  # the traceback holds the tensors of the step; smaller steps can be measured only without it
-    raise out_of_memory(trainer, module, checkpoint_state(out / "last.ckpt"))
-
-
-def _is_newer(result: Path, checkpoint: Path) -> bool:
-    """Whether the result exists and is newer than the checkpoint: a kill may have come between the two."""
-    return result.is_file() and result.stat().st_mtime >= checkpoint.stat().st_mtime
-
-
-def _write_metrics(path: Path, trainer: L.Trainer, loader: PairLoader, **about: str | int) -> None:
-    """Write the metrics of the last step and of the last validation."""
-    metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name != "total"}
-    write_json(path, metrics | {"data_wait": loader.data_wait, "steps": trainer.global_step} | about)
-
-
-def _print_start(options: SimpleNamespace, places: pd.DataFrame, pairs: Pairs, device: torch.device) -> None:
+def _print_start(options: SimpleNamespace, places: pd.DataFrame, pairs: Pairs) -> None:
     repeated = int((places["count"] > 1).sum())
     print(
-        f"{options.variant} on {device}: {len(pairs)} images of {len(places)} training places, "
+        f"{options.variant} on {options.device}: {len(pairs)} images of {len(places)} training places, "
         f"{repeated} places with more than one date"
     )
     if "tp" not in options.variant:
         return
     if repeated == 0:
         print("warning: no place has two dates; temporal positives fall back to two views of one image, as in moco")
-    elif pairs.gap and (unpaired := pairs.unpaired()):
+    elif pairs.gap != Gap() and (unpaired := pairs.unpaired()):
         print(f"{unpaired} images have no other date within --min-gap and --max-gap and are paired with themselves")

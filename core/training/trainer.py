@@ -1,11 +1,12 @@
-"""What every training run shares: device, precision, processes, loggers, Lightning's trainer."""
+"""What every training run shares: checks of options, precision, processes, loggers, Lightning's loop."""
 
 from __future__ import annotations
 
 import logging
 import os
 import warnings
-from pathlib import Path
+from collections.abc import Collection, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -15,13 +16,29 @@ from jsonargparse import ArgumentError, ArgumentParser
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
+from torch.utils.data import DataLoader
 
 from core.errors import UserError
+from core.method.pairs import PairLoader
 from core.networks.encoders import faster_in_bf16
-from core.training.checkpoints import AtomicCheckpointIO
+from core.training.checkpoints import AtomicCheckpointIO, Checkpoints, Stopped
+from core.training.labelled import ShuffledLoader
 
 MAX_VALIDATIONS = 10  # a run: with short epochs, more would take longer than training
 SMALL = 16  # px: a network of stride 32 reaches maps of one pixel before its last stage
+_EXPECTED = (
+    ".*does not have many workers",  # reading a batch is two array look-ups
+    ".*Checkpoint directory .* exists and is not empty",  # on resume
+    ".*GPU available but not used",
+    ".*no `val_dataloader`",  # a store with few labels may have none there
+    ".*treespec, LeafSpec",  # lightning 2.6 with torch 2.15
+)
+
+
+def check_choice(name: str, value: str, known: Collection[str]) -> None:
+    """Raise ``UserError`` if the value of an option is not one of the known ones."""
+    if value not in known:
+        raise UserError(f"--{name} {value}: choose one of {', '.join(known)}")
 
 
 def pick_precision(name: str, device: torch.device, size: int) -> str:
@@ -33,11 +50,10 @@ def pick_precision(name: str, device: torch.device, size: int) -> str:
     Raises:
         UserError: an unknown name, or bf16 on a CPU for images of this size (rows = columns, px).
     """
+    check_choice("precision", name, ("auto", "32-true", "bf16-mixed"))
     wrong = device.type == "cpu" and size <= SMALL
     if name == "auto":
         return "bf16-mixed" if faster_in_bf16(device) and not wrong else "32-true"
-    if name not in ("32-true", "bf16-mixed"):
-        raise UserError(f"--precision {name}: choose auto, 32-true or bf16-mixed")
     if name == "bf16-mixed" and wrong:
         raise UserError(
             f"--precision bf16-mixed: gives wrong gradients on a CPU for images of up to {SMALL} px, "
@@ -52,11 +68,7 @@ def processes() -> tuple[int, int]:
 
 
 def join_processes(device: torch.device) -> torch.device:
-    """Initialise torch.distributed if torchrun started several processes; returns the device of this one.
-
-    Raises:
-        UserError: there are more processes than GPUs.
-    """
+    """Initialise torch.distributed if torchrun started several processes; returns the device of this one."""
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", device.index or 0)))
         if device.index >= torch.cuda.device_count():
@@ -67,21 +79,8 @@ def join_processes(device: torch.device) -> torch.device:
     return device
 
 
-def from_first(value: Any) -> Any:
-    """Broadcast the value of the first process to all processes."""
-    if not dist.is_initialized():
-        return value
-    values = [value]
-    dist.broadcast_object_list(values)
-    return values[0]
-
-
 def make_loggers(entries: list[dict[str, Any]]) -> list[Logger]:
-    """Lightning loggers from entries with ``class_path`` and ``init_args``, as in a configuration file.
-
-    Raises:
-        UserError: there is no such logger, or it does not accept these arguments.
-    """
+    """Lightning loggers from entries with ``class_path`` and ``init_args``; ``UserError`` if an entry is not valid."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--loggers", type=list[Logger])
     try:
@@ -90,48 +89,56 @@ def make_loggers(entries: list[dict[str, Any]]) -> list[Logger]:
         raise UserError(f"--loggers: {' '.join(str(error).split())}") from error
 
 
-def make_trainer(
-    out: Path,
+def fit(
+    module: L.LightningModule,
+    train: PairLoader | ShuffledLoader,
+    val: DataLoader | None,
+    options: SimpleNamespace,
     *,
-    epochs: int,
-    steps: int,
-    device: torch.device,
-    precision: str,
-    callbacks: list[Callback],
-    loggers: list[Logger] | None = None,
+    command: str,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
     validations: int = MAX_VALIDATIONS,
-) -> L.Trainer:
-    """A Lightning trainer that logs to CSV and TensorBoard, on all processes that torchrun started.
+) -> bool:
+    """Train from the start or from the last checkpoint, on all of torchrun's processes; False if SIGTERM stopped it.
 
-    Logs go to ``out/logs``, those of a resumed run to ``logs-2`` and so on. ``steps`` are those of one epoch;
-    ``validations`` per run are at least one and at most ``MAX_VALIDATIONS``.
+    ``options`` are those of the sub-command ``command`` of core.train, with the device and Lightning's name of the
+    precision. Validations per run are at least one and at most ``MAX_VALIDATIONS``. Logs go to ``out/logs``, those of a
+    resumed run to ``logs-2`` and so on.
     """
+    out, device, epochs, steps = options.out, options.device, options.epochs, len(train)
     earlier = len(list(out.glob("logs*")))
     name = f"logs-{earlier + 1}" if earlier else "logs"
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", ".*does not have many workers")  # reading a batch is two array look-ups
-    warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty")  # on resume
-    warnings.filterwarnings("ignore", ".*GPU available but not used")
-    warnings.filterwarnings("ignore", ".*treespec, LeafSpec", FutureWarning)  # lightning 2.6 with torch 2.15
+    for message in _EXPECTED:
+        warnings.filterwarnings("ignore", message)
     log_every = max(1, min(10, steps, epochs * steps // 50))  # at least fifty points on the curve of a short run
     csv = CSVLogger(out, name="", version=name, flush_logs_every_n_steps=log_every)  # nothing is lost on a kill
     count = processes()[1]
     local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    index = device.index if device.type == "cuda" and count == 1 else None
-    return L.Trainer(
+    last = Checkpoints(out / "last.ckpt", train, epochs * steps, options.checkpoint_every)
+    trainer = L.Trainer(
         max_epochs=epochs,
         accelerator="gpu" if device.type == "cuda" else device.type,
-        devices=[index] if index is not None else local,
+        devices=[device.index] if device.type == "cuda" and device.index is not None and count == 1 else local,
         num_nodes=count // local,
         # The queue is the same in every process; batch-norm statistics are each process's own (as in MoCo).
         strategy=DDPStrategy(broadcast_buffers=False) if count > 1 else "auto",
         plugins=[AtomicCheckpointIO()],
-        precision=precision,  # type: ignore[arg-type]
-        logger=[csv, TensorBoardLogger(out, name="", version=name), *(loggers or [])],
-        callbacks=[TQDMProgressBar(refresh_rate=10), *callbacks],
+        precision=options.precision,
+        logger=[csv, TensorBoardLogger(out, name="", version=name), *loggers],
+        callbacks=[TQDMProgressBar(refresh_rate=10), *callbacks, last],
         default_root_dir=out,
         enable_model_summary=False,
         log_every_n_steps=log_every,
         num_sanity_val_steps=0,
         check_val_every_n_epoch=max(1, epochs // max(1, min(validations, MAX_VALIDATIONS))),
     )
+    try:
+        trainer.fit(module, train, val, ckpt_path=last.path if options.resume else None, weights_only=False)
+        return True
+    except Stopped:
+        if trainer.is_global_zero:
+            again = f"python -m core.train {command} --config {out / 'config.yaml'} --resume"
+            print(f"\nstopped after step {trainer.global_step}, checkpoint saved; resume with: {again}", flush=True)
+        return False
