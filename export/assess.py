@@ -21,7 +21,7 @@ from export.rasterio_io.vectors import read_shapes
 from export.runtime.errors import InputFault, RuntimeFault
 from export.runtime.files import Staging
 from export.runtime.infer.class_map import ClassMap
-from export.runtime.infer.job import Limits
+from export.runtime.infer.layout import Limits
 from export.runtime.raster.lattice import Bounds
 from export.runtime.results.assessment import Report, class_numbers, compare, true_field
 from export.wording import words

@@ -21,7 +21,7 @@ from export.rasterio_io.run import BESIDE, Request, map_raster
 from export.rasterio_io.vectors import Area
 from export.runtime.errors import RuntimeFault
 from export.runtime.files import clear_leftovers
-from export.runtime.infer.job import Options
+from export.runtime.infer.layout import Options
 from export.runtime.infer.source import Choice
 from export.runtime.infer.sweep import Sweep
 from export.runtime.model.providers import PRECISIONS, PROVIDERS

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from qgis.core import QgsApplication
 
-from .runtime.model.session import MINIMUM_ONNXRUNTIME
+from .runtime.model.providers import MINIMUM_ONNXRUNTIME
 from .texts import tr
 
 MINIMUM = ".".join(map(str, MINIMUM_ONNXRUNTIME))

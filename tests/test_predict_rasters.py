@@ -23,7 +23,8 @@ from export import predict
 from export.rasterio_io.pixels import RasterPixels
 from export.rasterio_io.run import Request, map_raster
 from export.rasterio_io.vectors import Area
-from export.runtime.infer.job import Job, Options
+from export.runtime.infer.job import Job
+from export.runtime.infer.layout import Options
 from export.runtime.infer.source import Choice, Source
 from export.runtime.model.session import Model
 from export.runtime.results.style import add_style

@@ -7,8 +7,7 @@ import pytest
 from onnx import TensorProto
 
 from export.runtime.errors import Cancelled, InputFault, ModelFault
-from export.runtime.infer.flow import ahead, mapped
-from export.runtime.infer.sweep import Scan, Sweep, sweep
+from export.runtime.infer.sweep import Scan, Sweep, ahead, mapped, sweep
 from export.runtime.model.session import Model
 from export.runtime.raster.legend import LandClass
 from export.runtime.raster.window import Window

@@ -22,7 +22,8 @@ from export.rasterio_io.vectors import PyogrioVectors
 from export.rasterio_io.vrt import joined
 from export.runtime.errors import InputFault
 from export.runtime.files import Staging
-from export.runtime.infer.job import cell_of, lay_out
+from export.runtime.infer.layout import Layout
+from export.runtime.infer.scenes import cell_size
 from export.runtime.infer.source import Source
 from export.runtime.model.card import ModelCard
 from export.runtime.model.session import Model
@@ -47,7 +48,7 @@ def join(settings: Settings, unit: Unit, model: Model) -> None:
     with reading(unit.raster), closing(RasterPixels(unit.raster, request.area)) as pixels:
         options = request.on(pixels)
         with closing(Source(pixels, model.card, options.choice)) as source:
-            grid = lay_out(source, model.card, options, cell_of(model, options.run)).result
+            grid = Layout(source, model.card, options, cell_size(model, options.run)).result
     targets = request.targets(target, model.card.task, ".tif" if merge else ".vrt")
     blocks = [(window, settings.out / part) for part, window in unit.parts]
     size = sum(path.stat().st_size for role in ROLES for _, path in _paths(blocks, role) if path.exists())

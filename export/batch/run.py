@@ -31,8 +31,8 @@ from export.rasterio_io.stac import model_hash, sha256
 from export.rasterio_io.vrt import stacked
 from export.runtime.errors import InputFault, RuntimeFault, first_line
 from export.runtime.files import clear_leftovers
-from export.runtime.infer.job import cell_of, lay_out
 from export.runtime.infer.layout import Layout
+from export.runtime.infer.scenes import cell_size
 from export.runtime.infer.source import Source
 from export.runtime.infer.sweep import Sweep, place_grid
 from export.runtime.model.session import Model
@@ -96,7 +96,7 @@ class Plan:
         with reading(where), closing(RasterPixels(where, request.area)) as pixels:
             options = request.on(pixels)
             with closing(Source(pixels, model.card, options.choice)) as source:
-                layout = lay_out(source, model.card, options, cell_of(model, options.run))
+                layout = Layout(source, model.card, options, cell_size(model, options.run))
                 cut = blocks(model, layout, options.run, self._side)
             suffix = ".vrt" if cut and not self.settings.merge else ".tif"
             request.targets(out / raster.name, model.card.task, suffix).check(request.sources(pixels))

@@ -53,7 +53,7 @@ class RasterioWriter:
         colors: Mapping[int, tuple[int, int, int]] | None = None,
         rgb: bool = False,
     ) -> None:
-        """Begin it; see ``writing.RasterOut``."""
+        """Begin it; see ``writing.RasterWriter``."""
         self.path, self.grid, self.dtype, self._names = path, grid, dtype, names
         profile = {
             "driver": "GTiff", "height": grid.height, "width": grid.width, "count": len(names), "dtype": dtype,

@@ -19,7 +19,8 @@ from export.rasterio_io.pixels import RasterPixels
 from export.rasterio_io.stac import write_item
 from export.rasterio_io.vectors import Area, PyogrioVectors
 from export.runtime.errors import InputFault
-from export.runtime.infer.job import Job, Options
+from export.runtime.infer.job import Job
+from export.runtime.infer.layout import Options
 from export.runtime.infer.sweep import Progress
 from export.runtime.messages import Message
 from export.runtime.model.session import Model

@@ -22,7 +22,7 @@ from rasterio.warp import transform_bounds
 from export.rasterio_io.cog import writing
 from export.rasterio_io.grid import Grid, crs_of
 from export.runtime.errors import InputFault, first_line
-from export.runtime.infer.job import Limits
+from export.runtime.infer.layout import Limits
 from export.runtime.raster.lattice import Bounds, check_bounds
 from export.runtime.raster.window import Window
 from export.runtime.results.vectors import Batch, KeepGoing

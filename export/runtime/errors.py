@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any, TypeVar
 
 from .messages import Message
@@ -11,17 +12,10 @@ Own = TypeVar("Own", bound="RuntimeFault")
 
 
 class RuntimeFault(Exception):
-    """Base of all errors of the runtime: show the message, never a traceback.
-
-    Attributes:
-        message: the kind of the error and its facts.
-    """
+    """Base of all errors of the runtime: show the message, never a traceback."""
 
     def __init__(self, kind: str, **fields: Any) -> None:
-        """Take a key of ``messages.MESSAGES`` and the facts of its sentence.
-
-        ``where``, if given, names the file or layer that it is about.
-        """
+        """Take the kind and the facts of a ``Message``."""
         super().__init__(kind)
         self.message = Message(kind, fields)
 
@@ -36,7 +30,7 @@ class RuntimeFault(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Errors cross processes with their facts."""
-        return _again, (type(self), self.message.kind, dict(self.message.fields))
+        return partial(type(self), self.message.kind, **self.message.fields), ()
 
 
 class ModelFault(RuntimeFault):
@@ -58,7 +52,3 @@ def first_line(error: BaseException) -> str:
     """First line of a library's message, without onnxruntime's codes in front; the name of the error if it has none."""
     lines = str(error).splitlines()
     return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", lines[0]) if lines else type(error).__name__
-
-
-def _again(fault: type[RuntimeFault], kind: str, fields: Any) -> RuntimeFault:
-    return fault(kind, **fields)

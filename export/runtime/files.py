@@ -40,11 +40,7 @@ class Staging:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Make the folder.
-
-        Raises:
-            InputFault: nothing can be written there.
-        """
+        """Make the folder; raises InputFault if nothing can be written there."""
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -109,13 +105,13 @@ def clear_leftovers(folder: Path) -> None:
     """Remove what killed processes left in a folder; what a living one works in is locked and stays."""
     if fcntl is None:
         return
-    for found in folder.glob(f"{PREFIX}*"):
+    for leftover in folder.glob(f"{PREFIX}*"):
         try:
-            with open(found / _LOCK, "r+") as lock:
+            with open(leftover / _LOCK, "r+") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(found, ignore_errors=True)
+                shutil.rmtree(leftover, ignore_errors=True)
         except FileNotFoundError:  # killed before it could lock
-            shutil.rmtree(found, ignore_errors=True)
+            shutil.rmtree(leftover, ignore_errors=True)
         except OSError:  # alive, or on a disk that cannot tell
             continue
 
@@ -127,16 +123,16 @@ def free_bytes(folder: Path) -> int:
 
 def free_memory() -> int:
     """Bytes that can be taken without harm, as far as the system tells; 4 GB where it does not."""
-    found: list[int] = []
+    limits: list[int] = []
     try:
         text = Path("/proc/meminfo").read_text(encoding="ascii")
-        found += [int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("MemAvailable")]
-        limit, used = (Path(f"/sys/fs/cgroup/memory.{name}").read_text(encoding="ascii") for name in ("max", "current"))
+        limits += [int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("MemAvailable")]
+        most, used = (Path(f"/sys/fs/cgroup/memory.{name}").read_text(encoding="ascii") for name in ("max", "current"))
         stat = Path("/sys/fs/cgroup/memory.stat").read_text(encoding="ascii").splitlines()
         cache = sum(int(line.split()[1]) for line in stat if line.startswith(("active_file ", "inactive_file ")))
-        found += [int(limit) - int(used) + cache]  # what files are cached in is given back
+        limits += [int(most) - int(used) + cache]  # what files are cached in is given back
     except (OSError, ValueError):  # no Linux, or a container without a limit ("max")
         pass
-    if not found and hasattr(os, "sysconf"):
-        found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2]
-    return max(min(found, default=4 * 1024**3), 256 * 1024**2)
+    if not limits and hasattr(os, "sysconf"):
+        limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2]
+    return max(min(limits, default=4 * 1024**3), 256 * 1024**2)

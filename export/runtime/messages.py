@@ -188,11 +188,9 @@ class Words(string.Formatter):
 
 @dataclass(frozen=True)
 class Message:
-    """One sentence for the user, not yet worded.
+    """One sentence for the user, not yet worded: a key of ``MESSAGES``, and the facts that its sentence names.
 
-    Attributes:
-        kind: key of ``MESSAGES``.
-        fields: the facts that the sentence names, and ``where``, the file or layer that it is about.
+    A fact ``where`` is the file or layer that it is about.
     """
 
     kind: str

@@ -34,7 +34,7 @@ from qgis.PyQt.QtGui import QIcon
 from ..gdal_io.mask import LayerMask
 from ..runtime.errors import Cancelled, InputFault, RuntimeFault
 from ..runtime.files import taken
-from ..runtime.infer.job import Limits
+from ..runtime.infer.layout import Limits
 from ..runtime.results.areas import ClassArea
 from ..texts import tr, words
 

@@ -20,7 +20,7 @@ from ..gdal_io.job import Layer, snapshot
 from ..gdal_io.mask import LayerShape, features_of, transformed
 from ..runtime.errors import InputFault
 from ..runtime.infer.class_map import ClassMap
-from ..runtime.infer.job import Limits
+from ..runtime.infer.layout import Limits
 from ..runtime.results.assessment import class_numbers, compare, true_field
 from ..texts import number, tr, words
 from .base import Algorithm, progress_of

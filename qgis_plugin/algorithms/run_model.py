@@ -23,7 +23,7 @@ from ..gdal_io.vectors import GdalVectors
 from ..gdal_io.writer import GdalWriter
 from ..layers import show_when_loaded
 from ..runtime.errors import InputFault
-from ..runtime.infer.job import Options
+from ..runtime.infer.layout import Options
 from ..runtime.infer.source import Choice
 from ..runtime.infer.sweep import Sweep
 from ..runtime.model.providers import PROVIDERS

@@ -6,7 +6,8 @@ from typing import Optional, Union
 from qgis.core import QgsCoordinateReferenceSystem
 
 from ..runtime.errors import InputFault
-from ..runtime.infer.job import Job, Options, lay_out, tile_grid
+from ..runtime.infer.job import Job, tile_grid
+from ..runtime.infer.layout import Layout, Options
 from ..runtime.infer.source import Source
 from ..runtime.model.card import ModelCard
 from ..runtime.model.guard import read_header
@@ -65,7 +66,7 @@ class RunPlan:
         plan = cls(model, card, layer, options, **run)
         source = Source(plan.pixels(), card, options.choice)
         try:
-            grid = tile_grid(lay_out(source, card, options), card, options.run)
+            grid = tile_grid(Layout(source, card, options), card, options.run)
             files = tuple(source.pixels.files)
             return replace(plan, bands=tuple(source.bands), tiles=len(grid) if grid else 0, files=files)
         finally:

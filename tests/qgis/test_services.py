@@ -151,7 +151,7 @@ def test_a_coverage_of_a_wcs_is_read_pixel_for_pixel(running, server, model, sce
 @pytest.mark.parametrize("gsd", [None, 20.0])
 def test_the_tiles_of_a_run_are_known_before_it(running, scene, tmp_path, gsd):
     from geoaware.gdal_io.job import RunPlan, card_in, open_job, snapshot
-    from geoaware.runtime.infer.job import Options
+    from geoaware.runtime.infer.layout import Options
 
     model = str(write_strongest_band(tmp_path / "m.onnx", gsd=gsd))
     layer = QgsRasterLayer(str(rasters.write(tmp_path / "scene.tif", np.tile(scene[0], (1, 3, 4)))), "scene")

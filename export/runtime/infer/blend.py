@@ -19,18 +19,13 @@ import numpy as np
 from ..raster.window import Window
 
 UNUSED = 7 / 16  # share of an overlap, at either side: so a receptive field of 7 / 8 of it sees no padding
+# finished numbers of a rectangle: first row, (channels, rows, columns), and (rows, columns) where they are valid
+Block = tuple[int, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Where tiles hand over to one another along rows or columns.
-
-    Attributes:
-        starts: of the tiles of the whole raster, rising.
-        tile: px of a tile.
-        overlap: px that neighbours share at least.
-        length: px of the raster.
-    """
+    """Where tiles of a raster of ``length`` px hand over to one another along rows or columns; all in px."""
 
     starts: list[int]
     tile: int
@@ -58,15 +53,6 @@ class Axis:
         return start != self.starts[-1]
 
 
-@dataclass(frozen=True)
-class Block:
-    """Finished numbers of a rectangle: ``share`` (channels, rows, columns), and where they are ``valid`` (rows, columns)."""
-
-    top: int
-    share: np.ndarray
-    valid: np.ndarray
-
-
 class Blend:
     """Weighted sums that later tiles can still change.
 
@@ -74,15 +60,10 @@ class Blend:
     """
 
     def __init__(self, channels: int, area: Window, rows: Axis, columns: Axis, first: int, last: int) -> None:
-        """Nothing is blended yet.
+        """Nothing is blended yet of ``area``, the part of the raster that is mapped.
 
-        Args:
-            channels: numbers that are blended at each pixel.
-            area: the part of the raster that is wanted.
-            rows: of all tiles of the raster, which may reach beyond the area.
-            columns: of all tiles of the raster, which may reach beyond the area.
-            first: first column of the first tile in a row of those that are run.
-            last: first column of the last tile in such a row.
+        ``rows`` and ``columns`` are those of all tiles of the raster, which may reach beyond the area; ``first`` and
+        ``last`` are the first columns of the first and the last tile that is run in a row of tiles.
         """
         self.area, self.rows, self.columns = area, rows, columns
         self._first, end = columns.span(first)[0], columns.span(last)[2]
@@ -91,17 +72,11 @@ class Blend:
         self._right = np.zeros((channels + 2, 0, 0), np.float32)
 
     def add(self, top: int, left: int, valid: np.ndarray, answer: np.ndarray | None) -> Block:
-        """Add one tile.
+        """Add one tile, whose first row and column in the raster are ``top`` and ``left``, from left to right in each row.
 
-        Args:
-            top: its first row in the raster; those of a row follow each other from left to right.
-            left: its first column.
-            valid: (rows, columns) where it holds data.
-            answer: (channels, tile, tile), what lies beyond the raster is cut off; None where it was not run.
-
-        Returns:
-            What no later tile will change, as far as it lies in the area. Where the model gave no numbers (NaN,
-            infinite) is not valid.
+        ``valid`` (rows, columns) is where it holds data, ``answer`` (channels, tile, tile), of which what lies beyond the
+        raster is cut off; None where it was not run. Returns what no later tile will change, as far as it lies in the area.
+        Where the model gave no numbers (NaN, infinite) is not valid.
         """
         (row, next_row, bottom), (column, next_column, right) = self.rows.span(top), self.columns.span(left)
         sums = np.zeros((len(self._below), bottom - row, right - column), np.float32)
@@ -130,7 +105,7 @@ class Blend:
         weight = sums[-2]
         share = sums[:-2] / np.where(weight > 0, weight, 1)
         valid = (sums[-1] > 0) & (weight > 0) & np.isfinite(share.sum(axis=0))
-        return Block(row + rows.start, share, valid)
+        return row + rows.start, share, valid
 
 
 def hann_ramp(overlap: int) -> np.ndarray:

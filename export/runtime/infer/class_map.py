@@ -11,7 +11,7 @@ from ..errors import Cancelled, InputFault
 from ..raster.window import Window
 from ..results.areas import ClassArea
 from ..results.assessment import most_common
-from .job import Limits
+from .layout import Limits
 from .source import Pixels
 from .sweep import Progress
 

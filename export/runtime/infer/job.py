@@ -6,95 +6,25 @@ A host opens the raster as ``Pixels``, makes a ``Job`` and hands its rows or obj
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 from ..errors import InputFault
 from ..files import free_memory
 from ..messages import Message
 from ..model.card import ModelCard
 from ..model.session import Model
-from ..raster.lattice import Bounds
 from ..raster.patches import BYTES, BYTES_MERGING
 from ..raster.window import TileGrid, Window
 from ..results.rows import Objects, Rows
-from ..results.vectors import KeepGoing, Polygons
+from ..results.vectors import KeepGoing
 from ..results.writing import Results
-from .layout import Layout
+from .layout import Layout, Options
 from .objects import detect
-from .scenes import cell_size, scene_grid, windows
-from .source import Choice, Pixels, Source
+from .scenes import COARSE, cell_size, scene_grid, windows
+from .source import Pixels, Source
 from .sweep import Progress, Scan, Sweep, sweep, tile_overlap
 
-COARSE = ("classification", "embedding")  # tasks whose answer may be coarser than the raster
 _SAMPLE = 2000  # tiles that are compared with the polygons
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The area to map, in the CRS of the raster."""
-
-    bounds: Bounds | None = None
-    mask: Polygons | None = None
-
-    @property
-    def box(self) -> Bounds | None:
-        """Both together; None for the whole raster."""
-        boxes = [box for box in (self.bounds, self.mask and self.mask.bounds) if box]
-        if not boxes:
-            return None
-        west, south, east, north = zip(*boxes)
-        return max(west), max(south), min(east), min(north)
-
-    def window(self, grid: Any, where: str) -> Window:
-        """The smallest window of a grid that holds the area.
-
-        Raises:
-            InputFault: it lies outside.
-        """
-        extent = ", ".join(f"{side:.10g}" for side in grid.bounds)
-        window: Window | None = grid.whole
-        if self.bounds:
-            window = grid.window_inside(self.bounds)
-        if window is None:
-            raise InputFault("bounds_outside", where=where, extent=extent)
-        if self.mask:
-            window = window.intersection(grid.window_inside(self.mask.bounds))
-        if window is None:
-            raise InputFault("mask_outside", where=where, extent=extent)
-        return window
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a raster is mapped; every part has defaults.
-
-    Attributes:
-        resample: whether pixels are brought to the model's size.
-        model_grid: whether the map keeps that size.
-    """
-
-    choice: Choice = field(default_factory=Choice)
-    limits: Limits = field(default_factory=Limits)
-    run: Sweep = field(default_factory=Sweep)
-    resample: bool = True
-    model_grid: bool = False
-
-
-def lay_out(source: Source, card: ModelCard, options: Options, cell: int = 1) -> Layout:
-    """What a model will see of a raster; ``cell`` is as ``cell_of`` gives it.
-
-    Raises:
-        InputFault: the area lies outside the raster.
-    """
-    window = options.limits.window(source.grid, source.where)
-    gsd = card.gsd if options.resample and not source.pixels.sized else None
-    return Layout(source, gsd, window, options.limits.mask, options.model_grid, cell)
-
-
-def cell_of(model: Model, run: Sweep) -> int:
-    """Side of a pixel of the answer, in pixels that the model sees; a coarse answer stays coarse."""
-    return cell_size(model, run) if model.card.task in COARSE else 1
 
 
 def tile_grid(layout: Layout, card: ModelCard, run: Sweep) -> TileGrid | None:
@@ -120,8 +50,6 @@ class Job:
     Attributes:
         model: with the output and the threshold that the options name.
         card: completed by what the model itself tells.
-        source: the raster, in the model's bands and unit.
-        layout: grids of the run.
         grid: of the result.
     """
 
@@ -137,7 +65,7 @@ class Job:
         self.card, self.options, self.block = self.model.card, options, block
         self.source = Source(pixels, self.card, options.choice)
         self.source.settle()
-        self.layout = lay_out(self.source, self.card, options, cell_of(self.model, options.run))
+        self.layout = Layout(self.source, self.card, options, cell_size(self.model, options.run))
         self.run = replace(options.run, read_ahead=min(options.run.read_ahead, pixels.read_ahead))
         if block:
             self.run = replace(self.run, area=self.layout.area_of(block))
@@ -150,8 +78,7 @@ class Job:
         It depends on whether areas will be ``measured``, patches outlined (``polygons``), and small ones merged.
         """
         self.source.look()
-        gsd = None if self.source.pixels.sized else self.card.gsd
-        notes = self.layout.notes(gsd, measured)
+        notes = self.layout.notes(measured)
         most, free = self.grid.height * self.grid.width * (BYTES_MERGING if merging else BYTES), free_memory()
         if polygons and self.card.task != "detection" and most > free:
             notes.append(Message("polygons_may_not_fit", {"most": most, "free": free}))

@@ -3,23 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
+from ..errors import InputFault
 from ..messages import Message
+from ..model.card import ModelCard
 from ..model.session import Model
-from ..raster.lattice import stated_size
+from ..raster.lattice import Bounds, stated_size
 from ..raster.resample import STRIP, Scale, nearest, resampled
 from ..raster.window import Read, Window
 from ..results.rows import Rows, blanked
 from ..results.vectors import Polygons
-from .source import Pixels, Source
+from .source import Choice, Pixels, Source
 from .sweep import Sweep, shared
 
 MOST_ENLARGED = 10  # times: beyond it, pixels made smaller hold nothing that a model could see
 SAME_SIZE = 0.1  # pixel sizes that differ by less than a tenth count as the same
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The area to map, in the CRS of the raster."""
+
+    bounds: Bounds | None = None
+    mask: Polygons | None = None
+
+    @property
+    def box(self) -> Bounds | None:
+        """Both together; None for the whole raster."""
+        boxes = [box for box in (self.bounds, self.mask and self.mask.bounds) if box]
+        if not boxes:
+            return None
+        west, south, east, north = zip(*boxes)
+        return max(west), max(south), min(east), min(north)
+
+    def window(self, grid: Any, where: str) -> Window:
+        """The smallest window of a grid that holds the area.
+
+        Raises:
+            InputFault: it lies outside.
+        """
+        extent = ", ".join(f"{side:.10g}" for side in grid.bounds)
+        window: Window | None = grid.whole
+        if self.bounds:
+            window = grid.window_inside(self.bounds)
+        if window is None:
+            raise InputFault("bounds_outside", where=where, extent=extent)
+        if self.mask:
+            window = window.intersection(grid.window_inside(self.mask.bounds))
+        if window is None:
+            raise InputFault("mask_outside", where=where, extent=extent)
+        return window
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a raster is mapped; every part has defaults.
+
+    Attributes:
+        resample: whether pixels are brought to the model's size.
+        model_grid: whether the map keeps that size.
+    """
+
+    choice: Choice = field(default_factory=Choice)
+    limits: Limits = field(default_factory=Limits)
+    run: Sweep = field(default_factory=Sweep)
+    resample: bool = True
+    model_grid: bool = False
 
 
 class Layout:
@@ -32,25 +86,19 @@ class Layout:
         cell: side of a pixel of the answer, in pixels of ``seen``.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        gsd: float | None,
-        window: Window,
-        mask: Polygons | None,
-        model_grid: bool,
-        cell: int,
-    ) -> None:
-        """Lay out a run of the part of the raster inside ``window``.
+    def __init__(self, source: Source, card: ModelCard, options: Options, cell: int = 1) -> None:
+        """Lay out a run; a coarse answer (``cell``) stays coarse.
 
-        ``gsd`` is the pixel size in metres that the raster is brought to, None leaves it; with ``model_grid`` the map
-        keeps that size. A coarse answer (``cell``) stays coarse.
+        Raises:
+            InputFault: the area lies outside the raster.
         """
-        self.source, self.window, self.mask, self.cell = source, window, mask, cell
+        self.source, self.mask, self.cell = source, options.limits.mask, cell
+        self.window = window = options.limits.window(source.grid, source.where)
+        self._gsd = None if source.pixels.sized else card.gsd
         self._crop = source.grid.crop(window)
-        self.scale = scale_of(self._crop.pixel_size_m, gsd)
+        self.scale = scale_of(self._crop.pixel_size_m, self._gsd if options.resample else None)
         self.seen = self._crop.scaled(self.scale.rows, self.scale.columns) if self.scale else self._crop
-        model_grid = model_grid or cell > 1
+        model_grid = options.model_grid or cell > 1
         self.result = self.seen.scaled(cell, cell) if model_grid else self._crop
         self._back = self.scale is not None and not model_grid
         self.read: Read = self._read_crop
@@ -72,10 +120,10 @@ class Layout:
         self.read = resampled(read, tall, wide, scale, self._least, corner)
         self._overview = coarse.grid.pixel_size_m[0]
 
-    def notes(self, gsd: float | None, measured: bool) -> list[Message]:
-        """What to read before a long run; ``gsd`` in metres is what the model learned from, ``measured`` counts areas."""
+    def notes(self, measured: bool) -> list[Message]:
+        """What to read before a long run, and, where areas will be measured, how wrong they will be."""
         notes: list[Message] = []
-        size = stated_size(self._crop.pixel_size_m)
+        gsd, size = self._gsd, stated_size(self._crop.pixel_size_m)
         sizes = {"pixel": size, "model": gsd, "overview": self._overview}
         if self.scale:
             notes.append(Message("resampled_from_overviews" if self._overview else "resampled", sizes))
@@ -160,11 +208,8 @@ def scale_of(pixel_size_m: tuple[float, float], gsd: float | None) -> Scale | No
 def onto_source(rows: Iterator[Rows], row_of: np.ndarray, column_of: np.ndarray, first: int = 0) -> Iterator[Rows]:
     """Bring finished rows of the target back onto the source's grid; the nearest pixel, so no class is invented.
 
-    Args:
-        rows: of the target, from top to bottom.
-        row_of: (source rows) the target row that each is taken from; see ``nearest``.
-        column_of: (source columns) the column of ``rows`` that each is taken from.
-        first: the source row that the first entry of ``row_of`` stands for.
+    ``row_of`` and ``column_of`` are the target's row and column that each of the source is taken from (see ``nearest``);
+    the first entry of ``row_of`` stands for the source row ``first``.
     """
     for part in rows:
         low, high = np.searchsorted(row_of, [part.top, part.top + len(part.valid)])

@@ -1,6 +1,6 @@
 """Finds objects over a whole raster with a detector that sees one tile at a time.
 
-Neighbouring tiles overlap, so an object near a border is found twice, whole or cut. Two boxes of neighbouring
+Neighbouring tiles overlap, so an object near a border is detected twice, whole or cut. Two boxes of neighbouring
 tiles are one object where, in the part of the raster that both tiles saw, they agree. Of these the box that no
 border cuts is kept; where all are cut, their hull.
 """
@@ -17,8 +17,7 @@ from ..errors import InputFault, ModelFault
 from ..raster.patches import components
 from ..raster.window import TileGrid, Window
 from ..results.rows import Objects
-from .flow import ahead, mapped
-from .sweep import Scan, Tile, padded, tile_overlap
+from .sweep import Scan, Tile, ahead, mapped, padded, tile_overlap
 
 AGREE = 0.5  # intersection over union, in the part that both tiles saw
 _CUT = 2.0  # px: a box that ends so near to a tile's border is taken to go on beyond it

@@ -19,6 +19,8 @@ from ..raster.window import TileGrid, Window
 from ..results.rows import Rows
 from .sweep import AS_CARD, Scan, Sweep, Tile, any_valid, in_units, rows_of, sweep, unit_of
 
+COARSE = ("classification", "embedding")  # tasks whose answer may be coarser than the raster
+
 
 def scene_grid(height: int, width: int, tile: int, stride: int) -> tuple[int, int]:
     """Rows and columns of the coarse grid.
@@ -34,7 +36,9 @@ def scene_grid(height: int, width: int, tile: int, stride: int) -> tuple[int, in
 
 
 def cell_size(model: Model, options: Sweep = AS_CARD) -> int:
-    """Side of a cell of the result in px: the stride, or what one place of a map of features stands for."""
+    """Side of a pixel of the result in px that the model sees: the stride, or what a place of a map of features holds."""
+    if model.card.task not in COARSE:
+        return 1
     return unit_of(model) if model.dense else options.stride or model.card.tile_size
 
 
@@ -52,7 +56,7 @@ def windows(scan: Scan) -> Iterator[Rows]:
     """
     options, height, width = scan.options, scan.height, scan.width
     model = scan.model.choose(options.output, options.threshold)
-    if model.card.task not in ("classification", "embedding"):
+    if model.card.task not in COARSE:
         raise InputFault("no_windows", name=model.card.name, task=model.card.task)
     if model.dense:
         yield from sweep(scan)

@@ -26,7 +26,7 @@ from ..raster.sentinel2 import baseline_of
 from ..raster.window import Window
 
 _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
-# Of the sample; a fifth of the raster should be said, but a sample errs by several points: Landsat scenes, empty at
+# Of the sample; a fifth of the raster should be reported, but a sample errs by several points: Landsat scenes, empty at
 # their corners, show 22 % where it is 17 %.
 EMPTY_SHARE = 0.1
 _LATTICE, _SAMPLE = 6, 64  # windows a side, and their side in px, that are looked at

@@ -3,15 +3,18 @@
 Three things overlap: a thread reads ahead, others run the model, and the caller's own thread blends and hands
 finished rows to whoever writes them. Each tile is run alone or in a batch of always the same size, and the
 answers are added in the order of the tiles: so neither threads nor batches nor the part of the raster that is
-wanted change a bit of the result. Memory grows with width x (overlap x channels + tile), never with the height.
+mapped change a bit of the result. Memory grows with width x (overlap x channels + tile), never with the height.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Callable, TypeVar
+from itertools import repeat
+from typing import Any, Callable, TypeVar
 
 import numpy as np
 
@@ -22,9 +25,10 @@ from ..model.session import Model
 from ..raster.window import Read, TileGrid, Window
 from ..results.rows import NO_CONFIDENCE, Rows
 from .blend import Axis, Blend
-from .flow import ahead, mapped
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
+_END: Any = object()  # follows the last item that is read ahead
 Progress = Callable[[int, int], bool]  # takes tiles done and tiles in all after each tile; False cancels
 PIECE = 64  # finished rows that are handed out at once
 WAITING_BYTES = 48 * 1024**2  # of answers that wait while finished rows are written
@@ -124,9 +128,7 @@ class Scan:
     def answers(self, windows: list[Window]) -> Generator[tuple[Tile, np.ndarray | None], None, None]:
         """Read and run the tiles that answer for these windows; yield each with its answer, in order.
 
-        Yields:
-            The tile, and its answer: (channels, side, side) px of a map, (channels,) of a vector, None where nothing
-            was to be run.
+        It is (channels, side, side) px of a map, (channels,) of a vector, None where nothing was to be run.
         """
         groups = _groups(map(self.tile, windows), self.model.batch)
         queue = max(self.options.read_ahead // self.model.batch, 1) if self.options.read_ahead else 0
@@ -179,7 +181,7 @@ def sweep(scan: Scan) -> Iterator[Rows]:
         for tile, answer in answers:
             valid = tile.valid if unit == 1 else any_valid(tile.valid, (unit, unit))
             block = blend.add(tile.inner.row // unit, tile.inner.column // unit, valid, answer)
-            finished.append(rows_of(model.card, block.top, block.share, block.valid, options.probabilities))
+            finished.append(rows_of(model.card, *block, options.probabilities))
             if len(finished) == len(lefts):
                 yield from side_by_side(finished)
                 finished = []
@@ -191,11 +193,7 @@ def unit_of(model: Model) -> int:
 
 
 def in_units(area: Window, unit: int) -> Window:
-    """A part of the raster, counted in places of ``unit`` px.
-
-    Raises:
-        InputFault: it does not begin where a place begins.
-    """
+    """A part of the raster, counted in places of ``unit`` px; raises InputFault if it begins inside a place."""
     if area.row % unit or area.column % unit:
         raise InputFault("bad_start", unit=unit)
     last_row, last_column = -(-(area.row + area.height) // unit), -(-(area.column + area.width) // unit)
@@ -206,10 +204,7 @@ def in_units(area: Window, unit: int) -> Window:
 def any_valid(valid: np.ndarray, unit: tuple[int, int], offset: tuple[int, int] = (0, 0)) -> np.ndarray:
     """Whether any pixel of each place holds data.
 
-    Args:
-        valid: (rows, columns) of a window.
-        unit: rows and columns of a place, px.
-        offset: row and column within a place at which the window begins.
+    ``unit`` is the size of a place, ``offset`` where in one the window begins, both rows and columns in px.
     """
     for axis in (0, 1):
         edges = np.arange(-offset[axis], valid.shape[axis], unit[axis]).clip(0)
@@ -218,10 +213,9 @@ def any_valid(valid: np.ndarray, unit: tuple[int, int], offset: tuple[int, int] 
 
 
 def tile_overlap(card: ModelCard, options: Sweep) -> int:
-    """Px that neighbouring tiles share; a detection's card without an overlap gets a quarter of a tile.
+    """Px that neighbouring tiles share; raises InputFault if that is no less than a tile.
 
-    Raises:
-        InputFault: the overlap is not smaller than the tile.
+    A detection's card without an overlap gets a quarter of a tile.
     """
     tile, own = card.tile_size, card.overlap or (card.tile_size // 4 if card.task == "detection" else 0)
     overlap = own if options.overlap is None else options.overlap
@@ -304,3 +298,41 @@ def rows_of(card: ModelCard, top: int, share: np.ndarray, valid: np.ndarray, pro
     if classes is None or probabilities:
         values = np.where(valid, share, np.float32(np.nan))
     return Rows(top, valid, classes, confidence, values)
+
+
+def ahead(items: Iterable[Item], count: int) -> Iterator[Item]:
+    """Yield the same items, made by another thread up to ``count`` of them before they are asked for.
+
+    An error of that thread is raised here, in its turn. When this generator is closed the thread stops after
+    the item that it is making, and has ended. With a count of 0 the caller's own thread makes them.
+    """
+    if not count:
+        yield from items
+        return
+    iterator: Iterator[Any] = iter(items)
+    with closing(mapped(lambda _: next(iterator, _END), repeat(None), 1, count)) as made:
+        for item in made:
+            if item is _END:
+                return
+            yield item
+
+
+def mapped(
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int, spare: int = 1
+) -> Generator[Result, None, None]:
+    """Yield ``work(item)`` in the order of the items, done by so many threads.
+
+    At most ``threads + spare`` items are in work or done and not yet taken, so memory stays bounded; the spare ones
+    keep the threads at work while the caller is busy with a result.
+    """
+    waiting: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="inference")
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= threads + spare:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

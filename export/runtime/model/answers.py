@@ -11,11 +11,7 @@ DENSE = ("segmentation", "regression")  # tasks with an output per pixel
 
 
 def kind_of(answer: np.ndarray) -> str:
-    """What the values of the output for one tile are: "classes", "logits", "softmax" or "sigmoid".
-
-    Args:
-        answer: (N, K, rows, columns) or (N, K), as the graph returned it.
-    """
+    """What the values of an output (N, K, ...), as the graph returned it, are: one of ``card.ACTIVATIONS``."""
     if answer.dtype.kind in "iub":
         return "classes"
     if answer.min() < -1e-3 or answer.max() > 1 + 1e-3:
@@ -25,19 +21,15 @@ def kind_of(answer: np.ndarray) -> str:
 
 
 def with_channels(answer: np.ndarray, task: str) -> np.ndarray:
-    """Give (N, rows, columns) of a pixel-wise task, or (N,), its missing channel axis."""
-    if answer.ndim == 1:
+    """Give (N, rows, columns) of a pixel-wise task, or (N,), its channel axis; (N, K, 1, 1) of others becomes (N, K)."""
+    if answer.ndim == 1 or (answer.ndim == 3 and task in DENSE):
         return answer[:, None]
-    return answer[:, None] if answer.ndim == 3 and task in DENSE else answer
+    once = task not in DENSE and answer.ndim == 4 and answer.shape[2:] == (1, 1)
+    return answer[:, :, 0, 0] if once else answer
 
 
 def canonical(answer: np.ndarray, card: ModelCard, where: str) -> np.ndarray:
-    """Probabilities, values or features, float32.
-
-    Args:
-        answer: (N, K, rows, columns) or (N, K), as the graph returned it.
-        card: with a known activation.
-        where: name of the file, for the message.
+    """Float32 probabilities, values or features from (N, K, rows, columns) or (N, K), as the graph returned it.
 
     Raises:
         ModelFault: a class number is not in the legend.
@@ -55,14 +47,9 @@ def canonical(answer: np.ndarray, card: ModelCard, where: str) -> np.ndarray:
 
 
 def decide(share: np.ndarray, card: ModelCard) -> tuple[np.ndarray, np.ndarray]:
-    """The most probable class of each place, and its probability.
+    """The most probable class of each place, as an index into ``card.classes``, and its probability.
 
-    Args:
-        share: (K, ...) probabilities.
-        card: whether channels exclude each other follows from its number of classes.
-
-    Returns:
-        Indices into ``card.classes``, and probabilities, both of the shape of one channel.
+    ``share`` are (K, ...) probabilities; whether channels exclude each other follows from the number of classes.
     """
     best, number = share[0].copy(), np.zeros(share.shape[1:], np.uint16)
     for channel in range(1, len(share)):  # several times faster than argmax over the first axis

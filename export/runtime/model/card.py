@@ -59,9 +59,6 @@ class ModelCard:
     """What a host must know to feed a model and to show its output.
 
     Attributes:
-        name: title for people.
-        task: one of ``TASKS``.
-        bands: names of the input bands, in order.
         unit: what a pixel value means, e.g. "8-bit colour, 0 to 255".
         value_range: lowest and highest raw value that training saw.
         fill: raw value per band that replaces pixels without data (the training mean).
@@ -70,16 +67,13 @@ class ModelCard:
         tile_size: rows = columns of a tile, px; 0, if the model takes any size, until the model is opened.
         overlap: px shared by neighbouring tiles.
         gsd: pixel size of the training imagery in metres, None where unknown.
-        license: licence of the weights.
-        description: what it was trained on.
         activation: what the graph's numbers are: "softmax" or "sigmoid" probabilities, "logits", "classes" (class
-            values of the legend); None: found by running one tile.
-        scale: what happens to raw values before the graph.
+            values of the legend); None: known after one tile has run.
         source: where the card comes from: "geoaware", "deepness" or "given".
         threshold: sigmoid outputs only: a class counts from this probability on.
-        factor: scale factor of a regression's output.
+        factor: of a regression's output.
         output: name of the graph's output to use, None for the first.
-        accuracy: measured accuracy and the test data, as text; empty if it was not measured.
+        accuracy: measured, with the test data, as text; empty if it was not measured.
     """
 
     name: str
@@ -113,11 +107,7 @@ class ModelCard:
         return NODATA if self.class_dtype == np.uint8 else NODATA_16
 
     def checked(self) -> ModelCard:
-        """Return the card itself if it is consistent.
-
-        Raises:
-            ModelFault: it is not.
-        """
+        """The card itself; raises ModelFault if it is not consistent."""
         if self.task not in TASKS:
             raise ModelFault("card_task", task=self.task, known=", ".join(TASKS))
         if self.activation is not None and self.activation not in ACTIVATIONS:
@@ -142,10 +132,6 @@ class ModelCard:
 
     def with_outputs(self, channels: int, where: str) -> ModelCard:
         """The card for a graph whose output has so many channels: classes that it does not name are added.
-
-        Args:
-            channels: of the graph's output.
-            where: name of the file, for the message.
 
         Raises:
             ModelFault: the card names more or fewer classes than the graph distinguishes.

@@ -20,6 +20,15 @@ TRUSTED_DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
+# What is checked in each message, by field number: other messages, names, and where a tensor's data lie.
+_PARTS = {
+    "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
+    "function": {7: "node", 11: "attribute"},  # 11: values that its nodes refer to
+    "node": {4: "operator", 5: "attribute", 7: "domain"},
+    "attribute": {5: "tensor", 10: "tensor", 6: "graph", 11: "graph", 22: "sparse tensor", 23: "sparse tensor"},
+    "sparse tensor": {1: "tensor", 2: "tensor"},  # values, indices
+    "tensor": {13: "external data", 14: "data location"},
+}
 _MAX_DEPTH = 32  # nested sub-graphs; real models have two or three levels
 
 Field = tuple[int, Union[int, memoryview]]
@@ -40,18 +49,12 @@ class OnnxHeader:
     """What is known of a model without running it.
 
     Attributes:
-        ir_version: version of the ONNX file format.
-        opset: version of the default operator set.
-        metadata: the card's keys, as text.
-        input_name: name of the one image input.
-        input_shape: its four dimensions, None where free.
+        input_shape: the four dimensions of the one image input, None where free.
         input_kind: its element type, onnx.proto's number: 1 is float32.
-        outputs: all of them, in the graph's order; a shape is empty if the file does not state it.
+        outputs: all, in the graph's order; a shape is empty if the file does not state it.
         loops: whether it holds a loop, whose number of turns it sets itself.
     """
 
-    ir_version: int
-    opset: int
     metadata: dict[str, str]
     input_name: str
     input_shape: Shape
@@ -94,7 +97,7 @@ class _BadWire(ValueError):
 
 
 def _header(model: memoryview, path: Path) -> OnnxHeader:
-    ir_version, opset = 0, 0
+    ir_version = 0
     metadata: dict[str, str] = {}
     graph: memoryview | None = None
     operators: set[str] = set()
@@ -106,23 +109,21 @@ def _header(model: memoryview, path: Path) -> OnnxHeader:
                 raise _BadWire("two graphs in it")
             graph = _message(value)
         elif number == 8:
-            domain, version = _opset(_message(value))
-            _check_domain(domain, path)
-            if domain in ("", "ai.onnx"):
-                opset = version
+            for field, name in _fields(_message(value)):
+                if field == 1:
+                    _check_domain(_text(name), path)
         elif number == 14:
-            key, text = _key_value(_message(value))
-            metadata[key] = text
+            metadata[_first_text(_message(value), 1)] = _first_text(_message(value), 2)
         elif number == 25:  # FunctionProto: its nodes hide operators too
-            _check_nodes(_message(value), path, operators, node_field=7)
+            _check(_message(value), "function", path, operators)
     if graph is None or ir_version == 0:
         raise _BadWire("no graph in it")
-    _check_nodes(graph, path, operators, node_field=1)
+    _check(graph, "graph", path, operators)
     image = _image_input(graph, path)
     outputs = tuple(_tensor(_message(value)) for number, value in _fields(graph) if number == 12)
     if not outputs:
         raise ModelFault("no_output", where=path)
-    return OnnxHeader(ir_version, opset, metadata, image.name, image.shape, image.kind, outputs, "Loop" in operators)
+    return OnnxHeader(metadata, image.name, image.shape, image.kind, outputs, "Loop" in operators)
 
 
 def _check_domain(domain: str, path: Path) -> None:
@@ -130,53 +131,22 @@ def _check_domain(domain: str, path: Path) -> None:
         raise ModelFault("foreign_operator", where=path, domain=domain)
 
 
-def _check_nodes(graph: memoryview, path: Path, operators: set[str], node_field: int, depth: int = 0) -> None:
-    """Check a graph's or a function's parts, and note the operators in it."""
+def _check(message: memoryview, kind: str, path: Path, operators: set[str], depth: int = 0) -> None:
+    """Check a message of ``_PARTS`` and all inside it, and note the operators."""
     if depth > _MAX_DEPTH:
         raise ModelFault("nested_graphs", where=path, limit=_MAX_DEPTH)
-    for number, value in _fields(graph):
-        if number == node_field:
-            _check_node(_message(value), path, operators, depth)
-        elif number == 11 and node_field == 7:  # FunctionProto.attribute_proto: values that its nodes refer to
-            _check_attribute(_message(value), path, operators, depth)
-        elif number == 5 and node_field == 1:
-            _check_tensor(_message(value), path)
-        elif number == 15 and node_field == 1:
-            _check_sparse(_message(value), path)
-
-
-def _check_node(node: memoryview, path: Path, operators: set[str], depth: int) -> None:
-    for number, value in _fields(node):
-        if number == 7:
+    for number, value in _fields(message):
+        part = _PARTS[kind].get(number)
+        if part == "domain":
             _check_domain(_text(value), path)
-        elif number == 4:
+        elif part == "operator":
             operators.add(_text(value))
             if "EPContext" in operators:
                 raise ModelFault("precompiled_node", where=path)
-        elif number == 5:
-            _check_attribute(_message(value), path, operators, depth)
-
-
-def _check_attribute(attribute: memoryview, path: Path, operators: set[str], depth: int) -> None:
-    for number, value in _fields(attribute):
-        if number in (5, 10):  # AttributeProto.t, .tensors
-            _check_tensor(_message(value), path)
-        elif number in (6, 11):  # .g, .graphs
-            _check_nodes(_message(value), path, operators, node_field=1, depth=depth + 1)
-        elif number in (22, 23):  # .sparse_tensor, .sparse_tensors
-            _check_sparse(_message(value), path)
-
-
-def _check_sparse(sparse: memoryview, path: Path) -> None:
-    for number, value in _fields(sparse):
-        if number in (1, 2):  # SparseTensorProto.values, .indices
-            _check_tensor(_message(value), path)
-
-
-def _check_tensor(tensor: memoryview, path: Path) -> None:
-    for number, value in _fields(tensor):
-        if number == 13 or (number == 14 and value == _EXTERNAL):
+        elif part == "external data" or (part == "data location" and value == _EXTERNAL):
             raise ModelFault("external_weights", where=path)
+        elif part in _PARTS:
+            _check(_message(value), part, path, operators, depth + (part == "graph"))
 
 
 def _image_input(graph: memoryview, path: Path) -> Tensor:
@@ -210,20 +180,6 @@ def _nested(message: memoryview, *path: int) -> Iterator[memoryview]:
     for number, value in _fields(message):
         if number == path[0]:
             yield from _nested(_message(value), *path[1:])
-
-
-def _opset(message: memoryview) -> tuple[str, int]:
-    domain, version = "", 0
-    for number, value in _fields(message):
-        if number == 1:
-            domain = _text(value)
-        elif number == 2 and isinstance(value, int):
-            version = value
-    return domain, version
-
-
-def _key_value(message: memoryview) -> tuple[str, str]:
-    return _first_text(message, 1), _first_text(message, 2)
 
 
 def _first_text(message: memoryview, number: int) -> str:

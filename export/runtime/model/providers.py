@@ -29,11 +29,7 @@ _bounded = False  # the allocator belongs to the process, not to a session
 
 
 def onnxruntime_module() -> Any:
-    """The onnxruntime package.
-
-    Raises:
-        ModelFault: it is too old to be safe.
-    """
+    """The onnxruntime package; raises ModelFault if it is too old to be safe."""
     import onnxruntime
 
     version = tuple(int(part) for part in onnxruntime.__version__.split(".")[:3] if part.isdigit())
@@ -44,11 +40,7 @@ def onnxruntime_module() -> Any:
 
 
 def chosen(provider: str) -> list[str]:
-    """Full names of the available providers that a user's choice stands for.
-
-    Raises:
-        ModelFault: there is none.
-    """
+    """Full names of the available providers that a user's choice stands for; raises ModelFault if there is none."""
     available = onnxruntime_module().get_available_providers()
     if provider == "auto":
         # the CPU last: it always starts
@@ -95,11 +87,7 @@ def start(path: str | Path, provider: str, precision: str | None) -> Any:
 
 
 def provider_options(provider: str, precision: str | None) -> dict[str, str]:
-    """The provider's settings for a precision: fp32, fp16 or bf16; None keeps its default.
-
-    Raises:
-        ModelFault: the provider does not support it.
-    """
+    """The provider's settings for a precision, None for its default; raises ModelFault if it does not support it."""
     if precision is not None and precision not in PRECISIONS:
         raise ModelFault("unknown_precision", precision=precision, known=", ".join(PRECISIONS))
     if provider == PROVIDERS["openvino"]:
@@ -138,13 +126,11 @@ def _bound_memory(onnxruntime: Any) -> None:
     global _bounded
     if _bounded:
         return
-    info = onnxruntime.OrtMemoryInfo(
-        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
-    )
+    arena = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+    info = onnxruntime.OrtMemoryInfo("Cpu", arena, 0, onnxruntime.OrtMemType.DEFAULT)
     limit = int(free_memory() * _MEMORY_SHARE)
-    settings = onnxruntime.OrtArenaCfg(
-        {"max_mem": limit, "arena_extend_strategy": 1}
-    )  # 1: exactly as much as requested
+    # 1: exactly as much as requested
+    settings = onnxruntime.OrtArenaCfg({"max_mem": limit, "arena_extend_strategy": 1})
     try:
         onnxruntime.create_and_register_allocator(info, settings)
     except Exception as error:  # registered before, by another copy of this module in the process

@@ -1,11 +1,13 @@
 """Reads model cards: from an ONNX file's metadata, or from a JSON file beside the model.
 
 A card is one STAC MLM Item (a JSON text under the metadata key ``mlm``) in our models, Deepness's keys in the models
-of that plugin's users, or a JSON file given beside the model. Code or expressions that an Item may name are never run.
+of that plugin's users (version 0.6.5), or a JSON file given beside the model. Code or expressions that an Item may name
+are never run.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -18,12 +20,14 @@ from ..errors import ModelFault
 from ..messages import Message
 from ..raster.legend import LandClass, palette
 from .card import MLM_TASKS, ModelCard, Scaling
-from .deepness import card_of_keys
 from .guard import OnnxHeader
 
 # what JSON of another structure causes
 _MALFORMED = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError)
 _WITH_CLASSES = ("segmentation", "classification", "detection")
+DEEPNESS_TASKS = {"segmentor": "segmentation", "regressor": "regression", "recognition": "embedding"}
+RESOLUTION = 3.0  # cm a pixel, Deepness's own default
+OVERLAP = 15.0  # per cent of a tile, Deepness's own default
 
 
 def card_of(path: str | Path, header: OnnxHeader) -> ModelCard:
@@ -39,12 +43,9 @@ def card_of(path: str | Path, header: OnnxHeader) -> ModelCard:
 
 
 def card_of_metadata(metadata: dict[str, str], where: str, shape: tuple[int | None, ...] = ()) -> ModelCard:
-    """Read the card from an ONNX file's metadata: ours, else Deepness's keys.
+    """Read the card from an ONNX file's ``metadata_props``: ours, else Deepness's keys.
 
-    Args:
-        metadata: keys and texts of ``metadata_props``.
-        where: name of the file, for the message.
-        shape: of the graph's input; Deepness's keys do not name the bands, so it must give their number.
+    ``shape`` is that of the graph's input; Deepness's keys do not name the bands, so it must give their number.
 
     Raises:
         ModelFault: there is no card, or it lacks something.
@@ -54,7 +55,7 @@ def card_of_metadata(metadata: dict[str, str], where: str, shape: tuple[int | No
     with _faults_of(where):
         if "mlm" in metadata:
             return _of_item(json.loads(metadata["mlm"]))
-        return card_of_keys(metadata, where, shape).checked()
+        return _of_keys(metadata, where, shape)
 
 
 def card_of_file(path: str | Path) -> ModelCard:
@@ -75,7 +76,7 @@ def card_of_file(path: str | Path) -> ModelCard:
             raise ModelFault("not_readable", where=path, reason=error.strerror) from None
         if not isinstance(item, dict):
             raise ModelFault("card_no_object")
-        return _of_item(item) if "properties" in item else _given(item, path).checked()
+        return _of_item(item) if "properties" in item else _given(item, path.name.split(".")[0])
 
 
 @contextmanager
@@ -97,29 +98,32 @@ def _of_item(item: dict[str, Any]) -> ModelCard:
     properties = item["properties"]
     model_input, output = properties["mlm:input"][0], properties["mlm:output"][0]
     task = MLM_TASKS[properties["mlm:tasks"][0]]
-    classes = tuple(_land_class(entry) for entry in output.get("classification:classes") or ())
-    bands = tuple(band if isinstance(band, str) else str(band["name"]) for band in model_input["bands"])
-    card = ModelCard(
-        name=str(properties["mlm:name"]),
-        task=task,
-        bands=bands,
-        unit=str(properties["geoaware:unit"]),
-        value_range=_pair(properties["geoaware:value_range"]),
-        fill=tuple(float(v) for v in properties["geoaware:fill"]),
-        classes=classes,
-        tile_size=int(model_input["input"]["shape"][-1]),
-        overlap=int(properties["geoaware:overlap"]),
-        gsd=_metres(properties.get("gsd")),
-        license=str(properties.get("license", "")),
-        description=str(properties.get("description", "")),
-        accuracy=_accuracy(properties.get("geoaware:accuracy")),
-    )
+    classes = output.get("classification:classes") or ()
     if task in _WITH_CLASSES and not classes:
         raise ModelFault("card_no_classes")
-    return card.checked()
+    fields = {
+        "name": properties["mlm:name"],
+        "task": task,
+        "bands": [band if isinstance(band, str) else band["name"] for band in model_input["bands"]],
+        "unit": properties["geoaware:unit"],
+        "value_range": properties["geoaware:value_range"],
+        "fill": properties["geoaware:fill"],
+        "classes": [
+            {"value": entry["value"], "name": entry.get("description") or entry["name"], "color": entry["color_hint"]}
+            for entry in classes
+        ],
+        "tile_size": int(model_input["input"]["shape"][-1]),
+        "overlap": properties["geoaware:overlap"],
+        "gsd": properties.get("gsd"),
+        "license": properties.get("license", ""),
+        "description": properties.get("description", ""),
+        "activation": "softmax",
+        "accuracy": _accuracy(properties.get("geoaware:accuracy")),
+    }
+    return _of_fields(fields, "geoaware")
 
 
-def _given(item: dict[str, Any], path: Path) -> ModelCard:
+def _given(item: dict[str, Any], name: str) -> ModelCard:
     needed = ["task", "bands", "value_range"]
     if item.get("task") in _WITH_CLASSES:
         needed.append("classes")
@@ -129,32 +133,41 @@ def _given(item: dict[str, Any], path: Path) -> ModelCard:
     fields = set(ModelCard.__dataclass_fields__) - {"source"}
     if set(item) - fields:
         raise ModelFault("card_unknown_key", key=min(set(item) - fields), known=", ".join(sorted(fields)))
-    scale = item.get("scale") or {}
+    low, high = map(float, item["value_range"])
+    defaults = {
+        "name": name,
+        "unit": f"{low:g} to {high:g}",
+        "fill": [(low + high) / 2] * len(item["bands"]),
+    }
+    return _of_fields({**item, **{key: item.get(key) or value for key, value in defaults.items()}}, "given")
+
+
+def _of_fields(fields: dict[str, Any], source: str) -> ModelCard:
+    """The card with the fields of ``ModelCard`` as JSON has them."""
+    low, high = map(float, fields["value_range"])
+    tile, gsd, scale = int(fields.get("tile_size") or 0), fields.get("gsd"), fields.get("scale") or {}
     scale = {} if scale == "raw" else scale
-    low, high = _pair(item["value_range"])
-    bands = tuple(str(band) for band in item["bands"])
-    tile = int(item.get("tile_size") or 0)
     return ModelCard(
-        name=str(item.get("name") or path.name.split(".")[0]),
-        task=str(item["task"]),
-        bands=bands,
-        unit=str(item.get("unit") or f"{low:g} to {high:g}"),
+        name=str(fields["name"]),
+        task=str(fields["task"]),
+        bands=tuple(str(band) for band in fields["bands"]),
+        unit=str(fields["unit"]),
         value_range=(low, high),
-        fill=tuple(float(v) for v in item.get("fill") or [(low + high) / 2] * len(bands)),
-        classes=_given_classes(item.get("classes") or []),
+        fill=_floats(fields["fill"]),
+        classes=_given_classes(fields.get("classes") or []),
         tile_size=tile,
-        overlap=int(item.get("overlap", tile // 4)),
-        gsd=_metres(item.get("gsd")),
-        license=str(item.get("license", "")),
-        description=str(item.get("description", "")),
-        activation=item.get("activation"),
+        overlap=int(fields.get("overlap", tile // 4)),
+        gsd=None if gsd in (None, "") else float(gsd),
+        license=str(fields.get("license", "")),
+        description=str(fields.get("description", "")),
+        activation=fields.get("activation"),
         scale=Scaling(float(scale.get("divisor", 1)), _floats(scale.get("mean")), _floats(scale.get("std"))),
-        source="given",
-        threshold=float(item.get("threshold", 0.5)),
-        factor=float(item.get("factor", 1)),
-        output=item.get("output"),
-        accuracy=str(item.get("accuracy", "")),
-    )
+        source=source,
+        threshold=float(fields.get("threshold", 0.5)),
+        factor=float(fields.get("factor", 1)),
+        output=fields.get("output"),
+        accuracy=str(fields.get("accuracy", "")),
+    ).checked()
 
 
 def _accuracy(measured: dict[str, Any] | None) -> str:
@@ -180,11 +193,6 @@ def _given_class(number: int, entry: Any) -> LandClass:
     return LandClass(int(entry.get("value", number)), str(entry["name"]), _color(entry.get("color") or palette(number)))
 
 
-def _land_class(entry: dict[str, Any]) -> LandClass:
-    name = str(entry.get("description") or entry["name"])
-    return LandClass(int(entry["value"]), name, _color(entry["color_hint"]))
-
-
 def _color(text: Any) -> str:
     color = str(text).upper()
     if not re.fullmatch("[0-9A-F]{6}", color):
@@ -192,14 +200,64 @@ def _color(text: Any) -> str:
     return color
 
 
-def _metres(gsd: Any) -> float | None:
-    return None if gsd in (None, "") else float(gsd)
-
-
 def _floats(values: Any) -> tuple[float, ...]:
     return tuple(float(value) for value in values or ())
 
 
-def _pair(values: Any) -> tuple[float, float]:
-    low, high = values
-    return float(low), float(high)
+def _of_keys(metadata: dict[str, str], where: str, shape: tuple[int | None, ...]) -> ModelCard:
+    """The card of a model made for Deepness, which feeds raw / 255 and then applies mean and deviation."""
+    kind = str(_value(metadata, "model_type", "")).strip()
+    if kind.lower() not in DEEPNESS_TASKS:
+        raise ModelFault("deepness_type", where=where, type=kind)
+    mean, std = (_floats(_value(metadata, f"standardization_{key}", ())) for key in ("mean", "std"))
+    bands = (shape[1] if len(shape) == 4 else None) or len(mean)
+    if not bands:
+        raise ModelFault("deepness_bands", where=where, card=f"{Path(where).stem}.card.json")
+    stated = _value(metadata, "tile_size", _value(metadata, "tiles_size", 0))
+    tile = (shape[2] if len(shape) == 4 else None) or int(stated)
+    scale = Scaling(255.0, mean, std)
+    if mean and set(mean) == {0.0} and all(abs(v * 255 - 1) < 1e-6 for v in std):
+        scale = Scaling()  # the way to ask Deepness for raw values
+    return ModelCard(
+        name=Path(where).stem,
+        task=DEEPNESS_TASKS[kind.lower()],
+        bands=tuple(f"band {number}" for number in range(1, bands + 1)),
+        unit="8-bit values, 0 to 255",
+        value_range=(0.0, 255.0),
+        fill=tuple(scale.raw(0.0, band) for band in range(bands)) if mean else (0.0,) * bands,
+        classes=_deepness_classes(metadata) if kind.lower() == "segmentor" else (),
+        tile_size=tile,
+        overlap=round(tile * float(_value(metadata, "tiles_overlap", OVERLAP)) / 100),
+        gsd=float(_value(metadata, "resolution", RESOLUTION)) / 100,
+        license="",
+        description="a model made for the QGIS plugin Deepness",
+        activation=None,
+        scale=scale,
+        source="deepness",
+        threshold=float(_value(metadata, "seg_thresh", 0.5)) or 0.5,  # 0 asks for no threshold: the likelier one
+        factor=float(_value(metadata, "reg_output_scaling", 1.0)),
+    ).checked()
+
+
+def _value(metadata: dict[str, str], key: str, absent: Any) -> Any:
+    """A key's JSON; a bare word, which Deepness's own examples show too, is itself."""
+    text = metadata.get(key)
+    if text is None:
+        return absent
+    try:
+        return json.loads(text)
+    except ValueError:
+        if key not in ("class_names", "names"):
+            return text
+    try:
+        return ast.literal_eval(text)  # a Python literal, which Deepness allows too; nothing is run
+    except (ValueError, SyntaxError, MemoryError):  # the last if it is nested too deeply
+        raise ModelFault("deepness_names", text=repr(text[:40])) from None
+
+
+def _deepness_classes(metadata: dict[str, str]) -> tuple[LandClass, ...]:
+    names = _value(metadata, "class_names", _value(metadata, "names", {}))
+    if isinstance(names, list):  # one legend an output, or plain names
+        names = names[0] if names and isinstance(names[0], dict) else dict(enumerate(names))
+    numbered = sorted((int(number), str(name)) for number, name in names.items())
+    return tuple(LandClass(number, name, palette(number)) for number, name in numbered)

@@ -16,23 +16,11 @@ import numpy as np
 from ..errors import ModelFault, first_line
 from ..files import free_memory
 from ..messages import Message
-from .answers import DENSE, canonical, kind_of, with_channels
+from .answers import canonical, kind_of, with_channels
 from .card import ModelCard
 from .guard import OnnxHeader, read_header
-from .providers import (
-    BATCHED,
-    CPU,
-    MINIMUM_ONNXRUNTIME,
-    chosen,
-    cores,
-    is_of_onnxruntime,
-    is_out_of_memory,
-    onnxruntime_module,
-    start,
-)
+from .providers import BATCHED, CPU, chosen, cores, is_of_onnxruntime, is_out_of_memory, onnxruntime_module, start
 from .read_card import card_of
-
-__all__ = ["MINIMUM_ONNXRUNTIME", "Model", "card_of"]
 
 # Element types of onnx.proto that an image input may have.
 _DTYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 10: "float16"}
@@ -49,8 +37,7 @@ class Model:
     """A model ready to run.
 
     Attributes:
-        card: its card, completed from the graph.
-        provider: the execution provider that runs it.
+        card: completed from the graph.
         notes: how the provider was chosen.
         output: name of the graph's output that is used.
         channels: classes, values or features in the output; 0 for a detection.
@@ -71,16 +58,16 @@ class Model:
         precision: str | None = None,
         output: str | None = None,
     ) -> None:
-        """Check and open a file.
+        """Check and open an ONNX file.
 
         Args:
-            path: the ONNX file.
+            path: of the file.
             provider: "auto" tries the available ones and takes the fastest; or one of ``providers.PROVIDERS``, or
                 onnxruntime's own name of a provider.
             card: by default ``<model>.card.json`` beside the file, else the one inside it.
-            threads: calls that run in parallel on the CPU; by default as many as cores and memory allow.
+            threads: on the CPU; by default as many as cores and memory allow.
             precision: "fp32", "fp16" or "bf16", if the provider supports it.
-            output: name of the graph's output; by default the card's, else the first.
+            output: by default the card's, else the first.
 
         Raises:
             ModelFault: the file or its card is refused, or the provider is not available.
@@ -95,7 +82,7 @@ class Model:
         self._dtype = np.dtype(_DTYPES[header.input_kind])
         self.free_size = header.input_shape[2:] == (None, None)
         self.card = _with_tile(card, header, self._where)
-        self._check_static(self._index(output))
+        self._check_size(header.outputs[self._index(output)].shape[1:])  # before anything runs
         self.notes: tuple[Message, ...] = ()
         self._session, self.provider = self._start(chosen(provider or CPU), precision)
         self.batch = header.input_shape[0] or BATCHED.get(self.provider, 1)
@@ -123,10 +110,7 @@ class Model:
         return 4 * self.batch * max(self.channels, 1) * side**2
 
     def run(self, tiles: np.ndarray) -> np.ndarray:
-        """Run tiles of raw pixel values.
-
-        Args:
-            tiles: (N, bands, tile_size, tile_size), any number type.
+        """Run tiles (N, bands, tile_size, tile_size) of raw pixel values of any number type.
 
         Returns:
             float32: (N, K, rows, cols) probabilities of a segmentation, or values of a regression, for the tile
@@ -142,9 +126,8 @@ class Model:
         for first in range(0, len(tiles), self.batch):
             answer = self._answer(tiles[first : first + self.batch])
             if answer.shape[1:] != self._shape:
-                raise ModelFault(
-                    "output_changed", where=self._where, shape=list(answer.shape[1:]), before=list(self._shape)
-                )
+                shape, before = list(answer.shape[1:]), list(self._shape)
+                raise ModelFault("output_changed", where=self._where, shape=shape, before=before)
             parts.append(canonical(answer, self.card, self._where))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -152,9 +135,6 @@ class Model:
         """Every output of the graph for raw (N, bands, tile_size, tile_size), unchanged.
 
         A detection takes one tile and returns boxes (M, 4) as xmin, ymin, xmax, ymax in px, scores (M,), best first, and class numbers (M,).
-
-        Raises:
-            ModelFault: onnxruntime fails.
         """
         return self._call(self._session, None, self._scaled(tiles))
 
@@ -164,7 +144,7 @@ class Model:
         if count < self.batch:
             tiles = np.concatenate([tiles, np.repeat(tiles[-1:], self.batch - count, axis=0)])
         answer = self._call(self._session, [self.output], self._scaled(tiles))[0]
-        return _without_empty_axes(with_channels(answer, self.card.task), self.card.task)[:count]
+        return with_channels(answer, self.card.task)[:count]
 
     def _scaled(self, tiles: np.ndarray) -> np.ndarray:
         return self.card.scale(tiles.astype(np.float32, copy=False)).astype(self._dtype, copy=False)
@@ -179,9 +159,8 @@ class Model:
             if "terminate flag" in str(error):
                 raise ModelFault("loop_too_long", where=self._where, seconds=_LONGEST_LOOP) from error
             if is_out_of_memory(error):
-                raise ModelFault(
-                    "tile_memory", where=self._where, count=len(tiles), side=tiles.shape[-1], free=free_memory()
-                ) from error
+                count, side, free = len(tiles), tiles.shape[-1], free_memory()
+                raise ModelFault("tile_memory", where=self._where, count=count, side=side, free=free) from error
             raise ModelFault("onnxruntime_failed", where=self._where, reason=first_line(error)) from error
         if not all(isinstance(answer, np.ndarray) and answer.dtype.kind in "fiub" for answer in answers):
             raise ModelFault("not_numbers", where=self._where)
@@ -191,23 +170,21 @@ class Model:
         """The fastest of these providers; the results of the others go into ``notes``."""
         if len(names) == 1:
             return start(self._where, names[0], precision), names[0]
-        best: tuple[float, Any, str] = (0.0, None, "")
-        notes: list[Message] = []
+        started: list[tuple[float, Any, str]] = []
         faults: list[ModelFault] = []
         for name in names:
             try:
                 session = start(self._where, name, precision)
-                speed = self._speed(session, name)
+                started.append((self._speed(session, name), session, name))
             except ModelFault as fault:
                 faults.append(fault)
-                continue
-            notes.append(Message("provider_speed", {"provider": name, "speed": speed}))
-            best = max(best, (speed, session, name), key=lambda candidate: candidate[0])
-        if best[1] is None:
+        if not started:
             raise faults[-1]
+        _, session, fastest = max(started, key=lambda candidate: candidate[0])
+        speeds = (Message("provider_speed", {"provider": name, "speed": speed}) for speed, _, name in started)
         failures = (fault.message for fault in faults)
-        self.notes = (*notes, *failures, Message("provider_chosen", {"provider": best[2]}))
-        return best[1], best[2]
+        self.notes = (*speeds, *failures, Message("provider_chosen", {"provider": fastest}))
+        return session, fastest
 
     def _speed(self, session: Any, provider: str) -> float:
         """Tiles per second, measured in the second of two calls."""
@@ -234,19 +211,16 @@ class Model:
             raise ModelFault("no_such_output", where=self._where, output=name, outputs=", ".join(names))
         return names.index(name)
 
-    def _check_static(self, index: int) -> None:
-        """Refuse, before anything runs, an output that the file itself declares too large."""
-        known = [size for size in self._header.outputs[index].shape[1:] if size]
-        self._check_size(int(np.prod(known, dtype=object)) if known else 1)
-
-    def _check_size(self, numbers: int) -> None:
-        if numbers * 4 > _LARGEST_ANSWER:
-            raise ModelFault("output_too_large", where=self._where, size=numbers * 4)
+    def _check_size(self, shape: Sequence[int | None]) -> None:
+        """Refuse an output that is too large, as far as its shape is known."""
+        size = 4 * int(np.prod([count for count in shape if count], dtype=object))
+        if size > _LARGEST_ANSWER:
+            raise ModelFault("output_too_large", where=self._where, size=size)
 
     def _use(self, output: str | None) -> None:
         """Find what the output holds: from the file if it states all, else by running one tile."""
         index = self._index(output)
-        self._check_static(index)
+        self._check_size(self._header.outputs[index].shape[1:])
         self.output: str = self._header.outputs[index].name
         self.channels, self.dense, self.border, self.factor = 0, False, 0, 1
         self._shape: tuple[int, ...] = ()
@@ -266,38 +240,32 @@ class Model:
             shape = answer.shape[1:]
         else:
             blank = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), (1, *shape), (0,) * (len(shape) + 1))
-            shape = _without_empty_axes(with_channels(blank, self.card.task), self.card.task).shape[1:]
+            shape = with_channels(blank, self.card.task).shape[1:]
         self._fit(shape, size)
 
     def _fit(self, shape: tuple[int, ...], size: int) -> None:
         """Check an answer's shape (K,) or (K, rows, columns) for a tile of ``size`` px, and derive the geometry."""
-        self._check_size(int(np.prod(shape, dtype=object)))
+        self._check_size(shape)
         sizes = {"segmentation": (3,), "classification": (1,)}.get(self.card.task, (1, 3))
         if len(shape) not in sizes or 0 in shape or len(set(shape[1:])) > 1:
             raise ModelFault("output_shape", where=self._where, shape=["N", *shape], task=self.card.task)
         self.channels, self.dense = shape[0], len(shape) == 3
         if self.dense:
-            self.border, self.factor = self._geometry(shape[1], size)
+            side = shape[1]
+            if size % side == 0:
+                self.border, self.factor = 0, size // side
+            elif side < size and (size - side) % 2 == 0:
+                self.border, self.factor = (size - side) // 2, 1
+            else:
+                raise ModelFault("output_rows", where=self._where, rows=side, tile=size)
         self.card = self.card.with_outputs(self.channels, self._where)
         if self.card.activation == "classes" and self.card.classes:
             self.channels = len(self.card.classes)  # votes
         side = (self.card.tile_size - 2 * self.border) // self.factor
         self._shape = (shape[0], side, side) if self.dense else shape
 
-    def _geometry(self, side: int, size: int) -> tuple[int, int]:
-        """Border and factor of a map of ``side`` cells for a tile of ``size`` px."""
-        if size % side == 0:
-            return 0, size // side
-        if side < size and (size - side) % 2 == 0:
-            return (size - side) // 2, 1
-        raise ModelFault("output_rows", where=self._where, rows=side, tile=size)
-
     def sized(self, side: int) -> Model:
-        """This model for tiles of another size if the graph takes any; else itself.
-
-        Args:
-            side: least side of a tile, px.
-        """
+        """This model for tiles of at least ``side`` px if the graph takes any size; else itself."""
         size = min(self.card.tile_size, max(-(-side // 32) * 32, 64) + 2 * self.border)
         if not self.free_size or size == self.card.tile_size:
             return self
@@ -347,9 +315,3 @@ def _tile_for(memory: int) -> int:
     while size > _PROBE and size**2 * _BYTES_PER_PIXEL * cores() > memory:
         size //= 2
     return size
-
-
-def _without_empty_axes(answer: np.ndarray, task: str) -> np.ndarray:
-    """(N, K, 1, 1) of a model with one output per tile becomes (N, K)."""
-    once = task not in DENSE and answer.ndim == 4 and answer.shape[2:] == (1, 1)
-    return answer[:, :, 0, 0] if once else answer

@@ -43,13 +43,7 @@ class Conversion:
 
 
 def may_be_sentinel2(dtype: str, metres: float, card: ModelCard) -> bool:
-    """Whether a raster may hold Sentinel-2's numbers as delivered, which a model of 8-bit colours cannot take.
-
-    Args:
-        dtype: of its pixels.
-        metres: side of its pixels.
-        card: of the model.
-    """
+    """Whether a raster may hold Sentinel-2's numbers as delivered, which a model of 8-bit colours cannot take."""
     sized = any(abs(metres - size) < size / 20 for size in _PIXELS)
     return dtype in ("uint16", "int16") and sized and card.value_range == (0, 255)
 
@@ -82,14 +76,9 @@ def recognised(pixels: np.ndarray) -> Recognised:
 def conversion(
     kind: str, card: ModelCard, baseline: float | None, stored: float | None, darkest: float | None = None
 ) -> Conversion:
-    """How to turn what a raster holds into what a model learned from.
+    """How to turn what a raster holds (``kind``, one of ``INPUTS`` but "auto") into what a model learned from.
 
-    Args:
-        kind: one of ``INPUTS`` but "auto": what the raster holds.
-        card: of the model; its unit says what it learned from.
-        baseline: the product's processing baseline, such as 5.09; None where unknown.
-        stored: what is to be added to the raster's numbers, where the file or the user says it.
-        darkest: the lowest of its numbers; None where nobody looked.
+    ``stored`` is the offset, where the file or the user states it; ``baseline`` and ``darkest`` are as in ``offset_of``.
 
     Raises:
         InputFault: the model's unit is not one that Sentinel-2 values can be turned into.
@@ -109,13 +98,15 @@ def conversion(
 def _offset(kind: str, baseline: float | None, stored: float | None, darkest: float | None) -> tuple[float, Message]:
     """What is to be added to the stored values, and a note on why."""
     offset, evidence = offset_of(baseline, stored, darkest)
+    release = "" if baseline is None else f"{baseline:05.2f}"
+    facts = {"input": kind, "offset": offset, "darkest": darkest, "baseline": release}
     if evidence == "stated":
-        return offset, Message("offset_stated", {"input": kind, "offset": offset})
+        return offset, Message("offset_stated", facts)
     if evidence == "dark pixels":
-        return offset, Message("offset_by_dark_pixels", {"input": kind, "offset": offset, "darkest": darkest})
+        return offset, Message("offset_by_dark_pixels", facts)
     if evidence == "assumed":
-        return offset, Message("offset_assumed", {"input": kind, "offset": offset})
-    return offset, Message("offset_of_baseline", {"input": kind, "offset": offset, "baseline": f"{baseline:05.2f}"})
+        return offset, Message("offset_assumed", facts)
+    return offset, Message("offset_of_baseline", facts)
 
 
 def _reflectance_per_step(card: ModelCard) -> float:
@@ -137,12 +128,7 @@ def stored_offset(scale: float | None, offset: float | None) -> float | None:
 
 
 def doubt(pixels: np.ndarray, card: ModelCard) -> Message | None:
-    """A note when values cannot be what the model learned from.
-
-    Args:
-        pixels: (N,) a sample of valid values in the model's unit.
-        card: of the model.
-    """
+    """A note when (N,) values, a sample in the model's unit, cannot be what the model learned from."""
     if not pixels.size:
         return None
     low, high = card.value_range

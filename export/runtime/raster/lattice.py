@@ -37,13 +37,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Units:
-    """Of the coordinates.
-
-    Attributes:
-        geographic: whether they are degrees.
-        metres: that one unit of a projection is long.
-        axes: of the ellipsoid, semi-major and semi-minor, in metres; needed for degrees only.
-    """
+    """Of the coordinates: degrees, or metres that one unit is long; the ellipsoid's semi-axes in metres for degrees."""
 
     geographic: bool
     metres: float
@@ -52,13 +46,9 @@ class Units:
 
 @dataclass(frozen=True)
 class Lattice:
-    """Rows and columns on the ground; a host's own class adds the CRS and says ``units``.
+    """Rows and columns on the ground; a host's own class adds its kind of CRS and says ``units``.
 
-    Attributes:
-        crs: the host's own kind.
-        transform: a ``Transform``, or another sequence that begins with its six numbers and is made from them.
-        height: rows.
-        width: columns.
+    ``transform`` is a ``Transform``, or another sequence that begins with its six numbers and is made from them.
     """
 
     crs: Any
@@ -165,12 +155,7 @@ class Lattice:
 
 
 def pixel_sides(transform: Any, unit: float) -> tuple[float, float]:
-    """Height and width of a pixel in metres.
-
-    Args:
-        transform: see ``Lattice``.
-        unit: metres in a unit of the CRS.
-    """
+    """Height and width of a pixel in metres, of which a unit of the CRS holds ``unit``."""
     a, b, _, d, e, _ = transform[:6]
     return float(np.hypot(b, e)) * unit, float(np.hypot(a, d)) * unit
 
@@ -181,11 +166,7 @@ def stated_size(sides: tuple[float, float]) -> float:
 
 
 def zone_area(latitudes: np.ndarray, axes: tuple[float, float]) -> np.ndarray:
-    """Area between the equator and a latitude, for one radian of longitude, in square metres.
-
-    Args:
-        latitudes: degrees, negative in the south.
-        axes: of the ellipsoid, semi-major and semi-minor, in metres.
+    """Area between the equator and latitudes in degrees, for one radian of longitude, in square metres.
 
     Source: Snyder 1987, Map Projections: A Working Manual, eq. 3-12 (the authalic latitude's q).
     """

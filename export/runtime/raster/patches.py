@@ -24,7 +24,6 @@ class Runs:
     """Runs of a map, row by row.
 
     Attributes:
-        width: of the map.
         first: (N,) place of the first pixel, row x width + column, rising.
         value: (N,) class value; ``gap`` where the map holds no data.
         weight: (N,) sum of the confidence over the run.
@@ -78,8 +77,8 @@ class Runs:
             np.stack([self._run_at(below), self._run_at(below + self.width)], axis=1),
             beside,
         ]
-        found = np.concatenate(pairs)
-        return found[(self.value[found] != self.gap).all(axis=1)]
+        touching = np.concatenate(pairs)
+        return touching[(self.value[touching] != self.gap).all(axis=1)]
 
     def _run_at(self, places: np.ndarray) -> np.ndarray:
         return (np.searchsorted(self.first, places, side="right") - 1).astype(np.int32)
@@ -87,9 +86,9 @@ class Runs:
 
 def begins(classes: np.ndarray) -> np.ndarray:
     """(rows, width) True where a run begins."""
-    found = np.ones(classes.shape, bool)
-    found[:, 1:] = classes[:, 1:] != classes[:, :-1]
-    return found
+    first = np.ones(classes.shape, bool)
+    first[:, 1:] = classes[:, 1:] != classes[:, :-1]
+    return first
 
 
 def check_room(runs: int, merging: bool = False, where: str = "") -> None:
@@ -104,7 +103,6 @@ class Patches:
     """Patches of a map, numbered from 0.
 
     Attributes:
-        runs: of the map.
         of_run: (N,) number of the patch of each run, -1 without data.
         value: (M,) class.
         pixels: (M,) count.
@@ -127,14 +125,9 @@ class Patches:
 
 
 def find_patches(runs: Runs, row_areas: np.ndarray, least: float = 0.0) -> Patches:
-    """Find the patches of a map and merge those below an area into their largest neighbour, smallest first.
+    """Find the patches of a map and merge those below the area ``least`` into their largest neighbour, smallest first.
 
-    Patches that no other touches stay, however small.
-
-    Args:
-        runs: of the map.
-        row_areas: (rows,) area of one pixel of each row.
-        least: area of the smallest patch that stays, in the same unit.
+    Patches that no other touches stay, however small. ``row_areas`` (rows,) are of one pixel of each row.
 
     Raises:
         InputFault: they are too many.
@@ -211,8 +204,8 @@ def _merged(roots: np.ndarray, areas: np.ndarray, values: np.ndarray, edges: np.
 
 
 def _neighbours(edges: np.ndarray) -> dict[int, set[int]]:
-    found: dict[int, set[int]] = {}
+    beside: dict[int, set[int]] = {}
     for one, other in edges.tolist():
-        found.setdefault(one, set()).add(other)
-        found.setdefault(other, set()).add(one)
-    return found
+        beside.setdefault(one, set()).add(other)
+        beside.setdefault(other, set()).add(one)
+    return beside

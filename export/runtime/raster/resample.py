@@ -24,25 +24,12 @@ class Scale:
 
 
 def resampled(
-    read: Read,
-    height: int,
-    width: int,
-    scale: Scale,
-    least: float = 0.0,
-    corner: tuple[float, float] = (0.0, 0.0),
+    read: Read, height: int, width: int, scale: Scale, least: float = 0.0, corner: tuple[float, float] = (0.0, 0.0)
 ) -> Read:
-    """Read a raster on a grid of larger or smaller pixels: bilinear, averaging where they grow.
+    """Read a raster on a grid of larger or smaller pixels, as float32: bilinear, averaging where they grow.
 
-    Args:
-        read: of the source.
-        height: rows of the source.
-        width: columns of the source.
-        scale: of the target's pixels.
-        least: share of a target pixel's weight that must lie on valid source pixels for it to be valid.
-        corner: row and column of the source where the target's upper left corner lies.
-
-    Returns:
-        A reader of the target, float32.
+    ``least`` is the share of a target pixel's weight that must lie on valid source pixels for it to be valid;
+    ``corner`` the row and column of the source where the target's upper left corner lies.
     """
 
     def read_target(window: Window) -> tuple[np.ndarray, np.ndarray]:
@@ -52,9 +39,9 @@ def resampled(
         total, weight = None, np.zeros((window.height, window.width), np.float32)
         for low in range(int(rows.min()), int(rows.max()) + 1, STRIP):
             strip = Window(low, left, min(STRIP, int(rows.max()) + 1 - low), right - left)
-            pixels, valid = read(strip)
-            values = np.where(valid, pixels, 0).astype(np.float32)
-            known = valid.astype(np.float32)[None]
+            pixels, there = read(strip)
+            values = np.where(there, pixels, 0).astype(np.float32)
+            known = there.astype(np.float32)[None]
             wide = _across(np.concatenate([values, known]), columns - left, column_weights)
             if total is None:
                 total = np.zeros((len(pixels), *(window.height, window.width)), np.float32)
@@ -64,21 +51,16 @@ def resampled(
                 total[:, here] += part[:-1]
                 weight[here] += part[-1]
         assert total is not None  # a window has rows  # nosec B101
-        found = weight > max(least - 1e-6, 0)
-        return total / np.where(found, weight, 1), found
+        valid = weight > max(least - 1e-6, 0)
+        return total / np.where(valid, weight, 1), valid
 
     return read_target
 
 
 def taps(first: int, count: int, scale: float, length: int, corner: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Source pixels that target pixels are made of, along one axis.
+    """Source pixels that ``count`` target pixels from ``first`` on are made of, along one axis.
 
-    Args:
-        first: target pixel.
-        count: of target pixels.
-        scale: source pixels a target pixel.
-        length: of the source.
-        corner: place in the source where target pixel 0 begins.
+    ``scale`` is source pixels a target pixel, ``length`` that of the source, ``corner`` where in it target pixel 0 begins.
 
     Returns:
         (count, T) source pixels inside the raster, rising, and (count, T) their float32 weights, summing to 1.

@@ -17,11 +17,9 @@ DARKEST = 900  # stored values with the offset are hardly ever lower
 
 
 def baseline_of(text: str, tag: str = "") -> float | None:
-    """Processing baseline of a product.
+    """Processing baseline of a product, from its name or that of a file inside it: ``..._N0509_...``.
 
-    Args:
-        text: its name, or that of a file inside it: ``..._N0509_...``.
-        tag: the baseline as the metadata state it, which takes precedence.
+    ``tag``, the baseline as the metadata state it, takes precedence.
     """
     if tag.replace(".", "", 1).isdigit():
         return float(tag)
@@ -30,7 +28,7 @@ def baseline_of(text: str, tag: str = "") -> float | None:
 
 
 def offset_of(baseline: float | None, stated: float | None = None, darkest: float | None = None) -> tuple[float, str]:
-    """What is to be added to stored values, and what that follows from.
+    """What is to be added to stored values, and its evidence: "stated", "baseline", "dark pixels" or "assumed".
 
     Without a stated offset and without a baseline, the product is taken for 04.00 or later: everything that ESA
     has made or reprocessed since January 2022 is. Dark pixels below ``DARKEST`` show that nothing was added.
@@ -39,9 +37,6 @@ def offset_of(baseline: float | None, stated: float | None = None, darkest: floa
         baseline: such as 5.09; None where unknown.
         stated: the offset, where the metadata or the user state it.
         darkest: the first percentile of the stored values that hold data; None where it was not measured.
-
-    Returns:
-        The offset, and "stated", "baseline", "dark pixels" or "assumed".
 
     Source: ESA, Sentinel-2 processing baseline 04.00, 25 January 2022.
     """

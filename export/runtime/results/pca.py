@@ -28,12 +28,7 @@ class Directions:
         self.products += features @ features.T
 
     def picture(self, values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        """(3, rows, width) uint8 colours, 1 to 255; 0 where not valid.
-
-        Args:
-            values: (K, rows, width) features.
-            valid: (rows, width).
-        """
+        """(3, rows, width) uint8 colours of features as in ``add``, 1 to 255; 0 where not valid."""
         colors = np.zeros((3, *valid.shape), np.uint8)
         if not valid.any() or self._origin is None:
             return colors

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, tostring  # nosec B405: only builds trees, nothing is parsed
 
+from ..errors import InputFault
 from ..raster.legend import LandClass
 from .areas import ClassArea
 
@@ -123,21 +124,23 @@ def pam_xml(classes: tuple[LandClass, ...], areas: Sequence[ClassArea]) -> str:
 def add_style(path: Path, layer: str, classes: tuple[LandClass, ...], outlines: bool = False) -> None:
     """Write the legend as the default style of a layer of polygons with a field ``class``; filled, or as outlines.
 
-    Without it QGIS would take ``NAME.qml``, which is the style of the raster of that name.
+    Without it QGIS would take ``NAME.qml``, which is the style of the raster of that name. Raises InputFault if it cannot be written.
     """
-    with closing(sqlite3.connect(path)) as database, database:
-        (geometry,) = database.execute(
-            "SELECT column_name FROM gpkg_geometry_columns WHERE table_name = ?", (layer,)
-        ).fetchone()
-        database.execute(_STYLES)
-        database.execute(
-            "INSERT INTO gpkg_contents (table_name, data_type, identifier) VALUES ('layer_styles', 'attributes', 'layer_styles')"
-        )
-        database.execute(
-            "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, "
-            "styleQML, useAsDefault) VALUES ('', '', ?, ?, 'classes', ?, 1)",
-            (layer, geometry, _polygon_qml(classes, outlines)),
-        )
+    try:
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute(_STYLES)
+            database.execute(
+                "INSERT INTO gpkg_contents (table_name, data_type, identifier) "
+                "VALUES ('layer_styles', 'attributes', 'layer_styles')"
+            )
+            database.execute(
+                "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, "
+                "styleQML, useAsDefault) SELECT '', '', table_name, column_name, 'classes', ?, 1 "
+                "FROM gpkg_geometry_columns WHERE table_name = ?",
+                (_polygon_qml(classes, outlines), layer),
+            )
+    except sqlite3.Error as error:
+        raise InputFault("write_failed", where=path.name, reason=str(error)) from error
 
 
 def _polygon_qml(classes: tuple[LandClass, ...], outlines: bool) -> str:

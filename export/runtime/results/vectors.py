@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -77,16 +76,8 @@ def write_patches(
 ) -> int:
     """Trace a map along the edges of its pixels, and count its polygons.
 
-    Args:
-        out: GeoPackage to write.
-        blocks: whole rows of classes and confidence in per cent, (rows, width) each, from top to bottom.
-        grid: of both.
-        legend: names and colours of the classes.
-        nodata: of the classes.
-        least: square metres; smaller patches are merged into their largest neighbour.
-        create: makes a raster, see ``writing.RasterOut``.
-        vector: writes polygons.
-        keep_going: False cancels.
+    ``blocks`` are whole rows of classes and confidence in per cent, (rows, width) each, from top to bottom. Patches below
+    ``least`` square metres are merged into their largest neighbour. ``create`` makes a ``writing.RasterWriter``.
 
     Raises:
         InputFault: they are too many, or the file could not be written completely.
@@ -106,7 +97,7 @@ def write_patches(
         numbers.unlink(missing_ok=True)
     if count != len(patches.value):
         raise InputFault("incomplete", where=out.name)
-    _style(out, PATCHES, legend, outlines=False)
+    add_style(out, PATCHES, legend)
     return count
 
 
@@ -140,7 +131,7 @@ def write_objects(
     batches = ((shapes[part], [column[part] for column in columns]) for part in parts if _going(keep_going))
     if vector.write(out, OBJECTS, "Polygon", grid, _OBJECT_COLUMNS, batches) != len(values):
         raise InputFault("incomplete", where=out.name)
-    _style(out, OBJECTS, legend, outlines=True)
+    add_style(out, OBJECTS, legend, outlines=True)
     return len(values)
 
 
@@ -168,12 +159,5 @@ def _named(values: np.ndarray, legend: tuple[LandClass, ...]) -> np.ndarray:
 
 def _going(keep_going: KeepGoing) -> bool:
     if not keep_going():
-        raise Cancelled("cancelled")
+        raise Cancelled()
     return True
-
-
-def _style(out: Path, layer: str, legend: tuple[LandClass, ...], outlines: bool) -> None:
-    try:
-        add_style(out, layer, legend, outlines)
-    except sqlite3.Error as error:
-        raise InputFault("write_failed", where=out.name, reason=str(error)) from error

@@ -27,10 +27,27 @@ _COPIES = 2.4  # of a raster, while it becomes a COG: the plain file, the COG, i
 class RasterWriter(Protocol):
     """A raster that is filled from top to bottom, then turned into a COG.
 
-    A COG's overviews stand before its pixels, so it cannot be written in one go. ``RasterOut`` makes it.
+    A COG's overviews stand before its pixels, so it cannot be written in one go.
+    Failures are an ``InputFault``: "write_failed" or "incomplete".
     """
 
     dtype: str
+
+    def __init__(
+        self,
+        path: Path,
+        grid: Any,
+        dtype: str,
+        nodata: float,
+        names: Sequence[str],
+        colors: Mapping[int, tuple[int, int, int]] | None = None,
+        rgb: bool = False,
+    ) -> None:
+        """Begin a plain file.
+
+        ``colors`` (red, green and blue by value) make a colour table of the only band; with ``rgb`` the three bands are
+        red, green and blue.
+        """
 
     def write(self, top: int, rows: np.ndarray) -> None:
         """Write (rows, width) or (bands, rows, width)."""
@@ -48,26 +65,6 @@ class RasterWriter(Protocol):
         """Copy it into a COG, compare that with what was written, and remove the plain file.
 
         ``overviews`` is GDAL's name of the resampling: MODE for classes, AVERAGE for numbers.
-        """
-
-
-class RasterOut(Protocol):
-    """Makes rasters with one library; failures are an ``InputFault``: "write_failed" or "incomplete"."""
-
-    def __call__(
-        self,
-        path: Path,
-        grid: Any,
-        dtype: str,
-        nodata: float,
-        names: Sequence[str],
-        colors: Mapping[int, tuple[int, int, int]] | None = None,
-        rgb: bool = False,
-    ) -> RasterWriter:
-        """Begin a plain file.
-
-        ``colors`` (red, green and blue by value) make a colour table of the only band; with ``rgb`` the three bands are
-        red, green and blue.
         """
 
 
@@ -115,7 +112,9 @@ class Targets:
 class Results:
     """Takes finished rows from top to bottom, or objects, then makes the files; closing it removes what is unfinished."""
 
-    def __init__(self, targets: Targets, grid: Any, card: ModelCard, raster: RasterOut, vector: VectorOut) -> None:
+    def __init__(
+        self, targets: Targets, grid: Any, card: ModelCard, raster: type[RasterWriter], vector: VectorOut
+    ) -> None:
         """Make hidden folders beside the targets.
 
         Raises:
@@ -289,17 +288,11 @@ def write_beside(
 ) -> dict[str, Path]:
     """Make everything that goes with a raster of classes; role and file of each.
 
-    Args:
-        targets: files to make.
-        grid: of the map.
-        card: of the model.
-        areas: counted pixels of the map.
-        keep: gives the place where a file of a name is made.
-        trace: writes the polygons of the map there.
-        virtual: the map is a VRT, which holds names and colours itself.
+    ``keep`` gives the place where a file of a name is made; ``trace`` writes the polygons of the map there; a ``virtual``
+    map is a VRT, which holds names and colours itself.
 
     Raises:
-        InputFault: one cannot be written.
+        InputFault: a file cannot be written.
     """
     files: dict[str, Path] = {}
     table = areas.table(grid.row_areas)
@@ -327,11 +320,7 @@ def write_beside(
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file.
-
-    Raises:
-        InputFault: it cannot be written.
-    """
+    """Write a small file; raises InputFault if it cannot be written."""
     try:
         path.write_text(text, "utf-8")
     except OSError as error:
