@@ -335,7 +335,7 @@ def test_a_cluster_that_loses_a_worker_makes_the_same_map_once(large, tmp_path):
     distributed = pytest.importorskip("distributed")
     words, undisturbed = large
     out = tmp_path / "out"
-    with distributed.LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None) as scheduler:
+    with distributed.LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=":0") as scheduler:
         address = scheduler.scheduler_address
         command = [sys.executable, "-m", "dask", "worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

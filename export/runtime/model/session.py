@@ -170,20 +170,23 @@ class Model:
         """The fastest of these providers; the results of the others go into ``notes``."""
         if len(names) == 1:
             return start(self._where, names[0], precision), names[0]
-        started: list[tuple[float, Any, str]] = []
+        best: tuple[float, Any, str] = (0.0, None, "")  # the others are closed at once: each holds the weights
+        notes: list[Message] = []
         faults: list[ModelFault] = []
         for name in names:
             try:
                 session = start(self._where, name, precision)
-                started.append((self._speed(session, name), session, name))
+                speed = self._speed(session, name)
             except ModelFault as fault:
                 faults.append(fault)
-        if not started:
+                continue
+            notes.append(Message("provider_speed", {"provider": name, "speed": speed}))
+            best = max(best, (speed, session, name), key=lambda candidate: candidate[0])
+        _, session, fastest = best
+        if session is None:
             raise faults[-1]
-        _, session, fastest = max(started, key=lambda candidate: candidate[0])
-        speeds = (Message("provider_speed", {"provider": name, "speed": speed}) for speed, _, name in started)
         failures = (fault.message for fault in faults)
-        self.notes = (*speeds, *failures, Message("provider_chosen", {"provider": fastest}))
+        self.notes = (*notes, *failures, Message("provider_chosen", {"provider": fastest}))
         return session, fastest
 
     def _speed(self, session: Any, provider: str) -> float:
