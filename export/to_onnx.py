@@ -26,7 +26,7 @@ from core.networks.heads import NETWORKS, STRIDE, encoder_of
 from core.networks.weights import check_fit, load_model
 from core.store.read import ChipStore
 from export.mlm import metadata, model_item
-from export.quantize import MAX_LOSS, MIN_SPEEDUP, quantize, real_tiles
+from export.quantize import MAX_LOSS, MIN_SPEEDUP, Comparison, quantize, real_tiles
 from export.rasterio_io.stac import FILE_EXTENSION, multihash
 from export.runtime.errors import RuntimeFault
 from export.runtime.model.session import Model
@@ -138,12 +138,7 @@ def export_onnx(
             )
         if int8:
             graph, comparison = quantize(partial, store, spec.task)
-            print(comparison)
-            if not (comparison.pays_off or force):
-                raise UserError(
-                    f"{out}: not written, int8 must be {MIN_SPEEDUP:g} times as fast and lose at most "
-                    f"{100 * MAX_LOSS:g} percentage point of accuracy; export in fp32, or add --force"
-                )
+            _check_gain(comparison, out, force)
             item["properties"] |= {"geoaware:precision": "int8", "geoaware:int8": comparison.as_json()}
             onnx.helper.set_model_props(graph, metadata(spec, item, tile))
             onnx.save(graph, str(partial))
@@ -155,6 +150,15 @@ def export_onnx(
     item["stac_extensions"].append(FILE_EXTENSION)
     write_json(out.with_suffix(".mlm.json"), item)
     return difference
+
+
+def _check_gain(comparison: Comparison, out: Path, force: bool) -> None:
+    print(comparison)
+    if not (comparison.pays_off or force):
+        raise UserError(
+            f"{out}: not written, int8 must be {MIN_SPEEDUP:g} times as fast and lose at most "
+            f"{100 * MAX_LOSS:g} percentage point of accuracy; export in fp32, or add --force"
+        )
 
 
 def _tile_size(spec: ModelSpec, requested: int | None, dense: bool) -> int:
