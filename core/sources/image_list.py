@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 from pyproj.exceptions import ProjError
-from rasterio.errors import RasterioError
+from rasterio.errors import CRSError, RasterioError
 from tqdm import tqdm
 
 from core.errors import UserError, first_line
@@ -57,13 +57,14 @@ LISTING = pa.schema(
         "mask": pa.string(),
     }
 )
-# What libraries raise for files that they cannot read; SyntaxError is Pillow's, of broken PNG files.
-_UNREADABLE = (OSError, ValueError, SyntaxError, RasterioError, ProjError, Image.DecompressionBombError, UserError)
 _Self = TypeVar("_Self", bound="ImageList")
 
 
 class Listed:
     """Base of the sources whose images stand in a Parquet file, with the column ``path`` below ``root``."""
+
+    # What libraries raise for files that they cannot read.
+    unreadable: ClassVar[tuple[type[Exception], ...]] = (OSError, RasterioError, CRSError, ProjError, UserError)
 
     root: Path
     listing: Path
@@ -79,7 +80,7 @@ class Listed:
             counts = Tally()
             try:
                 chips = self.read_image(row, counts)
-            except _UNREADABLE as error:
+            except self.unreadable as error:
                 tally.skip(row["path"], f"cannot be used ({first_line(error)})")
                 continue
             tally.add(counts)
@@ -103,6 +104,8 @@ class ImageList(Listed):
         listing: see ``LISTING``.
     """
 
+    # Pillow's too; SyntaxError is that of broken PNG files.
+    unreadable = (*Listed.unreadable, ValueError, SyntaxError, Image.DecompressionBombError)
     unlabelled: ClassVar[tuple[int, ...]] = ()  # values of label images beside UNLABELLED
 
     info: StoreInfo
@@ -170,7 +173,7 @@ class ImageList(Listed):
         def count(path: str) -> int:
             try:
                 return 1 if fit == "resize" else len(squares_of(*shape_of(root / path, band_files), size, fit))
-            except _UNREADABLE:  # it will turn out to be bad
+            except cls.unreadable:  # it will turn out to be bad
                 return 1
 
         _group(ordered, listing, _chips_per_shard(info), count)
