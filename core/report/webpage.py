@@ -58,7 +58,9 @@ def curves(panels: Sequence[tuple[pd.DataFrame, Sequence[str], str]], width: flo
                 axes.plot(series["step"], series[column], marker=marker, markersize=3.5, label=column.replace("_", " "))
         axes.set_title(title, loc="left", fontsize=10)
         axes.set_xlabel("step")
-        axes.set_xlim(-0.5, max(log["step"], default=0) + 0.5)  # the same for all, even with one validation
+        last = max(log["step"], default=0)
+        axes.set_xlim(-0.5, 1.02 * last + 0.5)  # the same for all, even with one validation
+        axes.margins(y=0.25)  # of the data's range, before it begins at 0: markers at the top stay whole
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.grid(alpha=0.3)
