@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,15 +58,23 @@ class _Shape:
         return geometry_mask([self.geometry], grid.shape, grid.transform, invert=True)
 
 
-def _category_names(path: Path) -> dict[int, str]:
-    """Of the ``.aux.xml`` beside the map."""
-    beside = path.with_name(path.name + ".aux.xml")
-    if not beside.is_file():
-        return {}
+def _category_names(path: Path, files: Sequence[str]) -> dict[int, str]:
+    """Of a raster, or those that all its sources share: ``gdalbuildvrt`` does not copy names. ``files`` are all of them."""
+    own = _names_in(path)
+    if own:
+        return own
+    of_sources = [names for names in map(_names_in, map(Path, files)) if names]
+    return of_sources[0] if of_sources and all(names == of_sources[0] for names in of_sources) else {}
+
+
+def _names_in(path: Path) -> dict[int, str]:
+    """The category names of band 1, from a VRT itself or from the ``.aux.xml`` beside another raster."""
+    described = path if path.suffix.lower() == ".vrt" else path.with_name(path.name + ".aux.xml")
     try:
-        categories = ElementTree.parse(beside).getroot().findall(".//CategoryNames/Category")  # nosec B314
-    except ElementTree.ParseError:
+        band = ElementTree.parse(described).getroot().find(".//*[CategoryNames]")  # nosec B314
+    except (OSError, ElementTree.ParseError):
         return {}
+    categories = [] if band is None else band.findall("CategoryNames/Category")
     return {number: entry.text for number, entry in enumerate(categories) if entry.text}
 
 
@@ -80,7 +89,7 @@ def assess(path: Path, reference: Path, field: str | None = None, layer: str | N
     with closing(RasterPixels(path)) as pixels:
         if not pixels.dtype(1).startswith("uint"):
             raise InputFault("no_class_numbers", where=path)
-        classes = ClassMap(pixels, _category_names(path))
+        classes = ClassMap(pixels, _category_names(path, pixels.files))
         mapped = {row.value: row.m2 for row in classes.areas(Limits(), lambda *_: True)}
         shapes, fields, columns = read_shapes(reference, pixels.grid, layer)
         at = true_field(str(reference), fields, field)

@@ -1,6 +1,7 @@
 """Accuracy of a map: the paper's worked example, and maps compared with points and polygons."""
 
 import json
+import re
 
 import numpy as np
 import pyogrio
@@ -115,3 +116,19 @@ def test_a_bad_reference_gets_one_sentence(halves, values, options, message, tmp
     error = capsys.readouterr().err.strip().splitlines()
     assert len(error) == 1
     assert message in error[0]
+
+
+def test_names_are_found_in_a_vrt_and_in_the_sources_of_one_without_names(halves, tmp_path):
+    import rasterio.shutil
+
+    truth = reference(tmp_path / "points.gpkg", [pixel(20, 3), pixel(20, 40)], ["red land", "green land"])
+    expected = assess.assess(halves, truth)
+    rasterio.shutil.copy(halves, tmp_path / "map.vrt", driver="VRT")
+    text = (tmp_path / "map.vrt").read_text()
+    assert "<Category>red land</Category>" in text
+    bare = re.sub("<CategoryNames>.*</CategoryNames>", "", text, flags=re.DOTALL)
+    (tmp_path / "bare.vrt").write_text(bare)
+    (tmp_path / "own.vrt").write_text(text.replace("red land", "Red Land"))
+    for name in ("map.vrt", "bare.vrt"):
+        assert assess.assess(tmp_path / name, truth).as_dict() == expected.as_dict()
+    assert assess.assess(tmp_path / "own.vrt", truth).names[3] == "Red Land"

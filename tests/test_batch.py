@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pyogrio
@@ -164,6 +165,14 @@ def test_joined_blocks_have_the_bits_of_one_pass(card, side, options, tmp_path):
             for suffix in ("csv", "json"):
                 name = f"scene_areas.{suffix}"
                 assert (tmp_path / "one" / name).read_text() == (out / name).read_text()
+    described = [
+        tmp_path / "one" / "scene.tif.aux.xml",
+        tmp_path / "vrt" / "scene.vrt",
+        tmp_path / "cog" / "scene.tif.aux.xml",
+    ]
+    for tag in ("CategoryNames", "GDALRasterAttributeTable"):
+        found = {ElementTree.tostring(ElementTree.parse(path).getroot().find(f".//{tag}")) for path in described}
+        assert len(found) == 1
     merged = (tmp_path / "cog" / "scene.tif").read_bytes()
     assert merged == (tmp_path / "one" / "scene.tif").read_bytes()
 
@@ -331,26 +340,45 @@ def test_a_leftover_is_cleared_and_the_folder_of_a_living_run_is_not(tmp_path):
         assert (living / "x").parent == inside
 
 
-def test_a_cluster_that_loses_a_worker_makes_the_same_map_once(large, tmp_path):
+@contextmanager
+def dask_workers(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen]]]:
+    """A cluster of two workers, each a process of its own; its address and the workers."""
     distributed = pytest.importorskip("distributed")
-    words, undisturbed = large
-    out = tmp_path / "out"
     with distributed.LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=":0") as scheduler:
         address = scheduler.scheduler_address
         command = [sys.executable, "-m", "dask", "worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        place = ["--local-directory", tmp_path / "dask"]
+        place = ["--local-directory", folder / "dask"]
         workers = [subprocess.Popen([*command, *place], cwd=ROOT, env=ENV, **quiet) for _ in range(2)]
         try:
-            with meanwhile(out, 3, workers[0].kill):
-                assert call(predict.main, *words, "--out", out, "--dask", address) == 0
+            yield address, workers
         finally:
             for process in workers:
                 process.kill()
                 process.wait()
+
+
+def test_a_cluster_that_loses_a_worker_makes_the_same_map_once(large, tmp_path):
+    words, undisturbed = large
+    out = tmp_path / "out"
+    with dask_workers(tmp_path) as (address, workers), meanwhile(out, 3, workers[0].kill):
+        assert call(predict.main, *words, "--out", out, "--dask", address) == 0
     assert same(undisturbed, out)
-    assert len(units(out)) == len(set(units(out)))
-    assert not leftovers(out)
+
+
+def test_a_unit_whose_workers_were_preempted_says_so_and_not_that_memory_was_short(large, tmp_path, capsys):
+    dask = pytest.importorskip("dask")
+    words, undisturbed = large
+    out = tmp_path / "out"
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        dask_workers(tmp_path) as (address, workers),
+        meanwhile(out, 3, workers[0].terminate),
+    ):
+        assert call(predict.main, *words, "--out", out, "--dask", address) == 2
+    assert "its workers were lost (1 in all): preempted, stopped, cut off or out of memory" in capsys.readouterr().err
+    assert call(predict.main, *words, "--out", out) == 0
+    assert same(undisturbed, out)
 
 
 def test_a_missing_cluster_or_package_is_reported(model, scenes, tmp_path, capsys, monkeypatch):

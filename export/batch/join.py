@@ -78,23 +78,22 @@ class _Joining:
 
     def files(self) -> dict[str, Path]:
         """Write every requested file; path by role."""
-        whole, files = {}, {}
-        for role in ROLES:
-            if _paths(self.blocks, role)[0][1].exists():
-                whole[role] = self._virtual(role, self.staging / f"whole-{role}.vrt", None)
-                target = self.targets.files.get(role)
-                if target:
-                    files[role] = path = self.staging.keep(target.name)
-                    if self.merge:
-                        self._copy(role, whole[role], path)
-                    else:
-                        self._virtual(role, path, target.parent)
-        if not self._is_classes:
-            return files
+        roles = [role for role in ROLES if _paths(self.blocks, role)[0][1].exists()]
+        whole = {role: self._virtual(role, self.staging / f"whole-{role}.vrt", None) for role in roles}
         areas = Areas(self.card.classes, self.grid.height)
-        if "areas" in self.targets.files or self.merge:  # the attribute table of a merged map counts its pixels
+        if self._is_classes:
             for top, (classes,) in _strips(whole["map"]):
                 areas.add(Rows(top, classes != self.card.nodata, classes))
+        files = {}
+        for role, target in self.targets.files.items():
+            if role in whole:
+                files[role] = path = self.staging.keep(target.name)
+                if self.merge:
+                    self._copy(role, whole[role], path)
+                else:
+                    self._virtual(role, path, target.parent, areas)
+        if not self._is_classes:
+            return files
 
         def trace(out: Path) -> None:
             rows = ((classes, confidence) for _, (classes, confidence) in _strips(whole["map"], whole["confidence"]))
@@ -110,10 +109,11 @@ class _Joining:
     def _is_classes(self) -> bool:
         return self.card.task in ("segmentation", "classification")
 
-    def _virtual(self, role: str, path: Path, folder: Path | None) -> Path:
+    def _virtual(self, role: str, path: Path, folder: Path | None, areas: Areas | None = None) -> Path:
         """Write a virtual raster whose sources are relative to a folder, or absolute."""
         legend = self.card.classes if role == "map" and self._is_classes else ()
-        write_text(path, joined(self.grid, _paths(self.blocks, role), folder, legend))
+        table = areas.table(self.grid.row_areas) if areas and legend else []
+        write_text(path, joined(self.grid, _paths(self.blocks, role), folder, legend, table))
         return path
 
     def _copy(self, role: str, whole: Path, path: Path) -> None:

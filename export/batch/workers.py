@@ -77,7 +77,9 @@ def processes(settings: Settings, count: int, units: Units) -> Generator[Outcome
                 if deaths[unit.name] < TRIES:
                     retried.append(unit)
                     continue
-                reason = f"{unit.raster}: its process was killed {TRIES} times, possibly out of memory"
+                reason = (
+                    f"{unit.raster}: its process was killed {TRIES} times: by hand, or by the system for want of memory"
+                )
                 outcome = Outcome(unit, {}, reason)
             yield outcome
     finally:
@@ -167,12 +169,21 @@ def cluster(settings: Settings, address: str, units: Units) -> Generator[Outcome
             if failure is None:
                 yield future.result()
             elif type(failure).__name__ == "KilledWorker":
-                yield Outcome(unit, {}, f"{unit.raster}: its workers were lost, possibly out of memory")
+                yield Outcome(unit, {}, f"{unit.raster}: {_lost(failure)}")
             else:
                 yield Outcome(unit, {}, f"{unit.raster}: {type(failure).__name__}: {first_line(failure)}")
     finally:
         client.cancel(list(running), force=True)
         client.close()
+
+
+def _lost(failure: Any) -> str:
+    """What a KilledWorker tells; the worker cannot say any more why it ended."""
+    return (
+        f"its workers were lost ({failure.allowed_failures + 1} in all): preempted, stopped, cut off or out of memory; their "
+        "logs tell which. Run the same command to retry it, and raise Dask's distributed.scheduler.allowed-failures where "
+        "workers are often preempted"
+    )
 
 
 def _ready() -> bool:

@@ -13,18 +13,24 @@ import rasterio
 from export.rasterio_io.grid import Grid
 from export.runtime.raster.legend import LandClass
 from export.runtime.raster.window import Window
+from export.runtime.results.areas import ClassArea
+from export.runtime.results.style import attribute_table
 
 _TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "int32": "Int32", "uint32": "UInt32"}
 _TYPES |= {"int8": "Int8", "float32": "Float32", "float64": "Float64"}
 
 
 def joined(
-    grid: Grid, parts: Sequence[tuple[Window, Path]], folder: Path | None, legend: Sequence[LandClass] = ()
+    grid: Grid,
+    parts: Sequence[tuple[Window, Path]],
+    folder: Path | None,
+    legend: tuple[LandClass, ...] = (),
+    areas: Sequence[ClassArea] = (),
 ) -> str:
     """A virtual raster of parts that have the same data type, nodata and bands, each with its window in the grid.
 
     ``folder`` is where the VRT will lie, for relative names of the files; None: absolute names. A raster of classes has a
-    ``legend``.
+    ``legend``, and ``areas`` for its attribute table.
     """
     root = _root(grid)
     names = [path.relative_to(folder).as_posix() if folder else os.path.abspath(path) for _, path in parts]
@@ -41,6 +47,8 @@ def joined(
                 texts, listed = {entry.value: entry.name for entry in legend}, _add(band, "CategoryNames")
                 for value in range(max(texts) + 1):
                     _add(listed, "Category", texts.get(value, ""))
+            if areas:
+                band.append(attribute_table(legend, areas))
             for (window, _), name in zip(parts, names):
                 _add_source(band, name, number, first, (window.height, window.width), window, relative=bool(folder))
     return ElementTree.tostring(root, "unicode") + "\n"

@@ -108,7 +108,14 @@ def pam_xml(classes: tuple[LandClass, ...], areas: Sequence[ClassArea]) -> str:
         SubElement(names, "Category").text = entry.name if entry else ""
         red, green, blue = entry.rgb if entry else (0, 0, 0)
         SubElement(colors, "Entry", c1=str(red), c2=str(green), c3=str(blue), c4="255" if entry else "0")
-    table = SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
+    band.append(attribute_table(classes, areas))
+    return tostring(root, "unicode")
+
+
+def attribute_table(classes: tuple[LandClass, ...], areas: Sequence[ClassArea]) -> Element:
+    """GDAL's raster attribute table of a class raster, for its ``.aux.xml`` or VRT."""
+    by_value = {entry.value: entry for entry in classes}
+    table = Element("GDALRasterAttributeTable", tableType="thematic")
     for number, (name, kind, usage) in enumerate(_COLUMNS):
         column = SubElement(table, "FieldDefn", index=str(number))
         for tag, text in (("Name", name), ("Type", str(kind)), ("Usage", str(usage))):
@@ -118,7 +125,7 @@ def pam_xml(classes: tuple[LandClass, ...], areas: Sequence[ClassArea]) -> str:
         entry = by_value[area.value]
         for cell in (area.value, area.pixels, entry.name, *entry.rgb, f"{area.m2 / 10_000:.4f}"):
             SubElement(row, "F").text = str(cell)
-    return tostring(root, "unicode")
+    return table
 
 
 def add_style(path: Path, layer: str, classes: tuple[LandClass, ...], outlines: bool = False) -> None:
