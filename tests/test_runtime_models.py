@@ -204,6 +204,64 @@ def test_a_free_size_without_a_card_size_runs_large_tiles_but_none_larger_than_t
     np.testing.assert_array_equal(swept(model, image)[0], STRONGEST[image.argmax(axis=0)])
 
 
+def patches(path: Path, patch: int, **card) -> Path:
+    """A model of free size that cuts a tile into patches and joins them again: they must divide its size."""
+    nodes = [
+        ("SpaceToDepth", ["image"], ["cut"], {"blocksize": patch}),
+        ("DepthToSpace", ["cut"], ["joined"], {"blocksize": patch}),
+        ("Mul", ["joined", "tenth"], ["out"], {}),
+    ]
+    path = write_graph(path, nodes, {"out": (FLOAT, ["b", 3, "h", "w"])}, TENTH, ("b", 3, "h", "w"))
+    return write_given(path, activation="logits", **card)
+
+
+@pytest.mark.parametrize("tile", [None, "stated"])
+@pytest.mark.parametrize("patch", [8, 14, 16, 18, 24, 48, 64, 100])
+@pytest.mark.parametrize("shape", [(3, 90, 70), (3, 5, 600)])
+def test_patches_that_must_divide_the_tile_run_on_rasters_of_any_size(tmp_path, patch, tile, shape):
+    given = {"tile_size": 5 * patch, "overlap": patch // 2} if tile else {"tile_size": None, "overlap": None}
+    model, image = Model(patches(tmp_path / "m.onnx", patch, **given), "cpu", threads=1), image_of(shape)
+    assert model.card.tile_size % patch == 0
+    if tile:
+        assert model.sized(70).card.tile_size == 5 * patch
+    np.testing.assert_array_equal(swept(model, image)[0], STRONGEST[image.argmax(axis=0)])
+
+
+def test_a_border_of_a_quarter_of_a_tile_is_not_taken_for_a_fraction(tmp_path):
+    image = image_of((3, 60, 50))
+    nodes = [("AveragePool", ["image"], ["out"], {"kernel_shape": [33, 33]})]
+    path = write_graph(tmp_path / "m.onnx", nodes, {"out": (FLOAT, ["b", 3, "h", "w"])}, image=("b", 3, "r", "c"))
+    model = Model(write_given(path, activation="logits", tile_size=None, overlap=None), "cpu", threads=1)
+    assert (model.border, model.factor) == (16, 1)
+    padded = np.pad(image, ((0, 0), (16, 16), (16, 16)), mode="edge").astype(np.float32)
+    mean = np.lib.stride_tricks.sliding_window_view(padded, (33, 33), axis=(1, 2)).mean(axis=(3, 4))
+    _, _, values, _ = swept(model, image, probabilities=True)
+    shares = np.exp(mean - mean.max(axis=0))
+    np.testing.assert_allclose(values, shares / shares.sum(axis=0), atol=1e-4)
+
+
+def test_a_model_of_free_size_that_takes_one_size_alone_runs_at_it(tmp_path):
+    nodes = [("Add", ["image", "positions"], ["out"], {})]
+    positions = {"positions": np.zeros((1, 3, 224, 224), np.float32)}
+    path = write_graph(
+        tmp_path / "m.onnx", nodes, {"out": (FLOAT, ["b", 3, "h", "w"])}, positions, ("b", 3, "rows", "columns")
+    )
+    model, image = Model(write_given(path, tile_size=None, overlap=None), "cpu", threads=1), image_of()
+    assert (model.card.tile_size, model.sized(50).card.tile_size) == (224, 224)
+    np.testing.assert_array_equal(swept(model, image)[0], STRONGEST[image.argmax(axis=0)])
+
+
+@pytest.mark.parametrize(("patch", "tile"), [(14, 100), (1000, None)])
+def test_a_tile_size_that_a_graph_does_not_take_is_told_with_the_remedy(tmp_path, patch, tile):
+    path = patches(tmp_path / "m.onnx", patch, tile_size=tile, overlap=None)
+    expected = (
+        "tiles of 100 px, the tile_size of its card" if tile else "none of the usual sizes .* state its tile_size"
+    )
+    with pytest.raises(ModelFault, match=expected) as caught:
+        Model(path, "cpu", threads=1)
+    assert "\n" not in str(caught.value)
+
+
 def test_more_than_255_classes_are_stored_in_16_bits(tmp_path):
     kernel = np.zeros((300, 3, 1, 1), np.float32)
     kernel[299, 0], kernel[256, 1], kernel[5, 2] = 1, 1, 1

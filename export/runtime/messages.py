@@ -46,6 +46,8 @@ MESSAGES: dict[str, str] = {
     "output_changed": "answers with the shape {shape}, before with {before}",
     "not_numbers": "answers with something else than numbers",
     "unknown_class": "answers with the class {value}, which its card does not name",
+    "tile_size": "does not run on tiles of {side} px, the tile_size of its card ({reason})",
+    "no_tile_size": "runs on tiles of none of the usual sizes ({reason}); state its tile_size in its card",
     "loop_too_long": "stopped, it loops for more than {seconds:g} s over one tile",
     "tile_memory": "needs more memory for {count} x {side} px than is free ({free:size})",
     "model_memory": "needs more memory than is free ({free:size})",

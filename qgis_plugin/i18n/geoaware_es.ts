@@ -1268,6 +1268,14 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>da la clase {value}, que su ficha no nombra</translation>
     </message>
     <message>
+        <source>does not run on tiles of {side} px, the tile_size of its card ({reason})</source>
+        <translation>no funciona con teselas de {side} px, el tile_size de su ficha ({reason})</translation>
+    </message>
+    <message>
+        <source>runs on tiles of none of the usual sizes ({reason}); state its tile_size in its card</source>
+        <translation>no funciona con teselas de ninguno de los tamaños habituales ({reason}); indique tile_size en su ficha</translation>
+    </message>
+    <message>
         <source>stopped, it loops for more than {seconds:g} s over one tile</source>
         <translation>detenido: está en un bucle de más de {seconds:g} s con una tesela</translation>
     </message>

@@ -21,12 +21,12 @@ from .card import ModelCard
 from .guard import OnnxHeader, read_header
 from .providers import BATCHED, CPU, chosen, cores, is_of_onnxruntime, is_out_of_memory, onnxruntime_module, start
 from .read_card import card_of
+from .tiles import LARGEST, Sizes, find, geometry
 
 # Element types of onnx.proto that an image input may have.
 _DTYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 10: "float16"}
 _DTYPES[11] = "float64"
-_PROBE = 256  # px, if a model takes any size
-_LARGEST_TILE = 2048  # px: larger ones no longer gain accuracy at their borders
+_SMALLEST_CHOICE = 256  # px: of a tile, however little memory there is
 _BYTES_PER_PIXEL = 1024  # of a tile while it runs: about as much as a U-Net ResNet-18 in fp32 needs
 _LARGEST_BATCH = 256  # largest batch that a graph may require
 _LONGEST_LOOP = 30.0  # seconds for one call of a graph with loops
@@ -46,7 +46,7 @@ class Model:
         factor: px of a tile, along a side, per cell of its map.
         batch: tiles per call of onnxruntime, always the same.
         threads: calls that may run in parallel.
-        free_size: whether the graph takes tiles of any size.
+        sizes: of tiles, if neither card nor graph state one; else None.
     """
 
     def __init__(
@@ -80,15 +80,16 @@ class Model:
         if (header.input_shape[0] or 1) > _LARGEST_BATCH:
             raise ModelFault("batch_too_large", where=path, count=header.input_shape[0], limit=_LARGEST_BATCH)
         self._dtype = np.dtype(_DTYPES[header.input_kind])
-        self.free_size = header.input_shape[2:] == (None, None)
+        self.sizes: Sizes | None = None
         self.card = _with_tile(card, header, self._where)
-        self._check_size(header.outputs[self._index(output)].shape[1:])  # before anything runs
+        self.output = self._named(output)
+        self._check_size(self._stated(self.output))  # before anything runs
         self.notes: tuple[Message, ...] = ()
         self._session, self.provider = self._start(chosen(provider or CPU), precision)
         self.batch = header.input_shape[0] or BATCHED.get(self.provider, 1)
         room = int(free_memory() / 2 / (self.batch * self.card.tile_size**2 * _BYTES_PER_PIXEL))
         self.threads = threads or (max(1, min(cores(), room)) if self.provider == CPU else 1)
-        self._use(output)
+        self._use(self.output)
 
     def choose(self, output: str | None, threshold: float | None = None) -> Model:
         """This model, answering with another of the graph's outputs, or with another threshold; None leaves it.
@@ -100,7 +101,7 @@ class Model:
         if threshold is not None:
             other.card = replace(self.card, threshold=threshold)
         if output not in (None, self.output):
-            other._use(output)
+            other._use(self._named(output))
         return other
 
     @property
@@ -169,13 +170,13 @@ class Model:
     def _start(self, names: Sequence[str], precision: str | None) -> tuple[Any, str]:
         """The fastest of these providers; the results of the others go into ``notes``."""
         if len(names) == 1:
-            return start(self._where, names[0], precision), names[0]
+            return self._opened(names[0], precision), names[0]
         best: tuple[float, Any, str] = (0.0, None, "")  # the others are closed at once: each holds the weights
         notes: list[Message] = []
         faults: list[ModelFault] = []
         for name in names:
             try:
-                session = start(self._where, name, precision)
+                session = self._opened(name, precision)
                 speed = self._speed(session, name)
             except ModelFault as fault:
                 faults.append(fault)
@@ -188,6 +189,37 @@ class Model:
         failures = (fault.message for fault in faults)
         self.notes = (*notes, *failures, Message("provider_chosen", {"provider": fastest}))
         return session, fastest
+
+    def _opened(self, provider: str, precision: str | None) -> Any:
+        """A session on a provider; the first one finds the tile size, if none is stated."""
+        session = start(self._where, provider, precision)
+        if not self.card.tile_size:
+            self._find_tile(session)
+        return session
+
+    def _find_tile(self, session: Any) -> None:
+        """Find which tiles the graph takes, and choose the largest that memory allows."""
+        failures: list[ModelFault] = []
+
+        def answer(size: int) -> tuple[int, ...] | None:
+            tiles = np.repeat(self._sample(size), self._header.input_shape[0] or 1, axis=0)
+            try:
+                first = self._call(session, [self.output], self._scaled(tiles))[0]
+            except ModelFault as fault:
+                if fault.message.kind != "onnxruntime_failed":
+                    raise
+                failures.append(fault)
+                return None
+            return (1,) if self.card.task == "detection" else with_channels(first, self.card.task).shape[1:]
+
+        self.sizes = find(answer)
+        if self.sizes is None:
+            reason = failures[0].message.fields["reason"] if failures else Message("empty_output")
+            raise ModelFault("no_tile_size", where=self._where, reason=reason)
+        size = self.sizes.up_to(_tile_for(free_memory() // 2))
+        step, quarter = self.sizes.step or size, min(size // 4, 128)
+        overlap = self.card.overlap or quarter // step * step or quarter  # so the same patches lie in every tile
+        self.card = replace(self.card, tile_size=size, overlap=min(overlap, size - 1))
 
     def _speed(self, session: Any, provider: str) -> float:
         """Tiles per second, measured in the second of two calls."""
@@ -206,77 +238,90 @@ class Model:
         noise = np.random.default_rng(0).random((1, len(self.card.bands), size, size), np.float32)
         return noise * np.float32(high - low) + np.float32(low)
 
-    def _index(self, output: str | None) -> int:
-        """Index of the output to use."""
+    def _named(self, output: str | None) -> str:
+        """The output to use: this one, else the card's, else the first."""
         names = [one.name for one in self._header.outputs]
         name = output or self.card.output or names[0]
         if name not in names:
             raise ModelFault("no_such_output", where=self._where, output=name, outputs=", ".join(names))
-        return names.index(name)
+        return name
 
-    def _check_size(self, shape: Sequence[int | None]) -> None:
+    def _stated(self, output: str) -> tuple[int, ...]:
+        """The shape of an output without its batch, as the file states it: 0 where free, empty if it does not."""
+        shape = next(one.shape for one in self._header.outputs if one.name == output)
+        return tuple(count or 0 for count in shape[1:])
+
+    def _check_size(self, shape: Sequence[int]) -> None:
         """Refuse an output that is too large, as far as its shape is known."""
         size = 4 * int(np.prod([count for count in shape if count], dtype=object))
         if size > _LARGEST_ANSWER:
             raise ModelFault("output_too_large", where=self._where, size=size)
 
-    def _use(self, output: str | None) -> None:
-        """Find what the output holds: from the file if it states all, else by running one tile."""
-        index = self._index(output)
-        self._check_size(self._header.outputs[index].shape[1:])
-        self.output: str = self._header.outputs[index].name
+    def _use(self, output: str) -> None:
+        """Find what the output holds: from the file if it states all, else by running tiles."""
+        self._check_size(self._stated(output))
+        self.output = output
         self.channels, self.dense, self.border, self.factor = 0, False, 0, 1
         self._shape: tuple[int, ...] = ()
         if self.card.task == "detection":
             if len(self._header.outputs) < 3:
                 raise ModelFault("detection_outputs", where=self._where)
             return
-        size = self.card.tile_size
-        shape: tuple[int, ...] = tuple(n or 0 for n in self._header.outputs[index].shape[1:])
-        if not shape or 0 in shape or self.card.activation is None:
-            size = _PROBE if self.free_size else size
-            answer = self._answer(np.repeat(self._sample(size), self.batch, axis=0))[:1]
-            if not answer.size:
-                raise ModelFault("empty_output", where=self._where)
-            if self.card.activation is None and self.card.task in ("segmentation", "classification"):
-                self.card = replace(self.card, activation=kind_of(answer))
-            shape = answer.shape[1:]
-        else:
+        tile, shape = self.card.tile_size, self._stated(output)
+        told = bool(shape) and 0 not in shape and self.card.activation is not None
+        if told and not (self.sizes and len(shape) > 1):
             blank = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), (1, *shape), (0,) * (len(shape) + 1))
-            shape = with_channels(blank, self.card.task).shape[1:]
-        self._fit(shape, size)
+            self._fit({tile: with_channels(blank, self.card.task).shape[1:]})
+            return
+        answers = {size: self._tried(size) for size in (self.sizes.tried if self.sizes else (tile,))}
+        if self.card.activation is None and self.card.task in ("segmentation", "classification"):
+            self.card = replace(self.card, activation=kind_of(next(iter(answers.values()))))
+        self._fit({size: answer.shape[1:] for size, answer in answers.items()})
 
-    def _fit(self, shape: tuple[int, ...], size: int) -> None:
-        """Check an answer's shape (K,) or (K, rows, columns) for a tile of ``size`` px, and derive the geometry."""
-        self._check_size(shape)
-        sizes = {"segmentation": (3,), "classification": (1,)}.get(self.card.task, (1, 3))
-        if len(shape) not in sizes or 0 in shape or len(set(shape[1:])) > 1:
-            raise ModelFault("output_shape", where=self._where, shape=["N", *shape], task=self.card.task)
+    def _tried(self, size: int) -> np.ndarray:
+        """The output for one tile of noise."""
+        try:
+            answer = self._answer(np.repeat(self._sample(size), self.batch, axis=0))[:1]
+        except ModelFault as fault:
+            if fault.message.kind != "onnxruntime_failed" or any(self._header.input_shape[2:]):
+                raise
+            raise ModelFault("tile_size", where=self._where, side=size, reason=fault.message.fields["reason"]) from None
+        if not answer.size:
+            raise ModelFault("empty_output", where=self._where)
+        return answer
+
+    def _fit(self, shapes: dict[int, tuple[int, ...]]) -> None:
+        """Check the answer's shape (K,) or (K, rows, columns) for each size of a tile, and derive the geometry."""
+        ranks = {"segmentation": (3,), "classification": (1,)}.get(self.card.task, (1, 3))
+        for shape in shapes.values():
+            self._check_size(shape)
+            if len(shape) not in ranks or 0 in shape or len(set(shape[1:])) > 1:
+                raise ModelFault("output_shape", where=self._where, shape=["N", *shape], task=self.card.task)
+        size, shape = next(iter(shapes.items()))
         self.channels, self.dense = shape[0], len(shape) == 3
         if self.dense:
-            side = shape[1]
-            if size % side == 0:
-                self.border, self.factor = 0, size // side
-            elif side < size and (size - side) % 2 == 0:
-                self.border, self.factor = (size - side) // 2, 1
-            else:
-                raise ModelFault("output_rows", where=self._where, rows=side, tile=size)
+            found = geometry({size: shape[1] for size, shape in shapes.items()})
+            if found is None:
+                raise ModelFault("output_rows", where=self._where, rows=shape[1], tile=size)
+            self.border, self.factor = found
         self.card = self.card.with_outputs(self.channels, self._where)
         if self.card.activation == "classes" and self.card.classes:
             self.channels = len(self.card.classes)  # votes
-        side = (self.card.tile_size - 2 * self.border) // self.factor
-        self._shape = (shape[0], side, side) if self.dense else shape
+        self._shape = self._shape_for(self.card.tile_size, shape[0])
+
+    def _shape_for(self, tile: int, channels: int) -> tuple[int, ...]:
+        """The answer's shape for a tile of so many px."""
+        side = (tile - 2 * self.border) // self.factor
+        return (channels, side, side) if self.dense else (channels,)
 
     def sized(self, side: int) -> Model:
-        """This model for tiles of at least ``side`` px if the graph takes any size; else itself."""
-        size = min(self.card.tile_size, max(-(-side // 32) * 32, 64) + 2 * self.border)
-        if not self.free_size or size == self.card.tile_size:
+        """This model for the smallest tiles that hold ``side`` px, if nobody states a size; else itself."""
+        size = self.sizes.over(side + 2 * self.border) if self.sizes else self.card.tile_size
+        if size >= self.card.tile_size:
             return self
         other = copy.copy(self)
         other.card = replace(self.card, tile_size=size, overlap=min(self.card.overlap, size // 2))
-        if self.dense:
-            places = (size - 2 * self.border) // self.factor
-            other._shape = (self._shape[0], places, places)
+        other._shape = self._shape_for(size, self._shape[0])
         return other
 
 
@@ -301,12 +346,11 @@ def _stopped_in_time(loops: bool) -> Iterator[Any]:
 
 
 def _with_tile(card: ModelCard, header: OnnxHeader, where: str) -> ModelCard:
-    """The card with a tile size: its own, the graph's, or the largest that memory allows."""
+    """The card with its own tile size or the graph's; 0 if neither states one."""
     _, bands, rows, columns = header.input_shape
-    if not card.tile_size:
-        size = rows or columns or _tile_for(free_memory() // 2)
-        overlap = min(card.overlap or min(size // 4, 128), size - 1)
-        card = replace(card, tile_size=size, overlap=overlap)
+    if not card.tile_size and (rows or columns):
+        size = rows or columns or 0
+        card = replace(card, tile_size=size, overlap=min(card.overlap or min(size // 4, 128), size - 1))
     expected = (len(card.bands), card.tile_size, card.tile_size)
     if any(size not in (None, needed) for size, needed in zip((bands, rows, columns), expected)):
         raise ModelFault("input_shape", where=where, shape=list(header.input_shape), expected=expected)
@@ -314,7 +358,7 @@ def _with_tile(card: ModelCard, header: OnnxHeader, where: str) -> ModelCard:
 
 
 def _tile_for(memory: int) -> int:
-    size = _LARGEST_TILE
-    while size > _PROBE and size**2 * _BYTES_PER_PIXEL * cores() > memory:
+    size = LARGEST
+    while size > _SMALLEST_CHOICE and size**2 * _BYTES_PER_PIXEL * cores() > memory:
         size //= 2
     return size
