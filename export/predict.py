@@ -6,12 +6,14 @@ import argparse
 import logging
 import signal
 import sys
+import time
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from export.batch.inputs import is_file_name, is_one, rasters
+from export.batch.explain import explained, text_of
+from export.batch.inputs import Raster, is_file_name, is_one, rasters
 from export.batch.manifest import Manifest
 from export.batch.run import SIDE, Batch, Plan
 from export.batch.units import Settings
@@ -47,8 +49,9 @@ def _parser() -> argparse.ArgumentParser:
         help="file, folder, quoted pattern ('scenes/**/*.tif'), list of rasters (.txt), STAC Item or ItemCollection (.json), "
         "URL, or GDAL name such as netcdf:cube.nc:ndvi",
     )  # fmt: skip
-    add("--out", type=Path, required=True, metavar="DIR", help="output folder")
+    add("--out", type=Path, metavar="DIR", help="output folder (not needed with --explain)")
     add("--name", help="file name of the results without suffix, for a single raster (default: the raster's)")
+    add("--explain", action="store_true", help="print what would be done with each raster and why; nothing is written")
     _add_input(parser)
     _add_inference(parser)
     return parser
@@ -152,6 +155,8 @@ def _request(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> 
 
 def _check(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     name = arguments.name
+    if arguments.out is None and not arguments.explain:
+        parser.error("--out is required")
     if name is not None and _is_batch(arguments.rasters):
         parser.error("--name is for one raster; results of several are named after their rasters")
     if name is not None and not is_file_name(name):
@@ -182,6 +187,8 @@ def main() -> int:
     many = _is_batch(arguments.rasters) or arguments.merge
     many = many or any(given is not None for given in (arguments.workers, arguments.dask, arguments.block))
     try:
+        if arguments.explain:
+            return _explain(arguments, request, many)
         return _predict_many(arguments, request) if many else _predict_one(arguments, request)
     except RuntimeFault as fault:
         print(f"error: {words(fault)}", file=sys.stderr)
@@ -203,6 +210,32 @@ def _open(arguments: argparse.Namespace, provider: str) -> Model:
     return model
 
 
+def _explain(arguments: argparse.Namespace, request: Request, many: bool) -> int:
+    """Print what a run would do."""
+    begun = time.perf_counter()
+    model, out = _open(arguments, "cpu" if arguments.dask else arguments.provider), arguments.out or Path()
+    opening, refused = time.perf_counter() - begun, 0
+    inputs = _inputs(arguments, request, model, out)
+    for raster in inputs:
+        try:
+            lines, notes = explained(model, raster, request, out, arguments.block or (SIDE if many else None), opening)
+        except RuntimeFault as fault:
+            refused += 1
+            print(f"error: {words(fault)}", file=sys.stderr)
+            continue
+        print(text_of(raster.where, lines))
+        for note in notes:
+            print(f"warning: {words(note)}", file=sys.stderr)
+    return (2 if refused == len(inputs) else 1) if refused else 0
+
+
+def _inputs(arguments: argparse.Namespace, request: Request, model: Model, out: Path) -> list[Raster]:
+    """The rasters that the command line names."""
+    bands = [str(band) for band in request.options.choice.bands] or model.card.bands
+    inputs = rasters(arguments.rasters, bands, out)
+    return [replace(inputs[0], name=arguments.name)] if arguments.name else inputs
+
+
 def _predict_one(arguments: argparse.Namespace, request: Request) -> int:
     """Map one raster in this process."""
     model, (raster,) = _open(arguments, arguments.provider), arguments.rasters
@@ -220,10 +253,7 @@ def _predict_many(arguments: argparse.Namespace, request: Request) -> int:
         if request.area.mask:
             request = replace(request, area=replace(request.area, mask=request.area.mask.absolute()))
     model = _open(arguments, "cpu" if arguments.dask else arguments.provider)
-    bands = [str(band) for band in request.options.choice.bands] or model.card.bands
-    inputs = rasters(arguments.rasters, bands, arguments.out)
-    if arguments.name:
-        inputs = [replace(inputs[0], name=arguments.name)]
+    inputs = _inputs(arguments, request, model, arguments.out)
     if arguments.dask:
         inputs = [replace(raster, where=absolute(raster.where)) for raster in inputs]
     settings = Settings(

@@ -13,7 +13,7 @@ from qgis.PyQt.QtCore import QLocale
 from qgis.PyQt.QtXml import QDomDocument
 
 from .runtime.errors import RuntimeFault
-from .runtime.messages import MESSAGES, Message, Words, size_text
+from .runtime.messages import MESSAGES, Message, Words, duration_text, size_text
 
 FOLDER = Path(__file__).resolve().parent / "i18n"
 
@@ -51,12 +51,8 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as text, in seconds, minutes or hours."""
-    if seconds < 90:
-        return tr("{count} s").format(count=max(1, round(seconds)))
-    if seconds < 5400:
-        return tr("{count} min").format(count=round(seconds / 60))
-    return tr("{count} h").format(count=number(round(seconds / 3600, 1)))
+    """Seconds for people."""
+    return _localised(duration_text(seconds))
 
 
 def _localised(text: str) -> str:

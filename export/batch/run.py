@@ -91,7 +91,9 @@ class Plan:
         Raises:
             RuntimeFault: it cannot be read, or does not fit the model.
         """
-        where = self._stacked(raster) if raster.parts else raster.where
+        where = raster.where
+        if raster.parts:
+            where = stack(raster, (self.settings.out / raster.name).with_name(f"{raster.name}_input.vrt"))
         request, model, out = self.settings.request, self._opened, self.settings.out
         with reading(where), closing(RasterPixels(where, request.area)) as pixels:
             options = request.on(pixels)
@@ -119,26 +121,6 @@ class Plan:
 
     def _unit(self, unit: Unit) -> Unit:
         return replace(unit, checksum=checksum(unit.input, self.model, unit.options, unit.block))
-
-    def _stacked(self, raster: Raster) -> str:
-        """Write a virtual raster of an Item's bands beside its results; the same text is not written again."""
-        path = (self.settings.out / raster.name).with_name(f"{raster.name}_input.vrt")
-        try:
-            with rasterio.Env(**GDAL_OPTIONS), ExitStack() as opened:
-                datasets = [opened.enter_context(rasterio.open(where)) for _, where in raster.parts]
-                finest = max(datasets, key=lambda dataset: dataset.width)
-                for dataset in datasets:
-                    apart = max(abs(mine - its) for mine, its in zip(dataset.bounds, finest.bounds))
-                    if dataset.crs != finest.crs or apart > max(finest.res):
-                        raise InputFault.worded(f"{raster.where}: its bands cover different areas")
-                grid = Grid(finest.crs, finest.transform, *finest.shape)
-                bands = [(band, _gdal_name(where), one) for (band, where), one in zip(raster.parts, datasets)]
-                text = stacked(grid, bands, raster.baseline)
-            if not (path.exists() and path.read_text("utf-8") == text):
-                path.write_text(text, "utf-8")
-        except RASTER_ERRORS as error:
-            raise InputFault("not_readable", where=raster.where, reason=first_line(error)) from error
-        return str(path)
 
 
 class Batch:
@@ -279,6 +261,30 @@ def request_checksum(request: Request) -> str:
     except OSError as error:
         raise InputFault("not_readable", where=f"--mask {mask}", reason=error.strerror) from error
     return checksum(replace(request, area=replace(request.area, mask=None)), polygons)
+
+
+def stack(raster: Raster, path: Path) -> str:
+    """Write a virtual raster of an Item's bands; the same text is not written again.
+
+    Raises:
+        InputFault: they cannot be read, or cover different areas.
+    """
+    try:
+        with rasterio.Env(**GDAL_OPTIONS), ExitStack() as opened:
+            datasets = [opened.enter_context(rasterio.open(where)) for _, where in raster.parts]
+            finest = max(datasets, key=lambda dataset: dataset.width)
+            for dataset in datasets:
+                apart = max(abs(mine - its) for mine, its in zip(dataset.bounds, finest.bounds))
+                if dataset.crs != finest.crs or apart > max(finest.res):
+                    raise InputFault.worded(f"{raster.where}: its bands cover different areas")
+            grid = Grid(finest.crs, finest.transform, *finest.shape)
+            bands = [(band, _gdal_name(where), one) for (band, where), one in zip(raster.parts, datasets)]
+            text = stacked(grid, bands, raster.baseline)
+        if not (path.exists() and path.read_text("utf-8") == text):
+            path.write_text(text, "utf-8")
+    except RASTER_ERRORS as error:
+        raise InputFault("not_readable", where=raster.where, reason=first_line(error)) from error
+    return str(path)
 
 
 def _gdal_name(where: str) -> str:

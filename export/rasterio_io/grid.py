@@ -39,6 +39,12 @@ class Grid(Lattice):
         return str(self.crs.to_string())
 
     @property
+    def crs_name(self) -> str:
+        """The CRS for people: its name and, where it has one, its code."""
+        name, code = pyproj.CRS.from_wkt(self.crs.to_wkt()).name, self.crs_text
+        return f"{name} ({code})" if ":" in code and len(code) < 20 else name
+
+    @property
     def area_distortion(self) -> float:
         """How many times the projection's area is the true one, at the middle; 1 for a geographic CRS."""
         if self.crs.is_geographic:

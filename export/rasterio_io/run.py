@@ -123,7 +123,7 @@ def map_raster(
             targets = request.targets(folder / name, model.card.task)
             targets.check(request.sources(pixels))
             with closing(Job(model, pixels, request.on(pixels), block)) as job:
-                for message in _notes(job, request):
+                for message in notes_of(job, request):
                     note(message)
                 with (
                     rasterio.Env(**_cache(job, pixels)),
@@ -158,7 +158,7 @@ def _shown_on(bar: Any) -> Progress:
     return progress
 
 
-def _notes(job: Job, request: Request) -> list[Message]:
+def notes_of(job: Job, request: Request) -> list[Message]:
     """What the user should know before a long run, and which options do not apply to the model."""
     card, run, polygons = job.card, request.options.run, "polygons" in request.beside
     notes = job.notes(polygons or "areas" in request.beside, polygons, request.min_area > 0)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-# The field ``where``, if given, names the file or layer: it precedes the sentence. ``:size`` formats bytes.
+# The field ``where``, if given, names the file or layer: it precedes the sentence. ``:size`` formats bytes, ``:duration`` seconds.
 MESSAGES: dict[str, str] = {
     "cancelled": "cancelled",
     "worded": "{sentence}",  # by the host itself
@@ -137,6 +137,56 @@ MESSAGES: dict[str, str] = {
     "write_failed": "cannot be written ({reason})",
     "incomplete": "could not be written completely",
     "disk_full": "the disk is full: up to {needed:size} may be needed while it is made and {free:size} are free",
+    # what a run will do, and why: labels, values, reasons
+    "label_raster": "raster",
+    "label_bands": "bands",
+    "label_values": "values",
+    "label_gaps": "no data",
+    "label_pixel_size": "pixel size",
+    "label_grid": "grid",
+    "label_crs": "CRS",
+    "label_tiles": "tiles",
+    "label_memory": "memory",
+    "label_time": "time",
+    "label_files": "files",
+    "raster_shape": "{rows} rows, {columns} columns, {count} bands, {dtype}",
+    "bands_stated": "as stated",
+    "bands_by_name": "matched by name",
+    "values_as_stored": "as stored",
+    "values_changed": "stored value x {factor:.6g} {offset:+.6g}",
+    "values_clipped": "cut to {low:g} to {high:g}",
+    "values_stated": "as stated",
+    "values_plain": "nothing says that they are in another unit",
+    "values_of_model": "the model learned from {low:g} to {high:g} ({unit})",
+    "gaps_unknown": "none known: every pixel counts as data",
+    "gaps_of_file": "what the file declares (nodata value, mask or alpha band)",
+    "gaps_of_value": "the value {value:g}",
+    "gaps_not_finite": "NaN and infinite values",
+    "pixels_as_are": "{pixel:.4g} m, not resampled",
+    "pixels_resampled": "{pixel:.4g} m, resampled to {model:.4g} m",
+    "pixels_averaged": "bilinear, averaged to larger pixels",
+    "pixels_bilinear": "bilinear",
+    "pixels_back": "the map is brought back onto the raster's pixels (nearest neighbour)",
+    "size_left": "resampling is switched off",
+    "size_of_model": "the model learned from {model:.4g} m",
+    "size_unknown": "the model does not state its pixel size",
+    "grid_shape": "{rows} rows, {columns} columns, west {west}, south {south}, east {east}, north {north}",
+    "grid_of_raster": "the raster's own",
+    "grid_of_model": "the model's pixel size",
+    "grid_of_cells": "one cell for {cell} x {cell} px that the model sees",
+    "grid_within_bounds": "whole pixels around the bounds",
+    "grid_within_mask": "whole pixels around the polygons, what lies outside them is cut out",
+    "tiles_shape": "{count} of {side} x {side} px, overlap {overlap} px",
+    "tiles_touched": "{share:.0%} of them meet the polygons, the others are not read",
+    "blocks_count": "in {count} blocks",
+    "overlap_of_card": "by the model card",
+    "overlap_stated": "as stated",
+    "memory_needed": "{needed:size} for rows in work beside the model, {free:size} free",
+    "time_unknown": "known after the first tiles",
+    "time_expected": "about {seconds:duration}",
+    "time_measured": "measured on the first tiles, {provider}, {threads} at a time",
+    "run_by": "{provider}, {threads} tiles at a time",
+    "room": "up to {size:size} on disk while they are made",
     # polygons
     "too_many_patches": (
         "the map is so finely divided that its polygons take {needed:size} of memory or more, and {free:size} are free; "
@@ -168,14 +218,25 @@ def size_text(count: float) -> str:
     return f"{count:.3g} TB"
 
 
+def duration_text(seconds: float) -> str:
+    """Seconds for people, in seconds, minutes or hours."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{round(seconds / 3600, 1)} h"
+
+
+_FORMATS = {"size": size_text, "duration": duration_text}
+
+
 class Words(string.Formatter):
     """Fills facts into a sentence, in English."""
 
     def format_field(self, value: Any, format_spec: str) -> str:
-        """Format one fact: another message, bytes (``:size``), or by Python's rules."""
+        """Format one fact: another message, bytes (``:size``), seconds (``:duration``), or by Python's rules."""
         if isinstance(value, Message):
             return self.message(value)
-        return size_text(value) if format_spec == "size" else str(super().format_field(value, format_spec))
+        own = _FORMATS.get(format_spec)
+        return own(value) if own else str(super().format_field(value, format_spec))
 
     def sentence(self, kind: str) -> str:
         """The sentence of a kind."""

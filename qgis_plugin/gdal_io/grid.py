@@ -35,6 +35,12 @@ class LayerGrid(Lattice):
         return QgsCoordinateReferenceSystem.fromWkt(self.crs).authid() or self.crs
 
     @property
+    def crs_name(self) -> str:
+        """The CRS for people: its name and, where it has one, its code."""
+        system = QgsCoordinateReferenceSystem.fromWkt(self.crs)
+        return f"{system.description()} ({system.authid()})" if system.authid() else system.description()
+
+    @property
     def geotransform(self):
         """The six numbers in GDAL's order."""
         a, b, c, d, e, f = self.transform

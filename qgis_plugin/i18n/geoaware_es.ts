@@ -1036,20 +1036,8 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>No se puede escribir en su perfil ({error}).</translation>
     </message>
     <message>
-        <source>{count} h</source>
-        <translation>{count} h</translation>
-    </message>
-    <message>
-        <source>{count} min</source>
-        <translation>{count} min</translation>
-    </message>
-    <message>
         <source>{count} objects</source>
         <translation>{count} objetos</translation>
-    </message>
-    <message>
-        <source>{count} s</source>
-        <translation>{count} s</translation>
     </message>
     <message>
         <source>{count} tiles</source>
@@ -1522,6 +1510,198 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
     <message>
         <source>its polygons would take {most:size} of memory if no two neighbouring pixels were alike, and {free:size} are free: the run stops if it comes to that</source>
         <translation>sus polígonos ocuparían {most:size} de memoria si no hubiera dos píxeles vecinos iguales, y hay {free:size} libres: la ejecución se detiene si se llega a eso</translation>
+    </message>
+    <message>
+        <source>raster</source>
+        <translation>ráster</translation>
+    </message>
+    <message>
+        <source>bands</source>
+        <translation>bandas</translation>
+    </message>
+    <message>
+        <source>values</source>
+        <translation>valores</translation>
+    </message>
+    <message>
+        <source>no data</source>
+        <translation>sin datos</translation>
+    </message>
+    <message>
+        <source>pixel size</source>
+        <translation>tamaño de píxel</translation>
+    </message>
+    <message>
+        <source>grid</source>
+        <translation>cuadrícula</translation>
+    </message>
+    <message>
+        <source>CRS</source>
+        <translation>SRC</translation>
+    </message>
+    <message>
+        <source>tiles</source>
+        <translation>teselas</translation>
+    </message>
+    <message>
+        <source>memory</source>
+        <translation>memoria</translation>
+    </message>
+    <message>
+        <source>time</source>
+        <translation>tiempo</translation>
+    </message>
+    <message>
+        <source>files</source>
+        <translation>archivos</translation>
+    </message>
+    <message>
+        <source>{rows} rows, {columns} columns, {count} bands, {dtype}</source>
+        <translation>{rows} filas, {columns} columnas, {count} bandas, {dtype}</translation>
+    </message>
+    <message>
+        <source>as stated</source>
+        <translation>según lo indicado</translation>
+    </message>
+    <message>
+        <source>matched by name</source>
+        <translation>asignadas por su nombre</translation>
+    </message>
+    <message>
+        <source>as stored</source>
+        <translation>tal como están guardados</translation>
+    </message>
+    <message>
+        <source>stored value x {factor:.6g} {offset:+.6g}</source>
+        <translation>valor guardado x {factor:.6g} {offset:+.6g}</translation>
+    </message>
+    <message>
+        <source>cut to {low:g} to {high:g}</source>
+        <translation>recortados de {low:g} a {high:g}</translation>
+    </message>
+    <message>
+        <source>nothing says that they are in another unit</source>
+        <translation>nada indica que estén en otra unidad</translation>
+    </message>
+    <message>
+        <source>the model learned from {low:g} to {high:g} ({unit})</source>
+        <translation>el modelo aprendió con {low:g} a {high:g} ({unit})</translation>
+    </message>
+    <message>
+        <source>none known: every pixel counts as data</source>
+        <translation>no se conocen: todos los píxeles cuentan como datos</translation>
+    </message>
+    <message>
+        <source>what the file declares (nodata value, mask or alpha band)</source>
+        <translation>lo que declara el archivo (valor sin datos, máscara o banda alfa)</translation>
+    </message>
+    <message>
+        <source>the value {value:g}</source>
+        <translation>el valor {value:g}</translation>
+    </message>
+    <message>
+        <source>NaN and infinite values</source>
+        <translation>NaN y valores infinitos</translation>
+    </message>
+    <message>
+        <source>{pixel:.4g} m, not resampled</source>
+        <translation>{pixel:.4g} m, sin remuestreo</translation>
+    </message>
+    <message>
+        <source>{pixel:.4g} m, resampled to {model:.4g} m</source>
+        <translation>{pixel:.4g} m, remuestreados a {model:.4g} m</translation>
+    </message>
+    <message>
+        <source>bilinear, averaged to larger pixels</source>
+        <translation>bilineal, con promedio hacia píxeles mayores</translation>
+    </message>
+    <message>
+        <source>bilinear</source>
+        <translation>bilineal</translation>
+    </message>
+    <message>
+        <source>the map is brought back onto the raster's pixels (nearest neighbour)</source>
+        <translation>el mapa se lleva de nuevo a los píxeles del ráster (vecino más próximo)</translation>
+    </message>
+    <message>
+        <source>resampling is switched off</source>
+        <translation>el remuestreo está desactivado</translation>
+    </message>
+    <message>
+        <source>the model learned from {model:.4g} m</source>
+        <translation>el modelo aprendió con {model:.4g} m</translation>
+    </message>
+    <message>
+        <source>the model does not state its pixel size</source>
+        <translation>el modelo no indica su tamaño de píxel</translation>
+    </message>
+    <message>
+        <source>{rows} rows, {columns} columns, west {west}, south {south}, east {east}, north {north}</source>
+        <translation>{rows} filas, {columns} columnas, oeste {west}, sur {south}, este {east}, norte {north}</translation>
+    </message>
+    <message>
+        <source>the raster's own</source>
+        <translation>la del propio ráster</translation>
+    </message>
+    <message>
+        <source>the model's pixel size</source>
+        <translation>el tamaño de píxel del modelo</translation>
+    </message>
+    <message>
+        <source>one cell for {cell} x {cell} px that the model sees</source>
+        <translation>una celda por cada {cell} x {cell} px que ve el modelo</translation>
+    </message>
+    <message>
+        <source>whole pixels around the bounds</source>
+        <translation>píxeles enteros alrededor de la extensión</translation>
+    </message>
+    <message>
+        <source>whole pixels around the polygons, what lies outside them is cut out</source>
+        <translation>píxeles enteros alrededor de los polígonos; lo que queda fuera de ellos se elimina</translation>
+    </message>
+    <message>
+        <source>{count} of {side} x {side} px, overlap {overlap} px</source>
+        <translation>{count} de {side} x {side} px, solape de {overlap} px</translation>
+    </message>
+    <message>
+        <source>{share:.0%} of them meet the polygons, the others are not read</source>
+        <translation>el {share:.0%} de ellas toca los polígonos; las demás no se leen</translation>
+    </message>
+    <message>
+        <source>in {count} blocks</source>
+        <translation>en {count} bloques</translation>
+    </message>
+    <message>
+        <source>by the model card</source>
+        <translation>según la ficha del modelo</translation>
+    </message>
+    <message>
+        <source>{needed:size} for rows in work beside the model, {free:size} free</source>
+        <translation>{needed:size} para las filas en curso además del modelo, {free:size} libres</translation>
+    </message>
+    <message>
+        <source>known after the first tiles</source>
+        <translation>se conoce tras las primeras teselas</translation>
+    </message>
+    <message>
+        <source>about {seconds:duration}</source>
+        <translation>unos {seconds:duration}</translation>
+    </message>
+    <message>
+        <source>measured on the first tiles, {provider}, {threads} at a time</source>
+        <translation>medido en las primeras teselas, {provider}, {threads} a la vez</translation>
+    </message>
+    <message>
+        <source>{provider}, {threads} tiles at a time</source>
+        <translation>{provider}, {threads} teselas a la vez</translation>
+    </message>
+    <message>
+        <source>up to {size:size} on disk while they are made</source>
+        <translation>hasta {size:size} en disco mientras se crean</translation>
+    </message>
+    <message>
+        <source>temporary files</source>
+        <translation>archivos temporales</translation>
     </message>
     <message>
         <source>no point or polygon lies on the data of the map</source>

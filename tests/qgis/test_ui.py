@@ -132,6 +132,14 @@ def test_layer_and_model_that_fit_can_be_run(opened):
     assert opened.run_button.isEnabled()
     assert opened.run_button.isDefault()
     assert "red land" in opened.card.toPlainText()
+    said = opened.fit.facts.toPlainText()
+    for what in (
+        "bands\nred = 1, green = 2, blue = 3",
+        "no data",
+        "WGS 84 / UTM zone 33N (EPSG:32633)",
+        "70 rows, 90 columns",
+    ):
+        assert what in said
 
 
 @pytest.mark.parametrize(

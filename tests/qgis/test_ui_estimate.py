@@ -20,8 +20,9 @@ ROWS, BEGIN, PER_TILE = 6000, 3000, 0.02  # px; px above which nothing is to be 
 @pytest.fixture
 def ran(running, monkeypatch):
     """Tiles that were run; the clock goes on with nothing else."""
+    from geoaware.runtime.infer import estimate
     from geoaware.runtime.model.session import Model
-    from geoaware.ui.run_window import estimate
+    from geoaware.ui.run_window import estimate as window
 
     calls, quick = [], Model.run
 
@@ -30,7 +31,8 @@ def ran(running, monkeypatch):
         return quick(self, tiles)
 
     monkeypatch.setattr(Model, "run", run)
-    monkeypatch.setattr(estimate, "time", SimpleNamespace(perf_counter=lambda: 1 + PER_TILE * sum(calls)))
+    for module in (estimate, window):
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: 1 + PER_TILE * sum(calls)))
     return calls
 
 
@@ -48,13 +50,13 @@ def above_and_below() -> str:
 
 def expected(raster: Path, model: Path, **more):
     """What the first look finds."""
-    from geoaware.ui.run_window.estimate import estimated
+    from geoaware.ui.run_window.estimate import preview
 
     context = QgsProcessingContext()
     context.setProject(QgsProject.instance())
     parameters = {"INPUT": shown(raster).id(), "MODEL": str(model), "THREADS": 1, "PROVIDER": "cpu", **more}
     plan = QgsApplication.processingRegistry().createAlgorithmById("geoaware:segment").plan(parameters, context)
-    return estimated(plan, (), lambda: True)
+    return preview(plan, (), [], lambda: True)
 
 
 def pixels(rows: int = ROWS) -> np.ndarray:

@@ -106,6 +106,7 @@ class Source:
     Attributes:
         grid: where its pixels lie.
         bands: numbers of the bands that are read, from 1.
+        matched: how the bands were chosen.
         notes: that the user should read before a long run.
     """
 
@@ -123,6 +124,7 @@ class Source:
         names = [""] * len(pixels.names) if numbered else pixels.names
         asked = [str(band) for band in choice.bands]
         self.bands, note = choose_bands(self.where, names, pixels.usable, card.bands, asked)
+        self.matched = Message("bands_stated") if asked else note or Message("bands_by_name")
         self._note(note)
         self._dtypes = [pixels.dtype(band) for band in self.bands]
         strange = [dtype for dtype in self._dtypes if dtype and dtype not in _DTYPES]
@@ -157,6 +159,19 @@ class Source:
             if share >= EMPTY_SHARE:
                 self._note(Message("no_nodata", {"share": share, "value": value}))
         self._note(doubt(self._convert(pixels).ravel(), self._card))
+
+    @property
+    def conversion(self) -> Conversion:
+        """From stored values to the model's unit."""
+        return self._convert
+
+    @property
+    def gaps(self) -> list[Message]:
+        """What makes a pixel a gap."""
+        gaps = [Message("gaps_of_file")] if self._masked else []
+        gaps += [] if self.nodata is None else [Message("gaps_of_value", {"value": self.nodata})]
+        real = any(np.dtype(dtype).kind == "f" for dtype in self._dtypes if dtype)
+        return [*gaps, Message("gaps_not_finite")] if real else gaps
 
     @property
     def declared(self) -> bool:

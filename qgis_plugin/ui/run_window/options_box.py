@@ -85,6 +85,14 @@ class OptionsBox(QWidget):
         """Roles of the requested results beside the map."""
         return [name.lower() for name, box in self.results.items() if box.isChecked()]
 
+    def files(self) -> list[str]:
+        """Names of the requested files."""
+        path = self.file.filePath()
+        if not path:
+            return [tr("temporary files")]
+        beside = [self._beside(name) for name, box in self.results.items() if box.isChecked()]
+        return [Path(one).name for one in (path, *beside)]
+
     def _preset(self, card: ModelCard) -> None:
         """Set the threshold of the card; allow a minimum area only with polygons."""
         if "THRESHOLD" in self.wrappers and card.source == "deepness":

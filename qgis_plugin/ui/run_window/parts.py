@@ -26,8 +26,8 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ...texts import duration, size, tr
-from ..widgets import stack, wrapped_list
-from .estimate import RunEstimate
+from ..widgets import stack, wrapped_list, wrapped_text
+from .estimate import Preview
 
 
 class AreaBox(QGroupBox):
@@ -147,20 +147,22 @@ class BandsBox(QgsCollapsibleGroupBox):
 
 
 class FitView(QGroupBox):
-    """A list of sentences with QGIS icons, and one line of figures."""
+    """A list of sentences with QGIS icons, what will be done and why, and one line of figures."""
 
     def __init__(self) -> None:
         super().__init__(tr("Compatibility"))
         self.sentences = wrapped_list()
         self.sentences.setSelectionMode(QListWidget.SelectionMode.NoSelection)
         self.sentences.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.figures = QLabel()
+        self.facts, self.figures = wrapped_text(), QLabel()
         self.figures.setWordWrap(True)
-        stack(QVBoxLayout(self), self.sentences, self.figures)
+        layout = stack(QVBoxLayout(self), self.sentences, self.facts, self.figures)
+        layout.setStretch(1, 2)
 
     def show_fault(self, text: str) -> None:
         """Show why they are not compatible."""
         self._show("mIconCritical.svg", [text])
+        self.facts.clear()
         self.figures.clear()
 
     def show_checking(self, tiles: int) -> None:
@@ -168,9 +170,10 @@ class FitView(QGroupBox):
         self._show("mActionRefresh.svg", [tr("Checking the layer…")])
         self.figures.setText(tr("{count} tiles").format(count=tiles) if tiles else "")
 
-    def show_estimate(self, estimate: RunEstimate, free: float, tiles: int) -> None:
+    def show_estimate(self, estimate: Preview, free: float, tiles: int) -> None:
         """Show an estimate; ``free`` is the disk space in bytes, ``tiles`` their number if the estimate has none."""
         self._show("mIconWarning.svg", estimate.notes)
+        self.facts.setHtml(estimate.page())
         if not estimate.notes:
             self._show("mIconSuccess.svg", [tr("Layer and model fit.")])
         if estimate.room > free:

@@ -36,7 +36,7 @@ from ..pages import card_page
 from ..run_queue import Run, RunQueue
 from ..runs_view import RunsView
 from ..widgets import Background, PluginWindow, button, narrow_list, split, stack, wrapped_text
-from .estimate import RunEstimate, estimated
+from .estimate import Preview, preview
 from .options_box import OptionsBox
 from .parts import AreaBox, BandsBox, FitView
 
@@ -186,7 +186,7 @@ class RunDialog(PluginWindow):
         self._left.setFrameShape(QFrame.Shape.NoFrame)
         self.card, self.fit = wrapped_text(), FitView()
         right = split(Qt.Orientation.Vertical, self.card, self.fit)
-        right.setSizes([340, 280])
+        right.setSizes([260, 360])
         both = split(Qt.Orientation.Horizontal, self._left, right)
         both.setSizes([460, 480])
         self.layers.layerChanged.connect(self._layer_chosen)
@@ -245,11 +245,11 @@ class RunDialog(PluginWindow):
         self._plan = plan
         self.bands.show_match(plan.bands)
         self.fit.show_checking(plan.tiles)
-        work = partial(estimated, plan, self.options.roles())
+        work = partial(preview, plan, self.options.roles(), self.options.files())
         task = Background(tr("GeoAware: estimating the run"), work, tr("The layer cannot be read ({error})."))
         self._estimating = task.start(lambda estimate, problem: self._estimated(task, estimate, problem))
 
-    def _estimated(self, task: Background, estimate: Optional[RunEstimate], problem: str) -> None:
+    def _estimated(self, task: Background, estimate: Optional[Preview], problem: str) -> None:
         if task is not self._estimating:  # it was cancelled
             return
         self._estimating = None

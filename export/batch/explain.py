@@ -1,0 +1,75 @@
+"""What a run over a raster will do and why, without running it: ``export.predict --explain``."""
+
+from __future__ import annotations
+
+import tempfile
+import textwrap
+import time
+from contextlib import closing
+from pathlib import Path
+
+from export.batch.inputs import Raster
+from export.batch.run import blocks, stack
+from export.rasterio_io.pixels import RasterPixels
+from export.rasterio_io.run import Request, notes_of, reading
+from export.runtime.infer.estimate import estimated
+from export.runtime.infer.explain import Fact, facts
+from export.runtime.infer.job import Job
+from export.runtime.infer.layout import Layout
+from export.runtime.infer.scenes import cell_size
+from export.runtime.infer.source import Source
+from export.runtime.messages import Message
+from export.runtime.model.session import Model
+from export.wording import words
+
+_WIDTH = 120  # columns of the text
+
+
+def explained(
+    model: Model, raster: Raster, request: Request, out: Path, side: int | None, opening: float
+) -> tuple[list[Fact], list[Message]]:
+    """The facts of a run, and what the user should read before it. Runs the first tiles, for the time.
+
+    ``side`` is that of blocks in px, None for a run in one piece; ``opening`` how many seconds the model took to load.
+
+    Raises:
+        RuntimeFault: the run would be refused.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        where = stack(raster, Path(folder) / "input.vrt") if raster.parts else raster.where
+        with reading(where):
+            cut = []
+            if side:
+                with closing(RasterPixels(where, request.area)) as pixels:
+                    options = request.on(pixels)
+                    source = Source(pixels, model.card, options.choice)
+                    layout = Layout(source, model.card, options, cell_size(model, options.run))
+                    cut = blocks(model, layout, options.run, side)
+            begun = time.perf_counter()
+            with closing(RasterPixels(where, request.area)) as pixels:
+                targets = request.targets(out / raster.name, model.card.task)
+                targets.check(request.sources(pixels))
+                with closing(Job(model, pixels, request.on(pixels), cut[0] if cut else None)) as job:
+                    notes = notes_of(job, request)
+                    opening += time.perf_counter() - begun
+                    estimate = estimated(job, opening, lambda: True)
+                    paths = [*targets.files.values(), *targets.styles().values()]
+                    files = [*(path.name for path in paths), f"{Path(raster.name).name}.stac.json"]
+                    return facts(job, estimate, files, targets.files, len(cut)), notes
+
+
+def text_of(where: str, lines: list[Fact]) -> str:
+    """The facts of a raster as aligned text: a label, what is done, and below it why."""
+    rows = [(words(fact.label), *("; ".join(map(words, part)) for part in (fact.value, fact.why))) for fact in lines]
+    wide = max(len(label) for label, _, _ in rows) + 4
+    text = [where]
+    for label, value, why in rows:
+        for first, part in ((f"  {label}", value), ("", f"({why})" if why else "")):
+            if part:
+                text.append(
+                    textwrap.fill(
+                        part, _WIDTH, initial_indent=first.ljust(wide), subsequent_indent=" " * wide,
+                        break_long_words=False, break_on_hyphens=False,
+                    )
+                )  # fmt: skip
+    return "\n".join(text)

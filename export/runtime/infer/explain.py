@@ -1,0 +1,152 @@
+"""What a run will do and why, as facts that a host shows before it: nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..files import free_memory
+from ..messages import Message
+from ..raster.lattice import stated_size
+from ..results.writing import room_needed
+from .estimate import Estimate
+from .job import Job, tile_grid
+from .scenes import COARSE
+from .source import Source
+
+_NAMED = 12  # bands that are listed one by one
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line: what will be done, and why; each is one sentence or several."""
+
+    label: Message
+    value: tuple[Message, ...]
+    why: tuple[Message, ...] = ()
+
+
+def facts(
+    job: Job, estimate: Estimate, files: Sequence[str], roles: Collection[str] = (), blocks: int = 0
+) -> list[Fact]:
+    """What will be done with the raster of a job, from its bands to its files.
+
+    ``roles`` are those of the results (see ``Targets``), ``files`` their names; ``blocks`` is how many parts the map is
+    made in.
+    """
+    room = Message("room", {"size": room_needed(job.layout.result, job.card, job.model.channels, roles)})
+    return [
+        _raster(job.source),
+        _bands(job.source, job.card.bands),
+        _values(job),
+        _gaps(job.source),
+        _pixel_size(job),
+        _grid(job),
+        Fact(Message("label_crs"), (_text(job.grid.crs_name),)),
+        _tiles(job, estimate, blocks),
+        _memory(job),
+        _time(job, estimate),
+        Fact(Message("label_files"), (_text(", ".join(files)),), (room,)),
+    ]
+
+
+def _text(text: str) -> Message:
+    return Message("worded", {"sentence": text})
+
+
+def _raster(source: Source) -> Fact:
+    height, width = source.grid.shape
+    dtypes = ", ".join(dict.fromkeys(filter(None, map(source.pixels.dtype, source.bands))))
+    shape = {"rows": height, "columns": width, "count": len(source.pixels.names), "dtype": dtypes}
+    return Fact(Message("label_raster"), (Message("raster_shape", shape),))
+
+
+def _bands(source: Source, needed: Sequence[str]) -> Fact:
+    names = source.pixels.names
+    pairs = [
+        f"{band} = {number}" + (f" ({names[number - 1]})" if names[number - 1] else "")
+        for band, number in zip(needed, source.bands)
+    ]
+    if len(pairs) > _NAMED:
+        pairs = [*pairs[: _NAMED - 2], "...", pairs[-1]]
+    return Fact(Message("label_bands"), (_text(", ".join(pairs)),), (source.matched,))
+
+
+def _values(job: Job) -> Fact:
+    source, card = job.source, job.card
+    convert = source.conversion
+    changed = (convert.factor, convert.offset) != (1.0, 0.0)
+    value = [Message("values_changed", {"factor": convert.factor, "offset": convert.offset})] if changed else []
+    value = value or [Message("values_as_stored")]
+    if convert.limits:
+        value.append(Message("values_clipped", {"low": convert.limits[0], "high": convert.limits[1]}))
+    why = (
+        [convert.note]
+        if convert.note
+        else [Message("values_stated" if job.options.choice.kind == "raw" else "values_plain")]
+    )
+    low, high = card.value_range
+    why.append(Message("values_of_model", {"low": low, "high": high, "unit": card.unit}))
+    return Fact(Message("label_values"), tuple(value), tuple(why))
+
+
+def _gaps(source: Source) -> Fact:
+    return Fact(Message("label_gaps"), tuple(source.gaps) or (Message("gaps_unknown"),))
+
+
+def _pixel_size(job: Job) -> Fact:
+    layout = job.layout
+    own, scale = stated_size(job.source.grid.pixel_size_m), layout.scale
+    if not scale:
+        return Fact(Message("label_pixel_size"), (Message("pixels_as_are", {"pixel": own}),), _size_of_model(job))
+    value = [Message("pixels_resampled", {"pixel": own, "model": stated_size(layout.seen.pixel_size_m)})]
+    value.append(Message("pixels_averaged" if min(scale.rows, scale.columns) > 1 else "pixels_bilinear"))
+    if layout.came_from():
+        value.append(Message("pixels_back"))
+    return Fact(Message("label_pixel_size"), tuple(value), _size_of_model(job))
+
+
+def _size_of_model(job: Job) -> tuple[Message, ...]:
+    if not job.options.resample:
+        return (Message("size_left"),)
+    return (Message("size_of_model", {"model": job.card.gsd}) if job.card.gsd else Message("size_unknown"),)
+
+
+def _grid(job: Job) -> Fact:
+    grid, limits = job.layout.result, job.options.limits
+    west, south, east, north = (f"{side:.10g}" for side in grid.bounds)
+    value = {"rows": grid.height, "columns": grid.width, "west": west, "south": south, "east": east, "north": north}
+    why = [Message("grid_of_model" if job.options.model_grid else "grid_of_raster")]
+    if job.layout.cell > 1:
+        why = [Message("grid_of_cells", {"cell": job.layout.cell})]
+    if limits.box:
+        why.append(Message("grid_within_mask" if limits.mask else "grid_within_bounds"))
+    return Fact(Message("label_grid"), (Message("grid_shape", value),), tuple(why))
+
+
+def _tiles(job: Job, estimate: Estimate, blocks: int) -> Fact:
+    card, grid = job.card, tile_grid(job.layout, job.card, job.run)
+    side = grid.tile_size if grid else card.tile_size
+    shape: dict[str, Any] = {"count": estimate.tiles, "side": side, "overlap": grid.overlap if grid else 0}
+    value = [Message("tiles_shape", shape)]
+    if job.layout.mask:
+        value.append(Message("tiles_touched", {"share": job.share_touched()}))
+    if blocks:
+        value.append(Message("blocks_count", {"count": blocks}))
+    given = job.run.stride if card.task in COARSE else job.run.overlap
+    return Fact(
+        Message("label_tiles"), tuple(value), (Message("overlap_of_card" if given is None else "overlap_stated"),)
+    )
+
+
+def _memory(job: Job) -> Fact:
+    value = {"needed": job.layout.bytes_needed(job.model, job.run), "free": free_memory()}
+    return Fact(Message("label_memory"), (Message("memory_needed", value),))
+
+
+def _time(job: Job, estimate: Estimate) -> Fact:
+    label, ran = Message("label_time"), {"provider": job.model.provider, "threads": job.model.threads}
+    if estimate.seconds is None:
+        return Fact(label, (Message("time_unknown"),), (Message("run_by", ran),))
+    return Fact(label, (Message("time_expected", {"seconds": estimate.seconds}),), (Message("time_measured", ran),))
