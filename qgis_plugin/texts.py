@@ -100,6 +100,7 @@ def _remedies() -> dict[str, tuple[str, str]]:
         "values_maybe_sentinel2": (see, values),
         "taken_for_sentinel2": (tr("; if they are not, see '{parameter}'"), values),
         "taken_for_true_colour": (tr("; if it is not, see '{parameter}'"), values),
+        "offsets_differ": (see, tr("Offset")),
         "offset_assumed": (tr("; '{parameter}' 0 for older scenes"), tr("Offset")),
         "bounds_order": (see, tr("Extent")),
         "no_attribute": (tr("; name it in '{parameter}'"), tr("Field with the true class")),

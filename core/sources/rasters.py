@@ -33,6 +33,7 @@ from core.sources.options import add_options, check_range, check_size
 from core.store.build import SHARD_BYTES, Chip, Tally
 from core.store.read import UNLABELLED, StoreInfo
 from export.runtime.raster.lattice import Placement, check_bounds
+from export.runtime.raster.sentinel2 import baseline_of, offset_of, stated_offset
 from export.runtime.raster.window import Window
 
 _LARGEST_AREA = 4096  # px per side, to align with whole blocks
@@ -250,6 +251,7 @@ def _usable(
                 if usable:
                     with open_raster(usable[0].dataset, placement) as grid:
                         _check_fit(source, grid, usable[0].name)
+                        _check_stored(_stored_as(scene, source), _stored_as(usable[0], grid), usable[0].name)
             usable.append(scene)
         except UserError as error:
             bad.append((scene.name, str(error).removeprefix(f"{scene.name}: ")))
@@ -270,6 +272,29 @@ def _check_fit(source: rasterio.DatasetReader, grid: rasterio.DatasetReader, fir
         raise UserError(f"its pixels are {source.dtypes[0]}, but those of {first} are {grid.dtypes[0]}")
     if not overlap(source, grid):
         raise UserError(f"does not overlap {first}, which gives the grid")
+
+
+def _stored_as(scene: Scene, source: rasterio.DatasetReader) -> tuple[float | None, float | None]:
+    """Scale of the values, and what is to be added to them; None where it is unknown."""
+    if scene.unit:  # as product folders state it, and done
+        return None, None
+    scale, stated = source.scales[0], stated_offset(source.scales[0], source.offsets[0])
+    baseline = baseline_of(scene.name, source.tags().get("PROCESSING_BASELINE", ""))
+    if stated is None and baseline is not None:
+        stated = offset_of(baseline)[0]
+    return None if scale == 1 else scale, stated
+
+
+def _check_stored(
+    own: tuple[float | None, float | None], expected: tuple[float | None, float | None], first: str
+) -> None:
+    """Refuse values of another scale or offset: as stored, they would be mixed."""
+    for what, mine, its in zip(("scale", "offset"), own, expected):
+        if None not in (mine, its) and mine != its:
+            raise UserError(
+                f"its values have the {what} {mine:g}, those of {first} {its:g}, so they cannot be mixed; "
+                "convert them, and state the new scale and offset with gdal_edit.py -scale -offset"
+            )
 
 
 def add_parser(sources: argparse._SubParsersAction) -> argparse.ArgumentParser:

@@ -8,16 +8,29 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from export.rasterio_io.names import beside, is_path, stem
 from export.runtime.errors import InputFault
 from export.runtime.raster.bands import common_name
+from export.runtime.raster.sentinel2 import band_fields, item_baseline, item_offset, item_scale
 
 SUFFIXES = {".tif", ".tiff", ".vrt", ".jp2", ".img"}  # of the rasters in a folder
 LONGEST_NAME = 200  # bytes: a file system allows 255, and suffixes follow
 _IMAGE_TYPES = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff")
 _NO_DATA_ROLES = {"thumbnail", "overview", "metadata"}
+
+
+class Part(NamedTuple):
+    """A band of an Item, from 1 in its file; 0: all bands of the file, ``band`` is then empty.
+
+    ``stored_as`` holds scale and offset that the Item states, None where it does not.
+    """
+
+    band: str
+    where: str
+    number: int = 1
+    stored_as: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -27,13 +40,14 @@ class Raster:
     Attributes:
         name: of its results: a path below the output folder, without a suffix.
         where: a path, a URL, or another name that GDAL opens.
-        parts: (band, where) of a STAC Item with one file per band; ``where`` then names the Item.
+        parts: of a STAC Item with one file per band, or that states something of its only file; ``where`` then names
+            the Item.
         baseline: Sentinel-2 processing baseline from the Item, else empty.
     """
 
     name: str
     where: str
-    parts: tuple[tuple[str, str], ...] = ()
+    parts: tuple[Part, ...] = ()
     baseline: str = ""
 
 
@@ -182,9 +196,12 @@ def _of_item(item: dict[str, Any], path: Path, bands: Sequence[str]) -> Raster:
     images = {key: asset for key, asset in item["assets"].items() if _is_image(asset)}
     if not images:
         raise InputFault.worded(f"{path}: the Item {name} has no image")
+    known = item_baseline(item)
+    baseline, label = "" if known is None else f"{known:05.2f}", f"{path}: {name}"
     if len(images) == 1:
         (asset,) = images.values()
-        return Raster(name, _href(asset["href"], path))
+        whole = Part("", _href(asset["href"], path), 0, _stored_as(item, asset))
+        return Raster(name, label, (whole,), baseline) if whole.stored_as or baseline else Raster(name, whole.where)
     by_band = {common_name(band): asset for key, asset in images.items() for band in _bands(key, asset)}
     missing = [band for band in bands if common_name(band) not in by_band]
     if missing:
@@ -192,10 +209,20 @@ def _of_item(item: dict[str, Any], path: Path, bands: Sequence[str]) -> Raster:
             f"{path}: the Item {name} has {len(images)} images ({', '.join(images)}) and none for {', '.join(missing)}; "
             "name its bands with --bands"
         )
-    parts = tuple((band, _href(by_band[common_name(band)]["href"], path)) for band in bands)
-    if len({where for _, where in parts}) == 1 and len(parts) > 1:
-        return Raster(name, parts[0][1])
-    return Raster(name, f"{path}: {name}", parts, str(item["properties"].get("s2:processing_baseline", "")))
+    assets = [by_band[common_name(band)] for band in bands]
+    parts = tuple(
+        Part(band, _href(asset["href"], path), 1, _stored_as(item, asset)) for band, asset in zip(bands, assets)
+    )
+    if len({part.where for part in parts}) == 1 and len(parts) > 1:
+        return Raster(name, parts[0].where)
+    return Raster(name, label, parts, baseline)
+
+
+def _stored_as(item: dict[str, Any], asset: dict[str, Any]) -> tuple[float, float] | None:
+    """Scale, and offset in reflectance, that an Item states of an asset."""
+    fields = band_fields(asset, 1)
+    offset, scale = item_offset(item, fields), item_scale(fields)
+    return None if offset is None else (scale, offset * scale)
 
 
 def _is_image(asset: dict[str, Any]) -> bool:

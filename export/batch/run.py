@@ -28,7 +28,7 @@ from export.rasterio_io.names import absolute
 from export.rasterio_io.pixels import RASTER_ERRORS, RasterPixels
 from export.rasterio_io.run import GDAL_OPTIONS, Request, reading
 from export.rasterio_io.stac import model_hash, sha256
-from export.rasterio_io.vrt import stacked
+from export.rasterio_io.vrt import Layer, described, stacked
 from export.runtime.errors import InputFault, RuntimeFault, first_line
 from export.runtime.files import clear_leftovers
 from export.runtime.infer.layout import Layout
@@ -271,15 +271,20 @@ def stack(raster: Raster, path: Path) -> str:
     """
     try:
         with rasterio.Env(**GDAL_OPTIONS), ExitStack() as opened:
-            datasets = [opened.enter_context(rasterio.open(where)) for _, where in raster.parts]
+            datasets = [opened.enter_context(rasterio.open(part.where)) for part in raster.parts]
             finest = max(datasets, key=lambda dataset: dataset.width)
             for dataset in datasets:
                 apart = max(abs(mine - its) for mine, its in zip(dataset.bounds, finest.bounds))
                 if dataset.crs != finest.crs or apart > max(finest.res):
                     raise InputFault.worded(f"{raster.where}: its bands cover different areas")
             grid = Grid(finest.crs, finest.transform, *finest.shape)
-            bands = [(band, _gdal_name(where), one) for (band, where), one in zip(raster.parts, datasets)]
-            text = stacked(grid, bands, raster.baseline)
+            bands = [
+                Layer(band, _gdal_name(where), one, number, stored_as)
+                for (band, where, number, stored_as), one in zip(raster.parts, datasets)
+            ]
+            one = bands[0]
+            whole = described(one.dataset, one.where, raster.baseline, one.stored_as) if not one.number else ""
+            text = whole or stacked(grid, bands, raster.baseline)
         if not (path.exists() and path.read_text("utf-8") == text):
             path.write_text(text, "utf-8")
     except RASTER_ERRORS as error:

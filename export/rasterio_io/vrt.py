@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree  # nosec B405: only builds trees, nothing is parsed
 
 import numpy as np
 import rasterio
+from rasterio.io import MemoryFile
+from rasterio.shutil import copy
 
 from export.rasterio_io.grid import Grid
 from export.runtime.raster.legend import LandClass
@@ -54,23 +57,46 @@ def joined(
     return ElementTree.tostring(root, "unicode") + "\n"
 
 
-def stacked(grid: Grid, bands: Sequence[tuple[str, str, rasterio.DatasetReader]], baseline: str = "") -> str:
-    """A virtual raster whose bands are the first bands of other rasters that cover the same area.
+class Layer(NamedTuple):
+    """A band of an open raster: the name that it gets, GDAL's absolute name of the raster, scale and offset."""
 
-    ``bands`` are name, absolute GDAL name and open raster; coarser ones are interpolated (bilinear). The Sentinel-2
-    processing ``baseline`` is kept as a tag.
+    name: str
+    where: str
+    dataset: rasterio.DatasetReader
+    number: int
+    stored_as: tuple[float, float] | None = None
+
+
+def stacked(grid: Grid, bands: Sequence[Layer], baseline: str = "") -> str:
+    """A virtual raster of bands of rasters that cover the same area; coarser ones are interpolated (bilinear).
+
+    The Sentinel-2 processing ``baseline`` is kept as a tag.
     """
     root = _root(grid)
     if baseline:
         _add(_add(root, "Metadata"), "MDI", baseline, key="PROCESSING_BASELINE")
-    for number, (name, where, dataset) in enumerate(bands, start=1):
-        band = _band(root, number, dataset, 1, name)
-        _add(band, "Offset", repr(float(dataset.offsets[0])))
-        _add(band, "Scale", repr(float(dataset.scales[0])))
-        source = _add_source(band, where, 1, dataset, dataset.shape, grid.whole)
+    for number, (name, where, dataset, of, stored_as) in enumerate(bands, start=1):
+        band = _band(root, number, dataset, of, name)
+        scale, offset = stored_as or (dataset.scales[of - 1], dataset.offsets[of - 1])
+        _add(band, "Offset", repr(float(offset)))
+        _add(band, "Scale", repr(float(scale)))
+        source = _add_source(band, where, of, dataset, dataset.shape, grid.whole)
         if dataset.shape != grid.shape:
             source.set("resampling", "bilinear")
     return ElementTree.tostring(root, "unicode") + "\n"
+
+
+def described(dataset: rasterio.DatasetReader, where: str, baseline: str, stored_as: tuple[float, float] | None) -> str:
+    """A virtual raster of a whole raster with its masks, and what an Item states of it; ``where`` is an absolute name."""
+    with MemoryFile(ext=".vrt") as memory:
+        copy(where, memory.name, driver="VRT")
+        with rasterio.open(memory.name, "r+") as virtual:
+            if stored_as:
+                virtual.scales, virtual.offsets = ([value] * dataset.count for value in stored_as)
+            if baseline:
+                virtual.update_tags(PROCESSING_BASELINE=baseline)
+        memory.seek(0)
+        return memory.read().decode()
 
 
 def _add(parent: ElementTree.Element, tag: str, text: str | None = None, **attributes: object) -> ElementTree.Element:

@@ -107,6 +107,7 @@ MESSAGES: dict[str, str] = {
     "taken_for_sentinel2": "its values reach {most:g}: taken for Sentinel-2 bands as delivered",
     "taken_for_true_colour": "taken for Sentinel-2's true colour by its name",
     "read_as_true_colour": "read as {input}, true colour",
+    "offsets_differ": "its bands state different offsets ({offsets}), so which one is meant is unclear",
     "offset_stated": "read as {input}, offset {offset:+g} (as stated)",
     "offset_of_baseline": "read as {input}, offset {offset:+g} (processing baseline {baseline})",
     "offset_by_dark_pixels": (

@@ -1468,6 +1468,10 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>se leen como {input}, color natural</translation>
     </message>
     <message>
+        <source>its bands state different offsets ({offsets}), so which one is meant is unclear</source>
+        <translation>sus bandas indican desplazamientos distintos ({offsets}), así que no está claro cuál vale</translation>
+    </message>
+    <message>
         <source>read as {input}, offset {offset:+g} (as stated)</source>
         <translation>se leen como {input}, desplazamiento {offset:+g} (según lo indicado)</translation>
     </message>

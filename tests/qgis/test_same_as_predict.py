@@ -75,6 +75,7 @@ CASES = {
     "extent": ("utm", "gsd20", ["--bounds", *map(str, EXTENT)], {"EXTENT": "{0},{2},{1},{3} [EPSG:32633]"}),
     "polygons": ("utm", "gsd20", ["--mask", "MASK"], {"MASK": "MASK"}),
     "Sentinel-2": ("counts", "plain", ["--input", "s2-l2a", "--offset", "-500"], {"VALUES": "s2-l2a", "OFFSET": -500}),
+    "Sentinel-2, zero is stated": ("zero", "plain", ["--input", "s2-l2a"], {"VALUES": "s2-l2a"}),
     "Sentinel-2, recognised": ("counts", "plain", [], {}),
     "turns and overlap": ("utm", "plain", ["--tta", "--overlap", "16"], {"TTA": True, "OVERLAP": 16}),
     "undeclared gaps": ("bare", "plain", ["--nodata", "0"], {"NODATA": 0}),
@@ -88,6 +89,11 @@ def world(tmp_path_factory) -> Path:
     rasters.write(folder / "utm.tif", noise(), nodata=0)
     rasters.write(folder / "bare.tif", noise())
     rasters.write(folder / "counts.tif", noise("uint16", 3500), nodata=0)
+    zero = gdal.Open(str(rasters.write(folder / "zero.tif", noise("uint16", 2500), nodata=0)), gdal.GA_Update)
+    for number in (1, 2, 3):
+        zero.GetRasterBand(number).SetScale(1e-4)
+        zero.GetRasterBand(number).SetOffset(0)
+    zero = None
     rasters.write(folder / "turned.tif", noise("uint16", 255), nodata=0, transform=TURNED)
     gaps = noise().astype(np.float32)
     gaps[1, 60:70, 5:90] = np.nan

@@ -16,13 +16,21 @@ import pystac
 from core.errors import UserError
 from core.imagery.crops import guess_unit
 from core.store.read import DTYPES
-from export.runtime.raster.sentinel2 import BANDS, COMMON_NAMES, OFFSET_BASELINE, REFLECTANCE, baseline_of, offset_of
+from export.runtime.raster.sentinel2 import (
+    APPLIED,
+    BANDS,
+    BASELINES,
+    COMMON_NAMES,
+    REFLECTANCE,
+    item_baseline,
+    item_offset,
+    item_scale,
+    offset_of,
+)
+from export.runtime.raster.sentinel2 import band_fields as fields_of
 
 MASKS = ("scl", "qa_pixel")
 _SPECTRAL = {*BANDS, *COMMON_NAMES.values()}
-_OFFSET_APPLIED = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
-_BASELINE = ("s2:processing_baseline", "sentinel:processing_baseline", "processing:version")
-_PRODUCT_NAME = ("s2:product_uri", "sentinel:product_id", "s2:product_id")
 # Scene classification of Sentinel-2 L2A: no data, defective, cloud shadow, cloud (likely, sure), thin cirrus.
 _SCL_INVALID = (0, 1, 3, 8, 9, 10)
 # Bits of Landsat's QA_PIXEL: fill, dilated cloud, cirrus, cloud, cloud shadow.
@@ -51,7 +59,7 @@ def find_bands(item: dict[str, Any], names: list[str], address: str) -> tuple[Ba
     collection = odc.stac.parse_item(pystac.Item.from_dict(item)).collection
     # ``B04_10m`` is a spectral band too
     is_sentinel2 = str(item["properties"].get("platform")).lower().startswith("sentinel-2") or any(
-        name in item["properties"] for name in (_BASELINE[0], *_OFFSET_APPLIED)
+        name in item["properties"] for name in (BASELINES[0], *APPLIED)
     )
     bands = []
     for name in names:
@@ -124,46 +132,22 @@ def numbered(item: dict[str, Any], bands: tuple[Band, ...]) -> dict[str, Any]:
 
 
 def band_fields(item: dict[str, Any], asset: str, number: int) -> dict[str, Any]:
-    """Properties of a band: data_type, nodata, unit, scale, offset; as in STAC 1.1 and in earlier versions."""
-    described = item["assets"][asset]
-    fields = dict(described)
-    for key in ("raster:bands", "bands"):
-        entries = described.get(key) or []
-        if len(entries) >= number and isinstance(entries[number - 1], dict):
-            fields |= entries[number - 1]
-    for name in ("scale", "offset"):
-        if f"raster:{name}" in fields:
-            fields[name] = fields[f"raster:{name}"]
-    return fields
+    """Properties of a band of an item; see ``export.runtime.raster.sentinel2``."""
+    return fields_of(item["assets"][asset], number)
 
 
 def to_reflectance(item: dict[str, Any], fields: dict[str, Any], darkest: float | None = None) -> tuple[float, float]:
     """Factor and offset that turn a band's stored values into reflectance x 10000; darkest: see ``offset_of``.
 
-    Some catalogues have removed the offset and state so, some state it with each band, some only the baseline.
+    An item may state an offset, or that it was applied already, or only the baseline.
     """
-    factor = 10_000 * float(fields.get("scale", 1e-4))
-    if _is_offset_applied(item):
-        return factor, 0.0
-    baseline, stated = _baseline_in(item), None
-    if "offset" in fields and not (baseline is not None and baseline < OFFSET_BASELINE):
-        stated = 10_000 * float(fields["offset"])
-    return factor, offset_of(baseline, stated, darkest)[0]
+    factor, stated = 10_000 * item_scale(fields), item_offset(item, fields)
+    if stated is not None:
+        return factor, factor * stated
+    return factor, offset_of(item_baseline(item), None, darkest)[0]
 
 
 def has_unknown_offset(item: dict[str, Any], bands: tuple[Band, ...]) -> bool:
     """Whether neither baseline nor offset of a scene of Sentinel-2 is known."""
-    unstated = any(b.reflectance and "offset" not in band_fields(item, b.asset, b.number) for b in bands)
-    return unstated and not _is_offset_applied(item) and _baseline_in(item) is None
-
-
-def _is_offset_applied(item: dict[str, Any]) -> bool:
-    return any(item["properties"].get(name) is True for name in _OFFSET_APPLIED)
-
-
-def _baseline_in(item: dict[str, Any]) -> float | None:
-    """Processing baseline of a scene of Sentinel-2: as stated, else from its product name; None where unknown."""
-    properties = item["properties"]
-    names = "/".join(str(properties.get(name)) for name in _PRODUCT_NAME)
-    tag = next((str(properties[name]) for name in _BASELINE if "." in str(properties.get(name))), "")
-    return baseline_of(f"{item.get('id')}/{names}", tag)
+    fields = (band_fields(item, band.asset, band.number) for band in bands if band.reflectance)
+    return any(item_offset(item, stated) is None for stated in fields) and item_baseline(item) is None

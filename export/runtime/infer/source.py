@@ -19,10 +19,9 @@ from ..model.units import (
     may_be_sentinel2,
     recognised,
     recognised_name,
-    stored_offset,
 )
 from ..raster.bands import choose_bands
-from ..raster.sentinel2 import baseline_of
+from ..raster.sentinel2 import baseline_of, stated_offset
 from ..raster.window import Window
 
 _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
@@ -218,11 +217,18 @@ class Source:
             self.nodata = 0.0  # Sentinel-2's own value for it
         self._note(held.note)
         offset = self._choice.offset
-        if offset is None:
-            offset = stored_offset(*self.pixels.stored_as(self.bands[0]))
+        if offset is None and held.kind in ("s2-l2a", "s2-l1c"):
+            offset = self._stated_offset()
         baseline = baseline_of(self.pixels.address, self.pixels.baseline)
         self._convert = conversion(held.kind, self._card, baseline, offset, held.darkest)
         self._note(self._convert.note)
+
+    def _stated_offset(self) -> float | None:
+        stated = [stated_offset(*self.pixels.stored_as(band)) for band in self.bands]
+        if len(set(stated)) > 1:
+            offsets = ", ".join("?" if offset is None else f"{offset:+g}" for offset in stated)
+            raise InputFault("offsets_differ", where=self.where, offsets=offsets)
+        return stated[0]
 
     def _note(self, note: Message | None) -> None:
         if note:

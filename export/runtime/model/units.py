@@ -122,11 +122,6 @@ def _reflectance_per_step(card: ModelCard) -> float:
     raise InputFault("no_unit", name=card.name, unit=card.unit)
 
 
-def stored_offset(scale: float | None, offset: float | None) -> float | None:
-    """What is to be added to numbers, as catalogues write it: reflectance = 0.0001 x number - 0.1."""
-    return round(offset / scale, 6) if offset and scale else None
-
-
 def doubt(pixels: np.ndarray, card: ModelCard) -> Message | None:
     """A note when (N,) values, a sample in the model's unit, cannot be what the model learned from."""
     if not pixels.size:
