@@ -53,8 +53,8 @@ def join(settings: Settings, unit: Unit, model: Model) -> None:
     blocks = [(window, settings.out / part) for part, window in unit.parts]
     size = sum(path.stat().st_size for role in ROLES for _, path in _paths(blocks, role) if path.exists())
     with Staging(target.parent) as staging, explained(targets.files["map"], int(1.4 * size) * merge):
+        item = staging.keep(f"{target.name}.stac.json")  # first: it takes its place last
         files = _Joining(staging, targets, grid, blocks, model.card, merge).files()
-        item = staging.keep(f"{target.name}.stac.json")
         write_item(item, grid, model.card, settings.model, unit.raster, files, as_json(request), unit.checksum)
         staging.commit()
     _tidy(target, set() if merge else {path.name for _, path in blocks})
@@ -144,7 +144,19 @@ def _tidy(target: Path, keep: set[str]) -> None:
             path.unlink()
     if not any(folder.iterdir()):
         folder.rmdir()
-        for end in ROLES.values():  # of an earlier run: they would name blocks that are gone
-            virtual = target.with_name(f"{target.name}{end}.vrt")
-            if virtual.exists() and f"{folder.name}/" in virtual.read_text("utf-8"):
-                virtual.unlink()
+        for path in _virtual_of(target):  # of an earlier run
+            path.unlink()
+
+
+def withdraw(target: Path) -> None:
+    """Remove a joined map whose blocks will change, its Item first: it would show old and new ones side by side."""
+    item = target.with_name(f"{target.name}.stac.json")
+    paths = _virtual_of(target)
+    for path in [item, *paths] if paths else []:
+        path.unlink(missing_ok=True)
+
+
+def _virtual_of(target: Path) -> list[Path]:
+    """The virtual rasters of a map that name its blocks."""
+    paths = [target.with_name(f"{target.name}{end}.vrt") for end in ROLES.values()]
+    return [path for path in paths if path.exists() and f"{blocks_folder(target).name}/" in path.read_text("utf-8")]

@@ -112,7 +112,7 @@ def _same(path: Path, expected: str, size: int, changed: int) -> bool:
 def recorded(folder: Path, name: str, unit: str) -> Files | None:
     """Files of a unit according to its STAC Item; None without an Item for this checksum.
 
-    The Item is moved to its place before the files, so they may be missing or older: check with ``unchanged``.
+    The Item takes its place after the files; they may have changed since: check with ``unchanged``.
     """
     item_path = (folder / name).with_name(f"{Path(name).name}.stac.json")
     try:

@@ -20,6 +20,7 @@ import rasterio
 from tqdm import tqdm
 
 from export.batch.inputs import Raster
+from export.batch.join import withdraw
 from export.batch.manifest import Manifest, checksum, input_checksum, unchanged
 from export.batch.units import Outcome, Settings, Unit, blocks_folder
 from export.batch.workers import Units
@@ -116,6 +117,8 @@ class Plan:
             for unit in units
             if not self._is_done(unit.name, lambda entry: entry["checksum"] == sums[entry["unit"]])
         ]
+        if units:
+            withdraw(out / whole.name)
         self.cut[whole.name] = Whole(replace(whole, parts=parts), {unit.name for unit in units})
         return units
 

@@ -130,9 +130,9 @@ def map_raster(
                     Results(targets, job.grid, job.card, RasterioWriter, PyogrioVectors()) as results,
                     tqdm(desc=name, unit="tile", disable=True if progress else None) as bar,
                 ):
+                    item = results.keep(folder / f"{name}.stac.json")  # first: it takes its place last
                     job.write(results, progress or _shown_on(bar), lambda: True)
                     files = results.finish(lambda: True)
-                    item = results.keep(folder / f"{name}.stac.json")
                     write_item(item, job.grid, job.card, model_path, raster, files, as_json(request), unit)
                     results.commit()
                 return {role: folder / path.name for role, path in {**files, "stac": item}.items()}

@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import tempfile
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -32,6 +35,24 @@ def taken(results: Iterable[Path], sources: Iterable[str]) -> Path | None:
     return None
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Within it Ctrl-C and SIGTERM wait; they act when it ends. Only the main thread is ever interrupted by them."""
+    came: list[int] = []
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not None:  # else it belongs to a library, and cannot be given back
+                before[number] = signal.signal(number, lambda caught, frame: came.append(caught))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
 class Staging:
     """A hidden folder in the target folder: results are made in it and moved out when all are sound.
 
@@ -47,7 +68,7 @@ class Staging:
             self._inside, self._lock = _locked_folder(folder)
         except OSError as error:
             raise InputFault("not_writable", where=folder, reason=error.strerror or error) from error
-        self._kept: list[str] = []
+        self.kept: list[str] = []
 
     def __truediv__(self, name: str) -> Path:
         """Where a file is made that stays behind."""
@@ -55,22 +76,76 @@ class Staging:
 
     def keep(self, name: str) -> Path:
         """Where a file is made that ``commit`` will move to the target folder."""
-        self._kept.append(name)
-        return self._inside / name
+        self.kept.append(name)
+        return self / name
 
     def commit(self) -> None:
-        """Move the kept files, the last one named first in ``keep``: it says that the others are there."""
-        for name in reversed(self._kept):
-            with open(self._inside / name, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(self._inside / name, self.folder / name)
+        """Move the kept files to the target folder; see ``commit``."""
+        commit([self])
 
     def __enter__(self) -> Staging:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        shutil.rmtree(self._inside, ignore_errors=True)
-        self._lock.close()
+        with undisturbed():
+            shutil.rmtree(self._inside, ignore_errors=True)
+            self._lock.close()
+
+
+def commit(stagings: Iterable[Staging]) -> None:
+    """Give all kept files their final names, or none of them.
+
+    The file that was kept first says that the others are there: it takes its place last, and the one that it replaces goes
+    first. Ctrl-C waits; whatever else goes wrong, the former files come back.
+
+    Raises:
+        InputFault: a file cannot take its place.
+    """
+    moves = [_Move(staging, name) for staging in stagings for name in staging.kept]
+    for move in moves:
+        with open(move.made, "rb") as file:
+            os.fsync(file.fileno())
+    target = moves[0].target
+    with undisturbed():
+        try:
+            moves[0].set_aside(copy=False)
+            for move in reversed(moves):
+                target = move.target
+                move.set_aside(copy=True)
+                os.replace(move.made, target)
+        except BaseException as error:
+            for move in moves:
+                move.undo()
+            if isinstance(error, OSError):
+                raise InputFault("not_writable", where=target, reason=error.strerror or error) from error
+            raise
+
+
+class _Move:
+    """A file that is to take its place, where another one may be."""
+
+    def __init__(self, staging: Staging, name: str) -> None:
+        self.made, self.target, self._former = staging / name, staging.folder / name, staging / f".former-{name}"
+
+    def set_aside(self, *, copy: bool) -> None:
+        """Keep what is in its place: a second name of it where ``copy`` and the disk allow that, else the only one."""
+        if not os.path.lexists(self.target):
+            return
+        if self.target.is_dir() and not self.target.is_symlink():
+            raise IsADirectoryError(errno.EISDIR, "a folder has this name")
+        if copy:
+            with suppress(OSError, NotImplementedError):
+                os.link(self.target, self._former, follow_symlinks=False)
+                return
+        os.replace(self.target, self._former)
+
+    def undo(self) -> None:
+        """Put things back as they were, however far they came."""
+        with suppress(OSError):
+            if not self.made.exists():
+                os.replace(self.target, self.made)
+            if os.path.lexists(self._former) and not os.path.lexists(self.target):
+                os.replace(self._former, self.target)
 
 
 def _locked_folder(folder: Path) -> tuple[Path, IO[str]]:

@@ -11,7 +11,7 @@ from typing import Any, Callable, Protocol
 import numpy as np
 
 from ..errors import InputFault
-from ..files import Staging, free_bytes, taken
+from ..files import Staging, commit, free_bytes, taken
 from ..model.card import ModelCard
 from ..raster.patches import begins, check_room
 from .areas import Areas, as_csv, as_json
@@ -209,9 +209,8 @@ class Results:
         return self._stagings[path.parent].keep(path.name)
 
     def commit(self) -> None:
-        """Give the files their final names, the map last: it says that the others are there."""
-        for staging in reversed(list(self._stagings.values())):
-            staging.commit()
+        """Give all files their final names, or none: the first that was kept comes last, it says that the others are there."""
+        commit(self._stagings.values())
 
     def _staged(self, path: Path) -> Path:
         return self._stagings[path.parent] / path.name
