@@ -92,4 +92,4 @@ reliability: setup  ## test kills, full disks, corrupt rasters and untrusted mod
 	$(RUN) -m benchmarks.reliability
 
 clean:  ## remove build outputs, not the environments
-	rm -rf build dist outputs .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf build dist outputs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
