@@ -30,6 +30,7 @@ from export.runtime.model.providers import PRECISIONS, PROVIDERS
 from export.runtime.model.read_card import card_of_file
 from export.runtime.model.session import Model
 from export.runtime.model.units import INPUTS
+from export.runtime.raster.gaps import RULES
 from export.wording import words
 
 
@@ -62,6 +63,11 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("input values").add_argument
     add("--bands", nargs="+", metavar="BAND", help="band names or numbers (from 1), in the model's order")
     add("--nodata", type=float, metavar="V", help="nodata value, if the file does not declare one")
+    add(
+        "--nodata-rule", choices=RULES, default="any",
+        help="a pixel is empty where any of the bands that are read holds its nodata value, or only where all do "
+        "(default: any, as QGIS shows it)",
+    )  # fmt: skip
     add(
         "--input", choices=INPUTS, default="auto",
         help="pixel values: Sentinel-2 L2A or L1C as delivered, Sentinel-2 true colour (tci), or the model's own unit (raw); "
@@ -141,7 +147,7 @@ def _request(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> 
         parser.error("--min-area must not be negative")
     bands = tuple(name.strip() for text in arguments.bands or () for name in text.split(",") if name.strip())
     options = Options(
-        Choice(bands, arguments.nodata, arguments.input, arguments.offset),
+        Choice(bands, arguments.nodata, arguments.input, arguments.offset, arguments.nodata_rule),
         run=Sweep(
             overlap=arguments.overlap, tta=arguments.tta, probabilities=arguments.probabilities, stride=arguments.stride,
             output=arguments.output, threshold=arguments.threshold,

@@ -18,6 +18,7 @@ REMEDIES = {
     "disk_full": "; make room or choose another --out",
     "no_unit": "; leave --input out",
     "no_nodata": "; if that is empty, give --nodata {value:g}",
+    "nodata_in_some": "; see --nodata-rule",
     "values_maybe_sentinel2": "; see --input",
     "taken_for_sentinel2": "; if they are not, see --input",
     "taken_for_true_colour": "; if it is not, see --input",

@@ -97,6 +97,7 @@ def _remedies() -> dict[str, tuple[str, str]]:
         "overwrites_input": (tr("; choose another file"), ""),
         "no_unit": (tr("; set '{parameter}' to raw"), values),
         "no_nodata": (tr("; if that is empty, set '{parameter}' to {value:g}"), tr("No-data value")),
+        "nodata_in_some": (see, tr("No-data rule")),
         "values_maybe_sentinel2": (see, values),
         "taken_for_sentinel2": (tr("; if they are not, see '{parameter}'"), values),
         "taken_for_true_colour": (tr("; if it is not, see '{parameter}'"), values),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyogrio
@@ -21,7 +22,7 @@ from export.runtime.infer.blend import Blend
 from export.runtime.model.session import Model
 from export.runtime.results.rows import Objects
 from export.runtime.results.writing import Targets, room_needed
-from tests import adapters
+from tests import adapters, gaps
 from tests.conftest import call, write_raster
 from tests.models import write_strongest_band
 from tests.test_predict_rasters import stripes
@@ -66,6 +67,25 @@ def test_pixels_are_the_stored_ones(tmp_path):
     with rasterio.open(path, "r+") as target:
         target.descriptions = ("red", "nir", "swir")
     adapters.pixels_are_the_stored_ones(RasterPixels(path), stored, 0)
+
+
+def write_kind(path: Path, kind: gaps.Kind) -> Path:
+    """As ``tests.gaps`` describes it."""
+    color = {"photometric": "RGB", "alpha": "YES"} if kind.fourth else {}
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=kind.mask == "own"):
+        write_raster(path, kind.pixels, nodata=kind.nodata, **color)
+        if kind.mask:
+            with rasterio.open(path, "r+") as target:
+                target.write_mask(kind.hidden)
+    return path
+
+
+def test_every_source_of_gaps_counts(tmp_path):
+    gaps.every_source_of_gaps_counts(write_kind, RasterPixels, tmp_path)
+
+
+def test_each_band_has_its_nodata_value(tmp_path):
+    gaps.each_band_has_its_nodata_value(write_kind(tmp_path / "a.tif", gaps.Kind("int16", None, "", "")), RasterPixels)
 
 
 def test_an_error_of_the_blending_is_not_reported_as_bad_input(tmp_path, monkeypatch):

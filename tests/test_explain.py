@@ -43,7 +43,7 @@ def test_a_run_is_explained_without_writing_anything(model, tmp_path, capsys):
     assert said["files"].startswith(
         "scene.tif, scene_confidence.tif, scene.qml, scene.tif.aux.xml, scene_confidence.qml,"
     )
-    assert "declares" in said["no data"]
+    assert said["no data"] == "nodata values (0) in any band that is read"
 
 
 def test_what_is_explained_is_what_the_run_writes(model, tmp_path, capsys):

@@ -91,20 +91,25 @@ class RasterPixels:
         """Scale and offset of a band."""
         return self.dataset.scales[band - 1], self.dataset.offsets[band - 1]
 
+    def nodata(self, band: int) -> float | None:
+        """The value that the file states for no data in a band."""
+        return self.dataset.nodatavals[band - 1]
+
     def masked(self, bands: Sequence[int]) -> bool:
-        """Whether the file says which pixels are empty."""
-        return any(MaskFlags.all_valid not in self.dataset.mask_flag_enums[band - 1] for band in bands)
+        """Whether a mask of the file says which pixels are empty."""
+        return bool(masked_bands(self.dataset, bands))
 
     def read(self, bands: Sequence[int], window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Stored values (bands, rows, columns), and (rows, columns) True where all bands hold data."""
+        """Stored values (bands, rows, columns), and (rows, columns) False where a mask of the file hides them."""
         where, bands = raster_window(window), list(bands)
         try:
             with self._lock:
                 pixels = self.dataset.read(bands, window=where)
-                masks = self.dataset.read_masks(bands, window=where) if self.masked(bands) else None
+                masked = masked_bands(self.dataset, bands)
+                masks = self.dataset.read_masks(masked, window=where) if masked else np.ones_like(pixels[:1])
         except RASTER_ERRORS as error:
             raise InputFault("corrupt", where=self.name, reason=_reason(error)) from error
-        return pixels, np.ones(pixels.shape[1:], bool) if masks is None else masks.all(axis=0)
+        return pixels, masks.all(axis=0)
 
     def overview(self, bands: Sequence[int], factor: float) -> Pixels | None:
         """The coarsest copy that a raster on a server holds of itself, with pixels of at most so many of its own.
@@ -141,6 +146,14 @@ class _Overview(RasterPixels):
         self.__dict__.update(whole.__dict__, dataset=dataset)
         (height, width), (tall, wide) = dataset.shape, whole.grid.shape
         self.grid = replace(whole.grid.scaled(tall / height, wide / width), height=height, width=width)
+
+
+def masked_bands(dataset: rasterio.DatasetReader, bands: Sequence[int]) -> list[int]:
+    """Those with a mask that is neither their own nodata value nor an alpha band."""
+    flags = {band: dataset.mask_flag_enums[band - 1] for band in bands}
+    own, of_file, alpha = MaskFlags.nodata, MaskFlags.per_dataset, MaskFlags.alpha
+    unmasked = {MaskFlags.all_valid, alpha}
+    return [b for b, held in flags.items() if not unmasked & {*held} and (own not in held or of_file in held)]
 
 
 def _open(where: str, **options: object) -> rasterio.DatasetReader:

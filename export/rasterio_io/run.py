@@ -24,6 +24,7 @@ from export.runtime.infer.layout import Options
 from export.runtime.infer.sweep import Progress
 from export.runtime.messages import Message
 from export.runtime.model.session import Model
+from export.runtime.raster.gaps import RULES
 from export.runtime.raster.window import Window
 from export.runtime.results.writing import Results, Targets
 from export.wording import words
@@ -178,6 +179,7 @@ def as_json(request: Request) -> dict[str, Any]:
     choice, area, run = request.options.choice, request.area, request.options.run
     given: dict[str, Any] = {
         "bands": choice.bands or None, "nodata": choice.nodata, "input": choice.kind, "offset": choice.offset,
+        "nodata_rule": None if choice.rule == RULES[0] else choice.rule,
         "bounds": area.bounds, "bounds_crs": area.crs, "mask": area.mask and area.mask.name,
         "grid": "model" if request.options.model_grid else "source", "resample": request.options.resample,
         "overlap": run.overlap, "tta": run.tta, "stride": run.stride, "threshold": run.threshold,

@@ -96,9 +96,11 @@ MESSAGES: dict[str, str] = {
     "too_few_bands": "has {count} bands, but the model needs {needed} ({bands})",
     "bands_in_order": "its bands are {own}, the model's {bands}; they are taken in their order",
     "first_bands": "has {count} bands that are not named as the model's: taken as {pairs}",
+    "no_alpha": "its band {band} is called alpha but holds more than transparent and opaque: taken for data, not for a mask",
     # values of the raster
     "no_unit": "the model '{name}' learned from '{unit}', to which Sentinel-2 values cannot be converted",
     "no_nodata": "{share:.0%} of it is {value:g} in every band and no nodata value is declared",
+    "nodata_in_some": "{share:.0%} of it holds its nodata value in some bands and not in all: taken for gaps",
     "values_high": "its values reach {most:.4g}, the model learned from {low:g} to {high:g} ({unit}): taken as they are",
     "values_maybe_sentinel2": (
         "its values reach {most:.4g}, the model learned from {low:g} to {high:g} ({unit}): taken as they are"
@@ -160,8 +162,10 @@ MESSAGES: dict[str, str] = {
     "values_plain": "nothing says that they are in another unit",
     "values_of_model": "the model learned from {low:g} to {high:g} ({unit})",
     "gaps_unknown": "none known: every pixel counts as data",
-    "gaps_of_file": "what the file declares (nodata value, mask or alpha band)",
-    "gaps_of_value": "the value {value:g}",
+    "gaps_in_any_band": "nodata values ({values}) in any band that is read",
+    "gaps_in_all_bands": "nodata values ({values}) in all bands that are read",
+    "gaps_of_mask": "the mask",
+    "gaps_of_alpha": "0 in band {band}, the alpha channel",
     "gaps_not_finite": "NaN and infinite values",
     "pixels_as_are": "{pixel:.4g} m, not resampled",
     "pixels_resampled": "{pixel:.4g} m, resampled to {model:.4g} m",

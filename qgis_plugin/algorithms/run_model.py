@@ -28,6 +28,7 @@ from ..runtime.infer.source import Choice
 from ..runtime.infer.sweep import Sweep
 from ..runtime.model.providers import PROVIDERS
 from ..runtime.model.units import INPUTS
+from ..runtime.raster.gaps import RULES
 from ..runtime.results.writing import Results, Targets
 from ..texts import tr, words
 from .base import Algorithm, progress_of
@@ -40,7 +41,7 @@ class ModelAlgorithm(Algorithm):
     """Runs a model of one of ``TASKS`` over a raster layer."""
 
     INPUT, MODEL, BANDS, EXTENT, MASK, OUTPUT = "INPUT", "MODEL", "BANDS", "EXTENT", "MASK", "OUTPUT"
-    VALUES, OFFSET, NODATA, RESAMPLE = "VALUES", "OFFSET", "NODATA", "RESAMPLE"
+    VALUES, OFFSET, NODATA, NODATA_RULE, RESAMPLE = "VALUES", "OFFSET", "NODATA", "NODATA_RULE", "RESAMPLE"
     TTA, PROVIDER, THREADS, MODEL_OUTPUT = "TTA", "PROVIDER", "THREADS", "MODEL_OUTPUT"
     AREAS = "AREAS"
     TASKS: tuple[str, ...] = ()
@@ -99,6 +100,12 @@ class ModelAlgorithm(Algorithm):
             self.OFFSET, tr("Offset"), tr("Added to Sentinel-2 values if the file does not state an offset.")
         )
         self.add_number(self.NODATA, tr("No-data value"), tr("For layers that declare no nodata value."))
+        self.add_choice(
+            self.NODATA_RULE,
+            tr("No-data rule"),
+            RULES,
+            tr("A pixel is empty where any of the bands that are read holds its no-data value, or only where all do."),
+        )
         hint = tr("Otherwise pixels of another size are passed to the model as they are.")
         label = tr("Resample to the pixel size of the model")
         self.add(QgsProcessingParameterBoolean(self.RESAMPLE, label, defaultValue=True), hint, advanced=True)
@@ -177,6 +184,7 @@ class ModelAlgorithm(Algorithm):
             self._number(parameters, self.NODATA, context),
             self.parameterAsEnumString(parameters, self.VALUES, context) or "auto",
             self._number(parameters, self.OFFSET, context),
+            self.parameterAsEnumString(parameters, self.NODATA_RULE, context) or RULES[0],
         )
         options = Options(
             choice,

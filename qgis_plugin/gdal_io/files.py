@@ -98,6 +98,9 @@ class FilePixels:
         name = gdal.GetDataTypeName(self._band(number).DataType).lower()
         return "uint8" if name == "byte" else name
 
+    def nodata(self, number: int) -> Optional[float]:
+        return None if number in self.layer.ignored else self._band(number).GetNoDataValue()
+
     def masked(self, bands: Sequence[int]) -> bool:
         return any(self._has_mask(band) or self.layer.empty.get(band) for band in bands)
 
@@ -132,10 +135,11 @@ class FilePixels:
         )
 
     def _has_mask(self, number: int) -> bool:
+        """Whether a band has a mask that is neither its own nodata value nor an alpha band."""
         flags = self._band(number).GetMaskFlags()
         if flags & gdal.GMF_NODATA:
-            return number not in self.layer.ignored
-        return not flags & gdal.GMF_ALL_VALID
+            return bool(flags & gdal.GMF_PER_DATASET) and number not in self.layer.ignored
+        return not flags & (gdal.GMF_ALL_VALID | gdal.GMF_ALPHA)
 
 
 def cut_out(values: np.ndarray, ranges: Sequence[tuple[float, float]], valid: np.ndarray) -> None:

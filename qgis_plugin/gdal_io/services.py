@@ -127,10 +127,14 @@ class ServicePixels:
         """Nothing: a provider has applied scale and offset."""
         return None, None
 
+    def nodata(self, number: int) -> Optional[float]:
+        provider = self._provider
+        if self.picture or not (provider.sourceHasNoDataValue(number) and provider.useSourceNoDataValue(number)):
+            return None
+        return provider.sourceNoDataValue(number)
+
     def masked(self, bands: Sequence[int]) -> bool:
-        if self.picture:
-            return True
-        return any(self._provider.sourceHasNoDataValue(band) or self.layer.empty.get(band) for band in bands)
+        return self.picture or any(self.layer.empty.get(band) for band in bands)
 
     def read(self, bands: Sequence[int], window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Request them; ends with ``Cancelled`` when ``feedback`` is cancelled."""
@@ -144,8 +148,6 @@ class ServicePixels:
         for band in bands:
             values = self._block(band, extent, part)
             cut_out(values, self.layer.empty.get(band, ()), valid)
-            if self._provider.sourceHasNoDataValue(band) and self._provider.useSourceNoDataValue(band):
-                valid &= values != values.dtype.type(self._provider.sourceNoDataValue(band))
             layers.append(values)
         return np.stack(layers), valid
 

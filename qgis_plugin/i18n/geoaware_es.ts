@@ -1444,6 +1444,22 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>el modelo «{name}» aprendió con «{unit}», a lo que no se pueden convertir valores de Sentinel-2</translation>
     </message>
     <message>
+        <source>No-data rule</source>
+        <translation>Regla de sin datos</translation>
+    </message>
+    <message>
+        <source>A pixel is empty where any of the bands that are read holds its no-data value, or only where all do.</source>
+        <translation>Un píxel está vacío donde cualquiera de las bandas que se leen contiene su valor sin datos, o solo donde todas lo contienen.</translation>
+    </message>
+    <message>
+        <source>its band {band} is called alpha but holds more than transparent and opaque: taken for data, not for a mask</source>
+        <translation>su banda {band} se llama alfa pero contiene más que transparente y opaco: se toma como datos, no como máscara</translation>
+    </message>
+    <message>
+        <source>{share:.0%} of it holds its nodata value in some bands and not in all: taken for gaps</source>
+        <translation>el {share:.0%} contiene su valor sin datos en algunas bandas y no en todas: se toma como huecos</translation>
+    </message>
+    <message>
         <source>{share:.0%} of it is {value:g} in every band and no nodata value is declared</source>
         <translation>el {share:.0%} es {value:g} en todas las bandas y no se declara ningún valor sin datos</translation>
     </message>
@@ -1596,12 +1612,20 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>no se conocen: todos los píxeles cuentan como datos</translation>
     </message>
     <message>
-        <source>what the file declares (nodata value, mask or alpha band)</source>
-        <translation>lo que declara el archivo (valor sin datos, máscara o banda alfa)</translation>
+        <source>nodata values ({values}) in any band that is read</source>
+        <translation>valores sin datos ({values}) en cualquiera de las bandas que se leen</translation>
     </message>
     <message>
-        <source>the value {value:g}</source>
-        <translation>el valor {value:g}</translation>
+        <source>nodata values ({values}) in all bands that are read</source>
+        <translation>valores sin datos ({values}) en todas las bandas que se leen</translation>
+    </message>
+    <message>
+        <source>the mask</source>
+        <translation>la máscara</translation>
+    </message>
+    <message>
+        <source>0 in band {band}, the alpha channel</source>
+        <translation>0 en la banda {band}, el canal alfa</translation>
     </message>
     <message>
         <source>NaN and infinite values</source>

@@ -17,7 +17,8 @@ from ..texts import tr
 
 _FLAGS = {"CONFIDENCE": "--confidence", "PROBABILITIES": "--probabilities", "POLYGONS": "--polygons", "TTA": "--tta"}
 _VALUES = {
-    "VALUES": "--input", "OFFSET": "--offset", "NODATA": "--nodata", "MIN_AREA": "--min-area", "GRID": "--grid",
+    "VALUES": "--input", "OFFSET": "--offset", "NODATA": "--nodata", "NODATA_RULE": "--nodata-rule",
+    "MIN_AREA": "--min-area", "GRID": "--grid",
     "OVERLAP": "--overlap", "STRIDE": "--stride", "PROVIDER": "--provider", "THREADS": "--threads",
     "MODEL_OUTPUT": "--output", "THRESHOLD": "--threshold",
 }  # fmt: skip

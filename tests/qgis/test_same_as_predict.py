@@ -16,7 +16,7 @@ pytest.importorskip("qgis.core", reason="QGIS's Python packages are not installe
 from osgeo import gdal, ogr, osr
 from qgis.core import QgsProcessingFeedback, QgsRasterLayer, QgsVectorLayer
 
-from tests import adapters
+from tests import adapters, gaps
 from tests.models import card_item, write_model, write_strongest_band
 from tests.qgis import rasters
 from tests.qgis.conftest import ROOT
@@ -230,6 +230,29 @@ def test_pixels_are_the_stored_ones(running, tmp_path):
     stored = np.random.default_rng(0).integers(0, 5, (3, 9, 8)).astype(np.uint16)
     path = rasters.write(tmp_path / "a.tif", stored, nodata=0, names=("red", "nir", "swir"))
     adapters.pixels_are_the_stored_ones(snapshot(QgsRasterLayer(str(path), "a")).open(), stored, 0)
+
+
+def write_kind(path: Path, kind: gaps.Kind) -> Path:
+    """As ``tests.gaps`` describes it."""
+    rasters.write(path, kind.pixels, nodata=kind.nodata, alpha=bool(kind.fourth))
+    if kind.mask:
+        gdal.SetConfigOption("GDAL_TIFF_INTERNAL_MASK", "YES" if kind.mask == "own" else "NO")
+        target = gdal.Open(str(path), gdal.GA_Update)
+        target.CreateMaskBand(gdal.GMF_PER_DATASET)
+        target.GetRasterBand(1).GetMaskBand().WriteArray(kind.hidden)
+        target = None
+        gdal.SetConfigOption("GDAL_TIFF_INTERNAL_MASK", None)
+    return path
+
+
+def test_every_source_of_gaps_counts(running, tmp_path):
+    from geoaware.gdal_io.job import snapshot
+
+    def opened(path: Path):
+        return snapshot(QgsRasterLayer(str(path), "a")).open()
+
+    gaps.every_source_of_gaps_counts(write_kind, opened, tmp_path)
+    gaps.each_band_has_its_nodata_value(write_kind(tmp_path / "a.tif", gaps.Kind("int16", None, "", "")), opened)
 
 
 def test_a_run_opens_its_layer_once_to_check_it_and_once_to_do_it(running, world, tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from ..model.units import (
     recognised_name,
 )
 from ..raster.bands import choose_bands
+from ..raster.gaps import holds_data, is_alpha, nodata_of
 from ..raster.sentinel2 import baseline_of, stated_offset
 from ..raster.window import Window
 
@@ -28,6 +29,7 @@ _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "fl
 # Of the sample; a fifth of the raster should be reported, but a sample errs by several points: Landsat scenes, empty at
 # their corners, show 22 % where it is 17 %.
 EMPTY_SHARE = 0.1
+SOME_SHARE = 0.01  # of the sample, at its nodata values in some bands and not in all
 _LATTICE, _SAMPLE = 6, 64  # windows a side, and their side in px, that are looked at
 LOOKED_AT = _LATTICE * _SAMPLE  # px a side: all of a raster that is not larger
 
@@ -40,7 +42,7 @@ class Pixels(Protocol):
         address: path or URL, whose parts may name a Sentinel-2 product.
         grid: where its pixels lie, a ``Lattice``.
         names: of the bands, "" where they have none.
-        usable: numbers, from 1, of the bands that are no alpha channel.
+        usable: numbers, from 1, of the bands that the file does not call an alpha channel.
         baseline: what the file's tag ``PROCESSING_BASELINE`` says, else "".
         sampled: whether a sample may be read before a run; a slow service is asked for none.
         sized: whether the pixels already have the size that the model needs.
@@ -64,11 +66,16 @@ class Pixels(Protocol):
     def stored_as(self, band: int) -> tuple[float | None, float | None]:
         """Scale and offset that the file states of a band, None where it does not."""
 
+    def nodata(self, band: int) -> float | None:
+        """The value that the file states for no data in a band, unless the user switched it off."""
+
     def masked(self, bands: Sequence[int]) -> bool:
-        """Whether the file or the user says which pixels are empty."""
+        """Whether a mask of the file, or value ranges of the user, say which pixels are empty."""
 
     def read(self, bands: Sequence[int], window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Stored values (bands, rows, columns), and (rows, columns) True where all bands hold data.
+        """Stored values (bands, rows, columns), and (rows, columns) False where a mask or the user's ranges hide them.
+
+        The masks are those of the bands or of the file, not what GDAL makes of nodata values and alpha bands.
 
         Raises:
             InputFault: they cannot be read.
@@ -91,12 +98,14 @@ class Choice:
         nodata: a value that means no data, for rasters that declare none.
         kind: one of ``units.INPUTS``.
         offset: added to Sentinel-2 values, where the file does not state it.
+        rule: one of ``gaps.RULES``.
     """
 
     bands: tuple[str | int, ...] = ()
     nodata: float | None = None
     kind: str = "auto"
     offset: float | None = None
+    rule: str = "any"
 
 
 class Source:
@@ -110,7 +119,7 @@ class Source:
     """
 
     def __init__(self, pixels: Pixels, card: ModelCard, choice: Choice) -> None:
-        """Check what can be checked without reading pixels.
+        """Check what can be checked without reading pixels, but for a sample of bands that the file calls alpha.
 
         Raises:
             InputFault: bands are missing or of a strange type, or the unit cannot be converted to the model's.
@@ -119,17 +128,26 @@ class Source:
         self.nodata = choice.nodata
         self.notes: list[Message] = []
         self._card, self._choice = card, choice
+        self._alphas: list[int] = []
         numbered = any(isinstance(band, int) for band in choice.bands)  # then a name like "3" is not meant
         names = [""] * len(pixels.names) if numbered else pixels.names
         asked = [str(band) for band in choice.bands]
-        self.bands, note = choose_bands(self.where, names, pixels.usable, card.bands, asked)
+        alphas = [number for number in range(1, len(pixels.names) + 1) if number not in pixels.usable]
+        others = [number for number in alphas if not is_alpha(self._looked_at([number])[0])]
+        usable = sorted([*pixels.usable, *others])
+        self.bands, note = choose_bands(self.where, names, usable, card.bands, asked)
         self.matched = Message("bands_stated") if asked else note or Message("bands_by_name")
+        for number in () if asked else others:
+            self._note(Message("no_alpha", {"band": number}))
         self._note(note)
+        self._alphas = [number for number in alphas if number not in {*others, *self.bands}]
         self._dtypes = [pixels.dtype(band) for band in self.bands]
         strange = [dtype for dtype in self._dtypes if dtype and dtype not in _DTYPES]
         if strange:
             raise InputFault("pixel_type", where=self.where, dtype=strange[0])
-        self._masked = pixels.masked(self.bands)
+        stated = zip(map(pixels.nodata, self.bands), self._dtypes)
+        self._nodata = [nodata_of(*one) for one in stated]
+        self._masked = bool(self._alphas or pixels.masked(self.bands) or set(self._nodata) != {None})
         self._overviews: list[Pixels] = []
         self._convert = Conversion()
         if choice.kind != "auto":
@@ -145,14 +163,21 @@ class Source:
             return
         held = Recognised()
         if may_be_sentinel2(self._dtypes[0], self.grid.pixel_size_m[0], self._card):
-            held = recognised(self._sample())
+            shown = self._looked_at(self.bands)
+            held = recognised(shown[:, self._hold_data(shown)])
         self._take_as(recognised_name(self.pixels.address, self._card) if held.kind == "raw" else held)
 
     def look(self) -> None:
         """Note what looks wrong in a sample; reading all of a large raster would take too long."""
         if not self.pixels.sampled:
             return
-        pixels = self._sample()
+        shown = self._looked_at(self.bands)
+        valid = self._hold_data(shown)
+        pixels = shown[:, valid]
+        if self._choice.rule == "any":
+            share = float((self._hold_data(shown, "all") & ~valid).sum() / max(valid.size, 1))
+            if share >= SOME_SHARE:
+                self._note(Message("nodata_in_some", {"share": share}))
         if not self.declared:
             value, share = constant(pixels)
             if share >= EMPTY_SHARE:
@@ -167,8 +192,11 @@ class Source:
     @property
     def gaps(self) -> list[Message]:
         """What makes a pixel a gap."""
-        gaps = [Message("gaps_of_file")] if self._masked else []
-        gaps += [] if self.nodata is None else [Message("gaps_of_value", {"value": self.nodata})]
+        stated = dict.fromkeys(value for value in (*self._nodata, self.nodata) if value is not None)
+        values, any_band = {"values": ", ".join(f"{value:g}" for value in stated)}, self._choice.rule == "any"
+        gaps = [Message("gaps_in_any_band" if any_band else "gaps_in_all_bands", values)] if stated else []
+        gaps += [Message("gaps_of_mask")] if self.pixels.masked(self.bands) else []
+        gaps += [Message("gaps_of_alpha", {"band": number}) for number in self._alphas]
         real = any(np.dtype(dtype).kind == "f" for dtype in self._dtypes if dtype)
         return [*gaps, Message("gaps_not_finite")] if real else gaps
 
@@ -206,11 +234,14 @@ class Source:
         for pixels in (*self._overviews, self.pixels):
             pixels.close()
 
-    def _sample(self) -> np.ndarray:
-        """(bands, N) stored values all over the raster that hold data in all bands."""
-        pixels = self.overview(max(self.grid.shape) / LOOKED_AT) or self.pixels
-        parts = [self._stored(pixels, window) for window in lattice(*pixels.grid.shape)]
-        return np.concatenate([values[:, valid] for values, valid in parts], axis=1)
+    def _looked_at(self, bands: Sequence[int]) -> np.ndarray:
+        """(bands, N) stored values all over the raster that no mask hides."""
+        coarse = None if self.nodata is not None else self.pixels.overview(bands, max(self.grid.shape) / LOOKED_AT)
+        pixels = coarse or self.pixels
+        parts = [self._shown(pixels, bands, window) for window in lattice(*pixels.grid.shape)]
+        if coarse:
+            coarse.close()
+        return np.concatenate([values[:, there] for values, there in parts], axis=1)
 
     def _take_as(self, held: Recognised) -> None:
         if self.nodata is None and not self._masked and held.kind != "raw":
@@ -235,13 +266,28 @@ class Source:
             self.notes.append(note.about(self.where))
 
     def _stored(self, source: Pixels, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        pixels, valid = source.read(self.bands, window)
-        if pixels.dtype.kind == "f":
-            valid &= np.isfinite(pixels).all(axis=0)
-            pixels = pixels.astype(np.float32, copy=False)
-        if self.nodata is not None:
-            valid &= (pixels != self.nodata).all(axis=0)
+        pixels, valid = self._shown(source, self.bands, window)
+        valid = valid & self._hold_data(pixels)
+        if pixels.dtype == np.float64:  # what float32 cannot hold is no data either
+            valid &= (np.abs(pixels) <= np.finfo(np.float32).max).all(axis=0)
+            pixels = np.where(valid, pixels, 0).astype(np.float32)
         return pixels, valid
+
+    def _shown(self, source: Pixels, bands: Sequence[int], window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Stored values, and where no mask and no alpha channel hides them."""
+        pixels, valid = source.read(bands, window)
+        for number in self._alphas:
+            alpha, there = source.read([number], window)
+            valid &= there & (alpha[0] > 0)
+        return pixels, valid
+
+    def _hold_data(self, pixels: np.ndarray, rule: str | None = None) -> np.ndarray:
+        """Where values are no nodata values, be they declared or the user's: these say it in all bands alike."""
+        rule = rule or self._choice.rule
+        valid = holds_data(pixels, self._nodata, rule)
+        if self.nodata is not None:
+            valid &= holds_data(pixels, [self.nodata] * len(self.bands), rule)
+        return valid
 
 
 def lattice(height: int, width: int) -> list[Window]:
