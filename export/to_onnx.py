@@ -1,5 +1,7 @@
 """``python -m export.to_onnx``: exports a trained model to one ONNX file with its model card.
 
+With ``--onefile`` it brings the weights of any ONNX file into one file instead.
+
 Opset 17 and IR 8, because QGIS plugins still ship onnxruntime 1.17. The graph includes the scaling: raw pixel values in,
 probabilities out.
 """
@@ -26,6 +28,7 @@ from core.networks.heads import NETWORKS, STRIDE, encoder_of
 from core.networks.weights import check_fit, load_model
 from core.store.read import ChipStore
 from export.mlm import metadata, model_item
+from export.onefile import one_file
 from export.quantize import MAX_LOSS, MIN_SPEEDUP, Comparison, quantize, real_tiles
 from export.rasterio_io.stac import FILE_EXTENSION, multihash
 from export.runtime.errors import RuntimeFault
@@ -251,8 +254,19 @@ def main() -> int:
         prog="python -m export.to_onnx", description="Export a trained model to one ONNX file with its model card."
     )
     add = parser.add_argument
-    add("source", type=Path, metavar="RUN", help="folder of a pretrain or finetune run, or a safetensors file")
-    add("--out", type=Path, required=True, metavar="FILE.onnx", help="ONNX file to write")
+    add(
+        "source",
+        type=Path,
+        nargs="?",
+        metavar="RUN",
+        help="folder of a pretrain or finetune run, or a safetensors file",
+    )
+    add("--out", type=Path, metavar="FILE.onnx", help="ONNX file to write")
+    add(
+        "--onefile", type=Path, metavar="MODEL.onnx",
+        help="instead of a RUN: bring the weights of an ONNX file, which lie in other files of its folder, into one file "
+        "(default of --out: MODEL.onefile.onnx)",
+    )  # fmt: skip
     add("--task", choices=NETWORKS, help="expected task; 'embedding' exports the encoder of any model")
     add("--data", type=Path, metavar="STORE", help="chip store of training (default: from the run's config.yaml)")
     add(
@@ -270,12 +284,21 @@ def main() -> int:
     add("--force", action="store_true", help="with --int8: export even if it does not pay off")
     add("--name", help="title of the model (default: the file name)")
     arguments = parser.parse_args()
+    onefile = vars(arguments).pop("onefile")
 
     def export() -> None:
+        if arguments.out and arguments.out.suffix != ".onnx":
+            raise UserError(f"--out {arguments.out}: must end in .onnx")
+        if onefile:
+            others = [name for name, value in vars(arguments).items() if value and name != "out"]
+            if others:
+                raise UserError(f"--onefile stands alone, but for --out; leave {others[0].upper()} out")
+            print(f"model: {one_file(onefile, arguments.out)}")
+            return
+        if not arguments.source or not arguments.out:
+            raise UserError("give a RUN and --out FILE.onnx, or --onefile MODEL.onnx")
         if arguments.force and not arguments.int8:
             raise UserError("--force requires --int8")
-        if arguments.out.suffix != ".onnx":
-            raise UserError(f"--out {arguments.out}: must end in .onnx")
         difference = export_onnx(**vars(arguments))
         print(
             f"outputs of torch and onnxruntime on real chips: maximum difference {difference:.1e} (limit {TOLERANCE:g})"

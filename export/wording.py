@@ -8,6 +8,7 @@ from export.runtime.messages import Message, Words
 # kind of message -> what follows its sentence; the names are those of its facts
 REMEDIES = {
     "no_card": ", or export the model with 'python -m export.to_onnx'",
+    "external_weights": " with 'python -m export.to_onnx --onefile {where}'",
     "bands_given": "; see --bands",
     "no_such_band": "; see --bands",
     "bands_in_order": "; see --bands",

@@ -87,7 +87,9 @@ _OWN = _Own()
 def _remedies() -> dict[str, tuple[str, str]]:
     """What follows a sentence, by its kind, and the parameter that it names."""
     see, bands, values = tr("; see '{parameter}'"), tr("Bands"), tr("Values")
+    onefile = tr(" outside QGIS, with GeoAware's 'python -m export.to_onnx --onefile {where}'")
     return {
+        "external_weights": (onefile, ""),
         "bands_given": (see, bands),
         "no_such_band": (see, bands),
         "bands_in_order": (see, bands),

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
+from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from export.runtime.errors import Cancelled, ModelFault
 from export.runtime.infer.blend import hann_ramp
@@ -237,6 +239,41 @@ def test_a_sub_graph_cannot_hide_a_foreign_operator(tmp_path):
     path.write_bytes(graph.SerializeToString())
     with pytest.raises(ModelFault, match=r"evil\.ops"):
         read_header(path)
+
+
+def test_domains_that_no_node_uses_are_no_reason_to_refuse(tmp_path):
+    graph = onnx.load(write_strongest_band(tmp_path / "m.onnx"))
+    graph.opset_import.extend(helper.make_opsetid(name, 1) for name in ("com.microsoft", "evil.ops"))
+    onnx.save(graph, tmp_path / "m.onnx")
+    image = np.random.default_rng(0).integers(0, 255, (3, 40, 40))
+    image = (image // 3 * 3 + np.arange(3)[:, None, None]).astype(np.uint8)
+    expected = np.array([3, 7, 12])[image.argmax(axis=0)]
+    np.testing.assert_array_equal(run(Model(tmp_path / "m.onnx", "cpu"), image)[0], expected)
+
+
+def test_what_onnxruntime_itself_prepares_or_optimises_is_accepted(tmp_path):
+    source = write_strongest_band(tmp_path / "m.onnx")
+    quant_pre_process(source, tmp_path / "prepared.onnx")
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    for name in ("prepared.onnx", "optimised.onnx"):
+        assert {entry.domain for entry in onnx.load(tmp_path / name).opset_import} > {"", "com.microsoft"}
+        assert Model(tmp_path / name, "cpu").card == Model(source, "cpu").card
+
+
+@pytest.mark.parametrize("inside", ["", "evil.ops"])
+def test_a_function_cannot_hide_a_foreign_operator(tmp_path, inside):
+    graph = onnx.load(write_strongest_band(tmp_path / "m.onnx"))
+    body = [helper.make_node("Neg", ["a"], ["b"], domain=inside)]
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("evil.ops", 1)]
+    graph.functions.append(helper.make_function("ai.onnx.ml", "Own", ["a"], ["b"], body, imports))
+    if not inside:
+        graph.graph.node[0].domain = "evil.ops"
+    (tmp_path / "m.onnx").write_bytes(graph.SerializeToString())
+    with pytest.raises(ModelFault, match=r"domain 'evil\.ops'"):
+        read_header(tmp_path / "m.onnx")
 
 
 @pytest.mark.parametrize("content", [b"", b"no onnx file at all, just text", b"PK\x03\x04" + bytes(100), bytes(1000)])

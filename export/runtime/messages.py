@@ -25,7 +25,7 @@ MESSAGES: dict[str, str] = {
     "foreign_operator": "refused, it needs operators of the domain '{domain}', which this runtime does not trust",
     "nested_graphs": "refused, its graphs are nested more than {limit} deep",
     "precompiled_node": "refused, it holds a precompiled EPContext node",
-    "external_weights": "refused, its weights are in another file; export it as one file",
+    "external_weights": "refused, its weights are in another file; bring them into one file",
     "image_input": "needs exactly one image input of 4 dimensions (batch, bands, rows, columns), found {inputs}",
     "input_type": "its input has an element type that no raster has",
     "input_shape": "its input is {shape}, but its card says {expected}",

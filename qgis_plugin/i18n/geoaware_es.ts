@@ -1180,8 +1180,12 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>rechazado: contiene un nodo EPContext precompilado</translation>
     </message>
     <message>
-        <source>refused, its weights are in another file; export it as one file</source>
-        <translation>rechazado: sus pesos están en otro archivo; expórtelo como un solo archivo</translation>
+        <source>refused, its weights are in another file; bring them into one file</source>
+        <translation>rechazado: sus pesos están en otro archivo; reúnalos en un solo archivo</translation>
+    </message>
+    <message>
+        <source> outside QGIS, with GeoAware's 'python -m export.to_onnx --onefile {where}'</source>
+        <translation> fuera de QGIS, con «python -m export.to_onnx --onefile {where}» de GeoAware</translation>
     </message>
     <message>
         <source>needs exactly one image input of 4 dimensions (batch, bands, rows, columns), found {inputs}</source>

@@ -340,7 +340,9 @@ def test_model_with_weights_elsewhere_is_refused(running, raster, model, tmp_pat
     loaded = onnx.load(str(model))
     loaded.graph.initializer[0].data_location = onnx.TensorProto.EXTERNAL
     model.write_bytes(loaded.SerializeToString())
-    assert "its weights are in another file" in refusal(str(raster), model, tmp_path / "out.tif")
+    said = refusal(str(raster), model, tmp_path / "out.tif")
+    assert "its weights are in another file" in said
+    assert f"python -m export.to_onnx --onefile {model}" in said
 
 
 def test_too_few_bands_are_counted(running, model, scene, tmp_path):

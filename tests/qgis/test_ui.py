@@ -480,7 +480,8 @@ def test_hostile_model_is_refused_before_a_session_is_made(running, opened, mode
     window._busy(True)
     window.fetching.add_file(path, "")
     until(lambda: not window.fetching.busy)
-    assert "its weights are in another file" in window.message.text()
+    assert "its weights are in another file; bring them into one file outside QGIS" in window.message.text()
+    assert "python -m export.to_onnx --onefile hostile.onnx" in window.message.text()
     assert [one.name for one in models.iterdir()] == ["colours.onnx"]
     assert window.add_button.isEnabled()
 

@@ -20,7 +20,8 @@ TRUSTED_DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
-# What is checked in each message, by field number: other messages, names, and where a tensor's data lie.
+# What is checked in each message, by field number: other messages, names, and where a tensor's data lie. Domains count
+# where a node uses them: what a model or function merely imports (opset_import) runs nothing.
 _PARTS = {
     "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
     "function": {7: "node", 11: "attribute"},  # 11: values that its nodes refer to
@@ -108,10 +109,6 @@ def _header(model: memoryview, path: Path) -> OnnxHeader:
             if graph is not None:  # protobuf would join them into one
                 raise _BadWire("two graphs in it")
             graph = _message(value)
-        elif number == 8:
-            for field, name in _fields(_message(value)):
-                if field == 1:
-                    _check_domain(_text(name), path)
         elif number == 14:
             metadata[_first_text(_message(value), 1)] = _first_text(_message(value), 2)
         elif number == 25:  # FunctionProto: its nodes hide operators too
@@ -126,11 +123,6 @@ def _header(model: memoryview, path: Path) -> OnnxHeader:
     return OnnxHeader(metadata, image.name, image.shape, image.kind, outputs, "Loop" in operators)
 
 
-def _check_domain(domain: str, path: Path) -> None:
-    if domain not in TRUSTED_DOMAINS:
-        raise ModelFault("foreign_operator", where=path, domain=domain)
-
-
 def _check(message: memoryview, kind: str, path: Path, operators: set[str], depth: int = 0) -> None:
     """Check a message of ``_PARTS`` and all inside it, and note the operators."""
     if depth > _MAX_DEPTH:
@@ -138,7 +130,8 @@ def _check(message: memoryview, kind: str, path: Path, operators: set[str], dept
     for number, value in _fields(message):
         part = _PARTS[kind].get(number)
         if part == "domain":
-            _check_domain(_text(value), path)
+            if _text(value) not in TRUSTED_DOMAINS:
+                raise ModelFault("foreign_operator", where=path, domain=_text(value))
         elif part == "operator":
             operators.add(_text(value))
             if "EPContext" in operators:
