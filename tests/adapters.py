@@ -61,3 +61,50 @@ def pixels_are_the_stored_ones(pixels: Any, stored: np.ndarray, nodata: float) -
     assert valid.shape == part.shape[1:]
     assert valid.all()
     pixels.close()
+
+
+# CRSs that people's rasters have, beside plain codes of EPSG: (text, unit in metres or degrees, kept by a TIFF's own keys).
+CRS_KINDS = {
+    "grads": ("EPSG:4807", 0.9, True),
+    "rotated pole": (
+        "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=40 +lon_0=15 +to_meter=0.0174532925199433 +R=6371229",
+        1,
+        False,
+    ),
+    "site grid": ('LOCAL_CS["mine",UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]', 1, True),
+    "site grid in feet": (
+        'LOCAL_CS["mine",UNIT["foot",0.3048],AXIS["Easting",EAST],AXIS["Northing",NORTH]]',
+        0.3048,
+        True,
+    ),
+    "engineering": (
+        'ENGCRS["mine",EDATUM["peg 7"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],LENGTHUNIT["metre",1]]',
+        1,
+        False,
+    ),
+    "with heights": ("EPSG:25832+5783", 1, True),
+    "bound": (
+        "+proj=tmerc +lat_0=0 +lon_0=9 +k=1 +x_0=3500000 +y_0=0 +ellps=bessel +towgs84=598.1,73.7,418.2,0.202,0.045,-2.455,6.7 +units=m",
+        1,
+        True,
+    ),
+    "bound, in degrees": ("+proj=longlat +ellps=bessel +towgs84=598.1,73.7,418.2,0.202,0.045,-2.455,6.7", 1, None),
+    "own ellipsoid": ("+proj=utm +zone=33 +a=6378300 +b=6356700 +units=m", 1, True),
+    "derived": (
+        'DERIVEDPROJCRS["shifted",BASEPROJCRS["base",BASEGEOGCRS["WGS 84",DATUM["World Geodetic System 1984",'
+        'ELLIPSOID["WGS 84",6378137,298.257223563,LENGTHUNIT["metre",1]]]],CONVERSION["UTM zone 31N",'
+        'METHOD["Transverse Mercator"],PARAMETER["Latitude of natural origin",0,ANGLEUNIT["degree",0.0174532925199433]],'
+        'PARAMETER["Longitude of natural origin",3,ANGLEUNIT["degree",0.0174532925199433]],PARAMETER["Scale factor at '
+        'natural origin",0.9996,SCALEUNIT["unity",1]],PARAMETER["False easting",500000,LENGTHUNIT["metre",1]],'
+        'PARAMETER["False northing",0,LENGTHUNIT["metre",1]]]],DERIVINGCONVERSION["Affine",METHOD["Affine parametric '
+        'transformation",ID["EPSG",9624]],PARAMETER["A0",10000,LENGTHUNIT["metre",1],ID["EPSG",8623]],PARAMETER["A1",1,'
+        'SCALEUNIT["coefficient",1],ID["EPSG",8624]],PARAMETER["A2",0,SCALEUNIT["coefficient",1],ID["EPSG",8625]],'
+        'PARAMETER["B0",10000,LENGTHUNIT["metre",1],ID["EPSG",8639]],PARAMETER["B1",0,SCALEUNIT["coefficient",1],'
+        'ID["EPSG",8640]],PARAMETER["B2",1,SCALEUNIT["coefficient",1],ID["EPSG",8641]]],CS[Cartesian,2],AXIS["easting",'
+        'east],AXIS["northing",north],LENGTHUNIT["metre",1]]',
+        1,
+        False,
+    ),
+    "in feet": ("EPSG:2263", 1200 / 3937, True),
+    "Paris": ("EPSG:27572", 1, True),
+}

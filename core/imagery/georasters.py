@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
+import pyproj
 import rasterio
 from pyproj import Transformer
 from rasterio.crs import CRS
@@ -22,15 +23,20 @@ from rasterio.windows import Window
 from core.errors import UserError, first_line
 from core.store.read import DTYPES
 from core.store.sphere import EARTH_RADIUS_M, unit_vectors
-from export.runtime.raster.lattice import METRES_PER_DEGREE, Placement, pixel_sides, stated_size
+from export.runtime.raster.lattice import Placement, Units, pixel_sides, stated_size
 
 Raster: TypeAlias = rasterio.DatasetReader | WarpedVRT
 
 
 def pixel_size_m(source: Raster) -> float:
     """Pixel size in metres: the longer side, of a geographic grid measured along a meridian."""
-    unit = METRES_PER_DEGREE if source.crs.is_geographic else source.crs.linear_units_factor[1]
-    return stated_size(pixel_sides(source.transform, unit))
+    return stated_size(pixel_sides(source.transform, _units(source.crs.to_wkt()).metres))
+
+
+@lru_cache(32)
+def _units(wkt: str) -> Units:
+    crs = pyproj.CRS.from_wkt(wkt)
+    return Units.of(crs.is_geographic, crs.axis_info[0].unit_conversion_factor)
 
 
 def open_plain(dataset: str | Path) -> rasterio.DatasetReader:
@@ -95,7 +101,8 @@ def _lies_in(one: Raster, other: Raster) -> bool:
     rows, columns = (np.linspace(0, side, 33) for side in one.shape)
     x, y = one.transform @ tuple(part.ravel() for part in np.meshgrid(columns, rows))
     x, y = Transformer.from_crs(one.crs, other.crs, always_xy=True).transform(x, y)
-    for turn in (-360, 0, 360) if other.crs.is_geographic else (0,):
+    whole = 360 / _units(other.crs.to_wkt()).size
+    for turn in (-whole, 0, whole) if other.crs.is_geographic else (0,):
         column, row = ~other.transform @ (x + turn, y)
         if ((column > 0) & (column < other.width) & (row > 0) & (row < other.height)).any():
             return True
@@ -133,13 +140,17 @@ def _placed(source: rasterio.DatasetReader, placement: Placement) -> WarpedVRT:
 
 
 def _check_crs(source: Raster, name: str) -> None:
-    """Refuse coordinates that do not fit the CRS: metres with a geographic CRS, degrees with a projected one."""
-    if not (source.crs.is_geographic or source.crs.is_projected):
-        raise UserError(f"{name}: its CRS is neither geographic nor projected; set another with gdal_edit.py -a_srs")
+    """Refuse a CRS without place on Earth, and coordinates that do not fit it: metres for degrees, or degrees for metres."""
+    crs = pyproj.CRS.from_wkt(source.crs.to_wkt())
+    if crs.geodetic_crs is None or crs.is_geocentric:
+        raise UserError(
+            f"{name}: its CRS, {crs.name}, does not say where it lies on Earth, and places are known by longitude and "
+            "latitude; set another with gdal_edit.py -a_srs"
+        )
     corners = [source.transform @ (x, y) for x in (0, source.width) for y in (0, source.height)]
     x, y = (np.abs(side) for side in zip(*corners))
-    unit = ""
-    if source.crs.is_geographic and (x.max() > 540 or y.max() > 90.01 + abs(source.transform.e)):
+    unit, size = "", _units(source.crs.to_wkt()).size
+    if source.crs.is_geographic and (x.max() * size > 540 or y.max() * size > 90.01 + abs(source.transform.e) * size):
         unit = "degrees"
     if source.crs.is_projected and x.max() <= 360 and y.max() <= 90 and pixel_size_m(source) < 0.01:
         unit = "metres"

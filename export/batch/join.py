@@ -80,8 +80,8 @@ class _Joining:
         """Write every requested file; path by role."""
         roles = [role for role in ROLES if _paths(self.blocks, role)[0][1].exists()]
         whole = {role: self._virtual(role, self.staging / f"whole-{role}.vrt", None) for role in roles}
-        areas = Areas(self.card.classes, self.grid.height)
-        if self._is_classes:
+        areas = Areas(self.card.classes, self.grid.height) if self._is_classes else None
+        if areas:
             for top, (classes,) in _strips(whole["map"]):
                 areas.add(Rows(top, classes != self.card.nodata, classes))
         files = {}
@@ -92,18 +92,16 @@ class _Joining:
                     self._copy(role, whole[role], path)
                 else:
                     self._virtual(role, path, target.parent, areas)
-        if not self._is_classes:
-            return files
-
-        def trace(out: Path) -> None:
+        if areas and "polygons" in self.targets.files:
+            files["polygons"] = self.staging.keep(self.targets.files["polygons"].name)
             rows = ((classes, confidence) for _, (classes, confidence) in _strips(whole["map"], whole["confidence"]))
             place = (self.grid, self.card.classes, self.card.nodata, self.targets.min_area)
-            write_patches(out, rows, *place, RasterioWriter, PyogrioVectors(), lambda: True)
+            write_patches(files["polygons"], rows, *place, RasterioWriter, PyogrioVectors(), lambda: True)
 
         def keep(path: Path) -> Path:
             return self.staging.keep(path.name)
 
-        return files | write_beside(self.targets, self.grid, self.card, areas, keep, trace, virtual=not self.merge)
+        return files | write_beside(self.targets, self.grid, self.card, areas, keep, virtual=not self.merge)
 
     @property
     def _is_classes(self) -> bool:

@@ -57,7 +57,7 @@ class RasterioWriter:
         self.path, self.grid, self.dtype, self._names = path, grid, dtype, names
         profile = {
             "driver": "GTiff", "height": grid.height, "width": grid.width, "count": len(names), "dtype": dtype,
-            "nodata": nodata, "crs": grid.crs, "transform": grid.transform, "compress": "DEFLATE",
+            "nodata": nodata, "crs": None if grid.wkt_beside else grid.crs, "transform": grid.transform, "compress": "DEFLATE",
             "zlevel": 1,  # read again and compressed well a moment later
             "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "bigtiff": "IF_SAFER", "interleave": "band",
         }  # fmt: skip

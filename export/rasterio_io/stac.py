@@ -91,8 +91,7 @@ def write_item(
     }
     if unit:
         properties[UNIT] = unit
-    code = grid.crs.to_epsg()
-    properties |= {"proj:code": f"EPSG:{code}"} if code else {"proj:wkt2": grid.crs.to_wkt(version="WKT2_2019")}
+    properties |= {"proj:code" if grid.epsg else "proj:wkt2": grid.crs_text}
     if card.license:
         properties["license"] = card.license
     item: dict[str, Any] = {

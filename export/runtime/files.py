@@ -113,6 +113,8 @@ def commit(stagings: Iterable[Staging]) -> None:
                 target = move.target
                 move.set_aside(copy=True)
                 os.replace(move.made, target)
+            for target in {Path(f"{move.target}.aux.xml") for move in moves} - {move.target for move in moves}:
+                target.unlink(missing_ok=True)  # GDAL kept it beside an older file, which it describes
         except BaseException as error:
             for move in moves:
                 move.undo()

@@ -24,7 +24,7 @@ class FileLayer:
     """What a worker must know of a layer, copied so that it never touches the layer.
 
     Attributes:
-        crs: WKT of the layer's CRS, which the user may have set.
+        crs: WKT of the CRS that the user has set; "": the file's own, of which QGIS drops heights.
         empty: for each band, (lowest, highest) of the value ranges that the user declared empty.
         ignored: bands whose own nodata value the user switched off.
     """
@@ -44,7 +44,7 @@ class FileLayer:
         bands = range(1, layer.bandCount() + 1)
         return cls(
             layer.name(),
-            crs,
+            "" if layer.crs() == provider.crs() else crs,
             layer.source().split("|option:")[0],
             tuple(parts.get("openOptions") or ()),
             empty_ranges(provider, bands),
@@ -82,7 +82,9 @@ class FilePixels:
         dataset = self._dataset
         # without coordinates QGIS lays pixels downwards from the origin
         place = dataset.GetGeoTransform(can_return_null=True) or (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
-        self.grid = LayerGrid(layer.crs, transform_of(place), dataset.RasterYSize, dataset.RasterXSize)
+        srs = dataset.GetSpatialRef()
+        crs = layer.crs or (srs.ExportToWkt(["FORMAT=WKT2_2019"]) if srs else "")
+        self.grid = LayerGrid(crs, transform_of(place), dataset.RasterYSize, dataset.RasterXSize)
         if not (np.isfinite(place).all() and self.grid.pixel_area):
             raise InputFault("bad_coordinates", where=layer.name)
         numbers = range(1, dataset.RasterCount + 1)

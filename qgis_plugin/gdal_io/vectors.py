@@ -10,7 +10,7 @@ from osgeo import gdal, ogr, osr
 from ..runtime.errors import InputFault
 from ..runtime.results.vectors import Batch, KeepGoing
 from .calls import ask, cancellable
-from .grid import LayerGrid
+from .grid import LayerGrid, same_crs
 
 _KINDS = {"Polygon": ogr.wkbPolygon, "MultiPolygon": ogr.wkbMultiPolygon}
 _TYPES = {"int32": ogr.OFTInteger, "int64": ogr.OFTInteger64, "float64": ogr.OFTReal, "str": ogr.OFTString}
@@ -43,8 +43,13 @@ class GdalVectors:
             return ask("write_failed", out.name, call, *arguments)
 
         file = do(ogr.GetDriverByName("GPKG").CreateDataSource, str(out))
-        place = (layer, osr.SpatialReference(grid.crs), _KINDS[kind], ["GEOMETRY_NAME=geom"])
-        target = do(file.CreateLayer, *place)
+        srs = osr.SpatialReference(grid.crs)
+        try:
+            target = do(file.CreateLayer, layer, srs, _KINDS[kind], ["GEOMETRY_NAME=geom"])
+        except InputFault:  # GDAL 3.6 writes a derived CRS as WKT 2, and complains that WKT 1 cannot hold it
+            target = file.GetLayerByName(layer)
+            if target is None or not same_crs(target.GetSpatialRef(), srs):
+                raise
         for name, of in columns.items():
             target.CreateField(ogr.FieldDefn(name, _TYPES[of]))
         definition, count = target.GetLayerDefn(), 0

@@ -40,7 +40,8 @@ class GdalWriter:
         ]  # fmt: skip
         size = (grid.width, grid.height, len(names), _TYPES[dtype], options)
         self._file = self._do(gdal.GetDriverByName("GTiff").Create, str(path), *size)
-        self._file.SetSpatialRef(osr.SpatialReference(grid.crs))
+        if not grid.wkt_beside:
+            self._file.SetSpatialRef(osr.SpatialReference(grid.crs))
         self._file.SetGeoTransform(grid.geotransform)
         for number, name in enumerate(names, start=1):
             band = self._file.GetRasterBand(number)

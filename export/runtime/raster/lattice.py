@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
@@ -37,11 +38,27 @@ class Placement:
 
 @dataclass(frozen=True)
 class Units:
-    """Of the coordinates: degrees, or metres that one unit is long; the ellipsoid's semi-axes in metres for degrees."""
+    """Of the coordinates.
+
+    Attributes:
+        geographic: whether they are angles, in degrees or in another unit such as grads.
+        size: degrees of an angular unit, metres of a unit of length.
+        axes: semi-axes of the ellipsoid in metres, for angles.
+    """
 
     geographic: bool
-    metres: float
-    axes: tuple[float, float]
+    size: float
+    axes: tuple[float, float] = (0.0, 0.0)
+
+    @classmethod
+    def of(cls, geographic: bool, factor: float, axes: tuple[float, float] = (0.0, 0.0)) -> Units:
+        """From radians or metres of a unit, as CRS libraries state it."""
+        return cls(True, round(math.degrees(factor), 12), axes) if geographic else cls(False, factor)
+
+    @property
+    def metres(self) -> float:
+        """Of a unit; of an angle along a meridian."""
+        return self.size * METRES_PER_DEGREE if self.geographic else self.size
 
 
 @dataclass(frozen=True)
@@ -62,6 +79,11 @@ class Lattice:
         raise NotImplementedError
 
     @property
+    def wkt_beside(self) -> str:
+        """WKT of the CRS, to be kept beside a GeoTIFF whose keys cannot hold it; "" where they do."""
+        raise NotImplementedError
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.height, self.width
@@ -73,8 +95,8 @@ class Lattice:
 
     @property
     def pixel_size_m(self) -> tuple[float, float]:
-        """Height and width of a pixel in metres; in degrees both are measured along a meridian."""
-        return pixel_sides(self.transform, METRES_PER_DEGREE if self.units.geographic else self.units.metres)
+        """Height and width of a pixel in metres; of angles both are measured along a meridian."""
+        return pixel_sides(self.transform, self.units.metres)
 
     @property
     def pixel_area(self) -> float:
@@ -146,11 +168,11 @@ class Lattice:
         units = self.units
         if not units.geographic:
             return np.full(self.height, self.pixel_area * units.metres**2)
-        a, b, _, d, e, f = self.transform[:6]
+        a, b, _, d, e, f = (units.size * value for value in self.transform[:6])
         middle = self.width / 2
         latitudes = np.clip(f + e * np.arange(self.height + 1) + d * middle, -90, 90)
         height = abs(e) if d or b else 1.0
-        degrees = self.pixel_area / height if d or b else abs(a)  # a leaning pixel keeps its area
+        degrees = abs(a * e - b * d) / height if d or b else abs(a)  # a leaning pixel keeps its area
         return np.abs(np.diff(zone_area(latitudes, units.axes))) * np.radians(degrees)
 
 

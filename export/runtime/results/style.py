@@ -96,9 +96,13 @@ def _literal(text: str) -> str:
     return " || char(37) || ".join(f"'{part}'" for part in parts)
 
 
-def pam_xml(classes: tuple[LandClass, ...], areas: Sequence[ClassArea]) -> str:
-    """GDAL's ``.aux.xml`` of a class raster: category names, colours and attribute table of band 1."""
+def pam_xml(classes: tuple[LandClass, ...], areas: Sequence[ClassArea], wkt: str) -> str:
+    """GDAL's ``.aux.xml`` of a raster: its CRS, where given, and of classes the names, colours and attribute table."""
     root = Element("PAMDataset")
+    if wkt:
+        SubElement(root, "SRS").text = wkt
+    if not classes:
+        return tostring(root, "unicode")
     band = SubElement(root, "PAMRasterBand", band="1")
     SubElement(band, "Description").text = "land cover"
     by_value = {entry.value: entry for entry in classes}

@@ -20,6 +20,7 @@ from .rows import NO_CONFIDENCE, Objects, Rows
 from .style import confidence_qml, pam_xml, qml
 from .vectors import STEP, KeepGoing, Polygons, VectorOut, write_objects, write_patches
 
+RASTERS = ("map", "confidence", "probabilities", "picture")
 LAND_COVER = ["land cover"]  # band of a map of classes
 _COPIES = 2.4  # of a raster, while it becomes a COG: the plain file, the COG, its overviews
 
@@ -191,18 +192,19 @@ class Results:
             if role in writers and role in targets:
                 files[role] = self.keep(targets[role])
 
-        def trace(out: Path) -> None:
-            place = (self.grid, card.classes, card.nodata, self.targets.min_area, self._raster, self._vector)
-            write_patches(out, self._blocks(), *place, keep_going)
-
+        beside: dict[str, Path] = {}
         with self._explained():
-            beside = write_beside(self.targets, self.grid, card, self.areas, self.keep, trace) if classes else {}
+            if classes and "polygons" in targets:
+                beside["polygons"] = self.keep(targets["polygons"])
+                place = (self.grid, card.classes, card.nodata, self.targets.min_area, self._raster, self._vector)
+                write_patches(beside["polygons"], self._blocks(), *place, keep_going)
             if "picture" in targets:
                 beside["picture"] = self._draw(targets["picture"], keep_going)
             for role, path in files.items():
                 overviews = "MODE" if role == "map" and classes else "AVERAGE"
                 writers[role].to_cog(path, overviews, keep_going)
-        return {**files, **beside}
+            texts = write_beside(self.targets, self.grid, card, self.areas if classes else None, self.keep)
+        return {**files, **beside, **texts}
 
     def keep(self, path: Path) -> Path:
         """Where a file is made that ``commit`` will move to ``path``."""
@@ -279,39 +281,41 @@ def write_beside(
     targets: Targets,
     grid: Any,
     card: ModelCard,
-    areas: Areas,
+    areas: Areas | None,
     keep: Callable[[Path], Path],
-    trace: Callable[[Path], object],
     *,
     virtual: bool = False,
 ) -> dict[str, Path]:
-    """Make everything that goes with a raster of classes; role and file of each.
+    """Write the small files that go with the rasters, after them: GDAL may have written some of its own; role and file of each.
 
-    ``keep`` gives the place where a file of a name is made; ``trace`` writes the polygons of the map there; a ``virtual``
-    map is a VRT, which holds names and colours itself.
+    ``areas`` are those of a map of classes; ``keep`` gives the place where a file of a name is made; ``virtual`` rasters
+    (VRT) hold names, colours and CRS themselves.
 
     Raises:
         InputFault: a file cannot be written.
     """
     files: dict[str, Path] = {}
-    table = areas.table(grid.row_areas)
-    if "polygons" in targets.files:
-        files["polygons"] = keep(targets.files["polygons"])
-        trace(files["polygons"])
     texts: dict[str, tuple[Path, str]] = {}
-    if "areas" in targets.files:
+    wkt = "" if virtual else grid.wkt_beside
+    if wkt:
+        for role in (role for role in RASTERS if role in targets.files):
+            path = targets.files[role]
+            texts[f"CRS of the {role}"] = path.with_name(f"{path.name}.aux.xml"), pam_xml((), (), wkt)
+    table = areas.table(grid.row_areas) if areas else ()
+    if areas and "areas" in targets.files:
         path = targets.files["areas"]
         texts["areas"] = path, as_csv(table)
         text = as_json(table, grid.crs_text, grid.units.geographic)
         texts["areas as JSON"] = path.with_suffix(".json"), text
-    styles = targets.styles()
+    styles = targets.styles() if areas else {}
     confidence = targets.files["confidence"].stem if "confidence" in targets.files else ""
     if "style" in styles:
         texts["style"] = styles["style"], qml(card.classes, confidence)
     if "style of the confidence" in styles:
         texts["style of the confidence"] = styles["style of the confidence"], confidence_qml()
     if "names and colours" in styles and not virtual:
-        texts["names and colours"] = styles["names and colours"], pam_xml(card.classes, table)
+        texts.pop("CRS of the map", None)
+        texts["names and colours"] = styles["names and colours"], pam_xml(card.classes, table, wkt)
     for role, (path, text) in texts.items():
         files[role] = keep(path)
         write_text(files[role], text)
