@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
+if __name__ == "__main__":  # before seconds of imports, and again when all is done: there is nothing to clean up
+    signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
+
 import argparse
 import logging
-import signal
 import sys
 import time
 from contextlib import closing
@@ -17,7 +22,7 @@ from export.batch.inputs import Raster, is_file_name, is_one, rasters
 from export.batch.manifest import Manifest
 from export.batch.run import SIDE, Batch, Plan
 from export.batch.units import Settings
-from export.batch.workers import cluster, here, processes
+from export.batch.workers import Workers, cluster, here, processes
 from export.rasterio_io.names import absolute, stem
 from export.rasterio_io.run import BESIDE, Request, map_raster
 from export.rasterio_io.vectors import Area
@@ -189,7 +194,8 @@ def main() -> int:
     request = _request(arguments, parser)
     _check(arguments, parser)
     logging.getLogger("rasterio").addHandler(logging.NullHandler())  # GDAL's errors are in our own messages
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.default_int_handler) for number in signals]
     many = _is_batch(arguments.rasters) or arguments.merge
     many = many or any(given is not None for given in (arguments.workers, arguments.dask, arguments.block))
     try:
@@ -200,11 +206,14 @@ def main() -> int:
         print(f"error: {words(fault)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        for number in signals:  # another one would only hide what is said here
+            signal.signal(number, signal.SIG_IGN)
         how = "; run the same command to resume" if many else ""
         print(f"interrupted; no incomplete files were left{how}", file=sys.stderr)
         return 130
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(signals, before):
+            signal.signal(number, handler)
 
 
 def _open(arguments: argparse.Namespace, provider: str) -> Model:
@@ -262,26 +271,30 @@ def _predict_many(arguments: argparse.Namespace, request: Request) -> int:
     inputs = _inputs(arguments, request, model, arguments.out)
     if arguments.dask:
         inputs = [replace(raster, where=absolute(raster.where)) for raster in inputs]
-    settings = Settings(
-        arguments.model, model.card, request, arguments.out, arguments.merge,
-        arguments.provider if arguments.dask else model.provider, arguments.precision, arguments.threads,
-    )  # fmt: skip
-    count = arguments.workers or 1
-    if arguments.dask:
-        workers = partial(cluster, settings, arguments.dask)
-    elif count == 1:
-        workers = partial(here, settings, model)
-    else:
-        threads = max(1, (arguments.threads or model.threads) // count)
-        workers = partial(processes, replace(settings, threads=threads), count)
     with closing(Manifest(arguments.out)) as manifest:
-        batch = Batch(inputs, Plan(settings, model, manifest, arguments.block or SIDE), workers)
+        settings = Settings(
+            arguments.model, model.card, request, arguments.out, manifest.run, arguments.merge,
+            arguments.provider if arguments.dask else model.provider, arguments.precision, arguments.threads,
+        )  # fmt: skip
+        plan = Plan(settings, model, manifest, arguments.block or SIDE)
+        batch = Batch(inputs, plan, _workers(arguments, settings, model))
         batch.run()
     for line in batch.summary():
         print(line, file=sys.stderr)
     if not batch.failed:
         return 0
     return 1 if batch.made + batch.skipped else 2
+
+
+def _workers(arguments: argparse.Namespace, settings: Settings, model: Model) -> Workers:
+    """Whoever does the work."""
+    count = arguments.workers or 1
+    if arguments.dask:
+        return partial(cluster, settings, arguments.dask)
+    if count == 1:
+        return partial(here, settings, model)
+    threads = max(1, (arguments.threads or model.threads) // count)
+    return partial(processes, replace(settings, threads=threads), count)
 
 
 if __name__ == "__main__":

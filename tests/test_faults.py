@@ -6,14 +6,17 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from export import predict
+from export.batch import manifest
+from export.batch.manifest import Manifest, holding
 from export.runtime.errors import InputFault
 from export.runtime.files import Staging, commit, undisturbed
 from tests.conftest import call, write_raster
 from tests.models import card_item, write_model
-from tests.test_batch import leftovers, noise, random_model
+from tests.test_batch import done, leftovers, noise, random_model, start, wait_for
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -101,3 +104,75 @@ def test_an_old_map_of_blocks_goes_before_its_blocks_change(scene, tmp_path, mon
     assert not (out / "big.vrt").exists()  # it would show blocks of both models
     assert not (out / "big.stac.json").exists()
     assert not leftovers(out)
+
+
+@pytest.fixture
+def big(tmp_path: Path) -> tuple:
+    """A raster of many blocks, and how it is run by two processes."""
+    raster = write_raster(tmp_path / "big.tif", noise(600, 1000), nodata=0)
+    return raster, "--block", 256, "--threads", 1, "--out", tmp_path / "out"
+
+
+def stopped_workers(parent: int) -> list[psutil.Process]:
+    workers = [child for child in psutil.Process(parent).children() if "spawn_main" in " ".join(child.cmdline())]
+    for worker in workers:
+        worker.suspend()
+    return workers
+
+
+def test_workers_of_a_killed_run_end_and_never_replace_what_the_next_run_made(big, tmp_path):
+    one, two, out = random_model(tmp_path / "1.onnx"), other_model(tmp_path / "2.onnx"), tmp_path / "out"
+    with start(one, *big, "--workers", 2) as running:
+        wait_for(lambda: done(out) >= 2)
+        workers = stopped_workers(running.pid)
+        running.kill()
+        running.wait()
+    assert call(predict.main, two, *big) == 0
+    made = {name: data for name, data in contents(out).items() if ".geoaware-run" not in name}
+    for worker in workers:
+        if worker.is_running():
+            worker.resume()
+    assert not psutil.wait_procs(workers, 30)[1]
+    assert all(contents(out)[name] == data for name, data in made.items())
+    assert call(predict.main, two, *big) == 0
+    assert contents(out).keys() == made.keys()  # nothing is left
+
+
+def test_only_the_run_that_holds_a_folder_gives_results_their_names(tmp_path, monkeypatch):
+    killed = Manifest(tmp_path)
+    with holding(tmp_path, killed.run), holding(tmp_path, killed.run):  # two of its workers
+        pass
+    killed._file.close()  # as a kill does
+    monkeypatch.setattr(manifest, "_PATIENCE", 0.1)
+    with holding(tmp_path, killed.run), pytest.raises(InputFault, match="in use by another run"):
+        Manifest(tmp_path)
+    following = Manifest(tmp_path)
+    with holding(tmp_path, following.run):
+        pass
+    for run in (killed.run, following.run):
+        with pytest.raises(InputFault, match="no longer this run's"), holding(tmp_path, run):
+            pass
+        following.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.jsonl"]
+
+
+def test_ctrl_c_ends_a_run_whose_workers_are_stopped(big, tmp_path):
+    out = tmp_path / "out"
+    with start(random_model(tmp_path / "1.onnx"), *big, "--workers", 2) as running:
+        wait_for(lambda: done(out) >= 2)
+        stopped_workers(running.pid)
+        running.send_signal(signal.SIGINT)
+        said = running.communicate(timeout=30)[1]  # 60 s before
+    assert running.returncode == 130
+    assert "run the same command to resume" in said.splitlines()[-1]
+    assert not leftovers(out)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux")
+def test_ctrl_c_while_a_command_starts_is_an_interruption(scene, tmp_path):
+    with start(tmp_path / "model.onnx", scene, "--out", tmp_path / "out") as running:
+        wait_for(lambda: "numpy" in Path(f"/proc/{running.pid}/maps").read_text())
+        for _ in range(2):
+            running.send_signal(signal.SIGINT)
+        said = running.communicate(timeout=30)[1]
+    assert (running.returncode, said) == (130, "interrupted\n")

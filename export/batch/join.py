@@ -12,6 +12,7 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 
+from export.batch.manifest import holding
 from export.batch.units import Settings, Unit, blocks_folder
 from export.rasterio_io.cog import RasterioWriter, checksums, cog_options, writing
 from export.rasterio_io.grid import Grid, raster_window
@@ -21,7 +22,7 @@ from export.rasterio_io.stac import write_item
 from export.rasterio_io.vectors import PyogrioVectors
 from export.rasterio_io.vrt import joined
 from export.runtime.errors import InputFault
-from export.runtime.files import Staging
+from export.runtime.files import Staging, undisturbed
 from export.runtime.infer.layout import Layout
 from export.runtime.infer.scenes import cell_size
 from export.runtime.infer.source import Source
@@ -56,8 +57,9 @@ def join(settings: Settings, unit: Unit, model: Model) -> None:
         item = staging.keep(f"{target.name}.stac.json")  # first: it takes its place last
         files = _Joining(staging, targets, grid, blocks, model.card, merge).files()
         write_item(item, grid, model.card, settings.model, unit.raster, files, as_json(request), unit.checksum)
-        staging.commit()
-    _tidy(target, set() if merge else {path.name for _, path in blocks})
+        with holding(settings.out, settings.run), undisturbed():
+            staging.commit()
+            _tidy(target, set() if merge else {path.name for _, path in blocks})
 
 
 def _paths(blocks: list[tuple[Window, Path]], role: str) -> list[tuple[Window, Path]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+import time
+import uuid
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,15 @@ from export.runtime.errors import InputFault
 from export.runtime.files import locked
 
 NAME = "manifest.jsonl"
+RUN = ".geoaware-lock"  # file with the id of the run that may give results their names
+_PATIENCE = 10.0  # seconds for workers of a killed run to move a unit's files
 # QGIS changes these when it shows a map: it keeps statistics and styles in them.
 _CHANGED_BY_QGIS = {".xml", ".qml", ".gpkg"}
 Files = dict[str, list]  # name below the output folder: SHA-256, size in bytes, time of change in ns
 
 
 class Manifest:
-    """The manifest of an output folder, locked for this process."""
+    """The manifest of an output folder, locked for this process; ``run`` is the id of its run."""
 
     def __init__(self, folder: Path) -> None:
         """Open, lock and read it.
@@ -28,14 +32,15 @@ class Manifest:
         Raises:
             InputFault: another run holds it, or it cannot be written.
         """
-        self.path = folder / NAME
+        self.path, self.run = folder / NAME, uuid.uuid4().hex
         self.entries: dict[str, dict[str, Any]] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = open(self.path, "a+", encoding="utf-8", errors="replace")  # noqa: SIM115  # see close
+            free = locked(self._file) and self._take(self.run)
         except OSError as error:
             raise InputFault.worded(f"{self.path}: cannot be written ({error.strerror or error})") from error
-        if not locked(self._file):
+        if not free:
             self._file.close()
             raise InputFault.worded(f"{folder}: in use by another run; wait for it or choose another --out")
         self._file.seek(0)
@@ -65,10 +70,45 @@ class Manifest:
                 f"{self.path}: cannot be written ({error.strerror or error}); make room, then run the same command to resume"
             ) from error
 
+    def _take(self, run: str) -> bool:
+        """Say whose the folder is, between two units that are given their names; False where one takes too long."""
+        end = time.monotonic() + _PATIENCE
+        with open(self.path.with_name(RUN), "a+") as file:
+            while not locked(file):
+                if time.monotonic() > end:
+                    return False
+                time.sleep(0.05)
+            file.truncate(0)
+            file.write(run)
+            return True
+
     def close(self) -> None:
-        """Release it for other runs."""
+        """Release it for other runs; whoever still works for this one can no longer give results their names."""
         with contextlib.suppress(OSError):  # of a full disk, which was reported
+            self._take("")
+            self.path.with_name(RUN).unlink()
+        with contextlib.suppress(OSError):
             self._file.close()
+
+
+@contextlib.contextmanager
+def holding(folder: Path, run: str) -> Iterator[None]:
+    """Within it a unit's files may take their names: the folder is the run's, and no other run can take it meanwhile.
+
+    A worker may outlive its run for as long as a tile takes.
+
+    Raises:
+        InputFault: the folder is no longer the run's.
+    """
+    lost = f"{folder}: is no longer this run's: {RUN} was removed, or another run began"
+    try:
+        file = open(folder / RUN, "r+")  # noqa: SIM115  # closed below
+    except OSError as error:
+        raise InputFault.worded(lost) from error
+    with file:
+        if not locked(file, shared=True) or file.read() != run:
+            raise InputFault.worded(lost)
+        yield
 
 
 def checksum(*parts: object) -> str:

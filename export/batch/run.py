@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from export.batch.inputs import Raster
 from export.batch.join import withdraw
 from export.batch.manifest import Manifest, checksum, input_checksum, unchanged
 from export.batch.units import Outcome, Settings, Unit, blocks_folder
-from export.batch.workers import Units
+from export.batch.workers import Workers
 from export.rasterio_io.grid import Grid
 from export.rasterio_io.names import absolute
 from export.rasterio_io.pixels import RASTER_ERRORS, RasterPixels
@@ -129,9 +129,7 @@ class Plan:
 class Batch:
     """A run over several rasters: how many it skipped and made, and the reason of each failure by name."""
 
-    def __init__(
-        self, rasters: Sequence[Raster], plan: Plan, workers: Callable[[Units], Generator[Outcome, None, None]]
-    ) -> None:
+    def __init__(self, rasters: Sequence[Raster], plan: Plan, workers: Workers) -> None:
         self.rasters, self.plan = rasters, plan
         self.skipped = self.made = 0
         self.failed: dict[str, str] = {}

@@ -21,12 +21,14 @@ class Settings:
         card: of the opened model, so that all processes use the same tile size.
         merge: whether blocks are merged into one file.
         threads: tiles that a process runs in parallel; None: as many as fit.
+        run: id of the run, by which the output folder knows it.
     """
 
     model: Path
     card: ModelCard
     request: Request
     out: Path
+    run: str
     merge: bool = False
     provider: str = "auto"
     precision: str | None = None

@@ -6,8 +6,10 @@ outcomes as they come. Closing one stops what still runs, within a tile.
 
 from __future__ import annotations
 
+import _thread
 import logging
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -15,25 +17,28 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from export.batch.join import join
-from export.batch.manifest import recorded, unchanged, with_times
+from export.batch.manifest import holding, recorded, unchanged, with_times
 from export.batch.units import Outcome, Settings, Unit
 from export.rasterio_io.run import map_raster
 from export.runtime.errors import Cancelled, InputFault, RuntimeFault, first_line
+from export.runtime.files import undisturbed
 from export.runtime.infer.sweep import Progress
 from export.runtime.messages import Message
 from export.runtime.model.session import Model
 from export.wording import words
 
 TRIES = 2  # per unit whose process dies
-PATIENCE = 30.0  # seconds that a terminated process gets to finish its tile
+PATIENCE = 10.0  # seconds that terminated processes get to finish their tiles
 WAIT = 30  # seconds until the scheduler of a cluster must have answered
 AHEAD = 2  # units submitted per thread of the cluster, so that none is idle
 Units = Callable[[], "Unit | None"]
+Workers = Callable[[Units], Generator[Outcome, None, None]]
 _lock = threading.Lock()
 _loaded: list[tuple[Settings, Model]] = []  # at most one
 
@@ -83,15 +88,24 @@ def processes(settings: Settings, count: int, units: Units) -> Generator[Outcome
                 outcome = Outcome(unit, {}, reason)
             yield outcome
     finally:
-        for connection, process in pool.items():
-            if connection in running:
-                process.terminate()
-            connection.close()
-        for process in pool.values():
-            process.join(PATIENCE)
-            if process.is_alive():
-                process.kill()
-                process.join()
+        with undisturbed():
+            _stop(pool, running)
+
+
+def _stop(pool: dict[Connection, BaseProcess], running: dict[Connection, Unit]) -> None:
+    """End all processes: those that run a unit after their tile, and by force what takes too long."""
+    for connection, process in pool.items():
+        if connection in running:
+            process.terminate()
+        if process.pid and process.is_alive() and hasattr(signal, "SIGCONT"):
+            os.kill(process.pid, signal.SIGCONT)  # it may be stopped
+        connection.close()
+    end = time.monotonic() + PATIENCE
+    for process in pool.values():
+        process.join(max(0.0, end - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
 
 
 def _start(settings: Settings, pool: dict[Connection, BaseProcess]) -> Connection:
@@ -110,19 +124,26 @@ def _start(settings: Settings, pool: dict[Connection, BaseProcess]) -> Connectio
 
 
 def _serve(connection: Connection, settings: Settings) -> None:
-    """Run units until the main process closes the connection."""
+    """Run units until the main process closes the connection, or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    parent = multiprocessing.parent_process()
-
-    def alive(done: int, total: int) -> bool:
-        return parent is None or parent.is_alive()
-
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         while True:
-            connection.send(work(settings, connection.recv(), lambda: _model(settings), alive))
-    except (EOFError, OSError, KeyboardInterrupt, Cancelled):
+            unit = connection.recv()
+            connection.send(work(settings, unit, lambda: _model(settings), lambda done, total: True))
+    except (EOFError, OSError, KeyboardInterrupt):
         return
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone: as SIGTERM does, then by force."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # nosec B101  # this process was started by one
+    parent.join()
+    _thread.interrupt_main(signal.SIGTERM)
+    time.sleep(PATIENCE)
+    os._exit(1)
 
 
 def cluster(settings: Settings, address: str, units: Units) -> Generator[Outcome, None, None]:
@@ -240,6 +261,7 @@ def work(settings: Settings, unit: Unit, model: Callable[[], Model], progress: P
             map_raster(
                 opened, settings.model, unit.raster, target.parent, target.name, request,
                 block=unit.block, unit=unit.checksum, note=notes.append, progress=progress,
+                moving=partial(holding, out, settings.run),
             )  # fmt: skip
         files = with_times(out, recorded(out, name, unit.checksum) or {})
         return Outcome(unit, files, "", tuple(notes), opened.provider, round(time.monotonic() - begun, 3))

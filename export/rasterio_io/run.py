@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -105,12 +105,13 @@ def map_raster(
     unit: str = "",
     note: Callable[[Message], None] = _warn,
     progress: Progress | None = None,
+    moving: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> dict[str, Path]:
     """Map one raster, or only ``block`` of its map, which has the same bits as in the whole map.
 
     ``name`` is that of the results, without a suffix; ``unit`` a checksum of what they are made from, for the STAC Item.
-    ``note`` takes what the user should read. ``progress`` is called after each tile with tiles done and tiles in all,
-    False cancels; None shows a bar.
+    ``note`` takes what the user should read. ``progress`` is called after each tile with tiles done and tiles in all, and
+    again while files are made; False cancels; None shows a bar. The files take their names within ``moving``.
 
     Returns:
         Role and file of each result.
@@ -133,9 +134,10 @@ def map_raster(
                 ):
                     item = results.keep(folder / f"{name}.stac.json")  # first: it takes its place last
                     job.write(results, progress or _shown_on(bar), lambda: True)
-                    files = results.finish(lambda: True)
+                    files = results.finish(lambda: progress is None or progress(1, 1))
                     write_item(item, job.grid, job.card, model_path, raster, files, as_json(request), unit)
-                    results.commit()
+                    with moving():
+                        results.commit()
                 return {role: folder / path.name for role, path in {**files, "stac": item}.items()}
     except MemoryError as error:
         raise InputFault.worded(f"{raster}: memory is not enough for it; map parts of it with --bounds") from error

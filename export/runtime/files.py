@@ -164,15 +164,15 @@ def _locked_folder(folder: Path) -> tuple[Path, IO[str]]:
         lock.close()
 
 
-def locked(file: IO[str]) -> bool:
-    """Lock an open file for this process; False where another process holds it.
+def locked(file: IO[str], *, shared: bool = False) -> bool:
+    """Lock an open file for this process, or share it with others who do; False where another process holds it.
 
     Where the disk knows no locks everything counts as locked.
     """
     if fcntl is None:
         return True
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         return error.errno in _NO_LOCKS
     return True
