@@ -29,8 +29,9 @@ from export.wording import words
 
 DESCRIPTION = """Compares a map with reference points or polygons: confusion matrix, user's and producer's accuracy and
 the area of each class, with 95 %% confidence intervals, by stratified estimation (Olofsson et al. 2014): each
-map class is a stratum, and counts become proportions of the mapped area before anything is computed. The sample
-must be random within each map class (or over the whole map) and must not have served for training. A polygon
+map class is a stratum, and counts become proportions of the mapped area before anything is computed. The limits
+allow for what a small sample can miss: 50 of 50 units right give 0.93 to 1. The sample must be random within each map
+class (or over the whole map) and must not have served for training. A polygon
 counts as one unit: its map class is the one that most of its pixels have."""
 
 

@@ -8,8 +8,9 @@ import pyogrio
 import pytest
 import shapely
 
+from benchmarks import coverage
 from export import assess
-from export.runtime.results.assessment import estimate
+from export.runtime.results.assessment import estimate, exact_limits
 from tests.conftest import UTM, call, write_raster
 
 # Olofsson et al. 2014, table 8: deforestation, forest gain, stable forest, stable non-forest
@@ -19,23 +20,61 @@ MAPPED = np.array([200_000, 150_000, 3_200_000, 6_450_000])  # pixels of 30 m
 
 def test_the_papers_worked_example_comes_out_as_printed():
     found = estimate(COUNTS, MAPPED)
-    assert np.round(found.overall, 2).tolist() == [0.95, 0.02]
-    assert np.round(found.users, 2).tolist() == [[0.88, 0.73, 0.93, 0.96], [0.07, 0.10, 0.04, 0.02]]
-    assert np.round(found.producers, 2).tolist() == [[0.75, 0.85, 0.93, 0.96], [0.21, 0.25, 0.03, 0.02]]
-    assert np.round(found.areas[:, 0]).tolist() == [235_086, 68_418]
-    assert np.round(found.areas[:, 0] * 0.09).tolist() == [21_158, 6_158]  # hectares
+    assert np.round(found.overall[0], 2) == 0.95
+    assert np.round(found.users[0], 2).tolist() == [0.88, 0.73, 0.93, 0.96]
+    assert np.round(found.producers[0], 2).tolist() == [0.75, 0.85, 0.93, 0.96]
+    assert np.round(found.areas[0, 0]) == 235_086
+    assert np.round(found.areas[0, 0] * 0.09) == 21_158  # hectares
 
 
-def test_a_perfect_sample_leaves_the_mapped_areas_as_they_are():
+def test_limits_of_a_large_sample_are_those_of_the_paper():
+    found = estimate(COUNTS * 100, MAPPED)
+    for part, margins in (
+        (found.users, [0.07, 0.10, 0.04, 0.02]),
+        (found.producers, [0.21, 0.25, 0.03, 0.02]),
+        (found.areas[:, :1], [68_418]),
+    ):
+        assert (part[2] - part[1]) / 2 * 10 == pytest.approx(np.array(margins), rel=0.06, abs=0.006)
+
+
+def test_shares_have_the_limits_of_clopper_and_pearson():
+    from scipy.special import betaincinv
+
+    for k, n in [(1, 2), (49, 50), (3, 7), (1999, 2000)]:
+        expected = betaincinv(k, n - k + 1, 0.025), betaincinv(k + 1, n - k, 0.975)
+        assert exact_limits(k, n) == pytest.approx(expected)
+    assert exact_limits(50, 50) == pytest.approx((0.025 ** (1 / 50), 1))
+    assert exact_limits(0, 1) == pytest.approx((0, 0.975))
+
+
+def test_a_perfect_sample_leaves_the_mapped_areas_and_proves_no_perfect_map():
     found = estimate(np.diag([10, 20]), np.array([300.0, 700.0]))
-    assert found.overall == (1.0, 0.0)
-    assert found.areas.tolist() == [[300, 700], [0, 0]]
+    one, two = 1 - 0.025 ** (1 / 10), 1 - 0.025 ** (1 / 20)  # shares of errors that so many units can miss
+    assert found.users.T.ravel().tolist() == pytest.approx([1, 1 - one, 1, 1, 1 - two, 1])
+    assert found.overall == pytest.approx([1, 1 - np.hypot(0.3 * one, 0.7 * two), 1])
+    assert found.areas[0].tolist() == [300, 700]
+    assert found.areas[1, 0] == pytest.approx(300 - 300 * one)
+    assert found.areas[2, 0] == pytest.approx(300 + 700 * two)
+    assert found.producers[1, 0] == pytest.approx(1 / (1 + 0.7 * two / 0.3), rel=0.1)
+    assert found.producers[1, 0] < 1 / (1 + 0.7 * two / 0.3)  # its own class may be smaller too
 
 
-def test_a_class_of_one_unit_has_no_margin():
-    found = estimate(np.array([[1, 0], [0, 5]]), np.array([1.0, 1.0]))
-    assert found.users[0].tolist() == [1, 1]
-    assert np.isnan(found.users[1, 0])
+def test_one_unit_alone_in_a_rare_class_leaves_the_limits_of_the_others(halves, tmp_path):
+    found = estimate(np.array([[1, 0], [4, 96]]), np.array([1.0, 99.0]))
+    without = estimate(np.array([[100, 0], [4, 96]]), np.array([1.0, 99.0]))
+    assert found.users[:, 0].tolist() == pytest.approx([1, 0.025, 1])
+    assert found.overall == pytest.approx(without.overall, abs=0.01)
+    truth = reference(tmp_path / "points.gpkg", [pixel(20, 3), pixel(20, 40), pixel(20, 41)], [3, 7, 7])
+    notes = [str(note) for note in assess.assess(halves, truth).notes]
+    assert notes[0].startswith("one unit alone lies on red land")
+    assert notes[1].startswith("on each of green land all units are of one class")
+
+
+@pytest.mark.parametrize("units", [(10,) * 5, (1, 10, 20, 20, 50)])
+def test_intervals_hold_the_truth_as_often_as_they_say(units):
+    held = coverage.of_maps(np.array(coverage.LADDER), "all", np.array(units), 200, 0)
+    assert {name: shares.min() >= 0.92 for name, shares in held.items()} == dict.fromkeys(coverage.MEASURES, True)
+    assert all(shares.mean() >= 0.94 for shares in held.values())
 
 
 @pytest.fixture
@@ -81,6 +120,8 @@ def test_points_find_their_pixels_and_nodata_never_counts(halves, tmp_path, caps
     assert red["area_ha"] == pytest.approx(11.75 * 2 / 3)
     assert green["area_ha"] == pytest.approx(12 + 11.75 / 3)
     assert (red["users"], red["producers"], green["users"]) == (pytest.approx(2 / 3), 1, 1)
+    assert (green["users_low"], green["users_high"]) == (pytest.approx(0.025 ** (1 / 3)), 1)
+    assert f"1.000 ({green['users_low']:.3f} to 1.000)" in said.out
 
 
 def test_polygons_in_another_crs_are_one_unit_each_and_names_are_classes(halves, tmp_path):

@@ -208,7 +208,10 @@ MESSAGES: dict[str, str] = {
     "sample_outside": "no point or polygon lies on the data of the map",
     "sample_partly_outside": "{count} of {total} units lie outside the map or on nodata and do not count",
     "classes_not_sampled": "no unit lies on {classes}: {share:.1%} of the map is left out of all estimates",
-    "classes_sampled_once": "one unit alone lies on {classes}: a margin needs two or more",
+    "classes_sampled_once": "one unit alone lies on {classes}: it tells next to nothing, and all limits allow for that",
+    "classes_without_spread": (
+        "on each of {classes} all units are of one class: the limits allow for the errors that so few units can miss"
+    ),
     "no_attribute": "has no attribute '{attribute}'; it has {attributes}",
     "no_class_value": "'{text}' in '{attribute}' is neither a class number nor a class name of the map",
 }

@@ -1,7 +1,6 @@
 """``geoaware:areas`` and ``geoaware:assess``: area of each class of a map, and its accuracy."""
 
 import html
-import math
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -25,11 +24,8 @@ from ..runtime.results.assessment import class_numbers, compare, true_field
 from ..texts import number, tr, words
 from .base import Algorithm, progress_of
 
-_FIELDS = {
-    "class": "count", "name": "text", "sampled": "count", "mapped_ha": "number", "area_ha": "number",
-    "area_ha_margin": "number", "users": "number", "users_margin": "number", "producers": "number",
-    "producers_margin": "number",
-}  # fmt: skip
+_MEASURES = [f"{measure}{end}" for measure in ("area_ha", "users", "producers") for end in ("", "_low", "_high")]
+_FIELDS = {"class": "count", "name": "text", "sampled": "count", **dict.fromkeys(["mapped_ha", *_MEASURES], "number")}
 
 
 @dataclass(frozen=True)
@@ -122,7 +118,8 @@ class AssessAlgorithm(_ClassMapAlgorithm):
     """Compares a map with reference points or polygons."""
 
     NAME = "assess"
-    REFERENCE, FIELD, REPORT, OVERALL, MARGIN = "REFERENCE", "FIELD", "REPORT", "OVERALL", "MARGIN"
+    REFERENCE, FIELD, REPORT = "REFERENCE", "FIELD", "REPORT"
+    OVERALL = ("OVERALL", "OVERALL_LOW", "OVERALL_HIGH")
 
     def displayName(self):
         return tr("Assess a map")
@@ -147,9 +144,13 @@ class AssessAlgorithm(_ClassMapAlgorithm):
         self.add(field, tr("Class values or class names of the map."))
         self.add_table(tr("Accuracy and areas"))
         self.add_page(self.REPORT, tr("Report"), tr("HTML page with confusion matrix, accuracies and areas."))
-        self.addOutput(QgsProcessingOutputNumber(self.OVERALL, tr("Overall accuracy, 0 to 1")))
-        margin = tr("Half-width of the 95 % confidence interval of the overall accuracy")
-        self.addOutput(QgsProcessingOutputNumber(self.MARGIN, margin))
+        labels = (
+            tr("Overall accuracy, 0 to 1"),
+            tr("Lower limit of the overall accuracy (95 % confidence)"),
+            tr("Upper limit of the overall accuracy (95 % confidence)"),
+        )
+        for name, label in zip(self.OVERALL, labels):
+            self.addOutput(QgsProcessingOutputNumber(name, label))
 
     def plan(self, parameters, context):
         layer = self.parameterAsRasterLayer(parameters, self.INPUT, context)
@@ -180,12 +181,20 @@ class AssessAlgorithm(_ClassMapAlgorithm):
         feedback.pushInfo(report.as_text())
         rows = ([row[column] for column in _FIELDS] for row in report.as_dict()["classes"])
         table = self.write_table(parameters, self.OUTPUT, context, _FIELDS, rows)
-        overall, margin = (number if math.isfinite(number) else None for number in report.result.overall)
-        outputs = {self.OUTPUT: table, self.OVERALL: overall, self.MARGIN: margin}
+        outputs = {self.OUTPUT: table, **dict(zip(self.OVERALL, map(float, report.result.overall)))}
         title = tr("{map} compared with {sample}").format(map=plan.layer.name, sample=plan.sample)
         notes = "".join(f"<p>{html.escape(words(note))}</p>" for note in report.notes)
-        body = f"<pre>{html.escape(report.as_text())}</pre>{notes}"
-        return {**outputs, **self.write_page(parameters, self.REPORT, context, title, body)}
+        tables = "".join(f"<h2>{html.escape(name)}</h2>{_table(rows)}" for name, rows in report.tables().items())
+        return {**outputs, **self.write_page(parameters, self.REPORT, context, title, tables + notes)}
+
+
+def _table(rows: list[list[str]]) -> str:
+    """A table in HTML."""
+    cells = (
+        "".join(f"<td align='{'right' if at else 'left'}'>{html.escape(cell)}</td>" for at, cell in enumerate(row))
+        for row in rows
+    )
+    return f"<table cellspacing='0' cellpadding='4'>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
 
 
 def map_plan(layer) -> _MapPlan:

@@ -392,8 +392,12 @@ Superficies: píxeles, hectáreas y porcentaje de cada clase. El recuento de pí
 Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation>
     </message>
     <message>
-        <source>Half-width of the 95 % confidence interval of the overall accuracy</source>
-        <translation>Semiancho del intervalo de confianza del 95 % de la exactitud global</translation>
+        <source>Lower limit of the overall accuracy (95 % confidence)</source>
+        <translation>Límite inferior de la exactitud global (confianza del 95 %)</translation>
+    </message>
+    <message>
+        <source>Upper limit of the overall accuracy (95 % confidence)</source>
+        <translation>Límite superior de la exactitud global (confianza del 95 %)</translation>
     </message>
     <message>
         <source>Checking the layer…</source>
@@ -1748,8 +1752,12 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>ninguna unidad cae en {classes}: el {share:.1%} del mapa queda fuera de todas las estimaciones</translation>
     </message>
     <message>
-        <source>one unit alone lies on {classes}: a margin needs two or more</source>
-        <translation>una sola unidad cae en {classes}: para un margen hacen falta dos o más</translation>
+        <source>one unit alone lies on {classes}: it tells next to nothing, and all limits allow for that</source>
+        <translation>una sola unidad cae en {classes}: casi no dice nada, y todos los límites lo tienen en cuenta</translation>
+    </message>
+    <message>
+        <source>on each of {classes} all units are of one class: the limits allow for the errors that so few units can miss</source>
+        <translation>en cada una de {classes} todas las unidades son de una sola clase: los límites tienen en cuenta los errores que tan pocas unidades pueden no mostrar</translation>
     </message>
     <message>
         <source>has no attribute '{attribute}'; it has {attributes}</source>

@@ -3,14 +3,20 @@
 The strata are the classes of the map. Counts become proportions of the mapped area first, since classes
 are rarely sampled in proportion to their size.
 
-Source: Olofsson et al. 2014, Good practices for estimating area and assessing accuracy of land change,
-Remote Sensing of Environment 148, 42-57; its equation numbers stand beside the formulas.
+Source of the estimates: Olofsson et al. 2014, Good practices for estimating area and assessing accuracy of land change,
+Remote Sensing of Environment 148, 42-57; its equation numbers stand beside the formulas. Its intervals are too narrow for
+small samples, and of no width where all units of a class agree. Here each share within a class has the exact limits of
+Clopper and Pearson 1934 (Biometrika 26, 404-413), and a sum of shares has them from the distances between the shares and
+their limits: Zou and Donner 2008, Construction of confidence intervals about effect measures, Statistics in Medicine 27,
+1693-1702. Where the estimates are normal, these are the paper's intervals.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,23 +25,24 @@ from ..errors import InputFault
 from ..messages import Message
 
 GUESSES = ("class", "reference", "label", "value", "name")  # attributes that hold the true class, where none is named
-Z = 1.96  # half-width of a 95 % confidence interval, in standard errors
+OUTSIDE = 0.025  # probability beyond each limit of a 95 % confidence interval
+_HALVINGS = 50  # of an interval from 0 to 1 in which a limit is searched
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Values and the half-widths of their 95 % confidence intervals; NaN where the sample cannot say.
+    """Values and the limits of their 95 % confidence intervals (value, low, high); NaN where the sample cannot say.
 
     Attributes:
         proportions: (C, C) of the area: map classes down, reference classes across.
-        overall: overall accuracy and its half-width, 0 to 1.
-        users: (2, C) user's accuracies and half-widths, 0 to 1.
-        producers: (2, C) producer's accuracies and half-widths, 0 to 1.
-        areas: (2, C) areas of the reference classes and half-widths, in the unit of the mapped areas.
+        overall: (3,) overall accuracy, 0 to 1.
+        users: (3, C) user's accuracies, 0 to 1.
+        producers: (3, C) producer's accuracies, 0 to 1.
+        areas: (3, C) areas of the reference classes, in the unit of the mapped areas.
     """
 
     proportions: np.ndarray
-    overall: tuple[float, float]
+    overall: np.ndarray
     users: np.ndarray
     producers: np.ndarray
     areas: np.ndarray
@@ -52,36 +59,70 @@ def estimate(counts: np.ndarray, mapped: np.ndarray) -> Accuracy:
     sampled = counts.sum(axis=1)
     if ((sampled == 0) & (mapped > 0)).any():
         raise ValueError("every class of the map needs sample units")
-    weight = mapped / mapped.sum()
+    weight = (mapped / mapped.sum())[:, None]
     share = counts / np.maximum(sampled, 1)[:, None]
-    proportions = weight[:, None] * share  # eq. 4
-    with np.errstate(divide="ignore", invalid="ignore"):
-        variance = share * (1 - share) / np.where(sampled > 1, sampled - 1, np.nan)[:, None]
-        variance[sampled == 0] = 0  # a class that the map does not have adds nothing
-        users = np.where(sampled > 0, np.diag(share), np.nan)  # eq. 2
-        users_variance = np.where(sampled > 0, np.diag(variance), np.nan)  # eq. 6
-        totals = proportions.sum(axis=0)
-        producers = np.diag(proportions) / totals  # eq. 3
-        producers_variance = _producers_variance(variance, mapped, producers, totals * mapped.sum())
-    overall_variance = float((weight**2 * np.diag(variance)).sum())  # eq. 5
-    area_error = np.sqrt((weight[:, None] ** 2 * variance).sum(axis=0))  # eq. 10
+    low, high = np.vectorize(exact_limits, otypes=(float, float))(counts, sampled[:, None])
+    # each cell's proportion of the area, eq. 4, and the distances to its limits
+    cells = np.stack([weight * share, weight * (share - low), weight * (high - share)])
+    own = np.eye(len(counts), dtype=bool)
+    users = np.stack([np.diag(share), np.diag(low), np.diag(high)])  # eq. 2
     return Accuracy(
-        proportions,
-        (float(np.trace(proportions)), Z * overall_variance**0.5),
-        np.stack([users, Z * np.sqrt(users_variance)]),
-        np.stack([producers, Z * np.sqrt(producers_variance)]),
-        np.stack([totals, Z * area_error]) * mapped.sum(),  # eq. 9, 11
+        cells[0],
+        _within(_sum(cells[:, own])),  # eq. 1
+        np.where(sampled > 0, users, np.nan),
+        _producers(cells[:, own], _sum(np.where(own, 0.0, cells))),  # eq. 3
+        _within(_sum(cells)) * mapped.sum(),  # eq. 9
     )
 
 
-def _producers_variance(
-    variance: np.ndarray, mapped: np.ndarray, producers: np.ndarray, totals: np.ndarray
-) -> np.ndarray:
-    """Eq. 7, with (C, C) variances of the shares within each map class."""
-    own = np.diag(variance)
-    from_itself = (mapped * (1 - producers)) ** 2 * own
-    from_others = producers**2 * ((mapped[:, None] ** 2 * variance).sum(axis=0) - mapped**2 * own)
-    return (from_itself + from_others) / totals**2
+@lru_cache(maxsize=10_000)
+def exact_limits(hits: int, units: int) -> tuple[float, float]:
+    """Limits of a share of which ``hits`` of some independent units are (Clopper and Pearson)."""
+    return 1 - _upper_limit(units - hits, units), _upper_limit(hits, units)
+
+
+def _upper_limit(hits: int, units: int) -> float:
+    """The share at which so few hits, or fewer, have a probability of ``OUTSIDE``."""
+    if hits == units:
+        return 1.0
+    k = np.arange(hits + 1)
+    logs = np.array([math.lgamma(n + 1) for n in range(units + 1)])
+    ways = logs[units] - logs[k] - logs[units - k]  # logarithms of the binomial coefficients
+    low, high = hits / units, 1.0
+    for _ in range(_HALVINGS):
+        share = (low + high) / 2
+        likely = np.exp(ways + k * math.log(share) + (units - k) * math.log1p(-share)).sum() > OUTSIDE
+        low, high = (share, high) if likely else (low, share)
+    return high
+
+
+def _sum(parts: np.ndarray) -> np.ndarray:
+    """Sum over the first axis after the (3,) of independent values and their distances to both limits."""
+    return np.stack([parts[0].sum(axis=0), *np.sqrt((parts[1:] ** 2).sum(axis=1))])
+
+
+def _within(parts: np.ndarray) -> np.ndarray:
+    """Values and limits from values and distances, of shares of the whole area."""
+    value, below, above = parts
+    return np.stack([value, np.maximum(value - below, 0), np.minimum(value + above, 1)])
+
+
+def _producers(own: np.ndarray, missed: np.ndarray) -> np.ndarray:
+    """Producer's accuracies (3, C) of the area of a class that is mapped as such, and of what is mapped as others.
+
+    A limit is the accuracy P at which 0 is a limit of (1 - P) own - P missed.
+    """
+    with np.errstate(invalid="ignore"):
+        value = own[0] / (own[0] + missed[0])
+    limits = []
+    for sign, near, far in ((-1, own[1], missed[2]), (1, own[2], missed[1])):
+        low, high = np.zeros_like(value), np.ones_like(value)
+        for _ in range(_HALVINGS):
+            p = (low + high) / 2
+            beyond = (1 - p) * own[0] - p * missed[0] + sign * np.hypot((1 - p) * near, p * far) > 0
+            low, high = np.where(beyond, p, low), np.where(beyond, high, p)
+        limits.append(np.where(np.isnan(value), np.nan, (low + high) / 2))
+    return np.stack([value, *limits])
 
 
 @dataclass(frozen=True)
@@ -101,49 +142,54 @@ class Report:
         for i, value in enumerate(self.classes):
             row: dict[str, Any] = {"class": value, "name": self.names.get(value, str(value))}
             row.update(mapped_ha=float(self.mapped[i]) / 1e4, sampled=int(self.counts[i].sum()))
-            for key, pair in (
-                ("area_ha", result.areas / 1e4),
-                ("users", result.users),
-                ("producers", result.producers),
-            ):
-                row[key], row[f"{key}_margin"] = _or_none(pair[:, i])
+            row.update(_limited("area_ha", result.areas[:, i] / 1e4))
+            row.update(_limited("users", result.users[:, i]), **_limited("producers", result.producers[:, i]))
             rows.append(row)
-        overall, margin = _or_none(result.overall)
         return {
-            "method": "stratified estimation, Olofsson et al. 2014; margins are half-widths of 95 % confidence intervals",
-            "overall": overall,
-            "overall_margin": margin,
+            "method": "stratified estimation, Olofsson et al. 2014; limits of 95 % confidence: Clopper-Pearson, Zou and Donner 2008",
+            **_limited("overall", result.overall),
             "classes": rows,
             "confusion": {"rows": "map", "columns": "reference", "counts": self.counts.tolist()},
             "notes": [str(note) for note in self.notes],
         }
 
-    def as_text(self) -> str:
-        """For people."""
+    def tables(self) -> dict[str, list[list[str]]]:
+        """Title and rows of each table for people; the first row and the first column are heads."""
         names = [f"{value} {self.names.get(value, '')}".strip() for value in self.classes]
-        wide = max(9, *map(len, names))
-        lines = ["sample units (rows: map, columns: reference)"]
-        lines.append(" " * (wide + 2) + "".join(f"{value:>8}" for value in self.classes))
-        for name, row in zip(names, self.counts):
-            lines.append(f"{name:<{wide}}  " + "".join(f"{count:>8}" for count in row))
-        lines += ["", f"{'':<{wide}}  {'mapped ha':>14} {'estimated ha':>26} {'users':>15} {'producers':>15}"]
+        counted = [[name, *map(str, row)] for name, row in zip(names, self.counts.tolist())]
+        result, estimates = self.result, []
         for i, name in enumerate(names):
-            area = _plus_minus(self.result.areas[:, i] / 1e4, "{:,.1f}")
-            users, producers = (
-                _plus_minus(part[:, i], "{:.2f}") for part in (self.result.users, self.result.producers)
-            )
-            lines.append(f"{name:<{wide}}  {self.mapped[i] / 1e4:>14,.1f} {area:>26} {users:>15} {producers:>15}")
-        lines += ["", f"overall accuracy {_plus_minus(np.array(self.result.overall), '{:.2f}')} (95 % confidence)"]
-        return "\n".join(lines)
+            accuracies = (_with_limits(part[:, i], ".3f") for part in (result.users, result.producers))
+            area = _with_limits(result.areas[:, i] / 1e4, ",.1f")
+            estimates.append([name, f"{self.mapped[i] / 1e4:,.1f}", area, *accuracies])
+        return {
+            "sample units (rows: map, columns: reference)": [["", *map(str, self.classes)], *counted],
+            "estimates (in brackets: limits of 95 % confidence)": [
+                ["", "mapped ha", "estimated ha", "user's accuracy", "producer's accuracy"],
+                *estimates,
+            ],
+            f"overall accuracy {_with_limits(result.overall, '.3f')}": [],
+        }
+
+    def as_text(self) -> str:
+        """The tables in aligned columns."""
+        lines = []
+        for title, rows in self.tables().items():
+            widths = [max(map(len, column)) for column in zip(*rows)]
+            aligned = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows)
+            lines += [title, *("  ".join(row).rstrip() for row in aligned), ""]
+        return "\n".join(lines[:-1])
 
 
-def _or_none(numbers: Sequence[float] | np.ndarray) -> list[float | None]:
-    return [float(number) if np.isfinite(number) else None for number in numbers]
+def _limited(key: str, values: np.ndarray) -> dict[str, float | None]:
+    """A value and its limits under their names; None where they are NaN."""
+    numbers = (float(value) if np.isfinite(value) else None for value in values)
+    return dict(zip((key, f"{key}_low", f"{key}_high"), numbers))
 
 
-def _plus_minus(pair: np.ndarray, pattern: str) -> str:
-    value, margin = ("-" if not np.isfinite(number) else pattern.format(number) for number in pair)
-    return f"{value} ± {margin}"
+def _with_limits(values: np.ndarray, spec: str) -> str:
+    value, low, high = (format(float(number), spec) for number in values)
+    return f"{value} ({low} to {high})" if np.isfinite(values).all() else "-"
 
 
 def compare(
@@ -180,9 +226,11 @@ def _weighed(counts: np.ndarray, mapped: np.ndarray, names: list[str], notes: li
         missed = ", ".join(name for name, is_bare in zip(names, bare) if is_bare)
         share = float(mapped[bare].sum() / mapped.sum())
         notes.append(Message("classes_not_sampled", {"classes": missed, "share": share}))
-    if ((sampled == 1) & (mapped > 0)).any():
-        few = ", ".join(name for name, n in zip(names, sampled) if n == 1)
-        notes.append(Message("classes_sampled_once", {"classes": few}))
+    alike = (counts.max(axis=1) == sampled) & (mapped > 0)
+    for kind, which in (("classes_sampled_once", sampled == 1), ("classes_without_spread", alike & (sampled > 1))):
+        if (which & (mapped > 0)).any():
+            few = ", ".join(name for name, is_one in zip(names, which & (mapped > 0)) if is_one)
+            notes.append(Message(kind, {"classes": few}))
     return np.where(bare, 0.0, mapped)
 
 
