@@ -159,6 +159,17 @@ def test_a_bad_reference_gets_one_sentence(halves, values, options, message, tmp
     assert message in error[0]
 
 
+def test_an_alpha_channel_and_nodata_of_a_map_hide_its_classes(tmp_path):
+    classes = np.full((2, 40, 60), 3, np.uint8)
+    classes[0, :10], classes[1] = 255, 255
+    classes[1, :, :20] = 0
+    path = write_raster(tmp_path / "map.tif", classes, nodata=255, alpha="yes")
+    truth = reference(tmp_path / "points.gpkg", [pixel(20, 30), pixel(20, 3), pixel(3, 30)], [3, 7, 7])
+    report = assess.assess(path, truth)
+    assert report.as_dict()["classes"][0]["mapped_ha"] == pytest.approx(30 * 40 / 100)
+    assert report.counts.tolist() == [[1]]
+
+
 def test_names_are_found_in_a_vrt_and_in_the_sources_of_one_without_names(halves, tmp_path):
     import rasterio.shutil
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import Cancelled, InputFault
+from ..raster.gaps import holds_data, nodata_of
 from ..raster.window import Window
 from ..results.areas import ClassArea
 from ..results.assessment import most_common
@@ -51,6 +52,10 @@ class ClassMap:
             InputFault: it holds no class numbers.
         """
         values, valid = self.pixels.read([1], window)
+        valid = valid & holds_data(values, [nodata_of(self.pixels.nodata(1), self.pixels.dtype(1))])
+        for number in range(2, len(self.pixels.names) + 1):
+            if number not in self.pixels.usable:  # an alpha channel
+                valid &= self.pixels.read([number], window)[0][0] > 0
         numbers = values[0]
         if numbers.dtype.kind == "f":  # as providers of services give integers
             valid = valid & np.isfinite(numbers)

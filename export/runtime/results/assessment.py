@@ -227,10 +227,11 @@ def _weighed(counts: np.ndarray, mapped: np.ndarray, names: list[str], notes: li
         share = float(mapped[bare].sum() / mapped.sum())
         notes.append(Message("classes_not_sampled", {"classes": missed, "share": share}))
     alike = (counts.max(axis=1) == sampled) & (mapped > 0)
-    for kind, which in (("classes_sampled_once", sampled == 1), ("classes_without_spread", alike & (sampled > 1))):
-        if (which & (mapped > 0)).any():
-            few = ", ".join(name for name, is_one in zip(names, which & (mapped > 0)) if is_one)
-            notes.append(Message(kind, {"classes": few}))
+    for single in (True, False):
+        which = alike & (sampled == 1 if single else sampled > 1)
+        if which.any():
+            few = ", ".join(name for name, is_one in zip(names, which) if is_one)
+            notes.append(Message("classes_sampled_once" if single else "classes_without_spread", {"classes": few}))
     return np.where(bare, 0.0, mapped)
 
 
