@@ -13,7 +13,7 @@ from export.batch.run import blocks, stack
 from export.rasterio_io.pixels import RasterPixels
 from export.rasterio_io.run import Request, notes_of, reading
 from export.runtime.infer.estimate import estimated
-from export.runtime.infer.explain import Fact, facts
+from export.runtime.infer.explain import Fact, facts, said
 from export.runtime.infer.job import Job
 from export.runtime.infer.layout import Layout
 from export.runtime.infer.scenes import cell_size
@@ -55,12 +55,12 @@ def explained(
                     estimate = estimated(job, opening, lambda: True)
                     paths = [*targets.files.values(), *targets.styles().values()]
                     files = [*(path.name for path in paths), f"{Path(raster.name).name}.stac.json"]
-                    return facts(job, estimate, files, targets.files, len(cut)), notes
+                    return facts(job, files, targets.files, estimate, len(cut)), notes
 
 
 def text_of(where: str, lines: list[Fact]) -> str:
     """The facts of a raster as aligned text: a label, what is done, and below it why."""
-    rows = [(words(fact.label), *("; ".join(map(words, part)) for part in (fact.value, fact.why))) for fact in lines]
+    rows = said(lines, words)
     wide = max(len(label) for label, _, _ in rows) + 4
     text = [where]
     for label, value, why in rows:

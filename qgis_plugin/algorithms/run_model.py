@@ -23,6 +23,7 @@ from ..gdal_io.vectors import GdalVectors
 from ..gdal_io.writer import GdalWriter
 from ..layers import show_when_loaded
 from ..runtime.errors import InputFault
+from ..runtime.infer.explain import facts, said
 from ..runtime.infer.layout import Options
 from ..runtime.infer.source import Choice
 from ..runtime.infer.sweep import Sweep
@@ -32,6 +33,7 @@ from ..runtime.raster.gaps import RULES
 from ..runtime.results.writing import Results, Targets
 from ..texts import tr, words
 from .base import Algorithm, progress_of
+from .model_info import push_facts
 
 LAST_MODEL = "geoaware/last_model"  # in QGIS's settings
 RUNNING = 90  # per cent of the progress bar until the files are made
@@ -258,8 +260,8 @@ class ModelAlgorithm(Algorithm):
         with closing(open_job(plan)) as job:
             text = tr("Model: {name}, run by {provider}")
             feedback.pushInfo(text.format(name=job.card.name, provider=job.model.provider))
-            pairs = ", ".join(f"{name} = {number}" for name, number in zip(job.card.bands, job.source.bands))
-            feedback.pushInfo(tr("Bands: {pairs}").format(pairs=pairs))
+            names = [path.name for path in targets.files.values()]
+            push_facts(said(facts(job, names, targets.files), words), feedback)
             for note in job.notes(measured, "polygons" in targets.files, targets.min_area > 0):
                 feedback.pushWarning(words(note))
             request = getattr(job.source.pixels, "feedback", None)

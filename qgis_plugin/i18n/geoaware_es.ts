@@ -152,10 +152,6 @@
         <translation>Bandas, en el orden del modelo (vacío: por su nombre y, si no, por su orden)</translation>
     </message>
     <message>
-        <source>Bands: {pairs}</source>
-        <translation>Bandas: {pairs}</translation>
-    </message>
-    <message>
         <source>cancelling</source>
         <translation>cancelándose</translation>
     </message>
@@ -786,10 +782,6 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
     <message>
         <source>SHA-256</source>
         <translation>SHA-256</translation>
-    </message>
-    <message>
-        <source>Shows what a model needs (bands, unit, pixel size), what it returns (classes and colours), what it was trained on and its licence. The file is checked; the model is not run.</source>
-        <translation>Muestra qué necesita un modelo (bandas, unidad, tamaño de píxel), qué devuelve (clases y colores), con qué se entrenó y su licencia. El archivo se comprueba, el modelo no se ejecuta.</translation>
     </message>
     <message>
         <source>Slides a window over a raster layer and gives each position the class of the scene around it, such as residential or forest. The window has the tile size of the model.
@@ -1738,6 +1730,14 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
     <message>
         <source>temporary files</source>
         <translation>archivos temporales</translation>
+    </message>
+    <message>
+        <source>Shows what a model needs (bands, unit, pixel size), what it returns (classes and colours), what it was trained on and its licence. The file is checked; the model is not run. With a layer: also what a run over it would do and why (bands, values, no data, pixel size, grid, tiles, time).</source>
+        <translation>Muestra qué necesita un modelo (bandas, unidad, tamaño de píxel), qué devuelve (clases y colores), con qué se entrenó y su licencia. El archivo se comprueba, el modelo no se ejecuta. Con una capa: también qué haría una ejecución sobre ella y por qué (bandas, valores, sin datos, tamaño de píxel, cuadrícula, teselas, tiempo).</translation>
+    </message>
+    <message>
+        <source>Also shows what a run over this layer would do; the first tiles are run to measure the time.</source>
+        <translation>Muestra además qué haría una ejecución sobre esta capa; las primeras teselas se ejecutan para medir el tiempo.</translation>
     </message>
     <message>
         <source>no point or polygon lies on the data of the map</source>

@@ -241,6 +241,18 @@ def test_a_model_is_described_without_onnxruntime(running, model, tmp_path, monk
     assert "#30A040" in (tmp_path / "about.html").read_text("utf-8")
 
 
+def test_what_a_model_would_do_with_a_layer_is_shown_without_a_run(running, raster, model, tmp_path):
+    feedback = Feedback()
+    run("modelinfo", feedback=feedback, MODEL=model, INPUT=raster, OUTPUT=tmp_path / "about.html")
+    said = dict(text.split(": ", 1) for text in feedback.infos)
+    assert said["bands"].startswith("red = 1, green = 2, blue = 3 (")
+    assert said["grid"].startswith("70 rows, 90 columns, west 500000, south 4999300, east 500900, north 5000000 (")
+    assert said["tiles"] == "12 of 32 x 32 px, overlap 8 px (by the model card)"
+    assert said["CRS"] == "WGS 84 / UTM zone 33N (EPSG:32633)"
+    assert "measured on the first tiles" in said["time"]
+    assert "WGS 84 / UTM zone 33N" in (tmp_path / "about.html").read_text("utf-8")
+
+
 def test_a_regression_gives_values_and_no_confidence(running, raster, tmp_path):
     nodes = [("ReduceMean", ["image"], ["mean"], {"axes": [1], "keepdims": 1})]
     model = write_given(

@@ -250,7 +250,8 @@ def test_log_names_the_execution_provider_and_the_bands(running, raster, model, 
     feedback = Feedback()
     run(str(raster), model, tmp_path / "out.tif", feedback)
     assert "Model: tiny colours, run by CPUExecutionProvider" in feedback.infos
-    assert "Bands: red = 1, green = 2, blue = 3" in feedback.infos
+    assert any(text.startswith("bands: red = 1, green = 2, blue = 3 (") for text in feedback.infos)
+    assert any(text.startswith("grid: 70 rows, 90 columns, west 500000") for text in feedback.infos)
     assert feedback.warnings == []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Callable
 
 from ..files import free_memory
 from ..messages import Message
@@ -27,14 +27,21 @@ class Fact:
     why: tuple[Message, ...] = ()
 
 
+def said(facts: Sequence[Fact], words: Callable[[Message], str]) -> list[tuple[str, str, str]]:
+    """Label, value and reason of each fact as text, in a host's words."""
+    return [(words(one.label), "; ".join(map(words, one.value)), "; ".join(map(words, one.why))) for one in facts]
+
+
 def facts(
-    job: Job, estimate: Estimate, files: Sequence[str], roles: Collection[str] = (), blocks: int = 0
+    job: Job, files: Sequence[str], roles: Collection[str] = (), estimate: Estimate | None = None, blocks: int = 0
 ) -> list[Fact]:
     """What will be done with the raster of a job, from its bands to its files.
 
     ``roles`` are those of the results (see ``Targets``), ``files`` their names; ``blocks`` is how many parts the map is
     made in.
     """
+    grid = tile_grid(job.layout, job.card, job.run)
+    estimate = estimate or Estimate(len(grid) if grid else 0)
     room = Message("room", {"size": room_needed(job.layout.result, job.card, job.model.channels, roles)})
     return [
         _raster(job.source),
@@ -47,7 +54,7 @@ def facts(
         _tiles(job, estimate, blocks),
         _memory(job),
         _time(job, estimate),
-        Fact(Message("label_files"), (_text(", ".join(files)),), (room,)),
+        Fact(Message("label_files"), (_text(", ".join(files)),) if files else (), (room,)),
     ]
 
 

@@ -1,6 +1,5 @@
 """What is known before a run: what will be done and why, how long it takes, disk space."""
 
-import html
 import time
 from collections.abc import Collection, Sequence
 from contextlib import closing
@@ -9,7 +8,7 @@ from typing import Callable, Optional
 
 from ...gdal_io.job import RunPlan, open_job
 from ...runtime.infer.estimate import estimated
-from ...runtime.infer.explain import Fact, facts
+from ...runtime.infer.explain import facts, said
 from ...runtime.results.writing import room_needed
 from ...texts import words
 
@@ -20,26 +19,17 @@ class Preview:
 
     Attributes:
         notes: sentences that the user should read.
-        facts: what will be done, and why.
+        facts: label, what will be done, and why.
         room: disk space in bytes that the results may need while they are made.
         tiles: number of tiles; 0 if unknown.
         seconds: expected time to open the model and run the tiles; None if unknown.
     """
 
     notes: list[str]
-    facts: list[Fact]
+    facts: list[tuple[str, str, str]]
     room: float
     tiles: int = 0
     seconds: Optional[float] = None
-
-    def page(self) -> str:
-        """The facts as a table in HTML."""
-        rows = []
-        for fact in self.facts:
-            value, why = (html.escape("; ".join(map(words, part))) for part in (fact.value, fact.why))
-            reason = f"<br><i>{why}</i>" if why else ""
-            rows.append(f"<tr><th align='left'>{html.escape(words(fact.label))}</th><td>{value}{reason}</td></tr>")
-        return f"<table cellpadding='2'>{''.join(rows)}</table>"
 
 
 def preview(plan: RunPlan, roles: Collection[str], files: Sequence[str], keep_going: Callable[[], bool]) -> Preview:
@@ -57,4 +47,5 @@ def preview(plan: RunPlan, roles: Collection[str], files: Sequence[str], keep_go
         notes = [words(note) for note in job.notes(measured=True)]
         estimate = estimated(job, opening, keep_going)
         room = room_needed(job.grid, job.card, job.model.channels, roles)
-        return Preview(notes, facts(job, estimate, files, roles), room, estimate.tiles, estimate.seconds)
+        found = said(facts(job, files, roles, estimate), words)
+        return Preview(notes, found, room, estimate.tiles, estimate.seconds)

@@ -25,6 +25,7 @@ from qgis.PyQt.QtWidgets import (
     QVBoxLayout,
 )
 
+from ...algorithms.model_info import fact_table
 from ...texts import duration, size, tr
 from ..widgets import stack, wrapped_list, wrapped_text
 from .estimate import Preview
@@ -173,7 +174,7 @@ class FitView(QGroupBox):
     def show_estimate(self, estimate: Preview, free: float, tiles: int) -> None:
         """Show an estimate; ``free`` is the disk space in bytes, ``tiles`` their number if the estimate has none."""
         self._show("mIconWarning.svg", estimate.notes)
-        self.facts.setHtml(estimate.page())
+        self.facts.setHtml(fact_table(estimate.facts))
         if not estimate.notes:
             self._show("mIconSuccess.svg", [tr("Layer and model fit.")])
         if estimate.room > free:
