@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from xml.sax.saxutils import escape
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, settings
@@ -16,7 +17,11 @@ from hypothesis import strategies as st
 NODATA, VALUES = 255, np.array([3, 7, 12], np.uint8)  # of the maps of ``tests.models.write_strongest_band``
 PIXEL = 10.0  # metres, and the model's
 DTYPES = ("uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
-GAPS = ("none", "value", "in one band", "NaN", "alpha", "mask", "value and alpha", "value and mask", "told")
+GAPS = (
+    "none", "value", "in one band", "in all bands", "a value a band", "NaN", "alpha", "mask", "value and alpha",
+    "value and mask", "told", "NIR called alpha",
+)  # fmt: skip
+ALPHA, MASK = ("alpha", "value and alpha"), ("mask", "value and mask")
 DEGREE, GRAD = PIXEL / 111_195, PIXEL / 111_195 / 0.9
 SITE = 'LOCAL_CS["site grid",UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
 # CRS, and the six numbers that take (column, row) to (x, y)
@@ -74,9 +79,14 @@ class Kind:
 
     @property
     def value(self) -> float | None:
-        """The nodata value that the file declares."""
-        declared = self.gaps.startswith("value") or self.gaps == "in one band"
+        """The nodata value that the file declares of all bands."""
+        declared = self.gaps.startswith("value") or self.gaps in ("in one band", "in all bands")
         return self._value if declared else None
+
+    @property
+    def values(self) -> list[float] | None:
+        """The nodata values that the file declares of each of its bands, where they differ."""
+        return [5.0 + colour for colour in self.order] if self.gaps == "a value a band" else None
 
     @property
     def told(self) -> float | None:
@@ -91,8 +101,8 @@ class Kind:
     def empty(self) -> tuple[np.ndarray, np.ndarray]:
         """(rows, columns) each: where values say that there is no data, and where a mask or an alpha band does."""
         rows, columns = np.indices(SHAPES[self.shape])
-        by_value = (rows < 12) & (columns % 16 < 5) & (self.gaps not in ("none", "mask", "alpha"))
-        hidden = (rows < 20) & (columns % 16 > 11) & (("alpha" in self.gaps) or ("mask" in self.gaps))
+        by_value = (rows < 12) & (columns % 16 < 5) & (self.gaps not in ("none", "mask", "alpha", "NIR called alpha"))
+        hidden = (rows < 20) & (columns % 16 > 11) & (self.gaps in ALPHA + MASK)
         return by_value, hidden
 
     @cached_property
@@ -105,9 +115,13 @@ class Kind:
         np.put_along_axis(pixels, strongest[None], rng.integers(150, 251, (1, height, width)), axis=0)
         pixels = pixels.astype(self.dtype)
         by_value, _ = self.empty
-        which = slice(1, 2) if self.gaps == "in one band" else slice(None)
-        if by_value.any():
-            pixels[which, by_value] = np.nan if self.gaps == "NaN" else self._value
+        if self.gaps == "a value a band":
+            for colour in range(3):
+                pixels[colour, by_value] = 5 + colour  # its own
+                pixels[colour, 12:14] = 5 + (colour + 1) % 3  # another band's, which is no gap
+        elif by_value.any():
+            one = slice(1, 2) if self.gaps in ("in one band", "in all bands") else slice(None)
+            pixels[one, by_value] = np.nan if self.gaps == "NaN" else self._value
         return pixels
 
     @property
@@ -125,17 +139,22 @@ class Kind:
     def alpha(self) -> np.ndarray | None:
         """(rows, columns) of the file's last band, if it has one."""
         most = 255 if self.dtype == "uint8" else 1
-        return np.where(self.empty[1], 0, most).astype(self.dtype) if "alpha" in self.gaps else None
+        return np.where(self.empty[1], 0, most).astype(self.dtype) if self.gaps in ALPHA else None
+
+    @property
+    def called_alpha(self) -> bool:
+        """Whether the file calls its last band alpha."""
+        return self.gaps in (*ALPHA, "NIR called alpha")
 
     @property
     def mask(self) -> np.ndarray | None:
         """(rows, columns) True where the file's mask shows pixels, if it has one."""
-        return ~self.empty[1] if "mask" in self.gaps else None
+        return ~self.empty[1] if self.gaps in MASK else None
 
     @cached_property
     def classes(self) -> np.ndarray:
         """(rows, columns) the map to expect."""
-        gap = self.empty[0] | self.empty[1]
+        gap = self.empty[1] | (self.empty[0] & (self.gaps != "in all bands"))
         return np.where(gap, NODATA, VALUES[np.where(gap, 0, self.colours[:3]).argmax(axis=0)])
 
     @cached_property
@@ -154,11 +173,28 @@ class Kind:
         across = large * np.cos(latitude) / np.sqrt(below) * np.radians(degrees * abs(a))
         return float(counts @ (down * across) / 1e4)
 
+    def vrt(self, file: str) -> str:
+        """A virtual raster over the file, with a nodata value a band."""
+        height, width = SHAPES[self.shape]
+        a, b, c, d, e, f = self.transform
+        kinds = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32"}
+        kind = kinds.get(self.dtype, self.dtype.capitalize())
+        bands = "".join(
+            f'<VRTRasterBand dataType="{kind}" band="{number}"><Description>{name}</Description>'
+            f'<NoDataValue>{value}</NoDataValue><SimpleSource><SourceFilename relativeToVRT="1">{file}</SourceFilename>'
+            f"<SourceBand>{number}</SourceBand></SimpleSource></VRTRasterBand>"
+            for number, (value, name) in enumerate(zip(self.values, self.descriptions or [""] * 4), start=1)
+        )
+        return (
+            f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}"><SRS>{escape(self.crs)}</SRS>'
+            f"<GeoTransform>{c}, {a}, {b}, {f}, {d}, {e}</GeoTransform>{bands}</VRTDataset>"
+        )
+
 
 def _sound(kind: Kind) -> bool:
     """Whether there is such a file, and its right map is clear."""
-    if kind.place in ("grads", "site", "compound") or kind.gaps == "alpha" or kind.gaps.startswith("value and"):
-        return False  # not mapped right yet
+    if kind.gaps == "NIR called alpha" and kind.order[-1] != 3:
+        return False
     if kind.gaps == "NaN" and not kind.dtype.startswith("float"):
         return False
     return kind.names != "none" or kind.order[:3] == (0, 1, 2)

@@ -31,14 +31,17 @@ def written(path: Path, kind: Kind) -> Path:
             crs=CRS.from_user_input(kind.crs), transform=Affine(*kind.transform), photometric="MINISBLACK", alpha="NO",
         ) as target,
     ):  # fmt: skip
-        target.write(bands)
-        if kind.alpha is not None:
+        if kind.called_alpha:  # before pixels are written
             target.colorinterp = [ColorInterp.gray, *[ColorInterp.undefined] * (count - 2), ColorInterp.alpha]
+        target.write(bands)
         for number, name in enumerate(kind.descriptions or (), start=1):
             target.set_band_description(number, name)
         if kind.mask is not None:
             target.write_mask(kind.mask)
-    return path
+    if kind.values is None:
+        return path
+    path.with_suffix(".vrt").write_text(kind.vrt(path.name))
+    return path.with_suffix(".vrt")
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,7 @@ def test_every_kind_of_raster_gives_the_map_that_its_pixels_say(model, tmp_path,
     raster = written(tmp_path / "scene.tif", kind)
     options = ["--out", tmp_path / "out", "--areas", "--provider", "cpu", "--threads", 1]
     options += [] if kind.told is None else [f"--nodata={kind.told}"]
+    options += ["--nodata-rule", "all"] if kind.gaps == "in all bands" else []
     assert call(predict.main, model, raster, *options) == 0
     with rasterio.open(raster) as source, rasterio.open(tmp_path / "out" / "scene.tif") as result:
         np.testing.assert_array_equal(result.read(1), kind.classes)

@@ -43,14 +43,17 @@ def written(path: Path, kind: Kind) -> Path:
         if kind.descriptions and number <= len(kind.descriptions):
             band.SetDescription(kind.descriptions[number - 1])
         band.WriteArray(values)
-    if kind.alpha is not None:
+    if kind.called_alpha:
         target.GetRasterBand(count).SetColorInterpretation(gdal.GCI_AlphaBand)
     if kind.mask is not None:
         target.CreateMaskBand(gdal.GMF_PER_DATASET)
         target.GetRasterBand(1).GetMaskBand().WriteArray(np.where(kind.mask, 255, 0).astype(np.uint8))
     target.FlushCache()
     gdal.SetConfigOption("GDAL_TIFF_INTERNAL_MASK", None)
-    return path
+    if kind.values is None:
+        return path
+    path.with_suffix(".vrt").write_text(kind.vrt(path.name))
+    return path.with_suffix(".vrt")
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +70,7 @@ def test_every_kind_of_raster_gives_the_map_that_its_pixels_say(running, colours
         path.unlink()
     layer = QgsRasterLayer(str(written(tmp_path / "scene.tif", kind)), "scene")
     more = {} if kind.told is None else {"NODATA": kind.told}
+    more |= {"NODATA_RULE": "all"} if kind.gaps == "in all bands" else {}
     parameters = {
         "INPUT": layer,
         "MODEL": str(colours),
