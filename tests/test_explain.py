@@ -11,7 +11,9 @@ import pytest
 from export import predict
 from tests.conftest import call, write_raster
 from tests.models import write_strongest_band
+from tests.real_files import Kind
 from tests.test_predict_rasters import stripes
+from tests.test_real_files import written
 
 
 @pytest.fixture
@@ -44,6 +46,15 @@ def test_a_run_is_explained_without_writing_anything(model, tmp_path, capsys):
         "scene.tif, scene_confidence.tif, scene.qml, scene.tif.aux.xml, scene_confidence.qml,"
     )
     assert said["no data"] == "nodata values (0) in any band that is read"
+
+
+@pytest.mark.parametrize(
+    ("place", "name"), [("compound", "WGS 84 / UTM zone 33N + EGM96 height"), ("site", "site grid")]
+)
+def test_any_crs_has_a_name(model, tmp_path, capsys, place, name):
+    kind = Kind("uint8", "none", place, "none", (0, 1, 2), "usual")
+    raster = written(tmp_path / "scene.tif", kind)
+    assert explained(capsys, model, raster)["CRS"] == name
 
 
 def test_what_is_explained_is_what_the_run_writes(model, tmp_path, capsys):

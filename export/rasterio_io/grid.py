@@ -60,8 +60,8 @@ class Grid(Lattice):
     @property
     def crs_name(self) -> str:
         """The CRS for people: its name and, where it has one, its code."""
-        name, code = pyproj.CRS.from_wkt(self.crs.to_wkt()).name, self.crs_text
-        return f"{name} ({code})" if ":" in code and len(code) < 20 else name
+        name = pyproj.CRS.from_wkt(self.crs.to_wkt(version="WKT2_2019")).name
+        return f"{name} (EPSG:{self.epsg})" if self.epsg else name
 
     @property
     def area_distortion(self) -> float:

@@ -57,8 +57,8 @@ class LayerGrid(Lattice):
     @property
     def crs_name(self) -> str:
         """The CRS for people: its name and, where it has one, its code."""
-        system = QgsCoordinateReferenceSystem.fromWkt(self.crs)
-        return f"{system.description()} ({system.authid()})" if system.authid() else system.description()
+        name, code = osr.SpatialReference(self.crs).GetName(), self.crs_text
+        return name if code == self.crs else f"{name} ({code})"
 
     @property
     def geotransform(self):
