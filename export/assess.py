@@ -14,16 +14,16 @@ from xml.etree import ElementTree  # nosec B405  # only texts are read; no entit
 
 import numpy as np
 import shapely
-from rasterio.features import geometry_mask
 
 from export.rasterio_io.grid import Grid
 from export.rasterio_io.pixels import RasterPixels
-from export.rasterio_io.vectors import read_shapes
+from export.rasterio_io.polygons import Features, placed, polygons_on, read_features
 from export.runtime.errors import InputFault, RuntimeFault
 from export.runtime.files import Staging
 from export.runtime.infer.class_map import ClassMap
 from export.runtime.infer.layout import Limits
 from export.runtime.raster.lattice import Bounds
+from export.runtime.raster.polygons import Polygons
 from export.runtime.results.assessment import Report, class_numbers, compare, true_field
 from export.wording import words
 
@@ -37,26 +37,33 @@ counts as one unit: its map class is the one that most of its pixels have."""
 
 @dataclass(frozen=True)
 class _Shape:
-    """See ``export.runtime.infer.class_map.Shape``."""
+    """See ``export.runtime.infer.class_map.Shape``; of a point ``polygon`` is not asked."""
 
-    geometry: shapely.Geometry
-
-    @property
-    def point(self) -> tuple[float, float] | None:
-        place = self.geometry.geom_type in ("Point", "MultiPoint") and self.geometry.centroid
-        return (place.x, place.y) if place else None
+    point: tuple[float, float] | None
+    polygon: Polygons
 
     @property
     def bounds(self) -> Bounds:
-        return self.geometry.bounds
+        return self.polygon.bounds
 
     @property
     def surface_point(self) -> tuple[float, float]:
-        place = self.geometry.representative_point()
-        return place.x, place.y
+        return self.polygon.surface_point
 
     def inside(self, grid: Grid) -> np.ndarray:
-        return geometry_mask([self.geometry], grid.shape, grid.transform, invert=True)
+        return self.polygon.inside(grid, grid.whole)
+
+
+def _shapes(reference: Path, features: Features, grid: Grid) -> list[_Shape]:
+    dimensions = shapely.get_dimensions(features.shapes)
+    if (dimensions == 1).any():
+        raise InputFault.worded(f"{reference}: holds lines; a reference consists of points or polygons")
+    points = placed(shapely.centroid(features.shapes), features.crs, grid).tolist()
+    polygons = polygons_on(features.shapes, features.crs, grid)
+    return [
+        _Shape(None, polygons.only(number)) if dimension else _Shape((x, y), polygons)
+        for number, (dimension, (x, y)) in enumerate(zip(dimensions, points))
+    ]
 
 
 def _category_names(path: Path, files: Sequence[str]) -> dict[int, str]:
@@ -92,10 +99,11 @@ def assess(path: Path, reference: Path, field: str | None = None, layer: str | N
             raise InputFault("no_class_numbers", where=path)
         classes = ClassMap(pixels, _category_names(path, pixels.files))
         mapped = {row.value: row.m2 for row in classes.areas(Limits(), lambda *_: True)}
-        shapes, fields, columns = read_shapes(reference, pixels.grid, layer)
-        at = true_field(str(reference), fields, field)
-        truth = class_numbers(str(reference), fields[at], columns[at], classes.names)
-        return compare(classes.at([_Shape(one) for one in shapes]), truth, mapped, classes.names, str(reference))
+        features = read_features(reference, layer)
+        at = true_field(str(reference), features.fields, field)
+        truth = class_numbers(str(reference), features.fields[at], features.columns[at], classes.names)
+        found = classes.at(_shapes(reference, features, pixels.grid))
+        return compare(found, truth, mapped, classes.names, str(reference))
 
 
 def main() -> int:

@@ -11,6 +11,53 @@ import pytest
 from export.runtime.raster.window import Window
 from export.runtime.results.vectors import write_objects, write_patches
 
+# Polygons that are hard to bring onto a raster: name: (its CRS, (west, north, pixel width, height), rows and columns,
+# the CRS of the polygons, the polygons as WKT). "box w s e n" is a box with a corner at each end of its sides only.
+POLYGONS: dict[str, tuple[str, tuple[float, float, float, float], tuple[int, int], str, list[str]]] = {
+    "the world on UTM": ("EPSG:32637", (400_000, 6_200_000, 2000, 2000), (45, 65), "EPSG:4326", ["box -180 -90 180 90"]),
+    "half the world on UTM": ("EPSG:32637", (100_000, 100_000, 9000, 5000), (45, 65), "EPSG:4326", ["box 0 0 180 90"]),
+    "both ends of the world on UTM": (
+        "EPSG:32701", (100_000, 8_300_000, 10_000, 10_000), (45, 65), "EPSG:4326",
+        ["box -180 -21 -179 -16", "box 178 -19 180 -16", "box 0 0 1 1"],
+    ),
+    "beyond 180 on UTM": (
+        "EPSG:32660", (100_000, 7_000_000, 10_000, 10_000), (45, 65), "EPSG:4326",
+        ["box 179 58 185 61", "box -184 61.5 -181 62.5"],
+    ),
+    "long sides": ("EPSG:32633", (300_000, 6_670_000, 1000, 1000), (60, 320), "EPSG:4326", ["box 14 59.75 19 60"]),
+    "a pole": ("EPSG:3031", (-300_000, 300_000, 10_000, 10_000), (61, 61), "EPSG:4326", ["box -180 -90 100 -89", "box 120 -89.5 130 -80"]),
+    "all around a pole": ("EPSG:3995", (-900_000, 900_000, 30_000, 30_000), (60, 60), "EPSG:4326", ["box -180 84 180 90"]),
+    "from 0 to 360": ("EPSG:4326", (0, 90, 4, 4), (45, 90), "EPSG:4326", ["box -171 -41 -61 19", "box -7 29 9 49", "box 299 -81 419 -71"]),
+    "from -180 to 180": ("EPSG:4326", (-180, 90, 4, 4), (45, 90), "EPSG:4326", ["box 169 -41 229 19", "box 351 29 369 49"]),
+    "across the antimeridian": (
+        "EPSG:4326", (175, -10, 0.2, 0.2), (50, 50), "EPSG:4326", ["box -180 -19 -179 -16", "box 177 -18 180 -12"],
+    ),
+    "another datum from 0 to 360": ("EPSG:4267", (0, 80, 5, 5), (30, 72), "EPSG:4326", ["box -150 20 -60 70", "box -180 0 180 10"]),
+    "the world on Mercator": (
+        "EPSG:3857", (-20_037_508.342789244, 20_037_508.342789244, 626_172.1357, 626_172.1357), (64, 64), "EPSG:4326",
+        ["box -180 -90 180 40", "box 100 60 260 70"],
+    ),
+    "the world on Mollweide": (
+        "ESRI:54009", (-18_100_000, 9_100_000, 400_000, 400_000), (46, 91), "EPSG:4326",
+        ["box -180 20 -20 60", "box 20 -90 180 10", "box -19 61 19 62"],
+    ),
+    "one side of the globe": (
+        "+proj=ortho +lat_0=20 +lon_0=10 +datum=WGS84", (-6_500_000, 6_500_000, 200_000, 200_000), (65, 65), "EPSG:4326",
+        ["box -180 -90 0 90", "box 20 -40 170 60"],
+    ),
+    "polar polygons on degrees": ("EPSG:4326", (-180, -60, 4, 1), (30, 90), "EPSG:3031", ["box -1e6 -2e6 2e6 5e5"]),
+    "grads": ("EPSG:2154", (600_000, 6_900_000, 3000, 3000), (60, 70), "EPSG:4807", ["box 0.5 52 2 53", "box -400 50 400 51"]),
+    "UTM on Europe": ("EPSG:3035", (4_000_000, 4_000_000, 20_000, 20_000), (60, 60), "EPSG:32633", ["box 3e5 5e6 8e5 6.5e6"]),
+    "broken": (
+        "EPSG:32633", (500_000, 5_000_000, 10, 10), (60, 60), "EPSG:32633",
+        [
+            "POLYGON ((500000 5000000, 500203 4999800, 500203 5000000, 500000 4999800, 500000 5000000))",
+            "MULTIPOLYGON (((500300 4999700, 500300 4999900, 500500 4999900, 500500 4999700, 500300 4999700)),"
+            "((500400 4999600, 500400 4999800, 500600 4999800, 500600 4999600, 500400 4999600)))",
+            "GEOMETRYCOLLECTION (POINT (500010 4999990), GEOMETRYCOLLECTION (POLYGON ((500000 4999500, 500100 4999500, 500100 4999400, 500000 4999500))))",
+        ],
+    ),
+}  # fmt: skip
 NEVER_STOP = lambda: True  # noqa: E731
 
 

@@ -30,7 +30,7 @@ def polygons(path, crs="EPSG:32633", name="wood"):
 def test_polygons_without_a_crs_are_refused(tmp_path, grid):
     with pytest.warns(UserWarning, match="crs"):
         polygons(tmp_path / "p.shp", crs=None)
-    with pytest.raises(UserError, match=r"p\.shp: its polygons have no CRS"):
+    with pytest.raises(UserError, match=r"p\.shp: has no CRS"):
         LabelPolygons(tmp_path / "p.shp", "kind", CLASSES).check(grid)
 
 

@@ -7,29 +7,25 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyogrio
 from pyogrio.errors import DataSourceError
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
-from rasterio.features import rasterize
-from rasterio.transform import Affine
 from rasterio.windows import Window
-from rasterio.windows import transform as transform_of
 
-from core.errors import UserError, first_line
+from core.errors import InputFault, UserError, first_line
 from core.files import read_csv, stamp
 from core.imagery.georasters import Raster, on_grid, open_plain, open_raster, overlap, read
 from core.store.read import UNLABELLED, LandClass
+from export.rasterio_io.grid import Grid
+from export.rasterio_io.polygons import polygons_on, read_features
 from export.runtime.raster.lattice import Placement
-
-if TYPE_CHECKING:
-    import geopandas as gpd
-
-_COARSE = 256  # rows and columns on which polygons are looked for
+from export.runtime.raster.polygons import Polygons
+from export.runtime.raster.window import Window as RuntimeWindow
 
 
 def legend_of(names: Mapping[int, str]) -> tuple[LandClass, ...]:
@@ -136,46 +132,43 @@ class LabelPolygons:
 
     def check(self, grid: Raster) -> None:
         """Refuse polygons that all lie elsewhere."""
-        rows, columns = min(grid.height, _COARSE), min(grid.width, _COARSE)
-        transform = grid.transform @ Affine.scale(grid.width / columns, grid.height / rows)
-        if (self._rasterize(grid, transform, (rows, columns), all_touched=True) == UNLABELLED).all():
+        placed, _ = _placed(self, _grid_of(grid))
+        if not placed.touches(placed.grid, placed.grid.whole):
             raise UserError(f"{self.path}: none of its polygons lies on {Path(grid.name).name}; are the CRSs right?")
 
     def numbers(self, grid: Raster, window: Window) -> np.ndarray:
         """Class numbers of a window of the grid, (rows, cols) uint8, ``UNLABELLED`` where unknown."""
-        return self._rasterize(grid, transform_of(window, grid.transform), (int(window.height), int(window.width)))
+        placed, classes = _placed(self, _grid_of(grid))
+        area = RuntimeWindow(*map(int, (window.row_off, window.col_off, window.height, window.width)))
+        return classes[placed.last(placed.grid.crop(area))]
 
-    def _rasterize(
-        self, grid: Raster, transform: Affine, shape: tuple[int, int], *, all_touched: bool = False
-    ) -> np.ndarray:
-        table = self._read().to_crs(grid.crs)
-        number_of = numbers_of(self.classes)
-        shapes = []
-        for geometry, value in zip(table.geometry, table[self.field]):
-            number = number_of.get(_text(value))
-            if number is None:
-                raise UserError(f"{self.path}: holds the class {value}, which is not in the legend")
-            shapes.append((geometry, number))
-        if not shapes:
-            return np.full(shape, UNLABELLED, np.uint8)
-        return rasterize(shapes, shape, UNLABELLED, transform=transform, dtype="uint8", all_touched=all_touched)
 
-    def _read(self) -> gpd.GeoDataFrame:
-        """The polygons that have a class and a geometry."""
-        import geopandas as gpd
+def _grid_of(source: Raster) -> Grid:
+    return Grid(source.crs, source.transform, *source.shape)
 
-        try:
-            table = gpd.read_file(self.path, columns=[self.field])
-        except DataSourceError as error:
-            raise UserError(f"{self.path}: cannot be read as polygons ({first_line(error)})") from error
-        if table.crs is None:
-            raise UserError(f"{self.path}: its polygons have no CRS (a shapefile's .prj file); assign one")
-        return table[table.geometry.notna() & ~table.geometry.is_empty & table[self.field].notna()]
+
+@lru_cache(2)
+def _placed(labels: LabelPolygons, grid: Grid) -> tuple[Polygons, np.ndarray]:
+    """The polygons that have a class and a shape, on a grid; their class numbers, and last that of no polygon."""
+    number_of = numbers_of(labels.classes)
+    try:
+        features = read_features(labels.path, columns=[labels.field])
+        values = features.columns[0].tolist()
+        known = [number for number, value in enumerate(values) if value is not None and value == value]
+        unknown = next((values[number] for number in known if _text(values[number]) not in number_of), None)
+        if unknown is not None:
+            raise UserError(f"{labels.path}: holds the class {unknown}, which is not in the legend")
+        classes = [*(number_of[_text(values[number])] for number in known), UNLABELLED]
+        return polygons_on(features.shapes[known], features.crs, grid), np.array(classes, np.uint8)
+    except InputFault as error:
+        raise UserError(str(error)) from error
 
 
 def _text(value: object) -> str:
     """A class as text; whole numbers without a decimal point, however the file stores them."""
-    return str(int(value)) if isinstance(value, (int, float, np.number)) and float(value).is_integer() else str(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        return str(value)
+    return str(int(value)) if float(value).is_integer() else str(value)
 
 
 def _classes_of_polygons(path: Path, field: str) -> tuple[LandClass, ...]:
@@ -184,7 +177,7 @@ def _classes_of_polygons(path: Path, field: str) -> tuple[LandClass, ...]:
         info = pyogrio.read_info(path)
         if field not in info["fields"]:
             raise UserError(f"{path}: has no field {field}; it has {', '.join(info['fields']) or 'none'}")
-        if "Polygon" not in str(info["geometry_type"]) and info["geometry_type"] not in (None, "Unknown"):
+        if re.search("Point|LineString", str(info["geometry_type"])):
             raise UserError(f"{path}: holds geometries of type {info['geometry_type']}, not polygons")
         values = pyogrio.read_dataframe(path, columns=[field], read_geometry=False)[field].dropna().unique()
     except DataSourceError as error:

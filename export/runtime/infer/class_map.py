@@ -109,6 +109,8 @@ class ClassMap:
         return most_common(numbers[inside & valid])
 
     def _class_at(self, x: float, y: float) -> int:
+        if not np.isfinite([x, y]).all():  # the map's CRS has no such place
+            return -1
         column, row = (int(np.floor(place)) for place in self.grid.pixel_at(x, y))
         if not (0 <= row < self.grid.height and 0 <= column < self.grid.width):
             return -1

@@ -14,10 +14,10 @@ from ..messages import Message
 from ..model.card import ModelCard
 from ..model.session import Model
 from ..raster.lattice import Bounds, stated_size
+from ..raster.polygons import Polygons
 from ..raster.resample import STRIP, Scale, nearest, resampled
 from ..raster.window import Read, Window
 from ..results.rows import Rows, blanked
-from ..results.vectors import Polygons
 from .source import Choice, Pixels, Source
 from .sweep import Sweep, shared
 
@@ -45,7 +45,7 @@ class Limits:
         """The smallest window of a grid that holds the area.
 
         Raises:
-            InputFault: it lies outside.
+            InputFault: it lies outside, or no pixel's middle lies in the polygons.
         """
         extent = ", ".join(f"{side:.10g}" for side in grid.bounds)
         window: Window | None = grid.whole
@@ -55,8 +55,8 @@ class Limits:
             raise InputFault("bounds_outside", where=where, extent=extent)
         if self.mask:
             window = window.intersection(grid.window_inside(self.mask.bounds))
-        if window is None:
-            raise InputFault("mask_outside", where=where, extent=extent)
+            if window is None or not any(self.mask.inside(grid, strip).any() for strip in window.strips(STRIP)):
+                raise InputFault("mask_outside", where=where, extent=extent)
         return window
 
 

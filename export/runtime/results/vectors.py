@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import Cancelled, InputFault
 from ..model.card import LandClass
 from ..raster.patches import Patches, Runs, find_patches
+from ..raster.polygons import Polygons
 from .rows import Objects
 from .style import add_style
 
@@ -22,23 +23,6 @@ KeepGoing = Callable[[], bool]  # False cancels
 Batch = tuple[Sequence[Any], Sequence[np.ndarray]]  # shapes, and their values in the order of the columns
 _PATCH_COLUMNS = {"class": "int32", "name": "str", "pixels": "int64", "area_m2": "float64", "confidence": "float64"}
 _OBJECT_COLUMNS = {"class": "int32", "name": "str", "score": "float64"}
-
-
-class Polygons(Protocol):
-    """Polygons to which a run is limited, in the CRS of its raster."""
-
-    @property
-    def bounds(self) -> tuple[float, float, float, float]:
-        """West, south, east, north of all together."""
-
-    def touches(self, grid: Any, window: Any) -> bool:
-        """Whether a polygon reaches into a window of a grid."""
-
-    def inside(self, grid: Any, window: Any) -> np.ndarray:
-        """(rows, columns) True where the middle of a pixel lies in a polygon."""
-
-    def holds(self, x: float, y: float) -> bool:
-        """Whether a point lies in a polygon."""
 
 
 class VectorOut(Protocol):
