@@ -8,11 +8,9 @@ import logging
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree  # nosec B405  # only texts are read; no entity leads anywhere
 
-import numpy as np
 import shapely
 
 from export.rasterio_io.grid import Grid
@@ -20,10 +18,8 @@ from export.rasterio_io.pixels import RasterPixels
 from export.rasterio_io.polygons import Features, placed, polygons_on, read_features
 from export.runtime.errors import InputFault, RuntimeFault
 from export.runtime.files import Staging
-from export.runtime.infer.class_map import ClassMap
+from export.runtime.infer.class_map import ClassMap, Shape
 from export.runtime.infer.layout import Limits
-from export.runtime.raster.lattice import Bounds
-from export.runtime.raster.polygons import Polygons
 from export.runtime.results.assessment import Report, class_numbers, compare, true_field
 from export.wording import words
 
@@ -35,33 +31,14 @@ class (or over the whole map) and must not have served for training. A polygon
 counts as one unit: its map class is the one that most of its pixels have."""
 
 
-@dataclass(frozen=True)
-class _Shape:
-    """See ``export.runtime.infer.class_map.Shape``; of a point ``polygon`` is not asked."""
-
-    point: tuple[float, float] | None
-    polygon: Polygons
-
-    @property
-    def bounds(self) -> Bounds:
-        return self.polygon.bounds
-
-    @property
-    def surface_point(self) -> tuple[float, float]:
-        return self.polygon.surface_point
-
-    def inside(self, grid: Grid) -> np.ndarray:
-        return self.polygon.inside(grid, grid.whole)
-
-
-def _shapes(reference: Path, features: Features, grid: Grid) -> list[_Shape]:
+def _shapes(reference: Path, features: Features, grid: Grid) -> list[Shape]:
     dimensions = shapely.get_dimensions(features.shapes)
     if (dimensions == 1).any():
         raise InputFault.worded(f"{reference}: holds lines; a reference consists of points or polygons")
     points = placed(shapely.centroid(features.shapes), features.crs, grid).tolist()
     polygons = polygons_on(features.shapes, features.crs, grid)
     return [
-        _Shape(None, polygons.only(number)) if dimension else _Shape((x, y), polygons)
+        Shape(None, polygons.only(number)) if dimension else Shape((x, y), polygons)
         for number, (dimension, (x, y)) in enumerate(zip(dimensions, points))
     ]
 

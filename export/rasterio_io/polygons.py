@@ -161,7 +161,12 @@ class ShapelyPolygons:
 
     def __init__(self, shapes: np.ndarray, numbers: np.ndarray) -> None:
         self.shapes, self.numbers, self._tree = shapes, numbers, shapely.STRtree(shapes)
-        self.bounds = tuple(shapely.total_bounds(shapes).tolist()) if len(shapes) else (0.0, 0.0, 0.0, 0.0)
+
+    @property
+    def bounds(self) -> Bounds:
+        """See ``Own``."""
+        west, south, east, north = shapely.total_bounds(self.shapes).tolist()
+        return west, south, east, north
 
     def cut(self, frame: np.ndarray, grid: Grid, way: Way) -> ShapelyPieces | None:
         """See ``Own``."""
@@ -169,7 +174,7 @@ class ShapelyPolygons:
         if not outline.is_valid:
             return None
         pieces, numbers = [self.shapes[:0]], [self.numbers[:0]]
-        for turn in footprint.turns(frame, self.bounds[0], self.bounds[2], way):
+        for turn in footprint.turns(frame, self.bounds[0], self.bounds[2], way) if len(self.shapes) else ():
             area = shapely.transform(outline, lambda at: at - [turn, 0])  # noqa: B023
             near = np.sort(self._tree.query(area, predicate="intersects"))
             shapely.prepare(area)

@@ -31,7 +31,8 @@ from qgis.core import (
 from qgis.PyQt.QtCore import QMetaType, QVariant
 from qgis.PyQt.QtGui import QIcon
 
-from ..gdal_io.mask import LayerMask
+from ..gdal_io.job import grid_of
+from ..gdal_io.mask import read_mask
 from ..runtime.errors import Cancelled, InputFault, RuntimeFault
 from ..runtime.files import taken
 from ..runtime.infer.layout import Limits
@@ -181,7 +182,10 @@ class Algorithm(QgsProcessingAlgorithm):
                 raise InputFault.worded(tr("The extent is empty, or cannot be transformed to the CRS of the layer."))
             box = extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum()
         source = self.parameterAsSource(parameters, "MASK", context)
-        return Limits(box, LayerMask.of(source, crs, context.transformContext()) if source else None)
+        if source is None:
+            return Limits(box)
+        grid, exact = grid_of(layer)
+        return Limits(box, read_mask(source, grid, context.transformContext(), exact))
 
     def add_page(self, name: str, label: str, hint: str):
         """Declare an HTML page, which is created by default."""

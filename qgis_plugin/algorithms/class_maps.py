@@ -15,10 +15,10 @@ from qgis.core import (
     QgsProcessingParameterRasterLayer,
 )
 
-from ..gdal_io.job import Layer, snapshot
-from ..gdal_io.mask import LayerShape, features_of, transformed
+from ..gdal_io.job import Layer, grid_of, snapshot
+from ..gdal_io.mask import read_sample
 from ..runtime.errors import InputFault
-from ..runtime.infer.class_map import ClassMap
+from ..runtime.infer.class_map import ClassMap, Shape
 from ..runtime.infer.layout import Limits
 from ..runtime.results.assessment import class_numbers, compare, true_field
 from ..texts import number, tr, words
@@ -37,7 +37,7 @@ class _MapPlan:
     files: tuple[str, ...]
     limits: Limits = field(default_factory=Limits)
     sample: str = ""
-    shapes: Sequence[LayerShape] = ()
+    shapes: Sequence[Shape] = ()
     field: str = ""
     truth: Sequence[Any] = ()
 
@@ -160,11 +160,7 @@ class AssessAlgorithm(_ClassMapAlgorithm):
             raise InputFault.worded(tr("The reference layer cannot be read."))
         names = source.fields().names()
         at = true_field(source.sourceName(), names, self.parameterAsString(parameters, self.FIELD, context) or None)
-        shapes, truth = [], []
-        for feature in features_of(source):
-            placed = transformed([feature.geometry()], source.sourceCrs(), layer.crs(), context.transformContext())
-            shapes += [LayerShape(geometry) for geometry in placed]
-            truth += [feature.attributes()[at]] * len(placed)
+        shapes, truth = read_sample(source, grid_of(layer)[0], context.transformContext(), at)
         return replace(plan, sample=source.sourceName(), field=names[at], shapes=shapes, truth=truth)
 
     def work(self, plan, parameters, context, feedback):

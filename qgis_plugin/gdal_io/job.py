@@ -1,5 +1,6 @@
 """A run of a model over a layer: planned on the layer's thread, opened and done on any other."""
 
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Optional, Union
 
@@ -13,11 +14,14 @@ from ..runtime.model.card import ModelCard
 from ..runtime.model.guard import read_header
 from ..runtime.model.read_card import card_of
 from ..runtime.model.session import Model
+from ..runtime.raster.lattice import METRES_PER_DEGREE
 from ..texts import tr
 from .files import FileLayer
+from .grid import LayerGrid
 from .services import ServiceLayer
 
 Layer = Union[FileLayer, ServiceLayer]
+_EXACT_M = 0.01  # on a service, whose pixels are as small as a model needs them
 
 
 def snapshot(layer) -> Layer:
@@ -33,6 +37,26 @@ def snapshot(layer) -> Layer:
         raise InputFault.worded(text.format(name=layer.name()))
     crs = layer.crs().toWkt(QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED_GDAL)  # type: ignore[attr-defined]  # not in qgis-stubs
     return (FileLayer if layer.providerType() == "gdal" else ServiceLayer).of(layer, crs)
+
+
+def grid_of(layer) -> tuple[LayerGrid, float]:
+    """The grid of a raster layer, on its thread, and how exactly shapes must be placed on it: see ``Way``.
+
+    Of a service without pixels of its own it is a coarse one.
+
+    Raises:
+        InputFault: the layer is broken or has no CRS.
+    """
+    copy = snapshot(layer)
+    if isinstance(copy, ServiceLayer):
+        grid = copy.own_grid()
+        return (grid, 0.0) if grid else (copy.coarse_grid(), _EXACT_M / _metres(copy.coarse_grid()))
+    with closing(copy.open()) as pixels:
+        return pixels.grid, 0.0
+
+
+def _metres(grid: LayerGrid) -> float:
+    return METRES_PER_DEGREE if grid.units.geographic else grid.units.metres
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ _DTYPES = {
     Qgis.DataType.Byte: "u1", Qgis.DataType.UInt16: "u2", Qgis.DataType.Int16: "i2", Qgis.DataType.UInt32: "u4",
     Qgis.DataType.Int32: "i4", Qgis.DataType.Float32: "f4", Qgis.DataType.Float64: "f8",
 }  # fmt: skip
+_COARSE = 1024  # columns and rows that stand for the pixels of a service without any
 _NOT_THERE = (204, 404)  # status of a tile of which there is none
 _PICTURES = (Qgis.DataType.ARGB32, Qgis.DataType.ARGB32_Premultiplied)
 
@@ -72,12 +73,18 @@ class ServiceLayer:
         Raises:
             InputFault: such a service needs both.
         """
-        return ServicePixels(self, self._own_grid() or self._grid(gsd, bounds))
+        return ServicePixels(self, self.own_grid() or self._grid(gsd, bounds))
 
-    def _own_grid(self) -> Optional[LayerGrid]:
+    def own_grid(self) -> Optional[LayerGrid]:
+        """Of its pixels; None where it has none of its own."""
         width, height = self.provider.xSize(), self.provider.ySize()
-        if width < 1 or height < 1:
-            return None
+        return self._divided(width, height) if min(width, height) > 0 else None
+
+    def coarse_grid(self) -> LayerGrid:
+        """Over all of it."""
+        return self._divided(_COARSE, _COARSE)
+
+    def _divided(self, width: int, height: int) -> LayerGrid:
         west, south, east, north = self.extent
         place = Transform((east - west) / width, 0.0, west, 0.0, -(north - south) / height, north)
         return LayerGrid(self.crs, place, height, width)

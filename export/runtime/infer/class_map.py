@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import Cancelled, InputFault
 from ..raster.gaps import holds_data, nodata_of
+from ..raster.polygons import Polygons
 from ..raster.window import Window
 from ..results.areas import ClassArea
 from ..results.assessment import most_common
@@ -19,23 +20,12 @@ from .sweep import Progress
 _STRIP = 256  # rows that are counted at once
 
 
-class Shape(Protocol):
-    """A point or polygon of a sample, in the CRS of the map."""
+@dataclass(frozen=True)
+class Shape:
+    """A unit of a sample, in the CRS of the map: a point, or a polygon alone; of a point ``polygon`` is not asked."""
 
-    @property
-    def point(self) -> tuple[float, float] | None:
-        """Its place; None of a polygon."""
-
-    @property
-    def bounds(self) -> tuple[float, float, float, float]:
-        """West, south, east, north."""
-
-    @property
-    def surface_point(self) -> tuple[float, float]:
-        """A place inside it."""
-
-    def inside(self, grid: Any) -> np.ndarray:
-        """(rows, columns) True where the middle of a pixel lies in it."""
+    point: tuple[float, float] | None
+    polygon: Polygons
 
 
 class ClassMap:
@@ -99,12 +89,12 @@ class ClassMap:
     def _class_of(self, shape: Shape) -> int:
         if shape.point:
             return self._class_at(*shape.point)
-        window = self.grid.window_inside(shape.bounds)
-        if window is None:
+        window = self.grid.window_inside(shape.polygon.bounds)
+        if window is None or not len(shape.polygon.numbers):
             return -1
-        inside = shape.inside(self.grid.crop(window))
+        inside = shape.polygon.inside(self.grid, window)
         if not inside.any():  # smaller than a pixel
-            return self._class_at(*shape.surface_point)
+            return self._class_at(*shape.polygon.surface_point)
         numbers, valid = self.read(window)
         return most_common(numbers[inside & valid])
 

@@ -27,6 +27,7 @@ class Way(NamedTuple):
         own_turn: units of a full turn of longitude in the other CRS; 0 where it is projected.
         grid_turn: the same of the grid's CRS.
         alike: whether both count longitude around the same axis.
+        exact: how far a moved side may lie from the true curve, in units of the grid's CRS; 0: part of a pixel.
     """
 
     there: Move
@@ -34,6 +35,7 @@ class Way(NamedTuple):
     own_turn: float = 0.0
     grid_turn: float = 0.0
     alike: bool = True
+    exact: float = 0.0
 
 
 def outline(grid: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -110,7 +112,7 @@ def bent(points: np.ndarray, ring: np.ndarray, grid: Any, way: Way) -> tuple[np.
     """
     moved = placed(points, grid, way)
     test = np.append(ring[1:] == ring[:-1], False)  # of the side that begins at each corner
-    most, tolerance = 4 * len(points) + 1_000_000, _EXACT * _pixel(grid)
+    most, tolerance = 4 * len(points) + 1_000_000, way.exact or _EXACT * _pixel(grid)
     if not np.isfinite(moved).all():
         return None
     for _ in range(_ROUNDS):

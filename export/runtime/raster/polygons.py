@@ -44,9 +44,13 @@ class Pieces(Protocol):
 
 
 class Own(Protocol):
-    """Polygons in their own CRS; ``bounds`` is west, south, east, north of all."""
+    """Polygons in their own CRS; ``numbers`` as in ``Pieces``."""
 
-    bounds: Bounds
+    numbers: np.ndarray
+
+    @property
+    def bounds(self) -> Bounds:
+        """West, south, east, north of all."""
 
     def cut(self, frame: np.ndarray, grid: Any, way: Way) -> Pieces | None:
         """What lies in a grid's frame, (N, 2) corners, in the grid's CRS; None where it cannot be moved truly."""
@@ -70,6 +74,8 @@ class Polygons:
             parts = (Polygons(own, grid.crop(window), way) for window in _quarters(grid))
             self._parts = [part for part in parts if len(part.numbers)]
             self.numbers = np.unique(np.concatenate([np.zeros(0, int), *(part.numbers for part in self._parts)]))
+        elif way.exact:  # finer than the grid's pixels: what lies between their middles counts too
+            self.numbers = np.unique(own.numbers)
         else:
             self.numbers = np.unique(self._at(footprint.centres(grid, way))[1])
 
