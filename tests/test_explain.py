@@ -45,7 +45,7 @@ def test_a_run_is_explained_without_writing_anything(model, tmp_path, capsys):
     assert said["files"].startswith(
         "scene.tif, scene_confidence.tif, scene.qml, scene.tif.aux.xml, scene_confidence.qml,"
     )
-    assert said["no data"] == "nodata values (0) in any band that is read"
+    assert said["no data"] == "0 in any band that is read, as the file declares"
 
 
 @pytest.mark.parametrize(

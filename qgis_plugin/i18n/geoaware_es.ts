@@ -1612,14 +1612,6 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>no se conocen: todos los píxeles cuentan como datos</translation>
     </message>
     <message>
-        <source>nodata values ({values}) in any band that is read</source>
-        <translation>valores sin datos ({values}) en cualquiera de las bandas que se leen</translation>
-    </message>
-    <message>
-        <source>nodata values ({values}) in all bands that are read</source>
-        <translation>valores sin datos ({values}) en todas las bandas que se leen</translation>
-    </message>
-    <message>
         <source>the mask</source>
         <translation>la máscara</translation>
     </message>
@@ -1738,6 +1730,30 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
     <message>
         <source>Also shows what a run over this layer would do; the first tiles are run to measure the time.</source>
         <translation>Muestra además qué haría una ejecución sobre esta capa; las primeras teselas se ejecutan para medir el tiempo.</translation>
+    </message>
+    <message>
+        <source>in any band that is read</source>
+        <translation>en cualquier banda leída</translation>
+    </message>
+    <message>
+        <source>in all bands that are read</source>
+        <translation>en todas las bandas leídas</translation>
+    </message>
+    <message>
+        <source>{values} {rule}, as the file declares</source>
+        <translation>{values} {rule}, según declara el archivo</translation>
+    </message>
+    <message>
+        <source>{value:g} {rule}, as stated</source>
+        <translation>{value:g} {rule}, según lo indicado</translation>
+    </message>
+    <message>
+        <source>{value:g} {rule}, as in Sentinel-2 products</source>
+        <translation>{value:g} {rule}, como en los productos de Sentinel-2</translation>
+    </message>
+    <message>
+        <source>from overviews of {pixel:.4g} m</source>
+        <translation>a partir de pirámides de {pixel:.4g} m</translation>
     </message>
     <message>
         <source>no point or polygon lies on the data of the map</source>

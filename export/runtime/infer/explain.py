@@ -109,6 +109,8 @@ def _pixel_size(job: Job) -> Fact:
         return Fact(Message("label_pixel_size"), (Message("pixels_as_are", {"pixel": own}),), _size_of_model(job))
     value = [Message("pixels_resampled", {"pixel": own, "model": stated_size(layout.seen.pixel_size_m)})]
     value.append(Message("pixels_averaged" if min(scale.rows, scale.columns) > 1 else "pixels_bilinear"))
+    if layout.overview:
+        value.append(Message("pixels_from_overviews", {"pixel": layout.overview}))
     if layout.came_from():
         value.append(Message("pixels_back"))
     return Fact(Message("label_pixel_size"), tuple(value), _size_of_model(job))

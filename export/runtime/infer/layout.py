@@ -84,6 +84,7 @@ class Layout:
         result: grid of the map.
         scale: size of a pixel of ``seen`` in the raster's pixels, None where they are the same.
         cell: side of a pixel of the answer, in pixels of ``seen``.
+        overview: pixel size in metres of the coarser copy that is read; 0: the raster itself.
     """
 
     def __init__(self, source: Source, card: ModelCard, options: Options, cell: int = 1) -> None:
@@ -102,7 +103,7 @@ class Layout:
         self.result = self.seen.scaled(cell, cell) if model_grid else self._crop
         self._back = self.scale is not None and not model_grid
         self.read: Read = self._read_crop
-        self._overview = 0.0  # pixel size in metres of the copy that is read; 0: the raster itself
+        self.overview = 0.0
         self._least = 0.5 if model_grid else 0.0  # on the source's grid its own gaps are cut out later
         if self.scale:
             self.read = resampled(self._read_crop, self._crop.height, self._crop.width, self.scale, self._least)
@@ -118,15 +119,15 @@ class Layout:
         corner = (self.window.row / rows, self.window.column / columns)
         read = partial(self.source.read, pixels=coarse)
         self.read = resampled(read, tall, wide, scale, self._least, corner)
-        self._overview = coarse.grid.pixel_size_m[0]
+        self.overview = coarse.grid.pixel_size_m[0]
 
     def notes(self, measured: bool) -> list[Message]:
         """What to read before a long run, and, where areas will be measured, how wrong they will be."""
         notes: list[Message] = []
         gsd, size = self._gsd, stated_size(self._crop.pixel_size_m)
-        sizes = {"pixel": size, "model": gsd, "overview": self._overview}
+        sizes = {"pixel": size, "model": gsd, "overview": self.overview}
         if self.scale:
-            notes.append(Message("resampled_from_overviews" if self._overview else "resampled", sizes))
+            notes.append(Message("resampled_from_overviews" if self.overview else "resampled", sizes))
         elif gsd and not 0.5 <= size / gsd <= 2:
             notes.append(Message("not_resampled", sizes))
         distortion = self.result.area_distortion if measured else 1.0

@@ -192,9 +192,13 @@ class Source:
     @property
     def gaps(self) -> list[Message]:
         """What makes a pixel a gap."""
-        stated = dict.fromkeys(value for value in (*self._nodata, self.nodata) if value is not None)
-        values, any_band = {"values": ", ".join(f"{value:g}" for value in stated)}, self._choice.rule == "any"
-        gaps = [Message("gaps_in_any_band" if any_band else "gaps_in_all_bands", values)] if stated else []
+        stated = ", ".join(f"{value:g}" for value in dict.fromkeys(self._nodata) if value is not None)
+        rule = Message("gaps_in_any_band" if self._choice.rule == "any" else "gaps_in_all_bands")
+        gaps = [Message("gaps_of_file", {"values": stated, "rule": rule})] if stated else []
+        if self.nodata is not None:
+            values = {"value": self.nodata, "rule": rule}
+            told = self._choice.nodata is not None
+            gaps.append(Message("gaps_stated", values) if told else Message("gaps_of_sentinel2", values))
         gaps += [Message("gaps_of_mask")] if self.pixels.masked(self.bands) else []
         gaps += [Message("gaps_of_alpha", {"band": number}) for number in self._alphas]
         real = any(np.dtype(dtype).kind == "f" for dtype in self._dtypes if dtype)
