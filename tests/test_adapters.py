@@ -12,6 +12,8 @@ import rasterio
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
+from core.errors import UserError
+from core.imagery.georasters import open_raster
 from export import predict
 from export.rasterio_io.cog import RasterioWriter
 from export.rasterio_io.grid import Grid
@@ -22,7 +24,7 @@ from export.runtime.infer.blend import Blend
 from export.runtime.model.session import Model
 from export.runtime.results.rows import Objects
 from export.runtime.results.writing import Targets, room_needed
-from tests import adapters, gaps
+from tests import adapters, gaps, pixel_types
 from tests.conftest import call, write_raster
 from tests.models import write_strongest_band
 from tests.test_predict_rasters import stripes
@@ -117,3 +119,25 @@ def test_the_room_of_features_counts_all_bands_whatever_the_legend(tmp_path):
     pixels = GRID.height * GRID.width
     assert room_needed(GRID, card, 512, ["map"]) >= 4 * 512 * pixels
     assert room_needed(GRID, card, 512, ["map", "picture"]) > room_needed(GRID, card, 512, ["map"])
+
+
+def test_numbers_of_every_type_are_read(tmp_path):
+    pixel_types.numbers_of_every_type_are_read(RasterPixels, tmp_path)
+
+
+def test_control_points_become_a_grid(tmp_path):
+    pixel_types.control_points_become_a_grid(RasterPixels, tmp_path)
+
+
+def test_rpcs_alone_are_refused(tmp_path):
+    offsets = {"LINE_OFF": 45, "SAMP_OFF": 60, "LAT_OFF": 49, "LONG_OFF": 11, "HEIGHT_OFF": 9}
+    scales = {"LINE_SCALE": 45, "SAMP_SCALE": 60, "LAT_SCALE": 1, "LONG_SCALE": 1, "HEIGHT_SCALE": 100}
+    one, east, south = (" ".join(map(str, [*first, *[0] * 17])) for first in ([1, 0, 0], [0, 1, 0], [0, 0, -1]))
+    terms = {"LINE_NUM_COEFF": south, "LINE_DEN_COEFF": one, "SAMP_NUM_COEFF": east, "SAMP_DEN_COEFF": one}
+    lines = "".join(f'<MDI key="{key}">{value}</MDI>' for key, value in {**offsets, **scales, **terms}.items())
+    place = f'<Metadata domain="RPC">{lines}</Metadata>'
+    path = pixel_types.raw(tmp_path / "a.vrt", "Byte", np.ones((20, 20), np.uint8), None, place)
+    with pytest.raises(InputFault, match=r"a.vrt: lies on RPCs instead of a grid; warp it to one with gdalwarp -rpc"):
+        RasterPixels(path)
+    with pytest.raises(UserError, match=r"a.vrt: lies on RPCs instead of a grid"), open_raster(path):
+        pass

@@ -125,6 +125,9 @@ def open_raster(dataset: str | Path, placement: Placement | None = None, name: s
         if placement is not None and source.crs is None:
             source = stack.enter_context(_placed(source, placement))
         if not is_located(source):
+            other = "control points" if source.gcps[0] else "RPCs" if source.rpcs else ""
+            if other:
+                raise UserError(f"{name}: lies on {other} instead of a grid; warp it to one with gdalwarp -dstalpha")
             raise UserError(f"{name}: has no coordinates; give them with --crs and --bounds")
         check_dtype(source, name)
         _check_crs(source, name)

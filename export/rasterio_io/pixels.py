@@ -19,12 +19,14 @@ from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.transform import from_bounds
+from rasterio.vrt import WarpedVRT
 
 from export.rasterio_io.grid import Grid, crs_of, raster_window
 from export.rasterio_io.names import is_far, is_path
 from export.rasterio_io.vectors import Area
 from export.runtime.errors import InputFault, first_line
 from export.runtime.infer.source import Pixels
+from export.runtime.messages import Message
 from export.runtime.raster.lattice import check_bounds
 from export.runtime.raster.window import Window
 
@@ -51,13 +53,25 @@ class RasterPixels:
         """
         self.name = self.address = str(where)
         self._lock = threading.Lock()  # GDAL reads a file in one thread at a time
-        self.dataset = _open(self.name)
+        self.notes: list[Message] = []
+        self.dataset = self._on_grid(_open(self.name))
         self.grid = self._place(area)
         self.names = _band_names(self.dataset)
         colors = enumerate(self.dataset.colorinterp, start=1)
         self.usable = [number for number, color in colors if color != ColorInterp.alpha]
         self.baseline = self.dataset.tags().get("PROCESSING_BASELINE", "")
         self.files = list(self.dataset.files)
+
+    def _on_grid(self, dataset: rasterio.DatasetReader) -> rasterio.DatasetReader:
+        """The raster itself, or warped where it lies on control points instead of a grid."""
+        points, crs = dataset.gcps
+        if dataset.crs is not None or not points or crs is None:
+            return dataset
+        self.notes.append(Message("control_points", {"count": len(points)}))
+        try:
+            return WarpedVRT(dataset, add_alpha=dataset.nodata is None)
+        except RASTER_ERRORS as error:
+            raise InputFault("bad_coordinates", where=self.name) from error
 
     def _place(self, area: Area | None) -> Grid:
         dataset = self.dataset
@@ -72,6 +86,8 @@ class RasterPixels:
             if not known:
                 raise InputFault.worded(f"{self.name}: its CRS has no unit of length; set another with gdal_edit")
             return grid
+        if dataset.rpcs and not (area and area.crs and area.bounds):
+            raise InputFault.worded(f"{self.name}: lies on RPCs instead of a grid; warp it to one with gdalwarp -rpc")
         if not (area and area.crs and area.bounds):
             raise InputFault.worded(
                 f"{self.name}: has no CRS, so its map could not be placed; give --crs and --bounds, or set it with gdal_edit"
@@ -86,7 +102,8 @@ class RasterPixels:
 
     def dtype(self, band: int) -> str:
         """Numpy's name of the type of a band's values."""
-        return str(self.dataset.dtypes[band - 1])
+        name = str(self.dataset.dtypes[band - 1])
+        return "complex64" if name.startswith("complex_int") else name
 
     def stored_as(self, band: int) -> tuple[float, float]:
         """Scale and offset of a band."""
@@ -94,7 +111,10 @@ class RasterPixels:
 
     def nodata(self, band: int) -> float | None:
         """The value that the file states for no data in a band."""
-        return self.dataset.nodatavals[band - 1]
+        value = self.dataset.nodatavals[band - 1]
+        if value is None and MaskFlags.nodata in self.dataset.mask_flag_enums[band - 1]:
+            return int(np.iinfo(self.dtype(band)).max)  # rasterio drops the highest number of 64 bits
+        return None if value is None else float(value)
 
     def masked(self, bands: Sequence[int]) -> bool:
         """Whether a mask of the file says which pixels are empty."""
@@ -130,9 +150,9 @@ class RasterPixels:
         tall, wide = dataset.block_shapes[bands[0] - 1]
         if wide < dataset.width:
             return 0.0
-        pixel = sum(np.dtype(dataset.dtypes[band - 1]).itemsize for band in bands)
+        pixel = sum(np.dtype(self.dtype(band)).itemsize for band in bands)
         if dataset.interleaving and dataset.interleaving.value == "PIXEL":
-            pixel = sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
+            pixel = sum(np.dtype(self.dtype(band)).itemsize for band in dataset.indexes)
         return float((rows + 2 * tall) * wide * pixel)
 
     def close(self) -> None:

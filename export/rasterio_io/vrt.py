@@ -20,7 +20,8 @@ from export.runtime.results.areas import ClassArea
 from export.runtime.results.style import attribute_table
 
 _TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "int32": "Int32", "uint32": "UInt32"}
-_TYPES |= {"int8": "Int8", "float32": "Float32", "float64": "Float64"}
+_TYPES |= {"int8": "Int8", "int64": "Int64", "uint64": "UInt64", "complex64": "CFloat32", "complex128": "CFloat64"}
+_TYPES |= {"float16": "Float16", "float32": "Float32", "float64": "Float64", "complex_int16": "CInt16"}
 
 
 def joined(

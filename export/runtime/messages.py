@@ -133,7 +133,9 @@ MESSAGES: dict[str, str] = {
     "too_wide": "{width} px are too wide: {needed:size} of memory are needed and {free:size} are free; map it in parts",
     # reading and writing
     "corrupt": "corrupt or truncated file ({reason})",
-    "pixel_type": "its pixels are {dtype}; a model reads integers or real numbers",
+    "pixel_type": "its pixels are {dtype}; a model reads numbers",
+    "complex": "its pixels are complex numbers: their magnitude is taken",
+    "control_points": "lies on {count} control points: warped through them to a grid (nearest neighbour)",
     "same_name": "two results have this name, or their styles would have; give each a name of its own",
     "no_classes": "the model '{name}' gives values, no classes: it has no confidence, probabilities or polygons",
     "overwrites_input": "would overwrite its own input",

@@ -10,6 +10,7 @@ from osgeo import gdal
 from qgis.core import QgsProviderRegistry
 
 from ..runtime.errors import InputFault
+from ..runtime.messages import Message
 from ..runtime.raster.lattice import Bounds
 from ..runtime.raster.window import Window
 from .calls import ask
@@ -76,9 +77,12 @@ class FilePixels:
         flags = gdal.OF_RASTER | gdal.OF_VERBOSE_ERROR
         failed = ("not_readable", layer.uri)
         self._dataset = ask(*failed, gdal.OpenEx, layer.uri, flags, open_options=list(layer.options))
-        if self._dataset.GetGCPCount() and self._dataset.GetGeoTransform(can_return_null=True) is None:
-            # on control points instead of a grid: as QGIS shows it
-            self._dataset = ask(*failed, gdal.AutoCreateWarpedVRT, self._dataset)
+        self.notes: list[Message] = []
+        points = self._dataset.GetGCPCount()
+        if points and self._dataset.GetGeoTransform(can_return_null=True) is None:
+            self.notes.append(Message("control_points", {"count": points}))
+            alpha = self._dataset.GetRasterBand(1).GetNoDataValue() is None  # for what no point encloses
+            self._dataset = ask(*failed, gdal.Warp, "", self._dataset, format="VRT", dstAlpha=alpha)
         dataset = self._dataset
         # without coordinates QGIS lays pixels downwards from the origin
         place = dataset.GetGeoTransform(can_return_null=True) or (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
@@ -98,6 +102,8 @@ class FilePixels:
 
     def dtype(self, number: int) -> str:
         name = gdal.GetDataTypeName(self._band(number).DataType).lower()
+        if name[0] == "c":  # complex, of integers too
+            return "complex128" if name == "cfloat64" else "complex64"
         return "uint8" if name == "byte" else name
 
     def nodata(self, number: int) -> Optional[float]:

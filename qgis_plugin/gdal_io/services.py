@@ -19,6 +19,7 @@ from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtNetwork import QNetworkReply, QNetworkRequest
 
 from ..runtime.errors import Cancelled, InputFault
+from ..runtime.messages import Message
 from ..runtime.raster.lattice import Bounds, Transform
 from ..runtime.raster.window import Window
 from ..texts import tr
@@ -124,6 +125,7 @@ class ServicePixels:
         self.names: list[str] = list(_PICTURE) if self.picture else [self._name(n) for n in numbers]
         self.usable = list(range(1, len(self.names) + 1))
         self.files: list[str] = []
+        self.notes: list[Message] = []
         self.feedback = QgsRasterBlockFeedback()  # cancelling it ends a request that is under way
 
     def dtype(self, number: int) -> str:

@@ -1800,8 +1800,16 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>archivo dañado o incompleto ({reason})</translation>
     </message>
     <message>
-        <source>its pixels are {dtype}; a model reads integers or real numbers</source>
-        <translation>sus píxeles son {dtype}; un modelo lee números enteros o reales</translation>
+        <source>its pixels are {dtype}; a model reads numbers</source>
+        <translation>sus píxeles son {dtype}; un modelo lee números</translation>
+    </message>
+    <message>
+        <source>its pixels are complex numbers: their magnitude is taken</source>
+        <translation>sus píxeles son números complejos: se toma su módulo</translation>
+    </message>
+    <message>
+        <source>lies on {count} control points: warped through them to a grid (nearest neighbour)</source>
+        <translation>está sobre {count} puntos de control: se lleva con ellos a una cuadrícula (vecino más próximo)</translation>
     </message>
     <message>
         <source>two results have this name, or their styles would have; give each a name of its own</source>

@@ -16,7 +16,7 @@ pytest.importorskip("qgis.core", reason="QGIS's Python packages are not installe
 from osgeo import gdal, ogr, osr
 from qgis.core import QgsProcessingFeedback, QgsRasterLayer, QgsVectorLayer
 
-from tests import adapters, gaps
+from tests import adapters, gaps, pixel_types
 from tests.models import card_item, write_model, write_strongest_band
 from tests.qgis import rasters
 from tests.qgis.conftest import ROOT
@@ -262,3 +262,13 @@ def test_a_run_opens_its_layer_once_to_check_it_and_once_to_do_it(running, world
     monkeypatch.setattr(FileLayer, "open", lambda self, *place: opened.append(self) or before(self, *place))
     run("segment", world, "utm", "plain", OUTPUT=str(tmp_path / "map.tif"))
     assert len(opened) == 2
+
+
+def test_numbers_of_every_type_and_control_points_are_read(running, tmp_path):
+    from geoaware.gdal_io.job import snapshot
+
+    def opened(path: Path):
+        return snapshot(QgsRasterLayer(str(path), path.stem)).open()
+
+    pixel_types.numbers_of_every_type_are_read(opened, tmp_path)
+    pixel_types.control_points_become_a_grid(opened, tmp_path)

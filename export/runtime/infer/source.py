@@ -25,7 +25,7 @@ from ..raster.gaps import holds_data, is_alpha, nodata_of
 from ..raster.sentinel2 import baseline_of, stated_offset
 from ..raster.window import Window
 
-_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+_KINDS = "iufc"  # of numpy's types: integers, real and complex numbers
 # Of the sample; a fifth of the raster should be reported, but a sample errs by several points: Landsat scenes, empty at
 # their corners, show 22 % where it is 17 %.
 EMPTY_SHARE = 0.1
@@ -43,6 +43,7 @@ class Pixels(Protocol):
         grid: where its pixels lie, a ``Lattice``.
         names: of the bands, "" where they have none.
         usable: numbers, from 1, of the bands that the file does not call an alpha channel.
+        notes: on how the file was opened.
         baseline: what the file's tag ``PROCESSING_BASELINE`` says, else "".
         sampled: whether a sample may be read before a run; a slow service is asked for none.
         sized: whether the pixels already have the size that the model needs.
@@ -54,6 +55,7 @@ class Pixels(Protocol):
     grid: Any
     names: list[str]
     usable: list[int]
+    notes: list[Message]
     baseline: str
     files: list[str]
     sampled: bool
@@ -126,7 +128,7 @@ class Source:
         """
         self.pixels, self.grid, self.where = pixels, pixels.grid, pixels.name
         self.nodata = choice.nodata
-        self.notes: list[Message] = []
+        self.notes = [note.about(self.where) for note in pixels.notes]
         self._card, self._choice = card, choice
         self._alphas: list[int] = []
         numbered = any(isinstance(band, int) for band in choice.bands)  # then a name like "3" is not meant
@@ -142,9 +144,10 @@ class Source:
         self._note(note)
         self._alphas = [number for number in alphas if number not in {*others, *self.bands}]
         self._dtypes = [pixels.dtype(band) for band in self.bands]
-        strange = [dtype for dtype in self._dtypes if dtype and dtype not in _DTYPES]
-        if strange:
-            raise InputFault("pixel_type", where=self.where, dtype=strange[0])
+        kinds = {np.dtype(dtype).kind: dtype for dtype in self._dtypes if dtype}
+        for kind in kinds.keys() - {*_KINDS}:
+            raise InputFault("pixel_type", where=self.where, dtype=kinds[kind])
+        self._note(Message("complex") if "c" in kinds else None)
         stated = zip(map(pixels.nodata, self.bands), self._dtypes)
         self._nodata = [nodata_of(*one) for one in stated]
         self._masked = bool(self._alphas or pixels.masked(self.bands) or set(self._nodata) != {None})
@@ -173,7 +176,7 @@ class Source:
             return
         shown = self._looked_at(self.bands)
         valid = self._hold_data(shown)
-        pixels = shown[:, valid]
+        pixels = _magnitude(shown[:, valid])
         if self._choice.rule == "any":
             share = float((self._hold_data(shown, "all") & ~valid).sum() / max(valid.size, 1))
             if share >= SOME_SHARE:
@@ -272,10 +275,11 @@ class Source:
     def _stored(self, source: Pixels, window: Window) -> tuple[np.ndarray, np.ndarray]:
         pixels, valid = self._shown(source, self.bands, window)
         valid = valid & self._hold_data(pixels)
+        pixels = _magnitude(pixels)
         if pixels.dtype == np.float64:  # what float32 cannot hold is no data either
             valid &= (np.abs(pixels) <= np.finfo(np.float32).max).all(axis=0)
-            pixels = np.where(valid, pixels, 0).astype(np.float32)
-        return pixels, valid
+            pixels = np.where(valid, pixels, 0)
+        return pixels.astype(np.float32) if pixels.dtype.kind == "f" else pixels, valid
 
     def _shown(self, source: Pixels, bands: Sequence[int], window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Stored values, and where no mask and no alpha channel hides them."""
@@ -292,6 +296,11 @@ class Source:
         if self.nodata is not None:
             valid &= holds_data(pixels, [self.nodata] * len(self.bands), rule)
         return valid
+
+
+def _magnitude(pixels: np.ndarray) -> np.ndarray:
+    """Of complex numbers, such as radar measures; others as they are."""
+    return np.abs(pixels) if pixels.dtype.kind == "c" else pixels
 
 
 def lattice(height: int, width: int) -> list[Window]:

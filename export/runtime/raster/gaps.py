@@ -17,6 +17,8 @@ def nodata_of(stated: float | None, dtype: str) -> float | None:
         return None
     if dtype and np.dtype(dtype).kind in "iu":
         limits = np.iinfo(dtype)
+        if stated == float(limits.max):  # of 64 bits: as a float it is one more
+            return limits.max
         return int(stated) if limits.min <= stated <= limits.max and float(stated).is_integer() else None
     return stated
 
@@ -27,7 +29,7 @@ def holds_data(pixels: np.ndarray, nodata: Sequence[float | None], rule: str = "
     ``nodata`` holds one value a band, None where there is none; such bands do not count for the rule.
     """
     valid = np.ones(pixels.shape[1:], bool)
-    if pixels.dtype.kind == "f":
+    if pixels.dtype.kind in "fc":
         valid = np.isfinite(pixels).all(axis=0)
     empty = [_equals(values, value) for values, value in zip(pixels, nodata) if value is not None]
     if empty:
