@@ -333,19 +333,21 @@ def test_bounds_beyond_the_earth_are_named_with_the_file(model, tmp_path, capsys
     assert not (tmp_path / "o").exists()
 
 
-def test_a_map_of_the_world_whose_corners_lie_off_the_earth_has_no_footprint(model, tmp_path):
+def test_a_map_of_the_world_whose_corners_lie_off_the_earth_has_the_box_of_the_world(model, tmp_path):
     place = ("--crs", "ESRI:54009", "--bounds", -18_040_095, -9_020_047, 18_040_095, 9_020_047)
     bare = plain_picture(tmp_path / "bare.png")
     assert np.array_equal(mapped(model, bare, tmp_path / "o", "--no-resample", *place), expected())
     item = json.loads((tmp_path / "o" / "bare.stac.json").read_text())
-    assert item["geometry"] is None
-    assert "bbox" not in item
+    assert item["bbox"] == pytest.approx([-180, -90, 180, 90], abs=1e-3)
+    assert shapely.geometry.shape(item["geometry"]).bounds == tuple(item["bbox"])
 
 
-def test_a_raster_with_a_corner_off_the_earth_has_no_footprint(model, tmp_path):
+def test_a_raster_with_a_corner_off_the_earth_has_the_box_of_the_rest(model, tmp_path):
     raster = write_raster(tmp_path / "far.tif", stripes(), origin=(500_000, 2e7), pixel=160_000.0)
     assert np.array_equal(mapped(model, raster, tmp_path / "o", "--no-resample"), expected())
-    assert json.loads((tmp_path / "o" / "far.stac.json").read_text())["geometry"] is None
+    west, south, _, north = json.loads((tmp_path / "o" / "far.stac.json").read_text())["bbox"]
+    assert west == pytest.approx(15, abs=0.1)
+    assert -1 < south < north <= 90
 
 
 def plain_picture(path: Path) -> Path:

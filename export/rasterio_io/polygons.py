@@ -126,6 +126,8 @@ def way(own: pyproj.CRS, grid: Grid) -> Way:
         InputFault: no way is known.
     """
     target = pyproj.CRS.from_wkt(grid.crs.to_wkt())
+    if own == target:  # a site's own grid too, from which no way leads elsewhere
+        return Way(_same, _same, turn_of(own), turn_of(own))
     try:
         there = pyproj.Transformer.from_crs(own, target, always_xy=True).transform
         back = pyproj.Transformer.from_crs(target, own, always_xy=True).transform
@@ -134,6 +136,10 @@ def way(own: pyproj.CRS, grid: Grid) -> Way:
             f"no way is known from {own.name} to {target.name}; transform the polygons first"
         ) from error
     return Way(there, back, turn_of(own), turn_of(target), not (own.is_derived or target.is_derived))
+
+
+def _same(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return x, y
 
 
 def turn_of(crs: pyproj.CRS) -> float:

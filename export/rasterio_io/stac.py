@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rasterio._err import CPLE_BaseError
-from rasterio.errors import RasterioError
-from rasterio.warp import transform_bounds, transform_geom
+import pyproj
+import shapely
+from shapely.geometry.polygon import orient
 
 from export.rasterio_io.grid import Grid
 from export.rasterio_io.names import short
+from export.rasterio_io.polygons import way
+from export.runtime.errors import InputFault
 from export.runtime.model.card import ModelCard
+from export.runtime.raster import footprint
+from export.runtime.raster.footprint import Way
 from export.runtime.results.writing import write_text
 
 FILE_EXTENSION = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
@@ -26,6 +30,10 @@ EXTENSIONS = (
     FILE_EXTENSION,
 )
 UNIT = "geoaware:unit"
+_DEGREES = pyproj.CRS.from_user_input("OGC:CRS84")
+_SIMPLE = 10_000  # an outline may differ from the true one by so small a part of its extent
+_TINY = 1e-9  # degrees
+_GAP = 5.0  # degrees of longitude without a sample, at least, where a raster does not reach around the Earth
 MEDIA = {
     ".tif": "image/tiff; application=geotiff; profile=cloud-optimized",
     ".gpkg": "application/geopackage+sqlite3",
@@ -110,14 +118,52 @@ def write_item(
 
 
 def _footprint(grid: Grid) -> tuple[list[float] | None, dict[str, Any] | None]:
-    ring = [*grid.outline(), grid.outline()[0]]
+    """Bounding box and outline in longitude and latitude as GeoJSON has them (RFC 7946); None where none is known.
+
+    Outlines are cut at the antimeridian; a box across it has its west side east of its east side.
+    """
     try:
-        box = [round(v, 9) for v in transform_bounds(grid.crs, "EPSG:4326", *grid.bounds, densify_pts=21)]
-        shape = {"type": "Polygon", "coordinates": [ring[::-1]]}
-        outline = transform_geom(grid.crs, "EPSG:4326", shape, precision=9)
-    except (RasterioError, CPLE_BaseError, SystemError):  # corners off the Earth, as those of a map of the world may be
+        to_grid = way(_DEGREES, grid)
+    except InputFault:  # a site's own grid, another planet
         return None, None
-    return (box, outline) if np.isfinite(box).all() else (None, None)
+    ring = footprint.frame(grid, to_grid)
+    area = _samples(grid, to_grid) if ring is None else shapely.make_valid(shapely.Polygon(ring))
+    if area is None:
+        return None, None
+    area = shapely.intersection(area, shapely.box(-1e4, -90, 1e4, 90))
+    west, south, east, north = area.bounds
+    outline = shapely.simplify(area, max(east - west, north - south) / _SIMPLE)
+    outline = shapely.set_precision(outline, 1e-9)
+    first, last = (int((side + 180) // 360) for side in (west, east))
+    parts = []
+    for turn in range(360 * first, 360 * last + 1, 360):
+        part = shapely.intersection(outline, shapely.box(turn - 180, -90, turn + 180, 90))
+        parts.append(shapely.transform(part, lambda at: at - [turn, 0]))  # noqa: B023  # called at once
+    outline = shapely.union_all([part for part in parts if part.area > 0])
+    west, east = west - 360 * first, east - 360 * first
+    if east - west > 360 - _TINY:
+        west, east = -180.0, 180.0
+    elif east > 180 + _TINY:
+        east -= 360
+    polygons = [orient(part) for part in shapely.get_parts(outline) if part.geom_type == "Polygon"]
+    shape = polygons[0] if len(polygons) == 1 else shapely.MultiPolygon(polygons)
+    return [round(side, 9) for side in (west, south, east, north)], shapely.geometry.mapping(shape)
+
+
+def _samples(grid: Any, to_grid: Way) -> shapely.Geometry | None:
+    """About what a grid shows whose outline leaves its projection: a box around those of its places that are on Earth."""
+    columns, rows = np.meshgrid(np.linspace(0, grid.width, 257), np.linspace(0, grid.height, 257))
+    longitudes, latitudes = to_grid.back(*grid.at(columns.ravel(), rows.ravel()))
+    known = np.isfinite(longitudes + latitudes)
+    if not known.any():
+        return None
+    around = np.unique(longitudes[known] % 360)
+    gaps = np.diff(around, append=around[0] + 360)
+    start = around[(gaps.argmax() + 1) % len(around)]  # east of the widest gap
+    poles = footprint.poles_inside(grid, to_grid)
+    west, east = (-180, 180) if poles or gaps.max() < _GAP else (start, start + 360 - gaps.max())
+    latitudes = np.append(latitudes[known], poles)
+    return shapely.box(west, latitudes.min(), east, latitudes.max())
 
 
 def _asset(role: str, path: Path, card: ModelCard) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def frame(grid: Any, way: Way) -> np.ndarray | None:
     if way.grid_turn and way.alike:  # counted from the same meridian as the grid's own
         own_x += way.own_turn * np.rint(x[0] / way.grid_turn - own_x[0] / way.own_turn)
     winds = np.rint((_unrolled(np.append(own_x, own_x[0]), way.own_turn)[-1] - own_x[0]) / way.own_turn)
-    poles = _poles_inside(grid, way)
+    poles = poles_inside(grid, way)
     if abs(winds) != len(poles):
         return None
     if poles:
@@ -78,7 +78,7 @@ def frame(grid: Any, way: Way) -> np.ndarray | None:
     return np.column_stack([own_x, own_y])
 
 
-def _poles_inside(grid: Any, way: Way) -> list[float]:
+def poles_inside(grid: Any, way: Way) -> list[float]:
     """Latitudes of the poles that lie within the grid as points, where all meridians meet."""
     quarter, found = way.own_turn / 4, []
     for latitude in (quarter, -quarter):
