@@ -315,8 +315,14 @@ def test_bands_in_another_order_are_not_mixed(tmp_path, capsys):
     assert "its bands are in the order B3, B4, those of a_20200101.tif in B4, B3" in capsys.readouterr().err
 
 
-def test_near_infrared_called_alpha_is_not_taken_for_the_mask(tmp_path, capsys):
-    pixels = np.random.default_rng(0).integers(0, 255, (4, 64, 64)).astype(np.uint8)
+def test_near_infrared_called_alpha_is_a_band(tmp_path, capsys):
+    pixels = np.random.default_rng(0).integers(0, 255, (4, 16, 16)).astype(np.uint8)
     path = write_raster(tmp_path / "a_20200101.tif", pixels, photometric="RGB", alpha="YES")
-    assert make(tmp_path, path) == 2
-    assert "its band 4 is marked as alpha, but 100% of its pixels are neither 0 nor 255" in capsys.readouterr().err
+    assert make(tmp_path, path) == 0
+    assert (
+        "its band 4 is called alpha but holds more than transparent and opaque: taken for data"
+        in capsys.readouterr().out
+    )
+    store = ChipStore(tmp_path / "store")
+    assert store.info.bands == ("red", "green", "blue", "band 4")
+    assert np.array_equal(store.pixels(np.array([0]))[0], pixels)

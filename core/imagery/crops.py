@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
-from rasterio.enums import Resampling
-from rasterio.windows import Window
 
 from core.errors import UserError
-from core.imagery.georasters import band_names, check_dtype, data_bands, open_plain, read
+from core.imagery.georasters import band_names, check_dtype, open_plain
+from core.imagery.pixels import read_nearest, read_scaled
 from core.store.read import UNLABELLED, StoreInfo
 
 FITS = ("resize", "cut")
@@ -115,9 +114,11 @@ def squares_of(height: int, width: int, size: int, fit: str) -> list[Square]:
 
 
 def read_squares(
-    path: Path, squares: list[Square], info: StoreInfo, band_files: tuple[str, ...] = ()
+    path: Path, squares: list[Square], info: StoreInfo, band_files: tuple[str, ...] = (), rule: str = "any"
 ) -> Iterator[Crop]:
     """Read squares of an image, or of the stacked ``band_files`` of its folder, and scale them to chips.
+
+    Which pixels of a raster hold no data depends on one of ``gaps.RULES``.
 
     Raises:
         UserError: it has other bands or another data type.
@@ -127,7 +128,7 @@ def read_squares(
     """
     if not band_files and is_photo(path):
         return _read_photo(path, squares, info)
-    return _read_raster(files_of(path, band_files), squares, info)
+    return _read_raster(files_of(path, band_files), squares, info, rule)
 
 
 def _read_photo(path: Path, squares: list[Square], info: StoreInfo) -> Iterator[Crop]:
@@ -154,11 +155,10 @@ def _read_photo(path: Path, squares: list[Square], info: StoreInfo) -> Iterator[
         yield Crop(square, pixels, valid)
 
 
-def _read_raster(files: list[Path], squares: list[Square], info: StoreInfo) -> Iterator[Crop]:
+def _read_raster(files: list[Path], squares: list[Square], info: StoreInfo, rule: str) -> Iterator[Crop]:
     with ExitStack() as stack:
         sources = [stack.enter_context(open_plain(file)) for file in files]
-        # GDAL takes the fourth of four 8-bit bands for alpha by default, near infrared too.
-        bands = [list(s.indexes) if s.count == len(info.bands) else data_bands(s) for s in sources]
+        bands = [list(s.indexes) if s.count == len(info.bands) else s.bands for s in sources]
         for file, source in zip(files, sources):
             check_dtype(source, file.name)
             _check_kind(source.dtypes[0], sum(map(len, bands)), info)
@@ -169,11 +169,8 @@ def _read_raster(files: list[Path], squares: list[Square], info: StoreInfo) -> I
             layers = []
             for source, numbers in zip(sources, bands):
                 scale = source.height / sources[0].height  # squares are of the first file's grid
-                side = square.side * scale
-                window = Window(square.column * scale, square.row * scale, side, side)
-                resampling = Resampling.average if side > info.chip_size else Resampling.bilinear
-                shape = (info.chip_size, info.chip_size)
-                layers.append(read(source, window, bands=numbers, shape=shape, resampling=resampling))
+                place = (square.row * scale, square.column * scale, square.side * scale)
+                layers.append(read_scaled(source, *place, info.chip_size, bands=numbers, rule=rule))
             pixels, valid = zip(*layers)
             yield Crop(square, np.concatenate(pixels), np.logical_and.reduce(valid))
 
@@ -191,8 +188,8 @@ def read_masks(
 ) -> Iterator[np.ndarray]:
     """Class numbers of a label image: one band of the legend's values, or its colours as RGB.
 
-    (size, size) uint8 for each square. Nodata pixels, the value 255, and black where the legend has no black are
-    unlabelled.
+    (size, size) uint8 for each square, whose pixels are those of the image itself, not of its overviews. Nodata pixels, the
+    value 255, and black where the legend has no black are unlabelled.
 
     Raises:
         UserError: it holds a value or a colour that is not in the legend.
@@ -201,11 +198,10 @@ def read_masks(
     with open_plain(path) as source:
         colored = source.count >= 3
         known = [int(entry.color, 16) if colored else entry.value for entry in info.classes]
-        shape = (source.count, info.chip_size, info.chip_size)
+        bands = [1, 2, 3] if colored else [1]
         for square in squares:
-            window = Window(square.column, square.row, square.side, square.side)
-            values = source.read(window=window, out_shape=shape, resampling=Resampling.nearest).astype(np.int64)
-            valid = source.read_masks(1, window=window, out_shape=shape[1:]) > 0
+            values, valid = read_nearest(source, *square, info.chip_size, bands=bands, rule="all")
+            values = values.astype(np.int64)
             values = (values[0] << 16) + (values[1] << 8) + values[2] if colored else values[0]
             mask = np.full(values.shape, UNLABELLED, np.uint8)
             for number, value in enumerate(known):

@@ -1,34 +1,60 @@
-"""Georeferenced rasters: opened and checked, warped to a common grid, read with their masks."""
+"""Georeferenced rasters: opened and checked; their bands, and where they lie."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyproj
 import rasterio
 from pyproj import Transformer
 from rasterio.crs import CRS
-from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
-from rasterio.transform import Affine, from_bounds
-from rasterio.vrt import WarpedVRT
+from rasterio.transform import from_bounds
 from rasterio.windows import Window
 
 from core.errors import UserError, first_line
 from core.store.read import DTYPES
 from core.store.sphere import EARTH_RADIUS_M, unit_vectors
+from export.runtime.raster.gaps import is_alpha
 from export.runtime.raster.lattice import Placement, Units, pixel_sides, stated_size
+from export.runtime.raster.window import lattice
 
-Raster: TypeAlias = rasterio.DatasetReader | WarpedVRT
+
+class GeoRaster:
+    """An open raster with the attributes of rasterio's dataset, at its own place or at one that a user states."""
+
+    def __init__(self, dataset: rasterio.DatasetReader, placement: Placement | None = None) -> None:
+        self.dataset, self.crs, self.transform = dataset, dataset.crs, dataset.transform
+        if placement:
+            self.crs = CRS.from_user_input(placement.crs)
+            self.transform = from_bounds(*placement.bounds, dataset.width, dataset.height)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.dataset, name)
+
+    @cached_property
+    def alphas(self) -> list[int]:
+        """Numbers of the alpha bands, from 1: those that the file calls so, but for those that hold data."""
+        called = [number for number, color in enumerate(self.dataset.colorinterp, start=1) if color.name == "alpha"]
+        return [number for number in called if is_alpha(self._sample(number))]
+
+    @property
+    def bands(self) -> list[int]:
+        """Numbers of the other bands."""
+        return [number for number in self.dataset.indexes if number not in self.alphas]
+
+    def _sample(self, band: int) -> np.ndarray:
+        where = [Window(at.column, at.row, at.width, at.height) for at in lattice(*self.dataset.shape)]
+        return np.concatenate([self.dataset.read(band, window=window).ravel() for window in where])
 
 
-def pixel_size_m(source: Raster) -> float:
+def pixel_size_m(source: GeoRaster) -> float:
     """Pixel size in metres: the longer side, of a geographic grid measured along a meridian."""
     return stated_size(pixel_sides(source.transform, _units(source.crs.to_wkt()).metres))
 
@@ -39,14 +65,18 @@ def _units(wkt: str) -> Units:
     return Units.of(crs.is_geographic, crs.axis_info[0].unit_conversion_factor)
 
 
-def open_plain(dataset: str | Path) -> rasterio.DatasetReader:
-    """Open a raster, georeferenced or not."""
+@contextmanager
+def open_plain(dataset: str | Path, placement: Placement | None = None) -> Iterator[GeoRaster]:
+    """Open a raster, georeferenced or not; without a CRS it lies where ``placement`` says, if given."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # callers that need coordinates ask is_located
-        return rasterio.open(dataset)
+        opened = rasterio.open(dataset)
+        opened.transform  # noqa: B018  # GDAL reads it late
+    with opened:
+        yield GeoRaster(opened, placement if opened.crs is None else None)
 
 
-def is_located(source: Raster) -> bool:
+def is_located(source: GeoRaster) -> bool:
     """Whether it has a CRS and a geotransform."""
     return source.crs is not None and not source.transform.is_identity
 
@@ -59,7 +89,7 @@ class Ground(NamedTuple):
     reach_m: np.ndarray
 
 
-def ground(source: Raster, rows: np.ndarray, columns: np.ndarray, side: float) -> Ground:
+def ground(source: GeoRaster, rows: np.ndarray, columns: np.ndarray, side: float) -> Ground:
     """Where windows lie on Earth; NaN where a window reaches beyond the domain of the CRS.
 
     Upper left corners are given as (N,) rows and columns, and the windows' side, all in px.
@@ -76,7 +106,7 @@ def ground(source: Raster, rows: np.ndarray, columns: np.ndarray, side: float) -
     return Ground(lon[0], lat[0], reach)
 
 
-def known_ground(source: Raster, rows: np.ndarray, columns: np.ndarray, side: float) -> Ground:
+def known_ground(source: GeoRaster, rows: np.ndarray, columns: np.ndarray, side: float) -> Ground:
     """Where windows lie on Earth; a ``UserError`` without a georeference, or with one outside the domain of its CRS."""
     if not is_located(source):
         raise UserError("has no georeference")
@@ -91,18 +121,23 @@ def _to_lonlat(wkt: str) -> Transformer:
     return Transformer.from_crs(wkt, "EPSG:4326", always_xy=True)
 
 
-def overlap(one: Raster, other: Raster) -> bool:
+def full_turn(source: GeoRaster) -> float:
+    """The Earth's circumference in units of a geographic CRS; 0 for others."""
+    return 360 / _units(source.crs.to_wkt()).size if source.crs.is_geographic else 0.0
+
+
+def overlap(one: GeoRaster, other: GeoRaster) -> bool:
     """Whether two rasters overlap: by points, since bounding boxes break at the antimeridian and the poles."""
     return _lies_in(one, other) or _lies_in(other, one)
 
 
-def _lies_in(one: Raster, other: Raster) -> bool:
+def _lies_in(one: GeoRaster, other: GeoRaster) -> bool:
     """Whether one of 33 x 33 points of a raster lies in another one."""
     rows, columns = (np.linspace(0, side, 33) for side in one.shape)
     x, y = one.transform @ tuple(part.ravel() for part in np.meshgrid(columns, rows))
     x, y = Transformer.from_crs(one.crs, other.crs, always_xy=True).transform(x, y)
-    whole = 360 / _units(other.crs.to_wkt()).size
-    for turn in (-whole, 0, whole) if other.crs.is_geographic else (0,):
+    whole = full_turn(other)
+    for turn in (-whole, 0, whole) if whole else (0,):
         column, row = ~other.transform @ (x + turn, y)
         if ((column > 0) & (column < other.width) & (row > 0) & (row < other.height)).any():
             return True
@@ -110,7 +145,9 @@ def _lies_in(one: Raster, other: Raster) -> bool:
 
 
 @contextmanager
-def open_raster(dataset: str | Path, placement: Placement | None = None, name: str | None = None) -> Iterator[Raster]:
+def open_raster(
+    dataset: str | Path, placement: Placement | None = None, name: str | None = None
+) -> Iterator[GeoRaster]:
     """Open a raster with its own coordinates, or with those of ``placement`` where it has none.
 
     Raises:
@@ -119,11 +156,9 @@ def open_raster(dataset: str | Path, placement: Placement | None = None, name: s
     name = name or Path(str(dataset)).name
     with ExitStack() as stack:
         try:
-            source = stack.enter_context(open_plain(dataset))
+            source = stack.enter_context(open_plain(dataset, placement))
         except RasterioIOError as error:
             raise UserError(f"{name}: cannot be read as a raster ({first_line(error)})") from error
-        if placement is not None and source.crs is None:
-            source = stack.enter_context(_placed(source, placement))
         if not is_located(source):
             other = "control points" if source.gcps[0] else "RPCs" if source.rpcs else ""
             if other:
@@ -134,15 +169,7 @@ def open_raster(dataset: str | Path, placement: Placement | None = None, name: s
         yield source
 
 
-def _placed(source: rasterio.DatasetReader, placement: Placement) -> WarpedVRT:
-    crs, grid = CRS.from_user_input(placement.crs), from_bounds(*placement.bounds, source.width, source.height)
-    return WarpedVRT(
-        source, src_crs=crs, src_transform=grid, crs=crs, transform=grid,
-        width=source.width, height=source.height, add_alpha=_needs_alpha(source),
-    )  # fmt: skip
-
-
-def _check_crs(source: Raster, name: str) -> None:
+def _check_crs(source: GeoRaster, name: str) -> None:
     """Refuse a CRS without place on Earth, and coordinates that do not fit it: metres for degrees, or degrees for metres."""
     crs = pyproj.CRS.from_wkt(source.crs.to_wkt())
     if crs.geodetic_crs is None or crs.is_geocentric:
@@ -164,91 +191,18 @@ def _check_crs(source: Raster, name: str) -> None:
         )
 
 
-@contextmanager
-def on_grid(
-    source: rasterio.DatasetReader, grid: rasterio.DatasetReader, resampling: Resampling = Resampling.bilinear
-) -> Iterator[Raster]:
-    """A raster on the grid of another one: itself if it has that grid, else warped."""
-    if (source.width, source.height) == (grid.width, grid.height) and source.crs == grid.crs:
-        shift = ~grid.transform @ source.transform  # in pixels, whatever the unit of the CRS
-        if shift.almost_equals(Affine.identity(), 1e-3 / max(source.width, source.height)):
-            yield source
-            return
-    with WarpedVRT(
-        source, crs=grid.crs, transform=grid.transform, width=grid.width, height=grid.height,
-        resampling=resampling, add_alpha=_needs_alpha(source),
-    ) as warped:  # fmt: skip
-        yield warped
-
-
-def _needs_alpha(source: Raster) -> bool:
-    """A warped source without nodata needs an alpha band, else what it does not cover reads as valid zeros."""
-    return source.nodata is None and all(color.name != "alpha" for color in source.colorinterp)
-
-
-def read(
-    source: Raster,
-    window: Window,
-    *,
-    bands: list[int] | None = None,
-    shape: tuple[int, int] | None = None,
-    resampling: Resampling = Resampling.nearest,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (bands, rows, cols) of a window, scaled to ``shape``, and where all bands hold data (rows, cols).
-
-    Bands count from 1; all but alpha are read by default. An alpha band that is asked for counts as data, and missing
-    pixels are then marked by the nodata value alone.
-    """
-    data = data_bands(source)
-    bands = bands or data
-    out_shape = (len(bands), *shape) if shape else None
-    pixels = source.read(bands, window=window, out_shape=out_shape, resampling=resampling)
-    by_nodata = not set(bands) <= set(data)  # without a nodata value all pixels differ from it
-    masks = pixels != source.nodata if by_nodata else source.read_masks(bands, window=window, out_shape=out_shape)
-    valid = masks.all(axis=0)
-    if pixels.dtype.kind == "f":
-        valid &= np.isfinite(pixels).all(axis=0)
-    return pixels, valid
-
-
-def check_dtype(source: Raster, name: object) -> None:
+def check_dtype(source: GeoRaster, name: object) -> None:
     """Refuse pixels that a store cannot hold."""
-    dtypes = {source.dtypes[band - 1] for band in data_bands(source)}
+    dtypes = {source.dtypes[band - 1] for band in source.bands}
     if len(dtypes) > 1:
         raise UserError(f"{name}: its bands have different types ({', '.join(sorted(dtypes))}); convert them to one")
     if not dtypes <= set(DTYPES):
         raise UserError(f"{name}: pixels of type {dtypes.pop()} are not supported; convert to {', '.join(DTYPES)}")
 
 
-def check_alpha(source: Raster) -> None:
-    """Refuse an alpha band that holds something else, such as near infrared: it would become the mask.
-
-    GDAL takes the fourth of four 8-bit bands for alpha by default. True alpha is 0 or 255 nearly everywhere;
-    five samples of 256 x 256 px are looked at.
-    """
-    if len(data_bands(source)) == source.count:
-        return
-    band = next(number for number in source.indexes if number not in data_bands(source))
-    height, width = (min(side, 256) for side in source.shape)
-    parts = [(0, 0), (0, 1), (1, 0), (1, 1), (0.5, 0.5)]
-    windows = [Window((source.width - width) * x, (source.height - height) * y, width, height) for y, x in parts]
-    values = np.stack([source.read(band, window=window) for window in windows])
-    between = ((values > 0) & (values < np.iinfo(values.dtype).max)).mean() if values.dtype.kind in "ui" else 0.0
-    if between > 0.1:
-        raise UserError(
-            f"{Path(source.name).name}: its band {band} is marked as alpha, but {between:.0%} of its pixels are neither 0 nor "
-            f"255; if it is a data band, mark it so with gdal_edit.py -colorinterp_{band} undefined"
-        )
-
-
-def data_bands(source: Raster) -> list[int]:
-    """Numbers of the bands that are not alpha, from 1."""
-    return [number for number, color in enumerate(source.colorinterp, start=1) if color.name != "alpha"]
-
-
-def band_names(source: Raster) -> tuple[str, ...]:
+def band_names(source: GeoRaster) -> tuple[str, ...]:
     """Descriptions of the bands where they differ, else their colours, else their numbers."""
-    bands = data_bands(source)
+    bands = source.bands
     described = [source.descriptions[band - 1] for band in bands]
     colors = [source.colorinterp[band - 1].name for band in bands]
     default = [color if color in ("red", "green", "blue") else f"band {band}" for band, color in zip(bands, colors)]

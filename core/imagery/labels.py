@@ -19,7 +19,8 @@ from rasterio.windows import Window
 
 from core.errors import InputFault, UserError, first_line
 from core.files import read_csv, stamp
-from core.imagery.georasters import Raster, on_grid, open_plain, open_raster, overlap, read
+from core.imagery.georasters import GeoRaster, open_plain, open_raster, overlap
+from core.imagery.pixels import read, read_on_grid
 from core.store.read import UNLABELLED, LandClass
 from export.rasterio_io.grid import Grid
 from export.rasterio_io.polygons import polygons_on, read_features
@@ -93,7 +94,7 @@ class LabelRaster:
     def __post_init__(self) -> None:
         object.__setattr__(self, "stamp", stamp([self.path]))
 
-    def check(self, grid: Raster) -> None:
+    def check(self, grid: GeoRaster) -> None:
         """Refuse other data types, and labels that lie elsewhere."""
         with open_raster(self.path, self.placement) as source:
             if source.dtypes[0] != "uint8":
@@ -101,11 +102,11 @@ class LabelRaster:
             if not overlap(source, grid):
                 raise UserError(f"{self.path}: does not overlap {Path(grid.name).name}; are the CRSs right?")
 
-    def numbers(self, grid: Raster, window: Window) -> np.ndarray:
+    def numbers(self, grid: GeoRaster, window: Window) -> np.ndarray:
         """Class numbers of a window of the grid, (rows, cols) uint8, ``UNLABELLED`` where unknown."""
         try:
-            with open_raster(self.path, self.placement) as source, on_grid(source, grid, Resampling.nearest) as aligned:
-                values, valid = read(aligned, window)
+            with open_raster(self.path, self.placement) as source:
+                values, valid = read_on_grid(source, grid, window, Resampling.nearest)
         except RasterioError as error:
             raise UserError(f"{self.path}: corrupt or truncated file ({first_line(error)})") from error
         table = np.full(256, UNLABELLED, np.uint8)
@@ -130,20 +131,20 @@ class LabelPolygons:
         parts = [self.path.with_suffix(suffix) for suffix in (".dbf", ".prj", ".cpg") if self.path.suffix == ".shp"]
         object.__setattr__(self, "stamp", stamp([self.path, *(part for part in parts if part.exists())]))
 
-    def check(self, grid: Raster) -> None:
+    def check(self, grid: GeoRaster) -> None:
         """Refuse polygons that all lie elsewhere."""
         placed, _ = _placed(self, _grid_of(grid))
         if not placed.touches(placed.grid, placed.grid.whole):
             raise UserError(f"{self.path}: none of its polygons lies on {Path(grid.name).name}; are the CRSs right?")
 
-    def numbers(self, grid: Raster, window: Window) -> np.ndarray:
+    def numbers(self, grid: GeoRaster, window: Window) -> np.ndarray:
         """Class numbers of a window of the grid, (rows, cols) uint8, ``UNLABELLED`` where unknown."""
         placed, classes = _placed(self, _grid_of(grid))
         area = RuntimeWindow(*map(int, (window.row_off, window.col_off, window.height, window.width)))
         return classes[placed.last(placed.grid.crop(area))]
 
 
-def _grid_of(source: Raster) -> Grid:
+def _grid_of(source: GeoRaster) -> Grid:
     return Grid(source.crs, source.transform, *source.shape)
 
 
@@ -200,7 +201,8 @@ def _classes_of_raster(path: Path) -> tuple[LandClass, ...]:
         with open_plain(path) as source:
             present: set[int] = set()
             for _, window in source.block_windows(1):
-                present.update(np.unique(source.read(1, window=window, masked=True).compressed()).tolist())
+                values, valid = read(source, window, bands=[1])
+                present.update(np.unique(values[0][valid]).tolist())
             names = {value: f"class {value}" for value in sorted(present - {UNLABELLED})}
             try:
                 table = source.colormap(1)

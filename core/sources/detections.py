@@ -34,8 +34,8 @@ from core.imagery.georasters import (
     known_ground,
     open_plain,
     pixel_size_m,
-    read,
 )
+from core.imagery.pixels import read
 from core.sources.annotations import ObjectLabels, read_labels
 from core.sources.image_list import Listed
 from core.sources.options import add_options, check_range, check_size

@@ -102,6 +102,7 @@ class ImageList(Listed):
         band_files: files inside an image's folder, of one band or several each, stacked in this order; empty where
             an image is one file.
         listing: see ``LISTING``.
+        nodata_rule: one of ``gaps.RULES``.
     """
 
     # Pillow's too; SyntaxError is that of broken PNG files.
@@ -117,6 +118,7 @@ class ImageList(Listed):
     listing: Path = field(repr=False)
     bad: tuple[tuple[str, str], ...] = ()
     dropped: tuple[tuple[str, int], ...] = ()
+    nodata_rule: str = "any"
 
     @classmethod
     def of_rows(
@@ -150,6 +152,7 @@ class ImageList(Listed):
         fit: str = "resize",
         locate: bool = False,
         band_files: tuple[str, ...] = (),
+        nodata_rule: str = "any",
     ) -> _Self:
         """List images from a Parquet file of ``LISTING``, in any order.
 
@@ -179,7 +182,7 @@ class ImageList(Listed):
         _group(ordered, listing, _chips_per_shard(info), count)
         return cls(
             info, sha256(listing), fit, locate, band_files, root.resolve(), listing,
-            bad=tuple(sorted(tally.bad)), dropped=tuple(sorted(tally.dropped.items())),
+            bad=tuple(sorted(tally.bad)), dropped=tuple(sorted(tally.dropped.items())), nodata_rule=nodata_rule,
         )  # fmt: skip
 
     def read_image(self, row: dict[str, Any], tally: Tally) -> Iterable[Chip]:
@@ -199,7 +202,7 @@ class ImageList(Listed):
         masks: Iterable[np.ndarray | None] = [None] * len(squares)
         if row["mask"] is not None:
             masks = self._masks(row, squares)
-        crops = read_squares(self.root / row["path"], squares, self.info, self.band_files)
+        crops = read_squares(self.root / row["path"], squares, self.info, self.band_files, self.nodata_rule)
         for (square, pixels, valid), mask, lon, lat, reach_m in zip(crops, masks, *(part.tolist() for part in places)):
             if not valid.any():
                 tally.drop("without any valid pixel")

@@ -7,11 +7,16 @@ import math
 from pathlib import Path
 
 from core.errors import UserError
+from export.runtime.raster.gaps import RULES
 
 OPTIONS: dict[str, dict] = {
     "--size": {"type": int, "required": True, "metavar": "PX", "help": "rows = columns of a chip, in pixels"},
     "--legend": {"type": Path, "metavar": "CSV", "help": "class table with the columns value, name, color (RRGGBB)"},
     "--unit": {"help": "what a pixel value means, e.g. 'reflectance x 10000'"},
+    "--nodata-rule": {
+        "choices": RULES, "default": "any",
+        "help": "a pixel is empty where any band holds its nodata value, or only where all do (default %(default)s)",
+    },
     "--min-valid": {
         "type": float, "default": 0.5, "metavar": "F", "help": "minimum fraction of valid pixels (default %(default)s)"
     },

@@ -26,8 +26,9 @@ from core.errors import InputFault, UserError, first_line
 from core.files import stamp
 from core.imagery.crops import guess_unit, majority
 from core.imagery.dates import parse_date, read_dates
-from core.imagery.georasters import band_names, check_alpha, ground, on_grid, open_raster, overlap, pixel_size_m, read
+from core.imagery.georasters import band_names, ground, open_raster, overlap, pixel_size_m
 from core.imagery.labels import LabelPolygons, LabelRaster, open_labels, read_legend
+from core.imagery.pixels import assumed, read_on_grid
 from core.imagery.safe_products import DEFAULT_BANDS, read_product
 from core.sources.options import add_options, check_range, check_size
 from core.store.build import SHARD_BYTES, Chip, Tally
@@ -71,6 +72,7 @@ class Cut:
         max_abs_lat: degrees; windows whose centre lies beyond are left out.
         background: value of the class that never names a chip (open sea, say); of the windows with more than half of it
             one in ``keep_background`` is kept, so that a map model learns the class, or none where that is 0.
+        nodata_rule: one of ``gaps.RULES``.
     """
 
     size: int
@@ -78,6 +80,7 @@ class Cut:
     max_abs_lat: float = 90.0
     background: int | None = None
     keep_background: int = 0
+    nodata_rule: str = "any"
 
 
 class Task(NamedTuple):
@@ -125,6 +128,8 @@ class Rasters:
             if min(grid.shape) < cut.size:
                 have = f"{grid.width} x {grid.height} pixels"
                 raise UserError(f"{first.name}: {have} are too few for chips of {cut.size}; give a smaller --size")
+            for note in assumed(grid, cut.nodata_rule):
+                print(f"{first.name}: {note}", flush=True)
             bands = band_names(grid)
             info = StoreInfo(
                 bands=bands,
@@ -159,8 +164,8 @@ class Rasters:
                 if not places:
                     return
                 try:
-                    with open_raster(scene.dataset, self.placement) as source, on_grid(source, grid) as aligned:
-                        pixels, valid = read(aligned, window)
+                    with open_raster(scene.dataset, self.placement) as source:
+                        pixels, valid = read_on_grid(source, grid, window, rule=self.cut.nodata_rule)
                 except (RasterioError, UserError, OSError) as error:
                     tally.skip(scene.name, f"corrupt or truncated file ({first_line(error)})")
                     continue
@@ -247,7 +252,6 @@ def _usable(
     for scene in scenes:
         try:
             with open_raster(scene.dataset, placement, scene.name) as source:
-                check_alpha(source)
                 if usable:
                     with open_raster(usable[0].dataset, placement) as grid:
                         _check_fit(source, grid, usable[0].name)
@@ -331,7 +335,7 @@ def add_parser(sources: argparse._SubParsersAction) -> argparse.ArgumentParser:
     add(
         "--keep-background", type=int, default=0, metavar="N", help="keep one in N background windows (default 0: none)"
     )
-    add_options(parser, "--min-valid")
+    add_options(parser, "--min-valid", "--nodata-rule")
     add("--max-abs-lat", type=float, default=90.0, metavar="DEG", help="drop windows beyond this latitude")
     add_options(parser, "--unit")
     parser.set_defaults(make=make)
@@ -356,7 +360,10 @@ def make(arguments: argparse.Namespace, scratch: Path) -> Rasters:
     placement = _placement(arguments) if arguments.crs else None
     labels = open_labels(arguments.labels, arguments.class_field, legend, placement)
     scenes, bad = _scenes(arguments)
-    cut = Cut(arguments.size, arguments.min_valid, arguments.max_abs_lat, background, arguments.keep_background)
+    cut = Cut(
+        arguments.size, arguments.min_valid, arguments.max_abs_lat, background, arguments.keep_background,
+        arguments.nodata_rule,
+    )  # fmt: skip
     return Rasters.plan(scenes, cut, placement=placement, labels=labels, unit=arguments.unit, bad=bad)
 
 

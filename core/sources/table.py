@@ -73,7 +73,7 @@ def add_parser(sources: argparse._SubParsersAction) -> argparse.ArgumentParser:
         help="source of lon and lat: the table, the files' own georeference, or none (default %(default)s)",
     )  # fmt: skip
     add("--date-format", help="strptime format of datetime (default: ISO 8601, e.g. 2024-06-30)")
-    add_options(parser, "--legend", "--unit")
+    add_options(parser, "--legend", "--unit", "--nodata-rule")
     add("--gsd", type=float, metavar="METRES", help="pixel size of a chip, if known")
     parser.set_defaults(make=make)
     return parser
@@ -103,7 +103,16 @@ def make(arguments: argparse.Namespace, scratch: Path) -> ImageList:
         (), "", arguments.unit or "", arguments.gsd, arguments.size, classes, provenance=arguments.table.name
     )  # fmt: skip
     located = arguments.coordinates == "files"
-    return ImageList.of_listing(unsorted, scratch, root, info, reader.tally, fit=arguments.fit, locate=located)
+    return ImageList.of_listing(
+        unsorted,
+        scratch,
+        root,
+        info,
+        reader.tally,
+        fit=arguments.fit,
+        locate=located,
+        nodata_rule=arguments.nodata_rule,
+    )
 
 
 def _mapping(arguments: argparse.Namespace) -> dict[str, str]:

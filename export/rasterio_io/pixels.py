@@ -16,7 +16,7 @@ import numpy as np
 import rasterio
 from pyproj.exceptions import CRSError
 from rasterio._err import CPLE_BaseError
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.transform import from_bounds
 from rasterio.vrt import WarpedVRT
@@ -27,6 +27,7 @@ from export.rasterio_io.vectors import Area
 from export.runtime.errors import InputFault, first_line
 from export.runtime.infer.source import Pixels
 from export.runtime.messages import Message
+from export.runtime.raster.gaps import is_mask
 from export.runtime.raster.lattice import check_bounds
 from export.runtime.raster.window import Window
 
@@ -170,11 +171,8 @@ class _Overview(RasterPixels):
 
 
 def masked_bands(dataset: rasterio.DatasetReader, bands: Sequence[int]) -> list[int]:
-    """Those with a mask that is neither their own nodata value nor an alpha band."""
-    flags = {band: dataset.mask_flag_enums[band - 1] for band in bands}
-    own, of_file, alpha = MaskFlags.nodata, MaskFlags.per_dataset, MaskFlags.alpha
-    unmasked = {MaskFlags.all_valid, alpha}
-    return [b for b, held in flags.items() if not unmasked & {*held} and (own not in held or of_file in held)]
+    """Those with a mask of their own or of the file."""
+    return [band for band in bands if is_mask(sum(dataset.mask_flag_enums[band - 1]))]
 
 
 def _open(where: str, **options: object) -> rasterio.DatasetReader:

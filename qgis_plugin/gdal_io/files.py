@@ -11,6 +11,7 @@ from qgis.core import QgsProviderRegistry
 
 from ..runtime.errors import InputFault
 from ..runtime.messages import Message
+from ..runtime.raster.gaps import is_mask
 from ..runtime.raster.lattice import Bounds
 from ..runtime.raster.window import Window
 from .calls import ask
@@ -145,9 +146,8 @@ class FilePixels:
     def _has_mask(self, number: int) -> bool:
         """Whether a band has a mask that is neither its own nodata value nor an alpha band."""
         flags = self._band(number).GetMaskFlags()
-        if flags & gdal.GMF_NODATA:
-            return bool(flags & gdal.GMF_PER_DATASET) and number not in self.layer.ignored
-        return not flags & (gdal.GMF_ALL_VALID | gdal.GMF_ALPHA)
+        ignored = flags & gdal.GMF_NODATA and number in self.layer.ignored
+        return is_mask(flags) and not ignored
 
 
 def cut_out(values: np.ndarray, ranges: Sequence[tuple[float, float]], valid: np.ndarray) -> None:

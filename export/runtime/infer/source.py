@@ -21,17 +21,14 @@ from ..model.units import (
     recognised_name,
 )
 from ..raster.bands import choose_bands
-from ..raster.gaps import holds_data, is_alpha, nodata_of
+from ..raster.gaps import SOME_SHARE, holds_data, is_alpha, nodata_of
 from ..raster.sentinel2 import baseline_of, stated_offset
-from ..raster.window import Window
+from ..raster.window import LOOKED_AT, Window, lattice
 
 _KINDS = "iufc"  # of numpy's types: integers, real and complex numbers
 # Of the sample; a fifth of the raster should be reported, but a sample errs by several points: Landsat scenes, empty at
 # their corners, show 22 % where it is 17 %.
 EMPTY_SHARE = 0.1
-SOME_SHARE = 0.01  # of the sample, at its nodata values in some bands and not in all
-_LATTICE, _SAMPLE = 6, 64  # windows a side, and their side in px, that are looked at
-LOOKED_AT = _LATTICE * _SAMPLE  # px a side: all of a raster that is not larger
 
 
 class Pixels(Protocol):
@@ -301,18 +298,6 @@ class Source:
 def _magnitude(pixels: np.ndarray) -> np.ndarray:
     """Of complex numbers, such as radar measures; others as they are."""
     return np.abs(pixels) if pixels.dtype.kind == "c" else pixels
-
-
-def lattice(height: int, width: int) -> list[Window]:
-    """Windows all over a raster; those of a small one cover it without meeting twice."""
-    rows, columns = _starts(height), _starts(width)
-    return [Window(row, column, tall, wide) for row, tall in rows for column, wide in columns]
-
-
-def _starts(length: int) -> list[tuple[int, int]]:
-    if length <= LOOKED_AT:
-        return [(0, length)]
-    return [(int(share * (length - _SAMPLE)), _SAMPLE) for share in np.linspace(0, 1, _LATTICE)]
 
 
 def constant(pixels: np.ndarray) -> tuple[float, float]:

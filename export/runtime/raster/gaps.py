@@ -7,8 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 RULES = ("any", "all")  # a nodata value in any band that is read makes a gap, or only in all of them
+SOME_SHARE = 0.01  # of a raster that is at its nodata values in some bands and not in all: worth a sentence
 _BETWEEN = 0.1  # share of an alpha channel's visible pixels that may be half transparent
 _HUGE, _ROUNDED = 1e30, 1e-5  # values beyond it are written as text with few digits
+
+
+def is_mask(flags: int) -> bool:
+    """Whether a band's mask, by GDAL's flags of it, is one of its own: not its nodata value's, nor an alpha band."""
+    all_valid, of_file, alpha, nodata = 1, 2, 4, 8
+    return bool(flags & of_file) if flags & nodata else not flags & (all_valid | alpha)
 
 
 def nodata_of(stated: float | None, dtype: str) -> float | None:

@@ -8,6 +8,9 @@ from typing import Callable
 
 import numpy as np
 
+_LATTICE, _SAMPLE = 6, 64  # windows a side, and their side in px, that are looked at
+LOOKED_AT = _LATTICE * _SAMPLE  # px a side: all of a raster that is not larger
+
 
 @dataclass(frozen=True)
 class Window:
@@ -76,3 +79,15 @@ class TileGrid:
 def _starts(length: int, tile: int, overlap: int) -> list[int]:
     last = max(length - tile, 0)
     return [*range(0, last, tile - overlap), last]
+
+
+def lattice(height: int, width: int) -> list[Window]:
+    """Windows all over a raster; those of a small one cover it without meeting twice."""
+    rows, columns = _looks(height), _looks(width)
+    return [Window(row, column, tall, wide) for row, tall in rows for column, wide in columns]
+
+
+def _looks(length: int) -> list[tuple[int, int]]:
+    if length <= LOOKED_AT:
+        return [(0, length)]
+    return [(int(share * (length - _SAMPLE)), _SAMPLE) for share in np.linspace(0, 1, _LATTICE)]
