@@ -16,7 +16,7 @@ import numpy as np
 import rasterio
 from pyproj.exceptions import CRSError
 from rasterio._err import CPLE_BaseError
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.transform import from_bounds
 from rasterio.vrt import WarpedVRT
