@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from export.batch.apart import check_apart
 from export.batch.explain import explained, text_of
 from export.batch.inputs import Raster, is_file_name, is_one, rasters
 from export.batch.manifest import Manifest
@@ -254,8 +255,10 @@ def _inputs(arguments: argparse.Namespace, request: Request, model: Model, out: 
 def _predict_one(arguments: argparse.Namespace, request: Request) -> int:
     """Map one raster in this process."""
     model, (raster,) = _open(arguments, arguments.provider), arguments.rasters
+    name = arguments.name or stem(raster)
+    request.targets(arguments.out / name, model.card.task).check(_read(arguments))
     clear_leftovers(arguments.out)
-    files = map_raster(model, arguments.model, raster, arguments.out, arguments.name or stem(raster), request)
+    files = map_raster(model, arguments.model, raster, arguments.out, name, request)
     role, path = next(iter(files.items()))
     print(f"{role}: {path} ({model.provider})")
     return 0
@@ -277,6 +280,7 @@ def _predict_many(arguments: argparse.Namespace, request: Request) -> int:
             arguments.provider if arguments.dask else model.provider, arguments.precision, arguments.threads,
         )  # fmt: skip
         plan = Plan(settings, model, manifest, arguments.block or SIDE)
+        check_apart(inputs, plan, _read(arguments))
         batch = Batch(inputs, plan, _workers(arguments, settings, model))
         batch.run()
     for line in batch.summary():
@@ -284,6 +288,12 @@ def _predict_many(arguments: argparse.Namespace, request: Request) -> int:
     if not batch.failed:
         return 0
     return 1 if batch.made + batch.skipped else 2
+
+
+def _read(arguments: argparse.Namespace) -> list[str]:
+    """The files that the command line names, whatever they are."""
+    named = [arguments.model, arguments.model.with_suffix(".card.json"), arguments.card, arguments.mask]
+    return [str(name) for name in (*named, *arguments.rasters) if name]
 
 
 def _workers(arguments: argparse.Namespace, settings: Settings, model: Model) -> Workers:

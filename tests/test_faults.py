@@ -1,5 +1,6 @@
 """What an interruption, a kill, and names that meet leave behind: all of a result or nothing, and never a lost input."""
 
+import json
 import os
 import signal
 import threading
@@ -12,6 +13,7 @@ import pytest
 from export import predict
 from export.batch import manifest
 from export.batch.manifest import Manifest, holding
+from export.runtime import files
 from export.runtime.errors import InputFault
 from export.runtime.files import Staging, commit, undisturbed
 from tests.conftest import call, write_raster
@@ -176,3 +178,98 @@ def test_ctrl_c_while_a_command_starts_is_an_interruption(scene, tmp_path):
             running.send_signal(signal.SIGINT)
         said = running.communicate(timeout=30)[1]
     assert (running.returncode, said) == (130, "interrupted\n")
+
+
+def raster(path: Path, side: int = 60) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_raster(path, noise(side, side + 20), nodata=0)
+
+
+def vrt(path: Path, source: Path) -> Path:
+    """A virtual raster of one file."""
+    import rasterio.shutil
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rasterio.shutil.copy(source, path, driver="VRT")
+    return path
+
+
+SUFFIXES = [("a_confidence", "--confidence"), ("a_probabilities", "--probabilities")]
+
+
+@pytest.mark.parametrize(("other", "option"), SUFFIXES)
+@pytest.mark.parametrize("block", [(), ("--block", 256), ("--block", 256, "--merge")])
+def test_results_of_two_rasters_never_meet(tmp_path, capsys, other, option, block):
+    model, out = random_model(tmp_path / "m.onnx"), tmp_path / "out"
+    rasters = [raster(tmp_path / "in" / f"{name}.tif", 300) for name in ("a", other)]
+    assert call(predict.main, model, tmp_path / "in", "--out", out, option, *block) == 2
+    said = capsys.readouterr().err
+    assert all(str(raster) in said for raster in rasters)
+    assert f"{out / other}" in said
+    assert "rename one of them, or use two output folders" in said
+    assert sorted(path.name for path in out.iterdir()) == ["manifest.jsonl"]
+    assert call(predict.main, model, tmp_path / "in", "--out", out, *block) == 0  # without it all names differ
+
+
+@pytest.mark.parametrize("second", ["a_blocks/0000000_0000000.tif", "a.tif/b.tif", "a.qml/b.tif"])
+def test_neither_blocks_nor_folders_take_the_place_of_a_result(tmp_path, capsys, second):
+    for name in ("a.vrt.tif", second):  # the first is called as a result of "a" with another suffix: no harm
+        raster(tmp_path / "in" / name)
+    first = raster(tmp_path / "in" / "a.img")
+    assert call(predict.main, random_model(tmp_path / "m.onnx"), tmp_path / "in", "--out", tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert f"of {first}" in said
+    assert f"{tmp_path / 'in' / second}" in said
+
+
+def kept(model: Path, capsys, *words: object, inputs: list[Path]) -> str:
+    """What a run that is refused says; its inputs stay."""
+    before = [path.read_bytes() for path in inputs]
+    assert call(predict.main, model, *words) == 2
+    assert [path.read_bytes() for path in inputs] == before
+    return capsys.readouterr().err
+
+
+def test_no_result_takes_the_place_of_any_input_of_the_run(tmp_path, capsys):
+    model, folder = random_model(tmp_path / "m.onnx"), tmp_path / "scenes"
+    far = raster(tmp_path / "far.tif", 300)
+    second = raster(folder / "b_confidence.tif")
+    first = vrt(folder / "b.vrt", far)
+    words = (first, "--confidence", "--out", folder)
+    # beside its own name, that of another raster, of a member of a virtual raster, however deep, of a link to it
+    assert f"{second}: would be a result of" in kept(model, capsys, second, *words, inputs=[second, first])
+    for where in (vrt(tmp_path / "c.vrt", second), vrt(tmp_path / "d.vrt", tmp_path / "c.vrt")):
+        said = kept(model, capsys, where, *words, inputs=[second, first])
+        assert f"{second}: would overwrite {second}, which is read; choose another --out" in said
+    (tmp_path / "link.tif").symlink_to(second)
+    said = kept(model, capsys, tmp_path / "link.tif", *words, inputs=[second, first])
+    assert f"{second}: would overwrite {tmp_path / 'link.tif'}, which is read" in said
+    # blocks, and the polygons of --mask
+    cut, block = raster(folder / "g.tif", 300), raster(folder / "g_blocks" / "0000000_0000000.tif")
+    words = (cut, vrt(tmp_path / "e.vrt", block), "--out", folder, "--block", 256)
+    assert f"{block}: would overwrite {block}, which is read" in kept(model, capsys, *words, inputs=[block])
+    mask = folder / "far_areas.json"
+    shape = {"type": "Polygon", "coordinates": [[[15, 45], [15, 45.2], [15.2, 45.2], [15, 45]]]}
+    mask.write_text(json.dumps({"type": "Feature", "properties": {}, "geometry": shape}))
+    for more in ((), ("--block", 256)):
+        said = kept(model, capsys, far, "--out", folder, "--areas", "--mask", mask, *more, inputs=[mask])
+        assert f"{mask}: would overwrite {mask}, which is read" in said
+    # an Item that is read, of which the map would be another
+    item = folder / "x.stac.json"
+    asset = {"href": str(far), "type": "image/tiff"}
+    item.write_text(json.dumps({"type": "Feature", "id": "x", "properties": {}, "assets": {"image": asset}}))
+    assert f"{item}: would overwrite {item}" in kept(model, capsys, item, "--out", folder, inputs=[item])
+    # neither of which keeps a sound run from being made and repeated
+    assert call(predict.main, model, far, first, "--out", folder) == 0
+    assert call(predict.main, model, far, first, "--out", folder, "--overlap", 4) == 0
+
+
+def test_names_that_differ_only_in_case_meet_where_the_disk_ignores_case(tmp_path, capsys, monkeypatch):
+    model = random_model(tmp_path / "m.onnx")
+    for name in ("a", "A_Confidence"):
+        raster(tmp_path / "in" / f"{name}.tif")
+    words = (model, tmp_path / "in", "--confidence", "--out")
+    assert call(predict.main, *words, tmp_path / "out") == 0
+    monkeypatch.setattr(files, "_ignores_case", lambda folder: True)
+    assert call(predict.main, *words, tmp_path / "other") == 2
+    assert "would be a result of" in capsys.readouterr().err

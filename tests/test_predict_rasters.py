@@ -412,7 +412,10 @@ def test_no_result_takes_the_place_of_what_is_read(model, tmp_path, capsys):
     ):
         before = (tmp_path / file).read_bytes()
         assert call(predict.main, model, source, "--out", tmp_path, "--name", name, *options) == 2
-        assert f"{file}: would overwrite its own input" in capsys.readouterr().err
+        assert (
+            f"{tmp_path / file}: would overwrite {tmp_path / file}, which is read; choose another --out"
+            in capsys.readouterr().err
+        )
         assert (tmp_path / file).read_bytes() == before
     assert call(predict.main, model, raster, "--out", tmp_path, "--name", "mask", "--mask", mask) == 0
 

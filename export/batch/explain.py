@@ -53,8 +53,7 @@ def explained(
                     notes = notes_of(job, request)
                     opening += time.perf_counter() - begun
                     estimate = estimated(job, opening, lambda: True)
-                    paths = [*targets.files.values(), *targets.styles().values()]
-                    files = [*(path.name for path in paths), f"{Path(raster.name).name}.stac.json"]
+                    files = [path.name for path in targets.paths]
                     return facts(job, files, targets.files, estimate, len(cut)), notes
 
 

@@ -34,7 +34,7 @@ from export.runtime.results.rows import Rows
 from export.runtime.results.vectors import STEP, write_patches
 from export.runtime.results.writing import Targets, explained, write_beside, write_text
 
-_BLOCK = re.compile(r"\d{7}_\d{7}")
+BLOCK = re.compile(r"\d{7}_\d{7}")  # what the files of a block begin with
 ROLES = {"map": "", "confidence": "_confidence", "probabilities": "_probabilities"}  # what a block's files end in
 
 
@@ -54,7 +54,7 @@ def join(settings: Settings, unit: Unit, model: Model) -> None:
     blocks = [(window, settings.out / part) for part, window in unit.parts]
     size = sum(path.stat().st_size for role in ROLES for _, path in _paths(blocks, role) if path.exists())
     with Staging(target.parent) as staging, explained(targets.files["map"], int(1.4 * size) * merge):
-        item = staging.keep(f"{target.name}.stac.json")  # first: it takes its place last
+        item = staging.keep(targets.item.name)  # first: it takes its place last
         files = _Joining(staging, targets, grid, blocks, model.card, merge).files()
         write_item(item, grid, model.card, settings.model, unit.raster, files, as_json(request), unit.checksum)
         with holding(settings.out, settings.run), undisturbed():
@@ -139,7 +139,7 @@ def _tidy(target: Path, keep: set[str]) -> None:
     """Remove unused blocks: all after merging, else those of an earlier block size."""
     folder = blocks_folder(target)
     for path in list(folder.iterdir()):
-        block = _BLOCK.match(path.name)
+        block = BLOCK.match(path.name)
         if block and block[0] not in keep:
             path.unlink()
     if not any(folder.iterdir()):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -25,7 +25,7 @@ from export.batch.manifest import Manifest, checksum, input_checksum, unchanged
 from export.batch.units import Outcome, Settings, Unit, blocks_folder
 from export.batch.workers import Workers
 from export.rasterio_io.grid import Grid
-from export.rasterio_io.names import absolute
+from export.rasterio_io.names import absolute, is_far
 from export.rasterio_io.pixels import RASTER_ERRORS, RasterPixels
 from export.rasterio_io.run import GDAL_OPTIONS, Request, reading
 from export.rasterio_io.stac import model_hash, sha256
@@ -92,18 +92,13 @@ class Plan:
         Raises:
             RuntimeFault: it cannot be read, or does not fit the model.
         """
-        where = raster.where
-        if raster.parts:
-            where = stack(raster, (self.settings.out / raster.name).with_name(f"{raster.name}_input.vrt"))
-        request, model, out = self.settings.request, self._opened, self.settings.out
+        where = stack(raster, self.stacked(raster)) if raster.parts else raster.where
+        request, out = self.settings.request, self.settings.out
         with reading(where), closing(RasterPixels(where, request.area)) as pixels:
-            options = request.on(pixels)
-            with closing(Source(pixels, model.card, options.choice)) as source:
-                layout = Layout(source, model.card, options, cell_size(model, options.run))
-                cut = blocks(model, layout, options.run, self._side)
+            cut = self._blocks(pixels)
             suffix = ".vrt" if cut and not self.settings.merge else ".tif"
-            request.targets(out / raster.name, model.card.task, suffix).check(request.sources(pixels))
-            files = tuple(pixels.files) or (where,)
+            request.targets(out / raster.name, self._opened.card.task, suffix).check(request.sources(pixels))
+            files = tuple(pixels.members()) or (where,)
         whole = self._unit(Unit(raster.name, where, "", input_checksum(files), self._cut if cut else self._one, files))
         if not cut:
             return [whole]
@@ -121,6 +116,42 @@ class Plan:
             withdraw(out / whole.name)
         self.cut[whole.name] = Whole(replace(whole, parts=parts), {unit.name for unit in units})
         return units
+
+    def stacked(self, raster: Raster) -> Path:
+        """Where the bands of an Item are put together."""
+        return (self.settings.out / raster.name).with_name(f"{Path(raster.name).name}_input.vrt")
+
+    def is_cut(self, raster: Raster) -> bool:
+        """Whether a raster will be cut into blocks; one of several files counts as if.
+
+        Raises:
+            RuntimeFault: it cannot be read, or does not fit the model.
+        """
+        if raster.parts:
+            return True
+        with reading(raster.where), closing(RasterPixels(raster.where, self.settings.request.area)) as pixels:
+            return bool(self._blocks(pixels))
+
+    def files(self, raster: Raster) -> Sequence[str]:
+        """The files on this machine that a raster is made of, from the manifest where they are unchanged."""
+        entry = self.manifest.entries.get(raster.name, {})
+        known = entry.get("files")
+        if known and not raster.parts and entry.get("input") == input_checksum(known):
+            return list(known)
+        files: list[str] = []
+        for where in [part.where for part in raster.parts] or [raster.where]:
+            files.append(where)
+            with suppress(RuntimeFault):  # which is reported when its turn comes
+                if not is_far(where):
+                    with closing(RasterPixels(where, self.settings.request.area)) as pixels:
+                        files += pixels.members()
+        return files
+
+    def _blocks(self, pixels: RasterPixels) -> list[Window]:
+        model, options = self._opened, self.settings.request.on(pixels)
+        with closing(Source(pixels, model.card, options.choice)) as source:
+            layout = Layout(source, model.card, options, cell_size(model, options.run))
+            return blocks(model, layout, options.run, self._side)
 
     def _unit(self, unit: Unit) -> Unit:
         return replace(unit, checksum=checksum(unit.input, self.model, unit.options, unit.block))

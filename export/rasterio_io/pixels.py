@@ -6,7 +6,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,7 @@ from export.rasterio_io.grid import Grid, crs_of, raster_window
 from export.rasterio_io.names import is_far, is_path
 from export.rasterio_io.vectors import Area
 from export.runtime.errors import InputFault, first_line
+from export.runtime.files import with_members
 from export.runtime.infer.source import Pixels
 from export.runtime.messages import Message
 from export.runtime.raster.gaps import is_mask
@@ -156,6 +157,10 @@ class RasterPixels:
             pixel = sum(np.dtype(self.dtype(band)).itemsize for band in dataset.indexes)
         return float((rows + 2 * tall) * wide * pixel)
 
+    def members(self) -> Iterator[str]:
+        """The files that it is made of, those of virtual rasters in virtual rasters included."""
+        return with_members(self.files, _files)
+
     def close(self) -> None:
         """Release the file."""
         self.dataset.close()
@@ -173,6 +178,14 @@ class _Overview(RasterPixels):
 def masked_bands(dataset: rasterio.DatasetReader, bands: Sequence[int]) -> list[int]:
     """Those with a mask of their own or of the file."""
     return [band for band in bands if is_mask(sum(dataset.mask_flag_enums[band - 1]))]
+
+
+def _files(where: str) -> list[str]:
+    try:
+        with closing(_open(where)) as dataset:
+            return list(dataset.files)
+    except InputFault:  # which is reported where its pixels are read
+        return []
 
 
 def _open(where: str, **options: object) -> rasterio.DatasetReader:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -72,16 +73,19 @@ class Request:
 
     def targets(self, stem: Path, task: str, suffix: str = ".tif") -> Targets:
         """Files of a run; ``stem`` is their folder and name, ``suffix`` that of rasters."""
+        item = stem.with_name(f"{stem.name}.stac.json")
         if task == "detection":
-            return Targets({"objects": stem.with_name(f"{stem.name}.gpkg")})
+            return Targets({"objects": stem.with_name(f"{stem.name}.gpkg")}, item=item)
         asked = self.beside if task in ("segmentation", "classification") else ()
         names = {role: SUFFIXES[role] for role in ("map", *BESIDE) if role in ("map", *asked)}
         files = {role: stem.with_name(stem.name + end.replace(".tif", suffix)) for role, end in names.items()}
-        return Targets(files, self.min_area, self.style)
+        return Targets(files, self.min_area, self.style, item)
 
-    def sources(self, pixels: RasterPixels) -> list[str]:
+    def sources(self, pixels: RasterPixels) -> Iterator[str]:
         """The files that a run reads."""
-        return [*pixels.files, *([str(self.area.mask)] if self.area.mask else [])]
+        if self.area.mask:
+            yield str(self.area.mask)
+        yield from pixels.members()
 
 
 def reading(raster: str) -> rasterio.Env:
@@ -123,7 +127,7 @@ def map_raster(
     try:
         with reading(raster), closing(RasterPixels(raster, request.area)) as pixels:
             targets = request.targets(folder / name, model.card.task)
-            targets.check(request.sources(pixels))
+            targets.check(chain([str(model_path)], request.sources(pixels)))
             with closing(Job(model, pixels, request.on(pixels), block)) as job:
                 for message in notes_of(job, request):
                     note(message)
@@ -132,7 +136,7 @@ def map_raster(
                     Results(targets, job.grid, job.card, RasterioWriter, PyogrioVectors()) as results,
                     tqdm(desc=name, unit="tile", disable=True if progress else None) as bar,
                 ):
-                    item = results.keep(folder / f"{name}.stac.json")  # first: it takes its place last
+                    item = results.keep(targets.item)  # first: it takes its place last
                     job.write(results, progress or _shown_on(bar), lambda: True)
                     files = results.finish(lambda: progress is None or progress(1, 1))
                     write_item(item, job.grid, job.card, model_path, raster, files, as_json(request), unit)

@@ -8,8 +8,11 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+import unicodedata
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -26,13 +29,49 @@ _LOCK = "lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # of a disk that knows none
 
 
-def taken(results: Iterable[Path], sources: Iterable[str]) -> Path | None:
-    """The first result that would take the place of a file that it is made from; None where none does."""
-    there = [source for source in sources if os.path.exists(source)]
-    for result in results:
-        if os.path.exists(result) and any(result.samefile(source) for source in there):
-            return result
+def taken(results: Iterable[Path], sources: Iterable[str]) -> tuple[Path, str] | None:
+    """The first result that would take the place of a file that is read, and that file; None where none does."""
+    there = {identity(result): result for result in results if os.path.exists(result)}
+    for source in sources if there else ():
+        if identity(source) in there:
+            return there[identity(source)], source
     return None
+
+
+def identity(file: str | Path) -> tuple[int, int] | str:
+    """What tells a file that is there from all others, by whatever name; the name of one that is not there."""
+    try:
+        state = os.stat(file)
+    except (OSError, ValueError):
+        return str(file)
+    return state.st_dev, state.st_ino
+
+
+def place(path: Path) -> str:
+    """What tells the places of two files apart, whether they are there or not: their names, on some disks in any case."""
+    text = os.path.abspath(path)
+    return unicodedata.normalize("NFC", text).casefold() if _ignores_case(os.path.dirname(text)) else text
+
+
+@lru_cache(maxsize=1024)
+def _ignores_case(folder: str) -> bool:
+    above, name = os.path.split(folder)
+    other = os.path.join(above, name.swapcase())
+    if other == folder or not os.path.exists(folder):  # no letters, or not made yet: it will be as the one above
+        return above != folder and _ignores_case(above)
+    return os.path.exists(other) and os.path.samefile(folder, other)
+
+
+def with_members(files: Iterable[str], files_of: Callable[[str], Iterable[str]]) -> Iterator[str]:
+    """The files of a raster, and those that the virtual rasters among them are made of."""
+    waiting, seen = deque(files), set()
+    while waiting:
+        file = waiting.popleft()
+        if file not in seen:
+            seen.add(file)
+            yield file
+            if file.lower().endswith(".vrt"):
+                waiting.extend(files_of(file))
 
 
 @contextmanager

@@ -138,7 +138,7 @@ MESSAGES: dict[str, str] = {
     "control_points": "lies on {count} control points: warped through them to a grid (nearest neighbour)",
     "same_name": "two results have this name, or their styles would have; give each a name of its own",
     "no_classes": "the model '{name}' gives values, no classes: it has no confidence, probabilities or polygons",
-    "overwrites_input": "would overwrite its own input",
+    "overwrites_input": "would overwrite {source}, which is read",
     "write_failed": "cannot be written ({reason})",
     "incomplete": "could not be written completely",
     "disk_full": "the disk is full: up to {needed:size} may be needed while it is made and {free:size} are free",

@@ -34,9 +34,9 @@ from qgis.PyQt.QtGui import QIcon
 from ..gdal_io.job import grid_of
 from ..gdal_io.mask import read_mask
 from ..runtime.errors import Cancelled, InputFault, RuntimeFault
-from ..runtime.files import taken
 from ..runtime.infer.layout import Limits
 from ..runtime.results.areas import ClassArea
+from ..runtime.results.writing import Targets
 from ..texts import tr, words
 
 ICON = Path(__file__).resolve().parent.parent / "icon.svg"
@@ -98,13 +98,17 @@ class Algorithm(QgsProcessingAlgorithm):
         return plan
 
     def _check_apart(self, parameters, context, files: Sequence[str]) -> None:
-        """Refuse results that would overwrite a vector layer or the files of the raster layer."""
+        """Refuse results that would overwrite each other, the model, a vector layer or the files of the raster layer."""
         given = [(one, parameters.get(one.name())) for one in self.parameterDefinitions()]
-        results = [_file(value) for one, value in given if one.isDestination() and value]
+        results = {one.name(): _file(value) for one, value in given if one.isDestination() and value}
         vectors = [value for one, value in given if value and one.type() == "source"]
-        result = taken(results, [*files, *(file for value in vectors for file in _files(value, context))])
-        if result:
-            raise InputFault("overwrites_input", where=result)
+        named = [str(value) for one, value in given if value and one.type() == "file"]
+        read = [*files, *named, *(file for value in vectors for file in _files(value, context))]
+        self.targets({name: path for name, path in results.items() if path.suffix}).check(read)
+
+    def targets(self, files: dict[str, Path]) -> Targets:
+        """What is written where, for the files of the outputs by their names."""
+        return Targets(files, style=False)
 
     def processAlgorithm(self, parameters, context, feedback):
         """Run; called on a worker thread."""

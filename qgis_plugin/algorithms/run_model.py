@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Any, Optional
 
 from qgis.core import (
@@ -226,16 +227,21 @@ class ModelAlgorithm(Algorithm):
         """What the layer of the first result shows."""
         raise NotImplementedError
 
+    def targets(self, files):
+        return Targets({self._role(name): path for name, path in files.items()})
+
+    def _role(self, name: str) -> str:
+        """Of a result in the words of ``Targets``; the table of areas is none of them."""
+        return self.MAIN if name == self.OUTPUT else name.lower() if name in self.FILES else name
+
     def work(self, plan, parameters, context, feedback):
-        roles = {name: self.MAIN if name == self.OUTPUT else name.lower() for name in self.FILES}
         files = {}
-        for name, role in roles.items():
-            suffix = ".gpkg" if role in ("polygons", "objects") else ".tif"
+        for name in self.FILES:
+            suffix = ".gpkg" if self._role(name) in ("polygons", "objects") else ".tif"
             path = self.output_file(parameters, name, context, suffix)
             if path:
                 files[name] = path
-        least = self._number(parameters, "MIN_AREA", context) or 0.0
-        targets = Targets({roles[name]: path for name, path in files.items()}, least)
+        targets = replace(self.targets(files), min_area=self._number(parameters, "MIN_AREA", context) or 0.0)
         areas = parameters.get(self.AREAS) not in (None, "")
         results = self._run(plan, targets, feedback, areas or "polygons" in targets.files)
         outputs: dict[str, Any] = {name: str(path) for name, path in files.items()}

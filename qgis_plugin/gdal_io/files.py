@@ -154,3 +154,13 @@ def cut_out(values: np.ndarray, ranges: Sequence[tuple[float, float]], valid: np
     """Take from ``valid`` what the user declared empty."""
     for low, high in ranges:
         valid &= ~((values >= low) & (values <= high))
+
+
+def files_of(where: str) -> list[str]:
+    """The files that a raster is made of; none where it cannot be read."""
+    try:
+        return (
+            ask("not_readable", where, gdal.OpenEx, where, gdal.OF_RASTER | gdal.OF_VERBOSE_ERROR).GetFileList() or []
+        )
+    except InputFault:
+        return []

@@ -7,6 +7,7 @@ from typing import Optional, Union
 from qgis.core import QgsCoordinateReferenceSystem
 
 from ..runtime.errors import InputFault
+from ..runtime.files import with_members
 from ..runtime.infer.job import Job, tile_grid
 from ..runtime.infer.layout import Layout, Options
 from ..runtime.infer.source import Source
@@ -16,7 +17,7 @@ from ..runtime.model.read_card import card_of
 from ..runtime.model.session import Model
 from ..runtime.raster.lattice import METRES_PER_DEGREE
 from ..texts import tr
-from .files import FileLayer
+from .files import FileLayer, files_of
 from .grid import LayerGrid
 from .services import ServiceLayer
 
@@ -91,7 +92,7 @@ class RunPlan:
         source = Source(plan.pixels(), card, options.choice)
         try:
             grid = tile_grid(Layout(source, card, options), card, options.run)
-            files = tuple(source.pixels.files)
+            files = tuple(with_members(source.pixels.files, files_of))
             return replace(plan, bands=tuple(source.bands), tiles=len(grid) if grid else 0, files=files)
         finally:
             source.close()

@@ -1816,8 +1816,8 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>dos resultados tienen este nombre, o lo tendrían sus estilos; dé a cada uno un nombre propio</translation>
     </message>
     <message>
-        <source>would overwrite its own input</source>
-        <translation>sobrescribiría su propia entrada</translation>
+        <source>would overwrite {source}, which is read</source>
+        <translation>sobrescribiría {source}, que se lee</translation>
     </message>
     <message>
         <source>the model '{name}' gives values, no classes: it has no confidence, probabilities or polygons</source>

@@ -370,11 +370,11 @@ def test_polygons_never_overwrite_the_geopackage_that_is_read(running, raster, m
     table = QgsRasterLayer(f"GPKG:{package}:scene", "table")
     assert table.isValid()
     for source in (str(package), table):
-        with pytest.raises(QgsProcessingException, match="overwrite its own input"):
+        with pytest.raises(QgsProcessingException, match="would overwrite"):
             run(source, model, tmp_path / "out.tif", POLYGONS=str(package))
     mask = tmp_path / "mask.gpkg"
     run(str(raster), model, tmp_path / "out.tif", POLYGONS=str(mask))
-    with pytest.raises(QgsProcessingException, match="overwrite its own input"):
+    with pytest.raises(QgsProcessingException, match="would overwrite"):
         run(str(raster), model, tmp_path / "out.tif", MASK=f"{mask}|layerid=0", POLYGONS=str(mask))
     assert package.read_bytes() == before
 
@@ -395,9 +395,22 @@ def test_run_without_polygons_opens_no_layer_that_is_not_there(running, raster, 
 
 def test_result_never_overwrites_its_source(running, raster, model):
     before = raster.read_bytes()
-    with pytest.raises(QgsProcessingException, match="overwrite its own input"):
+    with pytest.raises(QgsProcessingException, match="would overwrite"):
         run(str(raster), model, raster)
     assert raster.read_bytes() == before
+
+
+def test_no_output_takes_the_place_of_a_member_of_the_source_or_of_another_output(running, raster, model, tmp_path):
+    before, member = raster.read_bytes(), raster
+    for name in ("one.vrt", "two.vrt"):  # a virtual raster of a virtual raster
+        gdal.Translate(str(tmp_path / name), str(member), format="VRT").FlushCache()
+        member = tmp_path / name
+    with pytest.raises(QgsProcessingException, match="which is read"):
+        run(str(member), model, tmp_path / "out.tif", CONFIDENCE=str(raster))
+    with pytest.raises(QgsProcessingException, match="two results have this name"):
+        run(str(raster), model, tmp_path / "out.tif", CONFIDENCE=str(tmp_path / "out.tiff"))
+    assert raster.read_bytes() == before
+    assert not (tmp_path / "out.tif").exists()
 
 
 def test_map_tip_names_the_class_under_the_cursor(running, desktop, raster, model, scene, tmp_path):

@@ -11,7 +11,7 @@ from typing import Any, Callable, Protocol
 import numpy as np
 
 from ..errors import InputFault
-from ..files import Staging, commit, free_bytes, taken
+from ..files import Staging, commit, free_bytes, place, taken
 from ..model.card import ModelCard
 from ..raster.patches import begins, check_room
 from .areas import Areas, as_csv, as_json
@@ -79,11 +79,20 @@ class Targets:
             features), "objects" (GeoPackage, of a detection).
         min_area: of a polygon, square metres.
         style: whether names and colours are written beside the rasters, for GDAL and QGIS.
+        item: STAC Item of the results, which a host may write.
     """
 
     files: Mapping[str, Path] = field(default_factory=dict)
     min_area: float = 0.0
     style: bool = True
+    item: Path = Path()
+
+    @property
+    def paths(self) -> list[Path]:
+        """Every file that may be written."""
+        table = [self.files["areas"].with_suffix(".json")] if "areas" in self.files else []
+        item = [self.item] if self.item.name else []
+        return [*self.files.values(), *self.styles().values(), *table, *item]
 
     def styles(self) -> dict[str, Path]:
         """The small files beside a map of classes and its confidence."""
@@ -101,13 +110,13 @@ class Targets:
         Raises:
             InputFault: two results have one name, or one would take the place of a source.
         """
-        paths = [*self.files.values(), *self.styles().values()]
-        twice = [path for path in paths if paths.count(path) > 1]
-        if twice:
-            raise InputFault("same_name", where=twice[0])
-        source = taken(self.files.values(), sources)
-        if source:
-            raise InputFault("overwrites_input", where=source)
+        paths: dict[str, Path] = {}
+        for path in self.paths:
+            if paths.setdefault(place(path), path) is not path:
+                raise InputFault("same_name", where=path)
+        meeting = taken(self.paths, sources)
+        if meeting:
+            raise InputFault("overwrites_input", where=meeting[0], source=meeting[1])
 
 
 class Results:
