@@ -92,7 +92,7 @@ def vector_out_traces_patches_and_writes_objects(
 
 def pixels_are_the_stored_ones(pixels: Any, stored: np.ndarray, nodata: float) -> None:
     """An open file of three bands named red, nir and swir, with a nodata value."""
-    assert (pixels.names, pixels.usable, pixels.sampled, pixels.sized) == (
+    assert ([band.name for band in pixels.bands], pixels.usable, pixels.sampled, pixels.sized) == (
         ["red", "nir", "swir"],
         [1, 2, 3],
         True,

@@ -35,7 +35,7 @@ def test_a_run_is_explained_without_writing_anything(model, tmp_path, capsys):
     said = explained(capsys, model, raster, "--confidence", "--bounds", 500_100, 4_999_500, 500_500, 4_999_905)
     assert sorted(tmp_path.iterdir()) == before
     assert said["raster"] == "90 rows, 120 columns, 3 bands, uint8"
-    assert said["bands"].startswith("red = 1 (red), green = 2 (green), blue = 3 (blue) (")
+    assert said["bands"].startswith("red = 1, green = 2, blue = 3 (")
     assert said["values"].startswith("as stored (nothing says that they are in another unit; the model learned from 0")
     assert said["pixel size"] == "10 m, not resampled (the model learned from 10 m)"
     assert said["grid"].startswith("41 rows, 40 columns, west 500100, south 4999500, east 500500, north 4999910 (")

@@ -12,6 +12,7 @@ from export.runtime.errors import InputFault
 from export.runtime.model.card import ModelCard
 from export.runtime.model.read_card import card_of_metadata
 from export.runtime.model.units import conversion, doubt, may_be_sentinel2, recognised_name
+from export.runtime.raster.band_names import BandFacts, BandNames
 from export.runtime.raster.bands import choose_bands
 from export.runtime.raster.patches import Runs, find_patches
 from export.runtime.raster.resample import Scale, resampled
@@ -116,20 +117,25 @@ def test_values_that_cannot_be_right_are_doubted():
 
 
 def test_bands_are_found_by_name_number_or_order():
+    def choose(*names, needed=RGB, usable=None, asked=None):
+        bands = BandNames([BandFacts(name) for name in names])
+        return choose_bands("r", bands, usable or range(1, len(names) + 1), needed, asked)
+
     names = ["B02", "B03", "B04", "B08", "quality"]
-    assert choose_bands("r", names, [1, 2, 3, 4, 5], RGB, None)[0] == [3, 2, 1]
-    assert choose_bands("r", names, [1, 2, 3, 4, 5], RGB, ["b08", "3", "B03"])[0] == [4, 3, 2]
-    assert choose_bands("r", [""] * 3, [1, 2, 3], RGB, None) == ([1, 2, 3], None)
-    mixed, note = choose_bands("r", ["nir", "red", "green"], [1, 2, 3], RGB, None)
-    assert mixed == [1, 2, 3]
-    assert note.kind == "bands_in_order"
-    first, note = choose_bands("r", ["red", "", "", ""], [1, 3, 4], ("red", "nir"), None)
-    assert first == [1, 3]
-    assert str(note) == "has 3 bands that are not named as the model's: taken as red = 1, nir = 3"
+    assert choose(*names).numbers == [3, 2, 1]
+    assert choose(*names, asked=["b08", "3", "B03"]).numbers == [4, 3, 2]
+    unnamed = choose("", "", "")
+    assert (unnamed.numbers, unnamed.doubtful) == ([1, 2, 3], True)
+    assert str(unnamed.how) == "its bands have no names: taken in their order, red = 1, green = 2, blue = 3"
+    with pytest.raises(InputFault, match="its bands are nir, red, green, which are not the model's red, green, blue"):
+        choose("nir", "red", "green")
+    first = choose("red", "", "", "", needed=("red", "nir"), usable=[1, 3, 4])
+    assert first.numbers == [1, 3]
+    assert str(first.how) == "has 3 bands that are not named as the model's: taken as red = 1, nir = 3"
     with pytest.raises(InputFault, match="has 2 bands, but the model needs 3"):
-        choose_bands("r", ["", ""], [1, 2], RGB, None)
+        choose("", "")
     with pytest.raises(InputFault, match="2 bands are given"):
-        choose_bands("r", names, [1, 2], RGB, ["1", "2"])
+        choose(*names, asked=["1", "2"])
 
 
 @pytest.mark.parametrize("scale", [0.3, 0.5, 1.7, 3.0, 20.0])

@@ -129,7 +129,8 @@ def test_the_landsat_scene_without_declared_nodata_is_warned_of(model, real, tmp
     area = [717_345, -2_785_000, 730_000, -2_776_995]
     found = mapped(model, scene, tmp_path / "o", "--bounds", *area, "--nodata", 0, "--no-resample")
     assert (found == 255).any()
-    note, *_ = Job(Model(model, "cpu"), RasterPixels(scene), Options(resample=False)).notes(measured=False)
+    notes = Job(Model(model, "cpu"), RasterPixels(scene), Options(resample=False)).notes(measured=False)
+    (note,) = (note for note in notes if note.kind == "no_nodata")
     assert words(note).endswith("if that is empty, give --nodata 0")
 
 

@@ -46,7 +46,8 @@ def write_scene(folder: Path, stored: np.ndarray, described: dict, one_file: boo
         path = write_raster(folder / f"{band}.tif", pixels, nodata=0)
         with rasterio.open(path, "r+") as target:
             target.descriptions = BANDS if one_file else (band,)
-        assets[band] = {"href": path.name, "type": "image/tiff; application=geotiff", **described}
+        own = {key: bands if one_file else bands[:1] for key, bands in described.items()}
+        assets[band] = {"href": path.name, "type": "image/tiff; application=geotiff", **own}
     item = {"type": "Feature", "id": "scene", "assets": assets, "properties": properties}
     (folder / "item.json").write_text(json.dumps(item))
     return folder / "item.json"

@@ -19,7 +19,9 @@ from core.errors import UserError, first_line
 from core.files import stamp
 from core.imagery.dates import iso_date
 from core.imagery.georasters import is_located, open_plain
-from export.runtime.raster.sentinel2 import BANDS, REFLECTANCE
+from export.runtime.raster.band_names import S2
+from export.runtime.raster.bands import meant
+from export.runtime.raster.sentinel2 import BANDS, COMMON_NAMES, REFLECTANCE
 
 DEFAULT_BANDS = ("B02", "B03", "B04", "B08")
 NODATA = -32768  # dark water is below zero once the offset is added: 0 is a value, not a gap
@@ -48,6 +50,8 @@ def read_product(folder: Path, bands: tuple[str, ...]) -> Product:
     if bands == ("TCI",):
         colour = _band_file(folder, "TCI")
         return Product(date, str(colour), "8-bit colour, 0 to 255", stamp([colour]))
+    by_name = {name: band for band, name in COMMON_NAMES.items()}
+    bands = tuple(band if band in BANDS else by_name.get(meant([band], S2)[0], band) for band in bands)
     unknown = [band for band in bands if band not in BANDS]
     if unknown:
         raise UserError(f"--bands {unknown[0]}: Sentinel-2 has {', '.join(BANDS)}, or TCI alone")

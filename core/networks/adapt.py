@@ -12,18 +12,15 @@ from torch import Tensor
 from core.errors import UserError
 from core.networks.encoders import ModelSpec
 from core.store.read import ChipStore
-from export.runtime.raster.sentinel2 import COMMON_NAMES
+from export.runtime.raster.band_names import OLI, S2, SENSORS, TM
 
 MAX_RATIO = 30  # of the largest values; those of 0-1, 0-255 and reflectance x 10000 differ by more
 _STORED = re.compile(r"(.+) = (\S+) x stored (\S+)")  # the format of core.sources.stac.assets
 
-# Band numbers to common names. Source of Landsat's: USGS Landsat band designations.
-SENTINEL2 = {f"b{band[1:].lstrip('0').lower()}": name for band, name in COMMON_NAMES.items()}
-LANDSAT_TM = dict(b1="blue", b2="green", b3="red", b4="nir08", b5="swir16", b6="lwir", b7="swir22", b8="pan")
-LANDSAT_OLI = dict(
-    b1="coastal", b2="blue", b3="green", b4="red", b5="nir08", b6="swir16", b7="swir22", b8="pan", b9="cirrus",
-    b10="lwir11", b11="lwir12",
-)  # fmt: skip
+# Band numbers to common names.
+SENTINEL2, LANDSAT_OLI, LANDSAT_TM = (
+    {f"b{number}": name for number, name in SENSORS[sensor].items()} for sensor in (S2, OLI, TM)
+)
 # Of newer STAC catalogues.
 _WAVELENGTHS = {"rededge071": "rededge1", "rededge075": "rededge2", "rededge078": "rededge3"}
 

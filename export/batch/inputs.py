@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from export.rasterio_io.names import beside, is_path, stem
 from export.runtime.errors import InputFault
-from export.runtime.raster.bands import common_name
+from export.runtime.raster.band_names import BandFacts, BandNames, sensors_of
+from export.runtime.raster.bands import find_band
 from export.runtime.raster.sentinel2 import band_fields, item_baseline, item_offset, item_scale
 
 SUFFIXES = {".tif", ".tiff", ".vrt", ".jp2", ".img"}  # of the rasters in a folder
@@ -24,13 +25,14 @@ _NO_DATA_ROLES = {"thumbnail", "overview", "metadata"}
 class Part(NamedTuple):
     """A band of an Item, from 1 in its file; 0: all bands of the file, ``band`` is then empty.
 
-    ``stored_as`` holds scale and offset that the Item states, None where it does not.
+    ``stored_as`` holds scale and offset that the Item states, None where it does not; ``names`` what it calls all bands.
     """
 
     band: str
     where: str
     number: int = 1
     stored_as: tuple[float, float] | None = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -200,22 +202,56 @@ def _of_item(item: dict[str, Any], path: Path, bands: Sequence[str]) -> Raster:
     baseline, label = "" if known is None else f"{known:05.2f}", f"{path}: {name}"
     if len(images) == 1:
         (asset,) = images.values()
-        whole = Part("", _href(asset["href"], path), 0, _stored_as(item, asset))
-        return Raster(name, label, (whole,), baseline) if whole.stored_as or baseline else Raster(name, whole.where)
-    by_band = {common_name(band): asset for key, asset in images.items() for band in _bands(key, asset)}
-    missing = [band for band in bands if common_name(band) not in by_band]
+        return Raster(name, *_whole(item, asset, path, label, baseline))
+    found = _by_band(item, images, bands, path)
+    missing = [band for band, asset in zip(bands, found) if asset is None]
+    several = {key: asset for key, asset in images.items() if len(_listed(asset)) > 1 and "visual" not in _roles(asset)}
+    if missing and len(several) == 1:
+        (asset,) = several.values()
+        return Raster(name, *_whole(item, asset, path, label, baseline))
     if missing:
         raise InputFault.worded(
             f"{path}: the Item {name} has {len(images)} images ({', '.join(images)}) and none for {', '.join(missing)}; "
             "name its bands with --bands"
         )
-    assets = [by_band[common_name(band)] for band in bands]
-    parts = tuple(
-        Part(band, _href(asset["href"], path), 1, _stored_as(item, asset)) for band, asset in zip(bands, assets)
+    assets = [asset for asset in found if asset]
+    parts = (Part(band, _href(asset["href"], path), 1, _stored_as(item, asset)) for band, asset in zip(bands, assets))
+    return Raster(name, label, tuple(parts), baseline)
+
+
+def _whole(
+    item: dict[str, Any], asset: dict[str, Any], path: Path, label: str, baseline: str
+) -> tuple[str, tuple[Part, ...], str]:
+    """What to open of an asset that holds all bands: itself, or with what the Item states of it."""
+    names = tuple(
+        str(band.get("eo:common_name") or band.get("common_name") or band.get("name") or "") for band in _listed(asset)
     )
-    if len({part.where for part in parts}) == 1 and len(parts) > 1:
-        return Raster(name, parts[0].where)
-    return Raster(name, label, parts, baseline)
+    whole = Part("", _href(asset["href"], path), 0, _stored_as(item, asset), names)
+    return (label, (whole,), baseline) if whole.stored_as or baseline or any(names) else (whole.where, (), "")
+
+
+def _by_band(
+    item: dict[str, Any], images: dict[str, dict], bands: Sequence[str], path: Path
+) -> list[dict[str, Any] | None]:
+    """The image of each band among those of one band: by the keys of the Item, else by the bands' names."""
+    single = {key: asset for key, asset in images.items() if len(_listed(asset)) < 2}
+    described = [next(iter(_listed(asset)), {}) for asset in single.values()]
+    texts = " / ".join(str(item["properties"].get(key, "")) for key in ("platform", "constellation"))
+    sensors = sensors_of(f"{texts} / {item.get('collection')} / {item['id']}", {"PLATFORM": texts})
+    calls = [
+        list(single),
+        [str(band.get("name", "")) for band in described],
+        [str(band.get("eo:common_name") or band.get("common_name") or "") for band in described],
+    ]
+    lights = [band.get("eo:center_wavelength") or band.get("center_wavelength") for band in described]
+    found: list[dict[str, Any] | None] = []
+    for band in bands:
+        number = 0
+        for names in calls:
+            facts = [BandFacts(name, "", 1000 * light if light else None) for name, light in zip(names, lights)]
+            number = number or find_band(str(path), BandNames(facts, sensors), band)
+        found.append(list(single.values())[number - 1] if number else None)
+    return found
 
 
 def _stored_as(item: dict[str, Any], asset: dict[str, Any]) -> tuple[float, float] | None:
@@ -227,16 +263,18 @@ def _stored_as(item: dict[str, Any], asset: dict[str, Any]) -> tuple[float, floa
 
 def _is_image(asset: dict[str, Any]) -> bool:
     kind, path = str(asset.get("type", "")), asset["href"].split("?")[0]
-    if _NO_DATA_ROLES & set(asset.get("roles") or ()):
+    if _NO_DATA_ROLES & _roles(asset):
         return False
     return kind.startswith(_IMAGE_TYPES) or (not kind and PurePosixPath(path).suffix.lower() in SUFFIXES)
 
 
-def _bands(key: str, asset: dict[str, Any]) -> Iterator[str]:
-    """Names of an asset's bands; the asset's own key comes last and so takes precedence."""
-    for band in [*(asset.get("eo:bands") or ()), *(asset.get("bands") or ())]:
-        yield from filter(None, map(band.get, ("name", "common_name", "eo:common_name")))
-    yield key
+def _listed(asset: dict[str, Any]) -> list[dict[str, Any]]:
+    """What an Item says of the bands of an asset, in STAC 1.1 or before."""
+    return asset.get("bands") or asset.get("eo:bands") or []
+
+
+def _roles(asset: dict[str, Any]) -> set[str]:
+    return set(asset.get("roles") or ())
 
 
 def _href(href: str, path: Path) -> str:

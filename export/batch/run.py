@@ -310,13 +310,14 @@ def stack(raster: Raster, path: Path) -> str:
                 if dataset.crs != finest.crs or apart > max(finest.res):
                     raise InputFault.worded(f"{raster.where}: its bands cover different areas")
             grid = Grid(finest.crs, finest.transform, *finest.shape)
-            bands = [
-                Layer(band, _gdal_name(where), one, number, stored_as)
-                for (band, where, number, stored_as), one in zip(raster.parts, datasets)
-            ]
-            one = bands[0]
-            whole = described(one.dataset, one.where, raster.baseline, one.stored_as) if not one.number else ""
-            text = whole or stacked(grid, bands, raster.baseline)
+            first = raster.parts[0]
+            if first.number:
+                parts = zip(raster.parts, datasets)
+                bands = [Layer(p.band, _gdal_name(p.where), one, p.number, p.stored_as) for p, one in parts]
+                text = stacked(grid, bands, raster.baseline)
+            else:
+                where = _gdal_name(first.where)
+                text = described(finest, where, raster.baseline, first.stored_as, first.names)
         if not (path.exists() and path.read_text("utf-8") == text):
             path.write_text(text, "utf-8")
     except RASTER_ERRORS as error:

@@ -28,13 +28,13 @@ from export.runtime.errors import InputFault, first_line
 from export.runtime.files import with_members
 from export.runtime.infer.source import Pixels
 from export.runtime.messages import Message
+from export.runtime.raster.band_names import BandFacts
 from export.runtime.raster.gaps import is_mask
 from export.runtime.raster.lattice import check_bounds
 from export.runtime.raster.window import Window
 
 # rasterio raises SystemError where GDAL fails without a message, ValueError for a file it cannot open.
 RASTER_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError, MemoryError, SystemError)
-COLORS = ("red", "green", "blue", "alpha")
 _hooks_lock = threading.Lock()
 _hooks_users = 0
 _restore: Callable[[], None]
@@ -56,12 +56,12 @@ class RasterPixels:
         self.name = self.address = str(where)
         self._lock = threading.Lock()  # GDAL reads a file in one thread at a time
         self.notes: list[Message] = []
-        self.dataset = self._on_grid(_open(self.name))
+        opened = _open(self.name)
+        self.dataset, self.tags = self._on_grid(opened), opened.tags()
         self.grid = self._place(area)
-        self.names = _band_names(self.dataset)
+        self.bands = _band_facts(self.dataset)
         colors = enumerate(self.dataset.colorinterp, start=1)
         self.usable = [number for number, color in colors if color != ColorInterp.alpha]
-        self.baseline = self.dataset.tags().get("PROCESSING_BASELINE", "")
         self.files = list(self.dataset.files)
 
     def _on_grid(self, dataset: rasterio.DatasetReader) -> rasterio.DatasetReader:
@@ -206,11 +206,12 @@ def _open(where: str, **options: object) -> rasterio.DatasetReader:
     return dataset
 
 
-def _band_names(dataset: rasterio.DatasetReader) -> list[str]:
-    """As described in the file, else by colour."""
-    colors = [color.name if color.name in COLORS else "" for color in dataset.colorinterp]
-    bands = zip(dataset.indexes, dataset.descriptions, colors)
-    return [text or dataset.tags(number).get("BANDNAME") or color for number, text, color in bands]
+def _band_facts(dataset: rasterio.DatasetReader) -> list[BandFacts]:
+    bands = zip(dataset.indexes, dataset.descriptions, dataset.colorinterp)
+    return [
+        BandFacts.of(text or "", color.name, {**dataset.tags(number), **dataset.tags(number, ns="IMAGERY")})
+        for number, text, color in bands
+    ]
 
 
 def _reason(error: BaseException) -> str:

@@ -87,13 +87,24 @@ def stacked(grid: Grid, bands: Sequence[Layer], baseline: str = "") -> str:
     return ElementTree.tostring(root, "unicode") + "\n"
 
 
-def described(dataset: rasterio.DatasetReader, where: str, baseline: str, stored_as: tuple[float, float] | None) -> str:
-    """A virtual raster of a whole raster with its masks, and what an Item states of it; ``where`` is an absolute name."""
+def described(
+    dataset: rasterio.DatasetReader,
+    where: str,
+    baseline: str,
+    stored_as: tuple[float, float] | None,
+    names: Sequence[str] = (),
+) -> str:
+    """A virtual raster of a whole raster with its masks, and what an Item states of it; ``where`` is an absolute name.
+
+    ``names`` are those of all its bands, for a raster that names none itself.
+    """
     with MemoryFile(ext=".vrt") as memory:
         copy(where, memory.name, driver="VRT")
         with rasterio.open(memory.name, "r+") as virtual:
             if stored_as:
                 virtual.scales, virtual.offsets = ([value] * dataset.count for value in stored_as)
+            if len(names) == dataset.count and not any(dataset.descriptions):
+                virtual.descriptions = names
             if baseline:
                 virtual.update_tags(PROCESSING_BASELINE=baseline)
         memory.seek(0)

@@ -11,6 +11,7 @@ from qgis.core import QgsProviderRegistry
 
 from ..runtime.errors import InputFault
 from ..runtime.messages import Message
+from ..runtime.raster.band_names import BandFacts
 from ..runtime.raster.gaps import is_mask
 from ..runtime.raster.lattice import Bounds
 from ..runtime.raster.window import Window
@@ -18,7 +19,6 @@ from .calls import ask
 from .grid import LayerGrid, transform_of
 
 Ranges = dict[int, list[tuple[float, float]]]
-_COLORS = {gdal.GCI_RedBand: "red", gdal.GCI_GreenBand: "green", gdal.GCI_BlueBand: "blue"}
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,9 @@ class FilePixels:
         if not (np.isfinite(place).all() and self.grid.pixel_area):
             raise InputFault("bad_coordinates", where=layer.name)
         numbers = range(1, dataset.RasterCount + 1)
-        self.names = [self._name(number) for number in numbers]
+        self.bands = [self._facts(number) for number in numbers]
         self.usable = [n for n in numbers if self._band(n).GetColorInterpretation() != gdal.GCI_AlphaBand]
-        self.baseline = dataset.GetMetadataItem("PROCESSING_BASELINE") or ""
+        self.tags: dict[str, str] = dataset.GetMetadata() or {}
         self.files = dataset.GetFileList() or []
 
     def stored_as(self, number: int) -> tuple[Optional[float], Optional[float]]:
@@ -137,11 +137,11 @@ class FilePixels:
     def _band(self, number: int):
         return self._dataset.GetRasterBand(number)
 
-    def _name(self, number: int) -> str:
+    def _facts(self, number: int) -> BandFacts:
         band = self._band(number)
-        return (
-            band.GetDescription() or band.GetMetadataItem("BANDNAME") or _COLORS.get(band.GetColorInterpretation(), "")
-        )
+        color = gdal.GetColorInterpretationName(band.GetColorInterpretation()) or ""
+        tags = {**(band.GetMetadata() or {}), **(band.GetMetadata("IMAGERY") or {})}
+        return BandFacts.of(band.GetDescription(), color, tags)
 
     def _has_mask(self, number: int) -> bool:
         """Whether a band has a mask that is neither its own nodata value nor an alpha band."""

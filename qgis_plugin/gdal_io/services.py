@@ -20,6 +20,7 @@ from qgis.PyQt.QtNetwork import QNetworkReply, QNetworkRequest
 
 from ..runtime.errors import Cancelled, InputFault
 from ..runtime.messages import Message
+from ..runtime.raster.band_names import BandFacts
 from ..runtime.raster.lattice import Bounds, Transform
 from ..runtime.raster.window import Window
 from ..texts import tr
@@ -114,7 +115,7 @@ class ServiceLayer:
 class ServicePixels:
     """A provider on a grid; see ``FilePixels`` for the attributes. Its requests are made by the thread that reads."""
 
-    sampled, read_ahead, baseline = False, 0, ""
+    sampled, read_ahead = False, 0
 
     def __init__(self, layer: ServiceLayer, grid: LayerGrid) -> None:
         self.layer, self.grid, self.name, self.address = layer, grid, layer.name, layer.name
@@ -122,8 +123,9 @@ class ServicePixels:
         self.sized = self._provider.xSize() < 1
         self.picture = _is_picture(self._provider)
         numbers = range(1, band_count(self._provider) + 1)
-        self.names: list[str] = list(_PICTURE) if self.picture else [self._name(n) for n in numbers]
-        self.usable = list(range(1, len(self.names) + 1))
+        self.bands = [BandFacts(name) for name in (_PICTURE if self.picture else map(self._name, numbers))]
+        self.tags: dict[str, str] = {}
+        self.usable = list(range(1, len(self.bands) + 1))
         self.files: list[str] = []
         self.notes: list[Message] = []
         self.feedback = QgsRasterBlockFeedback()  # cancelling it ends a request that is under way

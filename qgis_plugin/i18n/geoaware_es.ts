@@ -1436,6 +1436,38 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>sus bandas son {own} y las del modelo {bands}; se toman por su orden</translation>
     </message>
     <message>
+        <source>its bands have no names: taken in their order, {pairs}</source>
+        <translation>sus bandas no tienen nombre: se toman en su orden, {pairs}</translation>
+    </message>
+    <message>
+        <source>band numbers are taken as those of {sensors}: {pairs}</source>
+        <translation>los números de banda se toman como los de {sensors}: {pairs}</translation>
+    </message>
+    <message>
+        <source>its bands are chosen by their wavelengths: {pairs}</source>
+        <translation>sus bandas se eligen por su longitud de onda: {pairs}</translation>
+    </message>
+    <message>
+        <source>its bands are matched by name, and the one that is left is taken for the one that is missing: {pairs}</source>
+        <translation>sus bandas se asignan por nombre, y la que queda se toma por la que falta: {pairs}</translation>
+    </message>
+    <message>
+        <source>its bands are {own}, which {sensors} number differently; name the bands to be read</source>
+        <translation>sus bandas son {own}, que {sensors} numeran de otra manera; indique qué bandas se leen</translation>
+    </message>
+    <message>
+        <source>its bands {numbers} could all be the model's {band}; name the bands to be read</source>
+        <translation>sus bandas {numbers} podrían ser todas {band} del modelo; indique qué bandas se leen</translation>
+    </message>
+    <message>
+        <source>its bands are {own}, which are not the model's {bands}; name the bands to be read</source>
+        <translation>sus bandas son {own}, que no son las del modelo ({bands}); indique qué bandas se leen</translation>
+    </message>
+    <message>
+        <source>matched by colour</source>
+        <translation>asignadas por color</translation>
+    </message>
+    <message>
         <source>has {count} bands that are not named as the model's: taken as {pairs}</source>
         <translation>tiene {count} bandas que no se llaman como las del modelo: se toman como {pairs}</translation>
     </message>

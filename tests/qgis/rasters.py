@@ -17,12 +17,14 @@ def write(
     pixels: np.ndarray,
     nodata: float | None = None,
     epsg: int | None = UTM,
-    names: tuple = (),
+    names: tuple | None = None,
     transform: tuple = TRANSFORM,
     alpha: bool = False,
 ) -> Path:
-    """Write (bands, rows, columns) as a GeoTIFF."""
+    """Write (bands, rows, columns) as a GeoTIFF; three bands are named red, green and blue by default."""
     bands, rows, columns = pixels.shape
+    if names is None and bands == 3:
+        names = ("red", "green", "blue")
     target = gdal.GetDriverByName("GTiff").Create(
         str(path), columns, rows, bands, TYPES[pixels.dtype.name], ["PHOTOMETRIC=MINISBLACK", "ALPHA=NO"]
     )

@@ -43,7 +43,7 @@ class ClassMap:
         """
         values, valid = self.pixels.read([1], window)
         valid = valid & holds_data(values, [nodata_of(self.pixels.nodata(1), self.pixels.dtype(1))])
-        for number in range(2, len(self.pixels.names) + 1):
+        for number in range(2, len(self.pixels.bands) + 1):
             if number not in self.pixels.usable:  # an alpha channel
                 valid &= self.pixels.read([number], window)[0][0] > 0
         numbers = values[0]

@@ -65,14 +65,14 @@ def _text(text: str) -> Message:
 def _raster(source: Source) -> Fact:
     height, width = source.grid.shape
     dtypes = ", ".join(dict.fromkeys(filter(None, map(source.pixels.dtype, source.bands))))
-    shape = {"rows": height, "columns": width, "count": len(source.pixels.names), "dtype": dtypes}
+    shape = {"rows": height, "columns": width, "count": len(source.pixels.bands), "dtype": dtypes}
     return Fact(Message("label_raster"), (Message("raster_shape", shape),))
 
 
 def _bands(source: Source, needed: Sequence[str]) -> Fact:
-    names = source.pixels.names
+    names = [band.shown for band in source.pixels.bands]
     pairs = [
-        f"{band} = {number}" + (f" ({names[number - 1]})" if names[number - 1] else "")
+        f"{band} = {number}" + (f" ({names[number - 1]})" if names[number - 1] not in ("", band) else "")
         for band, number in zip(needed, source.bands)
     ]
     if len(pairs) > _NAMED:

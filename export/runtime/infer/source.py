@@ -20,6 +20,7 @@ from ..model.units import (
     recognised,
     recognised_name,
 )
+from ..raster.band_names import BandFacts, BandNames, sensors_of
 from ..raster.bands import choose_bands
 from ..raster.gaps import SOME_SHARE, holds_data, is_alpha, nodata_of
 from ..raster.sentinel2 import baseline_of, stated_offset
@@ -38,10 +39,10 @@ class Pixels(Protocol):
         name: for messages.
         address: path or URL, whose parts may name a Sentinel-2 product.
         grid: where its pixels lie, a ``Lattice``.
-        names: of the bands, "" where they have none.
+        bands: what the file says of each band.
+        tags: the file's own metadata.
         usable: numbers, from 1, of the bands that the file does not call an alpha channel.
         notes: on how the file was opened.
-        baseline: what the file's tag ``PROCESSING_BASELINE`` says, else "".
         sampled: whether a sample may be read before a run; a slow service is asked for none.
         sized: whether the pixels already have the size that the model needs.
         read_ahead: tiles that another thread may read in advance.
@@ -50,10 +51,10 @@ class Pixels(Protocol):
     name: str
     address: str
     grid: Any
-    names: list[str]
+    bands: list[BandFacts]
+    tags: dict[str, str]
     usable: list[int]
     notes: list[Message]
-    baseline: str
     files: list[str]
     sampled: bool
     sized: bool
@@ -129,16 +130,16 @@ class Source:
         self._card, self._choice = card, choice
         self._alphas: list[int] = []
         numbered = any(isinstance(band, int) for band in choice.bands)  # then a name like "3" is not meant
-        names = [""] * len(pixels.names) if numbered else pixels.names
+        bands = [BandFacts()] * len(pixels.bands) if numbered else pixels.bands
+        names = BandNames(bands, sensors_of(pixels.address, pixels.tags))
         asked = [str(band) for band in choice.bands]
-        alphas = [number for number in range(1, len(pixels.names) + 1) if number not in pixels.usable]
+        alphas = [number for number in range(1, len(pixels.bands) + 1) if number not in pixels.usable]
         others = [number for number in alphas if not is_alpha(self._looked_at([number])[0])]
-        usable = sorted([*pixels.usable, *others])
-        self.bands, note = choose_bands(self.where, names, usable, card.bands, asked)
-        self.matched = Message("bands_stated") if asked else note or Message("bands_by_name")
+        chosen = choose_bands(self.where, names, sorted([*pixels.usable, *others]), card.bands, asked)
+        self.bands, self.matched = chosen.numbers, chosen.how
         for number in () if asked else others:
             self._note(Message("no_alpha", {"band": number}))
-        self._note(note)
+        self._note(chosen.how if chosen.doubtful else None)
         self._alphas = [number for number in alphas if number not in {*others, *self.bands}]
         self._dtypes = [pixels.dtype(band) for band in self.bands]
         kinds = {np.dtype(dtype).kind: dtype for dtype in self._dtypes if dtype}
@@ -254,7 +255,7 @@ class Source:
         offset = self._choice.offset
         if offset is None and held.kind in ("s2-l2a", "s2-l1c"):
             offset = self._stated_offset()
-        baseline = baseline_of(self.pixels.address, self.pixels.baseline)
+        baseline = baseline_of(self.pixels.address, self.pixels.tags.get("PROCESSING_BASELINE", ""))
         self._convert = conversion(held.kind, self._card, baseline, offset, held.darkest)
         self._note(self._convert.note)
 
