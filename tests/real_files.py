@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 NODATA, VALUES = 255, np.array([3, 7, 12], np.uint8)  # of the maps of ``tests.models.write_strongest_band``
 PIXEL = 10.0  # metres, and the model's
-DTYPES = ("uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
+DTYPES = ("uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 GAPS = (
     "none", "value", "in one band", "in all bands", "a value a band", "NaN", "alpha", "mask", "value and alpha",
     "value and mask", "told", "NIR called alpha",
@@ -44,7 +44,15 @@ NAMES = {
     "none": None,
     "ESA": ("B04", "B03", "B02"),
     "common": ("Red", "Green", "Blue"),
+    "Earth Engine": ("B4", "B3", "B2"),
+    "with resolution": ("B04_10m", "B03_10m", "B02_10m"),
+    "Landsat": ("SR_B4", "SR_B3", "SR_B2"),
+    "product": ("S2_B04", "S2_B03", "S2_B02"),
+    "number and colour": ("Band 4 - Red", "Band 3 - Green", "Band 2 - Blue"),
+    "wavelength": ("665 nm", "560 nm", "490 nm"),
+    "colours": None,
 }
+NIR = {"ESA": "B08", "Earth Engine": "B8", "with resolution": "B08_10m", "Landsat": "SR_B5", "product": "S2_B08"}
 SHAPES = {
     "usual": (50, 61),
     "tiny": (5, 3),
@@ -133,7 +141,7 @@ class Kind:
     def descriptions(self) -> tuple[str, ...] | None:
         """Of the bands in the file."""
         names = NAMES[self.names]
-        return names and tuple((*names, "nir")[colour] for colour in self.order)
+        return names and tuple((*names, NIR.get(self.names, "nir"))[colour] for colour in self.order)
 
     @property
     def alpha(self) -> np.ndarray | None:
@@ -142,9 +150,15 @@ class Kind:
         return np.where(self.empty[1], 0, most).astype(self.dtype) if self.gaps in ALPHA else None
 
     @property
-    def called_alpha(self) -> bool:
-        """Whether the file calls its last band alpha."""
-        return self.gaps in (*ALPHA, "NIR called alpha")
+    def colors(self) -> list[str] | None:
+        """What the file calls the colour of each band, if it says that."""
+        kinds = [("red", "green", "blue", "undefined")[colour] for colour in self.order]
+        kinds = kinds if self.names == "colours" else ["gray", *["undefined"] * (len(self.order) - 1)]
+        if self.gaps in ALPHA:
+            kinds = [*kinds, "alpha"]
+        elif self.gaps == "NIR called alpha":
+            kinds = [*kinds[:-1], "alpha"]
+        return kinds if "alpha" in kinds or self.names == "colours" else None
 
     @property
     def mask(self) -> np.ndarray | None:
@@ -178,12 +192,16 @@ class Kind:
         height, width = SHAPES[self.shape]
         a, b, c, d, e, f = self.transform
         kinds = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32"}
+        kinds |= {"uint64": "UInt64", "int64": "Int64"}
         kind = kinds.get(self.dtype, self.dtype.capitalize())
         bands = "".join(
             f'<VRTRasterBand dataType="{kind}" band="{number}"><Description>{name}</Description>'
+            f"<ColorInterp>{color}</ColorInterp>"
             f'<NoDataValue>{value}</NoDataValue><SimpleSource><SourceFilename relativeToVRT="1">{file}</SourceFilename>'
             f"<SourceBand>{number}</SourceBand></SimpleSource></VRTRasterBand>"
-            for number, (value, name) in enumerate(zip(self.values, self.descriptions or [""] * 4), start=1)
+            for number, (value, name, color) in enumerate(
+                zip(self.values, self.descriptions or [""] * 4, self.colors or ["undefined"] * 4), start=1
+            )
         )
         return (
             f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}"><SRS>{escape(self.crs)}</SRS>'
@@ -193,6 +211,8 @@ class Kind:
 
 def _sound(kind: Kind) -> bool:
     """Whether there is such a file, and its right map is clear."""
+    if kind.names not in ("none", "ESA", "common"):
+        return False  # not mapped right yet
     if kind.gaps == "NIR called alpha" and kind.order[-1] != 3:
         return False
     if kind.gaps == "NaN" and not kind.dtype.startswith("float"):

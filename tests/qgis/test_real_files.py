@@ -17,7 +17,14 @@ from tests.models import write_strongest_band
 from tests.qgis.rasters import TYPES
 from tests.real_files import KINDS, PIXEL, Kind, budget
 
-TYPES = {**TYPES, "int32": gdal.GDT_Int32, "uint32": gdal.GDT_UInt32, "float64": gdal.GDT_Float64}
+TYPES = {
+    **TYPES, "int32": gdal.GDT_Int32, "uint32": gdal.GDT_UInt32, "int64": gdal.GDT_Int64, "uint64": gdal.GDT_UInt64,
+    "float64": gdal.GDT_Float64,
+}  # fmt: skip
+COLORS = {
+    "gray": gdal.GCI_GrayIndex, "red": gdal.GCI_RedBand, "green": gdal.GCI_GreenBand, "blue": gdal.GCI_BlueBand,
+    "alpha": gdal.GCI_AlphaBand, "undefined": gdal.GCI_Undefined,
+}  # fmt: skip
 
 
 def srs_of(text: str) -> osr.SpatialReference:
@@ -36,15 +43,15 @@ def written(path: Path, kind: Kind) -> Path:
     target.SetSpatialRef(srs_of(kind.crs))
     a, b, c, d, e, f = kind.transform
     target.SetGeoTransform((c, a, b, f, d, e))
+    for number, color in enumerate(kind.colors or (), start=1):  # before pixels are written
+        target.GetRasterBand(number).SetColorInterpretation(COLORS[color])
     for number, values in enumerate(bands, start=1):
         band = target.GetRasterBand(number)
         if kind.value is not None:
-            band.SetNoDataValue(kind.value)
+            band.SetNoDataValue(kind.bands.dtype.type(kind.value).item())
         if kind.descriptions and number <= len(kind.descriptions):
             band.SetDescription(kind.descriptions[number - 1])
         band.WriteArray(values)
-    if kind.called_alpha:
-        target.GetRasterBand(count).SetColorInterpretation(gdal.GCI_AlphaBand)
     if kind.mask is not None:
         target.CreateMaskBand(gdal.GMF_PER_DATASET)
         target.GetRasterBand(1).GetMaskBand().WriteArray(np.where(kind.mask, 255, 0).astype(np.uint8))
