@@ -156,7 +156,7 @@ def _in_order(where: str, bands: BandNames, usable: Sequence[int], needed: Seque
     pairs = _pairs(bands, needed, numbers)
     if len(usable) > len(needed):
         return Chosen(numbers, Message("first_bands", {"count": len(usable), "pairs": pairs}), True)
-    if any(band.shown for band in bands.bands):
+    if any(bands.bands[number - 1].shown for number in usable):
         return Chosen(numbers, Message("bands_in_order", {"own": own, "bands": ", ".join(needed)}), True)
     counted = BandNames([BandFacts(name) for name in needed]).counted
     return Chosen(numbers, Message("bands_unnamed", {"pairs": pairs}), len(needed) > 1 and not counted)
