@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 
 from benchmarks.learning.jobs import CHANGES, DETECTION_EPOCHS, FLOOR, FRACTIONS, UNTRAINED, VARIANTS, Job, Plan, Record
-from core.evaluation.intervals import Score, mean_score
+from core.evaluation.intervals import Score, gain_score, mean_score
 from core.store.read import ChipStore
 
 matplotlib.use("Agg")
@@ -27,7 +27,7 @@ Made by `make benchmark-learning`; the numbers come from its runs alone. ResNet-
 pretrain` unless named; {machine}. A budget in minutes is converted into the number of epochs
 that `moco` completes in that time on the idle machine; every variant trains that many epochs.
 
-Values are means over seeds; in brackets 95 % intervals, bootstrap over seeds and test places. Features are frozen,
+Values are means over seeds; in brackets 95 % intervals over seeds and test places. Features are frozen,
 after average pooling. kNN: 5 neighbours, cosine. Logistic regression: penalty chosen on validation places. "One date"
 describes a place by one image, "all dates" by the mean of its features, "dates stacked" by the concatenated features of
 its dates, in order of the months. The baseline without a network is gradient boosting on colour statistics (mean, standard
@@ -122,7 +122,7 @@ def claims(plan: Plan, records: Records) -> str:
     rows = []
     for sentence, runs, better, worse, column in asked:
         if better in runs and worse in runs:
-            gain = mean_score(values(runs[better], column) - values(runs[worse], column))
+            gain = gain_score(values(runs[better], column) - values(runs[worse], column))
             verdict = {"better": "holds", "worse": "does not hold", "not settled": "not settled"}[_verdict(gain)]
             rows.append([sentence, column, _points(gain), verdict])
     if not rows:
@@ -293,7 +293,7 @@ def _comparisons(runs: Runs, base: str = "moco") -> str:
 
 
 def _gain(found: list[Record], base: list[Record], column: str) -> str:
-    gain = mean_score(values(found, column) - values(base, column))
+    gain = gain_score(values(found, column) - values(base, column))
     return _points(gain) if _verdict(gain) == "not settled" else f"**{_points(gain)}**"
 
 

@@ -92,7 +92,7 @@ def readme(folder: Path) -> str:
         "# Starter models",
         "",
         f"They come with the project and inside the plugin's zip. `{COMMAND}` makes them anew (docs/models.md). Eight-bit",
-        "integers; accuracies are of these files in onnxruntime, with 95 % intervals (bootstrap over images or places).",
+        "integers; accuracies are of these files in onnxruntime, with 95 % intervals (over images or places).",
         "",
         "| file | MB | accuracy | licence |",
         "|---|---|---|---|",

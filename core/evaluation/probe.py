@@ -4,7 +4,7 @@ Protocol: features of the backbone after average pooling, standardised with the 
 similarity, majority of k; logistic regression with C chosen on the validation places. "One date" represents a place by
 one image, "all dates" by the mean of its features over all dates, "dates stacked" by the concatenated features of its
 dates if all places have the same number of dates. The split is that of the store: spatial blocks, or the split files of
-a dataset. Intervals: 95 %, bootstrap over test places. Retrieval needs no labels: see ``core.evaluation.retrieval``.
+a dataset. Intervals: 95 %, over test places, see ``core.evaluation.intervals``. Retrieval needs no labels: see ``core.evaluation.retrieval``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from core.errors import UserError
-from core.evaluation.intervals import Score, advantage, bootstrap, mean_score
+from core.evaluation.intervals import Score, advantage, few_places, gain_score, mean_score, prediction_scores
 from core.evaluation.retrieval import TOP, Retrieval
 from core.files import write_json
 from core.networks.encoders import Encoder, features
@@ -180,7 +180,7 @@ def probe(
         encoder: encoder.safetensors of a pretraining run, third-party weights (.pth.tar, .pth, .safetensors), or torchgeo:ResNet50_Weights.NAME.
         out: Folder for probe.json; optional.
         device: auto, cpu, cuda, cuda:1 and so on, or mps.
-        seed: Random seed of the chosen dates, of the untrained encoder and of the bootstrap.
+        seed: Random seed of the chosen dates and of the untrained encoder.
         overwrite: Replace the folder.
     """
     settings = dict(locals())
@@ -207,7 +207,7 @@ def probe(
         labelled = np.searchsorted(rows, protocol.rows)
         result |= _with_labels({name: values[labelled] for name, values in vectors.items()}, protocol, seed)
     if retrieval is not None:
-        result["retrieval"] = _across_dates(vectors, retrieval, rows, target, seed)
+        result["retrieval"] = _across_dates(vectors, retrieval, rows, target)
     as_json = json.loads(json.dumps(result, default=asdict))
     print(text_table(as_json))
     if out is not None:
@@ -230,19 +230,17 @@ def _with_labels(vectors: dict[str, np.ndarray], protocol: Protocol, seed: int) 
             "boosting": colour_baseline(vectors["colour_statistics"], protocol, dates, seed)
         }
         result[dates] = {
-            name: {kind: bootstrap(answers, labels, seed) for kind, answers in kinds.items()}
+            name: {kind: prediction_scores(answers, labels) for kind, answers in kinds.items()}
             for name, kinds in predicted.items()
         }
         result[dates]["advantage_over_untrained"] = {
-            kind: advantage(answers, predicted["untrained"][kind], labels, seed)
+            kind: advantage(answers, predicted["untrained"][kind], labels)
             for kind, answers in predicted["trained"].items()
         }
     return result
 
 
-def _across_dates(
-    vectors: dict[str, np.ndarray], retrieval: Retrieval, rows: np.ndarray, device: torch.device, seed: int
-) -> dict:
+def _across_dates(vectors: dict[str, np.ndarray], retrieval: Retrieval, rows: np.ndarray, device: torch.device) -> dict:
     """Recall of retrieving a place at another date, and the gain over an untrained encoder."""
     recalls = {name: retrieval.recalls(values, rows, device) for name, values in vectors.items()}
     return {
@@ -250,11 +248,11 @@ def _across_dates(
         "pairs_of_dates": len(retrieval.queries),
         "chance": {f"recall_at_{top}": retrieval.chance(top) for top in TOP},
         **{
-            name: {f"recall_at_{top}": mean_score(values, seed) for top, values in by_top.items()}
+            name: {f"recall_at_{top}": mean_score(values) for top, values in by_top.items()}
             for name, by_top in recalls.items()
         },
         "advantage_over_untrained": {
-            f"recall_at_{top}": mean_score(recalls["trained"][top] - recalls["untrained"][top], seed) for top in TOP
+            f"recall_at_{top}": gain_score(recalls["trained"][top] - recalls["untrained"][top]) for top in TOP
         },
     }
 
@@ -264,6 +262,7 @@ def text_table(result: dict) -> str:
     lines = ["no labels: no accuracy"]
     if "test_places" in result:
         lines = [f"{result['test_places']} test places; majority class: {100 * result['majority_class']:.1f} %"]
+        lines += _warning(result["test_places"])
     possible = [dates for dates in DATES if dates in result]
     for dates, name in product(possible, METHODS):
         for kind, scores in result[dates][name].items():
@@ -274,6 +273,11 @@ def text_table(result: dict) -> str:
         for kind, score in result[dates]["advantage_over_untrained"].items():
             lines.append(f"{title(dates)}, {kind}: gain over untrained, accuracy {Score(**score)}")
     return "\n".join(lines + _retrieval_lines(result.get("retrieval")))
+
+
+def _warning(places: int) -> list[str]:
+    few = few_places(places)
+    return [f"warning: {few}"] if few else []
 
 
 def _retrieval_lines(retrieval: dict | None) -> list[str]:
@@ -287,6 +291,7 @@ def _retrieval_lines(retrieval: dict | None) -> list[str]:
     return [
         f"retrieval of the same place at another date among {retrieval['places']} places "
         f"({retrieval['pairs_of_dates']} pairs of dates)",
+        *_warning(retrieval["places"]),
         *(f"{'retrieval, ' + title(name):<46} recall {recalls[name]}" for name in (*METHODS, "chance")),
         f"retrieval: gain over untrained, recall {recalls['advantage_over_untrained']}",
     ]

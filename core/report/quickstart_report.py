@@ -52,7 +52,7 @@ def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) 
         image(_curves(out)),
         "<h2>Evaluation of the encoder</h2>",
         f"<pre>{html.escape(text_table(probe))}</pre>",
-        "<p><small>The test places lie in other spatial blocks; retrieval uses no labels. Intervals: 95 %, bootstrap over places. "
+        "<p><small>The test places lie in other spatial blocks; retrieval uses no labels. Intervals: 95 %, over places. "
         "Colour statistics with gradient boosting are a baseline without an encoder.</small></p>",
         "<h2>Metrics per class of the map</h2>",
         _class_table(np.array(metrics["map"]["confusion"])),
