@@ -10,6 +10,7 @@ if __name__ == "__main__":  # before seconds of imports, and again when all is d
 
 import argparse
 import logging
+import math
 import sys
 import time
 from contextlib import closing
@@ -27,11 +28,12 @@ from export.batch.workers import Workers, cluster, here, processes
 from export.rasterio_io.names import absolute, stem
 from export.rasterio_io.run import BESIDE, Request, map_raster
 from export.rasterio_io.vectors import Area
-from export.runtime.errors import RuntimeFault
-from export.runtime.files import clear_leftovers
+from export.runtime.errors import InputFault, RuntimeFault
+from export.runtime.files import clear_leftovers, free_memory
 from export.runtime.infer.layout import Options
 from export.runtime.infer.source import Choice
 from export.runtime.infer.sweep import Sweep
+from export.runtime.messages import size_text
 from export.runtime.model.providers import PRECISIONS, PROVIDERS
 from export.runtime.model.read_card import card_of_file
 from export.runtime.model.session import Model
@@ -138,7 +140,7 @@ def _add_inference(parser: argparse.ArgumentParser) -> None:
     add(
         "--block", type=int, metavar="PX",
         help=f"split larger rasters into blocks of this side, joined by NAME.vrt (default: {SIDE} with several rasters, "
-        "--workers or --dask)",
+        "--workers or --dask; less where memory is short, as for a single raster too wide for it)",
     )  # fmt: skip
     add("--merge", action="store_true", help="merge blocks into one NAME.tif")
 
@@ -234,7 +236,12 @@ def _explain(arguments: argparse.Namespace, request: Request, many: bool) -> int
     inputs = _inputs(arguments, request, model, out)
     for raster in inputs:
         try:
-            lines, notes = explained(model, raster, request, out, arguments.block or (SIDE if many else None), opening)
+            side = arguments.block or (0 if many else None)
+            try:
+                lines, notes = explained(model, raster, request, out, side, opening)
+            except InputFault as fault:
+                print(f"warning: {_cut(fault, raster.name)}", file=sys.stderr)
+                lines, notes = explained(model, raster, request, out, 0, opening)
         except RuntimeFault as fault:
             refused += 1
             print(f"error: {words(fault)}", file=sys.stderr)
@@ -258,19 +265,34 @@ def _predict_one(arguments: argparse.Namespace, request: Request) -> int:
     name = arguments.name or stem(raster)
     request.targets(arguments.out / name, model.card.task).check(_read(arguments))
     clear_leftovers(arguments.out)
-    files = map_raster(model, arguments.model, raster, arguments.out, name, request)
+    try:
+        files = map_raster(model, arguments.model, raster, arguments.out, name, request)
+    except InputFault as fault:
+        print(f"warning: {_cut(fault, name)}", file=sys.stderr)
+        return _predict_many(arguments, request, model)
     role, path = next(iter(files.items()))
     print(f"{role}: {path} ({model.provider})")
     return 0
 
 
-def _predict_many(arguments: argparse.Namespace, request: Request) -> int:
+def _cut(fault: InputFault, name: str) -> str:
+    """What is done with a raster that is too wide for the memory; any other fault is raised again."""
+    if fault.message.kind != "too_wide":
+        raise fault
+    width, needed, free = (fault.message.fields[key] for key in ("width", "needed", "free"))
+    return (
+        f"{fault.message.fields['where']}: {width} px are too wide for one piece ({size_text(needed)} of memory are needed and "
+        f"{size_text(free)} are free): it is cut into blocks, joined by {name}.vrt"
+    )
+
+
+def _predict_many(arguments: argparse.Namespace, request: Request, model: Model | None = None) -> int:
     """Map what is not done yet, by whoever does the work."""
     if arguments.dask:  # other machines work in other folders
         arguments.model, arguments.out = arguments.model.absolute(), arguments.out.absolute()
         if request.area.mask:
             request = replace(request, area=replace(request.area, mask=request.area.mask.absolute()))
-    model = _open(arguments, "cpu" if arguments.dask else arguments.provider)
+    model = model or _open(arguments, "cpu" if arguments.dask else arguments.provider)
     inputs = _inputs(arguments, request, model, arguments.out)
     if arguments.dask:
         inputs = [replace(raster, where=absolute(raster.where)) for raster in inputs]
@@ -279,7 +301,8 @@ def _predict_many(arguments: argparse.Namespace, request: Request) -> int:
             arguments.model, model.card, request, arguments.out, manifest.run, arguments.merge,
             arguments.provider if arguments.dask else model.provider, arguments.precision, arguments.threads,
         )  # fmt: skip
-        plan = Plan(settings, model, manifest, arguments.block or SIDE)
+        memory = math.inf if arguments.dask else free_memory() / (arguments.workers or 1)
+        plan = Plan(settings, model, manifest, arguments.block, memory)
         check_apart(inputs, plan, _read(arguments))
         batch = Batch(inputs, plan, _workers(arguments, settings, model))
         batch.run()

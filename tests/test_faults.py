@@ -18,7 +18,7 @@ from export.runtime.errors import InputFault
 from export.runtime.files import Staging, commit, undisturbed
 from tests.conftest import call, write_raster
 from tests.models import card_item, write_model
-from tests.test_batch import done, leftovers, noise, random_model, start, wait_for
+from tests.test_batch import done, leftovers, noise, random_model, same, start, wait_for
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -273,3 +273,47 @@ def test_names_that_differ_only_in_case_meet_where_the_disk_ignores_case(tmp_pat
     monkeypatch.setattr(files, "_ignores_case", lambda folder: True)
     assert call(predict.main, *words, tmp_path / "other") == 2
     assert "would be a result of" in capsys.readouterr().err
+
+
+def test_a_source_of_many_files_is_stated_once(tmp_path):
+    """A mosaic of 64 files in 16 blocks: neither a unit nor a line of a block grows with the number of files."""
+    from export.batch.units import Unit
+
+    model, out = random_model(tmp_path / "m.onnx"), tmp_path / "out"
+    names = [raster(tmp_path / "tiles" / f"a_rather_long_name_of_a_tile_{number}.tif") for number in range(64)]
+    mosaic = tmp_path / "mosaic.vrt"
+    text = vrt(mosaic, raster(tmp_path / "whole.tif", 1000)).read_text()
+    place = '<SrcRect xOff="0" yOff="0" xSize="1" ySize="1"/><DstRect xOff="0" yOff="0" xSize="1" ySize="1"/>'
+    sources = [
+        f'<SimpleSource><SourceFilename relativeToVRT="0">{name}</SourceFilename>{place}</SimpleSource>'
+        for name in names
+    ]
+    mosaic.write_text(text.replace("<SimpleSource>", "".join(sources) + "<SimpleSource>", 1))
+    assert call(predict.main, model, mosaic, "--out", out, "--block", 256) == 0
+    *blocks, joined = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    assert len(blocks) == 16
+    assert set(map(str, names)) <= set(joined["files"])
+    assert not any("files" in entry for entry in blocks)
+    assert not any("files" in field for field in Unit.__dataclass_fields__)
+    assert call(predict.main, model, mosaic, "--out", out, "--block", 256) == 0
+    assert len((out / "manifest.jsonl").read_text().splitlines()) == 17  # nothing was made again
+    names[5].touch()
+    assert call(predict.main, model, mosaic, "--out", out, "--block", 256) == 0
+    assert len((out / "manifest.jsonl").read_text().splitlines()) == 34  # a file of it changed
+
+
+def test_a_raster_too_wide_for_the_memory_is_cut_into_blocks_by_default(tmp_path, monkeypatch, capsys):
+    model, wide = random_model(tmp_path / "m.onnx"), raster(tmp_path / "wide.tif", 1500)
+    assert call(predict.main, model, wide, "--out", tmp_path / "one", "--threads", 1) == 0
+    for module in ("runtime.infer.job", "batch.explain", "predict"):
+        monkeypatch.setattr(f"export.{module}.free_memory", lambda: 700_000)
+    assert call(predict.main, model, wide, "--out", tmp_path / "many", "--threads", 1) == 0
+    said = capsys.readouterr().err
+    assert f"warning: {wide}: 1520 px are too wide for one piece" in said
+    assert "cut into blocks, joined by wide.vrt" in said
+    assert len(list((tmp_path / "many" / "wide_blocks").glob("*.tif"))) == 4
+    assert same(tmp_path / "one", tmp_path / "many")
+    assert call(predict.main, model, wide, "--explain") == 0
+    assert "cut into blocks" in capsys.readouterr().err
+    assert call(predict.main, model, wide, wide, "--out", tmp_path / "many", "--threads", 1) == 0
+    assert "already mapped" in capsys.readouterr().err

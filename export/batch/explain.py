@@ -9,9 +9,10 @@ from contextlib import closing
 from pathlib import Path
 
 from export.batch.inputs import Raster
-from export.batch.run import blocks, stack
+from export.batch.run import block_side, blocks, stack
 from export.rasterio_io.pixels import RasterPixels
 from export.rasterio_io.run import Request, notes_of, reading
+from export.runtime.files import free_memory
 from export.runtime.infer.estimate import estimated
 from export.runtime.infer.explain import Fact, facts, said
 from export.runtime.infer.job import Job
@@ -30,7 +31,7 @@ def explained(
 ) -> tuple[list[Fact], list[Message]]:
     """The facts of a run, and what the user should read before it. Runs the first tiles, for the time.
 
-    ``side`` is that of blocks in px, None for a run in one piece; ``opening`` how many seconds the model took to load.
+    ``side`` is that of blocks in px, 0 for one that fits, None for a run in one piece; ``opening`` how many seconds the model took to load.
 
     Raises:
         RuntimeFault: the run would be refused.
@@ -39,11 +40,12 @@ def explained(
         where = stack(raster, Path(folder) / "input.vrt") if raster.parts else raster.where
         with reading(where):
             cut = []
-            if side:
+            if side is not None:
                 with closing(RasterPixels(where, request.area)) as pixels:
                     options = request.on(pixels)
                     source = Source(pixels, model.card, options.choice)
                     layout = Layout(source, model.card, options, cell_size(model, options.run))
+                    side = side or block_side(model, layout, options.run, free_memory())
                     cut = blocks(model, layout, options.run, side)
             begun = time.perf_counter()
             with closing(RasterPixels(where, request.area)) as pixels:

@@ -7,6 +7,7 @@ bands, a wide one into a grid: k x k tiles share fewer tiles with their neighbou
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +41,7 @@ from export.runtime.model.session import Model
 from export.runtime.raster.window import Window
 from export.wording import words
 
+_LEAST = 1024  # px: below it most tiles are computed twice
 SIDE = 16384  # px: 1,444 tiles of 512 px, of which 5 % are computed twice; 5 minutes on four cores
 
 
@@ -53,20 +55,27 @@ class Whole:
 
 
 class Plan:
-    """The units of a run, planned raster by raster; ``cut`` holds rasters whose blocks are being made, by name."""
+    """The units of a run, planned raster by raster.
 
-    def __init__(self, settings: Settings, model: Model, manifest: Manifest, side: int) -> None:
-        """Prepare to cut into blocks of ``side`` px.
+    ``cut`` holds rasters whose blocks are being made, and ``made_of`` the files of all that are, by name.
+    """
+
+    def __init__(
+        self, settings: Settings, model: Model, manifest: Manifest, side: int | None = None, memory: float = math.inf
+    ) -> None:
+        """Prepare to cut into blocks of ``side`` px; None: what is usual, or less where a worker has less ``memory``.
 
         Raises:
             InputFault: the polygons of ``--mask`` cannot be read.
         """
-        self.settings, self.manifest, self._side, self._opened = settings, manifest, side, model
+        self.settings, self.manifest, self._opened = settings, manifest, model
+        self._side, self._memory = side, memory
         output = settings.request.options.run.output
         self.model = checksum(model_hash(settings.model), settings.card, settings.precision, output)
         self._one, self._block = request_checksum(settings.request), request_checksum(settings.block_request)
         self._cut = checksum(self._one, side, settings.merge)
         self.cut: dict[str, Whole] = {}
+        self.made_of: dict[str, tuple[str, ...]] = {}
 
     def is_done(self, raster: Raster) -> bool:
         """Whether a raster's map is up to date and complete; the raster itself is not opened."""
@@ -99,7 +108,8 @@ class Plan:
             suffix = ".vrt" if cut and not self.settings.merge else ".tif"
             request.targets(out / raster.name, self._opened.card.task, suffix).check(request.sources(pixels))
             files = tuple(pixels.members()) or (where,)
-        whole = self._unit(Unit(raster.name, where, "", input_checksum(files), self._cut if cut else self._one, files))
+        self.made_of[raster.name] = files
+        whole = self._unit(Unit(raster.name, where, "", input_checksum(files), self._cut if cut else self._one))
         if not cut:
             return [whole]
         folder = blocks_folder(Path(whole.name)).as_posix()
@@ -151,7 +161,8 @@ class Plan:
         model, options = self._opened, self.settings.request.on(pixels)
         with closing(Source(pixels, model.card, options.choice)) as source:
             layout = Layout(source, model.card, options, cell_size(model, options.run))
-            return blocks(model, layout, options.run, self._side)
+            side = self._side or block_side(model, layout, options.run, self._memory)
+            return blocks(model, layout, options.run, side)
 
     def _unit(self, unit: Unit) -> Unit:
         return replace(unit, checksum=checksum(unit.input, self.model, unit.options, unit.block))
@@ -222,10 +233,10 @@ class Batch:
         if reason:
             manifest.add(unit.name, "failed", reason=reason)
         else:
+            files = {} if unit.of else {"files": self.plan.made_of.pop(unit.name)}  # those of a block are its raster's
             manifest.add(
                 unit.name, "done", input=unit.input, model=self.plan.model, options=unit.options,
-                checksum=unit.checksum, files=unit.files, outputs=outputs, provider=outcome.provider,
-                seconds=outcome.seconds,
+                checksum=unit.checksum, **files, outputs=outputs, provider=outcome.provider, seconds=outcome.seconds,
             )  # fmt: skip
         self._bar.update()
         if unit.of:
@@ -330,6 +341,14 @@ def _gdal_name(where: str) -> str:
     if where.startswith(("http://", "https://")):
         return f"/vsicurl/{where}"
     return f"/vsis3/{where[5:]}" if where.startswith("s3://") else absolute(where)
+
+
+def block_side(model: Model, layout: Layout, run: Sweep, memory: float) -> int:
+    """The usual side of blocks, or a part of it that takes half of the memory at most."""
+    side = SIDE
+    while side > _LEAST and 2 * layout.bytes_needed(model, replace(run, area=Window(0, 0, side, side))) > memory:
+        side //= 2
+    return side
 
 
 def blocks(model: Model, layout: Layout, run: Sweep, side: int) -> list[Window]:

@@ -58,7 +58,6 @@ class Unit:
         checksum: of input, model, options and block.
         input: checksum of the raster.
         options: checksum of the options.
-        files: of the raster.
         block: window of the map; None for the whole map.
         parts: name and window of the blocks to join, for a unit that only joins.
         of: for a block, name of the whole map's results.
@@ -69,7 +68,6 @@ class Unit:
     checksum: str
     input: str
     options: str
-    files: tuple[str, ...] = ()
     block: Window | None = None
     parts: tuple[tuple[str, Window], ...] = ()
     of: str = ""

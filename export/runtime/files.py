@@ -65,12 +65,13 @@ def _ignores_case(folder: str) -> bool:
 def with_members(files: Iterable[str], files_of: Callable[[str], Iterable[str]]) -> Iterator[str]:
     """The files of a raster, and those that the virtual rasters among them are made of."""
     waiting, seen = deque(files), set()
+    first = waiting[0] if waiting else ""  # itself, with its files beside it
     while waiting:
         file = waiting.popleft()
         if file not in seen:
             seen.add(file)
             yield file
-            if file.lower().endswith(".vrt"):
+            if file != first and file.lower().endswith(".vrt"):
                 waiting.extend(files_of(file))
 
 
