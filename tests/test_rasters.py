@@ -1,11 +1,15 @@
 """Dated rasters: odd grids, bad files, labels as rasters and polygons, Sentinel-2 folders."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import rasterio
 from pyproj import Transformer
 from rasterio.transform import Affine, from_origin
 
+from core.errors import UserError
+from core.imagery.dates import parse_date
 from core.prepare import main
 from core.sources.rasters import divide
 from core.store.read import UNLABELLED, ChipStore
@@ -49,7 +53,7 @@ def test_areas_are_whole_blocks_of_the_file():
 
 
 def test_dates_are_found_in_several_notations(tmp_path):
-    names = ["a_20200131.tif", "b_2020-02-29.tif", "c_2020_060.tif", "d_20200501T101112.tif", "e_2021.tif"]
+    names = ["a_20200131.tif", "b_2020-02-29.tif", "c_2020_02_29.tif", "d_20200501T101112.tif", "e_2021.01.01.tif"]
     assert make(tmp_path, *(scene(tmp_path, name, value=i + 1) for i, name in enumerate(names))) == 0
     dates = ChipStore(tmp_path / "store").index.groupby("source")["datetime"].first().astype(str)
     assert list(dates) == [
@@ -67,6 +71,39 @@ def test_a_product_name_gives_the_date_of_the_picture(tmp_path):
     assert str(ChipStore(tmp_path / "store").index["datetime"].iloc[0].date()) == "2020-01-01"
 
 
+@pytest.mark.parametrize(
+    ("name", "form", "date"),
+    [
+        ("S1A_IW_GRDH_1SDV_20200101T051234_20200102T051259_030612_0381E0_ABCD", None, "2020-01-01"),
+        ("s1a-iw-grd-vv-20200101t235959-20200102t000012-030612-0381e0-001", None, "2020-01-01"),
+        ("S2A_OPER_PRD_MSIL1C_PDMC_20160101T194313_R051_V20151230T105153_20151230T105153", None, "2015-12-30"),
+        ("m_2010154_nw_13_060_20190801_20191205", None, "2019-08-01"),
+        ("LT50060661985200CUB00_B4", None, "1985-07-19"),
+        ("LE07_044034_20140318", None, "2014-03-18"),
+        ("MOD13Q1.A2020153.h18v04.006.2020170012345", None, "2020-06-01"),
+        ("HLS.L30.T31UFS.2020001T105311.v2.0.B04", None, "2020-01-01"),
+        ("20200101_051234_1012_3B_AnalyticMS_SR", None, "2020-01-01"),
+        ("2010120_2012-07-23_RE2_3A_Analytic", None, "2012-07-23"),
+        ("tile_2010_x2000_20200131", None, "2020-01-31"),
+        ("tile_2010_year_2020", "*_year_%Y", "2020-01-01"),
+        ("tile_2010_2020_mean", "tile_*_%Y_*", "2020-01-01"),
+        ("a_2020_060", "%Y_%j", "2020-02-29"),
+        ("tile_2010", None, ""),
+        ("chip_2000x2000", None, ""),
+        ("grid_1999_2000", None, ""),
+        ("tile_2010123", None, ""),
+        ("mosaic_2019_2020-06", None, ""),
+        ("a_20200101_2020-03-01", None, ""),
+    ],
+)
+def test_a_date_is_read_only_where_it_is_one(name, form, date):
+    if date:
+        assert str(parse_date(Path(f"{name}.tif"), form).date()) == date
+    else:
+        with pytest.raises(UserError, match=r"holds (no|more than one) date"):
+            parse_date(Path(f"{name}.tif"), form)
+
+
 def truncated(folder):
     path = scene(folder, "b_20200201.tif", value=50, side=256, tiled=True, blockxsize=64, blockysize=64, nodata=0)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
@@ -78,7 +115,11 @@ BAD = {
         lambda f: scene(f, "b_20200201.tif", origin=(700_000, 5_000_000)),
         "does not overlap a_20200101.tif",
     ),
-    "no date": (lambda f: scene(f, "b.tif"), "its name holds no date; give its format with --date-format"),
+    "no date": (lambda f: scene(f, "b.tif"), "its name holds no date; say how to read it with --date-format"),
+    "a year or a tile": (
+        lambda f: scene(f, "b_2010.tif"),
+        "its name holds no date; 2010 may be a year or another number",
+    ),
     "two dates": (lambda f: scene(f, "b_20200101_20200301.tif"), "its name holds more than one date"),
     "truncated": (truncated, "corrupt or truncated file"),
     "metres called degrees": (

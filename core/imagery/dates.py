@@ -10,36 +10,68 @@ from core.errors import UserError
 from core.files import read_csv
 
 _DIGITS = {"%Y": r"\d{4}", "%j": r"\d{3}"}  # every other directive: two digits
-# Usual notations, the most precise first; the first one that occurs in a name counts.
-_USUAL = "%Y%m%dT%H%M%S %Y%m%d %Y-%m-%d %Y_%m_%d %Y.%m.%d %Y%j %Y-%j %Y_%j %Y-%m %Y_%m %Y".split()  # noqa: SIM905
-# Product names of Sentinel-2 and Landsat hold the processing date after the acquisition date.
-_PRODUCT = re.compile(r"^(S2[A-D]_MSIL|T\d{2}[A-Z]{3}_|L[COTEM]\d{2}_L)")
+# Whole dates that nothing else looks like. A year, a month or a day of the year may as well be the number of a tile.
+_WHOLE = ("%Y%m%dT%H%M%S", "%Y%m%d", "%Y-%m-%d", "%Y_%m_%d", "%Y.%m.%d")
+# Names of products: where their acquisition date stands, and its form. Other dates in them are of processing or publication.
+_PRODUCTS = tuple(
+    (re.compile(pattern, re.IGNORECASE), form)
+    for pattern, form in (
+        (r"S2[A-D]_OPER_.*_V(\d{8}T\d{6})", "%Y%m%dT%H%M%S"),
+        (r"S[12356][A-D][_-].*?(?<!\d)(\d{8}T\d{6})", "%Y%m%dT%H%M%S"),  # Sentinel; of a period its beginning
+        (r"(?:L\d[AC]_)?T\d\d[A-Z]{3}_(?:A\d{6}_)?(\d{8}T\d{6})", "%Y%m%dT%H%M%S"),
+        (r"L[COTEM]0[1-9]_L\w{3}_\d{6}_(\d{8})_\d{8}", "%Y%m%d"),
+        (r"L[COTEM]0?[1-9]_\d{6}_(\d{8})", "%Y%m%d"),  # of Earth Engine
+        (r"L[COTEM][1-9]\d{6}(\d{7})[A-Z]{3}\d\d", "%Y%j"),
+        (r"HLS\.[LS]30\.T\w{5}\.(\d{7})T\d{6}", "%Y%j"),
+        (r"(?:M[OYC]D|VNP|VJ[12])\w+\.A(\d{7})(?!\d)", "%Y%j"),
+        (r"m_\d{7}_[ns][ew]_\d{1,2}_\w+?_(\d{8})(?!\d)", "%Y%m%d"),  # NAIP; of publication is the second
+        (r"(\d{8})_\d{6}_", "%Y%m%d"),  # Planet
+    )
+)
 
 
 def parse_date(path: Path, date_format: str | None = None) -> datetime:
-    """The date in a file's name, by a format of strptime or a usual one; a ``UserError`` if there is not just one."""
-    for form in [date_format] if date_format else _USUAL:
-        dates = _dates_in(path.stem, form)
-        if len(dates) > 1 and _PRODUCT.match(path.name) and not date_format:
-            dates = dates[:1]
-        if len(dates) == 1:
-            return dates[0]
-        if dates or date_format:
-            problem = "holds more than one date" if dates else "holds no date"
-            raise UserError(
-                f"{path}: its name {problem} of the form {form}; give another --date-format, or --dates TABLE"
-            )
-    raise UserError(f"{path}: its name holds no date; give its format with --date-format, or a table with --dates")
+    """The date in a file's name, by a format of strptime, else of a known product or the only whole date in it.
+
+    Raises:
+        UserError: it holds none, or more than one.
+    """
+    if date_format:
+        dates, form = _dates_in(path.stem, date_format), f" of the form {date_format}"
+    else:
+        for pattern, known in _PRODUCTS:
+            if (match := pattern.match(path.name)) and (dates := _dates_in(match[1].upper(), known)):
+                return dates[0]
+        found = [date for one in _WHOLE for date in _dates_in(path.stem, one)]
+        dates, form = (
+            [date for date in found if not any(date < other and date.date() == other.date() for other in found)],
+            "",
+        )
+    if len(set(dates)) == 1:
+        return dates[0]
+    if dates:
+        raise UserError(f"{path}: its name holds more than one date{form}; {_REMEDY}")
+    years = sorted({year for year in re.findall(r"(?<!\d)\d{4}", path.stem) if int(year) in plausible_years()})
+    why = f"; {' and '.join(years)} may be a year or another number" if years and not date_format else ""
+    raise UserError(f"{path}: its name holds no date{form}{why}; {_REMEDY}")
+
+
+_REMEDY = "say how to read it with --date-format, such as '*_%Y_*', or give a table with --dates"
 
 
 def _dates_in(text: str, form: str) -> list[datetime]:
-    """The different dates of a form, in their order."""
+    """The different dates of a form, in their order; with ``*`` for any text, the form is that of the whole text."""
     parts = re.split(r"(%[A-Za-z])", form)
     if len(set(parts[1::2])) < len(parts[1::2]):
         raise UserError(f"--date-format {form}: names a part of the date twice")
-    pattern = "".join(_DIGITS.get(p, r"\d{2}") if p.startswith("%") else re.escape(p) for p in parts)
+    written = [_DIGITS.get(p, r"\d{2}") if p.startswith("%") else re.escape(p).replace(r"\*", ".*?") for p in parts]
+    first, last = (1, len(parts) - 1) if "*" in form else (0, len(parts))
+    before, after = "".join(written[:first]), "".join(written[last:])
+    pattern = f"(?<!\\d)({''.join(written[first:last])})(?!\\d)"
+    if "*" in form:
+        pattern, form = f"^{before}{pattern}{after}$", "".join(parts[first:last])
     dates: dict[datetime, None] = {}
-    for match in re.findall(f"(?<!\\d){pattern}(?!\\d)", text):
+    for match in re.findall(pattern, text):
         try:
             date = datetime.strptime(match, form).replace(tzinfo=UTC)
         except ValueError:

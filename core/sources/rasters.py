@@ -314,8 +314,8 @@ def add_parser(sources: argparse._SubParsersAction) -> argparse.ArgumentParser:
     dates = parser.add_mutually_exclusive_group()
     dates.add_argument(
         "--date-format",
-        help="strptime format of the date in the file names, e.g. %%Y%%m%%d (default: usual formats are recognised; "
-        "Sentinel-2 folders state their date)",
+        help="how file names hold their date: a strptime format, with * for any other text, e.g. 'tile_*_%%Y_*' (default: the "
+        "only whole date, or the acquisition date of known products; a year alone is not taken)",
     )
     dates.add_argument("--dates", type=Path, metavar="TABLE", help="CSV with the columns file and date (2024-06-30)")
     add(
