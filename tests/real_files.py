@@ -211,8 +211,6 @@ class Kind:
 
 def _sound(kind: Kind) -> bool:
     """Whether there is such a file, and its right map is clear."""
-    if kind.names not in ("none", "ESA", "common"):
-        return False  # not mapped right yet
     if kind.gaps == "NIR called alpha" and kind.order[-1] != 3:
         return False
     if kind.gaps == "NaN" and not kind.dtype.startswith("float"):

@@ -55,7 +55,7 @@ def model(tmp_path_factory) -> Path:
 
 
 @given(kind=KINDS)
-@budget(60)
+@budget(40)
 def test_every_kind_of_raster_gives_the_map_that_its_pixels_say(model, tmp_path, kind):
     shutil.rmtree(tmp_path / "out", ignore_errors=True)
     raster = written(tmp_path / "scene.tif", kind)
@@ -73,7 +73,7 @@ def test_every_kind_of_raster_gives_the_map_that_its_pixels_say(model, tmp_path,
 
 
 @given(kind=KINDS.filter(lambda kind: kind.gaps not in ("told", "in all bands") and kind.place != "site"))
-@budget(20)
+@budget(12)
 def test_every_kind_of_raster_is_stored_as_its_pixels_say(tmp_path, kind):
     """Chips for learning hold the pixels and the gaps of the file; a site's own grid has no place on Earth."""
     kind = replace(kind, dtype=kind.dtype if kind.dtype in DTYPES else "float32", shape="usual")

@@ -69,7 +69,7 @@ def colours(tmp_path_factory) -> Path:
 
 
 @given(kind=KINDS)
-@budget(60)
+@budget(40)
 def test_every_kind_of_raster_gives_the_map_that_its_pixels_say(running, colours, tmp_path, kind):
     import processing
 
