@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pystac
 import shapely
-from stac_model.base import TaskEnum
+from stac_model.base import ModelHyperParameters, TaskEnum
 from stac_model.input import InputStructure, ModelInput
 from stac_model.output import MLMClassification, ModelOutput, ModelResult
 from stac_model.schema import MLModelExtension, MLModelProperties
@@ -35,24 +36,39 @@ DETECTION = (
 )
 
 
-def model_item(
-    spec: ModelSpec, store: ChipStore, out: Path, name: str, tile: int, output_shape: list[int], parameters: int
-) -> dict[str, Any]:
-    """A STAC Item of the model in the file ``out``, validated against MLM 1.6.
+# Settings of a run that do not change what it learns, or name files of its maker.
+_NO_HYPERPARAMETERS = {"data", "encoder", "out", "device", "compile", "loggers", "checkpoint_every"}
 
-    ``tile`` is the side of the input, px; ``output_shape`` that of the first output for one tile.
+
+def model_item(
+    spec: ModelSpec,
+    store: ChipStore,
+    out: Path,
+    name: str,
+    tile: int,
+    output_shape: list[int],
+    parameters: int,
+    settings: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """A STAC Item of the model in the file ``out``, as MLM 1.6 asks for it.
+
+    ``name`` is for people, and the title; ``tile`` is the side of the input, px; ``output_shape`` that of the first output
+    for one tile; ``settings`` are those of the training run, where they are known.
     """
     box, start, end = _extent(store)
+    short, bands = mlm_name(name), [{"name": band} for band in spec.bands]
+    simple = re.fullmatch(r"[\w.+-]+", spec.license)  # STAC takes one word, at best of SPDX
     item = pystac.Item(
-        id=re.sub("[^a-z0-9]+", "-", name.lower()).strip("-"),
+        id=re.sub("[^a-z0-9]+", "-", short.lower()).strip("-"),
         geometry=shapely.box(*box).__geo_interface__ if box else None,
         bbox=box,
         datetime=None if start else datetime.now(UTC),  # required by STAC: of the model, if the imagery has no dates
         start_datetime=start,
         end_datetime=end,
         properties={
-            "description": spec.description,
-            "license": spec.license or "unknown",
+            "title": name,
+            "bands": bands,  # which the model's input refers to
+            "license": spec.license if simple else "other",
             "geoaware:unit": spec.unit,
             "geoaware:value_range": list(spec.value_range),
             "geoaware:fill": list(spec.mean),
@@ -67,6 +83,10 @@ def model_item(
             "geoaware:training_data_sha256": sha256(store.path / "SHA256SUMS"),
         },
     )
+    if not simple:
+        item.properties["geoaware:license"] = spec.license or "unknown"
+    if spec.description:
+        item.properties["description"] = spec.description
     if spec.gsd:
         item.properties["gsd"] = spec.gsd
     if spec.task in ("sequence", "detection"):
@@ -77,11 +97,34 @@ def model_item(
             href=f"./{out.name}",
             media_type="application/octet-stream; framework=onnx",
             roles=["mlm:model", "mlm:weights", "data"],
-            extra_fields={"mlm:artifact_type": "onnx"},
+            extra_fields={
+                "mlm:artifact_type": "onnx",
+                "bands": bands,
+            },  # STAC allows those of an Item only with an asset's
         ),
     )
-    MLModelExtension.ext(item, add_if_missing=True).apply(_mlm_properties(spec, name, tile, output_shape, parameters))
+    MLModelExtension.ext(item, add_if_missing=True).apply(
+        _mlm_properties(spec, short, tile, output_shape, parameters, settings or {})
+    )
     return item.to_dict(include_self_link=False)
+
+
+def mlm_name(title: str) -> str:
+    """A title as MLM allows names: Latin letters, digits, ``_``, ``.``, ``-`` and spaces; a letter first, at least three."""
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode()
+    name = re.sub("[^A-Za-z0-9_.-]+", " ", plain).strip(" _.-")
+    return name if re.match("[A-Za-z]..", name) else f"model {name}".strip()
+
+
+def _hyperparameters(spec: ModelSpec, settings: dict[str, Any]) -> ModelHyperParameters:
+    """What a training run was set to, nested settings as ``views.size``; of files and machines nothing."""
+    found: dict[str, Any] = {"arch": spec.arch, "chip_size": spec.chip_size}
+    for key, value in settings.items():
+        if key in _NO_HYPERPARAMETERS:
+            continue
+        parts = {f"{key}.{inner}": part for inner, part in value.items()} if isinstance(value, dict) else {key: value}
+        found |= {name: part for name, part in parts.items() if isinstance(part, (str, int, float))}
+    return ModelHyperParameters(**found)
 
 
 def _extent(store: ChipStore) -> tuple[list[float] | None, datetime | None, datetime | None]:
@@ -94,7 +137,7 @@ def _extent(store: ChipStore) -> tuple[list[float] | None, datetime | None, date
 
 
 def _mlm_properties(
-    spec: ModelSpec, name: str, tile: int, output_shape: list[int], parameters: int
+    spec: ModelSpec, name: str, tile: int, output_shape: list[int], parameters: int, settings: dict[str, Any]
 ) -> MLModelProperties:
     task = TaskEnum(_MLM_OF[spec.task])
     pixels = [1 if spec.task == "detection" else -1, len(spec.bands), tile, tile]
@@ -110,6 +153,7 @@ def _mlm_properties(
         tasks={task},
         framework="ONNX",
         total_parameters=parameters,
+        hyperparameters=_hyperparameters(spec, settings),
         pretrained=True,
         pretrained_source=spec.description,
         input=[

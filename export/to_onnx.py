@@ -14,6 +14,7 @@ import tempfile
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -129,7 +130,9 @@ def export_onnx(
     with torch.inference_mode():
         expected = [_run_torch(model, tiles[i : i + 1]) for i in range(len(tiles))]
     parameters = sum(p.numel() for p in network.parameters())
-    item = model_item(spec, store, out, name or out.stem, tile, list(expected[0][0].shape), parameters)
+    item = model_item(
+        spec, store, out, name or out.stem, tile, list(expected[0][0].shape), parameters, _settings(weights)
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
     try:
@@ -208,13 +211,17 @@ def _weights_file(source: Path) -> Path:
 
 
 def _store_of(weights: Path) -> Path:
+    data = _settings(weights).get("data")
+    if not data:
+        config = weights.parent / "config.yaml"
+        raise UserError(f"{config}: contains no chip store, or is not there; give the store with --data")
+    return Path(data)
+
+
+def _settings(weights: Path) -> dict[str, Any]:
+    """Those of the run that made the weights, empty if they lie elsewhere."""
     config = weights.parent / "config.yaml"
-    if not config.is_file():
-        raise UserError(f"{weights}: there is no config.yaml beside it; give its chip store with --data")
-    settings = yaml.safe_load(config.read_text()) or {}
-    if not settings.get("data"):
-        raise UserError(f"{config}: contains no chip store; give it with --data")
-    return Path(settings["data"])
+    return (yaml.safe_load(config.read_text()) or {}) if config.is_file() else {}
 
 
 def _write(model: nn.Module, spec: ModelSpec, tile: int, path: Path, card: dict[str, str]) -> None:

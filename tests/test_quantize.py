@@ -19,6 +19,7 @@ from export.rasterio_io.stac import multihash
 from export.runtime.model.session import Model
 from tests.conftest import call
 from tests.deepness import in_deepness
+from tests.stac_schemas import check_model_item
 
 
 def weights(store, folder, task: str, arch: str = "resnet18"):
@@ -64,6 +65,7 @@ def test_an_int8_model_outputs_nearly_as_in_fp32_and_says_what_it_is(int8, store
     scales = [node for node in graph.graph.node if node.op_type == "DequantizeLinear" and len(node.attribute)]
     assert scales  # an axis: channel by channel
     item = json.loads(small.with_suffix(".mlm.json").read_text())
+    check_model_item(item)
     assert item["properties"]["geoaware:precision"] == "int8"
     assert item["properties"]["geoaware:int8"]["speed_ratio"] > 0
     assert item["assets"]["model"]["file:checksum"] == multihash(small)

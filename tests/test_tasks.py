@@ -32,6 +32,7 @@ from export.quantize import real_tiles
 from export.runtime.model.session import Model
 from tests.conftest import call
 from tests.sources import Bare, info
+from tests.stac_schemas import check_model_item
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -77,6 +78,7 @@ def test_a_sequence_is_named_from_all_its_dates(store, encoder, tmp_path):
     logs = np.log(Model(tmp_path / "m.onnx").run(dates.numpy())).mean(axis=0)
     np.testing.assert_allclose(np.exp(logs) / np.exp(logs).sum(), place, atol=1e-4)
     item = json.loads((tmp_path / "m.mlm.json").read_text())
+    check_model_item(item)
     assert "average the logarithms of the probabilities" in item["properties"]["geoaware:answer"]
 
 
@@ -100,6 +102,7 @@ def test_every_decoder_learns_and_is_exported(store, encoder, tmp_path, decoder)
         expected = network(torch.from_numpy(tiles)).softmax(1).numpy()
     np.testing.assert_allclose(Model(tmp_path / "m.onnx").run(tiles), expected, atol=1e-4)
     item = json.loads((tmp_path / "m.mlm.json").read_text())
+    check_model_item(item)
     assert item["properties"]["mlm:architecture"] == f"{DECODERS[decoder]} resnet18"
 
 
@@ -324,6 +327,7 @@ def test_boxes_come_decoded_from_the_onnx_file(detector, squares, tmp_path, caps
     assert total > 0
     assert model.card.task == "detection"
     item = json.loads(out.with_suffix(".mlm.json").read_text())
+    check_model_item(item)
     assert item["properties"]["mlm:tasks"] == ["object-detection"]
     assert "model_type" not in {p.key for p in written.metadata_props}  # Deepness's detectors decode boxes themselves
     (tmp_path / "r.tif").touch()
@@ -346,6 +350,7 @@ def test_an_encoder_is_exported_as_a_map_of_features(store, encoder, tmp_path, c
     assert maps.shape == (2, 512, 2, 2)
     np.testing.assert_allclose(maps.mean(axis=(2, 3)), Model(pooled).run(tiles), rtol=1e-3, atol=1e-4)
     item = json.loads(dense.with_suffix(".mlm.json").read_text())
+    check_model_item(item)
     assert item["properties"]["mlm:output"][0]["result"]["shape"] == [-1, 512, 2, 2]
 
 

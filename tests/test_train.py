@@ -25,6 +25,7 @@ from export.runtime.model.session import Model
 from tests.conftest import call, make_world, write_raster
 from tests.deepness import in_deepness
 from tests.sources import Bare, info
+from tests.stac_schemas import check_model_item
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +183,15 @@ def test_the_card_gives_deepness_the_raw_values_back(exported):
     assert keys["model_type"] in ("Segmentor", "Recognition")
     assert keys["class_names"]["1"] == "class 20"
     item = json.loads(exported.with_suffix(".mlm.json").read_text())
+    check_model_item(item)
+    check_model_item(keys["mlm"])
+    assert item["properties"]["title"] == "model"
+    settings = yaml.safe_load((exported.parent / "config.yaml").read_text())
+    said = item["properties"]["mlm:hyperparameters"]
+    assert {key: said[key] for key in ("task", "epochs", "lr")} == {
+        key: settings[key] for key in ("task", "epochs", "lr")
+    }
+    assert not {"data", "out", "encoder", "device"} & set(said)
     assert item["properties"] == keys["mlm"]["properties"]
     assert keys["mlm"]["stac_extensions"] == ["https://stac-extensions.github.io/mlm/v1.6.0/schema.json"]
 
@@ -435,6 +445,7 @@ def test_a_store_without_coordinates_and_dates_goes_all_the_way(tmp_path, capsys
     assert call(train.main, "finetune", *common, *tune) == 0
     assert call(to_onnx.main, tmp_path / "tuned", "--out", tmp_path / "m.onnx") == 0
     item = json.loads((tmp_path / "m.mlm.json").read_text())
+    check_model_item(item)
     assert item["geometry"] is None
     assert item["properties"]["datetime"] is not None
 

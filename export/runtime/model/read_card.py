@@ -102,7 +102,7 @@ def _of_item(item: dict[str, Any]) -> ModelCard:
     if task in _WITH_CLASSES and not classes:
         raise ModelFault("card_no_classes")
     fields = {
-        "name": properties["mlm:name"],
+        "name": properties.get("title") or properties["mlm:name"],  # the title is for people; older cards have none
         "task": task,
         "bands": [band if isinstance(band, str) else band["name"] for band in model_input["bands"]],
         "unit": properties["geoaware:unit"],
@@ -112,10 +112,10 @@ def _of_item(item: dict[str, Any]) -> ModelCard:
             {"value": entry["value"], "name": entry.get("description") or entry["name"], "color": entry["color_hint"]}
             for entry in classes
         ],
-        "tile_size": int(model_input["input"]["shape"][-1]),
+        "tile_size": max(int(model_input["input"]["shape"][-1]), 0),  # -1 where free
         "overlap": properties["geoaware:overlap"],
         "gsd": properties.get("gsd"),
-        "license": properties.get("license", ""),
+        "license": _license(properties),
         "description": properties.get("description", ""),
         "activation": "softmax",
         "accuracy": _accuracy(properties.get("geoaware:accuracy")),
@@ -168,6 +168,12 @@ def _of_fields(fields: dict[str, Any], source: str) -> ModelCard:
         output=fields.get("output"),
         accuracy=str(fields.get("accuracy", "")),
     ).checked()
+
+
+def _license(properties: dict[str, Any]) -> str:
+    """In the words of its source, where STAC's one word is "other"."""
+    stated = properties.get("license", "")
+    return properties.get("geoaware:license", stated) if stated == "other" else stated
 
 
 def _accuracy(measured: dict[str, Any] | None) -> str:
