@@ -25,7 +25,6 @@ from export.batch.manifest import Manifest
 from export.batch.run import SIDE, Batch, Plan
 from export.batch.units import Settings
 from export.batch.workers import Workers, cluster, here, processes
-from export.rasterio_io.names import absolute, stem
 from export.rasterio_io.run import BESIDE, Request, map_raster
 from export.rasterio_io.vectors import Area
 from export.runtime.errors import InputFault, RuntimeFault
@@ -39,6 +38,7 @@ from export.runtime.model.read_card import card_of_file
 from export.runtime.model.session import Model
 from export.runtime.model.units import INPUTS
 from export.runtime.raster.gaps import RULES
+from export.runtime.raster.names import absolute, stem
 from export.wording import words
 
 

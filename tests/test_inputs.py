@@ -14,9 +14,9 @@ from export import predict
 from export.batch.inputs import rasters
 from export.batch.units import Settings
 from export.batch.workers import Units, work
-from export.rasterio_io.names import absolute, is_far, short, split, stem
+from export.runtime.raster.names import absolute, is_far, short, split, stem
 from tests.conftest import call, write_raster
-from tests.models import CLASSES, card_item, write_model, write_strongest_band
+from tests.models import write_strongest_band
 from tests.test_predict_rasters import GREEN, RED, expected, mapped, stripes
 
 RGB = ("red", "green", "blue")
@@ -129,17 +129,32 @@ def batch_of(model: Path, name: str, folder: Path) -> Path:
 
 
 def test_the_names_in_the_message_on_a_container_can_be_given(model, containers, tmp_path, capsys):
-    assert call(predict.main, model, containers / "two.nc", "--out", tmp_path / "out") == 2
+    """Of rasters on different grids it cannot be known which one is meant."""
+    write_raster(containers / "small.tif", stripes()[:, :40])
+    more = {"RASTER_TABLE": "third", "APPEND_SUBDATASET": "YES"}
+    rasterio.shutil.copy(containers / "small.tif", containers / "f.gpkg", driver="GPKG", **more)
+    assert call(predict.main, model, containers / "f.gpkg", "--out", tmp_path / "out") == 2
     names = capsys.readouterr().err.split("several rasters, ")[1].split("; name one")[0].split(", ")
     assert len(names) == 3
-    one = write_model(
-        tmp_path / "one.onnx",
-        np.array([0, 0.1]).reshape(2, 1, 1, 1),
-        card_item(CLASSES[:2], ("red",)),
-        np.array([10.0, 0]),
-    )
-    found = mapped(one, names[0], tmp_path / "out", name="two_Band1")
-    assert np.array_equal(found, np.where(stripes()[0] > 100, GREEN, RED))
+    assert np.array_equal(mapped(model, names[0], tmp_path / "out", name="f_FIRST"), expected())
+
+
+def test_the_rasters_of_a_container_are_bands_where_they_lie_on_one_grid(
+    model, containers, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("two.nc", "f.gpkg"):  # three variables of a band, two tables of three
+        for folder in (containers, Path("data")):
+            found = mapped(model, folder / name, tmp_path / "out", name=Path(name).stem)
+            assert np.array_equal(found, expected())
+            assert f"{name}: holds several rasters on one grid, taken as its bands: " in capsys.readouterr().err
+    other = mapped(model, "data/two.nc", tmp_path / "out", "--bands", "Band2", "Band1", "Band3", name="two")
+    swapped = expected()
+    red, green = expected() == RED, expected() == GREEN
+    swapped[red], swapped[green] = GREEN, RED
+    assert np.array_equal(other, swapped)
+    files = json.loads((batch_of(model, "data/two.nc", tmp_path) / "manifest.jsonl").read_text())["files"]
+    assert [Path(file).name for file in files] == ["two.nc"]
 
 
 def elsewhere(settings: Settings, address: str, units: Units):

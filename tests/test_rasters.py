@@ -1,10 +1,12 @@
 """Dated rasters: odd grids, bad files, labels as rasters and polygons, Sentinel-2 folders."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from pyproj import Transformer
 from rasterio.transform import Affine, from_origin
 
@@ -367,3 +369,25 @@ def test_near_infrared_called_alpha_is_a_band(tmp_path, capsys):
     store = ChipStore(tmp_path / "store")
     assert store.info.bands == ("red", "green", "blue", "band 4")
     assert np.array_equal(store.pixels(np.array([0]))[0], pixels)
+
+
+def test_one_raster_of_a_file_is_a_scene_by_gdals_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    plain = [scene(tmp_path, f"a_2020010{day}.tif", value=9 * day).name for day in (1, 2)]
+    with zipfile.ZipFile("all.zip", "w") as archive:
+        for name in plain:
+            rasterio.shutil.copy(name, f"{name[:-4]}.nc", driver="netCDF")  # a variable for each of the two bands
+            archive.write(name)
+    named = [f"netcdf:{name[:-4]}.nc:Band2" for name in plain]
+    zipped = [f"/vsizip/{tmp_path}/all.zip/{name}" for name in plain]
+    chips = []
+    for words in (plain, zipped, named):
+        out = tmp_path / f"store{len(chips)}"
+        assert call(main, "rasters", *words, "--size", 16, "--workers", 1, "--out", out) == 0
+        store = ChipStore(out)
+        chips.append(store.pixels(np.arange(len(store))))
+    assert chips[0].shape == (32, 2, 16, 16)
+    assert np.array_equal(chips[1], chips[0])
+    assert np.array_equal(chips[2], chips[0][:, 1:])
+    assert call(main, "rasters", "a_20200101.nc", "--size", 16, "--out", tmp_path / "whole") == 2
+    assert "contains several rasters, netcdf:" in capsys.readouterr().err

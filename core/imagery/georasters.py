@@ -159,6 +159,9 @@ def open_raster(
             source = stack.enter_context(open_plain(dataset, placement))
         except RasterioIOError as error:
             raise UserError(f"{name}: cannot be read as a raster ({first_line(error)})") from error
+        if not source.count:
+            inside = ", ".join(source.subdatasets[:20])
+            raise UserError(f"{name}: contains " + (f"several rasters, {inside}; name one" if inside else "no raster"))
         if not is_located(source):
             other = "control points" if source.gcps[0] else "RPCs" if source.rpcs else ""
             if other:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from core.sources.options import add_options, check_range, check_size
 from core.store.build import SHARD_BYTES, Chip, Tally
 from core.store.read import UNLABELLED, StoreInfo
 from export.runtime.raster.lattice import Placement, check_bounds
+from export.runtime.raster.names import absolute, is_path, split
 from export.runtime.raster.sentinel2 import baseline_of, offset_of, stated_offset
 from export.runtime.raster.window import Window
 
@@ -57,9 +59,10 @@ class Scene:
     unit: str | None = None
 
     @classmethod
-    def of_file(cls, path: Path, date: datetime) -> Scene:
-        """A raster file."""
-        return cls(path.name, date, str(path), stamp([path]))
+    def of_file(cls, where: str | Path, date: datetime) -> Scene:
+        """A raster, by the name of its file or GDAL's own."""
+        file = Path(split(str(where))[1])
+        return cls(Path(where).name, date, str(where), stamp([file]) if file.is_file() else (0, 0))
 
 
 @dataclass(frozen=True)
@@ -309,7 +312,10 @@ def add_parser(sources: argparse._SubParsersAction) -> argparse.ArgumentParser:
         description="Cut dated rasters over one area into chips. The first raster gives the grid, the others are warped to it.",
     )
     add = parser.add_argument
-    add("paths", nargs="+", type=Path, metavar="PATH", help="raster files that GDAL reads, or Sentinel-2 .SAFE folders")
+    add(
+        "paths", nargs="+", metavar="PATH",
+        help="raster files that GDAL reads, one raster of a file (netcdf:cube.nc:ndvi), or Sentinel-2 .SAFE folders",
+    )  # fmt: skip
     add_options(parser, "--size", help="rows = columns of a chip, in pixels of the first raster")
     dates = parser.add_mutually_exclusive_group()
     dates.add_argument(
@@ -383,21 +389,22 @@ def _scenes(arguments: argparse.Namespace) -> tuple[list[Scene], list[tuple[str,
     dates = read_dates(arguments.dates) if arguments.dates else None
     scenes: list[Scene] = []
     bad: list[tuple[str, str]] = []
-    seen: set[Path] = set()
-    for path in arguments.paths:
-        if not path.exists():
+    seen: set[str] = set()
+    for where in arguments.paths:
+        path, before = Path(where), len(seen)
+        if is_path(where) and not path.exists():
             raise UserError(f"{path}: no such file")
         try:
-            if path.resolve() in seen:  # two "dates" with the same pixels would teach nothing
+            seen.add(os.path.realpath(where) if is_path(where) else absolute(where))
+            if len(seen) == before:  # two "dates" with the same pixels would teach nothing
                 raise UserError(f"{path}: is given twice")
-            seen.add(path.resolve())
             if path.is_dir():
                 product = read_product(path, tuple(arguments.bands))
                 scenes.append(Scene(path.name, **vars(product)))
             elif dates is None:
-                scenes.append(Scene.of_file(path, parse_date(path, arguments.date_format)))
+                scenes.append(Scene.of_file(where, parse_date(path, arguments.date_format)))
             elif path.name in dates:
-                scenes.append(Scene.of_file(path, dates[path.name]))
+                scenes.append(Scene.of_file(where, dates[path.name]))
             else:
                 raise UserError(f"{path}: {arguments.dates} has no row for {path.name}")
         except UserError as error:

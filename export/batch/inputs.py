@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from export.rasterio_io.names import beside, is_path, stem
 from export.runtime.errors import InputFault
 from export.runtime.raster.band_names import BandFacts, BandNames, sensors_of
 from export.runtime.raster.bands import find_band
+from export.runtime.raster.names import beside, is_path, stem
 from export.runtime.raster.sentinel2 import band_fields, item_baseline, item_offset, item_scale
 
 SUFFIXES = {".tif", ".tiff", ".vrt", ".jp2", ".img"}  # of the rasters in a folder

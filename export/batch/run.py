@@ -26,7 +26,6 @@ from export.batch.manifest import Manifest, checksum, input_checksum, unchanged
 from export.batch.units import Outcome, Settings, Unit, blocks_folder
 from export.batch.workers import Workers
 from export.rasterio_io.grid import Grid
-from export.rasterio_io.names import absolute, is_far
 from export.rasterio_io.pixels import RASTER_ERRORS, RasterPixels
 from export.rasterio_io.run import GDAL_OPTIONS, Request, reading
 from export.rasterio_io.stac import model_hash, sha256
@@ -38,6 +37,7 @@ from export.runtime.infer.scenes import cell_size
 from export.runtime.infer.source import Source
 from export.runtime.infer.sweep import Sweep, place_grid
 from export.runtime.model.session import Model
+from export.runtime.raster.names import absolute, is_far
 from export.runtime.raster.window import Window
 from export.wording import words
 

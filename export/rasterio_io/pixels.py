@@ -22,8 +22,8 @@ from rasterio.transform import from_bounds
 from rasterio.vrt import WarpedVRT
 
 from export.rasterio_io.grid import Grid, crs_of, raster_window
-from export.rasterio_io.names import is_far, is_path
 from export.rasterio_io.vectors import Area
+from export.rasterio_io.vrt import container
 from export.runtime.errors import InputFault, first_line
 from export.runtime.files import with_members
 from export.runtime.infer.source import Pixels
@@ -31,6 +31,7 @@ from export.runtime.messages import Message
 from export.runtime.raster.band_names import BandFacts
 from export.runtime.raster.gaps import is_mask
 from export.runtime.raster.lattice import check_bounds
+from export.runtime.raster.names import is_far, is_path
 from export.runtime.raster.window import Window
 
 # rasterio raises SystemError where GDAL fails without a message, ValueError for a file it cannot open.
@@ -58,11 +59,14 @@ class RasterPixels:
         self.notes: list[Message] = []
         opened = _open(self.name)
         self.dataset, self.tags = self._on_grid(opened), opened.tags()
+        self.files = list(self.dataset.files)
+        if opened.name.startswith("<"):  # the text of a virtual raster
+            self.files = [self.name]
+            self.notes.append(Message("container", {"names": ", ".join(opened.descriptions[:20])}))
         self.grid = self._place(area)
         self.bands = _band_facts(self.dataset)
         colors = enumerate(self.dataset.colorinterp, start=1)
         self.usable = [number for number, color in colors if color != ColorInterp.alpha]
-        self.files = list(self.dataset.files)
 
     def _on_grid(self, dataset: rasterio.DatasetReader) -> rasterio.DatasetReader:
         """The raster itself, or warped where it lies on control points instead of a grid."""
@@ -195,6 +199,8 @@ def _open(where: str, **options: object) -> rasterio.DatasetReader:
         with warnings.catch_warnings(), undecodable_messages_ignored():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # _place reports it
             dataset = rasterio.open(where, **options)
+            if not dataset.count and dataset.subdatasets:
+                dataset = rasterio.open(container(dataset.subdatasets) or where, **options)
             dataset.transform  # noqa: B018  # GDAL reads it late
     except RASTER_ERRORS as error:
         raise InputFault.worded(f"{where}: cannot be read as a raster ({_reason(error)})") from error

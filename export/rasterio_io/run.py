@@ -15,7 +15,6 @@ import rasterio
 from tqdm import tqdm
 
 from export.rasterio_io.cog import RasterioWriter
-from export.rasterio_io.names import is_far
 from export.rasterio_io.pixels import RasterPixels
 from export.rasterio_io.stac import write_item
 from export.rasterio_io.vectors import Area, PyogrioVectors
@@ -26,6 +25,7 @@ from export.runtime.infer.sweep import Progress
 from export.runtime.messages import Message
 from export.runtime.model.session import Model
 from export.runtime.raster.gaps import RULES
+from export.runtime.raster.names import is_far
 from export.runtime.raster.window import Window
 from export.runtime.results.writing import Results, Targets
 from export.wording import words

@@ -1,9 +1,10 @@
-"""Virtual rasters (GDAL's VRT): rasters side by side, and one raster per band."""
+"""Virtual rasters (GDAL's VRT): rasters side by side, and one raster or several per band."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree  # nosec B405: only builds trees, nothing is parsed
@@ -15,6 +16,7 @@ from rasterio.shutil import copy
 
 from export.rasterio_io.grid import Grid
 from export.runtime.raster.legend import LandClass
+from export.runtime.raster.names import absolute, variable
 from export.runtime.raster.window import Window
 from export.runtime.results.areas import ClassArea
 from export.runtime.results.style import attribute_table
@@ -111,6 +113,28 @@ def described(
         return memory.read().decode()
 
 
+def container(names: Sequence[str]) -> str:
+    """A virtual raster of the rasters that a file holds, by GDAL's names; "" unless they lie on one grid.
+
+    Those without coordinates, such as the bounds of a netCDF file's cells, do not count. A band has the name of its raster.
+    """
+    with ExitStack() as opened:
+        datasets = [opened.enter_context(rasterio.open(name)) for name in names]
+        placed = [one for one in zip(names, datasets) if one[1].crs is not None and not one[1].transform.is_identity]
+        if not placed:
+            return ""
+        first = placed[0][1]
+        grid = Grid(first.crs, first.transform, *first.shape)
+        if any(Grid(one.crs, one.transform, *one.shape) != grid for _, one in placed):
+            return ""
+        layers = [
+            Layer(variable(name) + (f" {number}" if one.count > 1 else ""), absolute(name), one, number)
+            for name, one in placed
+            for number in one.indexes
+        ]
+        return stacked(grid, layers)
+
+
 def _add(parent: ElementTree.Element, tag: str, text: str | None = None, **attributes: object) -> ElementTree.Element:
     element = ElementTree.SubElement(parent, tag, {name: str(value) for name, value in attributes.items()})
     element.text = text
@@ -131,8 +155,9 @@ def _band(
     band = _add(root, "VRTRasterBand", dataType=_TYPES[dataset.dtypes[of - 1]], band=number)
     if name:
         _add(band, "Description", name)
-    if dataset.nodatavals[of - 1] is not None:
-        _add(band, "NoDataValue", f"{dataset.nodatavals[of - 1]:.17g}")
+    nodata, whole = dataset.nodatavals[of - 1], np.issubdtype(dataset.dtypes[of - 1], np.integer)
+    if nodata is not None:
+        _add(band, "NoDataValue", str(int(nodata)) if whole else f"{nodata:.17g}")
     return band
 
 

@@ -142,6 +142,7 @@ MESSAGES: dict[str, str] = {
     "corrupt": "corrupt or truncated file ({reason})",
     "pixel_type": "its pixels are {dtype}; a model reads numbers",
     "complex": "its pixels are complex numbers: their magnitude is taken",
+    "container": "holds several rasters on one grid, taken as its bands: {names}",
     "control_points": "lies on {count} control points: warped through them to a grid (nearest neighbour)",
     "same_name": "two results have this name, or their styles would have; give each a name of its own",
     "no_classes": "the model '{name}' gives values, no classes: it has no confidence, probabilities or polygons",

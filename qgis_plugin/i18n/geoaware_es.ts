@@ -1840,6 +1840,10 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>sus píxeles son números complejos: se toma su módulo</translation>
     </message>
     <message>
+        <source>holds several rasters on one grid, taken as its bands: {names}</source>
+        <translation>contiene varios rásteres sobre una misma cuadrícula, que se toman como sus bandas: {names}</translation>
+    </message>
+    <message>
         <source>lies on {count} control points: warped through them to a grid (nearest neighbour)</source>
         <translation>está sobre {count} puntos de control: se lleva con ellos a una cuadrícula (vecino más próximo)</translation>
     </message>

@@ -59,6 +59,11 @@ def short(name: str) -> str:
     return name if "://" in path else f"{before}{Path(path).name}{after}"
 
 
+def variable(name: str) -> str:
+    """What one raster of a file is called there."""
+    return (re.findall(r"[\w-]+", split(name)[2]) or [""])[-1]
+
+
 def stem(name: str) -> str:
     """What results are called: the file's name without its suffix, then what names one raster in it."""
     before, path, after = split(name)
