@@ -11,6 +11,7 @@ from core.prepare import main
 from core.store.read import ChipStore
 from export.runtime.raster.sentinel2 import baseline_of, offset_of
 from tests.conftest import UTM, call
+from tests.test_gaps import direct
 
 # What the metadata of a product holds of all that, with the published names of the elements.
 METADATA = """<?xml version="1.0" encoding="UTF-8"?>
@@ -103,6 +104,18 @@ def test_bands_of_20_m_are_brought_to_10_m(tmp_path):
     inner = chip.reshape(16, 2, 16, 2).mean(axis=(1, 3))[2:-2, 2:-2]
     assert np.corrcoef(inner.ravel(), truth["B11"][18:30, 18:30].ravel())[0, 1] > 0.9
     assert chip.min() >= truth["B11"][14:, 14:].min()
+    # At the edge of the swath pixels without data are no part of others.
+    found = np.full((64, 64), np.nan)
+    for place, pixels in zip(store.index["place"], store.pixels(np.arange(len(store)))):
+        top, left = map(int, place[1:].split("c"))
+        found[top : top + 32, left : left + 32] = pixels[1]
+    known = np.mgrid[0:32, 0:32][1] >= 4
+    at = np.meshgrid(np.arange(64) / 2 - 0.25, np.arange(64) / 2 - 0.25)[::-1]
+    expected, weight = direct(truth["B11"][None], known, *at)
+    assert (weight[:, 7] > 0).all()  # what mixed the edge in before
+    seen = np.isfinite(found)
+    assert seen[:, 8:].all()
+    assert np.abs(found - expected[0])[seen].max() <= 1
 
 
 def test_the_true_colour_image_is_read_as_it_is(tmp_path):

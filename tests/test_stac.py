@@ -21,6 +21,8 @@ import pandas as pd
 import pytest
 import rasterio
 import shapely
+from affine import Affine
+from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 from rasterio.transform import from_origin
 from rasterio.warp import transform_bounds
@@ -31,7 +33,7 @@ from core.sources.stac import assets as bands
 from core.sources.stac import fetch as stac
 from core.sources.stac.catalogue import Patience, Query
 from core.sources.stac.places import read_places, sample_places
-from core.sources.stac.reading import chip_crs
+from core.sources.stac.reading import chip_crs, load
 from core.store.build import build
 from tests.stac_server import StacServer
 
@@ -694,3 +696,20 @@ def test_parts_of_a_short_period_are_parts_of_it():
     ]
     parts = stac.parts_of(days, query, 3)
     assert [[day.date.day for day in part] for part in parts] == [[30, 1], [2], [30]]
+
+
+def test_classes_are_read_at_full_resolution(tmp_path):
+    path = tmp_path / "classes.tif"
+    classes = np.random.default_rng(0).choice([10, 80], (SIDE, SIDE)).astype(np.uint8)
+    write_cog(path, classes, nodata=None, overview_resampling="cubic")
+    with rasterio.open(path) as source:
+        assert source.overviews(1)
+        box = transform_bounds(source.crs, "EPSG:4326", *source.bounds)
+    item = {
+        "type": "Feature", "stac_version": "1.0.0", "id": "classes", "links": [], "bbox": box,
+        "geometry": mapping(shapely.box(*box)), "properties": {"datetime": "2021-01-01T00:00:00Z"},
+        "assets": {"map": {"href": str(path), "type": "image/tiff", "roles": ["data"]}},
+    }  # fmt: skip
+    grid = GeoBox((64, 64), Affine(40, 0, 500_000, 0, -40, 5_000_000), UTM)
+    found = load(item, {"map": "map"}, grid, {"*": "nearest"}, None, FAST)["map"]
+    assert set(np.unique(found)) == {10, 80}

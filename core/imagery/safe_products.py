@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -24,6 +25,7 @@ from export.runtime.raster.bands import meant
 from export.runtime.raster.sentinel2 import BANDS, COMMON_NAMES, REFLECTANCE
 
 DEFAULT_BANDS = ("B02", "B03", "B04", "B08")
+_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16"}
 NODATA = -32768  # dark water is below zero once the offset is added: 0 is a value, not a gap
 
 
@@ -102,15 +104,15 @@ def _vrt(files: list[Path], bands: tuple[str, ...], offsets: list[int]) -> str:
                 if not is_located(source):
                     raise UserError(f"{file}: has no coordinates; download the product again")
                 crs, transform = source.crs.to_wkt(), source.transform.to_gdal()
-                shapes.append((source.width, source.height, crs, transform, source.block_shapes[0]))
+                shapes.append((source.width, source.height, crs, transform, source.block_shapes[0], source.dtypes[0]))
         except RasterioIOError as error:
             raise UserError(f"{file}: cannot be read as a raster ({first_line(error)})") from error
-    width, height, crs, transform, block = max(shapes)
+    width, height, crs, transform, block, _ = max(shapes)
     layers = "".join(
         # rasters are read by blocks
         f'<VRTRasterBand dataType="Int16" band="{number}" blockXSize="{block[1]}" blockYSize="{block[0]}">'
         f"<Description>{band}</Description><NoDataValue>{NODATA}</NoDataValue>"
-        f'<ComplexSource resampling="bilinear"><SourceFilename relativeToVRT="0">{escape(str(file.resolve()))}'
+        f'<ComplexSource resampling="bilinear"><SourceFilename relativeToVRT="0">{escape(_with_nodata(file, shape))}'
         f'</SourceFilename><SourceBand>1</SourceBand><SrcRect xOff="0" yOff="0" xSize="{shape[0]}" ySize="{shape[1]}" />'
         f'<DstRect xOff="0" yOff="0" xSize="{width}" ySize="{height}" /><ScaleOffset>{offset}</ScaleOffset>'
         "<ScaleRatio>1</ScaleRatio><NODATA>0</NODATA></ComplexSource></VRTRasterBand>"
@@ -119,4 +121,18 @@ def _vrt(files: list[Path], bands: tuple[str, ...], offsets: list[int]) -> str:
     return (
         f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}"><SRS>{escape(crs)}</SRS>'
         f"<GeoTransform>{', '.join(map(repr, transform))}</GeoTransform>{layers}</VRTDataset>"
+    )
+
+
+def _with_nodata(file: Path, shape: tuple[Any, ...]) -> str:
+    """A virtual raster that states a file's nodata value, which JPEG 2000 cannot: interpolation then leaves it out.
+
+    The one that a source of a virtual raster states itself is looked for in what was interpolated.
+    """
+    width, height, *_, (tall, wide), dtype = shape
+    return (
+        f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}"><VRTRasterBand dataType="{_TYPES[dtype]}" band="1" '
+        f'blockXSize="{wide}" blockYSize="{tall}"><NoDataValue>0</NoDataValue><SimpleSource>'
+        f'<SourceFilename relativeToVRT="0">{escape(str(file.resolve()))}</SourceFilename><SourceBand>1</SourceBand>'
+        "</SimpleSource></VRTRasterBand></VRTDataset>"
     )

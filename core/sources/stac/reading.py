@@ -77,6 +77,7 @@ def load(
 
     float32 holds the values of all data types of a store, and has a value of its own for no data. ``bands`` maps the
     names that odc-stac gives to bands to their assets; ``resampling`` is by these names, with "*" for the others;
+    those of nearest neighbour, such as classes, are read at full resolution, others from overviews where these suffice;
     ``sign`` is ``planetary-computer`` where links need that catalogue's signatures.
 
     Raises:
@@ -84,6 +85,7 @@ def load(
     """
     import odc.stac
 
+    classes = [name for name in bands if resampling.get(name, resampling["*"]) == "nearest"]
     files = {item["assets"][asset]["href"] for asset in bands.values()}
     threads = min(_THREADS, len(bands)) if len(files) == len(bands) else None  # see _gdal_options
     for attempt in range(_TRIES):
@@ -91,11 +93,16 @@ def load(
             with warnings.catch_warnings():
                 # About rasterio's own arrays in memory: it means to ignore it, but threads undo each other's filters.
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                data = odc.stac.load(
-                    [pystac.Item.from_dict(item)], bands=list(bands), geobox=grid, dtype="float32", nodata=float("nan"),
-                    resampling=resampling, patch_url=signer(sign), pool=threads,
-                )  # fmt: skip
-                return {name: data[name].to_numpy()[0] for name in bands}
+                layers: dict[str, np.ndarray] = {}
+                for coarse, names in ((False, classes), (True, [name for name in bands if name not in classes])):
+                    if not names:
+                        continue
+                    data = odc.stac.load(
+                        [pystac.Item.from_dict(item)], bands=names, geobox=grid, dtype="float32", nodata=float("nan"),
+                        resampling=resampling, patch_url=signer(sign), pool=threads, use_overviews=coarse,
+                    )  # fmt: skip
+                    layers |= {name: data[name].to_numpy()[0] for name in names}
+                return layers
         except (RasterioError, OSError, ValueError) as error:
             problem = reason(error)
         if sign is not None:  # signatures may have expired
