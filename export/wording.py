@@ -25,6 +25,7 @@ REMEDIES = {
         ),
         "; see --bands",
     ),
+    "bounds_apart": "; see --bounds",
     "bounds_outside": "; see --bounds",
     "mask_outside": "; see --mask",
     "too_wide": " with --block or --bounds",

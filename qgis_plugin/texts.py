@@ -101,6 +101,7 @@ def _remedies() -> dict[str, tuple[str, str]]:
         "bands_ambiguous": (see, bands),
         "band_twice": (see, bands),
         "other_bands": (see, bands),
+        "bounds_apart": (see, tr("Extent")),
         "bounds_outside": (see, tr("Extent")),
         "too_wide": (tr(", with smaller extents"), ""),
         "overwrites_input": (tr("; choose another file"), ""),

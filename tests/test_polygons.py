@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyogrio
 import pyproj
 import pytest
 import shapely
@@ -11,6 +12,8 @@ from rasterio.transform import from_origin
 
 from export.rasterio_io.grid import Grid
 from export.rasterio_io.polygons import _made_valid, polygons_on
+from export.rasterio_io.vectors import Area
+from export.runtime.errors import InputFault
 from tests.adapters import POLYGONS
 
 
@@ -43,3 +46,42 @@ def test_polygons_lie_where_their_own_crs_says(name):
     assert (right >= 0).any()
     found = polygons.last(grid)
     assert (found != right).sum() <= 0.002 * right.size, "but for pixels whose middle lies within 0.05 px of a side"
+
+
+@pytest.mark.parametrize(
+    ("crs", "place", "bounds", "own", "columns"),
+    [
+        ("EPSG:4326", (170, 0, 1, 1), (178, -9, -179, -6), None, [(8, 11)]),
+        ("EPSG:4326", (-180, 90, 1, 1), (178, -9, -179, -6), "EPSG:4326", [(0, 1), (358, 360)]),
+        ("EPSG:4326", (-180, 90, 1, 1), (178, -9, 181, -6), None, [(0, 1), (358, 360)]),
+        ("EPSG:4326", (0, 90, 1, 1), (-10, -9, 5, -6), None, [(0, 5), (350, 360)]),
+        ("EPSG:4326", (0, 90, 1, 1), (-10, -9, -5, -6), "EPSG:4326", [(350, 355)]),
+        ("EPSG:3832", (-2_000_000, 2_000_000, 100_000, 100_000), (178, -9, -179, -6), "EPSG:4326", [(51, 55)]),
+    ],
+)
+def test_bounds_across_the_antimeridian_are_found(crs, place, bounds, own, columns):
+    grid = Grid(CRS.from_user_input(crs), from_origin(*place), 180, 360)
+    limits = Area(bounds, own).on(grid, "a raster")
+    window = limits.window(grid, "a raster")
+    inside = np.zeros(grid.width, bool)
+    inside[window.column : window.column + window.width] = True
+    if limits.mask:
+        inside &= limits.mask.inside(grid, grid.whole).any(axis=0)
+    edges = np.flatnonzero(np.diff(np.r_[0, inside.astype(int), 0]))
+    assert list(zip(edges[::2], edges[1::2])) == columns
+
+
+def test_bounds_in_another_order_or_elsewhere_are_refused(tmp_path):
+    grid = Grid(CRS.from_epsg(4326), from_origin(-180, 90, 1, 1), 180, 360)
+    for bounds, kind in (((20, 40, 10, 50), "bounds_order"), ((10, 50, 20, 40), "bounds_order")):
+        with pytest.raises(InputFault) as caught:
+            Area(bounds).on(grid, "a raster")
+        assert caught.value.message.kind == kind
+    with pytest.raises(InputFault) as caught:
+        Area((10, 40, 20, 50), "EPSG:4326").on(Grid(CRS.from_epsg(32760), from_origin(4e5, 8e6, 10, 10), 50, 50), "x")
+    assert caught.value.message.kind == "bounds_outside"
+    mask = tmp_path / "m.gpkg"
+    pyogrio.raw.write(mask, shapely.to_wkb([shapely.box(0, 0, 1, 1)]), [], [], geometry_type="Polygon", crs="EPSG:4326")
+    with pytest.raises(InputFault) as caught:
+        Area((178, -9, -179, -6), mask=mask).on(grid, "a raster")
+    assert caught.value.message.kind == "bounds_apart"

@@ -20,7 +20,7 @@ from rasterio.windows import Window
 
 from core.errors import UserError, first_line
 from core.store.read import DTYPES
-from core.store.sphere import EARTH_RADIUS_M, unit_vectors
+from core.store.sphere import EARTH_RADIUS_M, unit_vectors, wrapped
 from export.runtime.raster.gaps import is_alpha
 from export.runtime.raster.lattice import Placement, Units, pixel_sides, stated_size
 from export.runtime.raster.window import lattice
@@ -103,7 +103,7 @@ def ground(source: GeoRaster, rows: np.ndarray, columns: np.ndarray, side: float
     corners = unit_vectors(np.stack([lon[1:].ravel(), lat[1:].ravel()], axis=1)).reshape(4, -1, 3)
     chords = [np.linalg.norm(corners[one] - corners[other], axis=1) for one, other in ((0, 3), (1, 2))]
     reach = 2 * EARTH_RADIUS_M * np.arcsin(np.minimum(np.maximum(*chords) / 2, 1))
-    return Ground(lon[0], lat[0], reach)
+    return Ground(wrapped(lon[0]), lat[0], reach)
 
 
 def known_ground(source: GeoRaster, rows: np.ndarray, columns: np.ndarray, side: float) -> Ground:

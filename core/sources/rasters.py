@@ -34,7 +34,7 @@ from core.imagery.safe_products import DEFAULT_BANDS, read_product
 from core.sources.options import add_options, check_range, check_size
 from core.store.build import SHARD_BYTES, Chip, Tally
 from core.store.read import UNLABELLED, StoreInfo
-from export.runtime.raster.lattice import Placement, check_bounds
+from export.runtime.raster.lattice import Placement, eastwards
 from export.runtime.raster.names import absolute, is_path, split
 from export.runtime.raster.sentinel2 import baseline_of, offset_of, stated_offset
 from export.runtime.raster.window import Window
@@ -375,13 +375,13 @@ def make(arguments: argparse.Namespace, scratch: Path) -> Rasters:
 
 def _placement(arguments: argparse.Namespace) -> Placement:
     try:
-        check_bounds(arguments.bounds)
-        CRS.from_user_input(arguments.crs)
+        crs = CRS.from_user_input(arguments.crs)
+        bounds = eastwards(tuple(arguments.bounds), 360.0 if crs.is_geographic else 0.0)
     except InputFault as error:
         raise UserError(f"--bounds: {error}") from error
     except CRSError as error:
         raise UserError(f"--crs {arguments.crs}: not a CRS ({error})") from error
-    return Placement(arguments.crs, tuple(arguments.bounds))
+    return Placement(arguments.crs, bounds)
 
 
 def _scenes(arguments: argparse.Namespace) -> tuple[list[Scene], list[tuple[str, str]]]:

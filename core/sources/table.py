@@ -34,6 +34,7 @@ from core.sources.options import add_options, check_positive, check_size
 from core.store.build import Tally
 from core.store.index import connect, literal, parquet
 from core.store.read import LandClass, StoreInfo
+from core.store.sphere import wrapped
 
 FIELDS = ("path", "lon", "lat", "datetime", "place", "label", "split", "mask")
 COORDINATES = ("table", "files", "none")
@@ -290,7 +291,7 @@ def _degrees(piece: pd.DataFrame, name: str, wrong: pd.Series) -> pd.Series:
     why = f"is not within -{most} to {most} degrees"
     _mark(wrong, (degrees.abs() > most) & (degrees.abs() <= 360), piece[name], f"{why}; lon and lat may be swapped")
     _mark(wrong, ~(degrees.abs() <= most), piece[name], why)
-    return degrees
+    return degrees if name == "lat" else pd.Series(wrapped(degrees), degrees.index)
 
 
 def _dates(piece: pd.DataFrame, date_format: str | None, wrong: pd.Series) -> pd.Series:

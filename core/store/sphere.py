@@ -11,6 +11,12 @@ DEAL = np.array("train test train val train test train train train train".split(
 METRES_PER_DEGREE = EARTH_RADIUS_M * np.pi / 180
 
 
+def wrapped(longitudes: np.ndarray) -> np.ndarray:
+    """Degrees of any longitude, within -180 to 180."""
+    longitudes = np.asarray(longitudes, np.float64)
+    return np.where(np.abs(longitudes) > 180, (longitudes + 180) % 360 - 180, longitudes)
+
+
 def unit_vectors(lonlat: np.ndarray) -> np.ndarray:
     """Turn (N, 2) longitudes and latitudes in degrees into (N, 3) points on the unit sphere."""
     lon, lat = np.radians(np.asarray(lonlat, np.float64)).T

@@ -30,7 +30,7 @@ from export.runtime.infer.source import Pixels
 from export.runtime.messages import Message
 from export.runtime.raster.band_names import BandFacts
 from export.runtime.raster.gaps import is_mask
-from export.runtime.raster.lattice import check_bounds
+from export.runtime.raster.lattice import eastwards
 from export.runtime.raster.names import is_far, is_path
 from export.runtime.raster.window import Window
 
@@ -98,9 +98,8 @@ class RasterPixels:
             raise InputFault.worded(
                 f"{self.name}: has no CRS, so its map could not be placed; give --crs and --bounds, or set it with gdal_edit"
             )
-        check_bounds(area.bounds)
-        transform = from_bounds(*area.bounds, dataset.width, dataset.height)
-        grid = Grid(crs_of(area.crs), transform, *dataset.shape)
+        grid = Grid(crs_of(area.crs), dataset.transform, *dataset.shape)
+        grid = replace(grid, transform=from_bounds(*eastwards(area.bounds, grid.units.turn), *dataset.shape[::-1]))
         if not grid.lies_on_earth:
             bounds = " ".join(f"{value:.10g}" for value in area.bounds)
             raise InputFault.worded(f"{self.name}: --bounds {bounds} reach beyond the Earth in {area.crs}; check both")

@@ -17,11 +17,12 @@ from rasterio.features import rasterize
 from export.rasterio_io.grid import Grid
 from export.runtime.errors import InputFault, first_line
 from export.runtime.raster import footprint
-from export.runtime.raster.footprint import Way
+from export.runtime.raster.footprint import Move, Way
 from export.runtime.raster.lattice import Bounds
 from export.runtime.raster.polygons import Polygons
 
 PYOGRIO_ERRORS = (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError, OSError)
+_SIDES = 1000  # pieces of a ring, at least, that is moved to degrees
 _LONG = 1000  # corners of a polygon that is cut to a window before it is burnt
 _SURFACES = {
     15: 6,
@@ -103,6 +104,12 @@ def _made_valid(shapes: np.ndarray) -> np.ndarray:
     return shapes
 
 
+def mended(shapes: np.ndarray) -> np.ndarray:
+    """Valid polygons of shapes, without those that are missing, empty, points or lines."""
+    shapes = _made_valid(shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))])
+    return shapes[shapely.get_dimensions(shapes) == 2]
+
+
 def _mended(shape: shapely.Geometry) -> shapely.Geometry:
     """Part by part: of polygons that overlap, making them valid together would cut the overlap out."""
     parts = shapely.make_valid(_parts(shape))
@@ -162,6 +169,60 @@ def polygons_on(shapes: np.ndarray, crs: pyproj.CRS, grid: Grid) -> Polygons:
     return Polygons(ShapelyPolygons(*_parted(shapes[numbers], numbers)), grid, way(crs, grid))
 
 
+def cut_at_antimeridian(shape: shapely.Geometry) -> shapely.Geometry:
+    """An area in degrees of any longitude, within -180 to 180."""
+    west, _, east, _ = shape.bounds
+    parts = []
+    for turn in range(360 * int((west + 180) // 360), 360 * int((east + 180) // 360) + 1, 360):
+        part = shapely.intersection(shape, shapely.box(turn - 180, -90, turn + 180, 90))
+        parts.append(shapely.transform(part, lambda at: at - [turn, 0]))  # noqa: B023  # called at once
+    return shapely.union_all([part for part in parts if part.area > 0])
+
+
+def around(polygon: shapely.Polygon) -> shapely.Geometry:
+    """A polygon in degrees whose sides run the shorter way around the Earth, within -180 to 180.
+
+    A ring around a pole, which then does not close, is led along the pole of its hemisphere.
+    """
+    rings = [footprint.unrolled(np.array(ring.coords)[:, :2], 360.0) for ring in (polygon.exterior, *polygon.interiors)]
+    for ring in rings:
+        ring[:, 0] += 360 * np.rint((rings[0][0, 0] - ring[0, 0]) / 360)
+    shells: list[shapely.Geometry] = []
+    holes: list[shapely.Geometry] = []
+    for number, ring in enumerate(rings):
+        if abs(ring[-1, 0] - ring[0, 0]) > 180:
+            pole = np.copysign(90, ring[:, 1].mean())
+            ring = np.vstack([ring, [[ring[-1, 0], pole], [ring[0, 0], pole]]])
+        (holes if number else shells).append(cut_at_antimeridian(shapely.make_valid(shapely.Polygon(ring))))
+    return shapely.difference(shells[0], shapely.union_all(holes)) if holes else shells[0]
+
+
+def in_degrees(shapes: np.ndarray, crs: pyproj.CRS) -> np.ndarray:
+    """Polygons of a CRS in longitude and latitude, WGS 84, within -180 to 180; those of one shape together.
+
+    Raises:
+        InputFault: one lies where the CRS has no place on Earth.
+    """
+    degrees = pyproj.CRS.from_user_input("OGC:CRS84")
+    move, made = pyproj.Transformer.from_crs(crs, degrees, always_xy=True).transform, []
+    for shape in shapes:
+        parts = _parts(shape)
+        if crs.is_geographic:
+            moved = [_transformed(part, move) for part in parts]
+            made.append(shapely.union_all([cut_at_antimeridian(shapely.make_valid(part)) for part in moved]))
+        else:
+            bent = [shapely.segmentize(part, max(part.length / _SIDES, 1e-9)) for part in parts]
+            made.append(shapely.union_all([around(_transformed(part, move)) for part in bent]))
+    return np.array(made, object)
+
+
+def _transformed(shape: shapely.Geometry, move: Move) -> shapely.Geometry:
+    moved = shapely.transform(shape, lambda at: np.column_stack(move(at[:, 0], at[:, 1])))
+    if not np.isfinite(shapely.bounds(moved)).all():
+        raise InputFault.worded("a polygon lies where its CRS has no place on Earth")
+    return moved
+
+
 class ShapelyPolygons:
     """See ``export.runtime.raster.polygons.Own``; polygons and, ascending, the numbers of those they are parts of."""
 
@@ -205,13 +266,8 @@ class ShapelyPieces:
     """See ``export.runtime.raster.polygons.Pieces``."""
 
     def __init__(self, shapes: np.ndarray, numbers: np.ndarray) -> None:
+        self.boxes = shapely.bounds(shapes)
         self.shapes, self.numbers, self._tree = shapes, numbers, shapely.STRtree(shapes)
-
-    @property
-    def bounds(self) -> Bounds:
-        """See ``Pieces``."""
-        west, south, east, north = shapely.total_bounds(self.shapes).tolist()
-        return west, south, east, north
 
     @property
     def surface_point(self) -> tuple[float, float]:

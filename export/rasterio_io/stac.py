@@ -15,7 +15,7 @@ import shapely
 from shapely.geometry.polygon import orient
 
 from export.rasterio_io.grid import Grid
-from export.rasterio_io.polygons import way
+from export.rasterio_io.polygons import cut_at_antimeridian, way
 from export.runtime.errors import InputFault
 from export.runtime.model.card import ModelCard
 from export.runtime.raster import footprint
@@ -134,13 +134,9 @@ def _footprint(grid: Grid) -> tuple[list[float] | None, dict[str, Any] | None]:
     west, south, east, north = area.bounds
     outline = shapely.simplify(area, max(east - west, north - south) / _SIMPLE)
     outline = shapely.set_precision(outline, 1e-9)
-    first, last = (int((side + 180) // 360) for side in (west, east))
-    parts = []
-    for turn in range(360 * first, 360 * last + 1, 360):
-        part = shapely.intersection(outline, shapely.box(turn - 180, -90, turn + 180, 90))
-        parts.append(shapely.transform(part, lambda at: at - [turn, 0]))  # noqa: B023  # called at once
-    outline = shapely.union_all([part for part in parts if part.area > 0])
-    west, east = west - 360 * first, east - 360 * first
+    outline = cut_at_antimeridian(outline)
+    turn = 360 * ((west + 180) // 360)
+    west, east = west - turn, east - turn
     if east - west > 360 - _TINY:
         west, east = -180.0, 180.0
     elif east > 180 + _TINY:

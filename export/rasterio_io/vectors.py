@@ -9,18 +9,17 @@ from typing import Any
 
 import numpy as np
 import pyogrio
+import pyproj
 import rasterio
 import shapely
-from rasterio.errors import RasterioError
 from rasterio.features import shapes as outlines_of
-from rasterio.warp import transform_bounds
 
 from export.rasterio_io.cog import writing
 from export.rasterio_io.grid import Grid, crs_of
-from export.rasterio_io.polygons import PYOGRIO_ERRORS, polygons_on, read_features
+from export.rasterio_io.polygons import PYOGRIO_ERRORS, polygons_on, read_features, turn_of
 from export.runtime.errors import InputFault, first_line
 from export.runtime.infer.layout import Limits
-from export.runtime.raster.lattice import Bounds, check_bounds
+from export.runtime.raster.lattice import Bounds, eastwards
 from export.runtime.raster.polygons import Polygons
 from export.runtime.results.vectors import Batch, KeepGoing
 
@@ -44,16 +43,15 @@ class Area:
         Raises:
             InputFault: it cannot be brought there, or the polygons cannot be read.
         """
-        mask, bounds = read_mask(self.mask, grid) if self.mask else None, self.bounds
-        if bounds:
-            check_bounds(bounds)
-            crs = crs_of(self.crs) if self.crs else grid.crs
-            if crs != grid.crs:
-                try:
-                    bounds = transform_bounds(crs, grid.crs, *bounds, densify_pts=21)
-                except RasterioError as error:
-                    raise InputFault.worded(f"--bounds: they cannot be transformed to the CRS of {where}") from error
-        return Limits(bounds, mask)
+        mask = read_mask(self.mask, grid) if self.mask else None
+        if not self.bounds:
+            return Limits(None, mask)
+        crs = crs_of(self.crs) if self.crs else grid.crs
+        own = pyproj.CRS.from_wkt(crs.to_wkt())
+        bounds = eastwards(self.bounds, turn_of(own))
+        if crs == grid.crs and not own.is_geographic:
+            return Limits(bounds, mask)
+        return Limits.of(polygons_on(np.array([shapely.box(*bounds)]), own, grid), mask, where)
 
 
 def read_mask(path: Path, grid: Grid) -> Polygons:

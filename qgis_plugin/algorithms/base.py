@@ -1,6 +1,7 @@
 """Base of all algorithms: parameters, outputs, and errors as one sentence."""
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Optional
@@ -12,6 +13,7 @@ from qgis.core import (
     QgsFeatureSink,
     QgsField,
     QgsFields,
+    QgsGeometry,
     QgsMapLayer,
     QgsProcessing,
     QgsProcessingAlgorithm,
@@ -26,15 +28,18 @@ from qgis.core import (
     QgsProcessingParameterRasterDestination,
     QgsProcessingUtils,
     QgsProviderRegistry,
+    QgsRectangle,
+    QgsReferencedRectangle,
     QgsWkbTypes,
 )
 from qgis.PyQt.QtCore import QMetaType, QVariant
 from qgis.PyQt.QtGui import QIcon
 
 from ..gdal_io.job import grid_of
-from ..gdal_io.mask import read_mask
+from ..gdal_io.mask import polygons_on, read_mask, turn_of
 from ..runtime.errors import Cancelled, InputFault, RuntimeFault
 from ..runtime.infer.layout import Limits
+from ..runtime.raster.lattice import Bounds, eastwards
 from ..runtime.results.areas import ClassArea
 from ..runtime.results.writing import Targets
 from ..texts import tr, words
@@ -42,6 +47,9 @@ from ..texts import tr, words
 ICON = Path(__file__).resolve().parent.parent / "icon.svg"
 AREA_FIELDS = {"class": "count", "name": "text", "pixels": "count", "hectares": "number", "per_cent": "number"}
 _KINDS = {"text": ("QString", "String"), "number": ("Double", "Double"), "count": ("LongLong", "LongLong")}
+
+_NUMBER = r"\s*([-+.\deE]*\d[-+.\deE]*)\s*"
+_EXTENT = re.compile(rf"{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}(?:\[|$)")  # west, east, south, north
 
 
 class Algorithm(QgsProcessingAlgorithm):
@@ -179,17 +187,34 @@ class Algorithm(QgsProcessingAlgorithm):
         Raises:
             InputFault: the extent is empty, or the mask holds no polygons.
         """
-        box, crs = None, layer.crs()
-        if parameters.get("EXTENT") not in (None, ""):
-            extent = self.parameterAsExtent(parameters, "EXTENT", context, crs)
-            if extent.isEmpty():
-                raise InputFault.worded(tr("The extent is empty, or cannot be transformed to the CRS of the layer."))
-            box = extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum()
         source = self.parameterAsSource(parameters, "MASK", context)
-        if source is None:
-            return Limits(box)
-        grid, exact = grid_of(layer)
-        return Limits(box, read_mask(source, grid, context.transformContext(), exact))
+        asked = parameters.get("EXTENT") not in (None, "")
+        if source is None and not asked:
+            return Limits()
+        (grid, exact), transforms = grid_of(layer), context.transformContext()
+        mask = read_mask(source, grid, transforms, exact) if source else None
+        if not asked:
+            return Limits(None, mask)
+        extent, crs = self._extent(parameters, context, layer.crs())
+        box = eastwards(extent, turn_of(crs))
+        if crs == layer.crs() and not crs.isGeographic():
+            return Limits(box, mask)
+        area = polygons_on([[QgsGeometry.fromRect(QgsRectangle(*box))]], crs, grid, transforms, exact)
+        return Limits.of(area, mask, layer.name())
+
+    def _extent(self, parameters, context, crs) -> tuple[Bounds, QgsCoordinateReferenceSystem]:
+        """EXTENT as it is given, west, south, east, north, and its CRS, by default ``crs``."""
+        given = parameters["EXTENT"]
+        if isinstance(given, QgsReferencedRectangle) or "[" in str(given) or isinstance(given, QgsMapLayer):
+            crs = self.parameterAsExtentCrs(parameters, "EXTENT", context)
+        written = _EXTENT.match(given) if isinstance(given, str) else None
+        if written:  # QGIS would turn 178 to -179 around
+            west, east, south, north = map(float, written.groups())
+            return (west, south, east, north), crs
+        extent = self.parameterAsExtent(parameters, "EXTENT", context, crs)
+        if extent.isEmpty():
+            raise InputFault.worded(tr("The extent is empty, or cannot be transformed to the CRS of the layer."))
+        return (extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum()), crs
 
     def add_page(self, name: str, label: str, hint: str):
         """Declare an HTML page, which is created by default."""

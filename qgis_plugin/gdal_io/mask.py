@@ -131,9 +131,13 @@ def way(own: QgsCoordinateReferenceSystem, grid: LayerGrid, context: QgsCoordina
     """Between a CRS and a grid's, as the project transforms them."""
     target = QgsCoordinateReferenceSystem.fromWkt(grid.crs)
     there, back = _move(own, target, context), _move(target, own, context)
-    systems = [osr.SpatialReference(one.toWkt(_WKT)) for one in (own, target)]
-    turns = [round(2 * np.pi / one.GetAngularUnits(), 9) if one.IsGeographic() else 0.0 for one in systems]
-    return Way(there, back, turns[0], turns[1], not any(one.IsDerivedGeographic() for one in systems), exact)
+    alike = not any(osr.SpatialReference(one.toWkt(_WKT)).IsDerivedGeographic() for one in (own, target))
+    return Way(there, back, turn_of(own), turn_of(target), alike, exact)
+
+
+def turn_of(crs: QgsCoordinateReferenceSystem) -> float:
+    """Units of a full turn of longitude; 0 of a projected CRS."""
+    return round(2 * np.pi / osr.SpatialReference(crs.toWkt(_WKT)).GetAngularUnits(), 9) if crs.isGeographic() else 0.0
 
 
 def _move(own: QgsCoordinateReferenceSystem, target: QgsCoordinateReferenceSystem, context) -> Move:

@@ -1820,6 +1820,10 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>la extensión queda fuera (abarca {extent}): no hay nada que cartografiar</translation>
     </message>
     <message>
+        <source>the bounds lie at both ends of it, and polygons are given too: map each end alone</source>
+        <translation>la extensión está en ambos extremos, y además se dan polígonos: cartografíe cada extremo por separado</translation>
+    </message>
+    <message>
         <source>the polygons lie outside it (it covers {extent}): nothing to map</source>
         <translation>los polígonos quedan fuera (abarca {extent}): no hay nada que cartografiar</translation>
     </message>

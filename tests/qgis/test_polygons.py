@@ -4,18 +4,24 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+
+pytest.importorskip("qgis.core", reason="QGIS's Python packages are not installed here")
 from osgeo import ogr
 from qgis.core import (
+    QgsApplication,
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
     QgsCoordinateTransformContext,
     QgsCsException,
     QgsGeometry,
     QgsPointXY,
+    QgsProcessingContext,
+    QgsRasterLayer,
     QgsRectangle,
 )
 
 from tests.adapters import POLYGONS
+from tests.qgis import rasters
 
 
 def shape(text: str) -> QgsGeometry:
@@ -77,3 +83,31 @@ def test_every_kind_of_surface_becomes_polygons(geoaware, text, area):
         pytest.skip("this QGIS has no such shape")
     polygons = import_module("geoaware.gdal_io.mask").polygons_of(made, "a layer")
     assert sum(one.area() for one in polygons) == pytest.approx(area, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("west", "extent", "columns"),
+    [
+        (170, "178,-179,-9,-6 [EPSG:4326]", [(8, 11)]),
+        (170, "178,181,-9,-6", [(8, 11)]),
+        (-180, "178,-179,-9,-6 [EPSG:4326]", [(0, 1), (358, 360)]),
+        (0, "-10,-5,-9,-6 [EPSG:4326]", [(350, 355)]),
+    ],
+)
+def test_an_extent_across_the_antimeridian_is_found(running, tmp_path, west, extent, columns):
+    layer = QgsRasterLayer(str(degrees(tmp_path / "scene.tif", west)), "scene")
+    algorithm = QgsApplication.processingRegistry().algorithmById("geoaware:segment").create()
+    limits = algorithm.limits({"EXTENT": extent}, QgsProcessingContext(), layer)
+    grid = import_module("geoaware.gdal_io.job").grid_of(layer)[0]
+    window = limits.window(grid, "scene")
+    inside = np.zeros(grid.width, bool)
+    inside[window.column : window.column + window.width] = True
+    if limits.mask:
+        inside &= limits.mask.inside(grid, grid.whole).any(axis=0)
+    edges = np.flatnonzero(np.diff(np.r_[0, inside.astype(int), 0]))
+    assert list(zip(edges[::2], edges[1::2])) == columns
+
+
+def degrees(path, west):
+    """A raster of 180 rows and 360 columns of a degree each."""
+    return rasters.write(path, np.ones((1, 180, 360), np.uint8), epsg=4326, transform=(west, 1, 0, 90, 0, -1))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pystac
@@ -31,6 +32,7 @@ from urllib3.util import Retry
 
 from core.errors import UserError, first_line
 from core.files import sha256
+from export.rasterio_io.polygons import around, cut_at_antimeridian
 
 SHORT_NAMES = {
     "earth-search": "https://earth-search.aws.element84.com/v1",
@@ -328,15 +330,28 @@ def to_scene(item: dict[str, Any]) -> CatalogueScene:
         footprint = shape(item["geometry"])
     else:  # a box may have heights
         box = item["bbox"]
-        footprint = shapely.box(*box if len(box) == 4 else [*box[:2], *box[3:5]])
+        west, south, east, north = box if len(box) == 4 else [*box[:2], *box[3:5]]
+        footprint = shapely.box(west, south, east + 360 * (west > east), north)  # RFC 7946: across the antimeridian
     moment = str_to_datetime(text)
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     cloud = properties.get(CLOUD)
     if not isinstance(item["assets"], dict):
         raise ValueError(f"the item {item['id']} has no assets")
-    return CatalogueScene(
-        str(item["id"]), moment, None if cloud is None else float(cloud), shapely.make_valid(footprint), item
-    )
+    return CatalogueScene(str(item["id"]), moment, None if cloud is None else float(cloud), _on_earth(footprint), item)
+
+
+def _on_earth(footprint: shapely.Geometry) -> shapely.Geometry:
+    """A footprint within -180 to 180; sides of more than half a turn, as of a scene across the antimeridian, run the other way."""
+    longest = max((np.abs(np.diff(np.array(ring.coords)[:, 0])).max() for ring in _rings(footprint)), default=0.0)
+    if 180 < longest < 360:
+        return shapely.union_all([around(part) for part in shapely.get_parts(footprint)])
+    west, _, east, _ = footprint.bounds
+    footprint = shapely.make_valid(footprint)
+    return cut_at_antimeridian(footprint) if west < -180 or east > 180 else footprint
+
+
+def _rings(footprint: shapely.Geometry) -> list[shapely.LinearRing]:
+    return [part.exterior for part in shapely.get_parts(footprint) if part.geom_type == "Polygon" and not part.is_empty]
 
 
 def reason(error: Exception) -> str:

@@ -11,7 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import shapely
 
-from core.errors import UserError, first_line
+from core.errors import InputFault, UserError, first_line
+from core.store.sphere import wrapped
+from export.rasterio_io.polygons import in_degrees, mended
 
 LISTING = pa.schema({"place": pa.string(), "lon": pa.float64(), "lat": pa.float64()})
 _EDGE_DEG = 0.25  # longest piece of a polygon's edge: straight in degrees, and nearly so when projected
@@ -39,21 +41,20 @@ def read_places(file: Path) -> Places:
     if len(twice):
         raise UserError(f"{file}: names the place '{twice.iloc[0]}' twice; place names must differ")
     lon, lat = table["lon"], table["lat"]
-    usable = lon.between(-180, 180) & lat.between(-90, 90)
+    usable = lon.between(-360, 360) & lat.between(-90, 90)
     bad = [
         (f"{file}, place {row.place}", f"lon {row.lon}, lat {row.lat} is out of range")
         for row in table[~usable].itertuples()
     ]
     if not usable.any():
-        raise UserError(f"{file}: holds no point with lon within -180 to 180 and lat within -90 to 90")
+        raise UserError(f"{file}: holds no point with lon within -360 to 360 and lat within -90 to 90")
+    table["lon"] = wrapped(lon)
     return Places(table.loc[usable, LISTING.names].reset_index(drop=True), tuple(bad))
 
 
 def sample_places(file: Path, count: int, seed: int) -> Places:
     """Draw points at random within the polygons of a vector file, uniform on the sphere; overlaps count once."""
-    shapes = _read_features(file).geometry.to_numpy()
-    shapes = shapely.make_valid(shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))])
-    polygons = shapely.get_parts(shapely.union_all(shapes[np.isin(shapely.get_dimensions(shapes), [2])]))
+    polygons = shapely.get_parts(shapely.union_all(_read_polygons(file)))
     # Lambert's cylindrical projection, x = lon, y = sin(lat), keeps areas: uniform there is uniform on the sphere.
     flat = shapely.transform(shapely.segmentize(polygons, _EDGE_DEG), _to_equal_area)
     areas = shapely.area(flat)
@@ -97,16 +98,27 @@ def _read_csv(file: Path) -> pd.DataFrame:
 
 def _read_vector(file: Path) -> pd.DataFrame:
     frame = _read_features(file)
-    points = shapely.point_on_surface(frame.geometry.to_numpy())
+    points = gpd.GeoSeries(shapely.point_on_surface(frame.geometry.to_numpy()), crs=frame.crs).to_crs("EPSG:4326")
     # A missing or empty geometry has no point: NaN, and so a bad row.
-    table = pd.DataFrame({"lon": shapely.get_x(points), "lat": shapely.get_y(points)}, dtype=float)
+    table = pd.DataFrame(
+        {"lon": shapely.get_x(points.to_numpy()), "lat": shapely.get_y(points.to_numpy())}, dtype=float
+    )
     if "place" in frame:
         table["place"] = frame["place"].to_numpy()
     return table
 
 
+def _read_polygons(file: Path) -> np.ndarray:
+    """Polygons in longitude and latitude."""
+    frame = _read_features(file)
+    try:
+        return in_degrees(mended(frame.geometry.to_numpy()), frame.crs)
+    except InputFault as error:
+        raise UserError(f"{file}: {error}") from error
+
+
 def _read_features(file: Path) -> gpd.GeoDataFrame:
-    """Features in longitude and latitude."""
+    """Features, in their own CRS."""
     if not file.is_file() and not file.is_dir():  # a folder may be a file geodatabase
         raise UserError(f"{file}: no such file")
     try:
@@ -117,4 +129,4 @@ def _read_features(file: Path) -> gpd.GeoDataFrame:
         raise UserError(f"{file}: holds no features")
     if frame.crs is None:
         raise UserError(f"{file}: has no CRS; assign one, such as EPSG:4326")
-    return frame.to_crs("EPSG:4326")
+    return frame

@@ -32,6 +32,21 @@ class Limits:
     bounds: Bounds | None = None
     mask: Polygons | None = None
 
+    @classmethod
+    def of(cls, area: Polygons, mask: Polygons | None, where: str) -> Limits:
+        """Of a box that was given in another CRS, or in degrees: the smallest one in the grid's that holds it.
+
+        At both ends of a raster around the Earth it is two.
+
+        Raises:
+            InputFault: it lies outside, or polygons are given too for both ends.
+        """
+        if not len(area.numbers):
+            raise InputFault("bounds_outside", where=where, extent=_extent(area.grid))
+        if area.apart and mask:
+            raise InputFault("bounds_apart", where=where)
+        return cls(None, area) if area.apart else cls(area.bounds, mask)
+
     @property
     def box(self) -> Bounds | None:
         """Both together; None for the whole raster."""
@@ -47,7 +62,7 @@ class Limits:
         Raises:
             InputFault: it lies outside, or no pixel's middle lies in the polygons.
         """
-        extent = ", ".join(f"{side:.10g}" for side in grid.bounds)
+        extent = _extent(grid)
         window: Window | None = grid.whole
         if self.bounds:
             window = grid.window_inside(self.bounds)
@@ -58,6 +73,10 @@ class Limits:
             if window is None or not any(self.mask.inside(grid, strip).any() for strip in window.strips(STRIP)):
                 raise InputFault("mask_outside", where=where, extent=extent)
         return window
+
+
+def _extent(grid: Any) -> str:
+    return ", ".join(f"{side:.10g}" for side in grid.bounds)
 
 
 @dataclass(frozen=True)

@@ -64,10 +64,10 @@ def frame(grid: Any, way: Way) -> np.ndarray | None:
         return None
     if not way.own_turn:
         return np.column_stack([own_x, own_y])
-    own_x = _unrolled(own_x, way.own_turn)
+    closed = unrolled(np.column_stack([np.append(own_x, own_x[0]), np.append(own_y, own_y[0])]), way.own_turn)[:, 0]
+    own_x, winds = closed[:-1], np.rint((closed[-1] - closed[0]) / way.own_turn)
     if way.grid_turn and way.alike:  # counted from the same meridian as the grid's own
         own_x += way.own_turn * np.rint(x[0] / way.grid_turn - own_x[0] / way.own_turn)
-    winds = np.rint((_unrolled(np.append(own_x, own_x[0]), way.own_turn)[-1] - own_x[0]) / way.own_turn)
     poles = poles_inside(grid, way)
     if abs(winds) != len(poles):
         return None
@@ -157,8 +157,10 @@ def _pixel(grid: Any) -> float:
     return float(np.sqrt(grid.pixel_area))
 
 
-def _unrolled(longitudes: np.ndarray, turn: float) -> np.ndarray:
-    return longitudes - turn * np.cumsum(np.rint(np.diff(longitudes, prepend=longitudes[0]) / turn))
+def unrolled(ring: np.ndarray, turn: float) -> np.ndarray:
+    """(N, 2) corners whose longitudes run on beyond half a turn, the shorter way around from each to the next."""
+    steps = np.diff(ring[:, 0], prepend=ring[0, 0])
+    return np.column_stack([ring[:, 0] - turn * np.cumsum(np.rint(steps / turn)), ring[:, 1:]])
 
 
 def _turned(difference: np.ndarray, turn: float) -> np.ndarray:

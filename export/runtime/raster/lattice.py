@@ -56,6 +56,11 @@ class Units:
         return cls(True, round(math.degrees(factor), 12), axes) if geographic else cls(False, factor)
 
     @property
+    def turn(self) -> float:
+        """Units of a full turn of longitude; 0 of a length."""
+        return round(360 / self.size, 9) if self.geographic else 0.0
+
+    @property
     def metres(self) -> float:
         """Of a unit; of an angle along a meridian."""
         return self.size * METRES_PER_DEGREE if self.geographic else self.size
@@ -200,8 +205,15 @@ def zone_area(latitudes: np.ndarray, axes: tuple[float, float]) -> np.ndarray:
     return b**2 / 2 * (sine / (1 - (e * sine) ** 2) + np.arctanh(e * sine) / e)
 
 
-def check_bounds(bounds: Bounds) -> None:
-    """Raises InputFault unless they are west, south, east, north."""
+def eastwards(bounds: Bounds, turn: float = 0.0) -> Bounds:
+    """West, south, east, north; of longitudes, of which a full ``turn`` is given, west may be 178 and east -179.
+
+    Raises:
+        InputFault: they are in another order.
+    """
     west, south, east, north = bounds
+    if west - east > turn / 2 > 0:  # across the antimeridian, the shorter way around
+        east += turn
     if not (west < east and south < north):
         raise InputFault("bounds_order", west=west, south=south, east=east, north=north)
+    return west, south, east, north

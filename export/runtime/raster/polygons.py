@@ -25,9 +25,7 @@ class Pieces(Protocol):
 
     numbers: np.ndarray
 
-    @property
-    def bounds(self) -> Bounds:
-        """West, south, east, north; there is at least one piece."""
+    boxes: np.ndarray  # (N, 4) west, south, east, north of each
 
     @property
     def surface_point(self) -> tuple[float, float]:
@@ -82,12 +80,23 @@ class Polygons:
     @property
     def bounds(self) -> Bounds:
         """West, south, east, north of those on the grid, or more; the grid's own where there are none."""
-        if not len(self.numbers):
-            return self.grid.bounds
-        if self._pieces is not None:
-            return self._pieces.bounds
-        west, south, east, north = zip(*(part.bounds for part in self._parts or [self.grid]))
-        return min(west), min(south), max(east), max(north)
+        boxes = self._boxes()
+        west, south = boxes[:, :2].min(axis=0).tolist()
+        east, north = boxes[:, 2:].max(axis=0).tolist()
+        return west, south, east, north
+
+    @property
+    def apart(self) -> bool:
+        """Whether they lie at both ends of a grid that reaches around the Earth."""
+        boxes = self._boxes()
+        boxes = boxes[np.argsort(boxes[:, 0])]
+        gaps = boxes[1:, 0] - np.maximum.accumulate(boxes[:-1, 2])
+        return bool(self.way.grid_turn and (gaps > self.way.grid_turn / 2).any())
+
+    def _boxes(self) -> np.ndarray:
+        if self._pieces is not None and len(self.numbers):
+            return self._pieces.boxes
+        return np.concatenate([part._boxes() for part in self._parts]) if self._parts else np.array([self.grid.bounds])
 
     @property
     def surface_point(self) -> tuple[float, float]:
