@@ -11,7 +11,7 @@ from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
 from export.rasterio_io.grid import Grid
-from export.rasterio_io.polygons import _made_valid, polygons_on
+from export.rasterio_io.polygons import _made_valid, in_degrees, polygons_on
 from export.rasterio_io.vectors import Area
 from export.runtime.errors import InputFault
 from tests.adapters import POLYGONS
@@ -85,3 +85,23 @@ def test_bounds_in_another_order_or_elsewhere_are_refused(tmp_path):
     with pytest.raises(InputFault) as caught:
         Area((178, -9, -179, -6), mask=mask).on(grid, "a raster")
     assert caught.value.message.kind == "bounds_apart"
+
+
+def test_polygons_of_other_systems_lie_in_longitude_and_latitude_within_180():
+    ring = [(3_600_000, -1_900_000), (4_500_000, -1_900_000), (4_500_000, -1_700_000), (3_600_000, -1_700_000)]
+    kinds = {
+        "EPSG:3832": [shapely.Polygon(ring)],  # a Mercator around 150 east, across the antimeridian
+        "EPSG:3031": [shapely.Point(0, 0).buffer(1e6).difference(shapely.Point(0, 0).buffer(2e5)), shapely.box(2e6, 0, 3e6, 5e5)],
+        "EPSG:4326": [shapely.box(170, -10, 190, 10), shapely.box(-185, 20, -175, 30)],
+    }  # fmt: skip
+    lon, lat = np.meshgrid(np.arange(-179.75, 180, 0.5), np.arange(-89.75, 90, 0.5))
+    for crs, shapes in kinds.items():
+        found = shapely.union_all(in_degrees(np.array(shapes, object), pyproj.CRS.from_user_input(crs)))
+        x, y = pyproj.Transformer.from_crs("OGC:CRS84", crs, always_xy=True).transform(lon, lat)
+        if crs == "EPSG:4326":
+            right = sum(shapely.contains_xy(one, x + turn, y) for one in shapes for turn in (-360, 0, 360)) > 0
+        else:
+            right = sum(shapely.contains_xy(one, x, y) for one in shapes) > 0
+        assert right.sum() > 50
+        assert (shapely.contains_xy(found, lon, lat) != right).mean() < 1e-4, crs
+        assert -180 <= found.bounds[0] <= found.bounds[2] <= 180

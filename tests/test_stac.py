@@ -31,7 +31,7 @@ from shapely.geometry import mapping
 from core.errors import UserError
 from core.sources.stac import assets as bands
 from core.sources.stac import fetch as stac
-from core.sources.stac.catalogue import Patience, Query
+from core.sources.stac.catalogue import Patience, Query, to_scene
 from core.sources.stac.places import read_places, sample_places
 from core.sources.stac.reading import chip_crs, load
 from core.store.build import build
@@ -607,6 +607,37 @@ def test_places_of_a_table_that_cannot_be_used_are_reported(tmp_path):
     assert places.table.values.tolist() == [["007", 8.5, 47.25], ["000002", 9, 48]]
     assert [name for name, _ in places.bad] == [f"{file}, place north", f"{file}, place nowhere"]
     assert places.bad[0][1] == "lon 8.0, lat 95.0 is out of range"
+
+
+def test_places_beyond_180_degrees_are_counted_from_greenwich(tmp_path):
+    (tmp_path / "places.csv").write_text("lon,lat\n190,1\n-181,2\n360,3\n180,4\n")
+    assert read_places(tmp_path / "places.csv").table["lon"].tolist() == [-170, 179, 0, 180]
+    frame = gpd.GeoDataFrame(geometry=[shapely.box(178, -19, 182, -16)], crs="EPSG:4326")
+    frame.to_file(tmp_path / "fiji.gpkg")
+    gpd.GeoDataFrame(geometry=[shapely.box(4_500_000, -1_900_000, 5_000_000, -1_700_000)], crs="EPSG:3832").to_file(
+        tmp_path / "mercator.gpkg"
+    )
+    west = Transformer.from_crs("EPSG:3832", "EPSG:4326", always_xy=True).transform(5_000_000, 0)[0]
+    for name, edges in (("fiji.gpkg", (178, -178)), ("mercator.gpkg", (-170, west))):
+        lon = sample_places(tmp_path / name, 200, seed=0).table["lon"]
+        assert lon.between(-180, 180).all()
+        assert ((lon >= edges[0]) | (lon <= edges[1])).all() if edges[0] > 0 else (lon <= edges[1]).all()
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"bbox": [178, -19, -179, -16]},
+        {"geometry": shapely.geometry.mapping(shapely.box(178, -19, 181, -16))},
+        {"geometry": shapely.geometry.mapping(shapely.Polygon([(178, -19), (-179, -19), (-179, -16), (178, -16)]))},
+    ],
+)
+def test_the_footprint_of_a_scene_across_the_antimeridian_is_no_band_around_the_earth(where):
+    item = {"id": "a", "properties": {"datetime": "2020-01-01T00:00:00Z"}, "assets": {}, **where}
+    footprint = to_scene(item).footprint
+    assert footprint.area == pytest.approx(9)
+    assert footprint.covers(shapely.Point(-179.5, -17))
+    assert not footprint.intersects(shapely.Point(0, -17))
 
 
 @pytest.mark.parametrize(
