@@ -72,8 +72,6 @@ def assess(path: Path, reference: Path, field: str | None = None, layer: str | N
         InputFault: a file cannot be read, or the sample says nothing about the map.
     """
     with closing(RasterPixels(path)) as pixels:
-        if not pixels.dtype(1).startswith("uint"):
-            raise InputFault("no_class_numbers", where=path)
         classes = ClassMap(pixels, _category_names(path, pixels.files))
         mapped = {row.value: row.m2 for row in classes.areas(Limits(), lambda *_: True)}
         features = read_features(reference, layer)

@@ -6,10 +6,12 @@ import re
 import numpy as np
 import pyogrio
 import pytest
+import rasterio
 import shapely
 
 from benchmarks import coverage
 from export import assess
+from export.runtime.errors import InputFault
 from export.runtime.results.assessment import estimate, exact_limits
 from tests.conftest import UTM, call, write_raster
 
@@ -184,3 +186,23 @@ def test_names_are_found_in_a_vrt_and_in_the_sources_of_one_without_names(halves
     for name in ("map.vrt", "bare.vrt"):
         assert assess.assess(tmp_path / name, truth).as_dict() == expected.as_dict()
     assert assess.assess(tmp_path / "own.vrt", truth).names[3] == "Red Land"
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "int32", "int64", "float32", "float64"])
+def test_a_map_of_whole_numbers_of_any_type_is_one_of_classes(halves, tmp_path, dtype):
+    with rasterio.open(halves) as source:
+        classes = source.read()
+    nodata = -1 if dtype.startswith(("i", "f")) else 255
+    other = write_raster(
+        tmp_path / "other.tif", np.where(classes == 255, nodata, classes.astype(dtype)).astype(dtype), nodata=nodata
+    )
+    truth = reference(tmp_path / "points.gpkg", [pixel(20, 3), pixel(20, 8), pixel(20, 40), pixel(0, 0)], [3, 7, 7, 3])
+    report = assess.assess(other, truth)
+    assert report.counts.tolist() == [[1, 1], [0, 1]]
+    assert report.as_dict()["classes"][0]["mapped_ha"] == pytest.approx((40 * 30 - 25) / 100)
+    broken = write_raster(tmp_path / "broken.tif", np.full((1, 40, 60), -3 if dtype[0] == "i" else 2, dtype))
+    if dtype.startswith("f"):
+        broken = write_raster(tmp_path / "broken.tif", np.full((1, 40, 60), 0.5, dtype))
+    if dtype != "uint16":
+        with pytest.raises(InputFault, match="holds no class numbers"):
+            assess.assess(broken, truth)

@@ -47,13 +47,14 @@ class ClassMap:
             if number not in self.pixels.usable:  # an alpha channel
                 valid &= self.pixels.read([number], window)[0][0] > 0
         numbers = values[0]
+        if numbers.dtype.kind == "u":
+            return numbers, valid
         if numbers.dtype.kind == "f":  # as providers of services give integers
             valid = valid & np.isfinite(numbers)
-            integers = np.where(valid, numbers, 0)
-            if (integers != np.rint(integers)).any():
-                raise InputFault("no_class_numbers", where=self.where)
-            numbers = integers.astype(np.int64)
-        return numbers, valid
+        integers = np.where(valid, numbers, 0)
+        if numbers.dtype.kind not in "if" or (integers != np.rint(integers)).any() or (integers < 0).any():
+            raise InputFault("no_class_numbers", where=self.where)
+        return integers.astype(np.int64), valid
 
     def areas(self, limits: Limits, progress: Progress) -> list[ClassArea]:
         """Area of each class within limits.
