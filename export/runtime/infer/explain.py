@@ -135,7 +135,8 @@ def _grid(job: Job) -> Fact:
 
 
 def _tiles(job: Job, estimate: Estimate, blocks: int) -> Fact:
-    card, grid = job.card, tile_grid(job.layout, job.card, job.run)
+    card = job.model.sized(max(job.layout.seen.shape)).card if job.model.dense else job.card
+    grid = tile_grid(job.layout, card, job.run)
     side = grid.tile_size if grid else card.tile_size
     shape: dict[str, Any] = {"count": estimate.tiles, "side": side, "overlap": grid.overlap if grid else 0}
     value = [Message("tiles_shape", shape)]
