@@ -112,6 +112,7 @@ MESSAGES: dict[str, str] = {
     "values_maybe_sentinel2": (
         "its values reach {most:.4g}, the model learned from {low:g} to {high:g} ({unit}): taken as they are"
     ),
+    "input_clipped": "the model takes whole numbers from {low:g} to {high:g}: others are rounded, and what is beyond counts as these",
     "values_low": "its values go down to {least:.4g}, the model learned from {low:g} to {high:g} ({unit}): taken as they are",
     "taken_for_sentinel2": "its values reach {most:g}: taken for Sentinel-2 bands as delivered",
     "taken_for_true_colour": "taken for Sentinel-2's true colour by its name",

@@ -1468,6 +1468,10 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>asignadas por color</translation>
     </message>
     <message>
+        <source>the model takes whole numbers from {low:g} to {high:g}: others are rounded, and what is beyond counts as these</source>
+        <translation>el modelo toma números enteros de {low:g} a {high:g}: los demás se redondean, y lo que queda fuera cuenta como estos</translation>
+    </message>
+    <message>
         <source>has {count} bands that are not named as the model's: taken as {pairs}</source>
         <translation>tiene {count} bandas que no se llaman como las del modelo: se toman como {pairs}</translation>
     </message>

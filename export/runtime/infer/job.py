@@ -79,6 +79,10 @@ class Job:
         """
         self.source.look()
         notes = self.layout.notes(measured)
+        if self.model.whole_numbers:
+            (low, high), (least, most) = self.model.limits, self.source.reach
+            if least < low or most > high:
+                notes.append(Message("input_clipped", {"low": low, "high": high}))
         most, free = self.grid.height * self.grid.width * (BYTES_MERGING if merging else BYTES), free_memory()
         if polygons and self.card.task != "detection" and most > free:
             notes.append(Message("polygons_may_not_fit", {"most": most, "free": free}))

@@ -206,6 +206,18 @@ class Source:
         return [*gaps, Message("gaps_not_finite")] if real else gaps
 
     @property
+    def reach(self) -> tuple[float, float]:
+        """The lowest and the highest value that the raster's type can hold, in the model's unit."""
+        if self._convert.limits:
+            return self._convert.limits
+        whole = [np.iinfo(dtype) for dtype in self._dtypes if dtype and np.dtype(dtype).kind in "iu"]
+        if len(whole) < len(self._dtypes):
+            return -np.inf, np.inf
+        ends = (min(one.min for one in whole), max(one.max for one in whole))
+        low, high = (end * self._convert.factor + self._convert.offset for end in ends)
+        return low, high
+
+    @property
     def declared(self) -> bool:
         """Whether pixels without data are known."""
         return self._masked or self.nodata is not None

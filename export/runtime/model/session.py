@@ -28,6 +28,7 @@ _DTYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int
 _DTYPES[11] = "float64"
 _SMALLEST_CHOICE = 256  # px: of a tile, however little memory there is
 _BYTES_PER_PIXEL = 1024  # of a tile while it runs: about as much as a U-Net ResNet-18 in fp32 needs
+_REAL = float(np.finfo(np.float32).min), float(np.finfo(np.float32).max)
 _LARGEST_BATCH = 256  # largest batch that a graph may require
 _LONGEST_LOOP = 30.0  # seconds for one call of a graph with loops
 _LARGEST_ANSWER = 2**30  # bytes for one tile; 256 classes of 1024 x 1024 px reach it
@@ -147,8 +148,29 @@ class Model:
         answer = self._call(self._session, [self.output], self._scaled(tiles))[0]
         return with_channels(answer, self.card.task)[:count]
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The lowest and the highest raw value that the graph's input can hold in every band."""
+        pairs = [
+            sorted(self.card.scale.raw(float(end), band) for end in _ends(self._dtype))
+            for band in range(len(self.card.bands))
+        ]
+        return max(low for low, _ in pairs), min(high for _, high in pairs)
+
+    @property
+    def whole_numbers(self) -> bool:
+        """Whether the graph takes nothing else."""
+        return self._dtype.kind in "iu"
+
     def _scaled(self, tiles: np.ndarray) -> np.ndarray:
-        return self.card.scale(tiles.astype(np.float32, copy=False)).astype(self._dtype, copy=False)
+        """What the graph takes of raw values: they do not wrap where its type is too small for them."""
+        tiles = tiles.astype(np.float32, copy=False)
+        if self.whole_numbers and np.isnan(tiles).any():
+            tiles = np.where(np.isnan(tiles), np.array(self.card.fill, np.float32)[:, None, None], tiles)
+        scaled = self.card.scale(tiles)
+        if self._dtype.itemsize < 4 or self.whole_numbers:
+            scaled = np.clip(np.rint(scaled) if self.whole_numbers else scaled, *_ends(self._dtype))
+        return scaled.astype(self._dtype, copy=False)
 
     def _call(self, session: Any, names: Sequence[str] | None, tiles: np.ndarray) -> list[np.ndarray]:
         try:
@@ -323,6 +345,13 @@ class Model:
         other.card = replace(self.card, tile_size=size, overlap=min(self.card.overlap, size // 2))
         other._shape = self._shape_for(size, self._shape[0])
         return other
+
+
+def _ends(dtype: np.dtype) -> tuple[np.float32, np.float32]:
+    """The lowest and the highest number of a type that float32 holds too."""
+    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    low, high = (np.clip(np.float64(end), *_REAL).astype(np.float32) for end in (limits.min, limits.max))
+    return low, high if int(high) <= int(limits.max) else np.nextafter(high, np.float32(0))
 
 
 @contextmanager
