@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,12 @@ def read_mask(path: Path, grid: Grid) -> Polygons:
     Raises:
         InputFault: it cannot be read, has no CRS, or holds no polygon.
     """
+    state = path.stat() if path.exists() else None
+    return _mask(path, grid, state and (state.st_size, state.st_mtime_ns))
+
+
+@lru_cache(2)  # each block of a raster asks for it
+def _mask(path: Path, grid: Grid, state: tuple[int, int] | None) -> Polygons:
     features = read_features(path, columns=[])
     if not (shapely.get_dimensions(features.shapes) == 2).any():
         raise InputFault.worded(f"{path}: holds no polygons")
