@@ -7,6 +7,7 @@ from onnx import helper
 
 from benchmarks.reliability.disk import NotPermitted, fill_many
 from benchmarks.reliability.kills import kill_many
+from benchmarks.reliability.load import change_while_read, many_polygons, map_many, noise_polygons, run_often
 from benchmarks.reliability.models import good_model, open_many
 from benchmarks.reliability.rasters import read_many
 from export.runtime.errors import ModelFault
@@ -50,6 +51,17 @@ def test_untrusted_models_are_refused_or_run(tmp_path):
     assert mutated.mapped + mutated.refused == 20
     assert mutated.mapped > 0
     assert harmful.refused > 20
+
+
+@pytest.mark.parametrize(
+    ("load", "sizes"),
+    [
+        (run_often, (15,)), (map_many, (50,)), (many_polygons, (1_000, 10_000)), (noise_polygons, (200,)),
+        (change_while_read, (2,)),
+    ],
+)  # fmt: skip
+def test_long_and_large_runs(model, tmp_path, load, sizes):
+    assert load(tmp_path, model, *sizes).problems == []
 
 
 def test_a_loop_that_never_ends_is_stopped(tmp_path, monkeypatch):

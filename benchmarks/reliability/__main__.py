@@ -1,4 +1,4 @@
-"""Runs all failure tests: ``python -m benchmarks.reliability [kills|disk|rasters|models]``; writes docs/reliability.md."""
+"""Runs all failure tests: ``python -m benchmarks.reliability [kills|disk|rasters|models|load]``; writes docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ import rasterio
 from benchmarks.reliability.child import ROOT
 from benchmarks.reliability.disk import NotPermitted, fill_many
 from benchmarks.reliability.kills import kill_many
+from benchmarks.reliability.load import change_while_read, many_polygons, map_many, noise_polygons, run_often
 from benchmarks.reliability.models import good_model, open_many
 from benchmarks.reliability.rasters import COPIES, GEOTIFFS, read_many
 
 PAGE = ROOT / "docs" / "reliability.md"
 KILLS, DISKS, RASTERS, MUTANTS = 50, 20, 300, 200
+RUNS, SMALL, POLYGONS, CORNERS, NOISE, CHANGES = 300, 3000, 100_000, 200_000, 1000, 50
 
 
 def _model(folder: Path) -> Path:
@@ -80,11 +82,35 @@ def models(folder: Path) -> tuple[str, list[str]]:
     ), mutated.problems + harmful.problems
 
 
+def load(folder: Path) -> tuple[str, list[str]]:
+    """Long and large runs."""
+    model = _model(folder)
+    names = ("often", "many", "polygons", "noise", "changes")
+    often, many, polygons, noise, changes = (folder / name for name in names)
+    for part in (often, many, polygons, noise, changes):
+        part.mkdir()
+    runs, small = run_often(often, model, RUNS), map_many(many, model, SMALL)
+    others = [
+        many_polygons(polygons, model, POLYGONS, CORNERS),
+        noise_polygons(noise, model, NOISE),
+        change_while_read(changes, model, CHANGES),
+    ]
+    return (
+        f"{RUNS} runs in one process, with confidence, polygons and areas: {runs.megabytes:.0f} MB more than after the first "
+        f"{RUNS // 5}, no file left open. {SMALL} small rasters in one run: {small.milliseconds:.0f} ms each, {small.megabytes:.0f} MB "
+        "more; a second run skips all of them.\n\n"
+        f"A mask of {POLYGONS:,} polygons and one of a polygon of {CORNERS:,} corners: mapped is what GDAL's own rasterisation of them "
+        f"covers. Polygons of {NOISE} x {NOISE} px of noise, drawn again, are the map.\n\n"
+        f"{CHANGES} runs whose raster was cut or replaced while it was read: each gave a map or one sentence, no traceback, no crash."
+    ), [problem for part in (runs, small, *others) for problem in part.problems]
+
+
 SECTIONS: dict[str, tuple[str, Callable[[Path], tuple[str, list[str]]]]] = {
     "kills": ("Killed", kills),
     "disk": ("Disk full", disk),
     "rasters": ("Damaged rasters", rasters),
     "models": ("Untrusted models", models),
+    "load": ("Long and large runs", load),
 }
 NOT_COVERED = """## Not covered
 
