@@ -14,7 +14,11 @@ from core.imagery.georasters import open_plain, open_raster
 from core.imagery.pixels import read, read_on_grid, read_scaled
 from core.prepare import main
 from core.store.read import UNLABELLED, ChipStore
+from export.batch.inputs import Part, Raster
+from export.batch.run import stack
+from export.rasterio_io.pixels import RasterPixels
 from export.runtime.raster.gaps import holds_data, is_alpha, nodata_of
+from export.runtime.raster.window import Window as RuntimeWindow
 from tests import gaps
 from tests.conftest import call, write_raster
 from tests.test_adapters import write_kind
@@ -182,3 +186,17 @@ def test_an_alpha_band_is_told_from_data_by_its_values(dtype):
     assert not is_alpha(
         np.append(np.zeros(900), np.arange(100)).astype(dtype)
     )  # a scene that is empty nearly everywhere
+
+
+def test_coarse_bands_of_an_item_are_not_mixed_with_no_data(tmp_path):
+    parts = []
+    for name, side, pixel in (("B02", 64, 10.0), ("B11", 32, 20.0)):
+        stored = np.full((1, side, side), 3000, np.uint16)
+        stored[:, :, : side // 3] = 0  # not declared, as in JPEG 2000
+        parts.append(Part(name, str(write_raster(tmp_path / f"{name}.tif", stored, pixel=pixel))))
+    pixels = RasterPixels(stack(Raster("item", "item", tuple(parts), "05.09"), tmp_path / "item.vrt"))
+    values, _ = pixels.read([1, 2], RuntimeWindow(0, 0, 64, 64))
+    assert {*np.unique(values[1])} == {0, 3000}
+    assert (pixels.nodata(1), pixels.nodata(2)) == (0, 0)
+    assert {*pixels.files} == {str(tmp_path / "item.vrt"), *(part.where for part in parts)}
+    pixels.close()

@@ -23,7 +23,7 @@ from rasterio.vrt import WarpedVRT
 
 from export.rasterio_io.grid import Grid, crs_of, raster_window
 from export.rasterio_io.vectors import Area
-from export.rasterio_io.vrt import container
+from export.rasterio_io.vrt import container, files_of
 from export.runtime.errors import InputFault, first_line
 from export.runtime.files import with_members
 from export.runtime.infer.source import Pixels
@@ -59,7 +59,7 @@ class RasterPixels:
         self.notes: list[Message] = []
         opened = _open(self.name)
         self.dataset, self.tags = self._on_grid(opened), opened.tags()
-        self.files = list(self.dataset.files)
+        self.files = files_of(self.dataset)
         if opened.name.startswith("<"):  # the text of a virtual raster
             self.files = [self.name]
             self.notes.append(Message("container", {"names": ", ".join(opened.descriptions[:20])}))

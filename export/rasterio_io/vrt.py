@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree  # nosec B405: only builds trees, nothing is parsed
+from xml.sax.saxutils import escape, unescape  # nosec B406: nothing is parsed
 
 import numpy as np
 import rasterio
@@ -83,10 +85,33 @@ def stacked(grid: Grid, bands: Sequence[Layer], baseline: str = "") -> str:
         scale, offset = stored_as or (dataset.scales[of - 1], dataset.offsets[of - 1])
         _add(band, "Offset", repr(float(offset)))
         _add(band, "Scale", repr(float(scale)))
+        if baseline and dataset.nodatavals[of - 1] is None:  # as JPEG 2000 cannot state; interpolation must know it
+            _add(band, "NoDataValue", "0")
+            where, of = _with_nodata(dataset, where, of), 1
         source = _add_source(band, where, of, dataset, dataset.shape, grid.whole)
         if dataset.shape != grid.shape:
             source.set("resampling", "bilinear")
     return ElementTree.tostring(root, "unicode") + "\n"
+
+
+def _with_nodata(dataset: rasterio.DatasetReader, where: str, of: int) -> str:
+    """A virtual raster of a band of a Sentinel-2 file, whose 0 is no data."""
+    height, width = dataset.shape
+    root = ElementTree.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
+    band = _band(root, 1, dataset, of, "")
+    _add(band, "NoDataValue", "0")
+    _add_source(band, where, of, dataset, dataset.shape, Window(0, 0, height, width))
+    return ElementTree.tostring(root, "unicode")
+
+
+def files_of(dataset: rasterio.DatasetReader) -> list[str]:
+    """Its files, also those inside virtual rasters that are sources themselves."""
+    inner = re.compile("<SourceFilename[^>]*>(.*?)</SourceFilename>")
+    return [
+        unescape(path)
+        for name in dataset.files
+        for path in (inner.findall(name) if name.startswith("<VRTDataset") else [escape(name)])
+    ]
 
 
 def described(
