@@ -34,6 +34,7 @@ from core.imagery.safe_products import DEFAULT_BANDS, read_product
 from core.sources.options import add_options, check_range, check_size
 from core.store.build import SHARD_BYTES, Chip, Tally
 from core.store.read import UNLABELLED, StoreInfo
+from export.runtime.raster.bands import meant
 from export.runtime.raster.lattice import Placement, eastwards
 from export.runtime.raster.names import absolute, is_path, split
 from export.runtime.raster.sentinel2 import baseline_of, offset_of, stated_offset
@@ -271,9 +272,12 @@ def _check_fit(source: rasterio.DatasetReader, grid: rasterio.DatasetReader, fir
     bands, expected = band_names(source), band_names(grid)
     if len(bands) != len(expected):
         raise UserError(f"has {len(bands)} bands, but {first} has {len(expected)}")
-    if bands != expected and sorted(bands) == sorted(expected):
+    meanings = meant(bands), meant(expected)  # B4 is red
+    others = meanings[0] != meanings[1] and all(meanings[0]) and all(meanings[1])
+    if others or (bands != expected and sorted(bands) == sorted(expected)):
         raise UserError(
-            f"its bands are in the order {', '.join(bands)}, those of {first} in {', '.join(expected)}; reorder them"
+            f"its bands are in the order {', '.join(bands)}, those of {first} in {', '.join(expected)}; give the same bands in "
+            "one order"
         )
     if source.dtypes[0] != grid.dtypes[0]:
         raise UserError(f"its pixels are {source.dtypes[0]}, but those of {first} are {grid.dtypes[0]}")
