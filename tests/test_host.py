@@ -54,9 +54,9 @@ def test_a_projected_pixel_has_its_plain_area_also_when_rotated_or_in_feet():
 def test_a_window_of_bounds_in_another_crs_holds_them():
     grid = Grid(CRS.from_epsg(32633), from_origin(500_000, 5_000_000, 10, 10), 100, 100)
     own = Area((500_100, 4_999_500, 500_300, 4_999_900)).on(grid, "a.tif")
-    assert own.window(grid, "a.tif") == Window(10, 10, 40, 20)
+    assert own.window(grid, "a.tif") == (Window(10, 10, 40, 20), None)
     degrees = pyproj.Transformer.from_crs(32633, 4326, always_xy=True).transform_bounds(500_100, 4_999_500, 500_300, 4_999_900)  # fmt: skip
-    window = Area(degrees, "EPSG:4326").on(grid, "a.tif").window(grid, "a.tif")
+    window, _ = Area(degrees, "EPSG:4326").on(grid, "a.tif").window(grid, "a.tif")
     assert abs(window.row - 10) <= 1
     assert abs(window.column - 10) <= 1
     with pytest.raises(

@@ -421,13 +421,24 @@ def test_no_result_takes_the_place_of_what_is_read(model, tmp_path, capsys):
     assert call(predict.main, model, raster, "--out", tmp_path, "--name", "mask", "--mask", mask) == 0
 
 
-def test_a_mask_of_points_or_elsewhere_gets_one_sentence(model, tmp_path, capsys):
+def test_a_mask_that_holds_no_pixel_is_said_and_leaves_an_empty_map(model, tmp_path, capsys):
+    raster = write_raster(tmp_path / "scene.tif", stripes())
+    far = polygons(tmp_path / "far.gpkg", [shapely.box(0, 0, 10, 10)])
+    between = polygons(tmp_path / "between.gpkg", [shapely.box(500_001, 4_999_998, 500_002, 4_999_999)])
+    options = ["--polygons", "--confidence", "--areas"]
+    for mask in (far, between):
+        assert (mapped(model, raster, tmp_path / "o", "--mask", mask, *options) == 255).all()
+        assert f"warning: {raster}: no pixel lies in the polygons" in capsys.readouterr().err
+        assert pyogrio.read_info(tmp_path / "o" / "scene.gpkg", "land_cover")["features"] == 0
+        assert call(predict.main, model, raster, "--mask", mask, "--explain") == 0
+        assert "no pixel lies in the polygons" in capsys.readouterr().err
+
+
+def test_a_mask_of_points_or_a_raster_gets_one_sentence(model, tmp_path, capsys):
     raster = write_raster(tmp_path / "scene.tif", stripes())
     points = polygons(tmp_path / "p.gpkg", [shapely.Point(500_100, 4_999_900)])
-    far = polygons(tmp_path / "f.gpkg", [shapely.box(0, 0, 10, 10)])
     for mask, message in (
         (points, "holds no polygons"),
-        (far, "the polygons lie outside it"),
         (raster, "cannot be read as points"),
     ):
         assert call(predict.main, model, raster, "--out", tmp_path / "o", "--mask", mask) == 2

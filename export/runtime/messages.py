@@ -138,7 +138,7 @@ MESSAGES: dict[str, str] = {
     "bounds_order": "the bounds {west:g} {south:g} {east:g} {north:g} must be west, south, east, north",
     "bounds_apart": "the bounds lie at both ends of it, and polygons are given too: map each end alone",
     "bounds_outside": "the bounds lie outside it (it covers {extent}): nothing to map",
-    "mask_outside": "the polygons lie outside it (it covers {extent}): nothing to map",
+    "mask_outside": "no pixel lies in the polygons (it covers {extent}): the map holds no data",
     "too_wide": "{width} px are too wide: {needed:size} of memory are needed and {free:size} are free; map it in parts",
     # reading and writing
     "corrupt": "corrupt or truncated file ({reason})",

@@ -1828,8 +1828,8 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>la extensión está en ambos extremos, y además se dan polígonos: cartografíe cada extremo por separado</translation>
     </message>
     <message>
-        <source>the polygons lie outside it (it covers {extent}): nothing to map</source>
-        <translation>los polígonos quedan fuera (abarca {extent}): no hay nada que cartografiar</translation>
+        <source>no pixel lies in the polygons (it covers {extent}): the map holds no data</source>
+        <translation>ningún píxel está dentro de los polígonos (abarca {extent}): el mapa no contiene datos</translation>
     </message>
     <message>
         <source>{width} px are too wide: {needed:size} of memory are needed and {free:size} are free; map it in parts</source>

@@ -52,9 +52,9 @@ class ClassMap:
         if numbers.dtype.kind == "f":  # as providers of services give integers
             valid = valid & np.isfinite(numbers)
         integers = np.where(valid, numbers, 0)
-        if numbers.dtype.kind not in "if" or (integers != np.rint(integers)).any() or (integers < 0).any():
+        if numbers.dtype.kind not in "if" or (integers != np.rint(integers)).any():
             raise InputFault("no_class_numbers", where=self.where)
-        return integers.astype(np.int64), valid
+        return integers.astype(np.int64), valid & (integers >= 0)  # such as -9999 that the file does not declare
 
     def areas(self, limits: Limits, progress: Progress) -> list[ClassArea]:
         """Area of each class within limits.
@@ -65,7 +65,7 @@ class ClassMap:
         """
         pixels: dict[int, int] = {}
         metres: dict[int, float] = {}
-        area = limits.window(self.grid, self.where)
+        area, _ = limits.window(self.grid, self.where)
         for strip in area.strips(_STRIP):
             numbers, valid = self.read(strip)
             if limits.mask:

@@ -56,23 +56,23 @@ class Limits:
         west, south, east, north = zip(*boxes)
         return max(west), max(south), min(east), min(north)
 
-    def window(self, grid: Any, where: str) -> Window:
-        """The smallest window of a grid that holds the area.
+    def window(self, grid: Any, where: str) -> tuple[Window, Message | None]:
+        """The smallest window of a grid that holds the area, and a note where no pixel's middle lies in the polygons.
+
+        The window is that of the bounds then.
 
         Raises:
-            InputFault: it lies outside, or no pixel's middle lies in the polygons.
+            InputFault: the bounds lie outside.
         """
-        extent = _extent(grid)
-        window: Window | None = grid.whole
-        if self.bounds:
-            window = grid.window_inside(self.bounds)
+        window: Window | None = grid.window_inside(self.bounds) if self.bounds else grid.whole
         if window is None:
-            raise InputFault("bounds_outside", where=where, extent=extent)
-        if self.mask:
-            window = window.intersection(grid.window_inside(self.mask.bounds))
-            if window is None or not any(self.mask.inside(grid, strip).any() for strip in window.strips(STRIP)):
-                raise InputFault("mask_outside", where=where, extent=extent)
-        return window
+            raise InputFault("bounds_outside", where=where, extent=_extent(grid))
+        if not self.mask:
+            return window, None
+        held = window.intersection(grid.window_inside(self.mask.bounds))
+        if held and any(self.mask.inside(grid, strip).any() for strip in held.strips(STRIP)):
+            return held, None
+        return window, Message("mask_outside", {"extent": _extent(grid)})
 
 
 def _extent(grid: Any) -> str:
@@ -113,9 +113,9 @@ class Layout:
             InputFault: the area lies outside the raster.
         """
         self.source, self.mask, self.cell = source, options.limits.mask, cell
-        self.window = window = options.limits.window(source.grid, source.where)
+        self.window, self._empty = options.limits.window(source.grid, source.where)
         self._gsd = None if source.pixels.sized else card.gsd
-        self._crop = source.grid.crop(window)
+        self._crop = source.grid.crop(self.window)
         self.scale = scale_of(self._crop.pixel_size_m, self._gsd if options.resample else None)
         self.seen = self._crop.scaled(self.scale.rows, self.scale.columns) if self.scale else self._crop
         model_grid = options.model_grid or cell > 1
@@ -142,7 +142,7 @@ class Layout:
 
     def notes(self, measured: bool) -> list[Message]:
         """What to read before a long run, and, where areas will be measured, how wrong they will be."""
-        notes: list[Message] = []
+        notes = [self._empty] if self._empty else []
         gsd, size = self._gsd, stated_size(self._crop.pixel_size_m)
         sizes = {"pixel": size, "model": gsd, "overview": self.overview}
         if self.scale:
