@@ -204,5 +204,5 @@ def test_a_map_of_whole_numbers_of_any_type_is_one_of_classes(halves, tmp_path, 
     if dtype.startswith("f"):
         broken = write_raster(tmp_path / "broken.tif", np.full((1, 40, 60), 0.5, dtype))
     if dtype != "uint16":
-        with pytest.raises(InputFault, match="holds no (class numbers|data)"):
+        with pytest.raises(InputFault, match=r"holds no (class numbers|data)"):
             assess.assess(broken, truth)

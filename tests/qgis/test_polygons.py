@@ -99,7 +99,7 @@ def test_an_extent_across_the_antimeridian_is_found(running, tmp_path, west, ext
     algorithm = QgsApplication.processingRegistry().algorithmById("geoaware:segment").create()
     limits = algorithm.limits({"EXTENT": extent}, QgsProcessingContext(), layer)
     grid = import_module("geoaware.gdal_io.job").grid_of(layer)[0]
-    window = limits.window(grid, "scene")
+    window, _ = limits.window(grid, "scene")
     inside = np.zeros(grid.width, bool)
     inside[window.column : window.column + window.width] = True
     if limits.mask:
