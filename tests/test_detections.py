@@ -227,13 +227,17 @@ def test_chips_know_how_far_they_reach_on_the_ground(folder):
     assert reach["b.tif"] == pytest.approx(16 * 0.3 * 2**0.5, rel=1e-4)  # by the pixel size of xView
 
 
-def test_images_of_a_type_that_no_store_holds_are_told(folder):
+def test_images_of_a_type_that_no_store_holds_are_converted_and_never_mixed(folder, capsys):
     photo(folder, "a.png", 16, 16)
     bare_raster(folder, "b.tif", np.ones((3, 16, 16), np.float64))
     images = [{"id": name, "file_name": name} for name in ("a.png", "b.tif")]
     _, tally = prepare(folder, coco(images, []), max_bad=1)
     assert tally.bad[0][0] == "b.tif"
-    assert tally.bad[0][1].startswith("pixels of type float64 are not supported")
+    assert tally.bad[0][1] == "has 3 bands of float32, most images have 3 bands of uint8"
+    bare_raster(folder, "a.tif", np.full((3, 16, 16), 2**20 + 0.0))
+    store, _ = prepare(folder, coco([{"id": name, "file_name": name} for name in ("a.tif", "b.tif")], []), "real")
+    assert (store.raw(np.arange(2))[:, 0, 0, 0] == [2**20, 1]).all()
+    assert "a.tif: its pixels are float64: stored as float32, which keeps seven digits" in capsys.readouterr().out
 
 
 def test_images_of_another_folder_are_another_source(folder):

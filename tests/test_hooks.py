@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from export.rasterio_io.pixels import RasterPixels, undecodable_messages_ignored
+from export.rasterio_io.opening import undecodable_messages_ignored
+from export.rasterio_io.pixels import RasterPixels
 from export.runtime.errors import InputFault
 
 

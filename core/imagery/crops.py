@@ -11,8 +11,9 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from core.errors import UserError
-from core.imagery.georasters import band_names, check_dtype, open_plain
-from core.imagery.pixels import read_nearest, read_scaled
+from core.imagery.georasters import band_names, open_plain, stored_type
+from core.imagery.labels import as_text, class_numbers
+from core.imagery.pixels import read_nearest, read_scaled, stored_as
 from core.store.read import UNLABELLED, StoreInfo
 
 FITS = ("resize", "cut")
@@ -48,18 +49,27 @@ def majority(mask: np.ndarray, default: int = -1, aside: int | None = None) -> i
     return int(counts.argmax()) if counts.any() else default
 
 
-def type_and_bands(path: Path, band_files: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """Data type and band names of an image."""
+class Kind(NamedTuple):
+    """Data type and band names of an image, and a note about its values for the user, or ""."""
+
+    dtype: str
+    bands: tuple[str, ...]
+    note: str = ""
+
+
+def kind_of(path: Path, band_files: tuple[str, ...]) -> Kind:
+    """What the chips of an image are made of."""
     if not band_files and is_photo(path):
         with _photo(path):
-            return "uint8", ("red", "green", "blue")
+            return Kind("uint8", ("red", "green", "blue"))
     names: list[str] = []
+    dtypes, notes = [], []
     for file in files_of(path, band_files):
         with open_plain(file) as source:
-            check_dtype(source, file)
-            dtype = source.dtypes[0]
+            dtypes.append(source.dtype)
+            notes.append(stored_as(source))
             names += [file.stem] if band_files and source.count == 1 else band_names(source)
-    return dtype, tuple(names)
+    return Kind(stored_type(dtypes), tuple(names), next(filter(None, notes), ""))
 
 
 def is_photo(path: Path) -> bool:
@@ -159,9 +169,7 @@ def _read_raster(files: list[Path], squares: list[Square], info: StoreInfo, rule
     with ExitStack() as stack:
         sources = [stack.enter_context(open_plain(file)) for file in files]
         bands = [list(s.indexes) if s.count == len(info.bands) else s.bands for s in sources]
-        for file, source in zip(files, sources):
-            check_dtype(source, file.name)
-            _check_kind(source.dtypes[0], sum(map(len, bands)), info)
+        _check_kind(stored_type([source.dtype for source in sources]), sum(map(len, bands)), info)
         names = tuple(name for source in sources for name in band_names(source))
         if names != info.bands and sorted(names) == sorted(info.bands):
             raise UserError(f"its bands are in another order ({', '.join(names)}), not {', '.join(info.bands)}")
@@ -172,7 +180,7 @@ def _read_raster(files: list[Path], squares: list[Square], info: StoreInfo, rule
                 place = (square.row * scale, square.column * scale, square.side * scale)
                 layers.append(read_scaled(source, *place, info.chip_size, bands=numbers, rule=rule))
             pixels, valid = zip(*layers)
-            yield Crop(square, np.concatenate(pixels), np.logical_and.reduce(valid))
+            yield Crop(square, np.concatenate(pixels).astype(info.dtype, copy=False), np.logical_and.reduce(valid))
 
 
 def _check_kind(dtype: str, bands: int, info: StoreInfo) -> None:
@@ -201,14 +209,12 @@ def read_masks(
         bands = [1, 2, 3] if colored else [1]
         for square in squares:
             values, valid = read_nearest(source, *square, info.chip_size, bands=bands, rule="all")
-            values = values.astype(np.int64)
-            values = (values[0] << 16) + (values[1] << 8) + values[2] if colored else values[0]
-            mask = np.full(values.shape, UNLABELLED, np.uint8)
-            for number, value in enumerate(known):
-                mask[valid & (values == value)] = number
-            unknown = valid & (mask == UNLABELLED) & ~np.isin(values, [0 if colored else UNLABELLED, *unlabelled])
-            if unknown.any():
-                value = values[unknown][0]
-                name = f"colour {value:06X}" if colored else f"value {value}"
+            if colored:
+                red, green, blue = values.astype(np.int64)
+                values = (red << 16) + (green << 8) + blue
+            numbers, unknown = class_numbers(values if colored else values[0], valid, known)
+            other = unknown[~np.isin(unknown, [0 if colored else UNLABELLED, *unlabelled])]
+            if len(other):
+                name = f"colour {other[0]:06X}" if colored else f"value {as_text(other[0])}"
                 raise UserError(f"its mask {path.name} holds the {name}, which is not in the legend")
-            yield mask
+            yield numbers

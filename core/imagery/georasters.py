@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from rasterio.windows import Window
 from core.errors import UserError, first_line
 from core.store.read import DTYPES
 from core.store.sphere import EARTH_RADIUS_M, unit_vectors, wrapped
+from export.rasterio_io.opening import dtype_of
 from export.runtime.raster.gaps import is_alpha
 from export.runtime.raster.lattice import Placement, Units, pixel_sides, stated_size
 from export.runtime.raster.window import lattice
@@ -49,9 +50,23 @@ class GeoRaster:
         """Numbers of the other bands."""
         return [number for number in self.dataset.indexes if number not in self.alphas]
 
+    def type_of(self, bands: Sequence[int]) -> str:
+        """The type in which bands are read, see ``stored_type``."""
+        return stored_type([dtype_of(self.dataset, band) for band in bands])
+
+    @property
+    def dtype(self) -> str:
+        """That of all bands but alpha."""
+        return self.type_of(self.bands)
+
     def _sample(self, band: int) -> np.ndarray:
         where = [Window(at.column, at.row, at.width, at.height) for at in lattice(*self.dataset.shape)]
         return np.concatenate([self.dataset.read(band, window=window).ravel() for window in where])
+
+
+def stored_type(kinds: Sequence[str]) -> str:
+    """The type of a store that holds values of several types: the smallest that holds all exactly, else float32."""
+    return next((name for name in DTYPES if all(np.can_cast(kind, name) for kind in kinds)), DTYPES[-1])
 
 
 def pixel_size_m(source: GeoRaster) -> float:
@@ -167,7 +182,6 @@ def open_raster(
             if other:
                 raise UserError(f"{name}: lies on {other} instead of a grid; warp it to one with gdalwarp -dstalpha")
             raise UserError(f"{name}: has no coordinates; give them with --crs and --bounds")
-        check_dtype(source, name)
         _check_crs(source, name)
         yield source
 
@@ -192,15 +206,6 @@ def _check_crs(source: GeoRaster, name: str) -> None:
             f"{name}: its coordinates ({corners[0][0]:g}, {corners[0][1]:g}) do not fit its CRS, {source.crs}, which is in "
             f"{unit}; set the right one with gdal_edit.py -a_srs"
         )
-
-
-def check_dtype(source: GeoRaster, name: object) -> None:
-    """Refuse pixels that a store cannot hold."""
-    dtypes = {source.dtypes[band - 1] for band in source.bands}
-    if len(dtypes) > 1:
-        raise UserError(f"{name}: its bands have different types ({', '.join(sorted(dtypes))}); convert them to one")
-    if not dtypes <= set(DTYPES):
-        raise UserError(f"{name}: pixels of type {dtypes.pop()} are not supported; convert to {', '.join(DTYPES)}")
 
 
 def band_names(source: GeoRaster) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -84,7 +84,7 @@ def open_labels(
 
 @dataclass(frozen=True)
 class LabelRaster:
-    """A raster of class numbers (uint8), put on the grid by nearest neighbour."""
+    """A raster of class values of any type, whole numbers from 0 to 254, put on the grid by nearest neighbour."""
 
     path: Path
     placement: Placement | None
@@ -95,10 +95,10 @@ class LabelRaster:
         object.__setattr__(self, "stamp", stamp([self.path]))
 
     def check(self, grid: GeoRaster) -> None:
-        """Refuse other data types, and labels that lie elsewhere."""
+        """Refuse complex numbers, and labels that lie elsewhere."""
         with open_raster(self.path, self.placement) as source:
-            if source.dtypes[0] != "uint8":
-                raise UserError(f"{self.path}: class numbers must be uint8, these are {source.dtypes[0]}")
+            if source.dtypes[0].startswith("complex"):
+                raise UserError(f"{self.path}: holds complex numbers, which are no classes")
             if not overlap(source, grid):
                 raise UserError(f"{self.path}: does not overlap {Path(grid.name).name}; are the CRSs right?")
 
@@ -109,13 +109,20 @@ class LabelRaster:
                 values, valid = read_on_grid(source, grid, window, Resampling.nearest)
         except RasterioError as error:
             raise UserError(f"{self.path}: corrupt or truncated file ({first_line(error)})") from error
-        table = np.full(256, UNLABELLED, np.uint8)
-        table[[entry.value for entry in self.classes]] = np.arange(len(self.classes))
-        numbers = np.where(valid, table[values[0]], np.uint8(UNLABELLED))
-        unknown = valid & (numbers == UNLABELLED) & (values[0] != UNLABELLED)
-        if unknown.any():
-            raise UserError(f"{self.path}: holds the value {values[0][unknown][0]}, which is not in the legend")
+        numbers, unknown = class_numbers(values[0], valid, [entry.value for entry in self.classes])
+        other = unknown[unknown != UNLABELLED]
+        if len(other):
+            raise UserError(f"{self.path}: holds the value {as_text(other[0])}, which is not in the legend")
         return numbers
+
+
+def class_numbers(values: np.ndarray, valid: np.ndarray, known: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the classes that have these ``known`` values, uint8, ``UNLABELLED`` elsewhere; the valid values of no class."""
+    order = np.argsort(known)
+    ranked = np.array(known)[order]
+    at = np.searchsorted(ranked, values).clip(max=len(ranked) - 1)
+    found = valid & (ranked[at] == values)
+    return np.where(found, order[at], UNLABELLED).astype(np.uint8), values[valid & ~found]
 
 
 @dataclass(frozen=True)
@@ -156,16 +163,16 @@ def _placed(labels: LabelPolygons, grid: Grid) -> tuple[Polygons, np.ndarray]:
         features = read_features(labels.path, columns=[labels.field])
         values = features.columns[0].tolist()
         known = [number for number, value in enumerate(values) if value is not None and value == value]
-        unknown = next((values[number] for number in known if _text(values[number]) not in number_of), None)
+        unknown = next((values[number] for number in known if as_text(values[number]) not in number_of), None)
         if unknown is not None:
             raise UserError(f"{labels.path}: holds the class {unknown}, which is not in the legend")
-        classes = [*(number_of[_text(values[number])] for number in known), UNLABELLED]
+        classes = [*(number_of[as_text(values[number])] for number in known), UNLABELLED]
         return polygons_on(features.shapes[known], features.crs, grid), np.array(classes, np.uint8)
     except InputFault as error:
         raise UserError(str(error)) from error
 
 
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
     """A class as text; whole numbers without a decimal point, however the file stores them."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
         return str(value)
@@ -184,7 +191,7 @@ def _classes_of_polygons(path: Path, field: str) -> tuple[LandClass, ...]:
     except DataSourceError as error:
         raise UserError(f"{path}: cannot be read as polygons ({first_line(error)})") from error
     names = sorted(
-        {_text(value) for value in values},
+        {as_text(value) for value in values},
         key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name),
     )
     if not names:
@@ -199,11 +206,17 @@ def _classes_of_raster(path: Path) -> tuple[LandClass, ...]:
     """Classes of a label raster, named by value, in its own colours or in made-up ones."""
     try:
         with open_plain(path) as source:
-            present: set[int] = set()
+            present: set[float] = set()
             for _, window in source.block_windows(1):
                 values, valid = read(source, window, bands=[1])
                 present.update(np.unique(values[0][valid]).tolist())
-            names = {value: f"class {value}" for value in sorted(present - {UNLABELLED})}
+                other = [value for value in present if value not in range(UNLABELLED + 1)]
+                if other:
+                    raise UserError(
+                        f"{path}: holds the value {as_text(other[0])}, but classes are whole numbers from 0 to {UNLABELLED - 1}; "
+                        "state what is no class as nodata"
+                    )
+            names = {int(value): f"class {int(value)}" for value in sorted(present - {UNLABELLED})}
             try:
                 table = source.colormap(1)
             except ValueError:

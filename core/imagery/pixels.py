@@ -15,7 +15,8 @@ from rasterio.transform import Affine
 from rasterio.windows import Window, transform
 
 from core.imagery.georasters import GeoRaster, full_turn
-from export.runtime.raster.gaps import RULES, SOME_SHARE, holds_data, is_mask, nodata_of
+from export.rasterio_io.opening import dtype_of, masked_bands, read_bands, stated_nodata
+from export.runtime.raster.gaps import RULES, SOME_SHARE, holds_data, nodata_of, single
 from export.runtime.raster.resample import STRIP, Scale, resampled
 from export.runtime.raster.window import Window as Part
 from export.runtime.raster.window import lattice
@@ -29,15 +30,16 @@ def read(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (bands, rows, cols) of a window, and where they hold data (rows, cols).
 
-    Bands count from 1; all but alpha are read by default. Nodata values (by one of ``gaps.RULES``), masks and alpha bands
-    that are not read count together.
+    Bands count from 1; all but alpha are read by default, in the type of a store (``source.type_of``). Nodata values (by one
+    of ``gaps.RULES``), masks and alpha bands that are not read count together.
     """
     bands = list(bands) or source.bands
-    pixels = source.read(bands, window=window)
-    stated = ((source.nodatavals[band - 1], source.dtypes[band - 1]) for band in bands)
+    pixels = read_bands(source.dataset, bands, window)
+    stated = ((stated_nodata(source.dataset, band), dtype_of(source.dataset, band)) for band in bands)
     valid = holds_data(pixels, [nodata_of(*one) for one in stated], rule)
-    masked = [band for band in bands if is_mask(sum(source.mask_flag_enums[band - 1]))]
-    if masked:
+    pixels, valid = single(pixels, valid)
+    pixels = pixels.astype(source.type_of(bands), copy=False)
+    if masked := masked_bands(source.dataset, bands):
         valid &= source.read_masks(masked, window=window).all(axis=0)
     for number in source.alphas:
         if number not in bands:
@@ -45,10 +47,23 @@ def read(
     return pixels, valid
 
 
+def stored_as(source: GeoRaster) -> str:
+    """What becomes of values that no store holds as they are, for their user; "" where it holds them."""
+    kinds = {dtype_of(source.dataset, band) for band in source.bands}
+    if kinds == {source.dtype}:
+        return ""
+    exact = all(np.can_cast(kind, source.dtype) for kind in kinds)
+    size = "their magnitudes are " if any(np.dtype(kind).kind == "c" for kind in kinds) else ""
+    return f"its pixels are {' and '.join(sorted(kinds))}: {size}stored as {source.dtype}" + (
+        "" if exact else ", which keeps seven digits"
+    )
+
+
 def assumed(source: GeoRaster, rule: str) -> list[str]:
     """What is assumed about the pixels without data of a raster, for its user."""
     called = [number for number, color in enumerate(source.colorinterp, start=1) if color.name == "alpha"]
-    notes = [
+    notes = [stored_as(source)] if stored_as(source) else []
+    notes += [
         f"its band {number} is called alpha but holds more than transparent and opaque: taken for data, not for a mask"
         for number in called
         if number not in source.alphas
@@ -100,7 +115,7 @@ def read_on_grid(
             )  # fmt: skip
             pixels[number] = np.where(np.isfinite(warped), warped, pixels[number])
     covered = np.isfinite(pixels).all(axis=0)
-    return _stored(pixels, covered, source.dtypes[source.bands[0] - 1]), covered
+    return _stored(pixels, covered, source.dtype), covered
 
 
 def read_scaled(
@@ -123,7 +138,7 @@ def read_scaled(
     scale = Scale(side / size, side / size)
     scaled = resampled(whole, source.height, source.width, scale, corner=(row, column))
     pixels, valid = scaled(Part(0, 0, size, size))
-    return _stored(pixels, valid, source.dtypes[0]), valid
+    return _stored(pixels, valid, source.type_of(bands or source.bands)), valid
 
 
 def read_nearest(

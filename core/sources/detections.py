@@ -29,13 +29,12 @@ from core.imagery.crops import PHOTOS, guess_unit, is_photo
 from core.imagery.georasters import (
     Ground,
     band_names,
-    check_dtype,
     is_located,
     known_ground,
     open_plain,
     pixel_size_m,
 )
-from core.imagery.pixels import read
+from core.imagery.pixels import read, stored_as
 from core.sources.annotations import ObjectLabels, read_labels
 from core.sources.image_list import Listed
 from core.sources.options import add_options, check_range, check_size
@@ -66,6 +65,7 @@ class _Header(NamedTuple):
     bands: tuple[str, ...]
     dtype: str
     gsd: float | None
+    note: str  # about its values, for the user
 
 
 @dataclass(frozen=True)
@@ -250,8 +250,6 @@ def _read_headers(root: Path, labels: ObjectLabels, tally: Tally) -> dict[Hashab
         except (OSError, RasterioError, CRSError) as error:
             exists = (root / path).is_file()
             tally.skip(path, f"cannot be read ({first_line(error)})" if exists else "is in the labels, but missing")
-        except UserError as error:
-            tally.skip(path, str(error).removeprefix(f"{root / path}: "))
         else:
             if shape and shape != header[:2]:
                 size = f"{header.width} x {header.height} px"
@@ -269,16 +267,17 @@ def _read_headers(root: Path, labels: ObjectLabels, tally: Tally) -> dict[Hashab
 
 def _read_header(path: Path) -> _Header:
     with open_plain(path) as source:
-        check_dtype(source, path)
         names = list(band_names(source))
-        if len(names) == 1 and is_photo(path) and source.dtypes[0] == "uint8":
+        if len(names) == 1 and is_photo(path) and source.dtype == "uint8":
             names = ["red", "green", "blue"]  # gray photographs among coloured ones
         gsd = pixel_size_m(source) if is_located(source) else None
-        return _Header(source.height, source.width, tuple(names), source.dtypes[0], gsd)
+        return _Header(source.height, source.width, tuple(names), source.dtype, gsd, stored_as(source))
 
 
 def _info(headers: dict[Hashable, _Header], labels: ObjectLabels, size: int) -> StoreInfo:
-    first = next(iter(headers.values()))
+    key, first = next(iter(headers.items()))
+    if first.note:
+        print(f"{labels.images[key].path}: {first.note}", flush=True)
     sizes = [header.gsd for header in headers.values() if header.gsd]
     gsd = labels.gsd
     if sizes:  # none for all where they differ

@@ -25,17 +25,18 @@ from tqdm import tqdm
 from core.errors import UserError, first_line
 from core.files import sha256
 from core.imagery.crops import (
+    Kind,
     Square,
     files_of,
     guess_unit,
     is_photo,
     is_turned,
+    kind_of,
     majority,
     read_masks,
     read_squares,
     shape_of,
     squares_of,
-    type_and_bands,
 )
 from core.imagery.georasters import Ground, known_ground, open_plain
 from core.store.build import SHARD_BYTES, Chip, Tally
@@ -169,7 +170,9 @@ class ImageList(Listed):
             raise UserError(f"{root}: no usable image{why}")
         ordered, listing = scratch / "ordered.parquet", scratch / "listing.parquet"
         _sort(unsorted, ordered)
-        dtype, names = _probe(ordered, root, band_files)
+        dtype, names, note = _probe(ordered, root, band_files)
+        if note:
+            print(note, flush=True)
         info = replace(info, bands=info.bands or names, dtype=dtype, unit=info.unit or guess_unit(dtype))
         size = info.chip_size
 
@@ -282,13 +285,14 @@ def _group(ordered: Path, listing: Path, per_shard: int, count: Callable[[str], 
         writer.write_table(pa.concat_tables(held))
 
 
-def _probe(listing: Path, root: Path, band_files: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """Data type and band names of the first image that can be read."""
+def _probe(listing: Path, root: Path, band_files: tuple[str, ...]) -> Kind:
+    """That of the first image that can be read."""
     failed, first = 0, ""
     for batch in pq.ParquetFile(listing).iter_batches(1000, columns=["path"]):
         for path in batch.column(0).to_pylist():
             try:
-                return type_and_bands(root / path, band_files)
+                kind = kind_of(root / path, band_files)
+                return kind._replace(note=kind.note and f"{path}: {kind.note}")
             except (RasterioError, OSError) as error:
                 failed, first = failed + 1, first or f"{root / path}: {first_line(error)}"
     raise UserError(f"none of {failed} images can be read, for instance {first}")

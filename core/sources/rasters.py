@@ -137,8 +137,8 @@ class Rasters:
             bands = band_names(grid)
             info = StoreInfo(
                 bands=bands,
-                dtype=grid.dtypes[0],
-                unit=unit or first.unit or guess_unit(grid.dtypes[0]),
+                dtype=grid.dtype,
+                unit=unit or first.unit or guess_unit(grid.dtype),
                 gsd=pixel_size_m(grid),
                 chip_size=cut.size,
                 classes=labels.classes if labels else (),
@@ -279,8 +279,8 @@ def _check_fit(source: rasterio.DatasetReader, grid: rasterio.DatasetReader, fir
             f"its bands are in the order {', '.join(bands)}, those of {first} in {', '.join(expected)}; give the same bands in "
             "one order"
         )
-    if source.dtypes[0] != grid.dtypes[0]:
-        raise UserError(f"its pixels are {source.dtypes[0]}, but those of {first} are {grid.dtypes[0]}")
+    if source.dtype != grid.dtype:
+        raise UserError(f"its pixels are {source.dtype}, but those of {first} are {grid.dtype}")
     if not overlap(source, grid):
         raise UserError(f"does not overlap {first}, which gives the grid")
 
@@ -336,7 +336,7 @@ def add_parser(sources: argparse._SubParsersAction) -> argparse.ArgumentParser:
     add("--bounds", type=float, nargs=4, metavar=("W", "S", "E", "N"), help="their bounds, in units of --crs")
     add(
         "--labels", type=Path, metavar="FILE",
-        help="label raster (uint8 class values), or polygons in any vector format with --class-field; "
+        help="label raster (class values from 0 to 254), or polygons in any vector format with --class-field; "
         "pixels outside the polygons are unlabelled, not background",
     )  # fmt: skip
     add("--class-field", metavar="NAME", help="field of the polygons that holds their class")

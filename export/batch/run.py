@@ -26,7 +26,8 @@ from export.batch.manifest import Manifest, checksum, input_checksum, unchanged
 from export.batch.units import Outcome, Settings, Unit, blocks_folder
 from export.batch.workers import Workers
 from export.rasterio_io.grid import Grid
-from export.rasterio_io.pixels import RASTER_ERRORS, RasterPixels
+from export.rasterio_io.opening import RASTER_ERRORS
+from export.rasterio_io.pixels import RasterPixels
 from export.rasterio_io.run import GDAL_OPTIONS, Request, reading
 from export.rasterio_io.stac import model_hash, sha256
 from export.rasterio_io.vrt import Layer, described, stacked

@@ -2,43 +2,40 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import rasterio
 from pyproj.exceptions import CRSError
-from rasterio._err import CPLE_BaseError
-from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.enums import ColorInterp
 from rasterio.transform import from_bounds
-from rasterio.vrt import WarpedVRT
 
 from export.rasterio_io.grid import Grid, crs_of, raster_window
+from export.rasterio_io.opening import (
+    RASTER_ERRORS,
+    dtype_of,
+    masked_bands,
+    on_grid,
+    open_dataset,
+    read_bands,
+    reason_of,
+    stated_nodata,
+)
 from export.rasterio_io.vectors import Area
-from export.rasterio_io.vrt import container, files_of
-from export.runtime.errors import InputFault, first_line
+from export.rasterio_io.vrt import files_of
+from export.runtime.errors import InputFault
 from export.runtime.files import with_members
 from export.runtime.infer.source import Pixels
 from export.runtime.messages import Message
 from export.runtime.raster.band_names import BandFacts
-from export.runtime.raster.gaps import is_mask
 from export.runtime.raster.lattice import eastwards
-from export.runtime.raster.names import is_far, is_path
+from export.runtime.raster.names import is_far
 from export.runtime.raster.window import Window
-
-# rasterio raises SystemError where GDAL fails without a message, ValueError for a file it cannot open.
-RASTER_ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError, MemoryError, SystemError)
-_hooks_lock = threading.Lock()
-_hooks_users = 0
-_restore: Callable[[], None]
 
 
 class RasterPixels:
@@ -57,8 +54,10 @@ class RasterPixels:
         self.name = self.address = str(where)
         self._lock = threading.Lock()  # GDAL reads a file in one thread at a time
         self.notes: list[Message] = []
-        opened = _open(self.name)
-        self.dataset, self.tags = self._on_grid(opened), opened.tags()
+        opened = open_dataset(self.name)
+        self.dataset, self.tags = on_grid(opened), opened.tags()
+        if self.dataset is not opened:
+            self.notes.append(Message("control_points", {"count": len(opened.gcps[0])}))
         self.files = files_of(self.dataset)
         if opened.name.startswith("<"):  # the text of a virtual raster
             self.files = [self.name]
@@ -67,17 +66,6 @@ class RasterPixels:
         self.bands = _band_facts(self.dataset)
         colors = enumerate(self.dataset.colorinterp, start=1)
         self.usable = [number for number, color in colors if color != ColorInterp.alpha]
-
-    def _on_grid(self, dataset: rasterio.DatasetReader) -> rasterio.DatasetReader:
-        """The raster itself, or warped where it lies on control points instead of a grid."""
-        points, crs = dataset.gcps
-        if dataset.crs is not None or not points or crs is None:
-            return dataset
-        self.notes.append(Message("control_points", {"count": len(points)}))
-        try:
-            return WarpedVRT(dataset, add_alpha=dataset.nodata is None)
-        except RASTER_ERRORS as error:
-            raise InputFault("bad_coordinates", where=self.name) from error
 
     def _place(self, area: Area | None) -> Grid:
         dataset = self.dataset
@@ -107,8 +95,7 @@ class RasterPixels:
 
     def dtype(self, band: int) -> str:
         """Numpy's name of the type of a band's values."""
-        name = str(self.dataset.dtypes[band - 1])
-        return "complex64" if name.startswith("complex_int") else name
+        return dtype_of(self.dataset, band)
 
     def stored_as(self, band: int) -> tuple[float, float]:
         """Scale and offset of a band."""
@@ -116,10 +103,7 @@ class RasterPixels:
 
     def nodata(self, band: int) -> float | None:
         """The value that the file states for no data in a band."""
-        value = self.dataset.nodatavals[band - 1]
-        if value is None and MaskFlags.nodata in self.dataset.mask_flag_enums[band - 1]:
-            return int(np.iinfo(self.dtype(band)).max)  # rasterio drops the highest number of 64 bits
-        return None if value is None else float(value)
+        return stated_nodata(self.dataset, band)
 
     def masked(self, bands: Sequence[int]) -> bool:
         """Whether a mask of the file says which pixels are empty."""
@@ -130,11 +114,11 @@ class RasterPixels:
         where, bands = raster_window(window), list(bands)
         try:
             with self._lock:
-                pixels = self.dataset.read(bands, window=where)
+                pixels = read_bands(self.dataset, bands, where)
                 masked = masked_bands(self.dataset, bands)
-                masks = self.dataset.read_masks(masked, window=where) if masked else np.ones_like(pixels[:1])
+                masks: Any = self.dataset.read_masks(masked, window=where) if masked else np.ones_like(pixels[:1])
         except RASTER_ERRORS as error:
-            raise InputFault("corrupt", where=self.name, reason=_reason(error)) from error
+            raise InputFault("corrupt", where=self.name, reason=reason_of(error)) from error
         return pixels, masks.all(axis=0)
 
     def overview(self, bands: Sequence[int], factor: float) -> Pixels | None:
@@ -146,7 +130,7 @@ class RasterPixels:
         fitting = [number for number, level in enumerate(levels) if level <= factor * (1 + 1e-6)]
         if not fitting:
             return None
-        dataset = _open(self.name, OVERVIEW_LEVEL=max(fitting, key=levels.__getitem__))
+        dataset = open_dataset(self.name, OVERVIEW_LEVEL=max(fitting, key=levels.__getitem__))
         return _Overview(self, dataset)
 
     def bytes_under(self, bands: Sequence[int], rows: float) -> float:
@@ -178,37 +162,12 @@ class _Overview(RasterPixels):
         self.grid = replace(whole.grid.scaled(tall / height, wide / width), height=height, width=width)
 
 
-def masked_bands(dataset: rasterio.DatasetReader, bands: Sequence[int]) -> list[int]:
-    """Those with a mask of their own or of the file."""
-    return [band for band in bands if is_mask(sum(dataset.mask_flag_enums[band - 1]))]
-
-
 def _files(where: str) -> list[str]:
     try:
-        with closing(_open(where)) as dataset:
+        with closing(open_dataset(where)) as dataset:
             return list(dataset.files)
     except InputFault:  # which is reported where its pixels are read
         return []
-
-
-def _open(where: str, **options: object) -> rasterio.DatasetReader:
-    if is_path(where) and not Path(where).exists():
-        raise InputFault("no_such_file", where=where)
-    try:
-        with warnings.catch_warnings(), undecodable_messages_ignored():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # _place reports it
-            dataset = rasterio.open(where, **options)
-            if not dataset.count and dataset.subdatasets:
-                dataset = rasterio.open(container(dataset.subdatasets) or where, **options)
-            dataset.transform  # noqa: B018  # GDAL reads it late
-    except RASTER_ERRORS as error:
-        raise InputFault.worded(f"{where}: cannot be read as a raster ({_reason(error)})") from error
-    if not dataset.count:
-        inside = ", ".join(dataset.subdatasets[:20])
-        raise InputFault.worded(
-            f"{where}: " + (f"contains several rasters, {inside}; name one of them" if inside else "contains no raster")
-        )
-    return dataset
 
 
 def _band_facts(dataset: rasterio.DatasetReader) -> list[BandFacts]:
@@ -217,51 +176,3 @@ def _band_facts(dataset: rasterio.DatasetReader) -> list[BandFacts]:
         BandFacts.of(text or "", color.name, {**dataset.tags(number), **dataset.tags(number, ns="IMAGERY")})
         for number, text, color in bands
     ]
-
-
-def _reason(error: BaseException) -> str:
-    """First line of GDAL's own message, which rasterio's hides."""
-    return first_line(error.__cause__ or error)
-
-
-@contextmanager
-def undecodable_messages_ignored() -> Iterator[None]:
-    """Within it rasterio prints nothing about a GDAL message that it cannot decode.
-
-    GDAL quotes bytes of a corrupt file. rasterio 1.4 decodes its messages as UTF-8 in a C callback; where that
-    fails, Cython prints the error through both hooks of ``sys`` and continues. All threads share one filter: the first
-    installs it, the last removes it. Everything else still reaches the former hooks.
-    """
-    global _hooks_users, _restore
-    with _hooks_lock:
-        if not _hooks_users:
-            _restore = _install()
-        _hooks_users += 1
-    try:
-        yield
-    finally:
-        with _hooks_lock:
-            _hooks_users -= 1
-            if not _hooks_users:
-                _restore()
-
-
-def _install() -> Callable[[], None]:
-    excepthook, unraisablehook = sys.excepthook, sys.unraisablehook
-
-    def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if kind is not UnicodeDecodeError or trace is not None:  # one raised in Python has a traceback
-            excepthook(kind, error, trace)
-
-    def show_unraisable(unraisable: Any) -> None:
-        if unraisable.exc_type is not UnicodeDecodeError or "rasterio" not in str(unraisable.object):
-            unraisablehook(unraisable)
-
-    def restore() -> None:
-        if sys.excepthook is show:  # else somebody else took over meanwhile
-            sys.excepthook = excepthook
-        if sys.unraisablehook is show_unraisable:
-            sys.unraisablehook = unraisablehook
-
-    sys.excepthook, sys.unraisablehook = show, show_unraisable
-    return restore

@@ -22,7 +22,7 @@ from ..model.units import (
 )
 from ..raster.band_names import BandFacts, BandNames, sensors_of
 from ..raster.bands import choose_bands
-from ..raster.gaps import SOME_SHARE, holds_data, is_alpha, nodata_of
+from ..raster.gaps import SOME_SHARE, holds_data, is_alpha, magnitude, nodata_of, single
 from ..raster.sentinel2 import baseline_of, stated_offset
 from ..raster.window import LOOKED_AT, Window, lattice
 
@@ -174,7 +174,7 @@ class Source:
             return
         shown = self._looked_at(self.bands)
         valid = self._hold_data(shown)
-        pixels = _magnitude(shown[:, valid])
+        pixels = magnitude(shown[:, valid])
         if self._choice.rule == "any":
             share = float((self._hold_data(shown, "all") & ~valid).sum() / max(valid.size, 1))
             if share >= SOME_SHARE:
@@ -285,11 +285,7 @@ class Source:
     def _stored(self, source: Pixels, window: Window) -> tuple[np.ndarray, np.ndarray]:
         pixels, valid = self._shown(source, self.bands, window)
         valid = valid & self._hold_data(pixels)
-        pixels = _magnitude(pixels)
-        if pixels.dtype == np.float64:  # what float32 cannot hold is no data either
-            valid &= (np.abs(pixels) <= np.finfo(np.float32).max).all(axis=0)
-            pixels = np.where(valid, pixels, 0)
-        return pixels.astype(np.float32) if pixels.dtype.kind == "f" else pixels, valid
+        return single(pixels, valid)
 
     def _shown(self, source: Pixels, bands: Sequence[int], window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Stored values, and where no mask and no alpha channel hides them."""
@@ -306,11 +302,6 @@ class Source:
         if self.nodata is not None:
             valid &= holds_data(pixels, [self.nodata] * len(self.bands), rule)
         return valid
-
-
-def _magnitude(pixels: np.ndarray) -> np.ndarray:
-    """Of complex numbers, such as radar measures; others as they are."""
-    return np.abs(pixels) if pixels.dtype.kind == "c" else pixels
 
 
 def constant(pixels: np.ndarray) -> tuple[float, float]:

@@ -64,3 +64,20 @@ def is_alpha(values: np.ndarray) -> bool:
         return True
     opaque = shown.max() * (1 - 1e-3 * (values.dtype.kind == "f"))
     return bool((shown < opaque).mean() <= _BETWEEN)
+
+
+def single(pixels: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Real and complex numbers as float32; of complex ones, such as radar measures, the magnitude. Whole numbers as they are.
+
+    What float32 cannot hold is no data either.
+    """
+    pixels = magnitude(pixels)
+    if pixels.dtype == np.float64:
+        valid = valid & (np.abs(pixels) <= np.finfo(np.float32).max).all(axis=0)
+        pixels = np.where(valid, pixels, 0)
+    return pixels.astype(np.float32) if pixels.dtype.kind == "f" else pixels, valid
+
+
+def magnitude(pixels: np.ndarray) -> np.ndarray:
+    """Of complex numbers; others as they are."""
+    return np.abs(pixels) if pixels.dtype.kind == "c" else pixels
