@@ -172,6 +172,14 @@ def test_an_alpha_channel_and_nodata_of_a_map_hide_its_classes(tmp_path):
     assert report.counts.tolist() == [[1]]
 
 
+def test_a_second_band_that_a_map_calls_alpha_and_is_none_hides_nothing(tmp_path):
+    layers = np.full((2, 40, 60), 3, np.uint8)
+    layers[1] = np.arange(60)  # a confidence, 0 to 59
+    path = write_raster(tmp_path / "map.tif", layers, alpha="yes")
+    truth = reference(tmp_path / "points.gpkg", [pixel(20, 30), pixel(20, 0)], [3, 3])
+    assert assess.assess(path, truth).counts.tolist() == [[2]]
+
+
 def test_names_are_found_in_a_vrt_and_in_the_sources_of_one_without_names(halves, tmp_path):
     import rasterio.shutil
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 from pyproj import Transformer
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.windows import Window
 
 from core.imagery import pixels as reading
@@ -17,6 +17,7 @@ from core.store.read import UNLABELLED, ChipStore
 from export.batch.inputs import Part, Raster
 from export.batch.run import stack
 from export.rasterio_io.pixels import RasterPixels
+from export.runtime.infer.source import Choice, Source
 from export.runtime.raster.gaps import holds_data, is_alpha, nodata_of
 from export.runtime.raster.window import Window as RuntimeWindow
 from tests import gaps
@@ -186,6 +187,61 @@ def test_an_alpha_band_is_told_from_data_by_its_values(dtype):
     assert not is_alpha(
         np.append(np.zeros(900), np.arange(100)).astype(dtype)
     )  # a scene that is empty nearly everywhere
+
+
+@pytest.mark.parametrize("dtype", gaps.TYPES)
+@pytest.mark.parametrize("fourth", ["", "alpha"])
+@pytest.mark.parametrize("mask", ["", "own", ".msk"])
+@pytest.mark.parametrize("nodata", [None, 0])
+def test_files_of_an_item_bring_their_own_gaps(tmp_path, dtype, fourth, mask, nodata):
+    kind = gaps.Kind(dtype, nodata, fourth, mask)
+    pixels, alpha = kind.pixels[:3], kind.pixels[3:]
+    parts = []
+    for name, layer in zip(gaps.RGB, pixels):
+        path = tmp_path / f"{name}.tif"
+        with (
+            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=mask == "own"),
+            rasterio.open(
+                path, "w", driver="GTiff", height=gaps.ROWS, width=gaps.COLUMNS, count=1 + len(alpha), dtype=dtype,
+                nodata=nodata, crs="EPSG:32633", transform=rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000),
+            ) as target,
+        ):  # fmt: skip
+            if len(alpha):
+                target.colorinterp = (ColorInterp.gray, ColorInterp.alpha)
+            target.write(np.concatenate([layer[None], alpha]))
+            if mask and name == "green":  # of one file only
+                target.write_mask(kind.hidden)
+        parts.append(Part(name, str(path)))
+    opened = RasterPixels(stack(Raster("item", "item", tuple(parts)), tmp_path / "item.vrt"))
+    source = Source(opened, gaps.card(gaps.RGB), Choice())
+    found, valid = source.read(RuntimeWindow(0, 0, gaps.ROWS, gaps.COLUMNS))
+    assert np.array_equal(valid, kind.valid([0, 1, 2]))
+    assert np.array_equal(found[:, valid], pixels[:, valid])
+    source.close()
+
+
+@pytest.mark.parametrize("kinds", [("mask",), ("alpha",), ("nodata", "mask"), ("nodata", "alpha")])
+def test_coarse_bands_of_an_item_are_not_mixed_with_what_is_hidden(tmp_path, kinds):
+    hidden = np.zeros((16, 16), bool)
+    hidden[:, :5] = True
+    layers = [np.where(hidden, 60_000, 3000)]
+    if "nodata" in kinds:
+        layers[0][:4] = 0
+    layers += [np.where(hidden, 0, 255)] if "alpha" in kinds else []
+    profile = {"nodata": 0 if "nodata" in kinds else None, "alpha": "yes" if "alpha" in kinds else "no"}
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        coarse = write_raster(tmp_path / "c.tif", np.stack(layers).astype(np.uint16), pixel=20.0, **profile)
+        if "mask" in kinds:
+            with rasterio.open(coarse, "r+") as target:
+                target.write_mask(~hidden)
+    fine = write_raster(tmp_path / "f.tif", np.full((1, 32, 32), 3000, np.uint16))
+    item = Raster("item", "item", (Part("a", str(fine)), Part("b", str(coarse))))
+    source = Source(RasterPixels(stack(item, tmp_path / "item.vrt")), gaps.card(("a", "b")), Choice(kind="raw"))
+    pixels, valid = source.read(RuntimeWindow(0, 0, 32, 32))
+    empty = hidden | (layers[0] == 0)
+    assert np.array_equal(valid, np.kron(~empty, np.ones((2, 2), bool)))
+    assert (pixels[:, valid] == 3000).all()
+    source.close()
 
 
 def test_coarse_bands_of_an_item_are_not_mixed_with_no_data(tmp_path):

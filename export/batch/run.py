@@ -28,7 +28,7 @@ from export.batch.workers import Workers
 from export.rasterio_io.grid import Grid
 from export.rasterio_io.opening import RASTER_ERRORS
 from export.rasterio_io.pixels import RasterPixels
-from export.rasterio_io.run import GDAL_OPTIONS, Request, reading
+from export.rasterio_io.run import Request, reading
 from export.rasterio_io.stac import model_hash, sha256
 from export.rasterio_io.vrt import Layer, described, stacked
 from export.runtime.errors import InputFault, RuntimeFault, first_line
@@ -314,7 +314,8 @@ def stack(raster: Raster, path: Path) -> str:
         InputFault: they cannot be read, or cover different areas.
     """
     try:
-        with rasterio.Env(**GDAL_OPTIONS), ExitStack() as opened:
+        near = next((part.where for part in raster.parts if not is_far(part.where)), raster.parts[0].where)
+        with reading(near), ExitStack() as opened:  # what lies beside a file on a disk counts, such as masks
             datasets = [opened.enter_context(rasterio.open(part.where)) for part in raster.parts]
             finest = max(datasets, key=lambda dataset: dataset.width)
             for dataset in datasets:

@@ -13,10 +13,12 @@ from xml.sax.saxutils import escape, unescape  # nosec B406: nothing is parsed
 
 import numpy as np
 import rasterio
+from rasterio.enums import ColorInterp
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy
 
 from export.rasterio_io.grid import Grid
+from export.runtime.raster.gaps import is_mask
 from export.runtime.raster.legend import LandClass
 from export.runtime.raster.names import absolute, variable
 from export.runtime.raster.window import Window
@@ -75,23 +77,45 @@ class Layer(NamedTuple):
 def stacked(grid: Grid, bands: Sequence[Layer], baseline: str = "") -> str:
     """A virtual raster of bands of rasters that cover the same area; coarser ones are interpolated (bilinear).
 
-    The Sentinel-2 processing ``baseline`` is kept as a tag.
+    Masks and alpha bands of the rasters come along. The Sentinel-2 processing ``baseline`` is kept as a tag.
     """
     root = _root(grid)
     if baseline:
         _add(_add(root, "Metadata"), "MDI", baseline, key="PROCESSING_BASELINE")
+    alphas: dict[tuple[str, int], rasterio.DatasetReader] = {}
     for number, (name, where, dataset, of, stored_as) in enumerate(bands, start=1):
         band = _band(root, number, dataset, of, name)
         scale, offset = stored_as or (dataset.scales[of - 1], dataset.offsets[of - 1])
         _add(band, "Offset", repr(float(offset)))
         _add(band, "Scale", repr(float(scale)))
+        source = where, of
         if baseline and dataset.nodatavals[of - 1] is None:  # as JPEG 2000 cannot state; interpolation must know it
             _add(band, "NoDataValue", "0")
-            where, of = _with_nodata(dataset, where, of), 1
-        source = _add_source(band, where, of, dataset, dataset.shape, grid.whole)
-        if dataset.shape != grid.shape:
-            source.set("resampling", "bilinear")
+            source = _with_nodata(dataset, where, of), 1
+        resampling = "bilinear" if dataset.shape != grid.shape and _knows_its_gaps(dataset, of, bool(baseline)) else ""
+        _add_source(band, *source, dataset, dataset.shape, grid.whole, resampling=resampling)
+        if is_mask(sum(dataset.mask_flag_enums[of - 1])):
+            mask = _add(_add(band, "MaskBand"), "VRTRasterBand", dataType="Byte")
+            _add_source(mask, where, of, dataset, dataset.shape, grid.whole, mask=True)
+        alphas |= {(where, alpha): dataset for alpha in _alphas(dataset) if alpha != of}
+    for number, ((where, of), dataset) in enumerate(alphas.items(), start=len(bands) + 1):
+        band = _band(root, number, dataset, of, "")
+        _add(band, "ColorInterp", "Alpha")
+        _add_source(band, where, of, dataset, dataset.shape, grid.whole)
     return ElementTree.tostring(root, "unicode") + "\n"
+
+
+def _alphas(dataset: rasterio.DatasetReader) -> list[int]:
+    """Numbers, from 1, of the bands that a file calls alpha."""
+    return [number for number, color in enumerate(dataset.colorinterp, start=1) if color == ColorInterp.alpha]
+
+
+def _knows_its_gaps(dataset: rasterio.DatasetReader, of: int, zero_is_nodata: bool) -> bool:
+    """Whether GDAL leaves all of a band's gaps out of what it interpolates: it heeds one kind of them only."""
+    alphas = [number for number in _alphas(dataset) if number != of]
+    stated = dataset.nodatavals[of - 1] is not None or zero_is_nodata
+    kinds = [stated, is_mask(sum(dataset.mask_flag_enums[of - 1])), bool(alphas)]
+    return sum(kinds) < 2 and all(dataset.dtypes[number - 1] in ("uint8", "uint16") for number in alphas)
 
 
 def _with_nodata(dataset: rasterio.DatasetReader, where: str, of: int) -> str:
@@ -156,6 +180,7 @@ def container(names: Sequence[str]) -> str:
             Layer(variable(name) + (f" {number}" if one.count > 1 else ""), absolute(name), one, number)
             for name, one in placed
             for number in one.indexes
+            if number not in _alphas(one)
         ]
         return stacked(grid, layers)
 
@@ -193,17 +218,24 @@ def _add_source(
     dataset: rasterio.DatasetReader,
     shape: tuple[int, int],
     target: Window,
+    *,
     relative: bool = False,
-) -> ElementTree.Element:
-    """Add a whole band of a file, (rows, columns) px, at a window of the VRT; ``dataset`` has its type and blocks."""
-    source, (height, width) = _add(band, "SimpleSource"), shape
+    mask: bool = False,
+    resampling: str = "",
+) -> None:
+    """Add a whole band of a file or its mask, (rows, columns) px, at a window of the VRT.
+
+    ``dataset`` has its type and blocks.
+    """
+    (height, width), how = shape, {"resampling": resampling} if resampling else {}
+    source = _add(band, "SimpleSource", **how)
     block, dtype = dataset.block_shapes[number - 1], _TYPES[dataset.dtypes[number - 1]]
     _add(source, "SourceFilename", name, relativeToVRT=int(relative))
-    _add(source, "SourceBand", str(number))
-    _add(
-        source, "SourceProperties", RasterXSize=width, RasterYSize=height, DataType=dtype,
-        BlockXSize=block[1], BlockYSize=block[0],
-    )  # fmt: skip
+    _add(source, "SourceBand", f"mask,{number}" if mask else str(number))
+    if not mask:
+        _add(
+            source, "SourceProperties", RasterXSize=width, RasterYSize=height, DataType=dtype,
+            BlockXSize=block[1], BlockYSize=block[0],
+        )  # fmt: skip
     _add(source, "SrcRect", xOff=0, yOff=0, xSize=width, ySize=height)
     _add(source, "DstRect", xOff=target.column, yOff=target.row, xSize=target.width, ySize=target.height)
-    return source

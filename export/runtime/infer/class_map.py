@@ -14,7 +14,7 @@ from ..raster.window import Window
 from ..results.areas import ClassArea
 from ..results.assessment import most_common
 from .layout import Limits
-from .source import Pixels
+from .source import Pixels, alpha_bands
 from .sweep import Progress
 
 _STRIP = 256  # rows that are counted at once
@@ -34,6 +34,7 @@ class ClassMap:
     def __init__(self, pixels: Pixels, names: dict[int, str]) -> None:
         """Take an open raster and the names of its classes."""
         self.pixels, self.names, self.grid, self.where = pixels, names, pixels.grid, pixels.name
+        self._alphas, _ = alpha_bands(pixels)
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Class numbers and where there are any, (rows, columns) each.
@@ -43,9 +44,8 @@ class ClassMap:
         """
         values, valid = self.pixels.read([1], window)
         valid = valid & holds_data(values, [nodata_of(self.pixels.nodata(1), self.pixels.dtype(1))])
-        for number in range(2, len(self.pixels.bands) + 1):
-            if number not in self.pixels.usable:  # an alpha channel
-                valid &= self.pixels.read([number], window)[0][0] > 0
+        for number in self._alphas:
+            valid &= self.pixels.read([number], window)[0][0] > 0
         numbers = values[0]
         if numbers.dtype.kind == "u":
             return numbers, valid

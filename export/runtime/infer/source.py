@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -133,14 +133,13 @@ class Source:
         bands = [BandFacts()] * len(pixels.bands) if numbered else pixels.bands
         names = BandNames(bands, sensors_of(pixels.address, pixels.tags))
         asked = [str(band) for band in choice.bands]
-        alphas = [number for number in range(1, len(pixels.bands) + 1) if number not in pixels.usable]
-        others = [number for number in alphas if not is_alpha(self._looked_at([number])[0])]
+        alphas, others = alpha_bands(pixels)
         chosen = choose_bands(self.where, names, sorted([*pixels.usable, *others]), card.bands, asked)
         self.bands, self.matched = chosen.numbers, chosen.how
         for number in () if asked else others:
             self._note(Message("no_alpha", {"band": number}))
         self._note(chosen.how if chosen.doubtful else None)
-        self._alphas = [number for number in alphas if number not in {*others, *self.bands}]
+        self._alphas = [number for number in alphas if number not in self.bands]
         self._dtypes = [pixels.dtype(band) for band in self.bands]
         kinds = {np.dtype(dtype).kind: dtype for dtype in self._dtypes if dtype}
         for kind in kinds.keys() - {*_KINDS}:
@@ -253,12 +252,7 @@ class Source:
 
     def _looked_at(self, bands: Sequence[int]) -> np.ndarray:
         """(bands, N) stored values all over the raster that no mask hides."""
-        coarse = None if self.nodata is not None else self.pixels.overview(bands, max(self.grid.shape) / LOOKED_AT)
-        pixels = coarse or self.pixels
-        parts = [self._shown(pixels, bands, window) for window in lattice(*pixels.grid.shape)]
-        if coarse:
-            coarse.close()
-        return np.concatenate([values[:, there] for values, there in parts], axis=1)
+        return _sample(self.pixels, bands, self._shown, self.nodata is None)
 
     def _take_as(self, held: Recognised) -> None:
         if self.nodata is None and not self._masked and held.kind != "raw":
@@ -302,6 +296,29 @@ class Source:
         if self.nodata is not None:
             valid &= holds_data(pixels, [self.nodata] * len(self.bands), rule)
         return valid
+
+
+def alpha_bands(pixels: Pixels) -> tuple[list[int], list[int]]:
+    """Numbers of the bands that a file calls alpha: those that are, by a sample of their values, and those that are not."""
+    called = [number for number in range(1, len(pixels.bands) + 1) if number not in pixels.usable]
+    alphas = [
+        number for number in called if is_alpha(_sample(pixels, [number], lambda one, *which: one.read(*which))[0])
+    ]
+    return alphas, [number for number in called if number not in alphas]
+
+
+def _sample(
+    pixels: Pixels,
+    bands: Sequence[int],
+    shown: Callable[[Pixels, Sequence[int], Window], tuple[np.ndarray, np.ndarray]],
+    overviews: bool = True,
+) -> np.ndarray:
+    """(bands, N) stored values all over a raster, or a coarser copy of it, of those that are ``shown``."""
+    coarse = pixels.overview(bands, max(pixels.grid.shape) / LOOKED_AT) if overviews else None
+    parts = [shown(coarse or pixels, bands, window) for window in lattice(*(coarse or pixels).grid.shape)]
+    if coarse:
+        coarse.close()
+    return np.concatenate([values[:, there] for values, there in parts], axis=1)
 
 
 def constant(pixels: np.ndarray) -> tuple[float, float]:
