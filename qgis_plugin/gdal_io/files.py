@@ -124,7 +124,8 @@ class FilePixels:
                 if self._has_mask(number):
                     valid &= ask(*corrupt, band.GetMaskBand().ReadAsArray, *box) != 0
         for number, values in zip(bands, pixels):
-            cut_out(values, self.layer.empty.get(number, ()), valid)
+            if self.layer.empty.get(number):
+                cut_out(self._shown(number, values), self.layer.empty[number], valid)
         return np.stack(pixels), valid
 
     def overview(self, bands: Sequence[int], factor: float) -> None:
@@ -136,6 +137,13 @@ class FilePixels:
 
     def _band(self, number: int):
         return self._dataset.GetRasterBand(number)
+
+    def _shown(self, number: int, values: np.ndarray) -> np.ndarray:
+        """Stored values as QGIS shows them, in which the user declares some empty."""
+        scale, offset = self._band(number).GetScale(), self._band(number).GetOffset()
+        if scale in (None, 1.0) and not offset:
+            return values
+        return (values * (1.0 if scale is None else scale) + (offset or 0.0)).astype(np.float32)
 
     def _facts(self, number: int) -> BandFacts:
         band = self._band(number)

@@ -29,8 +29,9 @@ class LayerGrid(Lattice):
         """Of the CRS."""
         srs = osr.SpatialReference(self.crs)
         geographic = bool(srs.IsGeographic())
-        factor = srs.GetAngularUnits() if geographic else srs.GetLinearUnits()
-        return Units.of(geographic, factor, (srs.GetSemiMajor(), srs.GetSemiMinor()))
+        if not geographic:  # a site's own grid has no ellipsoid
+            return Units.of(False, srs.GetLinearUnits())
+        return Units.of(True, srs.GetAngularUnits(), (srs.GetSemiMajor(), srs.GetSemiMinor()))
 
     @cached_property
     def wkt_beside(self) -> str:

@@ -51,3 +51,17 @@ def test_every_result_has_the_crs_of_the_raster(running, model, tmp_path, text, 
         assert is_same(gdal.Open(name).GetSpatialRef(), srs), name
     vectors = ogr.Open(shapes)
     assert is_same(vectors.GetLayerByName("land_cover").GetSpatialRef(), srs)
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_site_grid_without_ellipsoid_is_measured_with_gdals_exceptions_on_or_off(geoaware, raises):
+    from geoaware.gdal_io.grid import LayerGrid, transform_of
+
+    text, _, _ = CRS_KINDS["site grid"]
+    was = osr.GetUseExceptions()
+    (osr.UseExceptions if raises else osr.DontUseExceptions)()
+    try:
+        grid = LayerGrid(srs_of(text).ExportToWkt(["FORMAT=WKT2_2019"]), transform_of((0, 2, 0, 0, 0, -2)), 5, 5)
+        assert grid.pixel_size_m == (2, 2)
+    finally:
+        (osr.UseExceptions if was else osr.DontUseExceptions)()

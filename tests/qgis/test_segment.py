@@ -210,6 +210,19 @@ def test_nodata_that_the_user_set_is_respected(running, model, scene, tmp_path):
     np.testing.assert_array_equal(found == NODATA, scene[0][1] == 200)
 
 
+def test_values_that_the_user_declares_empty_are_those_that_qgis_shows(running, model, scene, tmp_path):
+    path = rasters.write(tmp_path / "scaled.tif", scene[0])
+    file = gdal.Open(str(path), gdal.GA_Update)
+    file.GetRasterBand(2).SetScale(0.25)
+    file.GetRasterBand(2).SetOffset(-10)
+    file = None
+    layer = QgsRasterLayer(str(path), "scaled")
+    QgsProject.instance().addMapLayer(layer)
+    layer.dataProvider().setUserNoDataValue(2, [QgsRasterRange(40, 40)])  # 200 in the file
+    run(layer, model, tmp_path / "out.tif")
+    np.testing.assert_array_equal(rasters.band(tmp_path / "out.tif") == NODATA, scene[0][1] == 200)
+
+
 def test_nodata_that_the_user_switched_off_is_read(running, raster, model, tmp_path):
     layer = QgsRasterLayer(str(raster), "scene")
     QgsProject.instance().addMapLayer(layer)
