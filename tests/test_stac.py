@@ -334,6 +334,17 @@ def test_values_of_other_collections_keep_their_type_and_unit(server, source, tm
     assert (made.info.dtype, made.info.unit) == ("uint16", "digital numbers of type uint16")
 
 
+def test_bands_are_found_in_other_spellings(server, source):
+    item = add(server, "scene", "2020-06-01", 3)
+    for asset in ("red", "nir08", "visual"):
+        item["assets"][asset] = item["assets"]["SCL"]
+    item["assets"]["green"] = item["assets"].pop("B04")
+    found = source(bands=["B04", "B8A", "Band 3 - Green"]).bands
+    assert [band.asset for band in found] == ["red", "nir08", "green"]
+    with pytest.raises(UserError, match=r"--bands: a band is given twice \(B04, red\)"):
+        source(bands=["B04", "red"])
+
+
 def test_bands_of_one_file_are_found_by_number_and_by_common_name(server, source, tmp_path):
     item = add(server, "scene", "2020-06-01", 3)
     del item["properties"]["s2:processing_baseline"]

@@ -16,6 +16,8 @@ import pystac
 from core.errors import UserError
 from core.imagery.crops import guess_unit
 from core.store.read import DTYPES
+from export.runtime.raster.band_names import BandFacts, BandNames, sensors_of
+from export.runtime.raster.bands import find_band
 from export.runtime.raster.sentinel2 import (
     APPLIED,
     BANDS,
@@ -53,7 +55,7 @@ class Band:
 
 
 def find_bands(item: dict[str, Any], names: list[str], address: str) -> tuple[Band, ...]:
-    """Bands by asset (``B04``), common name (``red``) or number in a file (``image.2``); a ``UserError`` if one is missing."""
+    """Bands by asset, common name or number in a file (``image.2``), in any spelling; a ``UserError`` if one is missing."""
     import odc.stac
 
     collection = odc.stac.parse_item(pystac.Item.from_dict(item)).collection
@@ -61,15 +63,22 @@ def find_bands(item: dict[str, Any], names: list[str], address: str) -> tuple[Ba
     is_sentinel2 = str(item["properties"].get("platform")).lower().startswith("sentinel-2") or any(
         name in item["properties"] for name in (BASELINES[0], *APPLIED)
     )
-    bands = []
+    files = [asset for asset, number in collection.meta.bands if number == 1]
+    sensors = sensors_of("", {"PLATFORM": str(item["properties"].get("platform"))})
+    own = BandNames([BandFacts(file) for file in files], sensors)
+    bands: list[Band] = []
     for name in names:
         try:
             asset, number = collection.band_key(name)
         except ValueError:
-            asset, number = "", 0
+            place = find_band(address, own, name)
+            asset, number = (files[place - 1], 1) if place else ("", 0)
         if (asset, 1) not in collection.meta.bands:
             known = ", ".join(sorted({*collection.all_bands, *collection.aliases}))
             raise UserError(f"--bands {name}: the scenes of {item.get('collection')} in {address} have {known}")
+        twin = next((band.name for band in bands if (band.asset, band.number) == (asset, number)), None)
+        if twin:
+            raise UserError(f"--bands: a band is given twice ({twin}, {name})")
         bands.append(Band(name, asset, number, is_sentinel2 and asset.split("_")[0] in _SPECTRAL))
     return tuple(bands)
 

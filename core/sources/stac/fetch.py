@@ -350,8 +350,6 @@ def _check(arguments: argparse.Namespace) -> None:
     check_range(arguments, "max_cloud", 0, 100)
     check_range(arguments, "min_valid", 0, 1)
     check_positive(arguments, "resolution")
-    if len(set(arguments.bands)) < len(arguments.bands):
-        raise UserError("--bands: a band is given twice")
 
 
 def parse_dates(text: str) -> tuple[dt.date, dt.date]:
