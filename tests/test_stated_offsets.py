@@ -87,6 +87,73 @@ def test_what_a_file_states_of_the_offset_counts(scale, offset, added, model, tm
     assert np.array_equal(found, direct(model, pixels))
 
 
+@pytest.mark.parametrize(("scale", "offset"), [(2e-4, 0), (2e-4, -0.1), (2.75e-5, -0.2)])
+def test_a_scale_that_a_file_states_counts(scale, offset, model, tmp_path, capsys):
+    stored = np.rint((reflectance() / 1e4 - offset) / scale).astype(np.uint16)
+    raster = write_raster(tmp_path / "scene.tif", stored, nodata=0)
+    with rasterio.open(raster, "r+") as target:
+        target.scales, target.offsets = (scale,) * 3, (offset,) * 3
+    found = mapped(model, raster, tmp_path / "out", "--input", "s2-l2a")
+    expected = direct(model, stored * (scale * 1e4) + offset * 1e4)
+    assert (found != expected).mean() < 1e-3  # at the borders of classes by rounding
+    assert f"stored value x {scale * 1e4:.6g} {offset * 1e4:+g} (as stated)" in capsys.readouterr().err
+
+
+def test_real_numbers_up_to_one_are_reflectance_itself(model, tmp_path, capsys):
+    raster = write_raster(tmp_path / "scene.tif", (reflectance() / 1e4).astype(np.float32))
+    found = mapped(model, raster, tmp_path / "out", "--input", "s2-l2a")
+    assert (found != direct(model, reflectance())).mean() < 1e-3
+    assert "taken for reflectance itself" in capsys.readouterr().err
+
+
+def test_bands_with_different_scales_are_refused(model, tmp_path, capsys):
+    raster = write_raster(tmp_path / "scene.tif", reflectance(), nodata=0)
+    with rasterio.open(raster, "r+") as target:
+        target.scales = (1e-4, 2e-4, 1e-4)
+    from export import predict
+
+    assert call(predict.main, model, raster, "--out", tmp_path / "out", "--input", "s2-l2a") == 2
+    assert "its bands state different scales (0.0001, 0.0002, 0.0001)" in capsys.readouterr().err
+
+
+def test_each_band_of_a_file_has_its_own_offset_in_an_item(model, tmp_path):
+    pixels = reflectance()
+    path = write_raster(tmp_path / "all.tif", np.concatenate([pixels[:1], pixels + np.uint16(1000)]), nodata=0)
+    fields = [{"scale": 1e-4, "offset": offset} for offset in (0, -0.1, -0.1, -0.1)]
+    names = [{"name": name} for name in ("B01", *BANDS)]
+    asset = {"href": path.name, "type": "image/tiff", "eo:bands": names, "raster:bands": fields}
+    item = {"type": "Feature", "id": "scene", "assets": {"all": asset}, "properties": {"platform": "sentinel-2a"}}
+    (tmp_path / "item.json").write_text(json.dumps(item))
+    found = mapped(model, tmp_path / "item.json", tmp_path / "out", "--input", "s2-l2a", name="scene")
+    assert np.array_equal(found, direct(model, pixels))
+
+
+@pytest.mark.parametrize("one_file", [False, True])
+@pytest.mark.parametrize("described", [{"raster:bands": [{"nodata": -5}] * 3}, {"bands": [{"nodata": -5}] * 3}])
+def test_no_data_that_only_an_item_states_counts(described, one_file, model, tmp_path):
+    pixels, properties = reflectance().astype(np.int16), {"platform": "sentinel-2a"}
+    pixels[:, 10:20] = -5
+    item = write_scene(tmp_path, pixels, described, one_file, **properties)
+    for path in tmp_path.glob("*.tif"):
+        with rasterio.open(path, "r+") as target:
+            target.nodata = None
+    found = mapped(model, item, tmp_path / "out", "--input", "raw", name="scene")
+    assert np.array_equal(found, np.where((pixels == -5).any(axis=0), 255, direct(model, pixels)))
+
+
+def test_an_item_names_bands_by_their_light(model, tmp_path):
+    pixels = reflectance()
+    path = write_raster(tmp_path / "all.tif", pixels[[2, 0, 1]], nodata=0)
+    bands = [{"center_wavelength": light} for light in (0.49, 0.665, 0.56)]
+    asset = {"href": path.name, "type": "image/tiff", "eo:bands": bands}
+    item = {"type": "Feature", "id": "scene", "assets": {"all": asset}, "properties": {}}
+    (tmp_path / "item.json").write_text(json.dumps(item))
+    out = tmp_path / "out"
+    assert np.array_equal(
+        mapped(model, tmp_path / "item.json", out, "--input", "raw", name="scene"), direct(model, pixels)
+    )
+
+
 def test_bands_with_different_offsets_are_refused(model, tmp_path, capsys):
     raster = write_raster(tmp_path / "scene.tif", reflectance(), nodata=0)
     with rasterio.open(raster, "r+") as target:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from export.rasterio_io.vrt import Stated
 from export.runtime.errors import InputFault
 from export.runtime.raster.band_names import BandFacts, BandNames, sensors_of
 from export.runtime.raster.bands import find_band
@@ -25,14 +26,13 @@ _NO_DATA_ROLES = {"thumbnail", "overview", "metadata"}
 class Part(NamedTuple):
     """A band of an Item, from 1 in its file; 0: all bands of the file, ``band`` is then empty.
 
-    ``stored_as`` holds scale and offset that the Item states, None where it does not; ``names`` what it calls all bands.
+    ``stated`` is what the Item states of each band of the file that it lists, of one at least.
     """
 
     band: str
     where: str
     number: int = 1
-    stored_as: tuple[float, float] | None = None
-    names: tuple[str, ...] = ()
+    stated: tuple[Stated, ...] = (Stated(),)
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def _of_item(item: dict[str, Any], path: Path, bands: Sequence[str]) -> Raster:
             "name its bands with --bands"
         )
     assets = [asset for asset in found if asset]
-    parts = (Part(band, _href(asset["href"], path), 1, _stored_as(item, asset)) for band, asset in zip(bands, assets))
+    parts = (Part(band, _href(asset["href"], path), 1, _stated(item, asset)) for band, asset in zip(bands, assets))
     return Raster(name, label, tuple(parts), baseline)
 
 
@@ -223,11 +223,8 @@ def _whole(
     item: dict[str, Any], asset: dict[str, Any], path: Path, label: str, baseline: str
 ) -> tuple[str, tuple[Part, ...], str]:
     """What to open of an asset that holds all bands: itself, or with what the Item states of it."""
-    names = tuple(
-        str(band.get("eo:common_name") or band.get("common_name") or band.get("name") or "") for band in _listed(asset)
-    )
-    whole = Part("", _href(asset["href"], path), 0, _stored_as(item, asset), names)
-    return (label, (whole,), baseline) if whole.stored_as or baseline or any(names) else (whole.where, (), "")
+    whole = Part("", _href(asset["href"], path), 0, _stated(item, asset))
+    return (label, (whole,), baseline) if baseline or any(map(any, whole.stated)) else (whole.where, (), "")
 
 
 def _by_band(
@@ -254,11 +251,33 @@ def _by_band(
     return found
 
 
-def _stored_as(item: dict[str, Any], asset: dict[str, Any]) -> tuple[float, float] | None:
-    """Scale, and offset in reflectance, that an Item states of an asset."""
-    fields = band_fields(asset, 1)
+def _stated(item: dict[str, Any], asset: dict[str, Any]) -> tuple[Stated, ...]:
+    listed = _listed(asset)
+    count = max(1, len(listed), len(asset.get("raster:bands") or ()))
+    names = [_name(band) for band in listed] + [""] * count
+    fields = [band_fields(asset, number) for number in range(1, count + 1)]
+    return tuple(Stated(name, _stored_as(item, one), _nodata(one)) for name, one in zip(names, fields))
+
+
+def _name(band: dict[str, Any]) -> str:
+    """What an Item calls a band: its common name, else its name, else its light."""
+    light = band.get("eo:center_wavelength") or band.get("center_wavelength")
+    name = band.get("eo:common_name") or band.get("common_name") or band.get("name")
+    return str(name or (f"{1000 * light:g} nm" if light else ""))
+
+
+def _stored_as(item: dict[str, Any], fields: dict[str, Any]) -> tuple[float, float] | None:
+    """Scale, and offset in reflectance, that an Item states of a band."""
     offset, scale = item_offset(item, fields), item_scale(fields)
     return None if offset is None else (scale, offset * scale)
+
+
+def _nodata(fields: dict[str, Any]) -> float | None:
+    """The value that an Item states for no data, which may be the text "nan"; JSON has no such number."""
+    try:
+        return float(fields["nodata"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _is_image(asset: dict[str, Any]) -> bool:

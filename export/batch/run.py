@@ -325,12 +325,13 @@ def stack(raster: Raster, path: Path) -> str:
             grid = Grid(finest.crs, finest.transform, *finest.shape)
             first = raster.parts[0]
             if first.number:
-                parts = zip(raster.parts, datasets)
-                bands = [Layer(p.band, _gdal_name(p.where), one, p.number, p.stored_as) for p, one in parts]
+                bands = [
+                    Layer(part.band, _gdal_name(part.where), one, part.number, part.stated[0])
+                    for part, one in zip(raster.parts, datasets)
+                ]
                 text = stacked(grid, bands, raster.baseline)
             else:
-                where = _gdal_name(first.where)
-                text = described(finest, where, raster.baseline, first.stored_as, first.names)
+                text = described(finest, _gdal_name(first.where), raster.baseline, first.stated)
         if not (path.exists() and path.read_text("utf-8") == text):
             path.write_text(text, "utf-8")
     except RASTER_ERRORS as error:

@@ -18,7 +18,7 @@ from rasterio.io import MemoryFile
 from rasterio.shutil import copy
 
 from export.rasterio_io.grid import Grid
-from export.runtime.raster.gaps import is_mask
+from export.runtime.raster.gaps import is_mask, nodata_of
 from export.runtime.raster.legend import LandClass
 from export.runtime.raster.names import absolute, variable
 from export.runtime.raster.window import Window
@@ -64,14 +64,22 @@ def joined(
     return ElementTree.tostring(root, "unicode") + "\n"
 
 
+class Stated(NamedTuple):
+    """What a catalogue states of a band of a file: its name, scale and offset, the value of no data; else "" and None."""
+
+    name: str = ""
+    stored_as: tuple[float, float] | None = None
+    nodata: float | None = None
+
+
 class Layer(NamedTuple):
-    """A band of an open raster: the name that it gets, GDAL's absolute name of the raster, scale and offset."""
+    """A band of an open raster: the name that it gets, GDAL's absolute name of the raster, and what is stated of it."""
 
     name: str
     where: str
     dataset: rasterio.DatasetReader
     number: int
-    stored_as: tuple[float, float] | None = None
+    stated: Stated = Stated()
 
 
 def stacked(grid: Grid, bands: Sequence[Layer], baseline: str = "") -> str:
@@ -83,16 +91,19 @@ def stacked(grid: Grid, bands: Sequence[Layer], baseline: str = "") -> str:
     if baseline:
         _add(_add(root, "Metadata"), "MDI", baseline, key="PROCESSING_BASELINE")
     alphas: dict[tuple[str, int], rasterio.DatasetReader] = {}
-    for number, (name, where, dataset, of, stored_as) in enumerate(bands, start=1):
+    for number, (name, where, dataset, of, stated) in enumerate(bands, start=1):
         band = _band(root, number, dataset, of, name)
-        scale, offset = stored_as or (dataset.scales[of - 1], dataset.offsets[of - 1])
+        scale, offset = stated.stored_as or (dataset.scales[of - 1], dataset.offsets[of - 1])
         _add(band, "Offset", repr(float(offset)))
         _add(band, "Scale", repr(float(scale)))
-        source = where, of
-        if baseline and dataset.nodatavals[of - 1] is None:  # as JPEG 2000 cannot state; interpolation must know it
-            _add(band, "NoDataValue", "0")
-            source = _with_nodata(dataset, where, of), 1
-        resampling = "bilinear" if dataset.shape != grid.shape and _knows_its_gaps(dataset, of, bool(baseline)) else ""
+        source, nodata = (where, of), _nodata(dataset, of, stated.nodata)
+        if nodata is None and baseline and dataset.nodatavals[of - 1] is None:  # as JPEG 2000 cannot state
+            nodata = 0
+        if nodata is not None:  # interpolation must know it
+            _add(band, "NoDataValue", _written(nodata))
+            source = _with_nodata(dataset, where, of, nodata), 1
+        coarse = dataset.shape != grid.shape
+        resampling = "bilinear" if coarse and _knows_its_gaps(dataset, of, nodata is not None) else ""
         _add_source(band, *source, dataset, dataset.shape, grid.whole, resampling=resampling)
         if is_mask(sum(dataset.mask_flag_enums[of - 1])):
             mask = _add(_add(band, "MaskBand"), "VRTRasterBand", dataType="Byte")
@@ -110,20 +121,29 @@ def _alphas(dataset: rasterio.DatasetReader) -> list[int]:
     return [number for number, color in enumerate(dataset.colorinterp, start=1) if color == ColorInterp.alpha]
 
 
-def _knows_its_gaps(dataset: rasterio.DatasetReader, of: int, zero_is_nodata: bool) -> bool:
+def _nodata(dataset: rasterio.DatasetReader, of: int, stated: float | None) -> float | None:
+    """The value that a catalogue states for no data, where the file states none and can hold it."""
+    return nodata_of(stated, dataset.dtypes[of - 1]) if dataset.nodatavals[of - 1] is None else None
+
+
+def _written(nodata: float) -> str:
+    return str(nodata) if isinstance(nodata, int) else f"{nodata:.17g}"
+
+
+def _knows_its_gaps(dataset: rasterio.DatasetReader, of: int, with_nodata: bool) -> bool:
     """Whether GDAL leaves all of a band's gaps out of what it interpolates: it heeds one kind of them only."""
     alphas = [number for number in _alphas(dataset) if number != of]
-    stated = dataset.nodatavals[of - 1] is not None or zero_is_nodata
+    stated = dataset.nodatavals[of - 1] is not None or with_nodata
     kinds = [stated, is_mask(sum(dataset.mask_flag_enums[of - 1])), bool(alphas)]
     return sum(kinds) < 2 and all(dataset.dtypes[number - 1] in ("uint8", "uint16") for number in alphas)
 
 
-def _with_nodata(dataset: rasterio.DatasetReader, where: str, of: int) -> str:
-    """A virtual raster of a band of a Sentinel-2 file, whose 0 is no data."""
+def _with_nodata(dataset: rasterio.DatasetReader, where: str, of: int, nodata: float) -> str:
+    """A virtual raster of a band of a file that does not state its value of no data."""
     height, width = dataset.shape
     root = ElementTree.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
     band = _band(root, 1, dataset, of, "")
-    _add(band, "NoDataValue", "0")
+    _add(band, "NoDataValue", _written(nodata))
     _add_source(band, where, of, dataset, dataset.shape, Window(0, 0, height, width))
     return ElementTree.tostring(root, "unicode")
 
@@ -138,28 +158,32 @@ def files_of(dataset: rasterio.DatasetReader) -> list[str]:
     ]
 
 
-def described(
-    dataset: rasterio.DatasetReader,
-    where: str,
-    baseline: str,
-    stored_as: tuple[float, float] | None,
-    names: Sequence[str] = (),
-) -> str:
+def described(dataset: rasterio.DatasetReader, where: str, baseline: str, stated: Sequence[Stated]) -> str:
     """A virtual raster of a whole raster with its masks, and what an Item states of it; ``where`` is an absolute name.
 
-    ``names`` are those of all its bands, for a raster that names none itself.
+    What is ``stated`` of one band alone counts for all. Names are those of rasters that name no band themselves.
     """
+    alphas, bands = _alphas(dataset), list(dataset.indexes)
+    of_each = list(stated) * len(bands) if len(stated) == 1 else [*stated, *[Stated()] * len(bands)]
+    named = len(stated) in (len(bands), len(bands) - len(alphas)) and not any(dataset.descriptions)
     with MemoryFile(ext=".vrt") as memory:
         copy(where, memory.name, driver="VRT")
         with rasterio.open(memory.name, "r+") as virtual:
-            if stored_as:
-                virtual.scales, virtual.offsets = ([value] * dataset.count for value in stored_as)
-            if len(names) == dataset.count and not any(dataset.descriptions):
-                virtual.descriptions = names
+            own = zip(of_each, dataset.scales, dataset.offsets)
+            virtual.scales, virtual.offsets = zip(*(one.stored_as or (scale, offset) for one, scale, offset in own))
+            if named:
+                virtual.descriptions = [one.name for one, _ in zip(of_each, bands)]
             if baseline:
                 virtual.update_tags(PROCESSING_BASELINE=baseline)
         memory.seek(0)
-        return memory.read().decode()
+        text = memory.read().decode()
+    for number, one in zip(bands, of_each):  # GDAL sets it for all bands alike
+        if (nodata := _nodata(dataset, number, one.nodata)) is not None:
+            begins = re.search(f'<VRTRasterBand[^>]* band="{number}"[^>]*>', text)
+            text = (
+                text.replace(begins[0], f"{begins[0]}<NoDataValue>{_written(nodata)}</NoDataValue>") if begins else text
+            )
+    return text
 
 
 def container(names: Sequence[str]) -> str:
@@ -207,7 +231,7 @@ def _band(
         _add(band, "Description", name)
     nodata, whole = dataset.nodatavals[of - 1], np.issubdtype(dataset.dtypes[of - 1], np.integer)
     if nodata is not None:
-        _add(band, "NoDataValue", str(int(nodata)) if whole else f"{nodata:.17g}")
+        _add(band, "NoDataValue", _written(int(nodata) if whole else nodata))
     return band
 
 

@@ -117,8 +117,11 @@ MESSAGES: dict[str, str] = {
     "taken_for_sentinel2": "its values reach {most:g}: taken for Sentinel-2 bands as delivered",
     "taken_for_true_colour": "taken for Sentinel-2's true colour by its name",
     "read_as_true_colour": "read as {input}, true colour",
+    "scales_differ": "its bands state different scales ({scales}); bring them to one first",
     "offsets_differ": "its bands state different offsets ({offsets}), so which one is meant is unclear",
     "offset_stated": "read as {input}, offset {offset:+g} (as stated)",
+    "real_reflectance": "read as {input}, x 10000 (its values are real numbers up to {most:.3g}: taken for reflectance itself)",
+    "scale_stated": "read as {input}, stored value x {factor:.6g} {offset:+g} (as stated)",
     "offset_of_baseline": "read as {input}, offset {offset:+g} (processing baseline {baseline})",
     "offset_by_dark_pixels": (
         "read as {input}, offset {offset:+g} (no baseline found, but dark pixels hold {darkest:.0f}: nothing was added to them)"

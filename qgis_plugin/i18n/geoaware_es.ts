@@ -1520,12 +1520,24 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>se leen como {input}, color natural</translation>
     </message>
     <message>
+        <source>its bands state different scales ({scales}); bring them to one first</source>
+        <translation>sus bandas indican escalas distintas ({scales}); llévelas antes a una sola</translation>
+    </message>
+    <message>
         <source>its bands state different offsets ({offsets}), so which one is meant is unclear</source>
         <translation>sus bandas indican desplazamientos distintos ({offsets}), así que no está claro cuál vale</translation>
     </message>
     <message>
         <source>read as {input}, offset {offset:+g} (as stated)</source>
         <translation>se leen como {input}, desplazamiento {offset:+g} (según lo indicado)</translation>
+    </message>
+    <message>
+        <source>read as {input}, x 10000 (its values are real numbers up to {most:.3g}: taken for reflectance itself)</source>
+        <translation>se leen como {input}, x 10000 (sus valores son números reales de hasta {most:.3g}: se toman por la reflectancia misma)</translation>
+    </message>
+    <message>
+        <source>read as {input}, stored value x {factor:.6g} {offset:+g} (as stated)</source>
+        <translation>se leen como {input}, valor guardado x {factor:.6g} {offset:+g} (según lo indicado)</translation>
     </message>
     <message>
         <source>read as {input}, offset {offset:+g} (processing baseline {baseline})</source>

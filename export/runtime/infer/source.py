@@ -23,9 +23,10 @@ from ..model.units import (
 from ..raster.band_names import BandFacts, BandNames, sensors_of
 from ..raster.bands import choose_bands
 from ..raster.gaps import SOME_SHARE, holds_data, is_alpha, magnitude, nodata_of, single
-from ..raster.sentinel2 import baseline_of, stated_offset
+from ..raster.sentinel2 import baseline_of, stated_factor, stated_offset
 from ..raster.window import LOOKED_AT, Window, lattice
 
+_REFLECTS = 2.0  # real numbers up to this, as Sentinel-2 values, are reflectance itself: snow and clouds exceed 1
 _KINDS = "iufc"  # of numpy's types: integers, real and complex numbers
 # Of the sample; a fifth of the raster should be reported, but a sample errs by several points: Landsat scenes, empty at
 # their corners, show 22 % where it is 17 %.
@@ -258,19 +259,36 @@ class Source:
         if self.nodata is None and not self._masked and held.kind != "raw":
             self.nodata = 0.0  # Sentinel-2's own value for it
         self._note(held.note)
-        offset = self._choice.offset
-        if offset is None and held.kind in ("s2-l2a", "s2-l1c"):
-            offset = self._stated_offset()
+        factor, offset = 1.0, None
+        note = None
+        if held.kind in ("s2-l2a", "s2-l1c"):
+            factor, offset = self._as_stated()
+            most = self._most() if factor == 1 and not offset else np.inf
+            if most <= _REFLECTS:
+                factor, offset, note = 1e4, 0.0, Message("real_reflectance", {"input": held.kind, "most": most})
+        if self._choice.offset is not None:
+            offset = self._choice.offset
         baseline = baseline_of(self.pixels.address, self.pixels.tags.get("PROCESSING_BASELINE", ""))
-        self._convert = conversion(held.kind, self._card, baseline, offset, held.darkest)
-        self._note(self._convert.note)
+        self._convert = conversion(held.kind, self._card, baseline, offset, held.darkest, factor)
+        self._note(note or self._convert.note)
 
-    def _stated_offset(self) -> float | None:
-        stated = [stated_offset(*self.pixels.stored_as(band)) for band in self.bands]
-        if len(set(stated)) > 1:
-            offsets = ", ".join("?" if offset is None else f"{offset:+g}" for offset in stated)
-            raise InputFault("offsets_differ", where=self.where, offsets=offsets)
-        return stated[0]
+    def _most(self) -> float:
+        """The highest value in a sample of real numbers, infinite where there is none."""
+        if not self.pixels.sampled or any(np.dtype(dtype).kind != "f" for dtype in self._dtypes if dtype):
+            return np.inf
+        shown = self._looked_at(self.bands)
+        return float(shown[:, self._hold_data(shown)].max(initial=-np.inf)) if shown.size else np.inf
+
+    def _as_stated(self) -> tuple[float, float | None]:
+        """Factor and offset of stored values as the file states them of all bands alike; see ``units.conversion``."""
+        stored = [self.pixels.stored_as(band) for band in self.bands]
+        factors, offsets = [stated_factor(scale) for scale, _ in stored], [stated_offset(*one) for one in stored]
+        if len(set(factors)) > 1:
+            raise InputFault("scales_differ", where=self.where, scales=", ".join(f"{scale:g}" for scale, _ in stored))
+        if len(set(offsets)) > 1 and self._choice.offset is None:
+            texts = ", ".join("?" if offset is None else f"{offset:+g}" for offset in offsets)
+            raise InputFault("offsets_differ", where=self.where, offsets=texts)
+        return factors[0], offsets[0]
 
     def _note(self, note: Message | None) -> None:
         if note:

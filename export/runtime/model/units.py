@@ -74,11 +74,17 @@ def recognised(pixels: np.ndarray) -> Recognised:
 
 
 def conversion(
-    kind: str, card: ModelCard, baseline: float | None, stored: float | None, darkest: float | None = None
+    kind: str,
+    card: ModelCard,
+    baseline: float | None,
+    stored: float | None,
+    darkest: float | None = None,
+    factor: float = 1.0,
 ) -> Conversion:
     """How to turn what a raster holds (``kind``, one of ``INPUTS`` but "auto") into what a model learned from.
 
-    ``stored`` is the offset, where the file or the user states it; ``baseline`` and ``darkest`` are as in ``offset_of``.
+    ``stored`` is the offset, where the file or the user states it; ``baseline`` and ``darkest`` are as in ``offset_of``;
+    ``factor`` turns stored values of bands, with the offset added, into reflectance x 10000.
 
     Raises:
         InputFault: the model's unit is not one that Sentinel-2 values can be turned into.
@@ -92,7 +98,9 @@ def conversion(
         note = Message("read_as_true_colour", {"input": kind})
         return Conversion() if step == own else Conversion(own / step, 0.0, limits, note)
     offset, note = _offset(kind, baseline, stored, darkest)
-    return Conversion(1 / step, offset / step, limits, note)
+    if factor != 1:
+        note = Message("scale_stated", {"input": kind, "factor": factor, "offset": factor * offset})
+    return Conversion(factor / step, factor * offset / step, limits, note)
 
 
 def _offset(kind: str, baseline: float | None, stored: float | None, darkest: float | None) -> tuple[float, Message]:

@@ -67,6 +67,11 @@ def stated_offset(scale: float | None, offset: float | None) -> float | None:
     return round((offset or 0) / scale, 6)  # type: ignore[operator]  # neither None nor 0
 
 
+def stated_factor(scale: float | None) -> float:
+    """What turns stored values into reflectance x 10000, by the scale that a file states; 1 where it states none."""
+    return 1.0 if scale in (None, 0, 1) else round(scale / _SCALE, 6)  # type: ignore[operator]  # not None
+
+
 def band_fields(asset: dict[str, Any], number: int) -> dict[str, Any]:
     """Properties of a band of an Item's asset: data_type, nodata, scale, offset; as in STAC 1.1 and in earlier versions."""
     fields = dict(asset)
