@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from export.runtime.infer.source import Choice, Source
 from export.runtime.raster.window import Window
 from tests.gaps import card
 
 ROWS, COLUMNS = 6, 8
+TALL, WIDE, TURN, SIDE = 31, 40, np.radians(30), 10.0  # of images on control points
 # GDAL's name, how numpy stores it, a nodata value
 TYPES = (
     ("Byte", "u1", 255), ("UInt16", "<u2", 65535), ("Int16", "<i2", -32768), ("UInt32", "<u4", 2**32 - 1),
@@ -57,31 +59,87 @@ def numbers_of_every_type_are_read(opened: Callable[[Path], Any], folder: Path) 
 
 def control_points_become_a_grid(opened: Callable[[Path], Any], folder: Path) -> None:
     """An image turned by 30 degrees, known by four corners; what they do not enclose is a gap, whatever the type."""
-    turn, side = np.radians(30), 10.0
     for kind, dtype in (("Byte", "u1"), ("Int16", "<i2"), ("Float32", "<f4")):
-        values = np.arange(1, 31 * 40 + 1).reshape(31, 40) % 100 + 1
-        corners = [(column, row) for column in (0, 40) for row in (0, 31)]
-        points = "".join(
-            f'<GCP Id="{column}_{row}" Pixel="{column}" Line="{row}" '
-            f'X="{500_000 + side * (column * np.cos(turn) + row * np.sin(turn))}" '
-            f'Y="{5_000_000 + side * (column * np.sin(turn) - row * np.cos(turn))}"/>'
-            for column, row in corners
-        )
-        place = f'<GCPList Projection="EPSG:32633">{points}</GCPList>'
-        source = Source(
-            opened(raw(folder / f"{kind}.vrt", kind, values.astype(dtype), None, place)), card(("b",)), Choice()
-        )
+        values = (np.arange(1, TALL * WIDE + 1).reshape(TALL, WIDE) % 100 + 1).astype(dtype)
+        source = Source(opened(raw(folder / f"{kind}.vrt", kind, values, None, corners())), card(("b",)), Choice())
         assert [note.kind for note in source.notes] == ["control_points"]
-        assert source.declared
-        grid = source.grid
-        pixels, valid = source.read(grid.whole)
-        rows, columns = np.mgrid[0 : grid.height, 0 : grid.width] + 0.5
-        x, y = grid.at(columns, rows)
-        east, north = (x - 500_000) / side, (y - 5_000_000) / side
-        across, down = east * np.cos(turn) + north * np.sin(turn), east * np.sin(turn) - north * np.cos(turn)
-        inside = (across > 0) & (across < 40) & (down > 0) & (down < 31)
-        near = np.minimum(abs(across - across.round()), abs(down - down.round())) < 0.05  # between two pixels
-        assert (valid == inside)[~near].all()
-        taken = inside & ~near
-        assert (pixels[0][taken] == values[down[taken].astype(int), across[taken].astype(int)]).all()
-        source.close()
+        _lies_turned(source, values[None], np.ones(values.shape, bool))
+
+
+def gaps_of_images_on_control_points_are_kept(opened: Callable[[Path], Any], folder: Path) -> None:
+    """Each band's nodata value, also one that the type cannot hold, together with a mask; near infrared called alpha."""
+    numbers = np.arange(TALL * WIDE).reshape(TALL, WIDE)
+    values = np.stack([numbers % 90 + 1, numbers % 70 + 1, numbers % 50])
+    shown = numbers % 7 != 0
+    colors = ("Red", "Green", "Alpha")
+    for nodata, mask, valid in (
+        ((None, 30, None), None, values[1] != 30),
+        ((20, 30, None), shown, (values[0] != 20) & (values[1] != 30) & shown),
+        ((-99999,) * 3, None, np.ones_like(shown)),
+        ((-99999,) * 3, shown, shown),
+    ):
+        path = folder / "scene.vrt"
+        bands = [
+            _band(folder / f"{at}.vrt", one, at, nodata[at - 1], colors[at - 1]) for at, one in enumerate(values, 1)
+        ]
+        if mask is not None:
+            bands.append(f"<MaskBand>{_band(folder / 'mask.vrt', mask * 255, 0, None, 'Gray')}</MaskBand>")
+        size = f'rasterXSize="{WIDE}" rasterYSize="{TALL}"'
+        path.write_text(f"<VRTDataset {size}>{corners()}{''.join(bands)}</VRTDataset>")
+        source = Source(opened(path), card(("red", "green", "nir")), Choice())
+        _lies_turned(source, values, valid)
+
+
+def rpcs_alone_are_refused(opened: Callable[[Path], Any], folder: Path) -> Path:
+    """What is known of a place by its height only is not mapped."""
+    offsets = {"LINE_OFF": 45, "SAMP_OFF": 60, "LAT_OFF": 49, "LONG_OFF": 11, "HEIGHT_OFF": 9}
+    scales = {"LINE_SCALE": 45, "SAMP_SCALE": 60, "LAT_SCALE": 1, "LONG_SCALE": 1, "HEIGHT_SCALE": 100}
+    one, east, south = (" ".join(map(str, [*first, *[0] * 17])) for first in ([1, 0, 0], [0, 1, 0], [0, 0, -1]))
+    terms = {"LINE_NUM_COEFF": south, "LINE_DEN_COEFF": one, "SAMP_NUM_COEFF": east, "SAMP_DEN_COEFF": one}
+    lines = "".join(f'<MDI key="{key}">{value}</MDI>' for key, value in {**offsets, **scales, **terms}.items())
+    place = f'<Metadata domain="RPC">{lines}</Metadata>'
+    path = raw(folder / "rpcs.vrt", "Byte", np.ones((20, 20), np.uint8), None, place)
+    with pytest.raises(Exception, match="rpcs"):
+        opened(path)
+    return path
+
+
+def corners() -> str:
+    """Control points of an image."""
+    points = "".join(
+        f'<GCP Id="{column}_{row}" Pixel="{column}" Line="{row}" '
+        f'X="{500_000 + SIDE * (column * np.cos(TURN) + row * np.sin(TURN))}" '
+        f'Y="{5_000_000 + SIDE * (column * np.sin(TURN) - row * np.cos(TURN))}"/>'
+        for column in (0, WIDE)
+        for row in (0, TALL)
+    )
+    return f'<GCPList Projection="EPSG:32633">{points}</GCPList>'
+
+
+def _band(path: Path, values: np.ndarray, number: int, nodata: object, color: str) -> str:
+    raw(path, "Int16", values.astype("<i2"))
+    stated = "" if nodata is None else f"<NoDataValue>{nodata}</NoDataValue>"
+    place = f' band="{number}"' if number else ""
+    return (
+        f'<VRTRasterBand dataType="{"Int16" if number else "Byte"}"{place}>{stated}<ColorInterp>{color}</ColorInterp>'
+        f'<SimpleSource><SourceFilename relativeToVRT="1">{path.name}</SourceFilename><SourceBand>1</SourceBand>'
+        "</SimpleSource></VRTRasterBand>"
+    )
+
+
+def _lies_turned(source: Source, values: np.ndarray, valid: np.ndarray) -> None:
+    """All pixels whose middle is not near a side of a stored one are as that is; closes the source."""
+    assert source.declared
+    grid = source.grid
+    pixels, held = source.read(grid.whole)
+    rows, columns = np.mgrid[0 : grid.height, 0 : grid.width] + 0.5
+    x, y = grid.at(columns, rows)
+    east, north = (x - 500_000) / SIDE, (y - 5_000_000) / SIDE
+    across, down = east * np.cos(TURN) + north * np.sin(TURN), east * np.sin(TURN) - north * np.cos(TURN)
+    inside = (across > 0) & (across < WIDE) & (down > 0) & (down < TALL)
+    near = np.minimum(abs(across - across.round()), abs(down - down.round())) < 0.05  # between two pixels
+    column, row = (np.clip(at.astype(int), 0, most - 1) for at, most in ((across, WIDE), (down, TALL)))
+    assert (held == (inside & valid[row, column]))[~near].all()
+    taken = held & ~near
+    assert (pixels[:, taken] == values[:, row[taken], column[taken]]).all()
+    source.close()

@@ -129,15 +129,15 @@ def test_control_points_become_a_grid(tmp_path):
     pixel_types.control_points_become_a_grid(RasterPixels, tmp_path)
 
 
+def test_gaps_of_images_on_control_points_are_kept(tmp_path):
+    pixel_types.gaps_of_images_on_control_points_are_kept(RasterPixels, tmp_path)
+
+
 def test_rpcs_alone_are_refused(tmp_path):
-    offsets = {"LINE_OFF": 45, "SAMP_OFF": 60, "LAT_OFF": 49, "LONG_OFF": 11, "HEIGHT_OFF": 9}
-    scales = {"LINE_SCALE": 45, "SAMP_SCALE": 60, "LAT_SCALE": 1, "LONG_SCALE": 1, "HEIGHT_SCALE": 100}
-    one, east, south = (" ".join(map(str, [*first, *[0] * 17])) for first in ([1, 0, 0], [0, 1, 0], [0, 0, -1]))
-    terms = {"LINE_NUM_COEFF": south, "LINE_DEN_COEFF": one, "SAMP_NUM_COEFF": east, "SAMP_DEN_COEFF": one}
-    lines = "".join(f'<MDI key="{key}">{value}</MDI>' for key, value in {**offsets, **scales, **terms}.items())
-    place = f'<Metadata domain="RPC">{lines}</Metadata>'
-    path = pixel_types.raw(tmp_path / "a.vrt", "Byte", np.ones((20, 20), np.uint8), None, place)
-    with pytest.raises(InputFault, match=r"a.vrt: lies on RPCs instead of a grid; warp it to one with gdalwarp -rpc"):
+    path = pixel_types.rpcs_alone_are_refused(RasterPixels, tmp_path)
+    with pytest.raises(
+        InputFault, match=r"rpcs.vrt: lies on RPCs instead of a grid; warp it to one with gdalwarp -rpc"
+    ):
         RasterPixels(path)
-    with pytest.raises(UserError, match=r"a.vrt: lies on RPCs instead of a grid"), open_raster(path):
+    with pytest.raises(UserError, match=r"rpcs.vrt: lies on RPCs instead of a grid"), open_raster(path):
         pass

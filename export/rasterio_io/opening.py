@@ -19,7 +19,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from export.rasterio_io.vrt import container
+from export.rasterio_io.vrt import container, values_alone
 from export.runtime.errors import InputFault, first_line
 from export.runtime.raster.gaps import is_mask
 from export.runtime.raster.names import is_path
@@ -59,6 +59,8 @@ def open_dataset(where: str, **options: object) -> rasterio.DatasetReader:
 def on_grid(dataset: rasterio.DatasetReader) -> rasterio.DatasetReader:
     """The raster itself, or warped where it lies on control points instead of a grid.
 
+    Then all stored values are warped, those of gaps and of an alpha band too, and the mask into one more band.
+
     Raises:
         InputFault: the points give no grid.
     """
@@ -66,7 +68,7 @@ def on_grid(dataset: rasterio.DatasetReader) -> rasterio.DatasetReader:
     if dataset.crs is not None or not points or crs is None:
         return dataset
     try:
-        return WarpedVRT(dataset, add_alpha=dataset.nodata is None)
+        return WarpedVRT(rasterio.open(values_alone(dataset)), add_alpha=True)
     except RASTER_ERRORS as error:
         raise InputFault("bad_coordinates", where=dataset.name) from error
 

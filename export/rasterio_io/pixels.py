@@ -55,16 +55,18 @@ class RasterPixels:
         self._lock = threading.Lock()  # GDAL reads a file in one thread at a time
         self.notes: list[Message] = []
         opened = open_dataset(self.name)
-        self.dataset, self.tags = on_grid(opened), opened.tags()
+        self.dataset, self._stated, self.tags = on_grid(opened), opened, opened.tags()
+        self._covers = 0  # number of the band that says where an image warped to a grid lies
         if self.dataset is not opened:
+            self._covers = self.dataset.count
             self.notes.append(Message("control_points", {"count": len(opened.gcps[0])}))
-        self.files = files_of(self.dataset)
+        self.files = files_of(opened)
         if opened.name.startswith("<"):  # the text of a virtual raster
             self.files = [self.name]
             self.notes.append(Message("container", {"names": ", ".join(opened.descriptions[:20])}))
         self.grid = self._place(area)
-        self.bands = _band_facts(self.dataset)
-        colors = enumerate(self.dataset.colorinterp, start=1)
+        self.bands = _band_facts(opened)
+        colors = enumerate(opened.colorinterp, start=1)
         self.usable = [number for number, color in colors if color != ColorInterp.alpha]
 
     def _place(self, area: Area | None) -> Grid:
@@ -81,7 +83,7 @@ class RasterPixels:
                 raise InputFault.worded(f"{self.name}: its CRS has no unit of length; set another with gdal_edit")
             return grid
         if dataset.rpcs and not (area and area.crs and area.bounds):
-            raise InputFault.worded(f"{self.name}: lies on RPCs instead of a grid; warp it to one with gdalwarp -rpc")
+            raise InputFault("rpcs", where=self.name)
         if not (area and area.crs and area.bounds):
             raise InputFault.worded(
                 f"{self.name}: has no CRS, so its map could not be placed; give --crs and --bounds, or set it with gdal_edit"
@@ -95,19 +97,19 @@ class RasterPixels:
 
     def dtype(self, band: int) -> str:
         """Numpy's name of the type of a band's values."""
-        return dtype_of(self.dataset, band)
+        return dtype_of(self._stated, band)
 
     def stored_as(self, band: int) -> tuple[float, float]:
         """Scale and offset of a band."""
-        return self.dataset.scales[band - 1], self.dataset.offsets[band - 1]
+        return self._stated.scales[band - 1], self._stated.offsets[band - 1]
 
     def nodata(self, band: int) -> float | None:
         """The value that the file states for no data in a band."""
-        return stated_nodata(self.dataset, band)
+        return stated_nodata(self._stated, band)
 
     def masked(self, bands: Sequence[int]) -> bool:
         """Whether a mask of the file says which pixels are empty."""
-        return bool(masked_bands(self.dataset, bands))
+        return bool(self._covers or masked_bands(self.dataset, bands))
 
     def read(self, bands: Sequence[int], window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Stored values (bands, rows, columns), and (rows, columns) False where a mask of the file hides them."""
@@ -115,6 +117,8 @@ class RasterPixels:
         try:
             with self._lock:
                 pixels = read_bands(self.dataset, bands, where)
+                if self._covers:
+                    return pixels, self.dataset.read(self._covers, window=where) > 0
                 masked = masked_bands(self.dataset, bands)
                 masks: Any = self.dataset.read_masks(masked, window=where) if masked else np.ones_like(pixels[:1])
         except RASTER_ERRORS as error:
@@ -126,7 +130,7 @@ class RasterPixels:
 
         On a disk all pixels are read: how overviews were made is unknown, and there they save little.
         """
-        levels = self.dataset.overviews(bands[0]) if is_far(self.name) else []
+        levels = self.dataset.overviews(bands[0]) if is_far(self.name) and not self._covers else []
         fitting = [number for number, level in enumerate(levels) if level <= factor * (1 + 1e-6)]
         if not fitting:
             return None

@@ -186,6 +186,25 @@ def described(dataset: rasterio.DatasetReader, where: str, baseline: str, stated
     return text
 
 
+def values_alone(dataset: rasterio.DatasetReader) -> str:
+    """A virtual raster on a raster's control points, of which no value and no band, but only a mask, says what is empty."""
+    height, width = dataset.shape
+    whole = Window(0, 0, height, width)
+    root = ElementTree.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
+    points, crs = dataset.gcps
+    listed = _add(root, "GCPList", Projection=crs.to_wkt())
+    for number, point in enumerate(points):
+        place = {"X": point.x, "Y": point.y, "Z": point.z or 0.0}
+        _add(listed, "GCP", Id=number, Pixel=repr(point.col), Line=repr(point.row), **place)
+    for number, dtype in zip(dataset.indexes, dataset.dtypes):
+        band = _add(root, "VRTRasterBand", dataType=_TYPES[dtype], band=number)
+        _add_source(band, absolute(dataset.name), number, dataset, dataset.shape, whole)
+    if is_mask(sum(dataset.mask_flag_enums[0])):
+        band = _add(_add(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
+        _add_source(band, absolute(dataset.name), 1, dataset, dataset.shape, whole, mask=True)
+    return ElementTree.tostring(root, "unicode")
+
+
 def container(names: Sequence[str]) -> str:
     """A virtual raster of the rasters that a file holds, by GDAL's names; "" unless they lie on one grid.
 

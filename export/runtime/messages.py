@@ -149,6 +149,7 @@ MESSAGES: dict[str, str] = {
     "complex": "its pixels are complex numbers: their magnitude is taken",
     "container": "holds several rasters on one grid, taken as its bands: {names}",
     "control_points": "lies on {count} control points: warped through them to a grid (nearest neighbour)",
+    "rpcs": "lies on RPCs instead of a grid; warp it to one with gdalwarp -rpc",
     "same_name": "two results have this name, or their styles would have; give each a name of its own",
     "no_classes": "the model '{name}' gives values, no classes: it has no confidence, probabilities or polygons",
     "overwrites_input": "would overwrite {source}, which is read",

@@ -18,6 +18,8 @@ from ..runtime.raster.window import Window
 from .calls import ask
 from .grid import LayerGrid, transform_of
 
+# warps all stored values, those of gaps and of an alpha band too, and the mask into one more band
+_VALUES_ALONE = ("-srcnodata", "None", "-nosrcalpha", "-dstalpha")
 Ranges = dict[int, list[tuple[float, float]]]
 
 
@@ -79,12 +81,16 @@ class FilePixels:
         failed = ("not_readable", layer.uri)
         self._dataset = ask(*failed, gdal.OpenEx, layer.uri, flags, open_options=list(layer.options))
         self.notes: list[Message] = []
-        points = self._dataset.GetGCPCount()
-        if points and self._dataset.GetGeoTransform(can_return_null=True) is None:
-            self.notes.append(Message("control_points", {"count": points}))
-            alpha = self._dataset.GetRasterBand(1).GetNoDataValue() is None  # for what no point encloses
-            self._dataset = ask(*failed, gdal.Warp, "", self._dataset, format="VRT", dstAlpha=alpha)
-        dataset = self._dataset
+        self._stated = dataset = self._dataset
+        self._covers = 0  # number of the band that says where an image warped to a grid lies
+        if dataset.GetGeoTransform(can_return_null=True) is None:
+            if dataset.GetMetadata("RPC"):
+                raise InputFault("rpcs", where=layer.name)
+            if points := dataset.GetGCPCount():
+                self.notes.append(Message("control_points", {"count": points}))
+                self._dataset = ask(*failed, gdal.Warp, "", dataset, format="VRT", options=list(_VALUES_ALONE))
+                self._covers = dataset.RasterCount + 1
+                dataset = self._dataset
         # without coordinates QGIS lays pixels downwards from the origin
         place = dataset.GetGeoTransform(can_return_null=True) or (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
         srs = dataset.GetSpatialRef()
@@ -92,11 +98,11 @@ class FilePixels:
         self.grid = LayerGrid(crs, transform_of(place), dataset.RasterYSize, dataset.RasterXSize)
         if not (np.isfinite(place).all() and self.grid.pixel_area):
             raise InputFault("bad_coordinates", where=layer.name)
-        numbers = range(1, dataset.RasterCount + 1)
+        numbers = range(1, self._stated.RasterCount + 1)
         self.bands = [self._facts(number) for number in numbers]
         self.usable = [n for n in numbers if self._band(n).GetColorInterpretation() != gdal.GCI_AlphaBand]
-        self.tags: dict[str, str] = dataset.GetMetadata() or {}
-        self.files = dataset.GetFileList() or []
+        self.tags: dict[str, str] = self._stated.GetMetadata() or {}
+        self.files = self._stated.GetFileList() or []
 
     def stored_as(self, number: int) -> tuple[Optional[float], Optional[float]]:
         return self._band(number).GetScale(), self._band(number).GetOffset()
@@ -111,7 +117,7 @@ class FilePixels:
         return None if number in self.layer.ignored else self._band(number).GetNoDataValue()
 
     def masked(self, bands: Sequence[int]) -> bool:
-        return any(self._has_mask(band) or self.layer.empty.get(band) for band in bands)
+        return bool(self._covers) or any(self._has_mask(band) or self.layer.empty.get(band) for band in bands)
 
     def read(self, bands: Sequence[int], window: Window) -> tuple[np.ndarray, np.ndarray]:
         box = (window.column, window.row, window.width, window.height)
@@ -119,10 +125,11 @@ class FilePixels:
         pixels, valid = [], np.ones((window.height, window.width), bool)
         with self._lock:
             for number in bands:
-                band = self._band(number)
-                pixels.append(ask(*corrupt, band.ReadAsArray, *box))
+                pixels.append(ask(*corrupt, self._dataset.GetRasterBand(number).ReadAsArray, *box))
                 if self._has_mask(number):
-                    valid &= ask(*corrupt, band.GetMaskBand().ReadAsArray, *box) != 0
+                    valid &= ask(*corrupt, self._band(number).GetMaskBand().ReadAsArray, *box) != 0
+            if self._covers:
+                valid &= ask(*corrupt, self._dataset.GetRasterBand(self._covers).ReadAsArray, *box) != 0
         for number, values in zip(bands, pixels):
             if self.layer.empty.get(number):
                 cut_out(self._shown(number, values), self.layer.empty[number], valid)
@@ -133,10 +140,11 @@ class FilePixels:
 
     def close(self) -> None:
         """Release the file."""
-        self._dataset = None
+        self._dataset = self._stated = None
 
     def _band(self, number: int):
-        return self._dataset.GetRasterBand(number)
+        """Of the file, whose values those of a warped image are."""
+        return self._stated.GetRasterBand(number)
 
     def _shown(self, number: int, values: np.ndarray) -> np.ndarray:
         """Stored values as QGIS shows them, in which the user declares some empty."""
@@ -153,6 +161,8 @@ class FilePixels:
 
     def _has_mask(self, number: int) -> bool:
         """Whether a band has a mask that is neither its own nodata value nor an alpha band."""
+        if self._covers:
+            return False
         flags = self._band(number).GetMaskFlags()
         ignored = flags & gdal.GMF_NODATA and number in self.layer.ignored
         return is_mask(flags) and not ignored
