@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import numpy as np
 import pytest
+import rasterio.shutil
 
 from core.prepare import main
 from core.store.read import UNLABELLED, ChipStore, LandClass
+from export.runtime.raster.names import below
 from tests.conftest import call, write_raster
 from tests.pixel_types import TYPES, raw
 
@@ -81,6 +85,44 @@ def test_bands_of_several_types_have_a_common_one(tmp_path, capsys):
         both = np.stack([part[1].astype(float) for part in parts])
         assert np.array_equal(store.pixels(np.array([0]))[0][:, valid], both[:, valid])
         assert "stored as " + expected in capsys.readouterr().out
+
+
+def test_tables_and_labels_take_gdals_names(tmp_path, monkeypatch):
+    """Relative to the table's folder, from which the command is not run."""
+    folder = tmp_path / "album"
+    folder.mkdir()
+    values = np.random.default_rng(0).integers(0, 3, (2, SIDE, SIDE)).astype(np.uint8)
+    plain = write_raster(folder / "a_20200101.tif", values)
+    rasterio.shutil.copy(plain, folder / "cube.nc", driver="netCDF")
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        archive.write(plain, "in/a_20200101.tif")
+    far = (
+        "https://host/a.tif",
+        f"/vsizip/{folder}/all.zip/a.tif",
+        "/vsicurl/https://host/a.tif",
+        f"netcdf:{folder}/cube.nc:Band1",
+    )
+    assert [below(name, folder) for name in far] == list(far)
+    (folder / "legend.csv").write_text("value,name,color\n0,a,00FF00\n1,b,FFFF00\n2,c,FF0000\n")
+    names = (
+        "netcdf:cube.nc:Band1",
+        'NETCDF:""cube.nc"":Band2',
+        "GTIFF_DIR:1:a_20200101.tif",
+        "/vsizip/all.zip/in/a_20200101.tif",
+    )
+    expected = values[:1], values[1:], values, values
+    monkeypatch.chdir(tmp_path)
+    for number, (name, pixels) in enumerate(zip(names, expected)):
+        (folder / "t.csv").write_text(f'path,lon,lat,mask\n"{name}",1,1,netcdf:cube.nc:Band2\n')
+        options = ("--size", SIDE, "--workers", 1, "--legend", folder / "legend.csv", "--out", tmp_path / str(number))
+        assert call(main, "table", folder / "t.csv", *options) == 0
+        store = ChipStore(tmp_path / str(number))
+        assert np.array_equal(store.pixels(np.array([0]))[0], pixels)
+        assert np.array_equal(store.masks(np.array([0]))[0], values[1])
+    for number, name in enumerate(("netcdf:album/cube.nc:Band2", f"netcdf:{folder}/cube.nc:Band2")):
+        options = ("--size", SIDE, "--workers", 1, "--labels", name, "--out", tmp_path / f"labels{number}")
+        assert call(main, "rasters", plain, *options) == 0
+        assert np.array_equal(ChipStore(tmp_path / f"labels{number}").masks(np.array([0]))[0], values[1])
 
 
 def test_masks_of_images_may_have_any_type_and_are_never_rounded(tmp_path, capsys):

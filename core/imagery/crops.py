@@ -15,6 +15,7 @@ from core.imagery.georasters import band_names, open_plain, stored_type
 from core.imagery.labels import as_text, class_numbers
 from core.imagery.pixels import read_nearest, read_scaled, stored_as
 from core.store.read import UNLABELLED, StoreInfo
+from export.runtime.raster.names import is_path
 
 FITS = ("resize", "cut")
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
@@ -57,7 +58,7 @@ class Kind(NamedTuple):
     note: str = ""
 
 
-def kind_of(path: Path, band_files: tuple[str, ...]) -> Kind:
+def kind_of(path: str | Path, band_files: tuple[str, ...]) -> Kind:
     """What the chips of an image are made of."""
     if not band_files and is_photo(path):
         with _photo(path):
@@ -68,19 +69,22 @@ def kind_of(path: Path, band_files: tuple[str, ...]) -> Kind:
         with open_plain(file) as source:
             dtypes.append(source.dtype)
             notes.append(stored_as(source))
-            names += [file.stem] if band_files and source.count == 1 else band_names(source)
+            names += [Path(file).stem] if band_files and source.count == 1 else band_names(source)
     return Kind(stored_type(dtypes), tuple(names), next(filter(None, notes), ""))
 
 
-def is_photo(path: Path) -> bool:
+def is_photo(path: str | Path) -> bool:
     """Whether Pillow reads it, always as 8-bit RGB; an ``OSError`` if it does not exist."""
+    if not is_path(str(path)):
+        return False
+    path = Path(path)
     if path.suffix.lower() != ".png":
         return path.suffix.lower() in PHOTOS
     with path.open("rb") as file:
         return file.read(25)[24:] != b"\x10"  # bits per sample; of 16, Pillow keeps 8
 
 
-def _photo(path: Path) -> Image.Image:
+def _photo(path: str | Path) -> Image.Image:
     # Pillow refuses images of 180 million pixels as attacks; fMoW has airports of 16,000 x 16,000 px.
     Image.MAX_IMAGE_PIXELS = 1 << 29
     return Image.open(path)
@@ -91,18 +95,18 @@ def _orientation(photo: Image.Image) -> int:
     return photo.getexif().get(ExifTags.Base.Orientation, 1)
 
 
-def is_turned(path: Path) -> bool:
+def is_turned(path: str | Path) -> bool:
     """Whether a photograph must be rotated to be upright."""
     with _photo(path) as photo:
         return _orientation(photo) in range(2, 9)
 
 
-def files_of(path: Path, band_files: tuple[str, ...]) -> list[Path]:
+def files_of(path: str | Path, band_files: tuple[str, ...]) -> list[str]:
     """The image itself, or the files in its folder."""
-    return [path / name for name in band_files] if band_files else [path]
+    return [str(Path(path, name)) for name in band_files] if band_files else [str(path)]
 
 
-def shape_of(path: Path, band_files: tuple[str, ...] = ()) -> tuple[int, int]:
+def shape_of(path: str | Path, band_files: tuple[str, ...] = ()) -> tuple[int, int]:
     """Rows and columns, upright; of the first file where there are several."""
     if not band_files and is_photo(path):
         with _photo(path) as photo:
@@ -124,7 +128,7 @@ def squares_of(height: int, width: int, size: int, fit: str) -> list[Square]:
 
 
 def read_squares(
-    path: Path, squares: list[Square], info: StoreInfo, band_files: tuple[str, ...] = (), rule: str = "any"
+    path: str | Path, squares: list[Square], info: StoreInfo, band_files: tuple[str, ...] = (), rule: str = "any"
 ) -> Iterator[Crop]:
     """Read squares of an image, or of the stacked ``band_files`` of its folder, and scale them to chips.
 
@@ -141,7 +145,7 @@ def read_squares(
     return _read_raster(files_of(path, band_files), squares, info, rule)
 
 
-def _read_photo(path: Path, squares: list[Square], info: StoreInfo) -> Iterator[Crop]:
+def _read_photo(path: str | Path, squares: list[Square], info: StoreInfo) -> Iterator[Crop]:
     _check_kind("uint8", 3, info)
     target = (info.chip_size, info.chip_size)
     with _photo(path) as opened:
@@ -165,7 +169,7 @@ def _read_photo(path: Path, squares: list[Square], info: StoreInfo) -> Iterator[
         yield Crop(square, pixels, valid)
 
 
-def _read_raster(files: list[Path], squares: list[Square], info: StoreInfo, rule: str) -> Iterator[Crop]:
+def _read_raster(files: list[str], squares: list[Square], info: StoreInfo, rule: str) -> Iterator[Crop]:
     with ExitStack() as stack:
         sources = [stack.enter_context(open_plain(file)) for file in files]
         bands = [list(s.indexes) if s.count == len(info.bands) else s.bands for s in sources]
@@ -192,7 +196,7 @@ def _check_kind(dtype: str, bands: int, info: StoreInfo) -> None:
 
 
 def read_masks(
-    path: Path, squares: list[Square], info: StoreInfo, unlabelled: tuple[int, ...] = ()
+    path: str | Path, squares: list[Square], info: StoreInfo, unlabelled: tuple[int, ...] = ()
 ) -> Iterator[np.ndarray]:
     """Class numbers of a label image: one band of the legend's values, or its colours as RGB.
 
@@ -216,5 +220,5 @@ def read_masks(
             other = unknown[~np.isin(unknown, [0 if colored else UNLABELLED, *unlabelled])]
             if len(other):
                 name = f"colour {other[0]:06X}" if colored else f"value {as_text(other[0])}"
-                raise UserError(f"its mask {path.name} holds the {name}, which is not in the legend")
+                raise UserError(f"its mask {Path(path).name} holds the {name}, which is not in the legend")
             yield numbers

@@ -19,11 +19,13 @@ from rasterio.transform import from_bounds
 from rasterio.windows import Window
 
 from core.errors import UserError, first_line
+from core.files import stamp
 from core.store.read import DTYPES
 from core.store.sphere import EARTH_RADIUS_M, unit_vectors, wrapped
 from export.rasterio_io.opening import dtype_of
 from export.runtime.raster.gaps import is_alpha
 from export.runtime.raster.lattice import Placement, Units, pixel_sides, stated_size
+from export.runtime.raster.names import split
 from export.runtime.raster.window import lattice
 
 
@@ -78,6 +80,12 @@ def pixel_size_m(source: GeoRaster) -> float:
 def _units(wkt: str) -> Units:
     crs = pyproj.CRS.from_wkt(wkt)
     return Units.of(crs.is_geographic, crs.axis_info[0].unit_conversion_factor)
+
+
+def stamp_of(where: str | Path) -> tuple[int, int]:
+    """Size and time of the file in a name that GDAL opens; zeros where there is none on a disk."""
+    file = Path(split(str(where))[1])
+    return stamp([file]) if file.is_file() else (0, 0)
 
 
 @contextmanager

@@ -19,12 +19,13 @@ from rasterio.windows import Window
 
 from core.errors import InputFault, UserError, first_line
 from core.files import read_csv, stamp
-from core.imagery.georasters import GeoRaster, open_plain, open_raster, overlap
+from core.imagery.georasters import GeoRaster, open_plain, open_raster, overlap, stamp_of
 from core.imagery.pixels import read, read_on_grid
 from core.store.read import UNLABELLED, LandClass
 from export.rasterio_io.grid import Grid
 from export.rasterio_io.polygons import polygons_on, read_features
 from export.runtime.raster.lattice import Placement
+from export.runtime.raster.names import is_path
 from export.runtime.raster.polygons import Polygons
 from export.runtime.raster.window import Window as RuntimeWindow
 
@@ -64,21 +65,22 @@ def read_legend(table: Path) -> tuple[LandClass, ...]:
 
 
 def open_labels(
-    path: Path | None, class_field: str | None, legend: tuple[LandClass, ...] | None, placement: Placement | None
+    where: str | Path | None, class_field: str | None, legend: tuple[LandClass, ...] | None, placement: Placement | None
 ) -> LabelRaster | LabelPolygons | None:
     """The labels that a command line names; a ``UserError`` if the options do not fit the kind of the file."""
-    if path is None:
+    if where is None:
         if class_field:
             raise UserError("--class-field needs --labels with the polygons")
         return None
-    if not path.exists():
+    path = Path(where)
+    if is_path(str(where)) and not path.exists():
         raise UserError(f"{path}: no such file")
     if class_field:
         return LabelPolygons(path, class_field, legend or _classes_of_polygons(path, class_field))
     try:
-        pyogrio.read_info(path)
+        pyogrio.read_info(where)
     except DataSourceError:  # no vector file: a raster
-        return LabelRaster(path, placement, legend or _classes_of_raster(path))
+        return LabelRaster(where, placement, legend or _classes_of_raster(where))
     raise UserError(f"{path}: holds polygons; name the field of their class with --class-field NAME")
 
 
@@ -86,13 +88,13 @@ def open_labels(
 class LabelRaster:
     """A raster of class values of any type, whole numbers from 0 to 254, put on the grid by nearest neighbour."""
 
-    path: Path
+    path: str | Path
     placement: Placement | None
     classes: tuple[LandClass, ...]
     stamp: tuple[int, int] = dataclasses.field(init=False)  # a changed file of the same name makes another store
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "stamp", stamp([self.path]))
+        object.__setattr__(self, "stamp", stamp_of(self.path))
 
     def check(self, grid: GeoRaster) -> None:
         """Refuse complex numbers, and labels that lie elsewhere."""
@@ -202,7 +204,7 @@ def _classes_of_polygons(path: Path, field: str) -> tuple[LandClass, ...]:
     return legend_of({int(n) if numeric else i: f"class {n}" if numeric else n for i, n in enumerate(names)})
 
 
-def _classes_of_raster(path: Path) -> tuple[LandClass, ...]:
+def _classes_of_raster(path: str | Path) -> tuple[LandClass, ...]:
     """Classes of a label raster, named by value, in its own colours or in made-up ones."""
     try:
         with open_plain(path) as source:

@@ -42,8 +42,9 @@ from core.imagery.georasters import Ground, known_ground, open_plain
 from core.store.build import SHARD_BYTES, Chip, Tally
 from core.store.index import connect, parquet
 from core.store.read import UNLABELLED, StoreInfo
+from export.runtime.raster.names import below
 
-# path and mask: relative to the root, '/' between folders; label: number into the classes, -1 unknown;
+# path and mask: relative to the root, '/' between folders, or GDAL's names; label: number into the classes, -1 unknown;
 # split: train, val, test or null; reach_m: longest diagonal of what the image shows, metres, or null.
 LISTING = pa.schema(
     {
@@ -178,7 +179,7 @@ class ImageList(Listed):
 
         def count(path: str) -> int:
             try:
-                return 1 if fit == "resize" else len(squares_of(*shape_of(root / path, band_files), size, fit))
+                return 1 if fit == "resize" else len(squares_of(*shape_of(below(path, root), band_files), size, fit))
             except cls.unreadable:  # it will turn out to be bad
                 return 1
 
@@ -190,7 +191,7 @@ class ImageList(Listed):
 
     def read_image(self, row: dict[str, Any], tally: Tally) -> Iterable[Chip]:
         """The chips of a row of ``LISTING``."""
-        shape = shape_of(self.root / row["path"], self.band_files)
+        shape = shape_of(below(row["path"], self.root), self.band_files)
         squares = squares_of(*shape, self.info.chip_size, self.fit)
         if len(squares) <= _chips_per_shard(self.info):
             return list(self._cut(row, shape, squares, tally))
@@ -205,7 +206,7 @@ class ImageList(Listed):
         masks: Iterable[np.ndarray | None] = [None] * len(squares)
         if row["mask"] is not None:
             masks = self._masks(row, squares)
-        crops = read_squares(self.root / row["path"], squares, self.info, self.band_files, self.nodata_rule)
+        crops = read_squares(below(row["path"], self.root), squares, self.info, self.band_files, self.nodata_rule)
         for (square, pixels, valid), mask, lon, lat, reach_m in zip(crops, masks, *(part.tolist() for part in places)):
             if not valid.any():
                 tally.drop("without any valid pixel")
@@ -221,7 +222,7 @@ class ImageList(Listed):
         """Where the squares of an image of that diagonal (px) lie."""
         if self.locate:
             rows, columns, sides = np.array(squares).T
-            with open_plain(files_of(self.root / row["path"], self.band_files)[0]) as source:
+            with open_plain(files_of(below(row["path"], self.root), self.band_files)[0]) as source:
                 return known_ground(source, rows, columns, sides[0])
         reach = row["reach_m"]
         if reach is None:  # a cut chip lies somewhere in the image, of which only the centre is known
@@ -231,15 +232,15 @@ class ImageList(Listed):
 
     def _masks(self, row: dict[str, Any], squares: list[Square]) -> Iterable[np.ndarray]:
         """Class numbers (size, size) of each square; sources with other labels than label images override this."""
-        path = self.root / row["path"]
+        path = below(row["path"], self.root)
         if not self.band_files and is_photo(path) and is_turned(path):
             raise UserError(f"is rotated by its EXIF orientation, but its mask {row['mask']} is not; rotate its pixels")
-        image, mask = shape_of(path, self.band_files), shape_of(self.root / row["mask"])
+        image, mask = shape_of(path, self.band_files), shape_of(below(row["mask"], self.root))
         if image != mask:
             raise UserError(
                 f"its mask {row['mask']} has {mask[1]} x {mask[0]} pixels, the image {image[1]} x {image[0]}"
             )
-        return read_masks(self.root / row["mask"], squares, self.info, self.unlabelled)
+        return read_masks(below(row["mask"], self.root), squares, self.info, self.unlabelled)
 
 
 def subfolders(folder: Path) -> Iterator[str]:
@@ -291,8 +292,8 @@ def _probe(listing: Path, root: Path, band_files: tuple[str, ...]) -> Kind:
     for batch in pq.ParquetFile(listing).iter_batches(1000, columns=["path"]):
         for path in batch.column(0).to_pylist():
             try:
-                kind = kind_of(root / path, band_files)
+                kind = kind_of(below(path, root), band_files)
                 return kind._replace(note=kind.note and f"{path}: {kind.note}")
             except (RasterioError, OSError) as error:
-                failed, first = failed + 1, first or f"{root / path}: {first_line(error)}"
+                failed, first = failed + 1, first or f"{below(path, root)}: {first_line(error)}"
     raise UserError(f"none of {failed} images can be read, for instance {first}")

@@ -24,10 +24,9 @@ from rasterio.errors import CRSError, RasterioError
 from rasterio.windows import Window as RasterWindow
 
 from core.errors import InputFault, UserError, first_line
-from core.files import stamp
 from core.imagery.crops import guess_unit, majority
 from core.imagery.dates import parse_date, read_dates
-from core.imagery.georasters import band_names, ground, open_raster, overlap, pixel_size_m
+from core.imagery.georasters import band_names, ground, open_raster, overlap, pixel_size_m, stamp_of
 from core.imagery.labels import LabelPolygons, LabelRaster, open_labels, read_legend
 from core.imagery.pixels import assumed, read_on_grid
 from core.imagery.safe_products import DEFAULT_BANDS, read_product
@@ -36,7 +35,7 @@ from core.store.build import SHARD_BYTES, Chip, Tally
 from core.store.read import UNLABELLED, StoreInfo
 from export.runtime.raster.bands import meant
 from export.runtime.raster.lattice import Placement, eastwards
-from export.runtime.raster.names import absolute, is_path, split
+from export.runtime.raster.names import absolute, is_path
 from export.runtime.raster.sentinel2 import baseline_of, offset_of, stated_offset
 from export.runtime.raster.window import Window
 
@@ -62,8 +61,7 @@ class Scene:
     @classmethod
     def of_file(cls, where: str | Path, date: datetime) -> Scene:
         """A raster, by the name of its file or GDAL's own."""
-        file = Path(split(str(where))[1])
-        return cls(Path(where).name, date, str(where), stamp([file]) if file.is_file() else (0, 0))
+        return cls(Path(where).name, date, str(where), stamp_of(where))
 
 
 @dataclass(frozen=True)
@@ -335,7 +333,7 @@ def add_parser(sources: argparse._SubParsersAction) -> argparse.ArgumentParser:
     add("--crs", help="CRS of files without coordinates, e.g. EPSG:4326")
     add("--bounds", type=float, nargs=4, metavar=("W", "S", "E", "N"), help="their bounds, in units of --crs")
     add(
-        "--labels", type=Path, metavar="FILE",
+        "--labels", metavar="FILE",
         help="label raster (class values from 0 to 254), or polygons in any vector format with --class-field; "
         "pixels outside the polygons are unlabelled, not background",
     )  # fmt: skip

@@ -35,6 +35,7 @@ from core.store.build import Tally
 from core.store.index import connect, literal, parquet
 from core.store.read import LandClass, StoreInfo
 from core.store.sphere import wrapped
+from export.runtime.raster.names import is_path
 
 FIELDS = ("path", "lon", "lat", "datetime", "place", "label", "split", "mask")
 COORDINATES = ("table", "files", "none")
@@ -52,7 +53,8 @@ def add_parser(sources: argparse._SubParsersAction) -> argparse.ArgumentParser:
     parser = sources.add_parser(
         "table",
         help="images listed in a CSV or GeoParquet: photographs, patches, your own dataset",
-        description="Make chips of the images in a table, one row per image. Columns: path; lon and lat (degrees, WGS 84; in a "
+        description="Make chips of the images in a table, one row per image. Columns: path (or a URL or GDAL's name, such as "
+        "netcdf:cube.nc:ndvi); lon and lat (degrees, WGS 84; in a "
         "GeoParquet its points); optionally datetime, place (images of one place share it; by default those of the same "
         "coordinates), label, split (train, val, test), mask (a label image).",
     )
@@ -231,7 +233,7 @@ class _Reader:
         for name in ("path", "place", "label", "split", "mask"):
             rows[name] = _as_text(piece[name]) if name in piece else pd.Series(None, piece.index, "object")
         for name in ("path", "mask"):  # "./a.png" is "a.png"
-            rows[name] = rows[name].map(posixpath.normpath, na_action="ignore")
+            rows[name] = rows[name].map(_plain, na_action="ignore")
         rows["reach_m"] = np.nan  # a table does not state it
         wrong = pd.Series(None, piece.index, "object")
         wrong[rows["path"].isna()] = "has no path"
@@ -314,6 +316,11 @@ def _as_text(values: pd.Series) -> pd.Series:
         values = values.astype("Int64")
     text = values.astype("object").where(values.notna(), None)
     return text.map(lambda value: None if value is None or value == "" else str(value))
+
+
+def _plain(name: str) -> str:
+    """A path in its shortest form; other names as they are."""
+    return posixpath.normpath(name) if is_path(name) else name
 
 
 def _drop_duplicates(db: duckdb.DuckDBPyConnection, reader: _Reader) -> None:

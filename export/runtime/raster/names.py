@@ -34,9 +34,9 @@ def is_far(name: str) -> bool:
     return "://" in path or path.startswith(ON_SERVERS)
 
 
-def is_path(name: str) -> bool:
-    """Whether a name is that of a file or folder on a disk, and nothing else."""
-    before, path, _ = split(name)
+def is_path(name: str, folder: Path = Path()) -> bool:
+    """Whether a name is that of a file or folder on a disk, and nothing else. Relative paths count from ``folder``."""
+    before, path, _ = split(name, folder)
     return not before and "://" not in path and not path.startswith("/vsi")
 
 
@@ -51,6 +51,15 @@ def beside(name: str, folder: Path) -> str:
     before, path, after = split(name, folder)
     here = os.path.lexists(split(name)[1])
     return f"{before}{folder / path}{after}" if path and not here and os.path.lexists(folder / path) else name
+
+
+def below(name: str, folder: Path) -> str:
+    """A name from a table whose relative paths all count from a folder, also those of archives (``/vsizip/all.zip/a.tif``)."""
+    before, path, after = split(name, folder)
+    archive = re.match(r"/vsi(?:zip|tar|gzip|7z|rar)/(?!/|\{|vsi)", path)
+    if archive:
+        before, path = before + archive[0], path[archive.end() :]
+    return name if not path or "://" in path or path.startswith("/vsi") else f"{before}{folder / path}{after}"
 
 
 def short(name: str) -> str:
