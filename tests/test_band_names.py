@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import rasterio
 
-from core.prepare import main as prepare
 from export import predict
 from export.rasterio_io.pixels import RasterPixels
 from export.runtime.errors import InputFault
@@ -148,15 +147,3 @@ def test_a_file_of_other_bands_is_refused_with_a_remedy(tmp_path, capsys):
     assert call(predict.main, model, raster, "--out", tmp_path / "out") == 2
     assert "a.tif: its bands are nir, red, green, which are not the model's red, green, blue" in capsys.readouterr().err
     assert call(predict.main, model, raster, "--out", tmp_path / "out", "--bands", 1, 2, 3) == 0
-
-
-def test_scenes_of_other_spellings_are_not_mixed_in_another_order(tmp_path, capsys):
-    for name, names in (("a_20200101", ("B02", "B03", "B04")), ("b_20200201", ("red", "green", "blue"))):
-        with rasterio.open(write_raster(tmp_path / f"{name}.tif", stripes()), "r+") as target:
-            target.descriptions = names
-    scenes = [tmp_path / "a_20200101.tif", tmp_path / "b_20200201.tif"]
-    assert call(prepare, "rasters", *scenes, "--size", 16, "--workers", 1, "--out", tmp_path / "store") == 2
-    assert (
-        "b_20200201.tif: its bands are in the order red, green, blue, those of a_20200101.tif in B02, B03, B04"
-        in capsys.readouterr().err
-    )

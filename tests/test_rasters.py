@@ -349,15 +349,6 @@ def test_the_same_file_is_taken_once(tmp_path, capsys):
     assert "is given twice" in capsys.readouterr().err
 
 
-def test_bands_in_another_order_are_not_mixed(tmp_path, capsys):
-    for name, bands in (("a_20200101.tif", ("B4", "B3")), ("b_20200201.tif", ("B3", "B4"))):
-        scene(tmp_path, name)
-        with rasterio.open(tmp_path / name, "r+") as target:
-            target.descriptions = bands
-    assert make(tmp_path, tmp_path / "a_20200101.tif", tmp_path / "b_20200201.tif") == 2
-    assert "its bands are in the order B3, B4, those of a_20200101.tif in B4, B3" in capsys.readouterr().err
-
-
 def test_near_infrared_called_alpha_is_a_band(tmp_path, capsys):
     pixels = np.random.default_rng(0).integers(0, 255, (4, 16, 16)).astype(np.uint8)
     path = write_raster(tmp_path / "a_20200101.tif", pixels, photometric="RGB", alpha="YES")
@@ -389,5 +380,12 @@ def test_one_raster_of_a_file_is_a_scene_by_gdals_name(tmp_path, monkeypatch, ca
     assert chips[0].shape == (32, 2, 16, 16)
     assert np.array_equal(chips[1], chips[0])
     assert np.array_equal(chips[2], chips[0][:, 1:])
-    assert call(main, "rasters", "a_20200101.nc", "--size", 16, "--out", tmp_path / "whole") == 2
-    assert "contains several rasters, netcdf:" in capsys.readouterr().err
+    assert call(main, "rasters", "a_20200101.nc", "--size", 16, "--workers", 1, "--out", tmp_path / "whole") == 0
+    assert "holds several rasters on one grid, taken as its bands: Band1, Band2" in capsys.readouterr().out
+    whole = ChipStore(tmp_path / "whole")
+    assert np.array_equal(whole.pixels(np.arange(16)), chips[0][::2])
+    options = ("--size", 16, "--workers", 1, "--labels", "a_20200101.nc", "--out", tmp_path / "none")
+    assert call(main, "rasters", plain[0], *options) == 2
+    assert (
+        "a_20200101.nc: has 0 bands, but classes are the values of one; name one of netcdf:" in capsys.readouterr().err
+    )

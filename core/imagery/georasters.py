@@ -18,11 +18,13 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.transform import from_bounds
 from rasterio.windows import Window
 
-from core.errors import UserError, first_line
+from core.errors import InputFault, UserError, first_line
 from core.files import stamp
 from core.store.read import DTYPES
 from core.store.sphere import EARTH_RADIUS_M, unit_vectors, wrapped
-from export.rasterio_io.opening import dtype_of
+from export.rasterio_io.opening import dtype_of, on_grid
+from export.rasterio_io.vrt import container
+from export.runtime.messages import Message
 from export.runtime.raster.gaps import is_alpha
 from export.runtime.raster.lattice import Placement, Units, pixel_sides, stated_size
 from export.runtime.raster.names import split
@@ -34,6 +36,7 @@ class GeoRaster:
 
     def __init__(self, dataset: rasterio.DatasetReader, placement: Placement | None = None) -> None:
         self.dataset, self.crs, self.transform = dataset, dataset.crs, dataset.transform
+        self.name, self.notes = dataset.name, list[str]()  # what is to be said of it before it is used
         if placement:
             self.crs = CRS.from_user_input(placement.crs)
             self.transform = from_bounds(*placement.bounds, dataset.width, dataset.height)
@@ -180,18 +183,34 @@ def open_raster(
     with ExitStack() as stack:
         try:
             source = stack.enter_context(open_plain(dataset, placement))
+            if stacked := "" if source.count else _stacked(source.subdatasets):
+                source = stack.enter_context(open_plain(stacked))
+                source.notes = [str(Message("container", {"names": ", ".join(source.descriptions[:20])}))]
+            gridded = on_grid(source.dataset)
         except RasterioIOError as error:
             raise UserError(f"{name}: cannot be read as a raster ({first_line(error)})") from error
+        except InputFault as error:
+            raise UserError(f"{name}: {error}") from error
         if not source.count:
             inside = ", ".join(source.subdatasets[:20])
             raise UserError(f"{name}: contains " + (f"several rasters, {inside}; name one" if inside else "no raster"))
+        if gridded is not source.dataset:
+            note = Message("control_points", {"count": len(source.gcps[0])})
+            source, notes = GeoRaster(stack.enter_context(gridded)), source.notes
+            source.notes = [*notes, str(note)]
+        source.name = name
         if not is_located(source):
-            other = "control points" if source.gcps[0] else "RPCs" if source.rpcs else ""
-            if other:
-                raise UserError(f"{name}: lies on {other} instead of a grid; warp it to one with gdalwarp -dstalpha")
+            if source.rpcs:
+                raise UserError(f"{name}: lies on RPCs instead of a grid; warp it to one with gdalwarp -rpc")
             raise UserError(f"{name}: has no coordinates; give them with --crs and --bounds")
         _check_crs(source, name)
         yield source
+
+
+def _stacked(names: Sequence[str]) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # such rasters are left out
+        return container(names)
 
 
 def _check_crs(source: GeoRaster, name: str) -> None:

@@ -99,10 +99,11 @@ class LabelRaster:
     def check(self, grid: GeoRaster) -> None:
         """Refuse complex numbers, and labels that lie elsewhere."""
         with open_raster(self.path, self.placement) as source:
+            _check_one_band(source, self.path)
             if source.dtypes[0].startswith("complex"):
                 raise UserError(f"{self.path}: holds complex numbers, which are no classes")
             if not overlap(source, grid):
-                raise UserError(f"{self.path}: does not overlap {Path(grid.name).name}; are the CRSs right?")
+                raise UserError(f"{self.path}: does not overlap {grid.name}; are the CRSs right?")
 
     def numbers(self, grid: GeoRaster, window: Window) -> np.ndarray:
         """Class numbers of a window of the grid, (rows, cols) uint8, ``UNLABELLED`` where unknown."""
@@ -144,7 +145,7 @@ class LabelPolygons:
         """Refuse polygons that all lie elsewhere."""
         placed, _ = _placed(self, _grid_of(grid))
         if not placed.touches(placed.grid, placed.grid.whole):
-            raise UserError(f"{self.path}: none of its polygons lies on {Path(grid.name).name}; are the CRSs right?")
+            raise UserError(f"{self.path}: none of its polygons lies on {grid.name}; are the CRSs right?")
 
     def numbers(self, grid: GeoRaster, window: Window) -> np.ndarray:
         """Class numbers of a window of the grid, (rows, cols) uint8, ``UNLABELLED`` where unknown."""
@@ -204,10 +205,17 @@ def _classes_of_polygons(path: Path, field: str) -> tuple[LandClass, ...]:
     return legend_of({int(n) if numeric else i: f"class {n}" if numeric else n for i, n in enumerate(names)})
 
 
+def _check_one_band(source: GeoRaster, path: str | Path) -> None:
+    if len(source.bands) != 1:
+        inside = f"; name one of {', '.join(source.subdatasets[:20])}" if source.subdatasets else ""
+        raise UserError(f"{path}: has {len(source.bands)} bands, but classes are the values of one{inside}")
+
+
 def _classes_of_raster(path: str | Path) -> tuple[LandClass, ...]:
     """Classes of a label raster, named by value, in its own colours or in made-up ones."""
     try:
         with open_plain(path) as source:
+            _check_one_band(source, path)
             present: set[float] = set()
             for _, window in source.block_windows(1):
                 values, valid = read(source, window, bands=[1])

@@ -84,27 +84,33 @@ def _share_in_some(source: GeoRaster) -> float:
 
 
 def read_on_grid(
-    source: GeoRaster, grid: GeoRaster, window: Window, resampling: Resampling = Resampling.bilinear, rule: str = "any"
+    source: GeoRaster,
+    grid: GeoRaster,
+    window: Window,
+    resampling: Resampling = Resampling.bilinear,
+    rule: str = "any",
+    bands: Sequence[int] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pixels of a window of the grid of another raster, and where they hold data: warped unless it is the same grid.
 
-    Pixels without data are no part of others, and what the raster does not cover is none, whatever the data type.
+    Bands count from 1; all but alpha by default. Pixels without data are no part of others, and what the raster does not cover is none, whatever the data type.
     """
+    bands = list(bands) or source.bands
     if _same_grid(source, grid):
-        return read(source, window, rule=rule)
+        return read(source, window, bands=bands, rule=rule)
     height, width = int(window.height), int(window.width)
     parts = list(_parts_under(source, grid, window))
     if sum(part.height * part.width for part in parts) > _MOST and height * width > 1:
         down, across = (height // 2, 0) if height >= width else (0, width // 2)
         first = Window(window.col_off, window.row_off, across or width, down or height)
         rest = Window(window.col_off + across, window.row_off + down, width - across, height - down)
-        halves = [read_on_grid(source, grid, half, resampling, rule) for half in (first, rest)]
+        halves = [read_on_grid(source, grid, half, resampling, rule, bands) for half in (first, rest)]
         pixels, valid = (np.concatenate(pair, axis=-2 if down else -1) for pair in zip(*halves))
         return pixels, valid
     scales = _scales(source, grid, window)
-    pixels = np.full((len(source.bands), height, width), np.nan, np.float32)
+    pixels = np.full((len(bands), height, width), np.nan, np.float32)
     for part in parts:
-        values, valid = read(source, part, rule=rule)
+        values, valid = read(source, part, bands=bands, rule=rule)
         for number, layer in enumerate(values):
             warped = np.full((height, width), np.nan, np.float32)
             rasterio.warp.reproject(
@@ -115,7 +121,7 @@ def read_on_grid(
             )  # fmt: skip
             pixels[number] = np.where(np.isfinite(warped), warped, pixels[number])
     covered = np.isfinite(pixels).all(axis=0)
-    return _stored(pixels, covered, source.dtype), covered
+    return _stored(pixels, covered, source.type_of(bands)), covered
 
 
 def read_scaled(

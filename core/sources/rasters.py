@@ -13,7 +13,6 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,42 +25,19 @@ from rasterio.windows import Window as RasterWindow
 from core.errors import InputFault, UserError, first_line
 from core.imagery.crops import guess_unit, majority
 from core.imagery.dates import parse_date, read_dates
-from core.imagery.georasters import band_names, ground, open_raster, overlap, pixel_size_m, stamp_of
+from core.imagery.georasters import band_names, ground, open_raster, pixel_size_m, stored_type
 from core.imagery.labels import LabelPolygons, LabelRaster, open_labels, read_legend
-from core.imagery.pixels import assumed, read_on_grid
+from core.imagery.pixels import read_on_grid
 from core.imagery.safe_products import DEFAULT_BANDS, read_product
 from core.sources.options import add_options, check_range, check_size
+from core.sources.scenes import Scene, fitting
 from core.store.build import SHARD_BYTES, Chip, Tally
 from core.store.read import UNLABELLED, StoreInfo
-from export.runtime.raster.bands import meant
 from export.runtime.raster.lattice import Placement, eastwards
 from export.runtime.raster.names import absolute, is_path
-from export.runtime.raster.sentinel2 import baseline_of, offset_of, stated_offset
 from export.runtime.raster.window import Window
 
 _LARGEST_AREA = 4096  # px per side, to align with whole blocks
-
-
-@dataclass(frozen=True)
-class Scene:
-    """One dated raster; its unit, where the file's format states it.
-
-    Attributes:
-        date: UTC, with its zone.
-        dataset: what GDAL opens: a path, or a virtual raster as XML.
-        stamp: size and time of the file: a changed file of the same name makes another store.
-    """
-
-    name: str
-    date: datetime
-    dataset: str
-    stamp: tuple[int, int]
-    unit: str | None = None
-
-    @classmethod
-    def of_file(cls, where: str | Path, date: datetime) -> Scene:
-        """A raster, by the name of its file or GDAL's own."""
-        return cls(Path(where).name, date, str(where), stamp_of(where))
 
 
 @dataclass(frozen=True)
@@ -124,19 +100,17 @@ class Rasters:
         Raises:
             UserError: no file can be used, or the grid is smaller than a chip.
         """
-        usable, bad = _usable(scenes, placement, list(bad))
+        usable, bad = fitting(scenes, placement, cut.nodata_rule, bool(unit), bad)
         first = usable[0]
         with open_raster(first.dataset, placement) as grid:
             if min(grid.shape) < cut.size:
                 have = f"{grid.width} x {grid.height} pixels"
                 raise UserError(f"{first.name}: {have} are too few for chips of {cut.size}; give a smaller --size")
-            for note in assumed(grid, cut.nodata_rule):
-                print(f"{first.name}: {note}", flush=True)
-            bands = band_names(grid)
+            bands, dtype = band_names(grid), stored_type([scene.dtype for scene in usable])
             info = StoreInfo(
                 bands=bands,
-                dtype=grid.dtype,
-                unit=unit or first.unit or guess_unit(grid.dtype),
+                dtype=dtype,
+                unit=unit or first.unit or guess_unit(dtype),
                 gsd=pixel_size_m(grid),
                 chip_size=cut.size,
                 classes=labels.classes if labels else (),
@@ -167,10 +141,11 @@ class Rasters:
                     return
                 try:
                     with open_raster(scene.dataset, self.placement) as source:
-                        pixels, valid = read_on_grid(source, grid, window, rule=self.cut.nodata_rule)
+                        pixels, valid = read_on_grid(source, grid, window, rule=self.cut.nodata_rule, bands=scene.bands)
                 except (RasterioError, UserError, OSError) as error:
                     tally.skip(scene.name, f"corrupt or truncated file ({first_line(error)})")
                     continue
+                pixels = pixels.astype(self.info.dtype, copy=False)
                 yield from self._cut(scene, task.area, places, pixels, valid, tally)
 
     def _cut(
@@ -244,66 +219,6 @@ def _common_step(size: int, block: int) -> int:
     """Pixels after which edges of chips and blocks coincide; if that is too far, chips about as long as a block."""
     common = math.lcm(size, block)
     return common if common <= _LARGEST_AREA else max(1, round(min(block, _LARGEST_AREA) / size)) * size
-
-
-def _usable(
-    scenes: Sequence[Scene], placement: Placement | None, bad: list[tuple[str, str]]
-) -> tuple[list[Scene], list[tuple[str, str]]]:
-    """The scenes that fit the first usable one, and the others with the reason."""
-    usable: list[Scene] = []
-    for scene in scenes:
-        try:
-            with open_raster(scene.dataset, placement, scene.name) as source:
-                if usable:
-                    with open_raster(usable[0].dataset, placement) as grid:
-                        _check_fit(source, grid, usable[0].name)
-                        _check_stored(_stored_as(scene, source), _stored_as(usable[0], grid), usable[0].name)
-            usable.append(scene)
-        except UserError as error:
-            bad.append((scene.name, str(error).removeprefix(f"{scene.name}: ")))
-    if not usable:
-        raise UserError(": ".join(bad[0]))
-    return usable, bad
-
-
-def _check_fit(source: rasterio.DatasetReader, grid: rasterio.DatasetReader, first: str) -> None:
-    bands, expected = band_names(source), band_names(grid)
-    if len(bands) != len(expected):
-        raise UserError(f"has {len(bands)} bands, but {first} has {len(expected)}")
-    meanings = meant(bands), meant(expected)  # B4 is red
-    others = meanings[0] != meanings[1] and all(meanings[0]) and all(meanings[1])
-    if others or (bands != expected and sorted(bands) == sorted(expected)):
-        raise UserError(
-            f"its bands are in the order {', '.join(bands)}, those of {first} in {', '.join(expected)}; give the same bands in "
-            "one order"
-        )
-    if source.dtype != grid.dtype:
-        raise UserError(f"its pixels are {source.dtype}, but those of {first} are {grid.dtype}")
-    if not overlap(source, grid):
-        raise UserError(f"does not overlap {first}, which gives the grid")
-
-
-def _stored_as(scene: Scene, source: rasterio.DatasetReader) -> tuple[float | None, float | None]:
-    """Scale of the values, and what is to be added to them; None where it is unknown."""
-    if scene.unit:  # as product folders state it, and done
-        return None, None
-    scale, stated = source.scales[0], stated_offset(source.scales[0], source.offsets[0])
-    baseline = baseline_of(scene.name, source.tags().get("PROCESSING_BASELINE", ""))
-    if stated is None and baseline is not None:
-        stated = offset_of(baseline)[0]
-    return None if scale == 1 else scale, stated
-
-
-def _check_stored(
-    own: tuple[float | None, float | None], expected: tuple[float | None, float | None], first: str
-) -> None:
-    """Refuse values of another scale or offset: as stored, they would be mixed."""
-    for what, mine, its in zip(("scale", "offset"), own, expected):
-        if None not in (mine, its) and mine != its:
-            raise UserError(
-                f"its values have the {what} {mine:g}, those of {first} {its:g}, so they cannot be mixed; "
-                "convert them, and state the new scale and offset with gdal_edit.py -scale -offset"
-            )
 
 
 def add_parser(sources: argparse._SubParsersAction) -> argparse.ArgumentParser:
