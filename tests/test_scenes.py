@@ -147,3 +147,30 @@ def test_a_scene_on_control_points_is_warped_through_them(tmp_path, capsys):
         checked += int(taken.sum())
     assert wrong == 0
     assert checked > 2000
+
+
+@pytest.mark.parametrize("nodata", [(None, 30), (20, 30)])
+def test_gaps_of_a_scene_on_control_points_are_kept(nodata, tmp_path):
+    """Each band's own nodata value, on points that give the grid of the image itself."""
+    numbers = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)
+    values = np.stack([numbers % 90 + 1, numbers % 70 + 1]).astype("<i2")
+    points = "".join(
+        f'<GCP Id="{column}_{row}" Pixel="{column}" Line="{row}" X="{500_000 + 10 * column}" Y="{5_000_000 - 10 * row}"/>'
+        for column in (0, SIDE)
+        for row in (0, SIDE)
+    )
+    place = f'<GCPList Projection="EPSG:32633">{points}</GCPList>'
+    bands = []
+    for number, (one, gap) in enumerate(zip(values, nodata), start=1):
+        text = raw(tmp_path / f"{number}.vrt", "Int16", one, gap, place).read_text()
+        bands.append(
+            text[text.index("<VRTRasterBand") : text.index("</VRTDataset>")].replace('band="1"', f'band="{number}"')
+        )
+    path = tmp_path / "a_20200101.vrt"
+    path.write_text(text[: text.index("<VRTRasterBand")] + "".join(bands) + "</VRTDataset>")
+    assert prepared(tmp_path, path) == 0
+    valid = (values[0] != nodata[0]) & (values[1] != nodata[1])
+    assert np.array_equal(chips_of(tmp_path, path.name), np.where(valid, values, 0))
+    store = ChipStore(tmp_path / "store")
+    assert store.info.bands == ("band 1", "band 2")
+    assert (~store.valid(np.arange(len(store)))).sum() == (~valid).sum()

@@ -30,11 +30,36 @@ from export.runtime.raster.lattice import Placement, Units, pixel_sides, stated_
 from export.runtime.raster.names import split
 from export.runtime.raster.window import lattice
 
+# What a raster says of its bands; all else is of the grid.
+_STATED = {
+    "colorinterp",
+    "count",
+    "descriptions",
+    "dtypes",
+    "gcps",
+    "indexes",
+    "offsets",
+    "rpcs",
+    "scales",
+    "subdatasets",
+    "tags",
+}
+
 
 class GeoRaster:
     """An open raster with the attributes of rasterio's dataset, at its own place or at one that a user states."""
 
-    def __init__(self, dataset: rasterio.DatasetReader, placement: Placement | None = None) -> None:
+    def __init__(
+        self,
+        dataset: rasterio.DatasetReader,
+        placement: Placement | None = None,
+        stated: rasterio.DatasetReader | None = None,
+    ) -> None:
+        """``stated`` is the image itself, of one that was warped to a grid: what it says of its bands counts.
+
+        Attribute ``covers`` then is the number of the band that says where the image lies, else 0.
+        """
+        self.stated, self.covers = stated or dataset, dataset.count if stated else 0
         self.dataset, self.crs, self.transform = dataset, dataset.crs, dataset.transform
         self.name, self.notes = dataset.name, list[str]()  # what is to be said of it before it is used
         if placement:
@@ -42,22 +67,22 @@ class GeoRaster:
             self.transform = from_bounds(*placement.bounds, dataset.width, dataset.height)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.dataset, name)
+        return getattr(self.stated if name in _STATED else self.dataset, name)
 
     @cached_property
     def alphas(self) -> list[int]:
         """Numbers of the alpha bands, from 1: those that the file calls so, but for those that hold data."""
-        called = [number for number, color in enumerate(self.dataset.colorinterp, start=1) if color.name == "alpha"]
+        called = [number for number, color in enumerate(self.stated.colorinterp, start=1) if color.name == "alpha"]
         return [number for number in called if is_alpha(self._sample(number))]
 
     @property
     def bands(self) -> list[int]:
         """Numbers of the other bands."""
-        return [number for number in self.dataset.indexes if number not in self.alphas]
+        return [number for number in self.stated.indexes if number not in self.alphas]
 
     def type_of(self, bands: Sequence[int]) -> str:
         """The type in which bands are read, see ``stored_type``."""
-        return stored_type([dtype_of(self.dataset, band) for band in bands])
+        return stored_type([dtype_of(self.stated, band) for band in bands])
 
     @property
     def dtype(self) -> str:
@@ -196,7 +221,7 @@ def open_raster(
             raise UserError(f"{name}: contains " + (f"several rasters, {inside}; name one" if inside else "no raster"))
         if gridded is not source.dataset:
             note = Message("control_points", {"count": len(source.gcps[0])})
-            source, notes = GeoRaster(stack.enter_context(gridded)), source.notes
+            source, notes = GeoRaster(stack.enter_context(gridded), stated=source.dataset), source.notes
             source.notes = [*notes, str(note)]
         source.name = name
         if not is_located(source):

@@ -35,11 +35,13 @@ def read(
     """
     bands = list(bands) or source.bands
     pixels = read_bands(source.dataset, bands, window)
-    stated = ((stated_nodata(source.dataset, band), dtype_of(source.dataset, band)) for band in bands)
+    stated = ((stated_nodata(source.stated, band), dtype_of(source.stated, band)) for band in bands)
     valid = holds_data(pixels, [nodata_of(*one) for one in stated], rule)
     pixels, valid = single(pixels, valid)
     pixels = pixels.astype(source.type_of(bands), copy=False)
-    if masked := masked_bands(source.dataset, bands):
+    if source.covers:
+        valid &= source.read(source.covers, window=window) > 0
+    elif masked := masked_bands(source.dataset, bands):
         valid &= source.read_masks(masked, window=window).all(axis=0)
     for number in source.alphas:
         if number not in bands:
@@ -49,7 +51,7 @@ def read(
 
 def stored_as(source: GeoRaster) -> str:
     """What becomes of values that no store holds as they are, for their user; "" where it holds them."""
-    kinds = {dtype_of(source.dataset, band) for band in source.bands}
+    kinds = {dtype_of(source.stated, band) for band in source.bands}
     if kinds == {source.dtype}:
         return ""
     exact = all(np.can_cast(kind, source.dtype) for kind in kinds)

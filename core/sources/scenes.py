@@ -90,7 +90,7 @@ def _check_fit(source: GeoRaster, grid: GeoRaster, one_unit: bool) -> tuple[tupl
     bands, expected = band_names(source), band_names(grid)
     if len(bands) != len(expected):
         raise UserError(f"has {len(bands)} bands, but {grid.name} has {len(expected)}")
-    kinds, known = (" and ".join(sorted({dtype_of(one.dataset, band) for band in one.bands})) for one in (source, grid))
+    kinds, known = (" and ".join(sorted({dtype_of(one.stated, band) for band in one.bands})) for one in (source, grid))
     if _family(source) != _family(grid) and not one_unit:
         raise UserError(
             f"its pixels are {kinds}, but those of {grid.name} are {known}, and such values often differ in unit; convert "
@@ -115,7 +115,7 @@ def _check_fit(source: GeoRaster, grid: GeoRaster, one_unit: bool) -> tuple[tupl
 
 def _family(source: GeoRaster) -> str:
     """8-bit pictures, whole numbers and measures are seldom in one unit."""
-    kinds = {np.dtype(dtype_of(source.dataset, band)) for band in source.bands}
+    kinds = {np.dtype(dtype_of(source.stated, band)) for band in source.bands}
     if kinds == {np.dtype("uint8")}:
         return "picture"
     return "measure" if any(kind.kind in "fc" for kind in kinds) else "number"
