@@ -38,6 +38,7 @@ REMEDIES = {
     "taken_for_sentinel2": "; if they are not, see --input",
     "taken_for_true_colour": "; if it is not, see --input",
     "offsets_differ": "; give it with --offset",
+    "offset_not_added": "; see --input",
     "offset_assumed": "; --offset 0 for older scenes",
     "bad_coordinates": "; set them again with gdal_edit",
     "bounds_order": "; see --bounds",

@@ -105,6 +105,7 @@ def _remedies() -> dict[str, tuple[str, str]]:
         "bounds_outside": (see, tr("Extent")),
         "too_wide": (tr(", with smaller extents"), ""),
         "overwrites_input": (tr("; choose another file"), ""),
+        "offset_not_added": (see, values),
         "no_unit": (tr("; set '{parameter}' to raw"), values),
         "no_nodata": (tr("; if that is empty, set '{parameter}' to {value:g}"), tr("No-data value")),
         "nodata_in_some": (see, tr("No-data rule")),

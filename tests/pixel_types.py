@@ -90,6 +90,22 @@ def gaps_of_images_on_control_points_are_kept(opened: Callable[[Path], Any], fol
         _lies_turned(source, values, valid)
 
 
+def an_offset_that_is_not_added_is_named(opened: Callable[[Path], Any], folder: Path) -> None:
+    """Values whose file states an offset, taken as they are stored unless the user says what they are."""
+    values = np.arange(ROWS * COLUMNS, dtype="<i2").reshape(ROWS, COLUMNS)
+    for scale, offset, said in ((1e-4, -0.1, ["-1000"]), (1, 5, ["+5"]), (1e-4, 0, []), (1, 0, [])):
+        path = raw(folder / "offset.vrt", "Int16", values)
+        scaled = f"<Offset>{offset}</Offset><Scale>{scale}</Scale></VRTRasterBand>"
+        path.write_text(path.read_text().replace("</VRTRasterBand>", scaled))
+        for kind, notes in (("auto", said), ("raw", [])):
+            source = Source(opened(path), card(("b",)), Choice(kind=kind))
+            source.settle()
+            found = [note.fields["offsets"] for note in source.notes if note.kind == "offset_not_added"]
+            assert found == notes, (scale, offset, kind)
+            assert np.array_equal(source.read(source.grid.whole)[0][0], values)
+            source.close()
+
+
 def rpcs_alone_are_refused(opened: Callable[[Path], Any], folder: Path) -> Path:
     """What is known of a place by its height only is not mapped."""
     offsets = {"LINE_OFF": 45, "SAMP_OFF": 60, "LAT_OFF": 49, "LONG_OFF": 11, "HEIGHT_OFF": 9}

@@ -133,6 +133,10 @@ def test_gaps_of_images_on_control_points_are_kept(tmp_path):
     pixel_types.gaps_of_images_on_control_points_are_kept(RasterPixels, tmp_path)
 
 
+def test_an_offset_that_is_not_added_is_named(tmp_path):
+    pixel_types.an_offset_that_is_not_added_is_named(RasterPixels, tmp_path)
+
+
 def test_rpcs_alone_are_refused(tmp_path):
     path = pixel_types.rpcs_alone_are_refused(RasterPixels, tmp_path)
     with pytest.raises(

@@ -119,6 +119,7 @@ MESSAGES: dict[str, str] = {
     "read_as_true_colour": "read as {input}, true colour",
     "scales_differ": "its bands state different scales ({scales}); bring them to one first",
     "offsets_differ": "its bands state different offsets ({offsets}), so which one is meant is unclear",
+    "offset_not_added": "states an offset of its values ({offsets}), which is not added to them: taken as they are stored",
     "offset_stated": "read as {input}, offset {offset:+g} (as stated)",
     "real_reflectance": "read as {input}, x 10000 (its values are real numbers up to {most:.3g}: taken for reflectance itself)",
     "scale_stated": "read as {input}, stored value x {factor:.6g} {offset:+g} (as stated)",

@@ -46,13 +46,14 @@ class FileLayer:
         provider = layer.dataProvider()
         parts = QgsProviderRegistry.instance().decodeUri("gdal", layer.source())
         bands = range(1, layer.bandCount() + 1)
+        known = [band for band in bands if provider.sourceHasNoDataValue(band)]  # others cannot be switched off
         return cls(
             layer.name(),
             "" if layer.crs() == provider.crs() else crs,
             layer.source().split("|option:")[0],
             tuple(parts.get("openOptions") or ()),
             empty_ranges(provider, bands),
-            tuple(band for band in bands if not provider.useSourceNoDataValue(band)),
+            tuple(band for band in known if not provider.useSourceNoDataValue(band)),
         )
 
     def open(self, gsd: Optional[float] = None, bounds: Optional[Bounds] = None) -> "FilePixels":
@@ -111,7 +112,10 @@ class FilePixels:
         name = gdal.GetDataTypeName(self._band(number).DataType).lower()
         if name[0] == "c":  # complex, of integers too
             return "complex128" if name == "cfloat64" else "complex64"
-        return "uint8" if name == "byte" else name
+        if name == "byte":  # before GDAL 3.7 a signed one too
+            signed = self._band(number).GetMetadataItem("PIXELTYPE", "IMAGE_STRUCTURE") == "SIGNEDBYTE"
+            return "int8" if signed else "uint8"
+        return name
 
     def nodata(self, number: int) -> Optional[float]:
         return None if number in self.layer.ignored else self._band(number).GetNoDataValue()

@@ -1692,6 +1692,10 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>el mapa se lleva de nuevo a los píxeles del ráster (vecino más próximo)</translation>
     </message>
     <message>
+        <source>states an offset of its values ({offsets}), which is not added to them: taken as they are stored</source>
+        <translation>declara un desplazamiento de sus valores ({offsets}) que no se les suma: se toman como están guardados</translation>
+    </message>
+    <message>
         <source>lies on RPCs instead of a grid; warp it to one with gdalwarp -rpc</source>
         <translation>está sobre RPC en vez de una cuadrícula; llévelo a una con gdalwarp -rpc</translation>
     </message>

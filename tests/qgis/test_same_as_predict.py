@@ -273,4 +273,5 @@ def test_numbers_of_every_type_and_control_points_are_read(running, tmp_path):
     pixel_types.numbers_of_every_type_are_read(opened, tmp_path)
     pixel_types.control_points_become_a_grid(opened, tmp_path)
     pixel_types.gaps_of_images_on_control_points_are_kept(opened, tmp_path)
+    pixel_types.an_offset_that_is_not_added_is_named(opened, tmp_path)
     pixel_types.rpcs_alone_are_refused(opened, tmp_path)

@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 pytest.importorskip("qgis.core", reason="QGIS's Python packages are not installed here")
-from osgeo import gdal
+from osgeo import gdal, osr
 from qgis.core import (
     Qgis,
     QgsApplication,
@@ -230,6 +230,24 @@ def test_nodata_that_the_user_switched_off_is_read(running, raster, model, tmp_p
         layer.dataProvider().setUseSourceNoDataValue(number, False)
     run(layer, model, tmp_path / "out.tif")
     assert not (rasters.band(tmp_path / "out.tif") == NODATA).any()
+
+
+def test_signed_bytes_keep_a_nodata_value_below_zero(running, model, scene, tmp_path):
+    pixels = np.where(scene[0] == 0, -1, scene[0] // 2).astype(np.int8)
+    newer = hasattr(gdal, "GDT_Int8")
+    kind, options = (gdal.GDT_Int8, []) if newer else (gdal.GDT_Byte, ["PIXELTYPE=SIGNEDBYTE"])
+    path = str(tmp_path / "signed.tif")
+    target = gdal.GetDriverByName("GTiff").Create(path, 90, 70, 3, kind, options)
+    srs = osr.SpatialReference()
+    srs.ImportFromEPSG(rasters.UTM)
+    target.SetSpatialRef(srs)
+    target.SetGeoTransform(rasters.TRANSFORM)
+    for number, values in enumerate(pixels, start=1):
+        target.GetRasterBand(number).SetNoDataValue(-1)
+        target.GetRasterBand(number).WriteArray(values if newer else values.view(np.uint8))
+    target = None
+    run(path, model, tmp_path / "out.tif")
+    np.testing.assert_array_equal(rasters.band(tmp_path / "out.tif"), scene[1])
 
 
 def test_transparent_pixels_are_nodata(running, model, scene, tmp_path):

@@ -167,6 +167,10 @@ class Source:
             shown = self._looked_at(self.bands)
             held = recognised(shown[:, self._hold_data(shown)])
         self._take_as(recognised_name(self.pixels.address, self._card) if held.kind == "raw" else held)
+        offsets = {stated_offset(*self.pixels.stored_as(band)) or 0.0 for band in self.bands} - {0.0}
+        if offsets and not self._convert.note:
+            texts = ", ".join(f"{offset:+g}" for offset in sorted(offsets))
+            self._note(Message("offset_not_added", {"offsets": texts}))
 
     def look(self) -> None:
         """Note what looks wrong in a sample; reading all of a large raster would take too long."""
