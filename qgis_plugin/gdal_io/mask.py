@@ -117,6 +117,8 @@ def _is_valid(shape: ogr.Geometry) -> bool:
     gdal.PushErrorHandler("CPLQuietErrorHandler")  # else it prints why not
     try:
         return shape.IsValid()
+    except RuntimeError:  # a TIN, where GDAL raises exceptions and lacks SFCGAL
+        return False
     finally:
         gdal.PopErrorHandler()
 
