@@ -164,7 +164,8 @@ def test_ssl4eo_s12_has_torchgeos_pixels_dates_and_its_coordinates_in_degrees(tm
             assert np.array_equal(ours[:, number], images[:, number]), band
         else:  # torchgeo repeats pixels of coarser bands, here they are interpolated
             file = tmp_path / "root" / index["source"][2] / f"{band}.tif"
-            assert np.array_equal(ours[0, number], resampled(file)), band
+            steps = np.abs(ours[0, number] - resampled(file).astype(np.int64))
+            assert steps.max() <= 1, band  # GDAL rounds halves up
 
 
 def test_two_products_in_one_root_must_be_chosen_from(tmp_path):

@@ -136,7 +136,7 @@ def read_scaled(
     bands: Sequence[int] = (),
     rule: str = "any",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A square scaled to ``size`` px, as ``export.predict`` scales: averaged where it shrinks, bilinear where it grows."""
+    """A square scaled to ``size`` px, averaged where it shrinks, bilinear where it grows."""
 
     def whole(part: Part) -> tuple[np.ndarray, np.ndarray]:
         return read(source, Window(part.column, part.row, part.width, part.height), bands=bands, rule=rule)
@@ -144,7 +144,7 @@ def read_scaled(
     if side == size and row == int(row) and column == int(column):
         return whole(Part(int(row), int(column), size, size))
     scale = Scale(side / size, side / size)
-    scaled = resampled(whole, source.height, source.width, scale, corner=(row, column))
+    scaled = resampled(whole, source.height, source.width, scale, corner=(row, column), plain=True)
     pixels, valid = scaled(Part(0, 0, size, size))
     return _stored(pixels, valid, source.type_of(bands or source.bands)), valid
 

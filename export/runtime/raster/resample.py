@@ -24,17 +24,24 @@ class Scale:
 
 
 def resampled(
-    read: Read, height: int, width: int, scale: Scale, least: float = 0.0, corner: tuple[float, float] = (0.0, 0.0)
+    read: Read,
+    height: int,
+    width: int,
+    scale: Scale,
+    least: float = 0.0,
+    corner: tuple[float, float] = (0.0, 0.0),
+    plain: bool = False,
 ) -> Read:
     """Read a raster on a grid of larger or smaller pixels, as float32: bilinear, averaging where they grow.
 
+    Pixels that grow average what lies within twice their size, weighted by distance, or where ``plain`` what they cover.
     ``least`` is the share of a target pixel's weight that must lie on valid source pixels for it to be valid;
     ``corner`` the row and column of the source where the target's upper left corner lies.
     """
 
     def read_target(window: Window) -> tuple[np.ndarray, np.ndarray]:
-        rows, row_weights = taps(window.row, window.height, scale.rows, height, corner[0])
-        columns, column_weights = taps(window.column, window.width, scale.columns, width, corner[1])
+        rows, row_weights = taps(window.row, window.height, scale.rows, height, corner[0], plain)
+        columns, column_weights = taps(window.column, window.width, scale.columns, width, corner[1], plain)
         left, right = int(columns.min()), int(columns.max()) + 1
         total, weight = None, np.zeros((window.height, window.width), np.float32)
         for low in range(int(rows.min()), int(rows.max()) + 1, STRIP):
@@ -57,7 +64,9 @@ def resampled(
     return read_target
 
 
-def taps(first: int, count: int, scale: float, length: int, corner: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+def taps(
+    first: int, count: int, scale: float, length: int, corner: float = 0.0, plain: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Source pixels that ``count`` target pixels from ``first`` on are made of, along one axis.
 
     ``scale`` is source pixels a target pixel, ``length`` that of the source, ``corner`` where in it target pixel 0 begins.
@@ -69,7 +78,8 @@ def taps(first: int, count: int, scale: float, length: int, corner: float = 0.0)
     centre = (np.arange(first, first + count) + 0.5) * scale + corner
     lowest = np.ceil(centre - radius - 0.5).astype(np.int64)
     at = lowest[:, None] + np.arange(int(np.ceil(2 * radius)) + 1)
-    weight = np.clip(1 - np.abs(at + 0.5 - centre[:, None]) / radius, 0, None)
+    apart = np.abs(at + 0.5 - centre[:, None])
+    weight = np.clip((scale + 1) / 2 - apart, 0, 1) if plain and scale > 1 else np.clip(1 - apart / radius, 0, None)
     weight[(at < 0) | (at >= length)] = 0
     beyond = weight.sum(axis=1) == 0  # a target pixel of which only a corner lies in the raster
     weight[beyond, 0] = 1
