@@ -24,6 +24,7 @@ import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
+from rasterio.shutil import copy
 from rasterio.transform import from_origin
 from rasterio.warp import transform_bounds
 from shapely.geometry import mapping
@@ -448,7 +449,7 @@ def planetary_computer(server: StacServer, monkeypatch: pytest.MonkeyPatch) -> I
 def test_links_are_signed_and_signed_again_when_they_expire(server, source, tmp_path):
     for number, day in enumerate(("03-01", "06-01", "09-01", "12-01")):
         add(server, f"scene{number}", f"2020-{day}", number, seed=number)
-    server.token_uses = 15
+    server.token_uses = 20
     store, tally = build(source(per_place=4, sign="planetary-computer"), tmp_path / "store", workers=1)
     np.testing.assert_array_equal(store.raw(np.arange(4))[:, 0], [pattern(n)[112:144, 112:144] for n in range(4)])
     assert (server.seen["token"], server.refused > 0, tally.bad) == (2, True, [])
@@ -490,6 +491,39 @@ def test_a_run_that_was_killed_goes_on_and_ends_in_the_same_store(server, source
     build(source(*points, per_place=2), tmp_path / "store", workers=1)
     assert server.seen["search"] - searched == 1 + 2  # the example, and the two places that were missing
     assert same(tmp_path / "undisturbed", tmp_path / "store")
+
+
+@pytest.mark.parametrize("kind", ["mask", "mask and nodata", "alpha"])
+@pytest.mark.parametrize("dtype", ["uint16", "uint8"])
+def test_what_masks_and_alpha_bands_of_files_hide_is_no_data(server, source, tmp_path, kind, dtype):
+    add(server, "scene", "2020-06-01", 3, **{"platform": "other"})
+    hidden = np.zeros((SIDE, SIDE), bool)
+    hidden[:120] = True
+    pixels = np.where(hidden, 7, pattern(0) % 200 + 10).astype(dtype)
+    layers = [pixels, np.where(hidden, 0, 255).astype(dtype)] if kind == "alpha" else [pixels]
+    profile = {"nodata": 7 if "nodata" in kind else None, "alpha": "yes" if kind == "alpha" else "no"}
+    if "nodata" in kind:
+        pixels[:, :115] = 7
+        hidden_too = hidden.copy()
+        hidden_too[:, :115] = True
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(
+            tmp_path / "plain.tif", "w", driver="GTiff", height=SIDE, width=SIDE, count=len(layers),
+            dtype=dtype, crs=UTM, transform=from_origin(*TILES["A"], 10, 10), **profile,
+        ) as target,
+    ):  # fmt: skip
+        target.write(np.stack(layers))
+        if "mask" in kind:
+            target.write_mask(~hidden)
+    # With all headers at its start: rasterio holds the GIL, which the server needs, while it looks for masks elsewhere.
+    copy(tmp_path / "plain.tif", server.folder / "scene_B04.tif", driver="COG", blocksize=128)
+    del server.items[0]["properties"]["s2:processing_baseline"]
+    store, _ = build(source(min_valid=0.1, no_cloud_mask=True), tmp_path / "store", workers=1)
+    valid = ~(hidden_too if "nodata" in kind else hidden)[112:144, 112:144]
+    found = store.pixels(np.arange(1))[0, 0]
+    assert np.array_equal(np.isfinite(found), valid)
+    assert np.array_equal(found[valid], pixels[112:144, 112:144][valid])
 
 
 def test_a_place_without_scenes_is_counted_and_a_store_of_none_is_refused(server, source, tmp_path):

@@ -205,6 +205,27 @@ def values_alone(dataset: rasterio.DatasetReader) -> str:
     return ElementTree.tostring(root, "unicode")
 
 
+def without_hidden(dataset: rasterio.DatasetReader) -> str:
+    """A virtual raster of a whole raster as real numbers: NaN where its masks, alpha band or nodata values hide pixels."""
+    text, grid = "", Grid(dataset.crs, dataset.transform, *dataset.shape)
+    nodata = {value for value in dataset.nodatavals if value is not None and not np.isnan(value)}
+    for stated in (False, True)[: 1 + bool(nodata)]:  # GDAL heeds one of both in a source
+        root = _root(grid)
+        for number in dataset.indexes:
+            band = _add(root, "VRTRasterBand", dataType="Float32", band=number)
+            _add(band, "NoDataValue", "nan")
+            source = _add(band, "ComplexSource")
+            _add(source, "SourceFilename", text or dataset.files[0], relativeToVRT=0)
+            _add(source, "SourceBand", str(number))
+            value = dataset.nodatavals[number - 1]
+            if not stated:
+                _add(source, "UseMaskBand", "true")
+            elif value is not None:
+                _add(source, "NODATA", _written(value))
+        text = ElementTree.tostring(root, "unicode")
+    return text
+
+
 def container(names: Sequence[str]) -> str:
     """A virtual raster of the rasters that a file holds, by GDAL's names; "" unless they lie on one grid.
 

@@ -37,7 +37,7 @@ from core.sources.stac.catalogue import (
     open_collection,
 )
 from core.sources.stac.places import LISTING, read_places, sample_places
-from core.sources.stac.reading import centre, chip_grid, configure, load, stored_type
+from core.sources.stac.reading import centre, chip_grid, configure, hides, load, stored_type
 from core.store.build import SHARD_BYTES, Chip, Tally
 from core.store.read import StoreInfo
 
@@ -74,6 +74,7 @@ class StacSource:
         digest: checksum of the places.
         places: Parquet file of them, see ``core.sources.stac.places``.
         sign: see ``core.sources.stac.reading.load``.
+        masked: assets whose files have masks, as those of the first scene show.
         bad: places and items that cannot be used.
         dropped: always empty; everything else is left out while reading.
     """
@@ -90,6 +91,7 @@ class StacSource:
     places: Path = field(repr=False)
     sign: str | None = field(repr=False, default=None)
     patience: Patience = field(repr=False, default=Patience())
+    masked: tuple[str, ...] = field(repr=False, default=())
     bad: tuple[tuple[str, str], ...] = field(repr=False, default=())
     dropped: tuple[tuple[str, int], ...] = ()
 
@@ -182,7 +184,7 @@ class StacSource:
         """Pixels (bands, rows, cols) in the store's unit and where they are valid (rows, cols)."""
         resampling = {"*": self.resampling} | {name: "nearest" for name in self._assets if name.lower() in assets.MASKS}
         item = assets.numbered(scene.item, self.bands)
-        layers = load(item, self._assets, grid, resampling, self.sign, self.patience)
+        layers = load(item, self._assets, grid, resampling, self.sign, self.patience, self.masked)
         fields = [assets.band_fields(item, band.asset, band.number) for band in self.bands]
         values = np.stack([layers[band.key] for band in self.bands])
         clear = np.isfinite(values).all(axis=0)
@@ -322,6 +324,11 @@ def make(arguments: argparse.Namespace, scratch: Path) -> StacSource:
         info=info, catalogue=opened.catalogue, query=query, bands=bands, per_place=arguments.per_place,
         min_valid=arguments.min_valid, mask=None if arguments.no_cloud_mask else assets.find_mask(opened.example),
         resampling=arguments.resampling, digest=sha256(listing), places=listing, sign=sign, patience=patience,
+        masked=tuple(
+            name
+            for name in dict.fromkeys(band.asset for band in bands)
+            if hides(sign, patience, opened.example["assets"][name]["href"])
+        ),
         bad=(*places.bad, *opened.bad),
     )  # fmt: skip
 

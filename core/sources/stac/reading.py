@@ -7,7 +7,8 @@ import math
 import re
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,15 @@ import pystac
 import rasterio
 from affine import Affine
 from pyproj import Transformer
+from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import MemoryFile
 
 from core.errors import UserError, first_line
 from core.sources.stac.catalogue import Patience
 from core.store.read import StoreInfo
+from export.rasterio_io.vrt import without_hidden
+from export.runtime.raster.gaps import is_mask
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -72,13 +77,15 @@ def load(
     resampling: dict[str, str],
     sign: str | None,
     patience: Patience,
+    masked: tuple[str, ...] = (),
 ) -> dict[str, np.ndarray]:
     """Read the pixels of a grid from a scene, (rows, cols) float32 per band, NaN where there is no data.
 
     float32 holds the values of all data types of a store, and has a value of its own for no data. ``bands`` maps the
     names that odc-stac gives to bands to their assets; ``resampling`` is by these names, with "*" for the others;
     those of nearest neighbour, such as classes, are read at full resolution, others from overviews where these suffice;
-    ``sign`` is ``planetary-computer`` where links need that catalogue's signatures.
+    ``sign`` is ``planetary-computer`` where links need that catalogue's signatures. ``masked`` are assets whose files have
+    masks (``hides``), which odc-stac does not heed.
 
     Raises:
         UserError: it cannot be read after several tries.
@@ -90,7 +97,7 @@ def load(
     threads = min(_THREADS, len(bands)) if len(files) == len(bands) else None  # see _gdal_options
     for attempt in range(_TRIES):
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _unmasked(item, masked, sign, patience) as plain:
                 # About rasterio's own arrays in memory: it means to ignore it, but threads undo each other's filters.
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 layers: dict[str, np.ndarray] = {}
@@ -98,7 +105,7 @@ def load(
                     if not names:
                         continue
                     data = odc.stac.load(
-                        [pystac.Item.from_dict(item)], bands=names, geobox=grid, dtype="float32", nodata=float("nan"),
+                        [pystac.Item.from_dict(plain)], bands=names, geobox=grid, dtype="float32", nodata=float("nan"),
                         resampling=resampling, patch_url=signer(sign), pool=threads, use_overviews=coarse,
                     )  # fmt: skip
                     layers |= {name: data[name].to_numpy()[0] for name in names}
@@ -154,6 +161,30 @@ def stored_type(sign: str | None, patience: Patience, href: str, number: int) ->
             return source.dtypes[number - 1]
     except (RasterioError, OSError, ValueError, IndexError) as error:
         raise UserError(f"{href}: cannot be read as a raster ({reason(error)})") from error
+
+
+def hides(sign: str | None, patience: Patience, href: str) -> bool:
+    """Whether a mask or an alpha band of a file says where it holds no data; as if one did where it cannot be read."""
+    try:
+        with rasterio.Env(**_gdal_options(patience)), rasterio.open(signer(sign)(href)) as source:
+            return any(is_mask(sum(flags)) or MaskFlags.alpha in flags for flags in source.mask_flag_enums)
+    except (RasterioError, OSError, ValueError):
+        return True
+
+
+@contextmanager
+def _unmasked(
+    item: dict[str, Any], masked: tuple[str, ...], sign: str | None, patience: Patience
+) -> Iterator[dict[str, Any]]:
+    """The item with virtual rasters in place of files with masks: what these hide is NaN."""
+    with ExitStack() as stack:
+        assets = dict(item["assets"])
+        for name in masked:
+            with rasterio.Env(**_gdal_options(patience)), rasterio.open(signer(sign)(assets[name]["href"])) as source:
+                text = without_hidden(source)
+            memory = stack.enter_context(MemoryFile(text.encode(), ext=".vrt"))
+            assets[name] = {**assets[name], "href": memory.name}
+        yield {**item, "assets": assets}
 
 
 def reason(error: BaseException) -> str:
