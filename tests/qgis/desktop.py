@@ -169,6 +169,7 @@ def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
     yield 1
     yield lambda: dialog.run_button.isEnabled() and dialog._estimating is None and not dialog._timer.isActive()
     seen["fit"] = dialog.fit.texts()
+    yield 0.5  # until it is painted
     shoot(task, "plugin_dialog")
     click(dialog.run_button)
     yield lambda: dialog.runs.all and dialog.runs.all[0].over

@@ -22,6 +22,7 @@ from qgis.PyQt.QtWidgets import (
     QListWidgetItem,
     QPushButton,
     QRadioButton,
+    QSizePolicy,
     QVBoxLayout,
 )
 
@@ -155,10 +156,13 @@ class FitView(QGroupBox):
         self.sentences = wrapped_list()
         self.sentences.setSelectionMode(QListWidget.SelectionMode.NoSelection)
         self.sentences.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        # as high as its sentences, so that the facts have the rest
+        self.sentences.setSizeAdjustPolicy(QListWidget.SizeAdjustPolicy.AdjustToContents)
+        self.sentences.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.facts, self.figures = wrapped_text(), QLabel()
         self.figures.setWordWrap(True)
         layout = stack(QVBoxLayout(self), self.sentences, self.facts, self.figures)
-        layout.setStretch(1, 2)
+        layout.setStretch(1, 1)
 
     def show_fault(self, text: str) -> None:
         """Show why they are not compatible."""
