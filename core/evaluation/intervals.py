@@ -19,9 +19,8 @@ from scipy.special import betaincinv, stdtrit
 FEWEST = 8  # places below which no interval keeps its promise
 UPPER = 0.975  # quantile at the upper limit
 _NORMAL = 1.959964  # that quantile of the normal distribution
-_DOUBT = (
-    0.3  # weight of the worst case, times the squared skewness of the mean in that case: what few places cannot show
-)
+# Weight of the worst case, times the squared skewness of the mean in that case: what few places cannot show.
+_DOUBT = 0.3
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ Protocol: features of the backbone after average pooling, standardised with the 
 similarity, majority of k; logistic regression with C chosen on the validation places. "One date" represents a place by
 one image, "all dates" by the mean of its features over all dates, "dates stacked" by the concatenated features of its
 dates if all places have the same number of dates. The split is that of the store: spatial blocks, or the split files of
-a dataset. Intervals: 95 %, over test places, see ``core.evaluation.intervals``. Retrieval needs no labels: see ``core.evaluation.retrieval``.
+a dataset. Intervals: 95 %, over test places, see ``core.evaluation.intervals``. Retrieval needs no labels: see
+``core.evaluation.retrieval``.
 """
 
 from __future__ import annotations

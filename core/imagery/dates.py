@@ -28,6 +28,7 @@ _PRODUCTS = tuple(
         (r"(\d{8})_\d{6}_", "%Y%m%d"),  # Planet
     )
 )
+_REMEDY = "say how to read it with --date-format, such as '*_%Y_*', or give a table with --dates"
 
 
 def parse_date(path: Path, date_format: str | None = None) -> datetime:
@@ -43,10 +44,8 @@ def parse_date(path: Path, date_format: str | None = None) -> datetime:
             if (match := pattern.match(path.name)) and (dates := _dates_in(match[1].upper(), known)):
                 return dates[0]
         found = [date for one in _WHOLE for date in _dates_in(path.stem, one)]
-        dates, form = (
-            [date for date in found if not any(date < other and date.date() == other.date() for other in found)],
-            "",
-        )
+        dates = [date for date in found if not any(date < other and date.date() == other.date() for other in found)]
+        form = ""
     if len(set(dates)) == 1:
         return dates[0]
     if dates:
@@ -54,9 +53,6 @@ def parse_date(path: Path, date_format: str | None = None) -> datetime:
     years = sorted({year for year in re.findall(r"(?<!\d)\d{4}", path.stem) if int(year) in plausible_years()})
     why = f"; {' and '.join(years)} may be a year or another number" if years and not date_format else ""
     raise UserError(f"{path}: its name holds no date{form}{why}; {_REMEDY}")
-
-
-_REMEDY = "say how to read it with --date-format, such as '*_%Y_*', or give a table with --dates"
 
 
 def _dates_in(text: str, form: str) -> list[datetime]:

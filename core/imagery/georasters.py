@@ -172,9 +172,9 @@ def _to_lonlat(wkt: str) -> Transformer:
     return Transformer.from_crs(wkt, "EPSG:4326", always_xy=True)
 
 
-def full_turn(source: GeoRaster) -> float:
-    """The Earth's circumference in units of a geographic CRS; 0 for others."""
-    return 360 / _units(source.crs.to_wkt()).size if source.crs.is_geographic else 0.0
+def full_turn(crs: CRS) -> float:
+    """Units of a full turn of longitude; 0 of a projected CRS."""
+    return _units(crs.to_wkt()).turn
 
 
 def overlap(one: GeoRaster, other: GeoRaster) -> bool:
@@ -187,7 +187,7 @@ def _lies_in(one: GeoRaster, other: GeoRaster) -> bool:
     rows, columns = (np.linspace(0, side, 33) for side in one.shape)
     x, y = one.transform @ tuple(part.ravel() for part in np.meshgrid(columns, rows))
     x, y = Transformer.from_crs(one.crs, other.crs, always_xy=True).transform(x, y)
-    whole = full_turn(other)
+    whole = full_turn(other.crs)
     for turn in (-whole, 0, whole) if whole else (0,):
         column, row = ~other.transform @ (x + turn, y)
         if ((column > 0) & (column < other.width) & (row > 0) & (row < other.height)).any():
@@ -226,7 +226,7 @@ def open_raster(
         source.name = name
         if not is_located(source):
             if source.rpcs:
-                raise UserError(f"{name}: lies on RPCs instead of a grid; warp it to one with gdalwarp -rpc")
+                raise UserError(f"{name}: {Message('rpcs')}")
             raise UserError(f"{name}: has no coordinates; give them with --crs and --bounds")
         _check_crs(source, name)
         yield source

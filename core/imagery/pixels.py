@@ -16,6 +16,7 @@ from rasterio.windows import Window, transform
 
 from core.imagery.georasters import GeoRaster, full_turn
 from export.rasterio_io.opening import dtype_of, masked_bands, read_bands, stated_nodata
+from export.runtime.messages import Message
 from export.runtime.raster.gaps import RULES, SOME_SHARE, holds_data, nodata_of, single
 from export.runtime.raster.resample import STRIP, Scale, resampled
 from export.runtime.raster.window import Window as Part
@@ -65,16 +66,10 @@ def assumed(source: GeoRaster, rule: str) -> list[str]:
     """What is assumed about the pixels without data of a raster, for its user."""
     called = [number for number, color in enumerate(source.colorinterp, start=1) if color.name == "alpha"]
     notes = [stored_as(source)] if stored_as(source) else []
-    notes += [
-        f"its band {number} is called alpha but holds more than transparent and opaque: taken for data, not for a mask"
-        for number in called
-        if number not in source.alphas
-    ]
+    notes += [str(Message("no_alpha", {"band": number})) for number in called if number not in source.alphas]
     share = _share_in_some(source) if rule == "any" and len(source.bands) > 1 else 0.0
     if share >= SOME_SHARE:
-        notes.append(
-            f"{share:.0%} of it holds its nodata value in some bands and not in all: taken for gaps; see --nodata-rule"
-        )
+        notes.append(f"{Message('nodata_in_some', {'share': share})}; see --nodata-rule")
     return notes
 
 
@@ -95,7 +90,8 @@ def read_on_grid(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pixels of a window of the grid of another raster, and where they hold data: warped unless it is the same grid.
 
-    Bands count from 1; all but alpha by default. Pixels without data are no part of others, and what the raster does not cover is none, whatever the data type.
+    Bands count from 1; all but alpha by default. Pixels without data are no part of others, and what the raster does not
+    cover is no data, whatever its type.
     """
     bands = list(bands) or source.bands
     if _same_grid(source, grid):
@@ -185,7 +181,7 @@ def _scales(source: GeoRaster, grid: GeoRaster, window: Window) -> dict[str, flo
     middle = np.array([window.col_off + window.width / 2, window.row_off + window.height / 2])
     x, y = grid.transform @ tuple((middle + [[0, 0], [1, 0], [0, 1]]).T)
     x, y = Transformer.from_crs(grid.crs, source.crs, always_xy=True).transform(x, y)
-    x = _together(x, full_turn(source))
+    x = _together(x, full_turn(source.crs))
     steps = [np.hypot(*(at[1:] - at[0])) for at in ~source.transform @ (x, y)]
     return dict(zip(("XSCALE", "YSCALE"), (1 / np.array(steps)).tolist())) if np.isfinite(steps).all() else {}
 
@@ -204,7 +200,7 @@ def _parts_under(source: GeoRaster, grid: GeoRaster, window: Window) -> Iterator
     if not known.any():
         return
     x, y = x[known], y[known]
-    whole = full_turn(source)
+    whole = full_turn(source.crs)
     x = _together(x, whole)
     for turn in (-whole, 0, whole) if whole else (0,):
         column, row = ~source.transform @ (x + turn, y)

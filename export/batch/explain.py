@@ -31,7 +31,8 @@ def explained(
 ) -> tuple[list[Fact], list[Message]]:
     """The facts of a run, and what the user should read before it. Runs the first tiles, for the time.
 
-    ``side`` is that of blocks in px, 0 for one that fits, None for a run in one piece; ``opening`` how many seconds the model took to load.
+    ``side`` is that of blocks in px, 0 for one that fits, None for a run in one piece; ``opening`` how many seconds the model
+    took to load.
 
     Raises:
         RuntimeFault: the run would be refused.

@@ -18,18 +18,14 @@ from export.rasterio_io.grid import Grid
 from export.runtime.errors import InputFault, first_line
 from export.runtime.raster import footprint
 from export.runtime.raster.footprint import Move, Way
-from export.runtime.raster.lattice import Bounds
+from export.runtime.raster.lattice import Bounds, Units
 from export.runtime.raster.polygons import Polygons
 
 PYOGRIO_ERRORS = (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError, OSError)
 _SIDES = 1000  # pieces of a ring, at least, that is moved to degrees
 _LONG = 1000  # corners of a polygon that is cut to a window before it is burnt
-_SURFACES = {
-    15: 6,
-    16: 6,
-    17: 3,
-    3: 3,
-}  # codes of WKB: polyhedral surface, TIN, triangle, polygon as shapely knows them
+# Codes of WKB (polyhedral surface, TIN, triangle, polygon) and those as which shapely knows the same.
+_SURFACES = {15: 6, 16: 6, 17: 3, 3: 3}
 
 
 class Features(NamedTuple):
@@ -151,7 +147,7 @@ def _same(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def turn_of(crs: pyproj.CRS) -> float:
     """Units of a full turn of longitude; 0 of a projected CRS."""
-    return round(2 * np.pi / crs.axis_info[0].unit_conversion_factor, 9) if crs.is_geographic else 0.0
+    return Units.of(True, crs.axis_info[0].unit_conversion_factor).turn if crs.is_geographic else 0.0
 
 
 def placed(points: np.ndarray, crs: pyproj.CRS, grid: Grid) -> np.ndarray:

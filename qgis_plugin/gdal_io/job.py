@@ -15,7 +15,6 @@ from ..runtime.model.card import ModelCard
 from ..runtime.model.guard import read_header
 from ..runtime.model.read_card import card_of
 from ..runtime.model.session import Model
-from ..runtime.raster.lattice import METRES_PER_DEGREE
 from ..texts import tr
 from .files import FileLayer, files_of
 from .grid import LayerGrid
@@ -51,13 +50,12 @@ def grid_of(layer) -> tuple[LayerGrid, float]:
     copy = snapshot(layer)
     if isinstance(copy, ServiceLayer):
         grid = copy.own_grid()
-        return (grid, 0.0) if grid else (copy.coarse_grid(), _EXACT_M / _metres(copy.coarse_grid()))
+        if grid:
+            return grid, 0.0
+        coarse = copy.coarse_grid()
+        return coarse, _EXACT_M / coarse.units.metres
     with closing(copy.open()) as pixels:
         return pixels.grid, 0.0
-
-
-def _metres(grid: LayerGrid) -> float:
-    return METRES_PER_DEGREE if grid.units.geographic else grid.units.metres
 
 
 @dataclass(frozen=True)

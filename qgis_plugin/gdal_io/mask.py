@@ -24,7 +24,7 @@ from ..runtime.errors import InputFault
 from ..runtime.infer.class_map import Shape
 from ..runtime.raster import footprint
 from ..runtime.raster.footprint import Move, Way
-from ..runtime.raster.lattice import Bounds
+from ..runtime.raster.lattice import Bounds, Units
 from ..runtime.raster.polygons import Polygons
 from ..texts import tr
 from .calls import ask
@@ -139,7 +139,7 @@ def way(own: QgsCoordinateReferenceSystem, grid: LayerGrid, context: QgsCoordina
 
 def turn_of(crs: QgsCoordinateReferenceSystem) -> float:
     """Units of a full turn of longitude; 0 of a projected CRS."""
-    return round(2 * np.pi / osr.SpatialReference(crs.toWkt(_WKT)).GetAngularUnits(), 9) if crs.isGeographic() else 0.0
+    return Units.of(True, osr.SpatialReference(crs.toWkt(_WKT)).GetAngularUnits()).turn if crs.isGeographic() else 0.0
 
 
 def _move(own: QgsCoordinateReferenceSystem, target: QgsCoordinateReferenceSystem, context) -> Move:

@@ -8,6 +8,7 @@ from typing import Any, Callable
 
 from ..files import free_memory
 from ..messages import Message
+from ..raster.bands import pairs_of
 from ..raster.lattice import stated_size
 from ..results.writing import room_needed
 from .estimate import Estimate
@@ -70,11 +71,7 @@ def _raster(source: Source) -> Fact:
 
 
 def _bands(source: Source, needed: Sequence[str]) -> Fact:
-    names = [band.shown for band in source.pixels.bands]
-    pairs = [
-        f"{band} = {number}" + (f" ({names[number - 1]})" if names[number - 1] not in ("", band) else "")
-        for band, number in zip(needed, source.bands)
-    ]
+    pairs = pairs_of(source.pixels.bands, needed, source.bands)
     if len(pairs) > _NAMED:
         pairs = [*pairs[: _NAMED - 2], "...", pairs[-1]]
     return Fact(Message("label_bands"), (_text(", ".join(pairs)),), (source.matched,))

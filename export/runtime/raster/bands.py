@@ -88,7 +88,7 @@ def _whole(where: str, bands: BandNames, usable: Sequence[int], needed: Sequence
 
 def _explained(bands: BandNames, needed: Sequence[str], whole: Sequence[tuple[Reading, _Match]]) -> Chosen:
     reading, (numbers, evidence) = whole[0]
-    pairs = _pairs(bands, needed, numbers)
+    pairs = ", ".join(pairs_of(bands.bands, needed, numbers))
     if "number" in evidence and reading.assumed:
         sensors = ", ".join(dict.fromkeys(one.sensor for one, _ in whole))
         return Chosen(numbers, Message("bands_by_number", {"pairs": pairs, "sensors": sensors}), True)
@@ -153,7 +153,7 @@ def _in_order(where: str, bands: BandNames, usable: Sequence[int], needed: Seque
     readings = bands.readings()
     if any(all(_is_other(reading, number, name) for reading in readings) for number, name in zip(numbers, wanted)):
         raise InputFault("other_bands", where=where, own=own, bands=", ".join(needed))
-    pairs = _pairs(bands, needed, numbers)
+    pairs = ", ".join(pairs_of(bands.bands, needed, numbers))
     if len(usable) > len(needed):
         return Chosen(numbers, Message("first_bands", {"count": len(usable), "pairs": pairs}), True)
     if any(bands.bands[number - 1].shown for number in usable):
@@ -206,9 +206,10 @@ def _own(bands: BandNames, usable: Sequence[int]) -> str:
     return ", ".join(bands.bands[number - 1].shown or str(number) for number in usable)
 
 
-def _pairs(bands: BandNames, needed: Sequence[str], numbers: Sequence[int]) -> str:
+def pairs_of(bands: Sequence[BandFacts], needed: Sequence[str], numbers: Sequence[int]) -> list[str]:
+    """Each band that a model needs, the number of a raster's that is taken for it and, where it differs, its name."""
     pairs = []
     for name, number in zip(needed, numbers):
-        shown = bands.bands[number - 1].shown
-        pairs.append(f"{name} = {number}" + (f" ({shown})" if shown and shown != name else ""))
-    return ", ".join(pairs)
+        shown = bands[number - 1].shown
+        pairs.append(f"{name} = {number}" + (f" ({shown})" if shown not in ("", name) else ""))
+    return pairs
