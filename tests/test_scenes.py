@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pyproj
 import pytest
 import rasterio
+from PIL import Image
 
 from core.prepare import main
 from core.store.read import ChipStore
@@ -174,3 +176,16 @@ def test_gaps_of_a_scene_on_control_points_are_kept(nodata, tmp_path):
     store = ChipStore(tmp_path / "store")
     assert store.info.bands == ("band 1", "band 2")
     assert (~store.valid(np.arange(len(store)))).sum() == (~valid).sum()
+
+
+def test_bounds_across_the_antimeridian_turn_by_the_unit_of_their_crs(tmp_path):
+    pixels = np.random.default_rng(0).integers(1, 200, (1, SIDE, SIDE)).astype(np.uint8)
+    image = tmp_path / "20200101.png"
+    Image.fromarray(pixels[0]).save(image)
+    grads = "EPSG:4807"  # of which a full turn has 400
+    assert prepared(tmp_path, image, "--crs", grads, "--bounds", 199, -21, -199, -19) == 0
+    store = ChipStore(tmp_path / "store")
+    move = pyproj.Transformer.from_crs(grads, "EPSG:4326", always_xy=True)
+    lon, lat = move.transform(199 + (store.index["column"] + 8) / 16, -19 - (store.index["row"] + 8) / 16)
+    assert np.allclose((store.index["lon"] - lon + 180) % 360, 180, rtol=0, atol=1e-6)
+    assert np.allclose(store.index["lat"], lat, rtol=0, atol=1e-6)

@@ -25,7 +25,7 @@ from rasterio.windows import Window as RasterWindow
 from core.errors import InputFault, UserError, first_line
 from core.imagery.crops import guess_unit, majority
 from core.imagery.dates import parse_date, read_dates
-from core.imagery.georasters import band_names, ground, open_raster, pixel_size_m, stored_type
+from core.imagery.georasters import band_names, full_turn, ground, open_raster, pixel_size_m, stored_type
 from core.imagery.labels import LabelPolygons, LabelRaster, open_labels, read_legend
 from core.imagery.pixels import read_on_grid
 from core.imagery.safe_products import DEFAULT_BANDS, read_product
@@ -293,7 +293,7 @@ def make(arguments: argparse.Namespace, scratch: Path) -> Rasters:
 def _placement(arguments: argparse.Namespace) -> Placement:
     try:
         crs = CRS.from_user_input(arguments.crs)
-        bounds = eastwards(tuple(arguments.bounds), 360.0 if crs.is_geographic else 0.0)
+        bounds = eastwards(tuple(arguments.bounds), full_turn(crs))
     except InputFault as error:
         raise UserError(f"--bounds: {error}") from error
     except CRSError as error:
