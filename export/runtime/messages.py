@@ -235,6 +235,9 @@ MESSAGES: dict[str, str] = {
         "on each of {classes} all units are of one class: the limits allow for the errors that so few units can miss"
     ),
     "no_attribute": "has no attribute '{attribute}'; it has {attributes}",
+    "no_class_values": "'{attribute}' is empty for all labels; it must hold the class of each",
+    "too_many_classes": "'{attribute}' has {count} different values, too many to be classes (limit {limit})",
+    "class_twice": "'{one}' and '{other}' in '{attribute}' differ by case or spaces only; write the class in one way",
     "no_class_value": "'{text}' in '{attribute}' is neither a class number nor a class name of the map",
 }
 

@@ -1919,5 +1919,17 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <source>its coordinates are not valid</source>
         <translation>sus coordenadas no son válidas</translation>
     </message>
+    <message>
+        <source>'{attribute}' is empty for all labels; it must hold the class of each</source>
+        <translation>«{attribute}» está vacío en todas las etiquetas; debe contener la clase de cada una</translation>
+    </message>
+    <message>
+        <source>'{attribute}' has {count} different values, too many to be classes (limit {limit})</source>
+        <translation>«{attribute}» tiene {count} valores distintos, demasiados para ser clases (límite {limit})</translation>
+    </message>
+    <message>
+        <source>'{one}' and '{other}' in '{attribute}' differ by case or spaces only; write the class in one way</source>
+        <translation>«{one}» y «{other}» en «{attribute}» solo difieren en mayúsculas o espacios; escriba la clase de una sola manera</translation>
+    </message>
 </context>
 </TS>
