@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from export.runtime.learn.similar import APART, Places, Similarity, similarity
+from export.runtime.learn.similar import APART, BestPlaces, Similarity, similarity
 
 RNG = np.random.default_rng(0)
 
@@ -39,10 +39,10 @@ def test_records_of_tiles_give_the_same_as_vectors():
 def test_the_best_places_are_the_best_ones_that_are_apart():
     scores = RNG.random((64, 96)).astype(np.float32)
     scores[:5] = np.nan
-    found = Places.none()
+    found = BestPlaces.none()
     for top in range(0, 64, 32):
         for left in range(0, 96, 32):
-            found = found.joined(Places.of_tile(scores[top : top + 32, left : left + 32], 4 * top, 4 * left, 4))
+            found = found.joined(BestPlaces.of_tile(scores[top : top + 32, left : left + 32], 4 * top, 4 * left, 4))
     at = np.column_stack([found.rows, found.columns])
     apart = np.hypot(*(at[:, None] - at).transpose(2, 0, 1)) + 1e9 * np.eye(len(at))
     assert apart.min() >= APART
@@ -53,4 +53,4 @@ def test_the_best_places_are_the_best_ones_that_are_apart():
     rows, columns = ((axis - 1.5) / 4 for axis in (found.rows, found.columns))
     np.testing.assert_array_equal(scores[rows.astype(int), columns.astype(int)], found.scores)
     assert len(found.scores) >= 10
-    assert len(found.joined(Places.none(), count=3).scores) == 3
+    assert len(found.joined(BestPlaces.none(), count=3).scores) == 3

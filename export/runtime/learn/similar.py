@@ -79,7 +79,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Places:
+class BestPlaces:
     """Candidates for the best places, best first: (N,) float32 scores, and (N,) rows and columns in px of their middles."""
 
     scores: np.ndarray
@@ -87,12 +87,12 @@ class Places:
     columns: np.ndarray
 
     @classmethod
-    def none(cls) -> Places:
+    def none(cls) -> BestPlaces:
         """No places."""
         return cls(np.zeros(0, np.float32), np.zeros(0), np.zeros(0))
 
     @classmethod
-    def of_tile(cls, scores: np.ndarray, top: int, left: int, side: int) -> Places:
+    def of_tile(cls, scores: np.ndarray, top: int, left: int, side: int) -> BestPlaces:
         """The candidates of a tile of (rows, columns) scores of places of ``side`` px, NaN where there are none.
 
         ``top`` and ``left`` are the tile's first row and column in px.
@@ -110,7 +110,7 @@ class Places:
         middle = (side - 1) / 2
         return cls(best[there], top + row[there] * side + middle, left + column[there] * side + middle)
 
-    def joined(self, others: Places, count: int = COUNT, apart: float = APART) -> Places:
+    def joined(self, others: BestPlaces, count: int = COUNT, apart: float = APART) -> BestPlaces:
         """The best of both, at most so many, each at least ``apart`` px from all better ones."""
         scores = np.concatenate([self.scores, others.scores])
         at = np.column_stack([np.concatenate([self.rows, others.rows]), np.concatenate([self.columns, others.columns])])
@@ -120,4 +120,4 @@ class Places:
                 break
             if not kept or np.hypot(*(at[kept] - at[number]).T).min() >= apart:
                 kept.append(number)
-        return Places(scores[kept], at[kept, 0], at[kept, 1])
+        return BestPlaces(scores[kept], at[kept, 0], at[kept, 1])
