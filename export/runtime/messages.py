@@ -234,6 +234,14 @@ MESSAGES: dict[str, str] = {
     "classes_without_spread": (
         "on each of {classes} all units are of one class: the limits allow for the errors that so few units can miss"
     ),
+    # maps from labels
+    "one_class": "labels of at least two classes are needed",
+    "class_without_labels": "nothing is labelled {classes}: the map will not show it",
+    "class_labelled_once": "one polygon alone is labelled {classes}: how well it is mapped cannot be known",
+    "class_in_one_block": (
+        "all that is labelled {classes} lies in one of {blocks} parts of the area: how well it is mapped elsewhere cannot be known"
+    ),
+    "class_labelled_rarely": "fewer than {needed} polygons are labelled {classes}: their accuracy is known only roughly",
     "no_attribute": "has no attribute '{attribute}'; it has {attributes}",
     "no_class_values": "'{attribute}' is empty for all labels; it must hold the class of each",
     "too_many_classes": "'{attribute}' has {count} different values, too many to be classes (limit {limit})",

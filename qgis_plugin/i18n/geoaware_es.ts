@@ -1824,6 +1824,26 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>ninguna unidad cae en {classes}: el {share:.1%} del mapa queda fuera de todas las estimaciones</translation>
     </message>
     <message>
+        <source>labels of at least two classes are needed</source>
+        <translation>se necesitan etiquetas de al menos dos clases</translation>
+    </message>
+    <message>
+        <source>nothing is labelled {classes}: the map will not show it</source>
+        <translation>nada está etiquetado como {classes}: el mapa no lo mostrará</translation>
+    </message>
+    <message>
+        <source>one polygon alone is labelled {classes}: how well it is mapped cannot be known</source>
+        <translation>un solo polígono está etiquetado como {classes}: no se puede saber si el mapa acierta</translation>
+    </message>
+    <message>
+        <source>all that is labelled {classes} lies in one of {blocks} parts of the area: how well it is mapped elsewhere cannot be known</source>
+        <translation>todo lo etiquetado como {classes} está en una de las {blocks} partes del área: no se puede saber si el mapa acierta en otros lugares</translation>
+    </message>
+    <message>
+        <source>fewer than {needed} polygons are labelled {classes}: their accuracy is known only roughly</source>
+        <translation>menos de {needed} polígonos están etiquetados como {classes}: su exactitud solo se conoce de forma aproximada</translation>
+    </message>
+    <message>
         <source>one unit alone lies on {classes}: it tells next to nothing, and all limits allow for that</source>
         <translation>una sola unidad cae en {classes}: casi no dice nada, y todos los límites lo tienen en cuenta</translation>
     </message>

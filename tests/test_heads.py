@@ -1,0 +1,145 @@
+"""Heads on a few labels, how they are judged, and where to label next."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from export.runtime.errors import Cancelled, InputFault
+from export.runtime.learn.heads import fit
+from export.runtime.learn.judge import Applicability, cross_validate
+from export.runtime.learn.next_places import next_places
+from export.runtime.learn.samples import Samples
+from export.runtime.results.assessment import exact_limits
+
+NAMES = ("water", "forest", "town")
+
+
+def samples_at(centres, labels, pixels=20, spread=8.0, places=None, seed=0):
+    """Polygons of some pixels around the centre of their class; polygons of a class differ too."""
+    rng = np.random.default_rng(seed)
+    count = np.broadcast_to(pixels, len(labels))
+    polygons = np.repeat(np.arange(len(labels)), count)
+    of_polygon = np.asarray(centres)[labels] + rng.normal(0, spread, (len(labels), len(centres[0])))
+    values = of_polygon[polygons] + rng.normal(0, spread, (len(polygons), len(centres[0])))
+    features = np.clip(np.rint(values), 1, 255).astype(np.float32)
+    at = rng.uniform(0, 1000, (len(labels), 2)) if places is None else np.asarray(places, float)
+    none = np.zeros(len(labels), np.int64)
+    return Samples(features, np.asarray(labels)[polygons], polygons, at, none, np.arange(len(labels)))
+
+
+CENTRES = ((60, 60, 128, 40), (128, 190, 60, 90), (200, 90, 200, 128))
+
+
+def test_regression_is_that_of_scikit_learn_with_polygons_weighing_the_same():
+    samples = samples_at(CENTRES, [0, 1, 2, 0, 1, 2], pixels=[5, 40, 10, 20, 1, 30], spread=25)
+    share = samples.weights / samples.weights.sum()
+    mean = share @ samples.features
+    spread = np.sqrt(share @ (samples.features - mean) ** 2)
+    peer = LogisticRegression(C=1 / 0.01, tol=1e-8, max_iter=10_000)
+    inputs = (samples.features - mean) / spread
+    peer.fit(inputs, samples.classes, sample_weight=share)
+    ours = fit(samples, 3).probabilities(samples.features)
+    np.testing.assert_allclose(ours, peer.predict_proba(inputs), atol=0.01)
+
+
+def test_classes_without_labels_are_never_the_answer():
+    samples = samples_at(CENTRES, [0, 2, 0, 2])
+    found = fit(samples, 4).probabilities(samples.features)
+    assert found.shape == (len(samples.features), 4)
+    assert not found[:, [1, 3]].any()
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_labels_of_one_class_are_refused():
+    samples = samples_at(CENTRES, [1, 1, 1])
+    for judge in (lambda: fit(samples, 3), lambda: cross_validate(samples, NAMES)):
+        with pytest.raises(InputFault, match="at least two classes"):
+            judge()
+
+
+def test_whole_polygons_are_left_out():
+    """Pixels of a polygon are alike, polygons of a class are not: its other pixels would give it away."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(12) % 2
+    polygons = np.repeat(np.arange(12), 30)
+    features = (rng.uniform(20, 235, (12, 8))[polygons] + rng.normal(0, 1, (360, 8))).astype(np.float32)
+    samples = Samples(
+        features, labels[polygons], polygons, rng.uniform(0, 99, (12, 2)), np.zeros(12, np.int64), np.arange(12)
+    )
+    assert (fit(samples, 2).probabilities(features).argmax(axis=1) == samples.classes).mean() > 0.9
+    assert cross_validate(samples, NAMES[:2]).accuracy[0] < 0.8
+
+
+def test_every_polygon_counts_as_one():
+    samples = samples_at(CENTRES, [0, 1, 2] * 4, pixels=[100, 1, 7] * 4, spread=4)
+    quality = cross_validate(samples, NAMES)
+    np.testing.assert_allclose(quality.confusion, 4 * np.eye(3), atol=1e-9)
+    np.testing.assert_allclose(quality.accuracy, [1, exact_limits(12, 12)[0], 1], atol=1e-9)
+    low = exact_limits(4, 4)[0]
+    np.testing.assert_allclose(quality.f1, np.repeat([[1], [2 * low / (1 + low)], [1]], 3, axis=1), atol=1e-9)
+    assert quality.blocks == 0
+    assert [str(message) for message in quality.warnings] == [
+        "fewer than 8 polygons are labelled water, forest, town: their accuracy is known only roughly"
+    ]
+
+
+def test_many_polygons_are_left_out_in_spatial_blocks():
+    """Features tell the place, not the class: nearby polygons would give the class away."""
+    side = np.arange(8) * 100.0
+    places = np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1).reshape(-1, 2)
+    labels = ((places[:, 0] // 200 + places[:, 1] // 200) % 2).astype(np.int64)
+    samples = samples_at(((128, 128), (128, 128)), labels, spread=0.1, places=places)
+    quality = cross_validate(replace(samples, features=samples.features), NAMES[:2])
+    assert quality.blocks == 8
+    assert quality.confusion.sum() == pytest.approx(64)
+
+
+def test_a_class_that_would_be_lost_is_not_tested():
+    places = [(0, 10 * number) for number in range(40)]
+    labels = [2, 2] + [0, 1] * 19
+    quality = cross_validate(samples_at(CENTRES, labels, places=places), (*NAMES, "ice"))
+    assert np.isnan(quality.f1[:, 2]).all()
+    assert quality.confusion[2].sum() == 0
+    assert quality.polygons.tolist() == [19, 19, 2, 0]
+    assert [message.kind for message in quality.warnings] == ["class_without_labels", "class_in_one_block"]
+    single = cross_validate(samples_at(CENTRES, [0, 1, 2, 0, 1]), NAMES)
+    assert [message.kind for message in single.warnings] == ["class_labelled_once", "class_labelled_rarely"]
+    assert single.warnings[0].fields["classes"] == "town"
+
+
+def test_judging_can_be_stopped():
+    with pytest.raises(Cancelled):
+        cross_validate(samples_at(CENTRES, [0, 1, 0, 1]), NAMES, progress=lambda done, total: done < 2)
+
+
+def test_places_unlike_any_label_are_told():
+    samples = samples_at(CENTRES, [0, 1, 2] * 4)
+    applies = Applicability.of(samples)
+    like = samples_at(CENTRES, [0, 1, 2] * 10, seed=1).features
+    other = samples_at(((240, 240, 20, 240),), [0] * 10, seed=2).features
+    assert (applies.index(like) > applies.threshold).mean() < 0.1
+    assert (applies.index(other) > applies.threshold).mean() > 0.9
+    direct = np.sqrt(((like[:, None] * applies.scale - applies.references) ** 2).sum(axis=2)).min(axis=1)
+    np.testing.assert_allclose(applies.index(like), direct, atol=1e-3)
+
+
+def test_next_places_are_uncertain_unlike_and_apart():
+    rng = np.random.default_rng(0)
+    features = rng.normal(128, 30, (500, 4)).astype(np.float32)
+    likely = np.tile([0.98, 0.02], (500, 1))
+    likely[100:140] = [0.5, 0.5]
+    index = np.full(500, 0.5)
+    places = np.stack(np.divmod(np.arange(500), 25), axis=1) * 40.0
+    chosen = next_places(features, likely, index, places)
+    assert len(chosen) == len(set(chosen.tolist())) == 10
+    assert set(chosen[:3].tolist()) <= set(range(100, 140))
+    index[300] = 2.0
+    likely[300] = [0.5, 0.5]
+    assert next_places(features, likely, index, places)[0] == 300
+    features[100:140] = features[100]  # all alike: one of them is enough at first
+    second = next_places(features, likely, index, places)[:3]
+    assert len(set(second.tolist()) & set(range(100, 140))) == 1
+    assert len(next_places(features[:3], likely[:3], index[:3], places[:3])) == 3
+    assert len(next_places(features[:0], likely[:0], index[:0], places[:0])) == 0
