@@ -157,12 +157,17 @@ class Algorithm(QgsProcessingAlgorithm):
             parameter.setFlags(parameter.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
         self.addParameter(parameter)
 
-    def add_model(self, tasks: Sequence[str] = ()):
-        """Declare the model; the toolbox offers the models of the library that have one of the tasks."""
-        parameter = QgsProcessingParameterFile("MODEL", tr("Model"), fileFilter=tr("ONNX models (*.onnx)"))
+    def add_model(self, tasks: Sequence[str] = (), name: str = "MODEL", label: str = "", none: str = ""):
+        """Declare a model; the toolbox offers the models of the library that have one of the tasks.
+
+        It is optional if ``none`` says what is done without one.
+        """
+        parameter = QgsProcessingParameterFile(
+            name, label or tr("Model"), optional=bool(none), fileFilter=tr("ONNX models (*.onnx)")
+        )
         # by name: Processing, in which the widget's class is based, may be loaded after the plugin
         widget = f"{__package__.rpartition('.')[0]}.ui.model_choice.ModelWrapper"
-        parameter.setMetadata({"widget_wrapper": {"class": widget, "tasks": list(tasks)}})
+        parameter.setMetadata({"widget_wrapper": {"class": widget, "tasks": list(tasks), "none": none}})
         self.add(
             parameter,
             tr(

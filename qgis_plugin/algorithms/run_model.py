@@ -40,6 +40,17 @@ LAST_MODEL = "geoaware/last_model"  # in QGIS's settings
 RUNNING = 90  # per cent of the progress bar until the files are made
 
 
+def check_onnxruntime() -> None:
+    """Say how to install it where it cannot be used.
+
+    Raises:
+        InputFault: it cannot.
+    """
+    problem = onnxruntime_help.problem()
+    if problem:
+        raise InputFault.worded(onnxruntime_help.sentence(problem))
+
+
 class ModelAlgorithm(Algorithm):
     """Runs a model of one of ``TASKS`` over a raster layer."""
 
@@ -172,9 +183,7 @@ class ModelAlgorithm(Algorithm):
         )
 
     def plan(self, parameters, context) -> RunPlan:
-        problem = onnxruntime_help.problem()
-        if problem:
-            raise InputFault.worded(onnxruntime_help.sentence(problem))
+        check_onnxruntime()
         model = self.parameterAsFile(parameters, self.MODEL, context)
         card = card_in(model)
         if card.task not in self.TASKS:

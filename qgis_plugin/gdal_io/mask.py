@@ -60,15 +60,30 @@ def read_sample(
     """
     features = [one for one in features_of(source) if not (one.geometry().isNull() or one.geometry().isEmpty())]
     shapes = [feature.geometry() for feature in features]
-    polygons = polygons_on((polygons_of(one, source.sourceName()) for one in shapes), source.sourceCrs(), grid, context)
+    units = units_on(shapes, source.sourceCrs(), grid, context, source.sourceName())
+    return units, [feature.attributes()[field] for feature in features]
+
+
+def units_on(
+    shapes: Sequence[QgsGeometry],
+    crs: QgsCoordinateReferenceSystem,
+    grid: LayerGrid,
+    context: QgsCoordinateTransformContext,
+    name: str,
+) -> list[Shape]:
+    """Points and polygons of a CRS on a grid, none of them empty; ``name`` is that of their layer.
+
+    Raises:
+        InputFault: one cannot be read.
+    """
+    polygons = polygons_on((polygons_of(one, name) for one in shapes), crs, grid, context)
     middles = np.array([(at.x(), at.y()) for at in (one.centroid().asPoint() for one in shapes)]).reshape(-1, 2)
     points = footprint.placed(middles, grid, polygons.way).tolist()
     dimensions = [one.constGet().dimension() for one in shapes]
-    units = [
+    return [
         Shape(None, polygons.only(number)) if dimension else Shape((x, y), polygons)
         for number, (dimension, (x, y)) in enumerate(zip(dimensions, points))
     ]
-    return units, [feature.attributes()[field] for feature in features]
 
 
 def features_of(source: QgsProcessingFeatureSource):

@@ -1951,5 +1951,13 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <source>'{one}' and '{other}' in '{attribute}' differ by case or spaces only; write the class in one way</source>
         <translation>«{one}» y «{other}» en «{attribute}» solo difieren en mayúsculas o espacios; escriba la clase de una sola manera</translation>
     </message>
+    <message>
+        <source>The label layer '{name}' cannot be read.</source>
+        <translation>No se puede leer la capa de etiquetas «{name}».</translation>
+    </message>
+    <message>
+        <source>'{name}' holds no points or polygons.</source>
+        <translation>«{name}» no contiene puntos ni polígonos.</translation>
+    </message>
 </context>
 </TS>

@@ -18,8 +18,11 @@ class ModelChoice(QWidget):
 
     changed = pyqtSignal()
 
-    def __init__(self, tasks: Sequence[str]) -> None:
-        """List the models of the library that have one of the tasks; all of them where none is given."""
+    def __init__(self, tasks: Sequence[str], none: str = "") -> None:
+        """List the models of the library that have one of the tasks; all of them where none is given.
+
+        The first entry is no model if ``none`` says what is done then.
+        """
         super().__init__()
         self.models, self.browse = narrow_list(), QToolButton()
         self.browse.setText("…")
@@ -28,10 +31,12 @@ class ModelChoice(QWidget):
         row = stack(QHBoxLayout(self), self.models, self.browse)
         row.setContentsMargins(0, 0, 0, 0)
         row.setStretch(0, 1)
+        if none:
+            self.models.addItem(none, "")
         for entry in entries():
             if entry.card and (not tasks or entry.card.task in tasks):
                 self._add(entry)
-        self.models.setCurrentIndex(max(0, self.models.findData(str(last_used()))))
+        self.models.setCurrentIndex(max(0, -1 if none else self.models.findData(str(last_used()))))
         self.models.currentIndexChanged.connect(lambda _: self.changed.emit())
 
     def path(self) -> str:
@@ -56,18 +61,18 @@ class ModelChoice(QWidget):
 class ModelWrapper(WidgetWrapper):
     """Gives Processing that widget, except in the model designer, whose own widget also takes model inputs."""
 
-    def __new__(cls, parameter, dialog, row=0, column=0, tasks=()):
+    def __new__(cls, parameter, dialog, row=0, column=0, tasks=(), none=""):
         """Make QGIS's own widget for the model designer."""
         if dialogTypes.get(type(dialog).__name__) != DIALOG_MODELER:
-            return super().__new__(cls, parameter, dialog, row, column, tasks=tasks)
+            return super().__new__(cls, parameter, dialog, row, column, tasks=tasks, none=none)
         registry = QgsGui.processingGuiRegistry()
         wrapper = registry.createModelerParameterWidget(dialog.model, dialog.childId, parameter, dialog.context)
         wrapper.setDialog(dialog)
         return wrapper
 
-    def createWidget(self, tasks=()):
+    def createWidget(self, tasks=(), none=""):
         """Called by Processing."""
-        choice = ModelChoice(tasks)
+        choice = ModelChoice(tasks, none)
         choice.changed.connect(lambda: self.widgetValueHasChanged.emit(self))
         return choice
 

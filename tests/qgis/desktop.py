@@ -1,6 +1,7 @@
 """A QGIS Desktop on a virtual screen, driven by real clicks: ``python -m tests.qgis.desktop RASTER --out DIR``.
 
-From the zip and an empty profile to the styled layer and the result page; its pictures go to DIR, what else it saw is
+From the zip and an empty profile to the styled layer and the result page, or with ``--labels`` from strokes to a model and
+its map (``desktop_labels.py``); its pictures go to DIR, what else it saw is
 printed. Run by a Python that has onnxruntime, from which it makes the wheel that the plugin installs: no
 network is needed. QGIS then runs this same file by ``--code``, to click. ``docs/images`` is filled this way:
 ``python -m tests.qgis.desktop europe.tif --out docs/images --work /home/ana``. A model that is named is added to the library;
@@ -39,9 +40,18 @@ overrideFlag=true
 
 
 def launch(
-    model: Path | None, raster: Path, out: Path, seconds: int, locale: str = "en_US", work: Path | None = None
+    model: Path | None,
+    raster: Path,
+    out: Path,
+    seconds: int,
+    locale: str = "en_US",
+    work: Path | None = None,
+    labels: dict | None = None,
 ) -> dict:
-    """Start QGIS in a fresh profile in a folder under ``work``, wait until it has clicked through; what it saw."""
+    """Start QGIS in a fresh profile in a folder under ``work``, wait until it has clicked through; what it saw.
+
+    With ``labels`` (see ``desktop_labels.steps``) the panel for labels is used instead of the run window.
+    """
     from export import plugin
 
     out.mkdir(parents=True, exist_ok=True)
@@ -63,6 +73,8 @@ def launch(
             "raster": str(home / raster.name),
             "out": str(out.resolve()),
             "seen": str(home / "seen.json"),
+            "root": str(program.parents[2]),
+            "labels": labels,
         }
         qgis = 'openbox & exec qgis --nologo --profiles-path "$0" --code "$1"'
         screen = f"-screen 0 {WIDTH}x{HEIGHT}x24"
@@ -93,55 +105,16 @@ def wheel(folder: Path) -> Path:
 
 def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
     """Do one thing after the other; yields seconds to wait, or what must be so before it goes on."""
-    import pyplugin_installer
-    from qgis.core import QgsApplication, QgsProject, QgsRasterLayer
-    from qgis.PyQt.QtWidgets import QAction, QApplication, QDialogButtonBox, QDockWidget, QPushButton, QToolBar
+    from qgis.core import QgsProject
+    from qgis.PyQt.QtWidgets import QDialogButtonBox, QPushButton
     from qgis.utils import iface, plugins, unloadPlugin
 
-    window, canvas = iface.mainWindow(), iface.mapCanvas()
-    window.setGeometry(0, 0, WIDTH, HEIGHT)
-    window.showMaximized()
-    for dock in window.findChildren(QDockWidget):
-        dock.setVisible(dock.objectName() == "Layers")
-    window.findChild(QDockWidget, "Layers").setMinimumWidth(330)
-    layer = QgsRasterLayer(task["raster"], Path(task["raster"]).stem)
-    QgsProject.instance().addMapLayer(layer)
-    canvas.setDestinationCrs(layer.crs())
-    iface.setActiveLayer(layer)
-    yield 1
-    iface.zoomToActiveLayer()
+    canvas = iface.mapCanvas()
+    layer = yield from opened(task)
     began = time.monotonic()
-    pyplugin_installer.instance().installFromZipFile(task["zip"])
-    yield 1
-    iface.messageBar().clearWidgets()
-
-    def button(action):
-        found = [bar.widgetForAction(action) for bar in window.findChildren(QToolBar) if action in bar.actions()]
-        return next(one for one in found if one is not None and one.isVisible())
-
-    def top(name: str):
-        shown = [one for one in QApplication.topLevelWidgets() if type(one).__name__ == name and one.isVisible()]
-        return shown[0] if shown else None
-
-    def choose(path: str) -> Iterator[float | Callable]:
-        """Give Qt's own file dialog a path, by keys."""
-        yield lambda: top("QFileDialog")
-        yield 0.5
-        subprocess.run(["xdotool", "type", "--delay", "2", path], check=True)
-        yield 0.3
-        subprocess.run(["xdotool", "key", "Return"], check=True)
-        yield lambda: top("QFileDialog") is None
-
+    yield from with_plugin(task)
     plugin = plugins["geoaware"]
-    click(button(plugin.action))
-    yield lambda: top("InstallWindow")
-    page = top("InstallWindow")
-    yield 0.5
-    click(page.wheels_button)
-    yield from choose(task["wheels"])
-    yield lambda: page.output.toPlainText()
-    yield 0.8
-    shoot(task, "plugin_install")
+    yield from with_onnxruntime(task, plugin.action)
     yield lambda: top("RunDialog")
     seen["seconds to install onnxruntime"] = round(time.monotonic() - began, 1)
     dialog = top("RunDialog")
@@ -188,7 +161,7 @@ def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
     seen["legend"] = [one.label for one in iface.activeLayer().renderer().classes()]
     for one in group.findLayers():
         one.setItemVisibilityChecked(one.layer().type() == layer.type())  # without polygons the map is easier to see
-    click(button(plugin.identify_action))
+    click(tool_button(plugin.identify_action))
     yield 1.5
     click(canvas)
     yield 1.5
@@ -211,11 +184,93 @@ def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
 
     unloadPlugin("geoaware")
     yield 0.5
+    seen["left"] = left_behind()
+    seen["finished"] = True
+
+
+def left_behind() -> list[str]:
+    """What the plugin has left in QGIS after it was unloaded."""
+    from qgis.core import QgsApplication
+    from qgis.PyQt.QtWidgets import QAction, QApplication
+    from qgis.utils import iface
+
+    window = iface.mainWindow()
     left = [one.objectName() for one in window.findChildren(QAction) if one.objectName().startswith("geoaware")]
     left += [type(one).__name__ for one in QApplication.topLevelWidgets() if "geoaware" in type(one).__module__]
     left += ["provider"] * (QgsApplication.processingRegistry().providerById("geoaware") is not None)
-    seen["left"] = left + ["task"] * QgsApplication.taskManager().countActiveTasks()
-    seen["finished"] = True
+    return left + ["task"] * QgsApplication.taskManager().countActiveTasks()
+
+
+def opened(task: dict) -> Iterator[float | Callable]:
+    """Make the window large and plain, and add the raster; the layer."""
+    from qgis.core import QgsProject, QgsRasterLayer
+    from qgis.PyQt.QtWidgets import QDockWidget
+    from qgis.utils import iface
+
+    window, canvas = iface.mainWindow(), iface.mapCanvas()
+    window.setGeometry(0, 0, WIDTH, HEIGHT)
+    window.showMaximized()
+    for dock in window.findChildren(QDockWidget):
+        dock.setVisible(dock.objectName() == "Layers")
+    window.findChild(QDockWidget, "Layers").setMinimumWidth(330)
+    layer = QgsRasterLayer(task["raster"], Path(task["raster"]).stem)
+    QgsProject.instance().addMapLayer(layer)
+    canvas.setDestinationCrs(layer.crs())
+    iface.setActiveLayer(layer)
+    yield 1
+    iface.zoomToActiveLayer()
+    return layer
+
+
+def with_plugin(task: dict) -> Iterator[float | Callable]:
+    """Install the zip as "Install from ZIP" does."""
+    import pyplugin_installer
+    from qgis.utils import iface
+
+    pyplugin_installer.instance().installFromZipFile(task["zip"])
+    yield 1
+    iface.messageBar().clearWidgets()
+
+
+def with_onnxruntime(task: dict, action) -> Iterator[float | Callable]:
+    """Click an action of the toolbar that needs onnxruntime, and let the plugin install it."""
+    click(tool_button(action))
+    yield lambda: top("InstallWindow")
+    page = top("InstallWindow")
+    yield 0.5
+    click(page.wheels_button)
+    yield from choose(task["wheels"])
+    yield lambda: page.output.toPlainText()
+    yield 0.8
+    shoot(task, "plugin_install")
+
+
+def tool_button(action):
+    """The visible button of an action in a toolbar."""
+    from qgis.PyQt.QtWidgets import QToolBar
+    from qgis.utils import iface
+
+    bars = iface.mainWindow().findChildren(QToolBar)
+    found = [bar.widgetForAction(action) for bar in bars if action in bar.actions()]
+    return next(one for one in found if one is not None and one.isVisible())
+
+
+def top(name: str):
+    """The visible window of a class; None where there is none."""
+    from qgis.PyQt.QtWidgets import QApplication
+
+    shown = [one for one in QApplication.topLevelWidgets() if type(one).__name__ == name and one.isVisible()]
+    return shown[0] if shown else None
+
+
+def choose(path: str) -> Iterator[float | Callable]:
+    """Give Qt's own file dialog a path, by keys."""
+    yield lambda: top("QFileDialog")
+    yield 0.5
+    subprocess.run(["xdotool", "type", "--delay", "2", path], check=True)
+    yield 0.3
+    subprocess.run(["xdotool", "key", "Return"], check=True)
+    yield lambda: top("QFileDialog") is None
 
 
 def click(widget, x: int | None = None) -> None:
@@ -242,7 +297,13 @@ def drive(task: dict) -> None:
     from qgis.utils import iface
 
     seen: dict = {"finished": False}
-    todo = steps(task, seen)
+    if task["labels"]:
+        sys.path.insert(0, task["root"])
+        from tests.qgis import desktop_labels
+
+        todo = desktop_labels.steps(task, seen)
+    else:
+        todo = steps(task, seen)
 
     def end() -> None:
         Path(task["seen"]).write_text(json.dumps(seen, indent=1), "utf-8")
@@ -295,7 +356,8 @@ def main() -> None:
     sys.exit(not seen["finished"])
 
 
-if TASK in os.environ:
-    drive(json.loads(os.environ[TASK]))
-elif __name__ == "__main__":
-    main()
+if __name__ == "__main__":  # in QGIS too
+    if TASK in os.environ:
+        drive(json.loads(os.environ[TASK]))
+    else:
+        main()
