@@ -11,7 +11,7 @@ from benchmarks.reliability.load import change_while_read, many_polygons, map_ma
 from benchmarks.reliability.models import good_model, open_many
 from benchmarks.reliability.rasters import read_many
 from export.runtime.errors import ModelFault
-from export.runtime.model import session
+from export.runtime.model import providers
 from export.runtime.model.guard import read_header
 from export.runtime.model.session import Model
 
@@ -67,7 +67,7 @@ def test_long_and_large_runs(model, tmp_path, load, sizes):
 def test_a_loop_that_never_ends_is_stopped(tmp_path, monkeypatch):
     from benchmarks.reliability.models import hostile
 
-    monkeypatch.setattr(session, "_LONGEST_LOOP", 0.5)
+    monkeypatch.setattr(providers, "_LONGEST_LOOP", 0.5)
     endless = Model(hostile(tmp_path / "hostile")["loop without end"], "cpu", threads=1)
     with pytest.raises(ModelFault, match=r"stopped, it loops for more than 0\.5 s"):
         endless.outputs(endless._sample())

@@ -51,6 +51,10 @@ MESSAGES: dict[str, str] = {
     "loop_too_long": "stopped, it loops for more than {seconds:g} s over one tile",
     "tile_memory": "needs more memory for {count} x {side} px than is free ({free:size})",
     "model_memory": "needs more memory than is free ({free:size})",
+    # graphs that are built on another one
+    "graph_opset": "its operators are those of opset {opset}, and a model is built on {least} or later: export it again with a newer one",
+    "graph_functions": "it holds functions, on which no model is built: export it without them",
+    "graph_trees": "it uses operators of ai.onnx.ml {opset}, which has none of the trees that are added: export it with version 3",
     # onnxruntime
     "onnxruntime_old": "onnxruntime {version} is unsafe with files from others; install {needed} or newer",
     "onnxruntime_failed": "onnxruntime failed: {reason}",

@@ -436,6 +436,10 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>Instalado. Reinicie QGIS para usarlo.</translation>
     </message>
     <message>
+        <source>it holds functions, on which no model is built: export it without them</source>
+        <translation>contiene funciones, sobre las que no se construye ningún modelo: expórtelo sin ellas</translation>
+    </message>
+    <message>
         <source>it is larger than the limit of 2 GB</source>
         <translation>supera el límite de 2 GB</translation>
     </message>
@@ -446,6 +450,14 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
     <message>
         <source>Land cover</source>
         <translation>Cobertura del suelo</translation>
+    </message>
+    <message>
+        <source>it uses operators of ai.onnx.ml {opset}, which has none of the trees that are added: export it with version 3</source>
+        <translation>usa operadores de ai.onnx.ml {opset}, que no tiene los árboles que se añaden: expórtelo con la versión 3</translation>
+    </message>
+    <message>
+        <source>its operators are those of opset {opset}, and a model is built on {least} or later: export it again with a newer one</source>
+        <translation>sus operadores son los del opset {opset}, y un modelo se construye sobre {least} o posterior: expórtelo de nuevo con uno más reciente</translation>
     </message>
     <message>
         <source>land cover</source>

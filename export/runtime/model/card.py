@@ -22,6 +22,7 @@ MLM_TASKS = {
 ACTIVATIONS = ("softmax", "sigmoid", "logits", "classes")
 NODATA = 255  # of uint8 class rasters
 LARGEST_PIXEL = 1_000_000  # metres
+_REAL = float(np.finfo(np.float32).min), float(np.finfo(np.float32).max)
 NODATA_16 = 65535  # of uint16 class rasters, for legends that do not fit below 255
 
 
@@ -52,6 +53,13 @@ class Scaling:
 
 
 RAW = Scaling()
+
+
+def ends(dtype: np.dtype) -> tuple[np.float32, np.float32]:
+    """The lowest and the highest number of a type that float32 holds too."""
+    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    low, high = (np.clip(np.float64(end), *_REAL).astype(np.float32) for end in (limits.min, limits.max))
+    return low, high if int(high) <= int(limits.max) else np.nextafter(high, np.float32(0))
 
 
 @dataclass(frozen=True)

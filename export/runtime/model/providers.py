@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..errors import ModelFault, first_line
 from ..files import free_memory
@@ -24,6 +29,7 @@ PROVIDERS = {
 # Providers that are only fast with many tiles at once. The number is fixed: the last bits of an output may depend on it.
 BATCHED = {"CUDAExecutionProvider": 8, "TensorrtExecutionProvider": 8, "DmlExecutionProvider": 4}
 PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
+_LONGEST_LOOP = 30.0  # seconds for one call of a graph with loops
 _MEMORY_SHARE = 0.75  # of the free memory: the most that a model may use
 _bounded = False  # the allocator belongs to the process, not to a session
 
@@ -52,8 +58,8 @@ def chosen(provider: str) -> list[str]:
     return [name]
 
 
-def start(path: str | Path, provider: str, precision: str | None) -> Any:
-    """An onnxruntime session on exactly this provider.
+def start(model: str | Path | bytes, provider: str, precision: str | None, where: str = "") -> Any:
+    """An onnxruntime session of a file, or of its content, on exactly this provider.
 
     On the CPU a session uses one thread: tiles run in parallel instead, each on a single thread, so that the number of
     threads or tiles cannot change a bit of an output.
@@ -61,7 +67,7 @@ def start(path: str | Path, provider: str, precision: str | None) -> Any:
     Raises:
         ModelFault: the file or the provider does not start, or the provider lacks this precision.
     """
-    onnxruntime = onnxruntime_module()
+    onnxruntime, where = onnxruntime_module(), where or ("" if isinstance(model, bytes) else str(model))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors are raised and reported by us
     if provider == CPU:
@@ -73,17 +79,67 @@ def start(path: str | Path, provider: str, precision: str | None) -> Any:
     settings = provider_options(provider, precision)
     try:
         session = onnxruntime.InferenceSession(
-            str(path), options, providers=[provider], provider_options=[settings], enable_fallback=0
+            model if isinstance(model, bytes) else str(model),
+            options,
+            providers=[provider],
+            provider_options=[settings],
+            enable_fallback=0,
         )
     except Exception as error:
         if not is_of_onnxruntime(error):
             raise
         if is_out_of_memory(error):
-            raise ModelFault("model_memory", where=path, free=free_memory()) from error
-        raise ModelFault("onnxruntime_open", where=path, provider=provider, reason=first_line(error)) from error
+            raise ModelFault("model_memory", where=where, free=free_memory()) from error
+        raise ModelFault("onnxruntime_open", where=where, provider=provider, reason=first_line(error)) from error
     if session.get_providers()[0] != provider:
         raise ModelFault("provider_fell_back", provider=provider, other=session.get_providers()[0])
     return session
+
+
+def called(
+    session: Any, names: Sequence[str] | None, feed: dict[str, np.ndarray], where: str, loops: bool = False
+) -> list[np.ndarray]:
+    """The outputs of a session, all without names, for one batch of tiles; a graph with ``loops`` is stopped in time.
+
+    Raises:
+        ModelFault: onnxruntime fails, or answers with something else than numbers.
+    """
+    try:
+        with _stopped_in_time(loops) as options:
+            answers = session.run(names, feed, options)
+    except Exception as error:
+        if not is_of_onnxruntime(error):
+            raise
+        if "terminate flag" in str(error):
+            raise ModelFault("loop_too_long", where=where, seconds=_LONGEST_LOOP) from error
+        if is_out_of_memory(error):
+            (tiles,) = feed.values()
+            count, side, free = len(tiles), tiles.shape[-1], free_memory()
+            raise ModelFault("tile_memory", where=where, count=count, side=side, free=free) from error
+        raise ModelFault("onnxruntime_failed", where=where, reason=first_line(error)) from error
+    if not all(isinstance(answer, np.ndarray) and answer.dtype.kind in "fiub" for answer in answers):
+        raise ModelFault("not_numbers", where=where)
+    return answers
+
+
+@contextmanager
+def _stopped_in_time(loops: bool) -> Iterator[Any]:
+    """Run options that stop a call after a time limit: a loop may be endless."""
+    if not loops:
+        yield None
+        return
+    options = onnxruntime_module().RunOptions()
+
+    def stop() -> None:
+        options.terminate = True
+
+    timer = threading.Timer(_LONGEST_LOOP, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield options
+    finally:
+        timer.cancel()
 
 
 def provider_options(provider: str, precision: str | None) -> dict[str, str]:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import copy
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import ModelFault, first_line
+from ..errors import ModelFault
 from ..files import free_memory
 from ..messages import Message
 from .answers import canonical, kind_of, with_channels
-from .card import ModelCard
+from .card import ModelCard, ends
 from .guard import OnnxHeader, read_header
-from .providers import BATCHED, CPU, chosen, cores, is_of_onnxruntime, is_out_of_memory, onnxruntime_module, start
-from .read_card import card_of
+from .providers import BATCHED, CPU, called, chosen, cores, start
+from .read_card import card_of, card_of_metadata
 from .tiles import LARGEST, Sizes, find, geometry
 
 # Element types of onnx.proto that an image input may have.
@@ -28,9 +26,7 @@ _DTYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int
 _DTYPES[11] = "float64"
 _SMALLEST_CHOICE = 256  # px: of a tile, however little memory there is
 _BYTES_PER_PIXEL = 1024  # of a tile while it runs: about as much as a U-Net ResNet-18 in fp32 needs
-_REAL = float(np.finfo(np.float32).min), float(np.finfo(np.float32).max)
 _LARGEST_BATCH = 256  # largest batch that a graph may require
-_LONGEST_LOOP = 30.0  # seconds for one call of a graph with loops
 _LARGEST_ANSWER = 2**30  # bytes for one tile; 256 classes of 1024 x 1024 px reach it
 
 
@@ -52,7 +48,7 @@ class Model:
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | bytes,
         provider: str | None = "auto",
         card: ModelCard | None = None,
         threads: int | None = None,
@@ -62,7 +58,7 @@ class Model:
         """Check and open an ONNX file.
 
         Args:
-            path: of the file.
+            path: of the file; or its content.
             provider: "auto" tries the available ones and takes the fastest; or one of ``providers.PROVIDERS``, or
                 onnxruntime's own name of a provider.
             card: by default ``<model>.card.json`` beside the file, else the one inside it.
@@ -73,13 +69,16 @@ class Model:
         Raises:
             ModelFault: the file or its card is refused, or the provider is not available.
         """
-        header = read_header(path)
-        card = card or card_of(path, header)
-        self._where, self._header = str(path), header
+        inside = isinstance(path, bytes)
+        self._file, self._where = path, (card.name if card else "") if inside else str(path)
+        self._header = header = read_header(path, self._where)
+        card = card or (
+            card_of_metadata(header.metadata, "", header.input_shape) if inside else card_of(self._where, header)
+        )
         if header.input_kind not in _DTYPES:
-            raise ModelFault("input_type", where=path)
+            raise ModelFault("input_type", where=self._where)
         if (header.input_shape[0] or 1) > _LARGEST_BATCH:
-            raise ModelFault("batch_too_large", where=path, count=header.input_shape[0], limit=_LARGEST_BATCH)
+            raise ModelFault("batch_too_large", where=self._where, count=header.input_shape[0], limit=_LARGEST_BATCH)
         self._dtype = np.dtype(_DTYPES[header.input_kind])
         self.sizes: Sizes | None = None
         self.card = _with_tile(card, header, self._where)
@@ -152,7 +151,7 @@ class Model:
     def limits(self) -> tuple[float, float]:
         """The lowest and the highest raw value that the graph's input can hold in every band."""
         pairs = [
-            sorted(self.card.scale.raw(float(end), band) for end in _ends(self._dtype))
+            sorted(self.card.scale.raw(float(end), band) for end in ends(self._dtype))
             for band in range(len(self.card.bands))
         ]
         return max(low for low, _ in pairs), min(high for _, high in pairs)
@@ -169,25 +168,11 @@ class Model:
             tiles = np.where(np.isnan(tiles), np.array(self.card.fill, np.float32)[:, None, None], tiles)
         scaled = self.card.scale(tiles)
         if self._dtype.itemsize < 4 or self.whole_numbers:
-            scaled = np.clip(np.rint(scaled) if self.whole_numbers else scaled, *_ends(self._dtype))
+            scaled = np.clip(np.rint(scaled) if self.whole_numbers else scaled, *ends(self._dtype))
         return scaled.astype(self._dtype, copy=False)
 
     def _call(self, session: Any, names: Sequence[str] | None, tiles: np.ndarray) -> list[np.ndarray]:
-        try:
-            with _stopped_in_time(self._header.loops) as options:
-                answers = session.run(names, {self._header.input_name: tiles}, options)
-        except Exception as error:
-            if not is_of_onnxruntime(error):
-                raise
-            if "terminate flag" in str(error):
-                raise ModelFault("loop_too_long", where=self._where, seconds=_LONGEST_LOOP) from error
-            if is_out_of_memory(error):
-                count, side, free = len(tiles), tiles.shape[-1], free_memory()
-                raise ModelFault("tile_memory", where=self._where, count=count, side=side, free=free) from error
-            raise ModelFault("onnxruntime_failed", where=self._where, reason=first_line(error)) from error
-        if not all(isinstance(answer, np.ndarray) and answer.dtype.kind in "fiub" for answer in answers):
-            raise ModelFault("not_numbers", where=self._where)
-        return answers
+        return called(session, names, {self._header.input_name: tiles}, self._where, self._header.loops)
 
     def _start(self, names: Sequence[str], precision: str | None) -> tuple[Any, str]:
         """The fastest of these providers; the results of the others go into ``notes``."""
@@ -214,7 +199,7 @@ class Model:
 
     def _opened(self, provider: str, precision: str | None) -> Any:
         """A session on a provider; the first one finds the tile size, if none is stated."""
-        session = start(self._where, provider, precision)
+        session = start(self._file, provider, precision, self._where)
         if not self.card.tile_size:
             self._find_tile(session)
         return session
@@ -345,33 +330,6 @@ class Model:
         other.card = replace(self.card, tile_size=size, overlap=min(self.card.overlap, size // 2))
         other._shape = self._shape_for(size, self._shape[0])
         return other
-
-
-def _ends(dtype: np.dtype) -> tuple[np.float32, np.float32]:
-    """The lowest and the highest number of a type that float32 holds too."""
-    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-    low, high = (np.clip(np.float64(end), *_REAL).astype(np.float32) for end in (limits.min, limits.max))
-    return low, high if int(high) <= int(limits.max) else np.nextafter(high, np.float32(0))
-
-
-@contextmanager
-def _stopped_in_time(loops: bool) -> Iterator[Any]:
-    """Run options that stop a call after a time limit: a loop may be endless."""
-    if not loops:
-        yield None
-        return
-    options = onnxruntime_module().RunOptions()
-
-    def stop() -> None:
-        options.terminate = True
-
-    timer = threading.Timer(_LONGEST_LOOP, stop)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield options
-    finally:
-        timer.cancel()
 
 
 def _with_tile(card: ModelCard, header: OnnxHeader, where: str) -> ModelCard:
