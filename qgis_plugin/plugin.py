@@ -15,6 +15,7 @@ from .ui.desk import Desk
 
 MENU = "GeoAware"
 IDENTIFY = ICON.with_name("identify.svg")
+LABELS = ICON.with_name("labels.svg")
 ALGORITHMS = (
     SegmentAlgorithm,
     ClassifyScenesAlgorithm,
@@ -69,7 +70,7 @@ class GeoAwarePlugin:
     def __init__(self, iface):
         self.iface = iface  # None in qgis_process
         self.provider = None
-        self.action = self.identify_action = self.class_tool = None
+        self.action = self.labels_action = self.identify_action = self.class_tool = None
         self.actions = []
         self.map_tips = self.desk = None
 
@@ -102,12 +103,21 @@ class GeoAwarePlugin:
 
     def open_dialog(self):
         """Open the run window with the selected layer."""
+        self.desk.open_dialog(self._active_raster())
+
+    def open_panel(self):
+        """Open the panel that turns labels into a map, with the selected layer."""
+        self.desk.open_panel(self._active_raster())
+
+    def _active_raster(self):
         layer = self.iface.activeLayer()
-        self.desk.open_dialog(layer if isinstance(layer, QgsRasterLayer) else None)
+        return layer if isinstance(layer, QgsRasterLayer) else None
 
     def _add_actions(self):
         self.action = self._action("geoawareMap", tr("Map with GeoAware…"), self.open_dialog, ICON)
         self.action.setToolTip(tr("Map the selected raster layer with an ONNX model"))
+        self.labels_action = self._action("geoawareLabels", tr("Labels to map…"), self.open_panel, LABELS)
+        self.labels_action.setToolTip(tr("Label a few places of the selected raster layer and watch the map grow"))
         self.class_tool = ClassTool(self.iface.mapCanvas())
         choose = lambda: self.iface.mapCanvas().setMapTool(self.class_tool)  # noqa: E731
         self.identify_action = self._action("geoawareIdentify", tr("Read class"), choose, IDENTIFY)
@@ -116,7 +126,8 @@ class GeoAwarePlugin:
         self.class_tool.setAction(self.identify_action)
         self._action("geoawareModels", tr("Models…"), self.desk.open_library)
         # the type is taken from an instance because the name of its enum differs between QGIS 3.22, 3.30 and 4
-        self.iface.addCustomActionForLayerType(self.action, "", QgsRasterLayer().type(), True)
+        for action in (self.action, self.labels_action):
+            self.iface.addCustomActionForLayerType(action, "", QgsRasterLayer().type(), True)
 
     def _action(self, name, title, triggered, icon=None):
         """An entry of the Raster menu; in the toolbar too if it has an icon."""
@@ -131,13 +142,14 @@ class GeoAwarePlugin:
         return action
 
     def _remove_actions(self):
-        self.iface.removeCustomActionForLayerType(self.action)
-        for action in (self.action, self.identify_action):
+        for action in (self.action, self.labels_action):
+            self.iface.removeCustomActionForLayerType(action)
+        for action in (self.action, self.labels_action, self.identify_action):
             self.iface.removeToolBarIcon(action)
         for action in self.actions:
             self.iface.removePluginRasterMenu(MENU, action)
             action.deleteLater()
         self.iface.mapCanvas().unsetMapTool(self.class_tool)
         self.class_tool.deleteLater()
-        self.action = self.identify_action = self.class_tool = None
+        self.action = self.labels_action = self.identify_action = self.class_tool = None
         self.actions = []

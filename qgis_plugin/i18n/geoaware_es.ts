@@ -4,16 +4,40 @@
 <context>
     <name>GeoAware</name>
     <message>
+        <source>'{name}' cannot be read: its source is gone or broken.</source>
+        <translation>No se puede leer «{name}»: su fuente falta o está dañada.</translation>
+    </message>
+    <message>
         <source>'{name}' comes with the plugin and cannot be removed.</source>
         <translation>«{name}» viene con el complemento y no se puede quitar.</translation>
+    </message>
+    <message>
+        <source>'{name}' has more than {count} labels: select those that count.</source>
+        <translation>«{name}» tiene más de {count} etiquetas: seleccione las que cuentan.</translation>
+    </message>
+    <message>
+        <source>'{name}' has no CRS: set it in the properties of the layer.</source>
+        <translation>«{name}» no tiene SRC: asígnelo en las propiedades de la capa.</translation>
     </message>
     <message>
         <source>'{name}' holds no polygons.</source>
         <translation>«{name}» no contiene polígonos.</translation>
     </message>
     <message>
+        <source>'{name}' is being edited: save or discard those edits first.</source>
+        <translation>«{name}» se está editando: guarde o descarte primero esos cambios.</translation>
+    </message>
+    <message>
         <source>'{name}' was added.</source>
         <translation>Se ha añadido «{name}».</translation>
+    </message>
+    <message>
+        <source>'{name}' was removed from the project.</source>
+        <translation>Se ha quitado «{name}» del proyecto.</translation>
+    </message>
+    <message>
+        <source>'{name}' was removed from the project; its labels are in {path}.</source>
+        <translation>Se ha quitado «{name}» del proyecto; sus etiquetas están en {path}.</translation>
     </message>
     <message>
         <source>'{name}' was removed.</source>
@@ -22,6 +46,126 @@
     <message>
         <source>64 characters; required for downloads, optional for files</source>
         <translation>64 caracteres; obligatoria para descargas, opcional para archivos</translation>
+    </message>
+    <message>
+        <source>A class needs a name.</source>
+        <translation>Una clase necesita un nombre.</translation>
+    </message>
+    <message>
+        <source>Add a class first.</source>
+        <translation>Añada primero una clase.</translation>
+    </message>
+    <message>
+        <source>Add a class, then paint a few places of it.</source>
+        <translation>Añada una clase y pinte después algunos lugares de ella.</translation>
+    </message>
+    <message>
+        <source>Add class</source>
+        <translation>Añadir clase</translation>
+    </message>
+    <message>
+        <source>All labels lie outside '{name}'.</source>
+        <translation>Todas las etiquetas están fuera de «{name}».</translation>
+    </message>
+    <message>
+        <source>Bands and texture</source>
+        <translation>Bandas y textura</translation>
+    </message>
+    <message>
+        <source>Beside the project</source>
+        <translation>Junto al proyecto</translation>
+    </message>
+    <message>
+        <source>Brush (size: [ and ], or Shift and the wheel)</source>
+        <translation>Pincel (tamaño: [ y ], o Mayús y la rueda)</translation>
+    </message>
+    <message>
+        <source>Choose a raster layer first.</source>
+        <translation>Elija primero una capa ráster.</translation>
+    </message>
+    <message>
+        <source>Choose a raster layer.</source>
+        <translation>Elija una capa ráster.</translation>
+    </message>
+    <message>
+        <source>Class {number}</source>
+        <translation>Clase {number}</translation>
+    </message>
+    <message>
+        <source>Classes and painting</source>
+        <translation>Clases y pintura</translation>
+    </message>
+    <message>
+        <source>Colour of the class</source>
+        <translation>Color de la clase</translation>
+    </message>
+    <message>
+        <source>Copy the labels of a vector layer with a field of classes</source>
+        <translation>Copiar las etiquetas de una capa vectorial con un campo de clases</translation>
+    </message>
+    <message>
+        <source>Delete</source>
+        <translation>Borrar</translation>
+    </message>
+    <message>
+        <source>Delete the stored features of this layer</source>
+        <translation>Borrar las características guardadas de esta capa</translation>
+    </message>
+    <message>
+        <source>Encoder</source>
+        <translation>Codificador</translation>
+    </message>
+    <message>
+        <source>Encoder, bands and texture</source>
+        <translation>Codificador, bandas y textura</translation>
+    </message>
+    <message>
+        <source>Eraser</source>
+        <translation>Borrador</translation>
+    </message>
+    <message>
+        <source>Field of classes</source>
+        <translation>Campo de clases</translation>
+    </message>
+    <message>
+        <source>From</source>
+        <translation>A partir de</translation>
+    </message>
+    <message>
+        <source>From a layer…</source>
+        <translation>De una capa…</translation>
+    </message>
+    <message>
+        <source>GeoAware: labels to map</source>
+        <translation>GeoAware: de etiquetas a mapa</translation>
+    </message>
+    <message>
+        <source>Help</source>
+        <translation>Ayuda</translation>
+    </message>
+    <message>
+        <source>In the profile</source>
+        <translation>En el perfil</translation>
+    </message>
+    <message>
+        <source>Key</source>
+        <translation>Tecla</translation>
+    </message>
+    <message>
+        <source>Label a few places of the selected raster layer and watch the map grow</source>
+        <translation>Etiquete algunos lugares de la capa ráster seleccionada y vea crecer el mapa</translation>
+    </message>
+    <message>
+        <source>Labels</source>
+        <translation>Etiquetas</translation>
+    </message>
+    <message>
+        <source>Labels from a layer</source>
+        <translation>Etiquetas de una capa</translation>
+    </message>
+    <message>
+        <source>Labels to map…</source>
+        <translation>De etiquetas a mapa…</translation>
     </message>
     <message>
         <source>One band per class, 0 to 1.</source>
@@ -36,6 +180,38 @@
         <translation>Un archivo en cualquier formato que lea GDAL, o un servicio (WMS, teselas XYZ, WCS). Los servicios necesitan una extensión o polígonos.</translation>
     </message>
     <message>
+        <source>Only '{name}' has labels: label a second class.</source>
+        <translation>Solo «{name}» tiene etiquetas: etiquete una segunda clase.</translation>
+    </message>
+    <message>
+        <source>Paint a few places of each class.</source>
+        <translation>Pinte algunos lugares de cada clase.</translation>
+    </message>
+    <message>
+        <source>Point: one pixel</source>
+        <translation>Punto: un píxel</translation>
+    </message>
+    <message>
+        <source>Polygon (right click ends it)</source>
+        <translation>Polígono (se cierra con el botón derecho)</translation>
+    </message>
+    <message>
+        <source>Redo (Ctrl+Shift+Z)</source>
+        <translation>Rehacer (Ctrl+Mayús+Z)</translation>
+    </message>
+    <message>
+        <source>Remove the class and its labels</source>
+        <translation>Quitar la clase y sus etiquetas</translation>
+    </message>
+    <message>
+        <source>Selected features only</source>
+        <translation>Solo los objetos seleccionados</translation>
+    </message>
+    <message>
+        <source>Size of the brush</source>
+        <translation>Tamaño del pincel</translation>
+    </message>
+    <message>
         <source>Slightly more accurate, and eight times slower.</source>
         <translation>Un poco más exacto y ocho veces más lento.</translation>
     </message>
@@ -46,6 +222,38 @@
     <message>
         <source>One row per class.</source>
         <translation>Una fila por clase.</translation>
+    </message>
+    <message>
+        <source>Stored</source>
+        <translation>Guardadas</translation>
+    </message>
+    <message>
+        <source>That place lies outside '{name}'.</source>
+        <translation>Ese lugar está fuera de «{name}».</translation>
+    </message>
+    <message>
+        <source>The labels are copied into the label layer of the panel; the layer stays as it is.</source>
+        <translation>Las etiquetas se copian en la capa de etiquetas del panel; la capa queda como está.</translation>
+    </message>
+    <message>
+        <source>The layer holds features</source>
+        <translation>La capa contiene características</translation>
+    </message>
+    <message>
+        <source>There can be at most {count} classes.</source>
+        <translation>Puede haber como máximo {count} clases.</translation>
+    </message>
+    <message>
+        <source>There is a class '{name}' already: give it another name.</source>
+        <translation>Ya hay una clase «{name}»: dele otro nombre.</translation>
+    </message>
+    <message>
+        <source>There is no folder for the labels.</source>
+        <translation>No hay carpeta para las etiquetas.</translation>
+    </message>
+    <message>
+        <source>Undo (Ctrl+Z)</source>
+        <translation>Deshacer (Ctrl+Z)</translation>
     </message>
     <message>
         <source>a temporary file</source>
@@ -568,6 +776,10 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>Objetos</translation>
     </message>
     <message>
+        <source>nothing yet</source>
+        <translation>nada todavía</translation>
+    </message>
+    <message>
         <source>objects</source>
         <translation>objetos</translation>
     </message>
@@ -1044,6 +1256,10 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>No se puede escribir en su perfil ({error}).</translation>
     </message>
     <message>
+        <source>{count} labels of '{name}' lie outside the raster layer and were left out.</source>
+        <translation>{count} etiquetas de «{name}» están fuera de la capa ráster y se han omitido.</translation>
+    </message>
+    <message>
         <source>{count} objects</source>
         <translation>{count} objetos</translation>
     </message>
@@ -1064,6 +1280,10 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>{name} ({confidence} %)</translation>
     </message>
     <message>
+        <source>{name}: labels</source>
+        <translation>{name}: etiquetas</translation>
+    </message>
+    <message>
         <source>{name}: larger than the limit of 2 GB.</source>
         <translation>{name}: supera el límite de 2 GB.</translation>
     </message>
@@ -1072,12 +1292,20 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>{name}: elija un nombre de archivo que termine en {suffix}</translation>
     </message>
     <message>
+        <source>{name}: not a file of labels that this panel made.</source>
+        <translation>{name}: no es un archivo de etiquetas hecho por este panel.</translation>
+    </message>
+    <message>
         <source>{name}: the checksum is {checksum}, not the expected one: the file is corrupt or another one.</source>
         <translation>{name}: la suma de verificación es {checksum}, no la esperada: el archivo está dañado o es otro.</translation>
     </message>
     <message>
         <source>{name}: needs {size}, more than is free on the disk of the profile folder.</source>
         <translation>{name}: necesita {size}, más de lo que queda libre en el disco de su perfil.</translation>
+    </message>
+    <message>
+        <source>{name}: the file with the labels is gone.</source>
+        <translation>{name}: falta el archivo con las etiquetas.</translation>
     </message>
     <message>
         <source>{name}: there is no such file.</source>
@@ -1094,6 +1322,14 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
     <message>
         <source>{side} x {side} px</source>
         <translation>{side} x {side} px</translation>
+    </message>
+    <message>
+        <source>{size} px</source>
+        <translation>{size} px</translation>
+    </message>
+    <message>
+        <source>{size} used</source>
+        <translation>{size} en uso</translation>
     </message>
     <message>
         <source>{title} is ready.</source>
@@ -1970,10 +2206,6 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
     <message>
         <source>'{name}' holds no points or polygons.</source>
         <translation>«{name}» no contiene puntos ni polígonos.</translation>
-    </message>
-    <message>
-        <source>'{name}' holds labels of several points each: split them into single points.</source>
-        <translation>«{name}» contiene etiquetas de varios puntos cada una: divídalas en puntos simples.</translation>
     </message>
 </context>
 </TS>

@@ -1,10 +1,10 @@
 """Opens the windows, holds the runs and reports how they ended."""
 
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from qgis.core import Qgis
-from qgis.PyQt.QtCore import QTimer, QUrl
+from qgis.PyQt.QtCore import Qt, QTimer, QUrl
 from qgis.PyQt.QtWidgets import QPushButton, QTextBrowser
 
 from .. import onnxruntime_help
@@ -44,6 +44,7 @@ class Desk:
         self.dialog: Optional[RunDialog] = None
         self.library: Optional[LibraryWindow] = None
         self.help: Optional[HelpWindow] = None
+        self.panel: Any = None  # LabelPanel
         self.pages: dict[Run, ResultWindow] = {}
 
     def open_dialog(self, layer=None) -> None:
@@ -61,6 +62,20 @@ class Desk:
         if layer is not None:
             self.dialog.set_layer(layer)
         self.dialog.to_front()
+
+    def open_panel(self, layer=None) -> None:
+        """Open the panel that turns labels into a map, with a layer."""
+        problem = onnxruntime_help.quick_problem() if self.panel is None else onnxruntime_help.problem()
+        if problem and not self._install(problem):
+            return
+        from .label_panel.dock import LabelPanel, labelled_raster  # not before onnxruntime is there
+
+        if self.panel is None:
+            self.panel = LabelPanel(self._iface, self.open_library, self.open_help)
+            self._iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.panel)
+        self.panel.show()
+        self.panel.raise_()
+        self.panel.set_layer(layer or labelled_raster() or self.panel.layer)
 
     def open_library(self) -> None:
         """Open the model library, with the model of the run window selected."""
@@ -93,8 +108,12 @@ class Desk:
             if window is not None:
                 window.stop()
                 window.deleteLater()
+        if self.panel is not None:
+            self.panel.stop()
+            self._iface.removeDockWidget(self.panel)
+            self.panel.deleteLater()
         self.pages = {}
-        self.library = self.help = self.dialog = None
+        self.library = self.help = self.dialog = self.panel = None
 
     def _install(self, problem: str) -> bool:
         """Open the page that installs onnxruntime; returns whether it can be used afterwards."""
@@ -106,6 +125,8 @@ class Desk:
     def _library_changed(self, added: str) -> None:
         if self.dialog is not None:
             self.dialog.fill_models(Path(added) if added else None)
+        if self.panel is not None:
+            self.panel.features.fill_models()
 
     def _ended(self, run: Run) -> None:
         if run.state == DONE:

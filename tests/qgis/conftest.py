@@ -87,12 +87,18 @@ class Desktop:
     def __init__(self, iface) -> None:
         self.mainWindow, self.mapCanvas = iface.mainWindow, iface.mapCanvas
         self.toolbar, self.raster_menu, self.layer_menu = [], [], []
-        self.layer = None
+        self.docks, self.layer = [], None
         self.map_tips_action = QAction()
         self.map_tips_action.setCheckable(True)
         self.bar = QgsMessageBar()
         self.messages: list[tuple[int, str]] = []  # level and sentence
         self.bar.widgetAdded.connect(self._keep)
+
+    def addDockWidget(self, area, dock):
+        self.docks.append(dock)
+
+    def removeDockWidget(self, dock):
+        self.docks.remove(dock)
 
     def activeLayer(self):
         return self.layer

@@ -47,12 +47,11 @@ def test_every_module_can_be_imported_from_the_checkout():
 
 
 def test_action_stands_in_toolbar_raster_menu_and_layer_menu(running, desktop):
-    action, identify = desktop.toolbar
-    assert desktop.raster_menu[:2] == [("GeoAware", action), ("GeoAware", identify)]
-    assert [entry[0] for entry in desktop.layer_menu] == [action]
-    assert desktop.layer_menu[0][1] == QgsRasterLayer().type()
-    assert not action.icon().isNull()
-    assert not identify.icon().isNull()
+    action, labels, identify = desktop.toolbar
+    assert desktop.raster_menu[:3] == [("GeoAware", action), ("GeoAware", labels), ("GeoAware", identify)]
+    assert [entry[0] for entry in desktop.layer_menu] == [action, labels]
+    assert {entry[1] for entry in desktop.layer_menu} == {QgsRasterLayer().type()}
+    assert not any(one.icon().isNull() for one in desktop.toolbar)
 
 
 def test_unload_removes_everything(geoaware, desktop):

@@ -1,0 +1,162 @@
+"""The GeoPackage of the labels of a raster: layer ``labels`` with the polygons, table ``classes`` with all classes.
+
+Each change is one transaction: after a failure (a full disk, a folder that is read-only) the file holds what it held.
+"""
+
+import os
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from osgeo import gdal, ogr, osr
+from qgis.core import QgsCoordinateReferenceSystem, QgsGeometry
+
+from ...gdal_io.calls import ask
+from ...runtime.errors import InputFault
+from ...runtime.raster.legend import LandClass, palette
+from ...texts import tr
+
+LABELS, CLASSES = "labels", "classes"
+_WKT = QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED_GDAL  # type: ignore[attr-defined]  # not in qgis-stubs
+_ABOUT = "geoaware_raster"  # metadata: the raster that the labels are of
+
+
+@dataclass(frozen=True)
+class PaintedLabel:
+    """Polygons of one class, in the CRS of the label layer."""
+
+    value: int
+    shape: QgsGeometry
+
+
+@dataclass(frozen=True)
+class LabelState:
+    """All labels by their number, and all classes in their order."""
+
+    labels: "dict[int, PaintedLabel]" = field(default_factory=dict)
+    classes: "tuple[LandClass, ...]" = ()
+
+
+def create(path: Path, crs: QgsCoordinateReferenceSystem, raster: str) -> None:
+    """Make an empty file; ``raster`` is the source of the raster layer.
+
+    Raises:
+        InputFault: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.stem}.part.gpkg")  # the whole file or none
+    part.unlink(missing_ok=True)
+    srs = osr.SpatialReference(crs.toWkt(_WKT))
+    srs.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+    try:
+        file = _ask(path, gdal.GetDriverByName("GPKG").Create, str(part), 0, 0, 0, gdal.GDT_Unknown)
+        options = {"geom_type": ogr.wkbMultiPolygon, "options": ["GEOMETRY_NAME=geom"]}
+        labels = _ask(path, file.CreateLayer, LABELS, srs, **options)
+        classes = _ask(path, file.CreateLayer, CLASSES, None, geom_type=ogr.wkbNone)
+        for table in (labels, classes):
+            for name, kind in (("class", ogr.OFTInteger), ("name", ogr.OFTString), ("color", ogr.OFTString)):
+                _ask(path, table.CreateField, ogr.FieldDefn(name, kind))
+        _ask(path, file.SetMetadataItem, _ABOUT, raster)
+        labels = classes = table = None
+        _ask(path, file.FlushCache)
+        file = None
+        os.replace(part, path)
+    finally:
+        labels = classes = table = file = None
+        part.unlink(missing_ok=True)
+
+
+def raster_of(path: Path) -> str:
+    """Source of the raster layer that a file is about; empty if it is another kind of file."""
+    file = _opened(path)
+    return (file.GetMetadataItem(_ABOUT) or "") if file.GetLayerByName(LABELS) and file.GetLayerByName(CLASSES) else ""
+
+
+def read(path: Path) -> LabelState:
+    """All labels and classes of a file.
+
+    Raises:
+        InputFault: it cannot be read, or is another kind of file.
+    """
+    file = _opened(path)
+    tables = file.GetLayerByName(LABELS), file.GetLayerByName(CLASSES)
+    if None in tables:
+        raise InputFault.worded(tr("{name}: not a file of labels that this panel made.").format(name=path.name))
+    labels, classes = {}, []
+    for row in tables[1]:
+        classes.append(
+            LandClass(row["class"], row["name"] or "", (row["color"] or "").lstrip("#") or palette(row["class"]))
+        )
+    for row in tables[0]:
+        part = row.GetGeometryRef()
+        shape = QgsGeometry()
+        if part is not None and row["class"] is not None:
+            shape.fromWkb(bytes(part.ExportToWkb()))
+            labels[row.GetFID()] = PaintedLabel(row["class"], shape)
+            if all(one.value != row["class"] for one in classes):  # labelled in another program
+                name, color = row["name"] or str(row["class"]), (row["color"] or "").lstrip("#")
+                classes.append(LandClass(row["class"], name, color or palette(row["class"])))
+    return LabelState(labels, tuple(classes))
+
+
+def write(path: Path, before: LabelState, after: LabelState) -> None:
+    """Change a file from one state to the next, all of it or nothing.
+
+    Raises:
+        InputFault: it cannot be written; it holds ``before``.
+    """
+    with _changing(path) as file:
+        labels, classes = file.GetLayerByName(LABELS), file.GetLayerByName(CLASSES)
+        named = {one.value: one for one in after.classes}
+        changed_classes = {one.value for one in set(after.classes) ^ set(before.classes)}
+        for number in before.labels.keys() - after.labels.keys():
+            _ask(path, labels.DeleteFeature, number)
+        for number, label in after.labels.items():
+            old = before.labels.get(number)
+            if old is label and label.value not in changed_classes:
+                continue
+            row = ogr.Feature(labels.GetLayerDefn())
+            row.SetFID(number)
+            _fill(row, named[label.value])
+            row.SetGeometryDirectly(ogr.CreateGeometryFromWkb(bytes(label.shape.asWkb())))
+            _ask(path, labels.SetFeature if old else labels.CreateFeature, row)
+        if before.classes != after.classes:
+            for number in [row.GetFID() for row in classes]:
+                _ask(path, classes.DeleteFeature, number)
+            for number, one in enumerate(after.classes, 1):
+                row = ogr.Feature(classes.GetLayerDefn())
+                row.SetFID(number)
+                _fill(row, one)
+                _ask(path, classes.CreateFeature, row)
+
+
+def _fill(row: ogr.Feature, one: LandClass) -> None:
+    row.SetField("class", one.value)
+    row.SetField("name", one.name)
+    row.SetField("color", f"#{one.color}")
+
+
+@contextmanager
+def _changing(path: Path):
+    """The file within a transaction that is undone if anything fails."""
+    file = _opened(path, gdal.OF_UPDATE)
+    _ask(path, file.StartTransaction)
+    try:
+        yield file
+        _ask(path, file.CommitTransaction)
+    except BaseException:
+        with suppress(InputFault):  # SQLite may have undone it itself
+            _ask(path, file.RollbackTransaction)
+        raise
+    finally:
+        file = None
+
+
+def _opened(path: Path, flags: int = 0):
+    if not path.is_file():
+        raise InputFault.worded(tr("{name}: the file with the labels is gone.").format(name=path))
+    return ask("not_readable", str(path), gdal.OpenEx, str(path), gdal.OF_VECTOR | flags, ["GPKG"])
+
+
+def _ask(path: Path, call, *arguments, **options):
+    return ask("write_failed", str(path), call, *arguments, **options)

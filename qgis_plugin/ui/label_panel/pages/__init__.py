@@ -1,0 +1,1 @@
+"""The pages of the panel, from features to the saved model."""
