@@ -3,7 +3,7 @@
 Weights are signed with one scale per channel, activations unsigned: the combination with fast kernels in onnxruntime on
 x86. Weights use seven of their eight bits, because processors without VNNI add products in 16 bits, which would overflow
 silently. Nodes before the first convolution (the scaling) and from the last layer on (the classes) stay in fp32; for an
-encoder, nodes after the last layer. The format is pairs of QuantizeLinear and DequantizeLinear, which every execution
+encoder, nodes that no layer depends on. The format is pairs of QuantizeLinear and DequantizeLinear, which every execution
 provider supports.
 """
 
@@ -28,7 +28,8 @@ from core.training.labelled import labelled_places
 from export.runtime.model.session import Model
 
 MIN_SPEEDUP, MAX_LOSS = 2.0, 0.01  # relative to fp32, and in accuracy
-_CALIBRATION = 100  # tiles
+_CALIBRATION, _CALIBRATION_PIXELS = 100, 100 * 256**2  # tiles, and the most px in all of them
+_STATISTICS, _STATISTICS_TILE = 16, 256  # tiles of training chips that scale dense features, and their side in px
 _OF = {"segmentation": "pixels", "embedding": f"images, by {K_NEIGHBOURS} nearest neighbours,"}  # else "images"
 _IMAGES, _PIXELS = 1000, 2**24  # maximum, for the accuracy
 _NEIGHBOURS = 4000  # maximum number of training images to search for neighbours of an encoder's features
@@ -125,17 +126,31 @@ def _labelled(store: ChipStore, side: str, task: str) -> np.ndarray:
 
 
 def _in_fp32(graph: onnx.ModelProto, task: str) -> list[str]:
-    """Nodes before the first layer, and from the last one on; the last layer of an encoder, its largest, is quantised."""
+    """Nodes before the first layer, and from the last one on.
+
+    The last layer of an encoder, its largest, is quantised; what no layer depends on, such as its pooling, is not.
+    """
     nodes = list(graph.graph.node)
     layers = [number for number, node in enumerate(nodes) if node.op_type in _LAYERS]
-    return [node.name for node in nodes[: layers[0]] + nodes[layers[-1] + (task == "embedding") :]]
+    before = nodes[: layers[0]]
+    if task != "embedding":
+        return [node.name for node in before + nodes[layers[-1] :]]
+    needed: set[str] = set()
+    after = []
+    for node in reversed(nodes):
+        if node.op_type in _LAYERS or needed & set(node.output):
+            needed |= set(node.input)
+        else:
+            after.append(node)
+    return [node.name for node in before + after[::-1]]
 
 
 class _Calibration(CalibrationDataReader):
     """Tiles of training places."""
 
     def __init__(self, store: ChipStore, tile: int) -> None:
-        rows = _rows(store, tile, _CALIBRATION).reshape(-1, chips_in(store, tile))
+        tiles = max(1, min(_CALIBRATION, _CALIBRATION_PIXELS // tile**2))
+        rows = _rows(store, tile, tiles).reshape(-1, chips_in(store, tile))
         self._tiles = (mosaic(store.pixels(group), tile) for group in tqdm(rows, "calibrating", disable=None))
 
     def get_next(self) -> dict[str, np.ndarray] | None:
@@ -213,6 +228,12 @@ def real_tiles(store: ChipStore, tile: int, count: int = 2) -> np.ndarray:
     return np.ascontiguousarray(mosaic(store.pixels(rows), tile))
 
 
+def training_tiles(store: ChipStore) -> np.ndarray:
+    """Mosaics of random chips of training places, (N, bands, size, size) float32."""
+    chips = store.pixels(_rows(store, _STATISTICS_TILE, _STATISTICS))
+    return np.ascontiguousarray(mosaic(chips, _STATISTICS_TILE))
+
+
 def chips_in(store: ChipStore, tile: int) -> int:
     """Number of chips that cover a tile of this size."""
     return (-(-tile // store.info.chip_size)) ** 2
@@ -233,16 +254,35 @@ def padded(chips: np.ndarray, tile: int) -> np.ndarray:
 
 
 def outputs(model: Model, store: ChipStore, rows: np.ndarray, title: str) -> np.ndarray:
-    """Run a scene classifier or an encoder on each image separately.
+    """Run a scene classifier or an encoder on each image separately; one with a map of features on several a tile.
 
     Returns:
-        (N, K) probabilities or features; the mean of a feature map.
+        (N, K) probabilities or features; the mean of a feature map over each image.
     """
+    if model.dense:
+        return _means(model, store, rows, title)
     parts = []
     with tqdm(total=len(rows), desc=title, unit="image", disable=None) as progress:
         for start in range(0, len(rows), _BLOCK):
             images = store.pixels(rows[start : start + _BLOCK])
-            output = model.run(np.ascontiguousarray(padded(images, model.card.tile_size)))
-            parts.append(output.mean(axis=(2, 3)) if output.ndim == 4 else output)
+            parts.append(model.run(np.ascontiguousarray(padded(images, model.card.tile_size))))
             progress.update(len(images))
     return np.concatenate(parts)
+
+
+def _means(model: Model, store: ChipStore, rows: np.ndarray, title: str) -> np.ndarray:
+    """(N, D) mean of the features over each image; as many images as a tile holds lie side by side in it."""
+    tile, size = model.card.tile_size, store.info.chip_size
+    across = max(tile // size, 1)
+    filled = np.resize(rows, -(-len(rows) // across**2) * across**2)
+    cells = min(size, tile) // model.factor
+    parts = []
+    with tqdm(total=len(rows), desc=title, unit="image", disable=None) as progress:
+        for group in filled.reshape(-1, across**2):
+            chips = padded(store.pixels(group), min(size, tile))
+            answer = model.run(np.ascontiguousarray(padded(mosaic(chips, across * chips.shape[-1]), tile)))[0]
+            for number in range(across**2):
+                top, left = (place * size // model.factor for place in divmod(number, across))
+                parts.append(answer[:, top : top + cells, left : left + cells].mean(axis=(1, 2)))
+            progress.update(len(group))
+    return np.stack(parts[: len(rows)])

@@ -28,9 +28,10 @@ from core.networks.encoders import Encoder, ModelSpec
 from core.networks.heads import NETWORKS, STRIDE, encoder_of
 from core.networks.weights import check_fit, load_model
 from core.store.read import ChipStore
+from export.dense import TILE, DenseFeatures, drop_stages, properties
 from export.mlm import metadata, model_item
 from export.onefile import one_file
-from export.quantize import MAX_LOSS, MIN_SPEEDUP, Comparison, quantize, real_tiles
+from export.quantize import MAX_LOSS, MIN_SPEEDUP, Comparison, quantize, real_tiles, training_tiles
 from export.rasterio_io.stac import FILE_EXTENSION, multihash
 from export.runtime.errors import RuntimeFault
 from export.runtime.model.session import Model
@@ -68,17 +69,6 @@ class _Objects(nn.Module):
         return objects["boxes"], objects["scores"], objects["labels"]
 
 
-class _DenseFeatures(nn.Module):
-    """The last feature map of the encoder, at stride 32."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.encoder.pyramid(pixels)[-1]
-
-
 def export_onnx(
     source: Path,
     out: Path,
@@ -96,9 +86,9 @@ def export_onnx(
         source: folder of a run, or a safetensors file.
         out: the ONNX file; ``<out>.mlm.json`` is written beside it.
         data: the chip store of training; by default that of the run's config.yaml.
-        tile_size: rows = columns of the input, px; by default 256 for segmentation, else the chip size.
+        tile_size: rows = columns of the input, px; by default 256 for segmentation, 512 with ``dense``, else the chip size.
         name: title of the model; by default the file name.
-        dense: export the feature map of an encoder at stride 32 instead of one vector per chip.
+        dense: export maps of an encoder's stages (``export.dense``) instead of one vector per chip.
         int8: quantise to 8-bit integers; prints accuracy and speed.
         force: quantise even if it does not pay off.
         task: the task expected; "embedding" exports the encoder of a model for any task.
@@ -125,14 +115,15 @@ def export_onnx(
             "--int8: not supported for detectors, whose graph computes boxes with too much precision for 8 bits; export in fp32"
         )
     tile = _tile_size(spec, tile_size, dense)
-    model = _as_exported(spec, network, dense).eval()
+    model = _as_exported(spec, network, dense, store)
     tiles = real_tiles(store, tile)
     with torch.inference_mode():
         expected = [_run_torch(model, tiles[i : i + 1]) for i in range(len(tiles))]
-    parameters = sum(p.numel() for p in network.parameters())
     item = model_item(
-        spec, store, out, name or out.stem, tile, list(expected[0][0].shape), parameters, _settings(weights)
+        spec, store, out, name or out.stem, tile, list(expected[0][0].shape), _parameters(model), _settings(weights)
     )
+    if isinstance(model, DenseFeatures):
+        item["properties"] |= properties(model, tile)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
     try:
@@ -174,13 +165,22 @@ def _tile_size(spec: ModelSpec, requested: int | None, dense: bool) -> int:
         return requested
     if spec.task == "segmentation":
         return 256
-    return -(-spec.chip_size // STRIDE) * STRIDE if dense else spec.chip_size
+    return TILE if dense else spec.chip_size
 
 
-def _as_exported(spec: ModelSpec, network: nn.Module, dense: bool) -> nn.Module:
-    if isinstance(network, Encoder):
-        return _DenseFeatures(network) if dense else network
-    return _Objects(network) if spec.task == "detection" else _Probabilities(network)
+def _as_exported(spec: ModelSpec, network: nn.Module, dense: bool, store: ChipStore) -> nn.Module:
+    if not isinstance(network, Encoder):
+        return (_Objects(network) if spec.task == "detection" else _Probabilities(network)).eval()
+    if not dense:
+        return network.eval()
+    stages = DenseFeatures(network).eval()
+    stages.learn(training_tiles(store))
+    return stages
+
+
+def _parameters(model: nn.Module) -> int:
+    """Number of weights that the graph has."""
+    return model.parameters_used() if isinstance(model, DenseFeatures) else sum(p.numel() for p in model.parameters())
 
 
 def _run_torch(model: nn.Module, tile: np.ndarray) -> list[np.ndarray]:
@@ -226,6 +226,7 @@ def _settings(weights: Path) -> dict[str, Any]:
 
 def _write(model: nn.Module, spec: ModelSpec, tile: int, path: Path, card: dict[str, str]) -> None:
     outputs = list(OUTPUTS.get(spec.task, ("probabilities",)))
+    stages = [stage.tensor for stage in model.stages] if isinstance(model, DenseFeatures) else []
     # Detection runs on one image, with any number of objects.
     dynamic = outputs if spec.task == "detection" else ["image", *outputs]
     axis = "objects" if spec.task == "detection" else "batch"
@@ -241,12 +242,14 @@ def _write(model: nn.Module, spec: ModelSpec, tile: int, path: Path, card: dict[
             (torch.zeros(1, len(spec.bands), tile, tile),),
             str(raw),
             input_names=["image"],
-            output_names=outputs,
+            output_names=[*outputs, *stages],
             dynamic_axes={name: {0: axis} for name in dynamic},
             opset_version=OPSET,
             dynamo=False,
         )
         graph = onnx.load(raw)
+    if stages:
+        drop_stages(graph)
     graph.ir_version = IR
     onnx.helper.set_model_props(graph, card)
     onnx.checker.check_model(graph)
@@ -278,11 +281,12 @@ def main() -> int:
     add("--data", type=Path, metavar="STORE", help="chip store of training (default: from the run's config.yaml)")
     add(
         "--tile-size", type=int,
-        help="rows = columns of the input in pixels (default: 256 for segmentation, else the chip size)",
+        help="rows = columns of the input in pixels (default: 256 for segmentation, 512 with --dense, else the chip size)",
     )  # fmt: skip
     add(
         "--dense", action="store_true",
-        help="export an encoder's feature map at stride 32 instead of one vector per chip",
+        help="export maps of an encoder's stages at strides 2, 4, 8 and 16, together at stride 4, instead of one vector "
+        "per chip",
     )  # fmt: skip
     add(
         "--int8", action="store_true",

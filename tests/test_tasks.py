@@ -340,25 +340,6 @@ def test_the_encoder_of_every_task_is_the_same(detector, squares):
     assert spec.task == "detection"
 
 
-def test_an_encoder_is_exported_as_a_map_of_features(store, encoder, tmp_path, capsys):
-    dense, pooled = tmp_path / "dense.onnx", tmp_path / "pooled.onnx"
-    options = ["--data", store.path, "--tile-size", 64]
-    assert call(to_onnx.main, encoder, "--dense", "--out", dense, *options) == 0
-    assert call(to_onnx.main, encoder, "--out", pooled, *options) == 0
-    tiles = real_tiles(store, 64)
-    maps = Model(dense).run(tiles)
-    assert maps.shape == (2, 512, 2, 2)
-    np.testing.assert_allclose(maps.mean(axis=(2, 3)), Model(pooled).run(tiles), rtol=1e-3, atol=1e-4)
-    item = json.loads(dense.with_suffix(".mlm.json").read_text())
-    check_model_item(item)
-    assert item["properties"]["mlm:output"][0]["result"]["shape"] == [-1, 512, 2, 2]
-
-
-def test_a_dense_map_of_a_task_is_refused(detector, tmp_path, capsys):
-    assert call(to_onnx.main, detector, "--dense", "--out", tmp_path / "m.onnx") == 2
-    assert "only an encoder has a feature map" in capsys.readouterr().err
-
-
 def test_bad_options_of_a_task_get_one_sentence(store, encoder, tmp_path, capsys):
     cases = {
         "--decoder psanet: choose one of unet, deeplabv3plus, fpn": ["--decoder", "psanet"],
