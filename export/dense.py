@@ -127,12 +127,13 @@ class DenseFeatures(nn.Module):
 
 
 def border_of(reach: int | None, tile: int) -> int:
-    """Px at each edge of a tile of which the host makes no use: the receptive field, in whole steps of the deepest stage.
+    """Px at each edge of a tile of which the host makes no use, in whole steps of the deepest stage.
 
-    An eighth of the tile where more than half of the tile would be lost, or where the field has no end.
+    They hold the receptive field, and one place more, so that hosts may interpolate between places of a tile alone. An
+    eighth of the tile where more than half of it would be lost, or where the field has no end.
     """
     step = STRIDES[-1]
-    exact = -(-reach // step) * step if reach is not None else tile
+    exact = -(-(reach + FACTOR) // step) * step if reach is not None else tile
     return exact if exact <= tile // 4 else tile // _UNBOUNDED // step * step
 
 

@@ -182,8 +182,8 @@ def test_tiles_without_their_borders_join_without_seams():
 def test_the_border_is_a_whole_number_of_steps_or_an_eighth_of_the_tile():
     assert border_of(51, 512) == 64
     assert border_of(72, 512) == 80
-    assert border_of(128, 512) == 128
-    assert border_of(129, 512) == 64  # more than half of the tile would be lost
+    assert border_of(124, 512) == 128  # with a place of 4 px to interpolate from
+    assert border_of(125, 512) == 64  # more than half of the tile would be lost
     assert border_of(None, 256) == 32
 
 
