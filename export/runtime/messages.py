@@ -148,6 +148,30 @@ MESSAGES: dict[str, str] = {
     "bounds_outside": "the bounds lie outside it (it covers {extent}): nothing to map",
     "mask_outside": "no pixel lies in the polygons (it covers {extent}): the map holds no data",
     "too_wide": "{width} px are too wide: {needed:size} of memory are needed and {free:size} are free; map it in parts",
+    # features
+    "holds_alphaearth": "holds AlphaEarth embeddings, {count} bands of 8 bits: read by their published rule",
+    "holds_alphaearth_real": "holds AlphaEarth embeddings as real numbers: taken as they are",
+    "holds_tessera": "holds TESSERA embeddings as real numbers: taken as they are",
+    "holds_tessera_scaled": "holds TESSERA embeddings, 128 bands and the scale of each pixel, by which they are multiplied",
+    "holds_tessera_bytes": (
+        "holds TESSERA embeddings of 8 bits without the scale of each pixel: only their direction is used; "
+        "with the scale as band 129 both are"
+    ),
+    "holds_embedding": "holds {count} features, as embedding a raster writes them",
+    "holds_features": "is not known to hold features: its {count} bands are taken for features as they are",
+    "features_of_model": "{count} features of the model '{name}'",
+    "features_of_task": (
+        "the model '{name}' is a {task} model; features need an embedding model whose answer is a map, or bands and texture"
+    ),
+    "features_once": (
+        "the model '{name}' answers once per tile; features need an embedding model whose answer is a map, or bands and texture"
+    ),
+    "features_tile": "its tiles of {tile} px are no multiple of {step} px, or too small: features cannot be computed with it so",
+    "features_small_tile": "its tiles of {tile} px are too small for a border of {border} px",
+    "features_no_data": "holds no data where features could be learned",
+    "features_not_finite": "the features of '{name}' are no finite numbers",
+    "layer_changed": "was changed or removed while its features were computed; start again with it as it is now",
+    "cache_not_written": "features are no longer kept on the disk ({reason}); what is computed stays right",
     # reading and writing
     "corrupt": "corrupt or truncated file ({reason})",
     "pixel_type": "its pixels are {dtype}; a model reads numbers",

@@ -2184,6 +2184,70 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>no contiene datos ahí</translation>
     </message>
     <message>
+        <source>holds AlphaEarth embeddings, {count} bands of 8 bits: read by their published rule</source>
+        <translation>contiene características de AlphaEarth, {count} bandas de 8 bits: se leen según su regla publicada</translation>
+    </message>
+    <message>
+        <source>holds AlphaEarth embeddings as real numbers: taken as they are</source>
+        <translation>contiene características de AlphaEarth como números reales: se toman tal cual</translation>
+    </message>
+    <message>
+        <source>holds TESSERA embeddings as real numbers: taken as they are</source>
+        <translation>contiene características de TESSERA como números reales: se toman tal cual</translation>
+    </message>
+    <message>
+        <source>holds TESSERA embeddings, 128 bands and the scale of each pixel, by which they are multiplied</source>
+        <translation>contiene características de TESSERA, 128 bandas y la escala de cada píxel, por la que se multiplican</translation>
+    </message>
+    <message>
+        <source>holds TESSERA embeddings of 8 bits without the scale of each pixel: only their direction is used; with the scale as band 129 both are</source>
+        <translation>contiene características de TESSERA de 8 bits sin la escala de cada píxel: solo se usa su dirección; con la escala como banda 129 se usan ambas</translation>
+    </message>
+    <message>
+        <source>holds {count} features, as embedding a raster writes them</source>
+        <translation>contiene {count} características, como las escribe la extracción de características</translation>
+    </message>
+    <message>
+        <source>is not known to hold features: its {count} bands are taken for features as they are</source>
+        <translation>no se sabe si contiene características: sus {count} bandas se toman como tales sin cambios</translation>
+    </message>
+    <message>
+        <source>{count} features of the model '{name}'</source>
+        <translation>{count} características del modelo «{name}»</translation>
+    </message>
+    <message>
+        <source>the model '{name}' is a {task} model; features need an embedding model whose answer is a map, or bands and texture</source>
+        <translation>el modelo «{name}» es de tipo {task}; las características requieren un modelo de tipo embedding cuya respuesta sea un mapa, o bandas y textura</translation>
+    </message>
+    <message>
+        <source>the model '{name}' answers once per tile; features need an embedding model whose answer is a map, or bands and texture</source>
+        <translation>el modelo «{name}» responde una vez por tesela; las características requieren un modelo de tipo embedding cuya respuesta sea un mapa, o bandas y textura</translation>
+    </message>
+    <message>
+        <source>its tiles of {tile} px are no multiple of {step} px, or too small: features cannot be computed with it so</source>
+        <translation>sus teselas de {tile} px no son múltiplo de {step} px, o son demasiado pequeñas: así no se pueden calcular características con él</translation>
+    </message>
+    <message>
+        <source>its tiles of {tile} px are too small for a border of {border} px</source>
+        <translation>sus teselas de {tile} px son demasiado pequeñas para un borde de {border} px</translation>
+    </message>
+    <message>
+        <source>holds no data where features could be learned</source>
+        <translation>no contiene datos de los que aprender características</translation>
+    </message>
+    <message>
+        <source>the features of '{name}' are no finite numbers</source>
+        <translation>las características de «{name}» no son números finitos</translation>
+    </message>
+    <message>
+        <source>was changed or removed while its features were computed; start again with it as it is now</source>
+        <translation>se modificó o eliminó mientras se calculaban sus características; empiece de nuevo con su estado actual</translation>
+    </message>
+    <message>
+        <source>features are no longer kept on the disk ({reason}); what is computed stays right</source>
+        <translation>las características ya no se guardan en el disco ({reason}); lo calculado sigue siendo correcto</translation>
+    </message>
+    <message>
         <source>its coordinates are not valid</source>
         <translation>sus coordenadas no son válidas</translation>
     </message>

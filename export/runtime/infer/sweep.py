@@ -100,18 +100,10 @@ class Scan:
 
     def tile(self, inner: Window) -> Tile:
         """The pixels that the model must see to answer for a window: with its border, as far as there is a raster."""
-        border, tile = self.model.border, self.model.card.tile_size
-        nothing = np.zeros((inner.height, inner.width), bool)
         if not self.touches(inner):
+            nothing = np.zeros((inner.height, inner.width), bool)
             return Tile(inner, nothing, nothing)
-        top, left = max(inner.row - border, 0), max(inner.column - border, 0)
-        bottom, right = min(inner.row - border + tile, self.height), min(inner.column - border + tile, self.width)
-        pixels, mask = self.read(Window(top, left, bottom - top, right - left))
-        down, across = inner.row - top, inner.column - left
-        valid = mask[down : down + inner.height, across : across + inner.width]
-        if not valid.any():  # an empty tile has nothing to say
-            return Tile(inner, nothing, nothing)
-        return Tile(inner, valid, mask, pixels, (border - down, border - across))
+        return read_around(self.read, (self.height, self.width), inner, self.model.border, self.model.card.tile_size)
 
     def counted(self, answers: Generator[Item, None, None], total: int) -> Generator[Item, None, None]:
         """The same answers; each counts as done once the next one is asked for. Closing it ends their threads.
@@ -149,6 +141,20 @@ class Scan:
                 answer = answer.repeat(model.factor, axis=1).repeat(model.factor, axis=2)
             results.append((replace(tile, pixels=None), answer))
         return results
+
+
+def read_around(read: Read, shape: tuple[int, int], inner: Window, border: int, size: int) -> Tile:
+    """A window and ``border`` px around it, as far as a raster of this shape reaches, for a tile of ``size`` px."""
+    height, width = shape
+    top, left = max(inner.row - border, 0), max(inner.column - border, 0)
+    bottom, right = min(inner.row - border + size, height), min(inner.column - border + size, width)
+    pixels, mask = read(Window(top, left, bottom - top, right - left))
+    down, across = inner.row - top, inner.column - left
+    valid = mask[down : down + inner.height, across : across + inner.width]
+    if not valid.any():  # an empty tile has nothing to say
+        nothing = np.zeros((inner.height, inner.width), bool)
+        return Tile(inner, nothing, nothing)
+    return Tile(inner, valid, mask, pixels, (border - down, border - across))
 
 
 def sweep(scan: Scan) -> Iterator[Rows]:

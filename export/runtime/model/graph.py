@@ -187,6 +187,10 @@ class Graph:
         found = next(one for one in self.outputs if output in (None, one.name))
         return found.name if found.kind == FLOAT else self.node("Cast", found.name, to=FLOAT)
 
+    def holds(self, names: Iterable[str]) -> bool:
+        """Whether nodes make the values of all these names."""
+        return {*names} <= {name for node in self._nodes for name in node.outputs}
+
     def _new(self, what: str) -> str:
         self._count += 1
         return f"{self._prefix}{what}_{self._count}"

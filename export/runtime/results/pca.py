@@ -27,16 +27,33 @@ class Directions:
         self.sum += features.sum(axis=1)
         self.products += features @ features.T
 
+    @property
+    def mean(self) -> np.ndarray:
+        """(K,) of what was added."""
+        assert self._origin is not None  # nosec B101  # something was added
+        return self.sum / self.count + self._origin
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """(K, K) of what was added."""
+        mean = self.sum / self.count
+        return self.products / self.count - np.outer(mean, mean)
+
     def picture(self, values: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """(3, rows, width) uint8 colours of features as in ``add``, 1 to 255; 0 where not valid."""
         colors = np.zeros((3, *valid.shape), np.uint8)
         if not valid.any() or self._origin is None:
             return colors
-        mean = self.sum / self.count
-        spread, axes = np.linalg.eigh(self.products / self.count - np.outer(mean, mean))
-        main = axes[:, ::-1][:, :3].T  # the largest first
-        main = main * np.sign(main[np.arange(len(main)), np.abs(main).argmax(axis=1)])[:, None]  # no sign by chance
-        reach = _REACH * np.sqrt(np.maximum(spread[::-1][:3], 1e-12))
-        at = main @ (values[:, valid].astype(np.float64) - (self._origin + mean)[:, None]) / reach[:, None]
+        spread, axes = main_axes(self.covariance)
+        main, spread = axes[:, :3].T, spread[:3]
+        reach = _REACH * np.sqrt(np.maximum(spread, 1e-12))
+        at = main @ (values[:, valid].astype(np.float64) - self.mean[:, None]) / reach[:, None]
         colors[: len(main), valid] = np.clip(np.rint(128 + 127 * at), 1, 255).astype(np.uint8)
         return colors
+
+
+def main_axes(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(K,) variances along the main axes, the largest first, and (K, K) these axes, one a column; no sign by chance."""
+    spread, axes = np.linalg.eigh(covariance)
+    spread, axes = spread[::-1], axes[:, ::-1]
+    return spread, axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(len(axes))])
