@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
+import numpy as np
 from qgis.core import (
     NULL,
     QgsCategorizedSymbolRenderer,
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransformContext,
+    QgsFeature,
     QgsFeatureRequest,
     QgsGeometry,
     QgsVectorLayer,
@@ -17,12 +20,14 @@ from qgis.core import (
 
 from ..runtime.errors import InputFault
 from ..runtime.learn.samples import Label
+from ..runtime.raster.legend import LandClass, class_name, classes_of
 from ..runtime.results.assessment import true_field
 from ..texts import tr
 from .grid import LayerGrid
 from .mask import units_on
 
 Mark = tuple[int, int, QgsGeometry]  # number of a label over all layers, index of its class, its shape
+_COLUMNS = ("values", "numbers", "colors")
 _DIMENSIONS = (0, 2)  # of points and polygons
 
 
@@ -33,15 +38,19 @@ class LayerLabels:
     Attributes:
         field: that names their classes.
         values: of that field, None where it is empty, one for each shape.
-        colors: ``RRGGBB`` by the value as text, as the layer is drawn; empty where it is not drawn by that field.
+        numbers: of the field ``class``, where another one names the classes.
+        colors: of the field ``color``.
+        styled: ``RRGGBB`` by the value as text, as the layer is drawn; empty where it is not drawn by that field.
     """
 
     name: str
     crs: QgsCoordinateReferenceSystem
     field: str
     values: list[Any]
+    numbers: list[Any]
+    colors: list[Any]
     shapes: list[QgsGeometry]
-    colors: dict[str, str]
+    styled: dict[str, str]
 
 
 def read_labels(layer: QgsVectorLayer, field: str = "", selected: bool = False) -> LayerLabels:
@@ -62,11 +71,51 @@ def read_labels(layer: QgsVectorLayer, field: str = "", selected: bool = False) 
     at = true_field(name, names, field or None)
     request = QgsFeatureRequest(layer.selectedFeatureIds()) if selected else QgsFeatureRequest()
     features = [one for one in layer.getFeatures(request) if not (one.geometry().isNull() or one.geometry().isEmpty())]
-    values = [one.attributes()[at] for one in features]
+    if not features:
+        raise InputFault.worded(tr("'{name}' holds no points or polygons.").format(name=name))
+    shapes = [QgsGeometry(one.geometry()) for one in features]
+    if any(one.constGet().dimension() == 0 and one.constGet().partCount() > 1 for one in shapes):
+        raise InputFault.worded(
+            tr("'{name}' holds labels of several points each: split them into single points.").format(name=name)
+        )
+
+    lower = {one.lower(): number for number, one in reversed([*enumerate(names)]) if number != at}
+
+    def column(*fields: str) -> list[Any]:
+        number = next((lower[one] for one in fields if one in lower), None)
+        return [None] * len(features) if number is None else _values(features, number)
+
     return LayerLabels(
-        name, layer.crs(), names[at], [None if value == NULL else value for value in values],
-        [QgsGeometry(one.geometry()) for one in features], drawn_colors(layer, names[at]),
+        name, layer.crs(), names[at], _values(features, at), column("class"), column("color", "colour"), shapes,
+        drawn_colors(layer, names[at]),
     )  # fmt: skip
+
+
+def _values(features: Sequence[QgsFeature], field: int) -> list[Any]:
+    values = (one.attributes()[field] for one in features)
+    return [None if value == NULL else value for value in values]
+
+
+def classes_in(layers: Sequence[LayerLabels]) -> tuple[tuple[LandClass, ...], list[np.ndarray]]:
+    """The classes of layers together, and of each layer the index of every label's class, -1 where it has none.
+
+    Raises:
+        InputFault: see ``legend.classes_of``.
+    """
+    where, field = ", ".join(one.name for one in layers), layers[0].field
+    values, numbers, colors = ([value for one in layers for value in of(one)] for of in map(attrgetter, _COLUMNS))
+    styled = {name: color for one in layers[::-1] for name, color in one.styled.items()}
+    classes, index = classes_of(where, field, values, numbers, colors, styled)
+    return classes, np.split(index, np.cumsum([len(one.shapes) for one in layers])[:-1])
+
+
+def marks_of(layers: Sequence[LayerLabels], index: Sequence[np.ndarray]) -> list[list[Mark]]:
+    """The labels with a class of each layer, numbered through all of them."""
+    firsts = np.cumsum([0, *(len(one.shapes) for one in layers)]).tolist()
+    return [
+        [(first + at, kind, shape) for at, (kind, shape) in enumerate(zip(kinds.tolist(), one.shapes)) if kind >= 0]
+        for first, one, kinds in zip(firsts, layers, index)
+    ]
 
 
 def labels_on(
@@ -94,4 +143,4 @@ def drawn_colors(layer: QgsVectorLayer, field: str) -> dict[str, str]:
     if not (isinstance(renderer, QgsCategorizedSymbolRenderer) and renderer.classAttribute().strip('"') == field):
         return {}
     drawn = [one for one in renderer.categories() if one.value() not in (None, NULL, "")]
-    return {str(one.value()): one.symbol().color().name()[1:].upper() for one in drawn}
+    return {class_name(one.value()): one.symbol().color().name()[1:].upper() for one in drawn}

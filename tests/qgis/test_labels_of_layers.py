@@ -89,6 +89,29 @@ def test_empty_shapes_are_no_labels_and_null_is_no_value(parts):
     assert (read.field, read.values, len(read.shapes)) == ("class", [None, "b"], 2)
 
 
+def test_values_and_colours_beside_a_name_are_read(parts):
+    layer = QgsVectorLayer("Polygon?crs=EPSG:32633&field=class:int&field=name:string&field=color:string", "p", "memory")
+    feature = QgsFeature(layer.fields())
+    feature.setGeometry(QgsGeometry.fromWkt(box(3, 7, 5, 9)))
+    feature.setAttributes([7, "water", "#0000ff"])
+    layer.dataProvider().addFeatures([feature])
+    read = parts["gdal_io.labels"].read_labels(layer, "name")
+    assert (read.values, read.numbers, read.colors) == (["water"], [7], ["#0000ff"])
+    assert parts["gdal_io.labels"].read_labels(layer, "class").numbers == [None]
+
+
+def test_layers_share_their_classes_and_labels_without_one_are_left_out(parts):
+    module = parts["gdal_io.labels"]
+    layers = [
+        module.read_labels(labels((box(3, 7, 5, 9), "wood"), (box(3, 7, 5, 9), ""), (box(6, 7, 8, 9), "field"))),
+        module.read_labels(labels(("Point (500125 4999955)", " wood "), kind="Point")),
+    ]
+    classes, index = module.classes_in(layers)
+    assert [(one.value, one.name) for one in classes] == [(1, "field"), (2, "wood")]
+    marks = module.marks_of(layers, index)
+    assert [[(number, kind) for number, kind, _ in one] for one in marks] == [[(0, 1), (2, 0)], [(3, 1)]]
+
+
 def test_selected_features_only(parts):
     layer = labels((box(3, 7, 5, 9), "a"), (box(6, 7, 8, 9), "b"))
     layer.select([2])
@@ -98,15 +121,15 @@ def test_selected_features_only(parts):
 def test_colours_are_those_that_the_layer_is_drawn_in(parts):
     layer = labels((box(3, 7, 5, 9), "a"), (box(6, 7, 8, 9), "b"))
     read = parts["gdal_io.labels"].read_labels
-    assert read(layer, "class").colors == {}
+    assert read(layer, "class").styled == {}
     categories = []
     for name, color in (("a", "#102030"), ("b", "#ff0010"), ("", "#000000")):
         symbol = QgsSymbol.defaultSymbol(layer.geometryType())
         symbol.setColor(QColor(color))
         categories.append(QgsRendererCategory(name, symbol, name))
     layer.setRenderer(QgsCategorizedSymbolRenderer("class", categories))
-    assert read(layer, "class").colors == {"a": "102030", "b": "FF0010"}
-    assert read(layer, "note").colors == {}
+    assert read(layer, "class").styled == {"a": "102030", "b": "FF0010"}
+    assert read(layer, "note").styled == {}
 
 
 @pytest.mark.parametrize(
@@ -114,6 +137,10 @@ def test_colours_are_those_that_the_layer_is_drawn_in(parts):
     [
         (lambda: labels(("LineString (0 0, 1 1)", "a"), kind="LineString"), "'fields' holds no points or polygons."),
         (lambda: labels((box(3, 7, 5, 9), "a"), crs=""), "The layer 'fields' has no CRS: set it with Layer"),
+        (
+            lambda: labels(("MultiPoint ((500005 4999995), (500015 4999995))", "a"), kind="MultiPoint"),
+            "'fields' holds labels of several points each",
+        ),
         (lambda: QgsVectorLayer("nowhere.gpkg", "gone", "ogr"), "The label layer 'gone' cannot be read."),
     ],
 )
