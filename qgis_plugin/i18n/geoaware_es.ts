@@ -2271,5 +2271,9 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <source>'{name}' holds no points or polygons.</source>
         <translation>«{name}» no contiene puntos ni polígonos.</translation>
     </message>
+    <message>
+        <source>'{name}' holds labels of several points each: split them into single points.</source>
+        <translation>«{name}» contiene etiquetas de varios puntos cada una: divídalas en puntos simples.</translation>
+    </message>
 </context>
 </TS>
