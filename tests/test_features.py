@@ -128,13 +128,17 @@ def test_tiles_of_a_view_come_from_its_middle(scene, learned):
     assert raster.tiles(Window(2000, 0, 5, 5)) == []
 
 
-def test_channels_are_white_and_fill_eight_bits(scene, learned):
+def test_channels_are_half_white_and_fill_eight_bits(scene, learned):
     raster = FeatureRaster(RasterPixels(scene), learned)
     places = np.concatenate([r[:, 1:30, 1:30].reshape(len(r), -1) for _, r in raster.compute(raster.tiles())], axis=1)
+    spread = places.std(axis=1)
     assert learned.channels == 16
     assert np.all(np.abs(places.mean(axis=1) - 128) < 8)
-    assert np.all((places.std(axis=1) > 15) & (places.std(axis=1) < 33))
-    assert np.abs(np.corrcoef(places) - np.eye(16)).max() < 0.35
+    assert 15 < spread[0] < 33
+    assert np.all(spread[1:] < spread[:-1] * 1.4)
+    assert spread[-1] > 1.5
+    correlation = np.corrcoef(places[:8])
+    assert np.abs(correlation - np.eye(8)).max() < 0.35
     assert places.min() >= 1
 
 

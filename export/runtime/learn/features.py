@@ -1,7 +1,7 @@
 """Learns which features of a layer are kept: one graph from raw pixels to 8-bit channels, exact whatever tile it runs on.
 
 Where the features come from (an encoder, filters, or the raster itself) ends in stages of one or more strides. The main
-directions of a sample of the layer, whitened, make at most 16 channels of them; as a 1 x 1 convolution and resampling can
+directions of a sample of the layer, half whitened, make at most 16 channels of them; as a 1 x 1 convolution and resampling can
 change places, each stage is projected at its own stride, brought to ``factor`` px and added.
 """
 
@@ -35,7 +35,9 @@ from ..results.pca import Directions, main_axes
 KINDS = ("encoder", "texture", "both", "raster")
 CHANNELS = 16  # at 4 px: with their margins less than 1.2 bytes a pixel
 MARGIN = 1  # places around the inner part of a tile, where places are larger than pixels
-STEPS = 24.0  # of 8 bits that a standard deviation takes: 5.3 of them fit at either side of the mean
+STEPS = (
+    24.0  # of 8 bits that a standard deviation of the first channel takes: 5.3 of them fit at either side of the mean
+)
 _MOST_OF_RASTER = 32  # channels of a raster that holds features, at every pixel
 _TILE, _PLAIN_TILE = 512, 256  # px of filters, and of rasters that hold features
 _SAMPLE, _SAMPLE_SLOW = 9, 4  # tiles that are looked at, and of a slow service
@@ -365,7 +367,10 @@ def _share(valid: np.ndarray, factor: int) -> np.ndarray:
 
 
 def _projection(directions: Directions, base: _Base) -> tuple[np.ndarray, np.ndarray]:
-    """(D, C) weights and (D,) bias that make the main directions of C channels steps of 8 bits around 128."""
+    """(D, C) weights and (D,) bias that make the main directions of C channels steps of 8 bits around 128.
+
+    Their standard deviations are the roots of what they were, the first ``STEPS``.
+    """
     if not directions.count:
         raise ModelFault("features_not_finite", name=base.card.name)
     mean, covariance = directions.mean, directions.covariance
@@ -377,7 +382,8 @@ def _projection(directions: Directions, base: _Base) -> tuple[np.ndarray, np.nda
     variances, axes = main_axes(covariance * np.outer(scale, scale))
     count = max(int((variances[: base.most] > _FLAT * variances[0]).sum()), 1)
     reach = np.sqrt(np.maximum(variances[:count], np.finfo(np.float32).tiny)) if variances[0] > 0 else np.ones(count)
-    weights = _short((axes[:, :count] * scale[:, None] / reach).T * STEPS)
+    # half way to white: with few labels, channels of noise must not count as much as the first
+    weights = _short((axes[:, :count] * scale[:, None] / np.sqrt(reach * reach[0])).T * STEPS)
     return weights, _short(128 - weights.astype(np.float64) @ mean)
 
 
