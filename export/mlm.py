@@ -196,7 +196,7 @@ def metadata(spec: ModelSpec, item: dict[str, Any], tile: int) -> dict[str, str]
         "class_names": {str(number): entry.name for number, entry in enumerate(spec.classes)},
         "tile_size": tile,
         "tiles_size": tile,
-        "tiles_overlap": round(100 * item["properties"]["geoaware:overlap"] / tile),
+        "tiles_overlap": -(-100 * item["properties"]["geoaware:overlap"] // tile),
         "standardization_mean": [0.0] * bands,
         "standardization_std": [1 / 255] * bands,
         "seg_thresh": 0.0,

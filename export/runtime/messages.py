@@ -37,6 +37,9 @@ MESSAGES: dict[str, str] = {
     "output_rows": (
         "its output has {rows} rows for a tile of {tile}: neither an integer fraction of it, nor the tile without a border"
     ),
+    "border": (
+        "its card leaves out {border} px at each edge, which does not fit its output of {rows} rows for a tile of {tile}"
+    ),
     "output_classes": "it answers with {channels} channels, but its card names {classes} classes",
     "output_too_large": "refused, its output for one tile would take {size:size}",
     "detection_outputs": "a detection model needs three outputs: boxes, scores, labels",
@@ -83,6 +86,9 @@ MESSAGES: dict[str, str] = {
     "card_classes": "classes must be a list, or an object that maps class values to names",
     "card_color": "'{color}' is not a colour like 1C6330",
     "card_overlap": "the overlap must be smaller than the tile",
+    "card_border": (
+        "a border needs an overlap of twice its size, and a model of the task segmentation, regression or embedding"
+    ),
     "card_gsd": "the pixel size must be more than 0 and at most {limit:,} metres, not {gsd:g}",
     "deepness_type": "is a Deepness model of the type '{type}'; Segmentor, Regressor and Recognition run",
     "deepness_bands": "does not give its number of bands; name them in {card}",
@@ -92,6 +98,7 @@ MESSAGES: dict[str, str] = {
     "answers_once": "the model '{name}' is a {task} model, which answers once per tile",
     "no_windows": "the model '{name}' is a {task} model, which has no sliding window",
     "bad_overlap": "an overlap of {overlap} px does not fit tiles of {tile} px",
+    "fixed_overlap": "its tiles overlap by {overlap} px, of which {border} px at each edge are left out: no other overlap fits",
     "bad_stride": "a stride of {stride} px does not fit windows of {tile} px: 1 to {tile}",
     "bad_start": "a part of the raster must begin at a multiple of {unit} px",
     # bands of the raster

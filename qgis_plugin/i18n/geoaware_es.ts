@@ -256,6 +256,10 @@
         <translation>Deshacer (Ctrl+Z)</translation>
     </message>
     <message>
+        <source>a border needs an overlap of twice its size, and a model of the task segmentation, regression or embedding</source>
+        <translation>un borde requiere un solapamiento del doble de su tamaño y un modelo de la tarea segmentation, regression o embedding</translation>
+    </message>
+    <message>
         <source>a temporary file</source>
         <translation>un archivo temporal</translation>
     </message>
@@ -664,8 +668,16 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>usa operadores de ai.onnx.ml {opset}, que no tiene los árboles que se añaden: expórtelo con la versión 3</translation>
     </message>
     <message>
+        <source>its card leaves out {border} px at each edge, which does not fit its output of {rows} rows for a tile of {tile}</source>
+        <translation>su ficha descarta {border} px en cada borde, lo que no encaja con su salida de {rows} filas para una tesela de {tile}</translation>
+    </message>
+    <message>
         <source>its operators are those of opset {opset}, and a model is built on {least} or later: export it again with a newer one</source>
         <translation>sus operadores son los del opset {opset}, y un modelo se construye sobre {least} o posterior: expórtelo de nuevo con uno más reciente</translation>
+    </message>
+    <message>
+        <source>its tiles overlap by {overlap} px, of which {border} px at each edge are left out: no other overlap fits</source>
+        <translation>sus teselas se solapan {overlap} px, de los que se descartan {border} px en cada borde: no cabe otro solapamiento</translation>
     </message>
     <message>
         <source>land cover</source>

@@ -134,8 +134,8 @@ def _grid(job: Job) -> Fact:
 def _tiles(job: Job, estimate: Estimate, blocks: int) -> Fact:
     card = job.model.sized(max(job.layout.seen.shape)).card if job.model.dense else job.card
     grid = tile_grid(job.layout, card, job.run)
-    side = grid.tile_size if grid else card.tile_size
-    shape: dict[str, Any] = {"count": estimate.tiles, "side": side, "overlap": grid.overlap if grid else 0}
+    overlap = 2 * card.border or (grid.overlap if grid else 0)
+    shape: dict[str, Any] = {"count": estimate.tiles, "side": card.tile_size, "overlap": overlap}
     value = [Message("tiles_shape", shape)]
     if job.layout.mask:
         value.append(Message("tiles_touched", {"share": job.share_touched()}))

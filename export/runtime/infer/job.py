@@ -35,6 +35,9 @@ def tile_grid(layout: Layout, card: ModelCard, run: Sweep) -> TileGrid | None:
     """
     if not card.tile_size:
         return None
+    if card.border:
+        side = card.tile_size - tile_overlap(card, run)
+        return TileGrid(layout.seen.height, layout.seen.width, side, 0, aligned=True)
     if card.task in COARSE:
         stride = run.stride or card.tile_size
         scene_grid(layout.seen.height, layout.seen.width, card.tile_size, stride)

@@ -4,6 +4,7 @@ Three things overlap: a thread reads ahead, others run the model, and the caller
 finished rows to whoever writes them. Each tile is run alone or in a batch of always the same size, and the
 answers are added in the order of the tiles: so neither threads nor batches nor the part of the raster that is
 mapped change a bit of the result. Memory grows with width x (overlap x channels + tile), never with the height.
+Where a card has a border nothing is blended: each tile answers for its inner part.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class Scan:
         if not self.touches(inner):
             nothing = np.zeros((inner.height, inner.width), bool)
             return Tile(inner, nothing, nothing)
-        return read_around(self.read, (self.height, self.width), inner, self.model.border, self.model.card.tile_size)
+        return read_around(self.read, (self.height, self.width), inner, unused(self.model), self.model.card.tile_size)
 
     def counted(self, answers: Generator[Item, None, None], total: int) -> Generator[Item, None, None]:
         """The same answers; each counts as done once the next one is asked for. Closing it ends their threads.
@@ -130,6 +131,7 @@ class Scan:
 
     def _run(self, group: list[Tile]) -> list[tuple[Tile, np.ndarray | None]]:
         model = self.model
+        cut = model.card.border // model.factor
         batch = [padded(tile, model.card) for tile in group if tile.pixels is not None]
         if not batch:
             return [(tile, None) for tile in group]
@@ -137,6 +139,8 @@ class Scan:
         results = []
         for tile in group:
             answer = None if tile.pixels is None else next(answers)
+            if answer is not None and cut:
+                answer = answer[:, cut:-cut, cut:-cut]
             if answer is not None and answer.ndim == 3 and model.factor > 1 and model.card.task != "embedding":
                 answer = answer.repeat(model.factor, axis=1).repeat(model.factor, axis=2)
             results.append((replace(tile, pixels=None), answer))
@@ -219,7 +223,7 @@ def any_valid(valid: np.ndarray, unit: tuple[int, int], offset: tuple[int, int] 
 
 
 def tile_overlap(card: ModelCard, options: Sweep) -> int:
-    """Px that neighbouring tiles share; raises InputFault if that is no less than a tile.
+    """Px that neighbouring tiles share; raises InputFault if that is no less than a tile, or not what a border needs.
 
     A detection's card without an overlap gets a quarter of a tile.
     """
@@ -227,19 +231,26 @@ def tile_overlap(card: ModelCard, options: Sweep) -> int:
     overlap = own if options.overlap is None else options.overlap
     if not 0 <= overlap < tile:
         raise InputFault("bad_overlap", overlap=overlap, tile=tile)
+    if card.border and overlap != own:
+        raise InputFault("fixed_overlap", overlap=own, border=card.border)
     return overlap
 
 
 def shared(model: Model, options: Sweep) -> int:
     """Px that neighbouring answers share: the overlap of the tiles without the borders that are not answered for."""
-    return max(tile_overlap(model.card, options) - 2 * model.border, 0)
+    return max(tile_overlap(model.card, options) - 2 * unused(model), 0)
+
+
+def unused(model: Model) -> int:
+    """Px at each edge of a tile without an answer: the graph gives none, or the card leaves it out."""
+    return model.border or model.card.border
 
 
 def place_grid(model: Model, height: int, width: int, options: Sweep) -> TileGrid:
     """The answers of a model whose answer is a map over a raster, in places of ``unit_of(model)`` px."""
     unit = unit_of(model)
-    side, overlap = (model.card.tile_size - 2 * model.border) // unit, shared(model, options) // unit
-    return TileGrid(-(-height // unit), -(-width // unit), side, overlap)
+    side, overlap = (model.card.tile_size - 2 * unused(model)) // unit, shared(model, options) // unit
+    return TileGrid(-(-height // unit), -(-width // unit), side, overlap, aligned=model.card.border > 0)
 
 
 def _groups(tiles: Iterator[Tile], batch: int) -> Iterator[list[Tile]]:

@@ -74,6 +74,8 @@ class ModelCard:
             output shows how many there are, until the model is opened.
         tile_size: rows = columns of a tile, px; 0, if the model takes any size, until the model is opened.
         overlap: px shared by neighbouring tiles.
+        border: px at each edge of a tile for which a map is not used, where networks see too little around; the overlap is
+            twice that then, tiles begin at multiples of the same step, and are not blended. 0: blended.
         gsd: pixel size of the training imagery in metres, None where unknown.
         activation: what the graph's numbers are: "softmax" or "sigmoid" probabilities, "logits", "classes" (class
             values of the legend); None: known after one tile has run.
@@ -103,6 +105,7 @@ class ModelCard:
     factor: float = 1.0
     output: str | None = None
     accuracy: str = ""
+    border: int = 0
 
     @property
     def class_dtype(self) -> np.dtype:
@@ -134,6 +137,9 @@ class ModelCard:
             raise ModelFault("card_class_values")
         if self.tile_size and not 0 <= self.overlap < self.tile_size:
             raise ModelFault("card_overlap")
+        odd = self.overlap != 2 * self.border or self.task in ("classification", "detection")
+        if self.border < 0 or (self.border and odd):
+            raise ModelFault("card_border")
         if self.gsd is not None and not 0 < self.gsd <= LARGEST_PIXEL:
             raise ModelFault("card_gsd", limit=LARGEST_PIXEL, gsd=self.gsd)
         return self

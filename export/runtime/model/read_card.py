@@ -99,6 +99,7 @@ def _of_item(item: dict[str, Any]) -> ModelCard:
     model_input, output = properties["mlm:input"][0], properties["mlm:output"][0]
     task = MLM_TASKS[properties["mlm:tasks"][0]]
     classes = output.get("classification:classes") or ()
+    border = properties.get("geoaware:border") or 0
     if task in _WITH_CLASSES and not classes:
         raise ModelFault("card_no_classes")
     fields = {
@@ -113,7 +114,8 @@ def _of_item(item: dict[str, Any]) -> ModelCard:
             for entry in classes
         ],
         "tile_size": max(int(model_input["input"]["shape"][-1]), 0),  # -1 where free
-        "overlap": properties["geoaware:overlap"],
+        "overlap": 2 * border or properties["geoaware:overlap"],
+        "border": border,
         "gsd": properties.get("gsd"),
         "license": _license(properties),
         "description": properties.get("description", ""),
@@ -146,7 +148,7 @@ def _of_fields(fields: dict[str, Any], source: str) -> ModelCard:
     """The card with the fields of ``ModelCard`` as JSON has them."""
     low, high = map(float, fields["value_range"])
     tile, gsd, scale = int(fields.get("tile_size") or 0), fields.get("gsd"), fields.get("scale") or {}
-    scale = {} if scale == "raw" else scale
+    scale, border = {} if scale == "raw" else scale, int(fields.get("border") or 0)
     return ModelCard(
         name=str(fields["name"]),
         task=str(fields["task"]),
@@ -156,7 +158,8 @@ def _of_fields(fields: dict[str, Any], source: str) -> ModelCard:
         fill=_floats(fields["fill"]),
         classes=_given_classes(fields.get("classes") or []),
         tile_size=tile,
-        overlap=int(fields.get("overlap", tile // 4)),
+        overlap=int(fields.get("overlap", 2 * border or tile // 4)),
+        border=border,
         gsd=None if gsd in (None, "") else float(gsd),
         license=str(fields.get("license", "")),
         description=str(fields.get("description", "")),

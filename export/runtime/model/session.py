@@ -115,7 +115,7 @@ class Model:
 
         Returns:
             float32: (N, K, rows, cols) probabilities of a segmentation, or values of a regression, for the tile
-            without ``border`` and divided by ``factor``; (N, K) of a scene classification; (N, D) or
+            without ``border`` (but with the card's) and divided by ``factor``; (N, K) of a scene classification; (N, D) or
             (N, D, rows, cols) of an embedding. A tile's output does not depend on the others.
 
         Raises:
@@ -311,10 +311,19 @@ class Model:
             if found is None:
                 raise ModelFault("output_rows", where=self._where, rows=shape[1], tile=size)
             self.border, self.factor = found
+        if not self._fits_border():
+            border, rows = self.card.border, shape[-1]
+            raise ModelFault("border", where=self._where, border=border, rows=rows, tile=self.card.tile_size)
         self.card = self.card.with_outputs(self.channels, self._where)
         if self.card.activation == "classes" and self.card.classes:
             self.channels = len(self.card.classes)  # votes
         self._shape = self._shape_for(self.card.tile_size, shape[0])
+
+    def _fits_border(self) -> bool:
+        """Whether the card's border leaves a part of the map, of whole cells."""
+        tile, border, factor = self.card.tile_size, self.card.border, self.factor
+        fits = self.dense and not self.border and 2 * border < tile and not border % factor and not tile % factor
+        return fits or not border
 
     def _shape_for(self, tile: int, channels: int) -> tuple[int, ...]:
         """The answer's shape for a tile of so many px."""
@@ -323,7 +332,8 @@ class Model:
 
     def sized(self, side: int) -> Model:
         """This model for the smallest tiles that hold ``side`` px, if nobody states a size; else itself."""
-        size = self.sizes.over(side + 2 * self.border) if self.sizes else self.card.tile_size
+        sizes = None if self.card.border else self.sizes  # so every tile begins where others would
+        size = sizes.over(side + 2 * self.border) if sizes else self.card.tile_size
         if size >= self.card.tile_size:
             return self
         other = copy.copy(self)

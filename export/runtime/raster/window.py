@@ -49,13 +49,15 @@ class TileGrid:
     """Square tiles that cover a raster, neighbours sharing ``overlap`` pixels.
 
     The last tile of a row or column is moved back so that it ends at the raster's edge, and so shares
-    more. A raster smaller than a tile has one tile that reaches beyond it.
+    more. A raster smaller than a tile has one tile that reaches beyond it. If ``aligned``, the last ones stay and reach
+    beyond: every tile begins at a multiple of the same step.
     """
 
     height: int
     width: int
     tile_size: int
     overlap: int
+    aligned: bool = False
 
     def __post_init__(self) -> None:
         if min(self.height, self.width, self.tile_size) < 1 or not 0 <= self.overlap < self.tile_size:
@@ -64,21 +66,21 @@ class TileGrid:
     @property
     def tops(self) -> list[int]:
         """First rows of the tiles, rising."""
-        return _starts(self.height, self.tile_size, self.overlap)
+        return self._starts(self.height)
 
     @property
     def lefts(self) -> list[int]:
         """First columns of the tiles, rising."""
-        return _starts(self.width, self.tile_size, self.overlap)
+        return self._starts(self.width)
 
     def __len__(self) -> int:
         """Number of tiles."""
         return len(self.tops) * len(self.lefts)
 
-
-def _starts(length: int, tile: int, overlap: int) -> list[int]:
-    last = max(length - tile, 0)
-    return [*range(0, last, tile - overlap), last]
+    def _starts(self, length: int) -> list[int]:
+        step, last = self.tile_size - self.overlap, max(length - self.tile_size, 0)
+        starts = range(0, last, step)
+        return [*starts, len(starts) * step if self.aligned else last]
 
 
 def lattice(height: int, width: int) -> list[Window]:
