@@ -230,7 +230,7 @@ def _of_encoder(choice: FeatureChoice, rasters: Sequence[Pixels], options: Optio
     border = _up(needed, step) if stated or both else max(needed // step, 1) * step
     if size - 2 * border < step:
         raise ModelFault("features_small_tile", where=path, tile=size, border=border)
-    card = replace(card, tile_size=size, overlap=2 * border)
+    card = replace(card, tile_size=size, overlap=2 * border, border=0)
     graph = Graph.of_model(path, card)
     card = replace(card, scale=RAW, output=None, activation="softmax")  # the graph takes raw values now
     stages = _stages(graph, model, path)
