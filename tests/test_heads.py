@@ -7,10 +7,11 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from export.runtime.errors import Cancelled, InputFault
-from export.runtime.learn.heads import fit
+from export.runtime.learn.heads import few_of_each, fit
 from export.runtime.learn.judge import Applicability, cross_validate
 from export.runtime.learn.next_places import next_places
 from export.runtime.learn.samples import Samples
+from export.runtime.model.graph import Graph, HeadSession
 from export.runtime.results.assessment import exact_limits
 
 NAMES = ("water", "forest", "town")
@@ -32,16 +33,56 @@ def samples_at(centres, labels, pixels=20, spread=8.0, places=None, seed=0):
 CENTRES = ((60, 60, 128, 40), (128, 190, 60, 90), (200, 90, 200, 128))
 
 
-def test_regression_is_that_of_scikit_learn_with_polygons_weighing_the_same():
+def test_head_is_scikit_learns_regression_on_features_and_products_with_polygons_weighing_the_same():
     samples = samples_at(CENTRES, [0, 1, 2, 0, 1, 2], pixels=[5, 40, 10, 20, 1, 30], spread=25)
-    share = samples.weights / samples.weights.sum()
-    mean = share @ samples.features
-    spread = np.sqrt(share @ (samples.features - mean) ** 2)
-    peer = LogisticRegression(C=1 / 0.01, tol=1e-8, max_iter=10_000)
-    inputs = (samples.features - mean) / spread
-    peer.fit(inputs, samples.classes, sample_weight=share)
-    ours = fit(samples, 3).probabilities(samples.features)
-    np.testing.assert_allclose(ours, peer.predict_proba(inputs), atol=0.01)
+    values = (samples.features - 128) / 12
+    left, right = np.triu_indices(4)
+    inputs = np.column_stack([values, 0.3 * values[:, left] * values[:, right]])
+    peer = LogisticRegression(C=1 / 0.1, tol=1e-8, max_iter=10_000)
+    peer.fit(inputs, samples.classes, sample_weight=samples.weights / 6)
+    head = fit(samples, 3)
+    np.testing.assert_allclose(head.probabilities(samples.features), peer.predict_proba(inputs), atol=2e-3)
+    again = fit(samples, 3, start=head)
+    np.testing.assert_allclose(again.probabilities(samples.features), head.probabilities(samples.features), atol=2e-3)
+
+
+def test_many_features_are_taken_without_products():
+    rng = np.random.default_rng(0)
+    samples = samples_at(rng.uniform(40, 215, (3, 20)), [0, 1, 2, 0, 1, 2])
+    head = fit(samples, 3)
+    assert head.pairs.shape == (3, 0)
+    assert (head.probabilities(samples.features).argmax(axis=1) == samples.classes).all()
+
+
+@pytest.mark.parametrize("channels", [4, 20])
+@pytest.mark.parametrize("factor", [1, 4])
+def test_graph_answers_as_the_head(channels, factor):
+    centres = np.random.default_rng(0).uniform(90, 160, (3, channels))
+    samples = samples_at(centres, [0, 1, 2, 0, 1, 2], spread=20)
+    head = fit(samples, 4)
+    graph = Graph("features", ("batch", channels, "rows", "columns"))
+    answer = head.add_to(graph, graph.input.name, factor)
+    session = HeadSession(graph.to_bytes({"classes": (answer, ("batch", 4, "height", "width"))}))
+    features = np.random.default_rng(1).integers(115, 142, (2, channels, 5, 6)).astype(np.float32)
+    found = session(features)
+    assert found.shape == (2, 4, 5 * factor, 6 * factor)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+    assert not found[:, 3].any()
+    if factor == 1:
+        direct = head.probabilities(features.transpose(0, 2, 3, 1).reshape(-1, channels))
+        np.testing.assert_allclose(found, direct.reshape(2, 5, 6, 4).transpose(0, 3, 1, 2), atol=1e-4)
+    else:  # bilinear between the middles of places: pixel 10 is an eighth of the way from place 2 to place 3
+        logits = np.log(head.probabilities(features[0, :, 2, 2:4].T)[:, :3])
+        between = 0.875 * logits[0] + 0.125 * logits[1]
+        rows = np.log(session(np.repeat(features[:1, :, 2:3], 5, axis=2))[0, :3, 10, 10])
+        np.testing.assert_allclose(rows - rows[0], between - between[0], atol=1e-3)
+
+
+def test_at_most_some_pixels_of_a_polygon_are_fitted():
+    polygons = np.repeat([0, 1, 2], [1000, 3, 64])
+    few = few_of_each(polygons, 64)
+    assert np.bincount(polygons[few]).tolist() == [63, 3, 64]
+    assert np.ptp(np.diff(few[:63])) == 0
 
 
 def test_classes_without_labels_are_never_the_answer():

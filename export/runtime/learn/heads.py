@@ -7,54 +7,74 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ..errors import InputFault
+from ..model.graph import Graph
 from .samples import Samples
 
 NEVER = -1e4  # logit of a class without labels: its probability is 0, and stays so when logits are interpolated
-_RIDGE = 0.01  # weight of the squared coefficients of standardised features, beside the mean loss of the polygons
+_MIDDLE, _STEP = 128.0, 12.0  # of features as ``learn_features`` makes them: their mean, and what counts as 1
+_ROWS = 20_000  # whose products are held at once
+_PAIRS = 0.3  # weight of products of two features beside the features themselves
+_MOST_PAIRED = 16  # features of which products are taken
+_RIDGE = 0.1  # weight of the squared coefficients beside the mean loss of the polygons
+_FITTED = 64  # pixels of a polygon that are fitted: more of them tell nothing new
 _STEPS, _KEPT, _FLAT = 200, 8, 1e-4  # of L-BFGS: most steps, remembered steps, gradient at which it ends
+_SHORTEST = 1e-5  # part of a step that is tried
 
 
 @dataclass(frozen=True)
 class Head:
-    """A fitted head: probabilities are the softmax of ``weights @ features + bias``.
+    """A fitted head: probabilities are the softmax of a linear function of features and of products of two of them.
 
     Attributes:
-        weights: (K, D) float32.
+        weights: (K, D) float32, of the features less ``_MIDDLE``.
+        pairs: (K, P) float32, of the products of features in the order of ``np.triu_indices``; P is 0 for many features.
         bias: (K,) float32; ``NEVER`` for a class without labels.
     """
 
     weights: np.ndarray
+    pairs: np.ndarray
     bias: np.ndarray
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """(N, K) float32 from (N, D) features, such as 1 to 255."""
-        return _softmax(features.astype(np.float32, copy=False) @ self.weights.T + self.bias)
+        values = features.astype(np.float32) - np.float32(_MIDDLE)
+        logits = values @ self.weights.T + self.bias
+        if self.pairs.size:
+            left, right = np.triu_indices(values.shape[1])
+            for first in range(0, len(values), _ROWS):
+                part = values[first : first + _ROWS]
+                logits[first : first + _ROWS] += (part[:, left] * part[:, right]) @ self.pairs.T
+        return _softmax(logits)
 
-    def add_to(self, graph: Any, name: str, factor: int) -> str:
-        """Add the head to a graph, after its output ``name`` of (N, D, rows, columns) features.
+    def add_to(self, graph: Graph, name: str, factor: int) -> str:
+        """Add the head to a graph, after its value ``name`` of (N, D, rows, columns) features.
 
         Returns:
             The name of (N, K, rows x factor, columns x factor) probabilities: logits are interpolated bilinearly.
         """
-        kernel = graph.constant(self.weights[:, :, None, None])
-        logits = graph.node("Conv", name, kernel, graph.constant(self.bias), kernel_shape=[1, 1])
+        values = graph.node("Sub", name, _MIDDLE)
+        logits = graph.node("Conv", values, self.weights[:, :, None, None], self.bias, kernel_shape=[1, 1])
+        if self.pairs.size:
+            sides = (graph.node("Gather", values, side, axis=1) for side in np.triu_indices(self.weights.shape[1]))
+            products = graph.node("Conv", graph.node("Mul", *sides), self.pairs[:, :, None, None], kernel_shape=[1, 1])
+            logits = graph.node("Add", logits, products)
         if factor > 1:
-            scales = graph.constant(np.array([1, 1, factor, factor], np.float32))
+            scales = np.array([1, 1, factor, factor], np.float32)
             logits = graph.node(
                 "Resize", logits, "", scales, mode="linear", coordinate_transformation_mode="half_pixel"
             )
         return graph.node("Softmax", logits, axis=1)
 
 
-def fit(samples: Samples, classes: int) -> Head:
+def fit(samples: Samples, classes: int, start: Head | None = None) -> Head:
     """Fit a head for so many classes; those without samples never occur in its answers.
 
-    Multinomial logistic regression on standardised features, with a ridge.
+    Multinomial logistic regression with a ridge. Features count by their spread, as ``learn_features`` leaves it. ``start`` is
+    a head of nearly the same samples, from which the same result is reached sooner.
 
     Raises:
         InputFault: samples of fewer than two classes.
@@ -62,19 +82,42 @@ def fit(samples: Samples, classes: int) -> Head:
     present = np.unique(samples.classes)
     if len(present) < 2:
         raise InputFault("one_class")
-    share = samples.weights / len(samples.numbers)
-    features = samples.features.astype(np.float64)
-    mean = share @ features
-    spread = np.sqrt(share @ (features - mean) ** 2)
-    spread[spread == 0] = 1.0
-    inputs = np.column_stack([(features - mean) / spread, np.ones(len(features))])
-    targets = (samples.classes[:, None] == present).astype(np.float64)
-    found = _minimum(_loss(inputs, targets, share), np.zeros((inputs.shape[1], len(present))))
-    slopes = found[:-1].T / spread
-    weights = np.zeros((classes, features.shape[1]), np.float32)
+    few = few_of_each(samples.polygons, _FITTED)
+    share = 1.0 / np.bincount(samples.polygons[few])[samples.polygons[few]] / len(samples.numbers)
+    inputs, scale = _inputs(samples.features[few])
+    targets = samples.classes[few, None] == present
+    loss = _loss(inputs, targets.astype(np.float32), share.astype(np.float32))
+    begin = np.zeros((inputs.shape[1], len(present)), np.float32)
+    if start is not None:
+        begin = np.column_stack([start.weights, start.pairs, start.bias])[present].T / np.append(scale, 1)[:, None]
+        begin = np.where(np.abs(begin) < -NEVER / 2, begin, 0).astype(np.float32)
+    found = _minimum(loss, begin)
+    weights = np.zeros((classes, len(scale)), np.float32)
+    weights[present] = found[:-1].T * scale
     bias = np.full(classes, NEVER, np.float32)
-    weights[present], bias[present] = slopes, found[-1] - slopes @ mean
-    return Head(weights, bias)
+    bias[present] = found[-1] - found[-1].mean()
+    channels = samples.features.shape[1]
+    return Head(weights[:, :channels], weights[:, channels:], bias)
+
+
+def few_of_each(polygons: np.ndarray, most: int) -> np.ndarray:
+    """Indices of at most so many samples of each polygon, evenly in their order."""
+    order = np.argsort(polygons, kind="stable")
+    _, first, count = np.unique(polygons[order], return_index=True, return_counts=True)
+    step = -(-count // most)
+    number = np.arange(len(order)) - np.repeat(first, count)
+    return order[number % np.repeat(step, count) == 0]
+
+
+def _inputs(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N, C + 1) float32 features, their products and a column of ones, and the (C,) factors of the first C."""
+    values = (features - _MIDDLE) / _STEP
+    scale, parts = np.full(values.shape[1], 1 / _STEP), [values]
+    if values.shape[1] <= _MOST_PAIRED:
+        left, right = np.triu_indices(values.shape[1])
+        parts.append(_PAIRS * values[:, left] * values[:, right])
+        scale = np.append(scale, np.full(len(left), _PAIRS / _STEP**2))
+    return np.column_stack([*parts, np.ones(len(values))]).astype(np.float32), scale.astype(np.float32)
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
@@ -91,7 +134,7 @@ def _loss(
         likely = _softmax(inputs @ found)
         slopes = found.copy()
         slopes[-1] = 0.0
-        value = -share @ np.log(np.maximum((likely * targets).sum(axis=1), 1e-300)) + _RIDGE / 2 * (slopes**2).sum()
+        value = -share @ np.log(np.maximum((likely * targets).sum(axis=1), 1e-30)) + _RIDGE / 2 * (slopes**2).sum()
         return float(value), inputs.T @ ((likely - targets) * share[:, None]) + _RIDGE * slopes
 
     return loss
@@ -109,9 +152,11 @@ def _minimum(function: Callable[[np.ndarray], tuple[float, np.ndarray]], start: 
         while True:
             there = at + size * step
             next_value, next_gradient = function(there)
-            if next_value <= value + 1e-4 * size * along or size < 1e-10:
+            if next_value <= value + 1e-4 * size * along:
                 break
             size /= 2
+            if size < _SHORTEST:  # what float32 can tell is reached
+                return at
         moved, turned = there - at, next_gradient - gradient
         bend = float((moved * turned).sum())
         if bend > 1e-12:

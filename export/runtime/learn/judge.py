@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import Cancelled, InputFault
+from ..errors import Cancelled
 from ..messages import Message
 from ..results.assessment import exact_limits
 from .heads import fit
@@ -60,17 +60,16 @@ def cross_validate(samples: Samples, names: Sequence[str], progress: Progress | 
         Cancelled: ``progress`` returned False.
     """
     labels = samples.labels
-    if len(np.unique(labels)) < 2:
-        raise InputFault("one_class")
     confusion = np.zeros((len(names), len(names)))
     folds = _folds(samples)
     tested = np.zeros(len(labels), bool)
     turns = list(_turns(folds, labels))
+    whole = fit(samples, len(names))
     for done, out in enumerate(turns):
         if progress is not None and not progress(done, len(turns)):
             raise Cancelled()
         inside = out[samples.polygons]
-        head = fit(_of_pixels(samples, ~inside), len(names))
+        head = fit(_of_pixels(samples, ~inside), len(names), start=whole)
         given = head.probabilities(samples.features[inside]).argmax(axis=1)
         np.add.at(confusion, (samples.classes[inside], given), samples.weights[inside])
         tested |= out
