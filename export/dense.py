@@ -29,7 +29,7 @@ _UNBOUNDED = 8  # a tile over this is the border where the receptive field is un
 
 
 @dataclass(frozen=True)
-class Stage:
+class EncoderStage:
     """Channels of the features that come from one stage, as the card lists them.
 
     Attributes:
@@ -53,12 +53,12 @@ class DenseFeatures(nn.Module):
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
-        self.stages: list[Stage] = []
+        self.stages: list[EncoderStage] = []
         first = 0
         for stage in STRIDES:
             count = encoder.channels[_level(stage)]
             if count:  # networks that start at stride 4 have none at stride 2
-                self.stages.append(Stage(f"stride_{stage}", max(stage, FACTOR), first, count, stage))
+                self.stages.append(EncoderStage(f"stride_{stage}", max(stage, FACTOR), first, count, stage))
                 first += count
         self.scales = [torch.ones(stage.count, 1, 1) for stage in self.stages]
         self.shifts = [torch.zeros(stage.count, 1, 1) for stage in self.stages]
@@ -159,11 +159,11 @@ def _level(stride: int) -> int:
     return stride.bit_length() - 1
 
 
-def _averaged(values: Tensor, stage: Stage) -> Tensor:
+def _averaged(values: Tensor, stage: EncoderStage) -> Tensor:
     return F.avg_pool2d(values, FACTOR // stage.stage) if stage.stage < FACTOR else values
 
 
-def _enlarged(values: Tensor, stage: Stage) -> Tensor:
+def _enlarged(values: Tensor, stage: EncoderStage) -> Tensor:
     if stage.stride == FACTOR:
         return values
     return F.interpolate(values, scale_factor=stage.stride // FACTOR, mode="bilinear", align_corners=False)
