@@ -23,7 +23,7 @@ class Place:
         source = Source(RasterPixels(path), card, Choice())
         self.layout = Layout(source, card, Options())
 
-    def at(self, rows, columns):
+    def at(self, rows, columns, progress):
         read, _ = self.layout.read(self.layout.seen.whole)
         return np.column_stack([rows, columns, read[0, rows, columns]]).astype(np.float32)
 

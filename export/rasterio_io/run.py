@@ -22,6 +22,7 @@ from export.runtime.errors import InputFault
 from export.runtime.infer.job import Job
 from export.runtime.infer.layout import Options
 from export.runtime.infer.sweep import Progress
+from export.runtime.learn.mapping import MapJob
 from export.runtime.messages import Message
 from export.runtime.model.session import Model
 from export.runtime.raster.gaps import RULES
@@ -131,20 +132,35 @@ def map_raster(
             with closing(Job(model, pixels, request.on(pixels), block)) as job:
                 for message in notes_of(job, request):
                     note(message)
-                with (
-                    rasterio.Env(**_cache(job, pixels)),
-                    Results(targets, job.grid, job.card, RasterioWriter, PyogrioVectors()) as results,
-                    tqdm(desc=name, unit="tile", disable=True if progress else None) as bar,
-                ):
-                    item = results.keep(targets.item)  # first: it takes its place last
-                    job.write(results, progress or _shown_on(bar), lambda: True)
-                    files = results.finish(lambda: progress is None or progress(1, 1))
-                    write_item(item, job.grid, job.card, model_path, raster, files, as_json(request), unit)
-                    with moving():
-                        results.commit()
-                return {role: folder / path.name for role, path in {**files, "stac": item}.items()}
+                with rasterio.Env(**_cache(job, pixels)):
+                    return written(job, targets, model_path, raster, request, unit, progress, moving)
     except MemoryError as error:
         raise InputFault.worded(f"{raster}: memory is not enough for it; map parts of it with --bounds") from error
+
+
+def written(
+    job: Job | MapJob,
+    targets: Targets,
+    model_path: Path,
+    raster: str,
+    request: Request,
+    unit: str = "",
+    progress: Progress | None = None,
+    moving: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> dict[str, Path]:
+    """Run a job and write its results; see ``map_raster``, also for what is returned and raised."""
+    name = targets.item.name[: -len(".stac.json")]
+    with (
+        Results(targets, job.grid, job.card, RasterioWriter, PyogrioVectors()) as results,
+        tqdm(desc=name, unit="tile", disable=True if progress else None) as bar,
+    ):
+        item = results.keep(targets.item)  # first: it takes its place last
+        job.write(results, progress or shown_on(bar), lambda: True)
+        files = results.finish(lambda: progress is None or progress(1, 1))
+        write_item(item, job.grid, job.card, model_path, raster, files, as_json(request), unit)
+        with moving():
+            results.commit()
+    return {role: targets.item.parent / path.name for role, path in {**files, "stac": item}.items()}
 
 
 def _cache(job: Job, pixels: RasterPixels) -> dict[str, int]:
@@ -156,7 +172,9 @@ def _cache(job: Job, pixels: RasterPixels) -> dict[str, int]:
     return {"GDAL_CACHEMAX": int(min(max(needed, CACHE[0]), CACHE[1]))}
 
 
-def _shown_on(bar: Any) -> Progress:
+def shown_on(bar: Any) -> Progress:
+    """Progress as a bar."""
+
     def progress(done: int, total: int) -> bool:
         bar.total = total
         bar.update(done - bar.n)

@@ -88,6 +88,10 @@ class PyogrioVectors:
         """Polygons with four corners each, (N, 4, 2) x and y."""
         return shapely.polygons(corners) if len(corners) else np.zeros(0, object)
 
+    def points(self, places: np.ndarray) -> Any:
+        """Points at (N, 2) x and y."""
+        return shapely.points(places) if len(places) else np.zeros(0, object)
+
     def write(
         self, out: Path, layer: str, kind: str, grid: Grid, columns: dict[str, str], batches: Iterable[Batch]
     ) -> int:

@@ -12,7 +12,7 @@ from ..runtime.results.vectors import Batch, KeepGoing
 from .calls import ask, cancellable
 from .grid import LayerGrid, same_crs
 
-_KINDS = {"Polygon": ogr.wkbPolygon, "MultiPolygon": ogr.wkbMultiPolygon}
+_KINDS = {"Point": ogr.wkbPoint, "Polygon": ogr.wkbPolygon, "MultiPolygon": ogr.wkbMultiPolygon}
 _TYPES = {"int32": ogr.OFTInteger, "int64": ogr.OFTInteger64, "float64": ogr.OFTReal, "str": ogr.OFTString}
 
 
@@ -33,6 +33,9 @@ class GdalVectors:
     def boxes(self, corners: np.ndarray) -> list[Any]:
         rings = (", ".join(f"{x!r} {y!r}" for x, y in (*ring, ring[0])) for ring in corners.tolist())
         return [ogr.CreateGeometryFromWkt(f"POLYGON (({ring}))") for ring in rings]
+
+    def points(self, places: np.ndarray) -> list[Any]:
+        return [ogr.CreateGeometryFromWkt(f"POINT ({x!r} {y!r})") for x, y in places.tolist()]
 
     def write(
         self, out: Path, layer: str, kind: str, grid: LayerGrid, columns: dict[str, str], batches: Iterable[Batch]

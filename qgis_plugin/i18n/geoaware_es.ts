@@ -2287,5 +2287,37 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <source>'{name}' holds labels of several points each: split them into single points.</source>
         <translation>«{name}» contiene etiquetas de varios puntos cada una: divídalas en puntos simples.</translation>
     </message>
+    <message>
+        <source>none of its labels lies on {rasters}</source>
+        <translation>ninguna de sus etiquetas está sobre {rasters}</translation>
+    </message>
+    <message>
+        <source>all of its labels that lie on {rasters} lie on pixels without data</source>
+        <translation>todas sus etiquetas que están sobre {rasters} caen en píxeles sin datos</translation>
+    </message>
+    <message>
+        <source>the labels that lie on the data of {rasters} are all '{name}'; at least two classes are needed</source>
+        <translation>las etiquetas que están sobre los datos de {rasters} son todas «{name}»; se necesitan al menos dos clases</translation>
+    </message>
+    <message>
+        <source>{count} of {total} labels lie outside and do not count</source>
+        <translation>{count} de {total} etiquetas están fuera y no cuentan</translation>
+    </message>
+    <message>
+        <source>{count} of {total} labels lie on pixels without data and do not count</source>
+        <translation>{count} de {total} etiquetas están en píxeles sin datos y no cuentan</translation>
+    </message>
+    <message>
+        <source>{count} of {total} labels have no class and do not count</source>
+        <translation>{count} de {total} etiquetas no tienen clase y no cuentan</translation>
+    </message>
+    <message>
+        <source>an encoder is needed for these features, and none is given</source>
+        <translation>estas características necesitan un codificador, y no se ha dado ninguno</translation>
+    </message>
+    <message>
+        <source>the place {x:.10g}, {y:.10g} lies on no data of it</source>
+        <translation>el lugar {x:.10g}, {y:.10g} no está sobre datos suyos</translation>
+    </message>
 </context>
 </TS>

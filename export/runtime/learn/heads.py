@@ -67,7 +67,7 @@ class Head:
             logits = graph.node(
                 "Resize", logits, "", scales, mode="linear", coordinate_transformation_mode="half_pixel"
             )
-        return graph.node("Softmax", logits, axis=1)
+        return _added_softmax(graph, logits, len(self.weights))
 
 
 def fit(samples: Samples, classes: int, start: Head | None = None) -> Head:
@@ -118,6 +118,13 @@ def _inputs(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         parts.append(_PAIRS * values[:, left] * values[:, right])
         scale = np.append(scale, np.full(len(left), _PAIRS / _STEP**2))
     return np.column_stack([*parts, np.ones(len(values))]).astype(np.float32), scale.astype(np.float32)
+
+
+def _added_softmax(graph: Any, logits: str, classes: int) -> str:
+    """Add the softmax over channels: onnxruntime's own turns the axes around first, and takes six times as long."""
+    most = graph.node("Max", *graph.nodes("Split", logits, np.ones(classes, np.int64), outputs=classes, axis=1))
+    likely = graph.node("Exp", graph.node("Sub", logits, most))
+    return graph.node("Div", likely, graph.node("ReduceSum", likely, np.ones(1, np.int64), keepdims=1))
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

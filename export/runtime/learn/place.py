@@ -131,8 +131,8 @@ class FeatureRaster:
         """Whether the record of a tile needs no computing; it may be read from the disk."""
         return self._known(tile) is not None
 
-    def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """(N, D) float32 features at the middles of (N,) pixels, bilinear between places; what is missing is computed.
+    def at(self, rows: np.ndarray, columns: np.ndarray, progress: Progress = lambda done, total: True) -> np.ndarray:
+        """(N, D) float32 features at the middles of (N,) pixels, bilinear between places; missing tiles are computed.
 
         Raises:
             IndexError: a pixel lies outside the raster.
@@ -145,7 +145,7 @@ class FeatureRaster:
         owner = rows // inner * self.shape[1] + columns // inner
         found = np.empty((len(rows), self.features.channels), np.float32)
         tiles = [(int(one) // self.shape[1], int(one) % self.shape[1]) for one in np.unique(owner)]
-        for (row, column), record in self.compute(tiles):
+        for (row, column), record in self.compute(tiles, progress):
             here = np.flatnonzero(owner == row * self.shape[1] + column)
             down = (rows[here] - row * inner + 0.5) / factor - 0.5 + margin
             across = (columns[here] - column * inner + 0.5) / factor - 0.5 + margin

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..infer.layout import Layout
+from ..infer.sweep import Progress
 from ..raster.polygons import Polygons
 from ..raster.window import Read, Window
 
@@ -26,7 +27,7 @@ class FeaturePlaces(Protocol):
 
     layout: Layout
 
-    def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    def at(self, rows: np.ndarray, columns: np.ndarray, progress: Progress) -> np.ndarray:
         """(N, D) float32 features at the middles of (N,) pixels of ``layout.seen``."""
 
 
@@ -81,10 +82,15 @@ class Samples:
         return self.classes[first]
 
 
-def samples_of(rasters: Sequence[FeaturePlaces], labels: Sequence[Sequence[Label]]) -> Samples:
+def samples_of(
+    rasters: Sequence[FeaturePlaces],
+    labels: Sequence[Sequence[Label]],
+    progress: Progress = lambda done, total: True,
+) -> Samples:
     """The samples of labels on several rasters: at most ``MOST`` pixels of each label on each raster.
 
-    ``labels[i]`` lie on ``rasters[i]``; features that are not there yet are computed.
+    ``labels[i]`` lie on ``rasters[i]``; features that are not there yet are computed, tile by tile: ``progress`` counts the
+    tiles of each raster.
 
     Raises:
         InputFault: a raster cannot be read.
@@ -100,7 +106,7 @@ def samples_of(rasters: Sequence[FeaturePlaces], labels: Sequence[Sequence[Label
         if not sum(counts):
             continue
         rows, columns = (np.concatenate(axis) for axis in zip(*taken))
-        features.append(raster.at(rows, columns))
+        features.append(raster.at(rows, columns, progress))
         classes.append(np.repeat([label.class_index for label in on_it], counts))
         numbers.append(np.repeat([label.number for label in on_it], counts))
         scenes.append(np.full(len(rows), scene))

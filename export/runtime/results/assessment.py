@@ -142,12 +142,12 @@ class Report:
         for i, value in enumerate(self.classes):
             row: dict[str, Any] = {"class": value, "name": self.names.get(value, str(value))}
             row.update(mapped_ha=float(self.mapped[i]) / 1e4, sampled=int(self.counts[i].sum()))
-            row.update(_limited("area_ha", result.areas[:, i] / 1e4))
-            row.update(_limited("users", result.users[:, i]), **_limited("producers", result.producers[:, i]))
+            row.update(limited("area_ha", result.areas[:, i] / 1e4))
+            row.update(limited("users", result.users[:, i]), **limited("producers", result.producers[:, i]))
             rows.append(row)
         return {
             "method": "stratified estimation, Olofsson et al. 2014; limits of 95 % confidence: Clopper-Pearson, Zou and Donner 2008",
-            **_limited("overall", result.overall),
+            **limited("overall", result.overall),
             "classes": rows,
             "confusion": {"rows": "map", "columns": "reference", "counts": self.counts.tolist()},
             "notes": [str(note) for note in self.notes],
@@ -159,8 +159,8 @@ class Report:
         counted = [[name, *map(str, row)] for name, row in zip(names, self.counts.tolist())]
         result, estimates = self.result, []
         for i, name in enumerate(names):
-            accuracies = (_with_limits(part[:, i], ".3f") for part in (result.users, result.producers))
-            area = _with_limits(result.areas[:, i] / 1e4, ",.1f")
+            accuracies = (with_limits(part[:, i], ".3f") for part in (result.users, result.producers))
+            area = with_limits(result.areas[:, i] / 1e4, ",.1f")
             estimates.append([name, f"{self.mapped[i] / 1e4:,.1f}", area, *accuracies])
         return {
             "sample units (rows: map, columns: reference)": [["", *map(str, self.classes)], *counted],
@@ -168,26 +168,32 @@ class Report:
                 ["", "mapped ha", "estimated ha", "user's accuracy", "producer's accuracy"],
                 *estimates,
             ],
-            f"overall accuracy {_with_limits(result.overall, '.3f')}": [],
+            f"overall accuracy {with_limits(result.overall, '.3f')}": [],
         }
 
     def as_text(self) -> str:
         """The tables in aligned columns."""
-        lines = []
-        for title, rows in self.tables().items():
-            widths = [max(map(len, column)) for column in zip(*rows)]
-            aligned = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows)
-            lines += [title, *("  ".join(row).rstrip() for row in aligned), ""]
-        return "\n".join(lines[:-1])
+        return as_columns(self.tables())
 
 
-def _limited(key: str, values: np.ndarray) -> dict[str, float | None]:
+def as_columns(tables: dict[str, list[list[str]]]) -> str:
+    """Tables as a text in aligned columns, by their titles."""
+    lines = []
+    for title, rows in tables.items():
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        aligned = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows)
+        lines += [title, *("  ".join(row).rstrip() for row in aligned), ""]
+    return "\n".join(lines[:-1])
+
+
+def limited(key: str, values: np.ndarray) -> dict[str, float | None]:
     """A value and its limits under their names; None where they are NaN."""
     numbers = (float(value) if np.isfinite(value) else None for value in values)
     return dict(zip((key, f"{key}_low", f"{key}_high"), numbers))
 
 
-def _with_limits(values: np.ndarray, spec: str) -> str:
+def with_limits(values: np.ndarray, spec: str) -> str:
+    """A value and its limits as text; a dash where they are NaN."""
     value, low, high = (format(float(number), spec) for number in values)
     return f"{value} ({low} to {high})" if np.isfinite(values).all() else "-"
 

@@ -16,12 +16,13 @@ from ..raster.polygons import Polygons
 from .rows import Objects
 from .style import add_style
 
-PATCHES, OBJECTS = "land_cover", "objects"  # names of layers
+PATCHES, OBJECTS, PLACES = "land_cover", "objects", "best_places"  # names of layers
 BATCH = 20_000  # features written at once
 STEP = 512  # rows read or written at once
 KeepGoing = Callable[[], bool]  # False cancels
 Batch = tuple[Sequence[Any], Sequence[np.ndarray]]  # shapes, and their values in the order of the columns
 _PATCH_COLUMNS = {"class": "int32", "name": "str", "pixels": "int64", "area_m2": "float64", "confidence": "float64"}
+_PLACE_COLUMNS = {"rank": "int32", "score": "float64"}
 _OBJECT_COLUMNS = {"class": "int32", "name": "str", "score": "float64"}
 
 
@@ -34,12 +35,15 @@ class VectorOut(Protocol):
     def boxes(self, corners: np.ndarray) -> Any:
         """Sequence of polygons with four corners each, (N, 4, 2) x and y."""
 
+    def points(self, places: np.ndarray) -> Any:
+        """Sequence of points at (N, 2) x and y."""
+
     def write(
         self, out: Path, layer: str, kind: str, grid: Any, columns: dict[str, str], batches: Iterable[Batch]
     ) -> int:
         """Write features into a new GeoPackage, and count those that it holds.
 
-        ``kind`` is "Polygon" or "MultiPolygon"; shapes that are no valid polygon are repaired. A column's type is "int32",
+        ``kind`` is "Point", "Polygon" or "MultiPolygon"; shapes that are no valid polygon are repaired. A column's type is "int32",
         "int64", "float64" or "str". There is at least one batch, which may be empty.
 
         Raises:
@@ -134,6 +138,20 @@ def _patch_batches(
         batch = list(islice(traced, BATCH))
         if not batch:
             return
+
+
+def write_places(out: Path, scores: np.ndarray, places: np.ndarray, grid: Any, vector: VectorOut) -> int:
+    """Write (N, 2) places x and y, best first, with rank and score, and count them.
+
+    Raises:
+        InputFault: the file could not be written completely.
+    """
+    ranks = np.arange(1, len(scores) + 1, dtype=np.int32)
+    columns: list[np.ndarray] = [ranks, np.round(scores.astype(np.float64), 4)]
+    count = vector.write(out, PLACES, "Point", grid, _PLACE_COLUMNS, [(vector.points(places), columns)])
+    if count != len(scores):
+        raise InputFault("incomplete", where=out.name)
+    return count
 
 
 def _named(values: np.ndarray, legend: tuple[LandClass, ...]) -> np.ndarray:
