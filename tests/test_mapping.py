@@ -38,9 +38,8 @@ def featured(tmp_path_factory):
 @pytest.fixture(scope="module")
 def head(featured):
     rng = np.random.default_rng(1)
-    return Head(
-        rng.normal(0, 0.02, (3, featured.features.channels)).astype(np.float32), np.array([0, 0.5, -0.5], np.float32)
-    )
+    weights = rng.normal(0, 0.02, (3, featured.features.channels)).astype(np.float32)
+    return Head(weights, np.zeros((3, 0), np.float32), np.array([0, 0.5, -0.5], np.float32))
 
 
 def whole(job):
@@ -57,7 +56,7 @@ def test_a_map_is_the_answer_of_the_head_at_every_pixel(featured, head):
     np.testing.assert_array_equal(layers["valid"], there)
     rows, columns = (axis.ravel() for axis in np.mgrid[:410, :527])
     features = raster.at(rows, columns)
-    # logits are interpolated, not probabilities: so features may be
+    # logits are interpolated; of a linear head that is as if features were
     expected = head.probabilities(features).T.reshape(3, 410, 527)
     np.testing.assert_allclose(layers["values"][:, there], expected[:, there], atol=1e-4)
     apart = np.sort(expected, axis=0)

@@ -120,7 +120,7 @@ def _inputs(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.column_stack([*parts, np.ones(len(values))]).astype(np.float32), scale.astype(np.float32)
 
 
-def _added_softmax(graph: Any, logits: str, classes: int) -> str:
+def _added_softmax(graph: Graph, logits: str, classes: int) -> str:
     """Add the softmax over channels: onnxruntime's own turns the axes around first, and takes six times as long."""
     most = graph.node("Max", *graph.nodes("Split", logits, np.ones(classes, np.int64), outputs=classes, axis=1))
     likely = graph.node("Exp", graph.node("Sub", logits, most))
