@@ -25,12 +25,12 @@ from ..infer.source import Choice, Pixels, Source, alpha_bands
 from ..infer.sweep import Progress, Tile, mapped, padded
 from ..messages import Message
 from ..model.card import RAW, ModelCard
-from ..model.filters import REACH, STEP, STRIDE, Stage, filter_bank
+from ..model.filters import REACH, STEP, STRIDE, Stage, brought, filter_bank, projected
 from ..model.graph import Graph
 from ..model.guard import read_header
 from ..model.session import Model
 from ..raster.lattice import stated_size
-from ..results.pca import Directions, main_axes
+from ..results.pca import FLAT, Directions, main_axes, projection, short
 
 KINDS = ("encoder", "texture", "both", "raster")
 CHANNELS = 16  # at 4 px: with their margins less than 1.2 bytes a pixel
@@ -44,7 +44,6 @@ _SAMPLE, _SAMPLE_SLOW = 9, 4  # tiles that are looked at, and of a slow service
 _SAMPLE_BYTES = 256 * 2**20
 _MOST_BANDS = 6  # that filters are computed of: of more their main directions
 _FARTHEST = 8.0  # standard deviations: brighter pixels count as these
-_FLAT = 1e-5  # variance, of the largest, that a direction must have
 _PIXEL = 4  # px: one of so many in a row is looked at
 _REFLECTANCE, _COLOUR = "reflectance x 10000", "8-bit colour, 0 to 255"
 
@@ -163,13 +162,15 @@ def learn_features(
         fill = tuple(float(mean) for mean in values.mean(axis=1))
         base.card = replace(base.card, value_range=(float(values.min()), float(values.max())), fill=fill)
     directions = _directions(base, [tile for _, tile in tiles], provider, progress)
-    weights, bias = _projection(directions, base)
-    graph = _project(base, weights, bias)
+    if not directions.count:
+        raise ModelFault("features_not_finite", name=base.card.name)
+    weights, bias = projection(directions, base.most, STEPS, base.equal)
+    answer = projected(base.graph, base.stages, weights, bias, base.factor)
     count, size = len(bias), base.card.tile_size
     shape = ("batch", count, size // base.factor, size // base.factor)
     margin = MARGIN if base.factor > 1 else 0
     notes = tuple(base.notes)
-    content = base.graph.to_bytes({"features": (graph, shape)})
+    content = base.graph.to_bytes({"features": (answer, shape)})
     return FeatureSet(content, base.card, count, base.factor, base.border, margin, base.exact, base.nodata, notes)
 
 
@@ -291,10 +292,10 @@ def _filtered(graph: Graph, card: ModelCard, values: np.ndarray) -> list[Stage]:
     if len(names) > _MOST_BANDS:
         scaled = (values - mean[:, None]) * scale[:, None]
         variances, axes = main_axes(scaled @ scaled.T / scaled.shape[1])
-        count = min(_MOST_BANDS, int((variances > _FLAT * variances[0]).sum()))
+        count = min(_MOST_BANDS, int((variances > FLAT * variances[0]).sum()))
         matrix = (axes[:, :count] / np.sqrt(variances[:count])).T * scale
         names = tuple(f"component {number + 1}" for number in range(count))
-    weights, bias = _short(matrix)[:, :, None, None], _short(-matrix @ mean)
+    weights, bias = short(matrix)[:, :, None, None], short(-matrix @ mean)
     image = graph.node("Conv", graph.input.name, weights, bias, kernel_shape=[1, 1])
     image = graph.node("Clip", image, -_FARTHEST, _FARTHEST)
     return filter_bank(graph, image, names)
@@ -339,7 +340,7 @@ def _pixels_of(tiles: Sequence[tuple[Layout, Tile]]) -> np.ndarray:
 def _directions(base: _Base, tiles: Sequence[Tile], provider: str, progress: Progress) -> Directions:
     """Mean and covariance of all channels over the places of a sample that mostly hold data, or hold most of all."""
     graph, factor, size = base.graph, base.factor, base.card.tile_size
-    parts = [_brought(graph, stage.tensor, stage.stride, factor) for stage in base.stages]
+    parts = [brought(graph, stage.tensor, stage.stride, factor) for stage in base.stages]
     joined = graph.node("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
     count = sum(len(stage.names) for stage in base.stages)
     content = graph.to_bytes({"features": (joined, ("batch", count, size // factor, size // factor))})
@@ -364,53 +365,6 @@ def _share(valid: np.ndarray, factor: int) -> np.ndarray:
     whole = np.zeros((rows * factor, columns * factor), np.float32)
     whole[: valid.shape[0], : valid.shape[1]] = valid
     return whole.reshape(rows, factor, columns, factor).mean(axis=(1, 3))
-
-
-def _projection(directions: Directions, base: _Base) -> tuple[np.ndarray, np.ndarray]:
-    """(D, C) weights and (D,) bias that make the main directions of C channels steps of 8 bits around 128.
-
-    Their standard deviations are the roots of what they were, the first ``STEPS``.
-    """
-    if not directions.count:
-        raise ModelFault("features_not_finite", name=base.card.name)
-    mean, covariance = directions.mean, directions.covariance
-    spread = np.sqrt(np.maximum(np.diag(covariance), 0))
-    held = spread > 1e-6 * np.maximum(np.abs(mean), spread.max())
-    scale = held.astype(np.float64)
-    if base.equal:
-        scale = np.where(held, 1 / np.where(held, spread, 1), 0)
-    variances, axes = main_axes(covariance * np.outer(scale, scale))
-    count = max(int((variances[: base.most] > _FLAT * variances[0]).sum()), 1)
-    reach = np.sqrt(np.maximum(variances[:count], np.finfo(np.float32).tiny)) if variances[0] > 0 else np.ones(count)
-    # half way to white: with few labels, channels of noise must not count as much as the first
-    weights = _short((axes[:, :count] * scale[:, None] / np.sqrt(reach * reach[0])).T * STEPS)
-    return weights, _short(128 - weights.astype(np.float64) @ mean)
-
-
-def _project(base: _Base, weights: np.ndarray, bias: np.ndarray) -> str:
-    """Add the projection of the stages and the rounding; the sum of what each gives at ``factor`` px."""
-    graph, total, first = base.graph, "", 0
-    for stage in base.stages:
-        part = weights[:, first : first + len(stage.names), None, None]
-        first += len(stage.names)
-        tensor, stride = stage.tensor, stage.stride
-        if stride < base.factor:
-            tensor, stride = _brought(graph, tensor, stride, base.factor), base.factor
-        projected = graph.node("Conv", tensor, part, *(() if total else (bias,)), kernel_shape=[1, 1])
-        projected = _brought(graph, projected, stride, base.factor)
-        total = graph.node("Add", total, projected) if total else projected
-    return graph.node("Clip", graph.node("Round", total), 1.0, 255.0)
-
-
-def _brought(graph: Graph, tensor: str, stride: int, factor: int) -> str:
-    """A tensor at ``factor`` px: averaged, or bilinear as every head resizes."""
-    if stride == factor:
-        return tensor
-    if factor % stride == 0:
-        size = factor // stride
-        return graph.node("AveragePool", tensor, kernel_shape=[size, size], strides=[size, size])
-    scales = np.array([1, 1, stride / factor, stride / factor], np.float32)
-    return graph.node("Resize", tensor, "", scales, mode="linear", coordinate_transformation_mode="half_pixel")
 
 
 def _band_numbers(pixels: Pixels, choice: Choice) -> list[int]:
@@ -445,9 +399,3 @@ def _plain(name: str, bands: Sequence[str], tile: int, border: int, gsd: float |
 
 def _up(number: int, step: int) -> int:
     return -(-number // step) * step
-
-
-def _short(weights: np.ndarray) -> np.ndarray:
-    """Float32 with 12 bits: what differs in the last bits from one library of linear algebra to another is cut off."""
-    mantissa, exponent = np.frexp(np.asarray(weights, np.float64))
-    return np.ldexp(np.rint(mantissa * 4096) / 4096, exponent).astype(np.float32)

@@ -110,3 +110,29 @@ class _Bank:
         if stride < STRIDE:
             return self.pooled(tensor, STRIDE // stride)
         return self.graph.node("AveragePool", tensor, kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1])
+
+
+def projected(graph: Graph, stages: Sequence[Stage], weights: np.ndarray, bias: np.ndarray, factor: int) -> str:
+    """Add the projection of the stages and the rounding; the sum of what each gives at ``factor`` px."""
+    total, first = "", 0
+    for stage in stages:
+        part = weights[:, first : first + len(stage.names), None, None]
+        first += len(stage.names)
+        tensor, stride = stage.tensor, stage.stride
+        if stride < factor:
+            tensor, stride = brought(graph, tensor, stride, factor), factor
+        answer = graph.node("Conv", tensor, part, *(() if total else (bias,)), kernel_shape=[1, 1])
+        answer = brought(graph, answer, stride, factor)
+        total = graph.node("Add", total, answer) if total else answer
+    return graph.node("Clip", graph.node("Round", total), 1.0, 255.0)
+
+
+def brought(graph: Graph, tensor: str, stride: int, factor: int) -> str:
+    """A tensor at ``factor`` px: averaged, or bilinear as every head resizes."""
+    if stride == factor:
+        return tensor
+    if factor % stride == 0:
+        size = factor // stride
+        return graph.node("AveragePool", tensor, kernel_shape=[size, size], strides=[size, size])
+    scales = np.array([1, 1, stride / factor, stride / factor], np.float32)
+    return graph.node("Resize", tensor, "", scales, mode="linear", coordinate_transformation_mode="half_pixel")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+FLAT = 1e-5  # variance, of the largest, that a direction must have to count
 _REACH = 2.0  # standard deviations at either side that the 255 steps of a colour cover
 
 
@@ -57,3 +58,29 @@ def main_axes(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     spread, axes = np.linalg.eigh(covariance)
     spread, axes = spread[::-1], axes[:, ::-1]
     return spread, axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(len(axes))])
+
+
+def projection(directions: Directions, most: int, steps: float, equal: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(D, C) weights and (D,) bias that make the main directions of C channels steps of 8 bits around 128.
+
+    Their standard deviations are the roots of what they were, the first ``steps``; D is at most ``most``. With
+    ``equal`` all channels count alike, whatever their spread.
+    """
+    mean, covariance = directions.mean, directions.covariance
+    spread = np.sqrt(np.maximum(np.diag(covariance), 0))
+    held = spread > 1e-6 * np.maximum(np.abs(mean), spread.max())
+    scale = held.astype(np.float64)
+    if equal:
+        scale = np.where(held, 1 / np.where(held, spread, 1), 0)
+    variances, axes = main_axes(covariance * np.outer(scale, scale))
+    count = max(int((variances[:most] > FLAT * variances[0]).sum()), 1)
+    reach = np.sqrt(np.maximum(variances[:count], np.finfo(np.float32).tiny)) if variances[0] > 0 else np.ones(count)
+    # half way to white: with few labels, channels of noise must not count as much as the first
+    weights = short((axes[:, :count] * scale[:, None] / np.sqrt(reach * reach[0])).T * steps)
+    return weights, short(128 - weights.astype(np.float64) @ mean)
+
+
+def short(weights: np.ndarray) -> np.ndarray:
+    """Float32 with 12 bits: what differs in the last bits from one library of linear algebra to another is cut off."""
+    mantissa, exponent = np.frexp(np.asarray(weights, np.float64))
+    return np.ldexp(np.rint(mantissa * 4096) / 4096, exponent).astype(np.float32)
