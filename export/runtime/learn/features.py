@@ -25,7 +25,7 @@ from ..infer.source import Choice, Pixels, Source, alpha_bands
 from ..infer.sweep import Progress, Tile, mapped, padded
 from ..messages import Message
 from ..model.card import RAW, ModelCard
-from ..model.filters import REACH, STEP, STRIDE, Stage, brought, filter_bank, projected
+from ..model.filters import REACH, STEP, STRIDE, FeatureStage, brought, filter_bank, projected
 from ..model.graph import Graph
 from ..model.guard import read_header
 from ..model.session import Model
@@ -116,7 +116,7 @@ class _Base:
     """
 
     graph: Graph
-    stages: list[Stage]
+    stages: list[FeatureStage]
     card: ModelCard
     factor: int
     border: int
@@ -196,7 +196,7 @@ def _of_raster(pixels: Pixels, options: Options) -> _Base:
     card = _card(pixels, holding.bands, options, _PLAIN_TILE, 0)
     graph = Graph("image", ("batch", len(holding.bands), _PLAIN_TILE, _PLAIN_TILE))
     names = card.bands[: holding.features]
-    stages = [Stage(read_by(graph, graph.input.name, holding), 1, names)]
+    stages = [FeatureStage(read_by(graph, graph.input.name, holding), 1, names)]
     note = holding.note.about(pixels.name)
     return _Base(graph, stages, card, 1, 0, _MOST_OF_RASTER, equal=False, nodata=holding.nodata, notes=[note])
 
@@ -243,12 +243,12 @@ def _of_encoder(choice: FeatureChoice, rasters: Sequence[Pixels], options: Optio
     return _Base(graph, stages, card, factor, border, most, exact=bool(stated), notes=[note])
 
 
-def _stages(graph: Graph, model: Model, path: str) -> list[Stage]:
+def _stages(graph: Graph, model: Model, path: str) -> list[FeatureStage]:
     """The stages that the file names, before they are brought to one stride; else its output."""
     try:
         properties = json.loads(read_header(path).metadata.get("mlm", "{}")).get("properties", {})
         named = [
-            Stage(
+            FeatureStage(
                 str(one["tensor"]), int(one["stride"]), tuple(f"{one['tensor']} {n}" for n in range(int(one["count"])))
             )
             for one in properties.get("geoaware:channels", ())
@@ -261,7 +261,7 @@ def _stages(graph: Graph, model: Model, path: str) -> list[Stage]:
     if model.border:  # it leaves its border out
         around = [0, 0, model.border, model.border] * 2
         answer = graph.node("Pad", answer, around, mode="edge")
-    return [Stage(answer, model.factor, tuple(f"feature {number}" for number in range(model.channels)))]
+    return [FeatureStage(answer, model.factor, tuple(f"feature {number}" for number in range(model.channels)))]
 
 
 def _tile_of(model: Model, both: bool, path: str) -> tuple[int, int]:
@@ -282,7 +282,7 @@ def _tile_of(model: Model, both: bool, path: str) -> tuple[int, int]:
     return size, step
 
 
-def _filtered(graph: Graph, card: ModelCard, values: np.ndarray) -> list[Stage]:
+def _filtered(graph: Graph, card: ModelCard, values: np.ndarray) -> list[FeatureStage]:
     """Filters over bands that are first brought to one range, learned from pixels (bands, N)."""
     low, high = np.percentile(values, (1, 99), axis=1, keepdims=True)
     values = np.clip(values, low, high)

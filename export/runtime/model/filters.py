@@ -27,7 +27,7 @@ _EDGES = 1e-6  # keeps the root of a difference of nearly equal numbers finite
 
 
 @dataclass(frozen=True)
-class Stage:
+class FeatureStage:
     """Features of one stride: the name of a tensor (N, C, T / stride, T / stride) in a graph.
 
     Attributes:
@@ -39,7 +39,7 @@ class Stage:
     names: tuple[str, ...]
 
 
-def filter_bank(graph: Graph, image: str, names: Sequence[str]) -> list[Stage]:
+def filter_bank(graph: Graph, image: str, names: Sequence[str]) -> list[FeatureStage]:
     """Add the filters over a tensor (N, K, T, T), K of the order of 1 and ``names`` long, T a multiple of 16."""
     bank = _Bank(graph, names)
     levels = {1: image}
@@ -68,9 +68,9 @@ class _Bank:
     def add(self, stride: int, tensor: str, what: str) -> None:
         self._parts.setdefault(stride, []).append((tensor, what))
 
-    def stages(self) -> list[Stage]:
+    def stages(self) -> list[FeatureStage]:
         return [
-            Stage(
+            FeatureStage(
                 self.graph.node("Concat", *(tensor for tensor, _ in parts), axis=1),
                 stride,
                 tuple(f"{name}: {what}" for _, what in parts for name in self._names),
@@ -112,7 +112,7 @@ class _Bank:
         return self.graph.node("AveragePool", tensor, kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1])
 
 
-def projected(graph: Graph, stages: Sequence[Stage], weights: np.ndarray, bias: np.ndarray, factor: int) -> str:
+def projected(graph: Graph, stages: Sequence[FeatureStage], weights: np.ndarray, bias: np.ndarray, factor: int) -> str:
     """Add the projection of the stages and the rounding; the sum of what each gives at ``factor`` px."""
     total, first = "", 0
     for stage in stages:
