@@ -12,12 +12,8 @@
         <translation>«{name}» viene con el complemento y no se puede quitar.</translation>
     </message>
     <message>
-        <source>'{name}' has more than {count} labels: select those that count.</source>
-        <translation>«{name}» tiene más de {count} etiquetas: seleccione las que cuentan.</translation>
-    </message>
-    <message>
-        <source>'{name}' has no CRS: set it in the properties of the layer.</source>
-        <translation>«{name}» no tiene SRC: asígnelo en las propiedades de la capa.</translation>
+        <source>'{name}' has more than {count} features: select those that count.</source>
+        <translation>«{name}» tiene más de {count} objetos: seleccione los que cuentan.</translation>
     </message>
     <message>
         <source>'{name}' holds no polygons.</source>
@@ -208,8 +204,8 @@
         <translation>Solo los objetos seleccionados</translation>
     </message>
     <message>
-        <source>Size of the brush</source>
-        <translation>Tamaño del pincel</translation>
+        <source>Size of the brush in pixels of the screen</source>
+        <translation>Tamaño del pincel en píxeles de la pantalla</translation>
     </message>
     <message>
         <source>Slightly more accurate, and eight times slower.</source>
@@ -232,6 +228,10 @@
         <translation>Ese lugar está fuera de «{name}».</translation>
     </message>
     <message>
+        <source>The label layer was removed; its labels are in {path} and come back with the next one.</source>
+        <translation>Se ha quitado la capa de etiquetas; sus etiquetas están en {path} y vuelven con la siguiente.</translation>
+    </message>
+    <message>
         <source>The labels are copied into the label layer of the panel; the layer stays as it is.</source>
         <translation>Las etiquetas se copian en la capa de etiquetas del panel; la capa queda como está.</translation>
     </message>
@@ -246,6 +246,10 @@
     <message>
         <source>There is a class '{name}' already: give it another name.</source>
         <translation>Ya hay una clase «{name}»: dele otro nombre.</translation>
+    </message>
+    <message>
+        <source>There is no encoder in the library: add one with …, or choose bands and texture.</source>
+        <translation>No hay ningún codificador en la biblioteca: añada uno con …, o elija bandas y textura.</translation>
     </message>
     <message>
         <source>There is no folder for the labels.</source>
@@ -1334,10 +1338,6 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
     <message>
         <source>{side} x {side} px</source>
         <translation>{side} x {side} px</translation>
-    </message>
-    <message>
-        <source>{size} px</source>
-        <translation>{size} px</translation>
     </message>
     <message>
         <source>{size} used</source>

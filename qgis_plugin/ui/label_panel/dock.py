@@ -1,6 +1,5 @@
 """The panel *GeoAware: labels to map*: its frame, and what happens between its pages, the labels and the engine."""
 
-from collections import namedtuple
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,16 +21,15 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ...runtime.errors import InputFault, RuntimeFault
+from ...runtime.learn.features import FeatureChoice
 from ...texts import tr, words
 from ..widgets import paragraph, stack
 from .engine import Engine
 from .labels import RASTER_PROPERTY, LabelStore, missing
 from .pages.classes_page import NAME, ClassesPage
-from .pages.features_page import FeaturesPage
+from .pages.features_page import BOTH, ENCODER, FeaturesPage
 from .taking import TakeDialog, labels_in
 from .tools import ERASE, PaintTool, digit, undo_step
-
-FeatureChoice = namedtuple("FeatureChoice", "kind model")
 
 PREVIEW_PROPERTY = "geoaware/preview"  # of the layers that show the map while it is made: they are not for labels
 
@@ -57,7 +55,7 @@ class LabelPanel(QDockWidget):
         self.layers.setFilters(QgsMapLayerProxyModel.Filter.RasterLayer)
         self.layers.setAllowEmptyLayer(True)
         self.layers.setLayer(None)
-        self.layers.setMinimumContentsLength(12)
+        self.layers.setMinimumContentsLength(8)
         self.features = FeaturesPage(Path(QgsApplication.qgisSettingsDirPath()) / "geoaware" / "features")
         self.classes_page = ClassesPage()
         self.help_button = QToolButton()
@@ -85,7 +83,7 @@ class LabelPanel(QDockWidget):
     def _lay_out(self) -> None:
         inside = QWidget()
         column = stack(QVBoxLayout(inside), *self.sections, None)
-        column.setContentsMargins(6, 4, 6, 4)
+        column.setContentsMargins(4, 2, 4, 2)
         column.setSpacing(4)
         area = QScrollArea()
         area.setWidgetResizable(True)
@@ -137,6 +135,7 @@ class LabelPanel(QDockWidget):
         project.cleared.connect(self._project_closed)
         project.readProject.connect(self._project_read)
         project.layersAdded.connect(self._leave_out_previews)
+        project.layersWillBeRemoved.connect(self._layers_going)
 
     # what the pages of the panel use
 
@@ -174,14 +173,13 @@ class LabelPanel(QDockWidget):
             return
         if not layer.isValid() or not layer.crs().isValid():
             text = (
-                tr("'{name}' has no CRS: set it in the properties of the layer.")
+                tr("The layer '{name}' has no CRS: set it with Layer > Set CRS of Layer.")
                 if layer.isValid()
                 else tr("'{name}' cannot be read: its source is gone or broken.")
             )
             self.say(text.format(name=layer.name()))
             return
         self.layer = layer
-        layer.willBeDeleted.connect(self._layer_gone)
         layer.crsChanged.connect(self._layer_changed)
         layer.dataSourceChanged.connect(self._layer_changed)
         self.say("")
@@ -190,15 +188,20 @@ class LabelPanel(QDockWidget):
         self._try(self.store.open, layer)
 
     def _open_engine(self) -> None:
-        if self.layer is not None:
-            choice = FeatureChoice(self.features.kind, self.features.encoder)
-            self.engine.open(self.layer, choice, self.features.folder)
+        if self.layer is None:
+            return
+        kind, encoder = self.features.kind, self.features.encoder
+        if kind in (ENCODER, BOTH) and encoder is None:
+            self.engine.close()
+            self.say(tr("There is no encoder in the library: add one with …, or choose bands and texture."))
+        else:
+            self.say("")
+            self.engine.open(self.layer, FeatureChoice(kind, encoder), self.features.folder)
 
     def _release(self) -> None:
         """Let go of the layer; all labels are on disk already."""
         self.choose_tool("")
         if self.layer is not None:
-            self.layer.willBeDeleted.disconnect(self._layer_gone)
             self.layer.crsChanged.disconnect(self._layer_changed)
             self.layer.dataSourceChanged.disconnect(self._layer_changed)
             self.layer = None
@@ -207,7 +210,9 @@ class LabelPanel(QDockWidget):
         self.progress.hide()
         self._show_status("")
 
-    def _layer_gone(self) -> None:
+    def _layers_going(self, layers: "list[str]") -> None:
+        if self.layer is None or self.layer.id() not in layers:
+            return
         name, path = self.layer.name(), self.store.path
         self._release()
         self.say(
@@ -230,7 +235,7 @@ class LabelPanel(QDockWidget):
 
     def _project_read(self) -> None:
         """Go on with the labels that came with a project."""
-        if self.isVisible() and self.layer is None:
+        if not self.isHidden() and self.layer is None:
             layer = labelled_raster()
             if layer is not None:
                 self.set_layer(layer)
@@ -318,16 +323,12 @@ class LabelPanel(QDockWidget):
         """Copy the labels of a vector layer."""
 
         def copy() -> None:
-            classes, shapes = labels_in(layer, field, selected)
-            left_out = self.store.take(classes, shapes, layer.crs())
+            left_out = self.store.take(*labels_in(layer, field, selected), layer.crs())
             if left_out:
                 text = tr("{count} labels of '{name}' lie outside the raster layer and were left out.")
                 raise InputFault.worded(text.format(count=left_out, name=layer.name()))
 
-        if not layer.crs().isValid():
-            self.say(tr("'{name}' has no CRS: set it in the properties of the layer.").format(name=layer.name()))
-        else:
-            self._try(copy)
+        self._try(copy)
 
     def _try(self, change, *given, **named) -> bool:
         """Change the labels; whether it succeeded, else the reason is shown."""
@@ -345,6 +346,7 @@ class LabelPanel(QDockWidget):
         if self.layer is not None:
             self.engine.set_classes(self.store.classes)
             self.engine.set_labels(self.store.marks(), self.store.crs)
+        self.say("")
         self.labels_changed.emit()
 
     # the engine
@@ -391,8 +393,10 @@ class LabelPanel(QDockWidget):
         project.cleared.disconnect(self._project_closed)
         project.readProject.disconnect(self._project_read)
         project.layersAdded.disconnect(self._leave_out_previews)
+        project.layersWillBeRemoved.disconnect(self._layers_going)
         self._canvas.mapToolSet.disconnect(self._tool_set)
         self._release()
+        self.store.stop()
         self.engine.finish()
         self.tool.deleteLater()
 
@@ -404,7 +408,7 @@ class _Section(QgsCollapsibleGroupBox):
         super().__init__(title)
         self.setSaveCollapsedState(False)
         self.setCollapsed(folded)
-        stack(QVBoxLayout(self), page).setContentsMargins(8, 4, 8, 8)
+        stack(QVBoxLayout(self), page).setContentsMargins(4, 2, 4, 4)
 
 
 class _MessageLine(QFrame):

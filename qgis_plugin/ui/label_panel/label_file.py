@@ -43,27 +43,32 @@ def create(path: Path, crs: QgsCoordinateReferenceSystem, raster: str) -> None:
     Raises:
         InputFault: it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}.part.gpkg")  # the whole file or none
-    part.unlink(missing_ok=True)
     srs = osr.SpatialReference(crs.toWkt(_WKT))
     srs.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
     try:
-        file = _ask(path, gdal.GetDriverByName("GPKG").Create, str(part), 0, 0, 0, gdal.GDT_Unknown)
-        options = {"geom_type": ogr.wkbMultiPolygon, "options": ["GEOMETRY_NAME=geom"]}
-        labels = _ask(path, file.CreateLayer, LABELS, srs, **options)
-        classes = _ask(path, file.CreateLayer, CLASSES, None, geom_type=ogr.wkbNone)
-        for table in (labels, classes):
-            for name, kind in (("class", ogr.OFTInteger), ("name", ogr.OFTString), ("color", ogr.OFTString)):
-                _ask(path, table.CreateField, ogr.FieldDefn(name, kind))
-        _ask(path, file.SetMetadataItem, _ABOUT, raster)
-        labels = classes = table = None
-        _ask(path, file.FlushCache)
-        file = None
-        os.replace(part, path)
-    finally:
-        labels = classes = table = file = None
+        path.parent.mkdir(parents=True, exist_ok=True)
         part.unlink(missing_ok=True)
+        _fill_new(part, srs, raster)
+        os.replace(part, path)
+    except OSError as error:
+        raise InputFault("write_failed", where=str(path), reason=str(error)) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _fill_new(path: Path, srs: osr.SpatialReference, raster: str) -> None:
+    file = _ask(path, gdal.GetDriverByName("GPKG").Create, str(path), 0, 0, 0, gdal.GDT_Unknown)
+    named = {"geom_type": ogr.wkbMultiPolygon, "options": ["GEOMETRY_NAME=geom"]}
+    for table in (
+        _ask(path, file.CreateLayer, LABELS, srs, **named),
+        _ask(path, file.CreateLayer, CLASSES, None, geom_type=ogr.wkbNone),
+    ):
+        for name, kind in (("class", ogr.OFTInteger), ("name", ogr.OFTString), ("color", ogr.OFTString)):
+            _ask(path, table.CreateField, ogr.FieldDefn(name, kind))
+    _ask(path, file.SetMetadataItem, _ABOUT, raster)
+    _ask(path, file.FlushCache)
 
 
 def raster_of(path: Path) -> str:

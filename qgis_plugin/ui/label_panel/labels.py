@@ -47,6 +47,8 @@ class LabelStore(QObject):
     def __init__(self) -> None:
         super().__init__()
         self.path: Optional[Path] = None
+        # not the layer's own signal, which comes when it is gone for Python
+        QgsProject.instance().layersWillBeRemoved.connect(self._removing)
         self.raster: Any = None
         self.layer: Any = None
         self.crs: Any = None
@@ -102,6 +104,11 @@ class LabelStore(QObject):
                 self.path = found
                 self._show()
         self.changed.emit()
+
+    def stop(self) -> None:
+        """Close for good."""
+        QgsProject.instance().layersWillBeRemoved.disconnect(self._removing)
+        self.close()
 
     def close(self) -> None:
         """Let go of the layer; the file holds everything already."""
@@ -336,14 +343,19 @@ class LabelStore(QObject):
     def _take(self, layer) -> None:
         self.layer, self.crs = layer, layer.crs()
         show_classes(layer, self.classes)
-        layer.willBeDeleted.connect(self._let_go)
         layer.afterCommitChanges.connect(self._edited)
 
     def _let_go(self) -> None:
         if self.layer is not None:
-            self.layer.willBeDeleted.disconnect(self._let_go)
             self.layer.afterCommitChanges.disconnect(self._edited)
             self.layer = None
+
+    def _removing(self, layers: "list[str]") -> None:
+        if self.layer is None or self.layer.id() not in layers:
+            return
+        self._let_go()
+        text = tr("The label layer was removed; its labels are in {path} and come back with the next one.")
+        self.problem.emit(text.format(path=self.path))
 
     def _edited(self) -> None:
         """Somebody edited the layer in QGIS: read it again, and forget the steps, which no longer fit."""

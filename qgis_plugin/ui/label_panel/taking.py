@@ -4,7 +4,6 @@ from typing import Any
 
 from qgis.core import (
     QgsCategorizedSymbolRenderer,
-    QgsFeatureRequest,
     QgsFieldProxyModel,
     QgsMapLayerProxyModel,
     QgsVectorLayer,
@@ -12,8 +11,9 @@ from qgis.core import (
 from qgis.gui import QgsFieldComboBox, QgsMapLayerComboBox
 from qgis.PyQt.QtWidgets import QCheckBox, QDialog, QDialogButtonBox, QFormLayout
 
+from ...gdal_io.labels import classes_in, read_labels
 from ...runtime.errors import InputFault
-from ...runtime.raster.legend import LandClass, class_name, classes_of
+from ...runtime.raster.legend import LandClass
 from ...texts import tr
 from ..widgets import paragraph
 
@@ -66,29 +66,12 @@ def labels_in(layer: QgsVectorLayer, field: str, selected: bool) -> "tuple[list[
     """Classes and (name of class, geometry) of the features of a layer, in its CRS; those without a class are left out.
 
     Raises:
-        InputFault: there are none, or too many.
+        InputFault: there are none, or too many, or the layer cannot be used.
     """
-    place = layer.fields().indexOf(field)
-    request = QgsFeatureRequest().setSubsetOfAttributes([place])
-    values, shapes = [], []
-    for feature in layer.getSelectedFeatures(request) if selected else layer.getFeatures(request):
-        if feature.hasGeometry() and not feature.geometry().isEmpty():
-            values.append(feature.attribute(place))
-            shapes.append(feature.geometry())
-        if len(shapes) > _LIMIT:
-            text = tr("'{name}' has more than {count} labels: select those that count.")
-            raise InputFault.worded(text.format(name=layer.name(), count=_LIMIT))
-    classes, indices = classes_of(layer.name(), field, values, styled=_colors(layer, field))
-    return list(classes), [(classes[at].name, shape) for at, shape in zip(indices, shapes) if at >= 0]
-
-
-def _colors(layer: QgsVectorLayer, field: str) -> "dict[str, str]":
-    """Colours of the values of a field, where the layer is drawn by it."""
-    renderer = layer.renderer()
-    if not isinstance(renderer, QgsCategorizedSymbolRenderer) or renderer.classAttribute().strip('"') != field:
-        return {}
-    colors = {}
-    for one in renderer.categories():
-        for value in one.value() if isinstance(one.value(), list) else [one.value()]:
-            colors[class_name(value)] = one.symbol().color().name()
-    return colors
+    count = layer.selectedFeatureCount() if selected else layer.featureCount()
+    if count > _LIMIT:
+        text = tr("'{name}' has more than {count} features: select those that count.")
+        raise InputFault.worded(text.format(name=layer.name(), count=_LIMIT))
+    found = read_labels(layer, field, selected)
+    classes, (indices,) = classes_in([found])
+    return list(classes), [(classes[at].name, shape) for at, shape in zip(indices, found.shapes) if at >= 0]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import QSize, Qt, pyqtSignal
-from qgis.PyQt.QtGui import QColor, QIcon
+from qgis.PyQt.QtGui import QColor, QIcon, QPainter, QPixmap
 from qgis.PyQt.QtWidgets import (
     QAbstractItemView,
     QButtonGroup,
@@ -43,7 +43,8 @@ class ClassTable(QTableWidget):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setShowGrid(False)
         self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(24)
+        self.verticalHeader().setDefaultSectionSize(max(24, self.fontMetrics().height() + 6))
+        self.setIconSize(QSize(28, 14))
         head = self.horizontalHeader()
         head.setHighlightSections(False)
         for column in (KEY, COLOR, COUNT):
@@ -68,12 +69,15 @@ class ClassTable(QTableWidget):
                 if column != NAME:
                     item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
                     item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
+                if column == COLOR:
+                    item.setIcon(_swatch(one.color))
+                    item.setData(Qt.ItemDataRole.UserRole, f"#{one.color}")
+                    item.setToolTip(tr("Colour of the class"))
                 self.setItem(at, column, item)
-            self.setCellWidget(at, COLOR, _swatch(one.color))
         self.setCurrentCell(min(max(row, 0), len(classes) - 1), NAME)
         self.blockSignals(False)
-        rows = min(max(len(classes), 3), _ROWS)
-        self.setFixedHeight(self.horizontalHeader().sizeHint().height() + rows * 24 + 4)
+        rows, height = min(max(len(classes), 3), _ROWS), self.verticalHeader().defaultSectionSize()
+        self.setFixedHeight(self.horizontalHeader().sizeHint().height() + rows * height + 2 * self.frameWidth())
 
     def keyPressEvent(self, event):
         """Leave digits to the panel; Qt would look for a class that begins with one."""
@@ -88,7 +92,7 @@ class ClassTable(QTableWidget):
 
     def _clicked(self, row: int, column: int) -> None:
         if column == COLOR:
-            now = QColor(self.cellWidget(row, COLOR).property("color"))
+            now = QColor(self.item(row, COLOR).data(Qt.ItemDataRole.UserRole))
             chosen = QColorDialog.getColor(now, self, tr("Colour of the class"))
             if chosen.isValid():
                 self.recolored.emit(row, chosen.name()[1:].upper())
@@ -112,7 +116,7 @@ class ClassesPage(QWidget):
         self.tools.setExclusive(False)
         self.modes = {}
         row = QHBoxLayout()
-        row.setSpacing(2)
+        row.setSpacing(1)
         for mode, icon, text in (
             (BRUSH, str(ICON.with_name("brush.svg")), tr("Brush (size: [ and ], or Shift and the wheel)")),
             (POLYGON, "mActionCapturePolygon.svg", tr("Polygon (right click ends it)")),
@@ -126,9 +130,9 @@ class ClassesPage(QWidget):
             row.addWidget(made)
         self.size, self.size_text = QSlider(Qt.Orientation.Horizontal), QLabel()
         self.size.setRange(2, _LARGEST)
-        self.size.setMinimumWidth(50)
-        self.size.setToolTip(tr("Size of the brush"))
-        self.size_text.setMinimumWidth(self.size_text.fontMetrics().horizontalAdvance("000 px"))
+        self.size.setMinimumWidth(40)
+        self.size.setToolTip(tr("Size of the brush in pixels of the screen"))
+        self.size_text.setMinimumWidth(self.size_text.fontMetrics().horizontalAdvance("000"))
         self.size.valueChanged.connect(self._sized)
         self.undo_button = _tool("mActionUndo.svg", tr("Undo (Ctrl+Z)"))
         self.redo_button = _tool("mActionRedo.svg", tr("Redo (Ctrl+Shift+Z)"))
@@ -163,7 +167,7 @@ class ClassesPage(QWidget):
     def show_size(self, size: int) -> None:
         """Show the size of the brush."""
         self.size.setValue(size)
-        self.size_text.setText(tr("{size} px").format(size=size))
+        self.size_text.setText(str(size))
 
     def _sized(self, size: int) -> None:
         self.show_size(size)
@@ -180,11 +184,11 @@ def _tool(icon: str, text: str) -> QToolButton:
     return made
 
 
-def _swatch(color: str) -> QLabel:
-    """A coloured field; clicks go through it to the table."""
-    made = QLabel()
-    made.setProperty("color", f"#{color}")
-    made.setStyleSheet(f"background: #{color}; border: 1px solid rgba(0, 0, 0, 90); margin: 4px 5px;")
-    made.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-    made.setToolTip(tr("Colour of the class"))
-    return made
+def _swatch(color: str) -> QIcon:
+    picture = QPixmap(28, 14)
+    picture.fill(QColor(f"#{color}"))
+    painter = QPainter(picture)
+    painter.setPen(QColor(0, 0, 0, 90))
+    painter.drawRect(0, 0, 27, 13)
+    painter.end()
+    return QIcon(picture)

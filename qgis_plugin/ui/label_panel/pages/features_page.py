@@ -36,7 +36,7 @@ class FeaturesPage(QWidget):
             self.kinds.addItem(text, kind)
         self.places.addItem(tr("In the profile"), str(profile))
         for one in (self.kinds, self.encoders, self.places):
-            one.setMinimumContentsLength(12)
+            one.setMinimumContentsLength(8)
         self.models_button = QToolButton()
         self.models_button.setText("…")
         self.models_button.setToolTip(tr("Models…"))
