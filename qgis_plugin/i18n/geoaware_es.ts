@@ -2319,5 +2319,193 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <source>the place {x:.10g}, {y:.10g} lies on no data of it</source>
         <translation>el lugar {x:.10g}, {y:.10g} no está sobre datos suyos</translation>
     </message>
+    <message>
+        <source>There is not enough memory.</source>
+        <translation>No hay memoria suficiente.</translation>
+    </message>
+    <message>
+        <source>A file cannot be read or written ({error}).</source>
+        <translation>No se puede leer o escribir un archivo ({error}).</translation>
+    </message>
+    <message>
+        <source>GeoAware: {layer}</source>
+        <translation>GeoAware: {layer}</translation>
+    </message>
+    <message>
+        <source>Most similar places</source>
+        <translation>Lugares más parecidos</translation>
+    </message>
+    <message>
+        <source>Confidence (%)</source>
+        <translation>Confianza (%)</translation>
+    </message>
+    <message>
+        <source>Unlike anything labelled</source>
+        <translation>Distinto de todo lo etiquetado</translation>
+    </message>
+    <message>
+        <source>Similarity (%)</source>
+        <translation>Similitud (%)</translation>
+    </message>
+    <message>
+        <source>Suggest ten places</source>
+        <translation>Sugerir diez lugares</translation>
+    </message>
+    <message>
+        <source>Previous</source>
+        <translation>Anterior</translation>
+    </message>
+    <message>
+        <source>Next</source>
+        <translation>Siguiente</translation>
+    </message>
+    <message>
+        <source>Skip</source>
+        <translation>Omitir</translation>
+    </message>
+    <message>
+        <source>Looking for places…</source>
+        <translation>Buscando lugares…</translation>
+    </message>
+    <message>
+        <source>Place {number} of {count}: perhaps {name} ({share} %). What is it?</source>
+        <translation>Lugar {number} de {count}: quizá {name} ({share} %). ¿Qué es?</translation>
+    </message>
+    <message>
+        <source>Ten places that are uncertain, different, and unlike what is labelled.</source>
+        <translation>Diez lugares inciertos, diferentes y distintos de lo etiquetado.</translation>
+    </message>
+    <message>
+        <source>Label at least two classes first.</source>
+        <translation>Etiquete primero al menos dos clases.</translation>
+    </message>
+    <message>
+        <source>Labels the place as {name}</source>
+        <translation>Etiqueta el lugar como {name}</translation>
+    </message>
+    <message>
+        <source>Looking at the layer…</source>
+        <translation>Examinando la capa…</translation>
+    </message>
+    <message>
+        <source>The map shows no part of the layer.</source>
+        <translation>El mapa no muestra ninguna parte de la capa.</translation>
+    </message>
+    <message>
+        <source>There are no features yet: wait a moment.</source>
+        <translation>Aún no hay características: espere un momento.</translation>
+    </message>
+    <message>
+        <source>The layer has not been opened.</source>
+        <translation>La capa no se ha abierto.</translation>
+    </message>
+    <message>
+        <source>Hatch what is unlike anything labelled</source>
+        <translation>Rayar lo que es distinto de todo lo etiquetado</translation>
+    </message>
+    <message>
+        <source>Labelled as (down) and mapped as (across), in polygons:</source>
+        <translation>Etiquetado como (hacia abajo) y clasificado como (hacia la derecha), en polígonos:</translation>
+    </message>
+    <message>
+        <source>The accuracy is not known: label a second polygon of each class, away from the first.</source>
+        <translation>La exactitud no se conoce: etiquete un segundo polígono de cada clase, lejos del primero.</translation>
+    </message>
+    <message>
+        <source>Accuracy {share} % (95 % interval {low} to {high} %), at {count} polygons that were left out {how}.</source>
+        <translation>Exactitud {share} % (intervalo del 95 %: de {low} a {high} %), en {count} polígonos que se dejaron fuera {how}.</translation>
+    </message>
+    <message>
+        <source>in {count} spatial blocks</source>
+        <translation>en {count} bloques espaciales</translation>
+    </message>
+    <message>
+        <source>one by one</source>
+        <translation>uno a uno</translation>
+    </message>
+    <message>
+        <source>F1 (%)</source>
+        <translation>F1 (%)</translation>
+    </message>
+    <message>
+        <source>95 % interval</source>
+        <translation>Intervalo del 95 %</translation>
+    </message>
+    <message>
+        <source>{low} to {high}</source>
+        <translation>de {low} a {high}</translation>
+    </message>
+    <message>
+        <source>{share} % of the polygons labelled {name} are mapped as {other}.</source>
+        <translation>El {share} % de los polígonos etiquetados como {name} se clasifican como {other}.</translation>
+    </message>
+    <message>
+        <source>Label at least two classes, two polygons each, to see how good the map is.</source>
+        <translation>Etiquete al menos dos clases, con dos polígonos cada una, para ver la calidad del mapa.</translation>
+    </message>
+    <message>
+        <source>{share} % of the view is unlike anything labelled: the map cannot be trusted there.</source>
+        <translation>El {share} % de la vista es distinto de todo lo etiquetado: ahí el mapa no es fiable.</translation>
+    </message>
+    <message>
+        <source>Examples</source>
+        <translation>Ejemplos</translation>
+    </message>
+    <message>
+        <source>Counter-examples</source>
+        <translation>Contraejemplos</translation>
+    </message>
+    <message>
+        <source>Clear</source>
+        <translation>Borrar</translation>
+    </message>
+    <message>
+        <source>Click places on the map that show what you look for</source>
+        <translation>Haga clic en lugares del mapa que muestren lo que busca</translation>
+    </message>
+    <message>
+        <source>Click places that are found but are something else</source>
+        <translation>Haga clic en lugares encontrados que son otra cosa</translation>
+    </message>
+    <message>
+        <source>Click one or more examples of what you look for.</source>
+        <translation>Haga clic en uno o más ejemplos de lo que busca.</translation>
+    </message>
+    <message>
+        <source>Comparing the layer with {examples} examples and {others} counter-examples…</source>
+        <translation>Comparando la capa con {examples} ejemplos y {others} contraejemplos…</translation>
+    </message>
+    <message>
+        <source>The {count} best places of the layer so far; click one to see it.</source>
+        <translation>Los {count} mejores lugares de la capa hasta ahora; haga clic en uno para verlo.</translation>
+    </message>
+    <message>
+        <source>The {count} best places of the layer; click one to see it.</source>
+        <translation>Los {count} mejores lugares de la capa; haga clic en uno para verlo.</translation>
+    </message>
+    <message>
+        <source>Where next?</source>
+        <translation>¿Dónde seguir?</translation>
+    </message>
+    <message>
+        <source>How good is it?</source>
+        <translation>¿Qué tan bueno es?</translation>
+    </message>
+    <message>
+        <source>Find similar</source>
+        <translation>Buscar parecidos</translation>
+    </message>
+    <message>
+        <source>Opening the layer…</source>
+        <translation>Abriendo la capa…</translation>
+    </message>
+    <message>
+        <source>Features of the view: {done} of {total} tiles</source>
+        <translation>Características de la vista: {done} de {total} teselas</translation>
+    </message>
+    <message>
+        <source>Label at least two classes to see a map.</source>
+        <translation>Etiquete al menos dos clases para ver un mapa.</translation>
+    </message>
 </context>
 </TS>

@@ -26,12 +26,14 @@ from ...texts import tr, words
 from ..widgets import paragraph, stack
 from .engine import Engine
 from .labels import RASTER_PROPERTY, LabelStore, missing
+from .live.next_page import NextPage
+from .live.preview import PROPERTY as PREVIEW
+from .live.quality_page import QualityPage
+from .live.similar_page import SimilarPage
 from .pages.classes_page import NAME, ClassesPage
 from .pages.features_page import BOTH, ENCODER, FeaturesPage
 from .taking import TakeDialog, labels_in
 from .tools import ERASE, PaintTool, digit, undo_step
-
-PREVIEW_PROPERTY = "geoaware/preview"  # of the layers that show the map while it is made: they are not for labels
 
 
 class LabelPanel(QDockWidget):
@@ -66,6 +68,9 @@ class LabelPanel(QDockWidget):
         self.sections = [
             _Section(tr("Features"), self.features),
             _Section(tr("Classes and painting"), self.classes_page),
+            _Section(tr("Where next?"), NextPage(self.engine, self), folded=True),
+            _Section(tr("How good is it?"), QualityPage(self.engine), folded=True),
+            _Section(tr("Find similar"), SimilarPage(self.engine, self._canvas), folded=True),
         ]
         self.message = _MessageLine()
         self.progress = QProgressBar()
@@ -242,7 +247,7 @@ class LabelPanel(QDockWidget):
 
     def _leave_out_previews(self, *_) -> None:
         layers = QgsProject.instance().mapLayers().values()
-        self.layers.setExceptedLayerList([one for one in layers if one.customProperty(PREVIEW_PROPERTY)])
+        self.layers.setExceptedLayerList([one for one in layers if one.customProperty(PREVIEW)])
 
     # tools and classes
 

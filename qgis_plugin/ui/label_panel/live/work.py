@@ -1,0 +1,382 @@
+"""What the worker thread of the panel does: features, the fit, and maps of the view. It touches no layer of QGIS."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from .... import onnxruntime_help
+from ....gdal_io.grid import LayerGrid
+from ....gdal_io.job import Layer
+from ....gdal_io.labels import labels_on
+from ....runtime.errors import InputFault
+from ....runtime.infer.layout import Options
+from ....runtime.infer.sweep import any_valid
+from ....runtime.learn.cache import FeatureCache
+from ....runtime.learn.features import FeatureChoice, learn_features
+from ....runtime.learn.heads import Head, fit
+from ....runtime.learn.judge import Applicability
+from ....runtime.learn.place import FeatureRaster
+from ....runtime.learn.samples import Label, Samples, samples_of
+from ....runtime.learn.similar import BestPlaces, Similarity
+from ....runtime.messages import Message
+from ....runtime.model.graph import Graph, HeadSession
+from ....runtime.raster.window import Window
+from ....texts import tr, words
+from .files import hatched, write_map
+from .view import Bounds, Maps, Tile, View, ViewFeatures
+from .worker import Steps, StepThread
+
+# How urgent the jobs are; the lowest number comes first.
+OPEN, FIT, PAINT, VIEW, SCORE, BEST, REST = range(7)
+_REPAINT_S = 0.4  # at the shortest, while the features of a view come in
+_CANDIDATES = 64  # places of a tile from which the next ones to label are chosen
+_PICTURE = 64  # px a side of the picture of a similar place
+_TELL_S = 2.0  # between two reports on similar places
+_LOOK_S = 3.0  # between two looks at the size of the cache
+
+
+@dataclass(frozen=True)
+class Given:
+    """All that opening a layer takes, copied on the main thread."""
+
+    layer: Layer
+    name: str
+    choice: FeatureChoice
+    folder: Optional[Path]
+    transforms: Any
+    options: Options = field(default_factory=Options)
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The labels of the panel: (number, class index, geometry) in one CRS, and the names of the classes."""
+
+    marks: Sequence[tuple[int, int, Any]] = ()
+    crs: Any = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def labelled(self) -> int:
+        """How many classes have labels."""
+        return len({index for _, index, _ in self.marks})
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What is known of a layer once its features can be computed."""
+
+    seen: LayerGrid
+    factor: int
+    tiles: int
+    notes: tuple[Message, ...]
+
+
+@dataclass(frozen=True)
+class LiveFit:
+    """A head and what it was fitted on."""
+
+    head: Head
+    samples: Samples
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Places all over the layer: (N, D) features and (N, 2) rows and columns in px."""
+
+    features: np.ndarray
+    places: np.ndarray
+
+
+@dataclass(frozen=True)
+class LikePlaces:
+    """The best places of the layer; ``pictures`` are (rows, columns, 3) uint8 of each, none before all were compared."""
+
+    places: BestPlaces
+    pictures: tuple[np.ndarray, ...] = ()
+
+    @classmethod
+    def none(cls) -> "LikePlaces":
+        """No places."""
+        return cls(BestPlaces.none())
+
+
+class Work:
+    """The state of the worker thread. All methods but ``__init__`` are called by it, most of them as jobs in steps."""
+
+    def __init__(self, thread: StepThread, given: Given) -> None:
+        self._thread, self._given = thread, given
+        self.raster: Optional[FeatureRaster] = None
+        self.fitted: Optional[LiveFit] = None
+        self._view: Optional[ViewFeatures] = None
+        self._bounds: Optional[Bounds] = None
+        self._cell_px = 1.0
+        self._run: Any = None
+        self._placed: dict[bytes, Label] = {}
+        self._applicability: Optional[Applicability] = None
+        self._unlike_wanted = False
+        self._sought: Optional[Similarity] = None
+        self._sampled: dict[Tile, tuple[np.ndarray, np.ndarray]] = {}
+        self._painted, self._paint_s = 0.0, 0.0
+        self._looked, self._told = 0.0, False
+
+    def open(self) -> Steps:
+        """Open the layer and learn its features."""
+        problem = onnxruntime_help.problem()
+        if problem:
+            raise InputFault.worded(onnxruntime_help.sentence(problem))
+        self._say("state", tr("Looking at the layer…"))
+        pixels = self._given.layer.open()
+        yield
+        given = self._given
+        try:
+            features = learn_features(given.choice, [pixels], given.options, self._keep_going)
+            cache = FeatureCache(given.folder) if given.folder else None
+            self.raster = FeatureRaster(pixels, features, cache, given.options)
+        except BaseException:
+            pixels.close()
+            raise
+        rows, columns = self.raster.shape
+        notes = (*features.notes, *self.raster.source.notes)
+        self._say("opened", Opened(self.raster.layout.seen, features.factor, rows * columns, notes))
+
+    def close(self) -> None:
+        """Release the files."""
+        if self.raster is not None:
+            self.raster.close()
+
+    def view(self, bounds: Bounds, across: int) -> Steps:
+        """Show a part of the layer, ``across`` px wide on the screen: paint what is there, compute what is missing."""
+        raster = self._opened()
+        view = View.of(raster.layout.seen, raster.features.factor, bounds)
+        self._bounds = bounds
+        if view is None:
+            self._view = None
+            self._say("state", tr("The map shows no part of the layer."))
+            return
+        self._cell_px = view.coarse / view.window.width * across
+        held = ViewFeatures(view, raster.features.tile - 2 * raster.features.border, raster.features.margin)
+        self._view = held
+        tiles = raster.tiles(view.window.intersection(raster.layout.seen.whole))
+        self._say("view", (0, len(tiles)))
+        for tile, record in raster.compute(tiles, self._keep_going):
+            held.add(tile, record, self._valid(tile))
+            self._sample(tile, record)
+            self._say("view", (len(held), len(tiles)))
+            last = len(held) == len(tiles)
+            if last or time.monotonic() - self._painted > max(_REPAINT_S, 3 * self._paint_s):
+                self._repaint()
+            yield
+
+    def rest(self) -> Steps:
+        """Compute the features of the whole layer."""
+        raster = self._opened()
+        tiles = raster.tiles()
+        for done, (tile, record) in enumerate(raster.compute(tiles, self._keep_going), start=1):
+            self._sample(tile, record)
+            self._say("progress", (done, len(tiles)))
+            self._tell_now_and_then()
+            yield
+        self._tell_size()
+
+    def fit(self, marks: Marks) -> Steps:
+        """Fit the head to the labels and map the view with it."""
+        raster, began = self._opened(), time.monotonic()
+        if marks.labelled < 2:
+            self.fitted = self._run = self._applicability = None
+            self._say("unfitted", None)
+            return
+        labels = self._labels(marks)
+        yield
+        samples = samples_of([raster], [labels])
+        yield
+        head = fit(samples, len(marks.names))
+        self.fitted, self._applicability = LiveFit(head, samples, marks.names), None
+        self._run = runner(head, raster.features.channels, raster.features.factor)
+        yield
+        self._say("fitted", self.fitted)
+        yield from self.paint(began)
+
+    def paint(self, began: float) -> Steps:
+        """Map the view with the head that there is."""
+        view, fitted, start = self._view, self.fitted, time.monotonic()
+        if view is None or fitted is None:
+            return
+        maps: Maps = yield from view.classified(fitted.head, self._run)
+        seen = self._opened().layout.seen
+        classes = write_map(seen, maps.view, maps.classes, 0)
+        sure = write_map(seen, maps.view, maps.confidence, 255)
+        self._painted = time.monotonic()
+        self._paint_s = self._painted - start
+        self._say("painted", (maps, {"classes": classes, "confidence": sure}, self._painted - began))
+        if self._unlike_wanted:
+            self._thread.put("unlike", SCORE, self.unlike)
+        if self._sought is not None:
+            self._thread.put("similar", SCORE, self._score_similar)
+
+    def want_unlike(self, wanted: bool) -> Steps:
+        """Say from now on what is unlike anything labelled, or no longer."""
+        self._unlike_wanted = wanted
+        if wanted:
+            yield from self.unlike()
+
+    def unlike(self) -> Steps:
+        """Find what of the view is unlike anything labelled."""
+        view, fitted = self._view, self.fitted
+        if view is None or fitted is None:
+            return
+        area = self._applicability = self._applicability or Applicability.of(fitted.samples)
+        yield
+        index = yield from view.scored(lambda features: area.index(features.T))
+        known = np.isfinite(index)
+        unlike = known & (np.nan_to_num(index) > area.threshold)
+        share = float(unlike.sum() / max(known.sum(), 1))
+        seen = self._opened().layout.seen
+        path = write_map(seen, view.view, hatched(view.view, unlike, self._cell_px), 0)
+        self._say("unlike", (path, share))
+
+    def seek(self, positives: np.ndarray, negatives: np.ndarray) -> Steps:
+        """Find places similar to (P, 2) and unlike (Q, 2) rows and columns of px: in the view, then in the layer."""
+        raster = self._opened()
+        if not len(positives):
+            self._sought = None
+            return
+        places = np.concatenate([positives, negatives]).astype(np.int64)
+        features = raster.at(places[:, 0], places[:, 1])
+        self._sought = Similarity.to(features[: len(positives)], features[len(positives) :])
+        self._thread.put("best", BEST, self.best)
+        yield
+        yield from self._score_similar()
+
+    def _score_similar(self) -> Steps:
+        view, sought = self._view, self._sought
+        if view is None or sought is None:
+            return
+        scores = yield from view.scored(sought.of)
+        path = write_map(self._opened().layout.seen, view.view, scores * np.float32(100), float("nan"))
+        self._say("similar", path)
+
+    def best(self) -> Steps:
+        """Find the places of the layer that are most similar, and cut out their pictures."""
+        raster, sought, best, told = self._opened(), self._sought, BestPlaces.none(), time.monotonic()
+        if sought is None:
+            return
+        factor, margin = raster.features.factor, raster.features.margin
+        for tile, record in raster.compute(raster.tiles(), self._keep_going):
+            inner = record[:, margin : record.shape[1] - margin, margin : record.shape[2] - margin]
+            window, valid = raster.window(tile), any_valid(self._valid(tile), (factor, factor))
+            if valid.any():
+                scores = np.where(valid, sought.of(inner), np.float32(np.nan))
+                best = best.joined(BestPlaces.of_tile(scores, window.row, window.column, factor))
+            if time.monotonic() - told > _TELL_S:
+                told = time.monotonic()
+                self._say("best", LikePlaces(best))
+            yield
+        pictures = []
+        for row, column in zip(best.rows, best.columns):
+            pictures.append(self._picture(int(row), int(column)))
+            yield
+        self._say("best", LikePlaces(best, tuple(pictures)))
+
+    def _picture(self, row: int, column: int) -> np.ndarray:
+        """What the first bands show around a pixel, from its darkest to its brightest: (rows, columns, 3) uint8."""
+        layout, half = self._opened().layout, _PICTURE // 2
+        window = Window(row - half, column - half, _PICTURE, _PICTURE).intersection(layout.seen.whole)
+        pixels, valid = layout.read(window or layout.seen.whole)
+        bands = [min(band, len(pixels) - 1) for band in range(3)]
+        shown = np.zeros((*valid.shape, 3), np.uint8)
+        for at, values in enumerate(pixels[bands]):
+            if valid.any():
+                low, high = np.percentile(values[valid], (2, 98))
+                shown[valid, at] = np.clip((values[valid] - low) * 255 / max(high - low, 1e-6), 0, 255)
+        return shown
+
+    def give_candidates(self) -> Steps:
+        """Places all over what has been computed so far."""
+        parts = list(self._sampled.values())
+        if not parts:
+            raise InputFault.worded(tr("There are no features yet: wait a moment."))
+        self._say("candidates", Candidates(*(np.concatenate(part) for part in zip(*parts))))
+        yield
+
+    def delete_cache(self) -> Steps:
+        """Delete what is kept on disk of this layer."""
+        self._opened().delete_cache()
+        self._tell_size()
+        yield
+
+    def _tell_size(self) -> None:
+        self._say("cache", self._opened().cached_bytes())
+
+    def _labels(self, marks: Marks) -> list[Label]:
+        """On the raster's grid; those that were there at the last fit are not moved again."""
+        keys = [bytes(shape.asWkb()) for _, _, shape in marks.marks]
+        new = [(at, 0, marks.marks[at][2]) for at, key in enumerate(keys) if key not in self._placed]
+        grid = self._opened().source.grid
+        for label in labels_on(new, marks.crs, grid, self._given.transforms, self._given.name):
+            self._placed[keys[label.number]] = label
+        self._placed = {key: self._placed[key] for key in keys if key in self._placed}
+        return [
+            replace(self._placed[key], number=number, class_index=index)
+            for key, (number, index, _) in zip(keys, marks.marks)
+            if key in self._placed
+        ]
+
+    def _valid(self, tile: Tile) -> np.ndarray:
+        """Where the px of a tile's answer hold data, (side, side): nowhere beyond the raster."""
+        raster = self._opened()
+        side, window = raster.features.tile - 2 * raster.features.border, raster.window(tile)
+        valid = raster.valid(window)
+        return np.pad(valid, ((0, side - valid.shape[0]), (0, side - valid.shape[1])))
+
+    def _sample(self, tile: Tile, record: np.ndarray) -> None:
+        """Keep some places of a tile, always the same ones."""
+        if tile in self._sampled or not record.any():
+            return
+        raster = self._opened()
+        factor, margin, window = raster.features.factor, raster.features.margin, raster.window(tile)
+        rng = np.random.default_rng(np.array(tile, np.uint32))
+        rows, columns = (rng.integers(0, size, _CANDIDATES) for size in (window.height, window.width))
+        valid = raster.valid(window)[rows, columns]
+        rows, columns = rows[valid], columns[valid]
+        features = record[:, margin + rows // factor, margin + columns // factor].T.astype(np.float32)
+        self._sampled[tile] = features, np.column_stack([window.row + rows, window.column + columns])
+
+    def _repaint(self) -> None:
+        self._painted = time.monotonic()
+        self._thread.put("paint", PAINT, lambda: self.paint(time.monotonic()))
+        if self.fitted is None and self._sought is not None:
+            self._thread.put("similar", SCORE, self._score_similar)
+
+    def _opened(self) -> FeatureRaster:
+        if self.raster is None:
+            raise InputFault.worded(tr("The layer has not been opened."))
+        return self.raster
+
+    def _tell_now_and_then(self) -> None:
+        if time.monotonic() - self._looked < _LOOK_S:
+            return
+        self._looked = time.monotonic()
+        self._tell_size()
+        trouble = self._opened().trouble
+        if trouble is not None and not self._told:
+            self._told = True
+            self._thread.voice.failed.emit("rest", words(trouble))
+
+    def _keep_going(self, *_: int) -> bool:
+        return not self._thread.closed
+
+    def _say(self, what: str, result: Any) -> None:
+        if not self._thread.closed:
+            self._thread.voice.said.emit(what, result)
+
+
+def runner(head: Head, channels: int, factor: int) -> HeadSession:
+    """Runs records (N, D, rows, columns) through the head, as the saved model does."""
+    graph = Graph("features", ("batch", channels, "rows", "columns"))
+    likely = head.add_to(graph, "features", factor)
+    return HeadSession(graph.to_bytes({"probabilities": (likely, ("batch", None, None, None))}))
