@@ -226,11 +226,12 @@ def _of_encoder(choice: FeatureChoice, rasters: Sequence[Pixels], options: Optio
         raise ModelFault("features_once", where=path, name=card.name)
     size, step = _tile_of(model, both, path)
     factor = STRIDE if size % STRIDE == 0 else model.factor
-    stated = getattr(card, "border", 0)
-    needed = max(stated, model.border, REACH + MARGIN * STRIDE if both else 0) or size // 8
-    border = _up(needed, step) if stated or both else max(needed // step, 1) * step
+    least = max(card.border, model.border, REACH + MARGIN * STRIDE if both else 0)
+    # where nothing says how far it sees: an eighth of its tile
+    border = _up(least, step) if card.border else max(size // 8 // step * step, _up(least, step), step)
     if size - 2 * border < step:
         raise ModelFault("features_small_tile", where=path, tile=size, border=border)
+    exact = card.border > 0
     card = replace(card, tile_size=size, overlap=2 * border, border=0)
     graph = Graph.of_model(path, card)
     card = replace(card, scale=RAW, output=None, activation="softmax")  # the graph takes raw values now
@@ -240,7 +241,7 @@ def _of_encoder(choice: FeatureChoice, rasters: Sequence[Pixels], options: Optio
         stages += _filtered(graph, card, values)
     note = Message("features_of_model", {"name": card.name, "count": sum(len(s.names) for s in stages)})
     most = min(CHANNELS * factor**2 // STRIDE**2, 64) if factor != STRIDE else CHANNELS
-    return _Base(graph, stages, card, factor, border, most, exact=bool(stated), notes=[note])
+    return _Base(graph, stages, card, factor, border, most, exact=exact, notes=[note])
 
 
 def _stages(graph: Graph, model: Model, path: str) -> list[FeatureStage]:
