@@ -129,7 +129,7 @@ def shapes(path: Path) -> dict[int, list[QgsGeometry]]:
 
 
 def said(panel) -> str:
-    return "" if panel.message.isHidden() else panel.message.text.text()
+    return "" if panel.foot.message.isHidden() else panel.foot.message.text.text()
 
 
 def place(column: float, row: float) -> QgsGeometry:

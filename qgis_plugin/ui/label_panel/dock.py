@@ -5,15 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from qgis.core import QgsApplication, QgsMapLayerProxyModel, QgsProject, QgsRasterLayer
-from qgis.gui import QgsCollapsibleGroupBox, QgsMapLayerComboBox
-from qgis.PyQt.QtCore import QEvent, QSize, Qt, QTimer, pyqtSignal
+from qgis.gui import QgsMapLayerComboBox
+from qgis.PyQt.QtCore import QEvent, Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtGui import QColor, QKeySequence
 from qgis.PyQt.QtWidgets import (
     QDockWidget,
     QFrame,
     QHBoxLayout,
-    QLabel,
-    QProgressBar,
     QScrollArea,
     QToolButton,
     QVBoxLayout,
@@ -23,7 +21,7 @@ from qgis.PyQt.QtWidgets import (
 from ...runtime.errors import InputFault, RuntimeFault
 from ...runtime.learn.features import FeatureChoice
 from ...texts import tr, words
-from ..widgets import paragraph, stack
+from ..widgets import stack
 from .engine import Engine
 from .labels import RASTER_PROPERTY, LabelStore, missing
 from .live.next_page import NextPage
@@ -31,7 +29,8 @@ from .live.preview import PROPERTY as PREVIEW
 from .live.quality_page import QualityPage
 from .live.similar_page import SimilarPage
 from .pages.classes_page import NAME, ClassesPage
-from .pages.features_page import BOTH, ENCODER, FeaturesPage
+from .pages.features_page import BOTH, ENCODER, FeaturesPage, recognised
+from .parts import Foot, Section
 from .taking import TakeDialog, labels_in
 from .tools import ERASE, PaintTool, digit, undo_step
 
@@ -47,7 +46,8 @@ class LabelPanel(QDockWidget):
 
     labels_changed = pyqtSignal()
 
-    def __init__(self, iface, open_library, open_help) -> None:
+    def __init__(self, iface, runs, open_library, open_help, model_added) -> None:
+        """``runs`` is the queue of runs; ``model_added`` is called with the file of a model that was saved."""
         super().__init__(tr("GeoAware: labels to map"), iface.mainWindow())
         self.setObjectName("geoawareLabels")
         self._canvas = iface.mapCanvas()
@@ -66,19 +66,13 @@ class LabelPanel(QDockWidget):
         self.help_button.setAutoRaise(True)
         self.help_button.clicked.connect(open_help)
         self.sections = [
-            _Section(tr("Features"), self.features),
-            _Section(tr("Classes and painting"), self.classes_page),
-            _Section(tr("Where next?"), NextPage(self.engine, self), folded=True),
-            _Section(tr("How good is it?"), QualityPage(self.engine), folded=True),
-            _Section(tr("Find similar"), SimilarPage(self.engine, self._canvas), folded=True),
+            Section(tr("Features"), self.features),
+            Section(tr("Classes and painting"), self.classes_page),
+            Section(tr("Where next?"), NextPage(self.engine, self), folded=True),
+            Section(tr("How good is it?"), QualityPage(self.engine), folded=True),
+            Section(tr("Find similar"), SimilarPage(self.engine, self._canvas), folded=True),
         ]
-        self.message = _MessageLine()
-        self.progress = QProgressBar()
-        self.progress.setTextVisible(False)
-        self.progress.setFixedHeight(6)
-        self.progress.hide()
-        self.status = paragraph()
-        self.status.hide()
+        self.foot = Foot()
         self._lay_out()
         self._before: Any = None  # tool of the canvas before ours
         self._connect(open_library)
@@ -98,10 +92,8 @@ class LabelPanel(QDockWidget):
         top = stack(QHBoxLayout(), self.layers, self.help_button)
         top.setStretch(0, 1)
         top.setContentsMargins(6, 6, 6, 2)
-        foot = stack(QVBoxLayout(), self.message, self.status, self.progress)
-        foot.setContentsMargins(6, 2, 6, 6)
         whole = QWidget()
-        layout = stack(QVBoxLayout(whole), top, area, foot)
+        layout = stack(QVBoxLayout(whole), top, area, self.foot)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
         self.setWidget(whole)
@@ -131,9 +123,9 @@ class LabelPanel(QDockWidget):
         self._canvas.mapToolSet.connect(self._tool_set)
         self.store.changed.connect(self._labels_changed)
         self.store.problem.connect(self.say)
-        self.engine.progressed.connect(self._progressed)
-        self.engine.state.connect(self._show_status)
-        self.engine.read.connect(self._show_status)
+        self.engine.progressed.connect(self.foot.show_progress)
+        self.engine.state.connect(self.foot.show_status)
+        self.engine.read.connect(self.foot.show_status)
         self.engine.problem.connect(self.say)
         self.engine.cache_changed.connect(lambda: self.features.show_used(self.engine.cache_bytes()))
         project = QgsProject.instance()
@@ -158,12 +150,8 @@ class LabelPanel(QDockWidget):
 
     def say(self, problem: str) -> None:
         """Show one sentence until something succeeds; empty: what is missing, if anything is."""
-        if problem:
-            self.message.show_text("mIconWarning.svg", problem)
-        elif self.layer is None:
-            self.message.show_text("mIconInfo.svg", tr("Choose a raster layer."))
-        else:
-            self.message.show_text("mIconInfo.svg", missing(self.store))
+        hint = tr("Choose a raster layer.") if self.layer is None else missing(self.store)
+        self.foot.say(bool(problem), problem or hint)
 
     # the layer
 
@@ -188,7 +176,7 @@ class LabelPanel(QDockWidget):
         layer.crsChanged.connect(self._layer_changed)
         layer.dataSourceChanged.connect(self._layer_changed)
         self.say("")
-        self.features.suggest(layer)
+        self.features.suggest(layer, recognised(layer))
         self._open_engine()
         self._try(self.store.open, layer)
 
@@ -212,8 +200,8 @@ class LabelPanel(QDockWidget):
             self.layer = None
             self.engine.close()
         self.store.close()
-        self.progress.hide()
-        self._show_status("")
+        self.foot.show_progress(0, 0)
+        self.foot.show_status("")
 
     def _layers_going(self, layers: "list[str]") -> None:
         if self.layer is None or self.layer.id() not in layers:
@@ -356,15 +344,6 @@ class LabelPanel(QDockWidget):
 
     # the engine
 
-    def _progressed(self, done: int, total: int) -> None:
-        self.progress.setRange(0, max(total, 1))
-        self.progress.setValue(done)
-        self.progress.setVisible(done < total)
-
-    def _show_status(self, text: str) -> None:
-        self.status.setText(text)
-        self.status.setVisible(bool(text))
-
     def _delete_cache(self) -> None:
         self.engine.delete_cache()
         self.features.show_used(self.engine.cache_bytes())
@@ -404,34 +383,6 @@ class LabelPanel(QDockWidget):
         self.store.stop()
         self.engine.finish()
         self.tool.deleteLater()
-
-
-class _Section(QgsCollapsibleGroupBox):
-    """A page under its title, which folds it."""
-
-    def __init__(self, title: str, page: QWidget, folded: bool = False) -> None:
-        super().__init__(title)
-        self.setSaveCollapsedState(False)
-        self.setCollapsed(folded)
-        stack(QVBoxLayout(self), page).setContentsMargins(4, 2, 4, 4)
-
-
-class _MessageLine(QFrame):
-    """An icon and one sentence."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.icon, self.text = QLabel(), paragraph()
-        row = stack(QHBoxLayout(self), self.icon, self.text)
-        row.setContentsMargins(0, 2, 0, 2)
-        row.setStretch(1, 1)
-        row.setAlignment(self.icon, Qt.AlignmentFlag.AlignTop)
-
-    def show_text(self, icon: str, text: str) -> None:
-        """Show a sentence; nothing where it is empty."""
-        self.icon.setPixmap(QgsApplication.getThemeIcon(icon).pixmap(QSize(16, 16)))
-        self.text.setText(text)
-        self.setVisible(bool(text))
 
 
 def labelled_raster():

@@ -66,6 +66,11 @@ class LabelStore(QObject):
         places = {one.value: index for index, one in enumerate(self.classes)}
         return [(number, places[label.value], label.shape) for number, label in sorted(self.state.labels.items())]
 
+    @property
+    def source(self) -> str:
+        """The label layer for Processing: its id, or its file where the layer was removed."""
+        return self.layer.id() if self.layer is not None else f"{self.path}|layername={label_file.LABELS}"
+
     def counts(self) -> "list[int]":
         """Labels of each class."""
         values = [label.value for label in self.state.labels.values()]

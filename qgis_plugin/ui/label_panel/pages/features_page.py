@@ -1,5 +1,6 @@
 """The page *Features*: what the map is made from, and the cache of it."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Optional
 
@@ -7,8 +8,12 @@ from qgis.core import QgsProject
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
+from ....gdal_io.files import FileLayer
+from ....gdal_io.job import snapshot
 from ....gdal_io.services import band_count
-from ....texts import size, tr
+from ....runtime.errors import RuntimeFault
+from ....runtime.infer.holding import holding_of
+from ....texts import size, tr, words
 from ...models import Entry, entries, last_used, suggested
 from ...widgets import button, narrow_list, paragraph, stack
 
@@ -131,3 +136,16 @@ class FeaturesPage(QWidget):
 
 def _encoders() -> "list[Entry]":
     return [entry for entry in entries() if entry.card is not None and entry.card.task == "embedding"]
+
+
+def recognised(layer) -> str:
+    """Which features a layer holds, in a sentence; empty where it holds none that are known."""
+    try:
+        copy = snapshot(layer)
+        if not isinstance(copy, FileLayer):  # which would be asked over the network
+            return ""
+        with closing(copy.open()) as pixels:
+            holding = holding_of(pixels)
+    except RuntimeFault:  # the engine says it
+        return ""
+    return words(holding.note) if holding.known else ""
