@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
-import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,8 @@ from core.networks.encoders import ModelSpec
 from core.networks.heads import DECODERS
 from core.store.read import ChipStore
 from export.runtime.model.card import MLM_TASKS
+from export.runtime.model.item import item_id, license_fields, mlm_name, slug
+from export.runtime.model.item import metadata as properties
 
 _MLM_OF = {task: mlm_task for mlm_task, task in MLM_TASKS.items()}
 _MLM_OF["sequence"] = _MLM_OF["classification"]  # the exported model takes one date
@@ -57,9 +56,8 @@ def model_item(
     """
     box, start, end = _extent(store)
     short, bands = mlm_name(name), [{"name": band} for band in spec.bands]
-    simple = re.fullmatch(r"[\w.+-]+", spec.license)  # STAC takes one word, at best of SPDX
     item = pystac.Item(
-        id=re.sub("[^a-z0-9]+", "-", short.lower()).strip("-"),
+        id=item_id(name),
         geometry=shapely.box(*box).__geo_interface__ if box else None,
         bbox=box,
         datetime=None if start else datetime.now(UTC),  # required by STAC: of the model, if the imagery has no dates
@@ -68,7 +66,7 @@ def model_item(
         properties={
             "title": name,
             "bands": bands,  # which the model's input refers to
-            "license": spec.license if simple else "other",
+            **license_fields(spec.license),
             "geoaware:unit": spec.unit,
             "geoaware:value_range": list(spec.value_range),
             "geoaware:fill": list(spec.mean),
@@ -83,8 +81,6 @@ def model_item(
             "geoaware:training_data_sha256": sha256(store.path / "SHA256SUMS"),
         },
     )
-    if not simple:
-        item.properties["geoaware:license"] = spec.license or "unknown"
     if spec.description:
         item.properties["description"] = spec.description
     if spec.gsd:
@@ -107,13 +103,6 @@ def model_item(
         _mlm_properties(spec, short, tile, output_shape, parameters, settings or {})
     )
     return item.to_dict(include_self_link=False)
-
-
-def mlm_name(title: str) -> str:
-    """A title as MLM allows names: Latin letters, digits, ``_``, ``.``, ``-`` and spaces; a letter first, at least three."""
-    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode()
-    name = re.sub("[^A-Za-z0-9_.-]+", " ", plain).strip(" _.-")
-    return name if re.match("[A-Za-z]..", name) else f"model {name}".strip()
 
 
 def _hyperparameters(spec: ModelSpec, settings: dict[str, Any]) -> ModelHyperParameters:
@@ -170,7 +159,7 @@ def _mlm_properties(
                 name=answer,
                 tasks={task},
                 classes=[
-                    MLMClassification(value=c.value, name=_slug(c.name), description=c.name, color_hint=c.color)
+                    MLMClassification(value=c.value, name=slug(c.name), description=c.name, color_hint=c.color)
                     for c in spec.classes
                 ],
                 result=ModelResult(shape=[-1, *output_shape[1:]], dim_order=order, data_type="float32"),
@@ -179,31 +168,6 @@ def _mlm_properties(
     )
 
 
-def _slug(name: str) -> str:
-    return re.sub("[^0-9A-Za-z_-]+", "_", name)
-
-
 def metadata(spec: ModelSpec, item: dict[str, Any], tile: int) -> dict[str, str]:
-    """The ONNX file's ``metadata_props``: the Item, and Deepness's keys.
-
-    Deepness computes (raw / 255 - mean) / std: mean 0 and std 1 / 255 restore the raw value.
-    """
-    # Detection has no Deepness type: a Detector of Deepness decodes boxes itself.
-    model_type = {"segmentation": "Segmentor", "detection": None}.get(spec.task, "Recognition")
-    bands = len(spec.bands)
-    keys: dict[str, Any] = {
-        "mlm": item,
-        "class_names": {str(number): entry.name for number, entry in enumerate(spec.classes)},
-        "tile_size": tile,
-        "tiles_size": tile,
-        "tiles_overlap": -(-100 * item["properties"]["geoaware:overlap"] // tile),
-        "standardization_mean": [0.0] * bands,
-        "standardization_std": [1 / 255] * bands,
-        "seg_thresh": 0.0,
-        "seg_small_segment": 0,
-    }
-    if model_type:
-        keys["model_type"] = model_type
-    if spec.gsd:
-        keys["resolution"] = spec.gsd * 100  # in centimetres
-    return {key: json.dumps(value) for key, value in keys.items()}
+    """The ONNX file's ``metadata_props``: the Item, and Deepness's keys."""
+    return properties(item, spec.task, spec.classes, len(spec.bands), tile, spec.gsd)

@@ -58,6 +58,7 @@ MESSAGES: dict[str, str] = {
     "graph_opset": "its operators are those of opset {opset}, and a model is built on {least} or later: export it again with a newer one",
     "graph_functions": "it holds functions, on which no model is built: export it without them",
     "graph_trees": "it uses operators of ai.onnx.ml {opset}, which has none of the trees that are added: export it with version 3",
+    "card_beside": "the card {card} beside it would count instead of its own; remove that file, or choose another name",
     # onnxruntime
     "onnxruntime_old": "onnxruntime {version} is unsafe with files from others; install {needed} or newer",
     "onnxruntime_failed": "onnxruntime failed: {reason}",

@@ -1224,6 +1224,10 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>Tiempo</translation>
     </message>
     <message>
+        <source>the card {card} beside it would count instead of its own; remove that file, or choose another name</source>
+        <translation>la ficha {card} que está junto a él valdría en lugar de la suya; quite ese archivo o elija otro nombre</translation>
+    </message>
+    <message>
         <source>time is known after the first batch</source>
         <translation>el tiempo se sabrá tras el primer lote</translation>
     </message>
