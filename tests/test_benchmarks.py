@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.few_labels import __main__ as few_labels
 from benchmarks.learning import __main__ as learning
 from benchmarks.learning import jobs, page
 from tests.conftest import call, make_small_sample, write_raster
@@ -102,3 +103,28 @@ def test_pairs_a_second_are_read_off_a_runs_own_log(tmp_path):
         for step, wall in ((9, 100.0), (19, 103.0), (29, 105.0)):
             writer.add_scalar("loss", 1.0, step, walltime=wall)
     assert pairs_per_second(read_log(tmp_path), "loss", batch=64) == pytest.approx(64 * 20 / 5)
+
+
+def test_the_few_labels_benchmark_measures_what_is_missing_and_writes_its_section(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    for number in range(2):
+        truth = np.repeat(np.repeat(rng.permutation(np.arange(1, 10)).reshape(3, 3) % 3, 40, 0), 40, 1).astype(np.uint8)
+        pixels = np.clip(truth * 40 + rng.normal(60, 15, (3, 120, 120)), 0, 255).astype(np.uint8)
+        for folder, bands in (("LULC", truth[None]), ("S2RGB", pixels)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            write_raster(tmp_path / folder / f"{number}.tif", bands)
+    page_path = tmp_path / "few_labels.md"
+    page_path.write_text("# Page\n\n## Accuracy\n\nolder\n\n## Speed\n\nkept\n")
+    arguments = ["few_labels", "--page", str(page_path), "accuracy", "--work", str(tmp_path / "work"), "--draws", "2"]
+    monkeypatch.setattr("sys.argv", [*arguments, "--terramind", str(tmp_path)])
+    few_labels.main()
+    written = (tmp_path / "work" / "accuracy.jsonl").read_text()
+    assert written.count("\n") == 2 * 3 * 2 * 3  # scenes, numbers of labels, draws, methods
+    text = page_path.read_text()
+    assert "### Sentinel-2, 2 scenes, 2 draws" in text
+    assert "| bands and texture, above the random forest on pixels | " in text
+    assert "of the class that was never labelled" in text
+    assert "older" not in text
+    assert "## Speed\n\nkept" in text
+    few_labels.main()
+    assert (tmp_path / "work" / "accuracy.jsonl").read_text() == written

@@ -38,7 +38,7 @@ def test_head_is_scikit_learns_regression_on_features_and_products_with_polygons
     values = (samples.features - 128) / 12
     left, right = np.triu_indices(4)
     inputs = np.column_stack([values, 0.3 * values[:, left] * values[:, right]])
-    peer = LogisticRegression(C=1 / 0.1, tol=1e-8, max_iter=10_000)
+    peer = LogisticRegression(C=6 / 1.5, tol=1e-8, max_iter=10_000)
     peer.fit(inputs, samples.classes, sample_weight=samples.weights / 6)
     head = fit(samples, 3)
     np.testing.assert_allclose(head.probabilities(samples.features), peer.predict_proba(inputs), atol=2e-3)
@@ -162,8 +162,14 @@ def test_places_unlike_any_label_are_told():
     other = samples_at(((240, 240, 20, 240),), [0] * 10, seed=2).features
     assert (applies.index(like) > applies.threshold).mean() < 0.1
     assert (applies.index(other) > applies.threshold).mean() > 0.9
-    direct = np.sqrt(((like[:, None] * applies.scale - applies.references) ** 2).sum(axis=2)).min(axis=1)
-    np.testing.assert_allclose(applies.index(like), direct, atol=1e-3)
+    away = np.sqrt(((like[:, None] - applies.references) ** 2).sum(axis=2))
+    np.testing.assert_allclose(applies.index(like), (away / applies.reach).min(axis=1), atol=1e-3)
+
+
+def test_a_single_label_tells_nothing_apart():
+    samples = samples_at(CENTRES, [0])
+    applies = Applicability.of(samples)
+    assert not (applies.index(np.full((3, 4), 255.0)) > applies.threshold).any()
 
 
 def test_next_places_are_uncertain_unlike_and_apart():

@@ -19,7 +19,7 @@ _MIDDLE, _STEP = 128.0, 12.0  # of features as ``learn_features`` makes them: th
 _ROWS = 20_000  # whose products are held at once
 _PAIRS = 0.3  # weight of products of two features beside the features themselves
 _MOST_PAIRED = 16  # features of which products are taken
-_RIDGE = 0.1  # weight of the squared coefficients beside the mean loss of the polygons
+_RIDGE = 1.5  # weight of half the squared coefficients beside the sum of the polygons' losses
 _FITTED = 64  # pixels of a polygon that are fitted: more of them tell nothing new
 _STEPS, _KEPT, _FLAT = 200, 8, 1e-4  # of L-BFGS: most steps, remembered steps, gradient at which it ends
 _SHORTEST = 1e-5  # part of a step that is tried
@@ -73,8 +73,9 @@ class Head:
 def fit(samples: Samples, classes: int, start: Head | None = None) -> Head:
     """Fit a head for so many classes; those without samples never occur in its answers.
 
-    Multinomial logistic regression with a ridge. Features count by their spread, as ``learn_features`` leaves it. ``start`` is
-    a head of nearly the same samples, from which the same result is reached sooner.
+    Multinomial logistic regression with a ridge, which counts less the more polygons there are. Features count by their
+    spread, as ``learn_features`` leaves it. ``start`` is a head of nearly the same samples, from which the same result is
+    reached sooner.
 
     Raises:
         InputFault: samples of fewer than two classes.
@@ -86,7 +87,8 @@ def fit(samples: Samples, classes: int, start: Head | None = None) -> Head:
     share = 1.0 / np.bincount(samples.polygons[few])[samples.polygons[few]] / len(samples.numbers)
     inputs, scale = _inputs(samples.features[few])
     targets = samples.classes[few, None] == present
-    loss = _loss(inputs, targets.astype(np.float32), share.astype(np.float32))
+    ridge = _RIDGE / len(samples.numbers)
+    loss = _loss(inputs, targets.astype(np.float32), share.astype(np.float32), ridge)
     begin = np.zeros((inputs.shape[1], len(present)), np.float32)
     if start is not None:
         begin = np.column_stack([start.weights, start.pairs, start.bias])[present].T / np.append(scale, 1)[:, None]
@@ -133,7 +135,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def _loss(
-    inputs: np.ndarray, targets: np.ndarray, share: np.ndarray
+    inputs: np.ndarray, targets: np.ndarray, share: np.ndarray, ridge: float
 ) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
     """The penalised cross-entropy in nats, and its gradient, of (D + 1, K) coefficients; the last row is not penalised."""
 
@@ -141,8 +143,8 @@ def _loss(
         likely = _softmax(inputs @ found)
         slopes = found.copy()
         slopes[-1] = 0.0
-        value = -share @ np.log(np.maximum((likely * targets).sum(axis=1), 1e-30)) + _RIDGE / 2 * (slopes**2).sum()
-        return float(value), inputs.T @ ((likely - targets) * share[:, None]) + _RIDGE * slopes
+        value = -share @ np.log(np.maximum((likely * targets).sum(axis=1), 1e-30)) + ridge / 2 * (slopes**2).sum()
+        return float(value), inputs.T @ ((likely - targets) * share[:, None]) + ridge * slopes
 
     return loss
 

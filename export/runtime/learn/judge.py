@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import Cancelled
 from ..messages import Message
 from ..results.assessment import exact_limits
-from .heads import fit
+from .heads import few_of_each, fit
 from .samples import Samples
 
 FEWEST = 8  # polygons of a class below which its limits say little
 _ALONE = 30  # polygons up to which each is left out alone
 _BLOCKS = 8  # above it: spatial blocks, halved three times
-_NEAREST = 16  # pixels of a polygon with which places are compared
-_ROWS = 20_000  # places compared at once
+_NEAREST, _REFERENCES = 8, 512  # pixels of a polygon, and of all, with which places are compared
+_LIKE = 0.93  # of the labels are like the others
+_LEAST = 1.0  # distance of features, in steps of 8 bits, that says nothing
+_ROWS = 10_000  # places compared at once
 
 Progress = Callable[[int, int], bool]  # (done, total) -> go on
 
@@ -69,7 +71,7 @@ def cross_validate(samples: Samples, names: Sequence[str], progress: Progress | 
         if progress is not None and not progress(done, len(turns)):
             raise Cancelled()
         inside = out[samples.polygons]
-        head = fit(_of_pixels(samples, ~inside), len(names), start=whole)
+        head = fit(samples.without(out), len(names), start=whole)
         given = head.probabilities(samples.features[inside]).argmax(axis=1)
         np.add.at(confusion, (samples.classes[inside], given), samples.weights[inside])
         tested |= out
@@ -110,15 +112,6 @@ def _turns(folds: np.ndarray, labels: np.ndarray) -> Iterator[np.ndarray]:
         out &= np.isin(labels, labels[~out])
         if out.any():
             yield out
-
-
-def _of_pixels(samples: Samples, some: np.ndarray) -> Samples:
-    """The samples of some pixels alone."""
-    known, polygons = np.unique(samples.polygons[some], return_inverse=True)
-    return replace(
-        samples, features=samples.features[some], classes=samples.classes[some], polygons=polygons.ravel(),
-        places=samples.places[known], scenes=samples.scenes[known], numbers=samples.numbers[known],
-    )  # fmt: skip
 
 
 def _accuracy(confusion: np.ndarray) -> np.ndarray:
@@ -172,62 +165,54 @@ def _warnings(
 
 @dataclass(frozen=True)
 class Applicability:
-    """Where a head can be expected to hold: places whose features lie near those of some labelled polygon.
+    """Where a head can be expected to hold: places whose features lie near those of some label, for its surroundings.
 
     Attributes:
-        scale: (D,) by which features are multiplied.
-        references: (R, D) features of labelled pixels, scaled.
+        references: (R, D) features of labelled pixels, the same number of each polygon.
+        reach: (R,) how far from each the features of a place may lie for an index of 1: half the distance to the nearest
+            one of another polygon, and half of what is usual.
         threshold: index above which a place is unlike anything labelled.
 
     Source: Meyer and Pebesma 2021, Predicting into unknown space? Estimating the area of applicability of spatial
-    prediction models, Methods in Ecology and Evolution 12, 1620-1633: the dissimilarity index, and its threshold.
+    prediction models, Methods in Ecology and Evolution 12, 1620-1633. Other than there, the distance is compared with those
+    around the nearest label, as in the local outlier factor (Breunig et al. 2000, SIGMOD 29, 93-104): labels of a class of
+    many looks lie farther apart than those of water. The threshold is exceeded by ``1 - _LIKE`` of the labels, each compared
+    with the others.
     """
 
-    scale: np.ndarray
     references: np.ndarray
+    reach: np.ndarray
     threshold: float
 
     @classmethod
     def of(cls, samples: Samples) -> Applicability:
         """Learn it from labelled samples."""
-        share = samples.weights / samples.weights.sum()
-        mean = share @ samples.features
-        spread = np.sqrt(share @ (samples.features - mean) ** 2)
-        scale = (1 / np.maximum(spread, 1e-6)).astype(np.float32)
-        few = _spread(samples.polygons)
-        references, polygons = samples.features[few] * scale, samples.polygons[few]
-        squares = _squares(references, references)
-        apart = polygons[:, None] != polygons
-        if not apart.any():
-            return cls(scale / math.sqrt(len(scale)), references / math.sqrt(len(scale)), 1.0)
-        unit = np.float32(np.sqrt(squares[apart]).mean())
-        nearest = np.sqrt(np.where(apart, squares, np.inf).min(axis=1)) / unit
-        low, high = np.quantile(nearest, (0.25, 0.75))
-        threshold = nearest[nearest <= high + 1.5 * (high - low)].max()
-        return cls(scale / unit, references / unit, float(threshold))
+        count = len(samples.numbers)
+        few = few_of_each(samples.polygons, max(min(_NEAREST, _REFERENCES // count), 1))
+        references, polygons = samples.features[few].astype(np.float32), samples.polygons[few]
+        squares = _squares(references, references, np.ones(len(references), np.float32))
+        squares[polygons[:, None] == polygons] = np.inf
+        nearest = np.sqrt(squares.min(axis=1))
+        if count < 2:  # nothing to compare it with
+            return cls(references, np.ones(len(references), np.float32), np.inf)
+        reach = np.maximum((nearest + np.median(nearest)) / 2, _LEAST).astype(np.float32)
+        own = np.sqrt((squares / reach**2).min(axis=1))
+        return cls(references, reach, float(np.quantile(own, _LIKE)))
 
     def index(self, features: np.ndarray) -> np.ndarray:
-        """(N,) float32 dissimilarity of (N, D) features: distance to the nearest label, 1 as between two labels."""
+        """(N,) float32 dissimilarity of (N, D) features: distance to the nearest label, for its reach."""
         found = np.empty(len(features), np.float32)
         for first in range(0, len(features), _ROWS):
-            part = features[first : first + _ROWS].astype(np.float32, copy=False) * self.scale
-            found[first : first + _ROWS] = np.sqrt(_squares(part, self.references).min(axis=1))
+            part = features[first : first + _ROWS].astype(np.float32, copy=False)
+            found[first : first + _ROWS] = np.sqrt(_squares(part, self.references, self.reach).min(axis=1))
         return found
 
 
-def _squares(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """(N, R) squared distances of (N, D) and (R, D)."""
-    found = left @ (-2 * right.T)
-    found += (right**2).sum(axis=1)
-    found += (left**2).sum(axis=1)[:, None]
+def _squares(left: np.ndarray, right: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """(N, R) squared distances of (N, D) and (R, D), in units of (R,) reaches; one product of matrices."""
+    middle = right.mean(axis=0)  # small numbers keep their digits
+    left, right = left - middle, right - middle
+    ones = np.ones(len(left), np.float32)
+    parts = np.stack([(right**2).sum(axis=1), np.ones(len(right), np.float32)])
+    found = np.column_stack([left, ones, (left**2).sum(axis=1)]) @ (np.vstack([-2 * right.T, parts]) / reach**2)
     return np.maximum(found, 0, out=found)
-
-
-def _spread(polygons: np.ndarray) -> np.ndarray:
-    """Indices of at most ``_NEAREST`` samples of each polygon, evenly in their order."""
-    return np.concatenate(
-        [
-            own[np.unique(np.linspace(0, len(own) - 1, min(_NEAREST, len(own))).round().astype(np.int64))]
-            for own in (np.flatnonzero(polygons == number) for number in np.unique(polygons))
-        ]
-    )

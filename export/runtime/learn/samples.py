@@ -6,7 +6,7 @@ The same pixels are taken on the command line, in Processing and in the panel.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -80,6 +80,15 @@ class Samples:
         """(P,) class index of each label."""
         _, first = np.unique(self.polygons, return_index=True)
         return self.classes[first]
+
+    def without(self, labels: np.ndarray) -> Samples:
+        """The samples without some labels, a (P,) mask."""
+        stay = ~labels[self.polygons]
+        number = np.cumsum(~labels) - 1
+        return replace(
+            self, features=self.features[stay], classes=self.classes[stay], polygons=number[self.polygons[stay]],
+            places=self.places[~labels], scenes=self.scenes[~labels], numbers=self.numbers[~labels],
+        )  # fmt: skip
 
 
 def samples_of(

@@ -1,0 +1,1 @@
+"""How well, and how fast, a few labels become a map."""
