@@ -181,6 +181,10 @@ def test_the_layers_show_the_maps_and_leave_with_the_panel(opened, layer, tmp_pa
     assert [(one.value, one.label, one.color.name()) for one in classes.renderer().classes()] == [
         (1, "smooth", "#00aa00"), (2, "rough", "#cc0000"),
     ]  # fmt: skip
+    ramp = opened.preview.layer("confidence").renderer().shader().rasterShaderFunction().colorRampItemList()
+    assert [(round(one.value), one.color.name()) for one in ramp] == [
+        (0, "#440154"), (33, "#31688e"), (67, "#35b779"), (100, "#fde725"),
+    ]  # fmt: skip
     values = classes.dataProvider().block(1, layer.extent(), COLUMNS, ROWS)
     assert values.value(300, 200) == 1
     assert values.value(300, 700) == 2

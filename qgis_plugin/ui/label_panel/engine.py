@@ -20,7 +20,7 @@ from ...texts import tr, words
 from .live import thinking
 from .live.preview import PreviewLayers
 from .live.view import NO_CLASS, Maps
-from .live.work import FIT, OPEN, REST, SCORE, VIEW, Given, LikePlaces, LiveFit, Marks, Opened, Work
+from .live.work import FIT, OPEN, REST, SCORE, VIEW, Given, LikePlaces, LiveFit, LiveLayer, Marks, Work
 from .live.worker import StepThread
 
 _SETTLED_MS = 60  # after the map was moved or painted on
@@ -45,7 +45,7 @@ class Engine(QObject):
     problem = pyqtSignal(str)  # one sentence; empty: the last one no longer holds
     read = pyqtSignal(str)  # class and confidence under the cursor
     cache_changed = pyqtSignal()
-    ready = pyqtSignal(object)  # Opened
+    ready = pyqtSignal(object)  # LiveLayer
     refitted = pyqtSignal(object)  # LiveFit, or None
     judged = pyqtSignal(object)  # Quality
     suggested = pyqtSignal(object, object, object)  # rows and columns, indices of classes, their probabilities
@@ -57,7 +57,7 @@ class Engine(QObject):
         super().__init__(parent)
         self.canvas = canvas
         self.layer: Any = None
-        self.opened: Optional[Opened] = None
+        self.opened: Optional[LiveLayer] = None
         self.fitted: Optional[LiveFit] = None
         self.maps: Optional[Maps] = None
         self.seconds = 0.0
@@ -252,7 +252,7 @@ class Engine(QObject):
     def _on_state(self, text: str) -> None:
         self.state.emit(text)
 
-    def _on_opened(self, opened: Opened) -> None:
+    def _on_opened(self, opened: LiveLayer) -> None:
         self.opened = opened
         self.ready.emit(opened)
         self.state.emit(" ".join(words(note) for note in opened.notes))

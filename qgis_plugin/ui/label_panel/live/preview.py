@@ -4,22 +4,19 @@ from contextlib import contextmanager
 from typing import Any, Optional
 
 from qgis.core import (
-    QgsColorRampShader,
-    QgsDataProvider,
     QgsFeature,
     QgsGeometry,
+    QgsGradientColorRamp,
     QgsMarkerSymbol,
     QgsPalettedRasterRenderer,
     QgsPointXY,
     QgsProject,
     QgsRasterLayer,
-    QgsRasterShader,
     QgsSingleBandPseudoColorRenderer,
     QgsSingleSymbolRenderer,
     QgsVectorLayer,
 )
 from qgis.PyQt.QtCore import QObject, QTimer
-from qgis.PyQt.QtGui import QColor
 
 from ....texts import tr
 from . import files
@@ -29,6 +26,8 @@ _SAVED_AS = "geoaware-preview"  # instead of "maplayer" in a saved project, wher
 _KEPT_MS = 10_000  # that a map is kept in memory after a newer one took its place, for those who still draw it
 # What there is, from the top down, and whether it is switched on at first. All are rasters but the points of "similar".
 SHOWN = {"similar": True, "unlike": False, "similarity": True, "confidence": False, "classes": True}
+_HATCH = ((1, "#000000b0", ""),)
+_VIRIDIS = "0.33;49,104,142:0.67;53,183,121"
 _SIMILAR = "field=rank:integer&field=similarity:double"
 
 
@@ -60,8 +59,7 @@ class PreviewLayers(QObject):
                 layer = self._add(kind, QgsRasterLayer(path, _title(kind), "gdal"))
                 self._styles.pop(kind, None)
             else:
-                options = QgsDataProvider.ProviderOptions()
-                layer.setDataSource(path, layer.name(), "gdal", options, False)
+                layer.setDataSource(path, layer.name(), "gdal", False)
             if self._styles.get(kind) != style:
                 self._draw(kind, layer, style)
         layer.triggerRepaint()
@@ -184,21 +182,13 @@ def renderer_of(kind: str, layer, *style):
     """How a kind of map is drawn; of classes ``style`` is (value, ``#rrggbb``, name) of each."""
     provider = layer.dataProvider()
     if kind in ("classes", "unlike"):
-        entries = style or ((1, "#000000b0", ""),)
-        classes = [QgsPalettedRasterRenderer.Class(value, _color(color), name) for value, color, name in entries]
-        return QgsPalettedRasterRenderer(provider, 1, classes)
-    low, high, colors = (0.0, 100.0, ("#440154", "#31688e", "#35b779", "#fde725"))
-    items = [
-        QgsColorRampShader.ColorRampItem(low + (high - low) * at / (len(colors) - 1), QColor(color))
-        for at, color in enumerate(colors)
-    ]
-    ramp = QgsColorRampShader(low, high)
-    ramp.setColorRampItemList(items)
-    shader = QgsRasterShader()
-    shader.setRasterShaderFunction(ramp)
-    renderer = QgsSingleBandPseudoColorRenderer(provider, 1, shader)
-    renderer.setClassificationMin(low)
-    renderer.setClassificationMax(high)
+        lines = [" ".join(map(str, (value, *_rgba(color), name))) for value, color, name in style or _HATCH]
+        return QgsPalettedRasterRenderer(provider, 1, QgsPalettedRasterRenderer.classDataFromString("\n".join(lines)))
+    renderer = QgsSingleBandPseudoColorRenderer(provider, 1)
+    renderer.setClassificationMin(0)
+    renderer.setClassificationMax(100)
+    stops = QgsGradientColorRamp.create({"color1": "68,1,84", "color2": "253,231,37", "stops": _VIRIDIS})
+    renderer.createShader(stops)
     return renderer
 
 
@@ -219,11 +209,9 @@ def _title(kind: str) -> str:
     return titles[kind]
 
 
-def _color(text: str) -> QColor:
-    """Of ``#rrggbb`` or ``#rrggbbaa``."""
-    color = QColor(text[:7])
-    color.setAlpha(int(text[7:9] or "ff", 16))
-    return color
+def _rgba(text: str) -> tuple[int, ...]:
+    """Of ``#rrggbb`` or ``#rrggbbaa``, 0 to 255 each."""
+    return tuple(int(f"{text[1:]}ff"[at : at + 2], 16) for at in (0, 2, 4, 6))
 
 
 @contextmanager

@@ -1,19 +1,20 @@
 """The part of a layer that the map canvas shows: its features, and the maps that are made from them."""
 
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from math import ceil, sqrt
 from typing import Any, Callable, Optional
 
 import numpy as np
 
-from ....runtime.infer.sweep import any_valid
+from ....runtime.infer.sweep import any_valid, mapped
+from ....runtime.model.providers import cores
 from ....runtime.raster.window import Window
 
 MOST_PIXELS = 2_200_000  # that are classified one by one: a canvas of 1500 x 1000 px at its own size, and some more
 MOST_PLACES = 500_000  # of features that are classified in a larger view: beyond, every k-th a side
 NO_CLASS, UNSURE = 0, 255  # where a map of a view holds nothing
-_TOGETHER = 4  # tiles that go through the head at once
 Tile = tuple[int, int]  # row and column of a tile
 Bounds = tuple[float, float, float, float]
 Cells = tuple[np.ndarray, np.ndarray]
@@ -103,22 +104,28 @@ class ViewFeatures:
 
         Args:
             head: gives (N, K) ``probabilities`` of (N, D) features.
-            run: (N, K, ...) probabilities of the pixels of (N, D, n + 2m, n + 2m) float32 records, margins included.
+            run: (N, K, ...) probabilities of the pixels of (N, D, n + 2m, n + 2m) float32 records, margins included; may
+                be called by several threads at once.
         """
         view, cell = self.view, self.view.cell
         classes, sure = np.full(view.shape(cell), NO_CLASS, np.uint8), np.full(view.shape(cell), UNSURE, np.uint8)
+
+        def classify(part: tuple[Tile, np.ndarray, np.ndarray]) -> None:
+            tile, features, valid = part
+            to, own = self._cells(tile, cell)
+            likely = self._probabilities(features, own, head, run)
+            best, top = np.ones(likely.shape[1:], np.uint8), likely[0].copy()
+            for number, share in enumerate(likely[1:], start=2):
+                best[share > top] = number
+                np.maximum(top, share, out=top)
+            valid = valid if view.step else valid[own]
+            classes[to] = np.where(valid, best, NO_CLASS)
+            sure[to] = np.where(valid, np.rint(top * np.float32(100)), UNSURE)
+
         parts = [(tile, *part) for tile, part in self._parts.items() if part[1].any()]
-        for start in range(0, len(parts), 1 if view.step else _TOGETHER):
-            group = parts[start : start + (1 if view.step else _TOGETHER)]
-            for (tile, _, valid), likely in zip(group, self._probabilities(group, head, run)):
-                to, own = self._cells(tile, cell)
-                if not view.step:
-                    likely, valid = likely[:, own[0], own[1]], valid[own]
-                best = likely.argmax(axis=0)
-                per_cent = np.rint(np.take_along_axis(likely, best[None], axis=0)[0] * 100)
-                classes[to] = np.where(valid, best + 1, NO_CLASS)
-                sure[to] = np.where(valid, per_cent, UNSURE)
-            yield
+        with closing(mapped(classify, parts, cores())) as done:
+            for _ in done:
+                yield
         return Maps(view, classes, sure)
 
     def scored(self, score: Callable[[np.ndarray], np.ndarray]) -> Generator[None, None, np.ndarray]:
@@ -133,16 +140,17 @@ class ViewFeatures:
             yield
         return scores
 
-    def _probabilities(self, group: list, head: Any, run: Callable) -> list[np.ndarray]:
-        """(K, rows, columns) of the cells, or of all pixels, of each tile."""
+    def _probabilities(
+        self, features: np.ndarray, own: tuple[slice, slice], head: Any, run: Callable[[np.ndarray], np.ndarray]
+    ) -> np.ndarray:
+        """(K, rows, columns) of every k-th place, or of the pixels ``own`` of a tile."""
         if self.view.step:
-            _, features, _ = group[0]
             depth, rows, columns = features.shape
             likely = head.probabilities(features.reshape(depth, -1).T.astype(np.float32))
-            return [likely.T.reshape(-1, rows, columns)]
+            return likely.T.reshape(-1, rows, columns)
         edge, side = self._margin * self.view.factor, self._side
-        answers = run(np.stack([features for _, features, _ in group]).astype(np.float32))
-        return list(answers[:, :, edge : edge + side, edge : edge + side])
+        inner = run(features[None].astype(np.float32))[0, :, edge : edge + side, edge : edge + side]
+        return inner[:, own[0], own[1]]
 
     def _places(self, tile: Tile, record: np.ndarray, valid: np.ndarray) -> Cells:
         """Those places of a tile that are cells of a coarse map."""

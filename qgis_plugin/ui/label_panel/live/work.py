@@ -19,11 +19,11 @@ from ....runtime.learn.cache import FeatureCache
 from ....runtime.learn.features import FeatureChoice, learn_features
 from ....runtime.learn.heads import Head, fit
 from ....runtime.learn.judge import Applicability
+from ....runtime.learn.mapping import head_session
 from ....runtime.learn.place import FeatureRaster
 from ....runtime.learn.samples import Label, Samples, samples_of
 from ....runtime.learn.similar import BestPlaces, Similarity
 from ....runtime.messages import Message
-from ....runtime.model.graph import Graph, HeadSession
 from ....runtime.raster.window import Window
 from ....texts import tr, words
 from .files import hatched, write_map
@@ -66,7 +66,7 @@ class Marks:
 
 
 @dataclass(frozen=True)
-class Opened:
+class LiveLayer:
     """What is known of a layer once its features can be computed."""
 
     seen: LayerGrid
@@ -142,7 +142,7 @@ class Work:
             raise
         rows, columns = self.raster.shape
         notes = (*features.notes, *self.raster.source.notes)
-        self._say("opened", Opened(self.raster.layout.seen, features.factor, rows * columns, notes))
+        self._say("opened", LiveLayer(self.raster.layout.seen, features.factor, rows * columns, notes))
 
     def close(self) -> None:
         """Release the files."""
@@ -196,7 +196,7 @@ class Work:
         yield
         head = fit(samples, len(marks.names))
         self.fitted, self._applicability = LiveFit(head, samples, marks.names), None
-        self._run = runner(head, raster.features.channels, raster.features.factor)
+        self._run = head_session(head, raster.features.channels, raster.features.factor)
         yield
         self._say("fitted", self.fitted)
         yield from self.paint(began)
@@ -373,10 +373,3 @@ class Work:
     def _say(self, what: str, result: Any) -> None:
         if not self._thread.closed:
             self._thread.voice.said.emit(what, result)
-
-
-def runner(head: Head, channels: int, factor: int) -> HeadSession:
-    """Runs records (N, D, rows, columns) through the head, as the saved model does."""
-    graph = Graph("features", ("batch", channels, "rows", "columns"))
-    likely = head.add_to(graph, "features", factor)
-    return HeadSession(graph.to_bytes({"probabilities": (likely, ("batch", None, None, None))}))
