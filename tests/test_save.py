@@ -131,7 +131,7 @@ def test_it_runs_in_deepness(scene, texture, tmp_path):
     assert (answer == ours).mean() > 0.9999
 
 
-def encoder(path, kind="float32", **card):
+def encoder(path, kind="float32", opset=17, ir=8, batch="batch", side=96, **card):
     """Two outputs and weights with names like those that are added; features at 4 px."""
     rng = np.random.default_rng(3)
     weights = {
@@ -140,14 +140,18 @@ def encoder(path, kind="float32", **card):
     }
     nodes = [
         ("Cast", ["image"], ["real"], {"to": FLOAT}),
-        ("ReduceMean", ["real"], ["mean"], {"axes": [2, 3], "keepdims": 0}),
+        ("GlobalAveragePool", ["real"], ["mean"], {}),
         ("Conv", ["real", "added/constant_1"], ["probabilities"], {"pads": [1] * 4, "strides": [2, 2]}),
         ("Relu", ["probabilities"], ["features"], {}),
         ("Conv", ["features", "added/Conv_2"], ["map"], {"pads": [1] * 4, "strides": [2, 2]}),
     ]
-    outputs = {"mean": (FLOAT, ["batch", 3]), "map": (FLOAT, ["batch", 7, 24, 24])}
+    cells = side // 4 if isinstance(side, int) else "cells"
+    outputs = {"mean": (FLOAT, [batch, 3, 1, 1]), "map": (FLOAT, [batch, 7, cells, cells])}
     number = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(kind))
-    path = write_graph(path, nodes, outputs, weights, image=("batch", 3, 96, 96), kind=number)
+    path = write_graph(path, nodes, outputs, weights, image=(batch, 3, side, side), kind=number)
+    model = onnx.load(path)
+    model.opset_import[0].version, model.ir_version = opset, ir
+    onnx.save(model, path)
     given = {
         "task": "embedding",
         "classes": None,
@@ -167,8 +171,12 @@ def encoder(path, kind="float32", **card):
         {"scale": {"divisor": 255, "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4]}},
         {"kind": "uint8"},
         {"kind": "float16", "scale": {"divisor": 255}},
+        {"opset": 13, "ir": 4},
+        {"opset": 20, "ir": 9},
+        {"batch": 1},
+        {"side": "px"},
     ],
-    ids=["plain", "border", "scale", "uint8", "float16"],
+    ids=["plain", "border", "scale", "uint8", "float16", "opset 13", "opset 20", "one tile", "free"],
 )
 def test_encoders_of_all_kinds_survive(tmp_path, card):
     raster = write_raster(tmp_path / "scene.tif", halves(300, 340))
@@ -184,6 +192,24 @@ def test_encoders_of_all_kinds_survive(tmp_path, card):
     assert (properties["license"], properties["geoaware:license"]) == ("other", "CC BY 4.0")
     _, answer = in_deepness(path, halves(96, 96))
     assert answer.shape == (96, 96)
+
+
+def test_filters_beside_a_newer_encoder_are_written_as_it_has_them(tmp_path):
+    raster = write_raster(tmp_path / "scene.tif", halves(300, 340))
+    path = encoder(tmp_path / "encoder.onnx", opset=21, ir=10, side=256, tile_size=256, overlap=64)
+    model = fitted(raster, FeatureChoice("both", path), 300, 340)
+    found = mapped(save(tmp_path / "m.onnx", model), raster, tmp_path / "out")
+    expected = np.array([3, 5, 9])[of_records(model).argmax(axis=0)]
+    assert (found == expected).mean() > 0.9999
+    onnx.checker.check_model(onnx.load(tmp_path / "m.onnx"), full_check=True)
+
+
+def test_blocks_of_a_batch_have_the_bits_of_one_pass(scene, texture, tmp_path):
+    path = save(tmp_path / "m.onnx", texture)
+    whole = mapped(path, scene, tmp_path / "one")
+    assert call(predict.main, path, scene, "--out", tmp_path / "many", "--block", 256, "--workers", 2, "--merge") == 0
+    with rasterio.open(tmp_path / "many" / "scene.tif") as source:
+        np.testing.assert_array_equal(source.read(1), whole)
 
 
 def test_what_a_known_product_calls_no_data_stays_no_data(tmp_path):
