@@ -136,3 +136,31 @@ def write_given(path: Path, **changes: object) -> Path:
     """Put a card beside a model."""
     path.with_suffix(".card.json").write_text(json.dumps(given_card(**changes)))
     return path
+
+
+def write_fitted(path: Path, tile: int = 48, border: int = 8) -> Path:
+    """A model as it is saved after fitting a head, on four features at 4 px of three bands."""
+    from export.runtime.learn.features import FeatureSet
+    from export.runtime.learn.heads import Head
+    from export.runtime.learn.judge import Quality
+    from export.runtime.learn.save import save_model
+    from export.runtime.model.card import ModelCard
+    from export.runtime.model.graph import Graph
+    from export.runtime.raster.legend import LandClass
+
+    rng, cells = np.random.default_rng(5), tile // 4
+    graph = Graph("image", ("batch", 3, tile, tile))
+    kernel = rng.normal(0, 0.1, (4, 3, 7, 7)).astype(np.float32)
+    value = graph.node("Conv", "image", kernel, np.full(4, 128, np.float32), pads=[2, 2, 1, 1], strides=[4, 4])
+    value = graph.node("Clip", graph.node("Round", value), 1.0, 255.0)
+    content = graph.to_bytes({"features": (value, ("batch", 4, cells, cells))})
+    card = ModelCard(
+        "features", "embedding", ("red", "green", "blue"), "8-bit colour, 0 to 255", (0.0, 255.0), (100.0,) * 3, (), tile,
+        2 * border, None, "MIT", "",
+    )  # fmt: skip
+    features = FeatureSet(content, card, 4, 4, border, 1, True)
+    head = Head(rng.normal(0, 0.05, (3, 4)).astype(np.float32), np.zeros((3, 0), np.float32), np.zeros(3, np.float32))
+    counts, unknown = np.array([2, 3, 1]), np.full(3, np.nan)
+    quality = Quality(("a", "b", "c"), np.zeros((3, 3)), counts, unknown, np.full((3, 3), np.nan), 0, ())
+    save_model(path, features, head, [LandClass(*one) for one in CLASSES], "fitted", quality)
+    return path

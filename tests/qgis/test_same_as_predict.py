@@ -17,7 +17,7 @@ from osgeo import gdal, ogr, osr
 from qgis.core import QgsProcessingFeedback, QgsRasterLayer, QgsVectorLayer
 
 from tests import adapters, gaps, pixel_types
-from tests.models import card_item, write_model, write_strongest_band
+from tests.models import card_item, write_fitted, write_model, write_strongest_band
 from tests.qgis import rasters
 from tests.qgis.conftest import ROOT
 from tests.test_runtime_scenes import detector, scene_model, scene_with
@@ -78,6 +78,14 @@ CASES = {
     "Sentinel-2, zero is stated": ("zero", "plain", ["--input", "s2-l2a"], {"VALUES": "s2-l2a"}),
     "Sentinel-2, recognised": ("counts", "plain", [], {}),
     "turns and overlap": ("utm", "plain", ["--tta", "--overlap", "16"], {"TTA": True, "OVERLAP": 16}),
+    "a border of tiles": ("utm", "border", [], {}),
+    "fitted to labels": ("utm", "fitted", [], {}),
+    "fitted to labels, extent": (
+        "utm",
+        "fitted",
+        ["--bounds", *map(str, EXTENT)],
+        {"EXTENT": "{0},{2},{1},{3} [EPSG:32633]"},
+    ),
     "undeclared gaps": ("bare", "plain", ["--nodata", "0"], {"NODATA": 0}),
 }
 
@@ -102,6 +110,10 @@ def world(tmp_path_factory) -> Path:
     kernel = np.random.default_rng(1).normal(0, 0.01, (3, 3, 5, 5))
     for name, gsd in (("plain", None), ("gsd20", 20.0), ("gsd6", 6.0)):
         write_model(folder / f"{name}.onnx", kernel, card_item(gsd=gsd, overlap=12))
+    item = card_item(tile_size=32, overlap=8)
+    item["properties"]["geoaware:border"] = 4
+    write_model(folder / "border.onnx", kernel, item)
+    write_fitted(folder / "fitted.onnx")
     scene_model(folder / "scenes.onnx")
     detector(folder / "boxes.onnx")
     rasters.write(folder / "objects.tif", scene_with((20, 10, 44, 30), (90, 60, 110, 95), shape=(150, 160)))
