@@ -7,7 +7,9 @@ from qgis.PyQt.QtWidgets import QAction
 from . import onnxruntime_help
 from .algorithms.base import ICON
 from .algorithms.class_maps import AreasAlgorithm, AssessAlgorithm
+from .algorithms.fit_model import FitModelAlgorithm
 from .algorithms.model_info import ModelInfoAlgorithm
+from .algorithms.similar import SimilarAlgorithm
 from .algorithms.tasks import ClassifyScenesAlgorithm, DetectAlgorithm, EmbedAlgorithm, SegmentAlgorithm
 from .maptips import ClassTool, MapTips
 from .texts import tr
@@ -23,6 +25,8 @@ ALGORITHMS = (
     EmbedAlgorithm,
     AreasAlgorithm,
     AssessAlgorithm,
+    FitModelAlgorithm,
+    SimilarAlgorithm,
     ModelInfoAlgorithm,
 )
 

@@ -115,5 +115,5 @@ def _remedies() -> dict[str, tuple[str, str]]:
         "offsets_differ": (see, tr("Offset")),
         "offset_assumed": (tr("; '{parameter}' 0 for older scenes"), tr("Offset")),
         "bounds_order": (see, tr("Extent")),
-        "no_attribute": (tr("; name it in '{parameter}'"), tr("Field with the true class")),
+        "no_attribute": (tr("; name it in '{parameter}'"), tr("Field with the class")),
     }

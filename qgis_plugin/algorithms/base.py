@@ -22,6 +22,7 @@ from qgis.core import (
     QgsProcessingOutputLayerDefinition,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterExtent,
+    QgsProcessingParameterFeatureSink,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFile,
     QgsProcessingParameterFileDestination,
@@ -221,6 +222,14 @@ class Algorithm(QgsProcessingAlgorithm):
             raise InputFault.worded(tr("The extent is empty, or cannot be transformed to the CRS of the layer."))
         return (extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum()), crs
 
+    def add_areas(self):
+        """Declare the table of areas."""
+        table = QgsProcessing.SourceType.TypeVector
+        self.add(
+            QgsProcessingParameterFeatureSink("AREAS", tr("Areas"), table, None, True, False),
+            tr("Table with pixels, hectares and per cent of each class."),
+        )
+
     def add_page(self, name: str, label: str, hint: str):
         """Declare an HTML page, which is created by default."""
         self.add(QgsProcessingParameterFileDestination(name, label, tr("HTML files (*.html)"), None, True, True), hint)
@@ -284,12 +293,26 @@ class Algorithm(QgsProcessingAlgorithm):
 
 def progress_of(feedback, share: float = 100):
     """A callback (done, total) that shows the progress, up to ``share`` per cent, and returns False after a cancel."""
+    return part_of(feedback, 0, share)
+
+
+def part_of(feedback, first: float, last: float):
+    """The same for a part of the work, from one per cent to another."""
 
     def progress(done: int, total: int) -> bool:
-        feedback.setProgress(share * done / total)
+        feedback.setProgress(first + (last - first) * done / max(total, 1))
         return not feedback.isCanceled()
 
     return progress
+
+
+def html_table(rows: list[list[str]]) -> str:
+    """A table in HTML."""
+    cells = (
+        "".join(f"<td align='{'right' if at else 'left'}'>{html.escape(cell)}</td>" for at, cell in enumerate(row))
+        for row in rows
+    )
+    return f"<table cellspacing='0' cellpadding='4'>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
 
 
 def _file(value) -> Path:
@@ -304,7 +327,10 @@ def _files(value, context) -> list[str]:
     if isinstance(value, QgsProcessingFeatureSourceDefinition):
         value = value.source.staticValue()
     layer = value if isinstance(value, QgsMapLayer) else QgsProcessingUtils.mapLayerFromString(str(value), context)
-    if layer is None:
-        return []
+    return files_of_vectors(layer) if layer is not None else []
+
+
+def files_of_vectors(layer) -> list[str]:
+    """The file that a vector layer lies in; none where it lies in none."""
     path = QgsProviderRegistry.instance().decodeUri(layer.providerType(), layer.source()).get("path")
     return [path] if path else []

@@ -22,7 +22,7 @@ from ..runtime.infer.class_map import ClassMap, Shape
 from ..runtime.infer.layout import Limits
 from ..runtime.results.assessment import class_numbers, compare, true_field
 from ..texts import number, tr, words
-from .base import Algorithm, progress_of
+from .base import Algorithm, html_table, progress_of
 
 _MEASURES = [f"{measure}{end}" for measure in ("area_ha", "users", "producers") for end in ("", "_low", "_high")]
 _FIELDS = {"class": "count", "name": "text", "sampled": "count", **dict.fromkeys(["mapped_ha", *_MEASURES], "number")}
@@ -139,7 +139,7 @@ class AssessAlgorithm(_ClassMapAlgorithm):
         shapes = [QgsProcessing.SourceType.TypeVectorPoint, QgsProcessing.SourceType.TypeVectorPolygon]
         sample = QgsProcessingParameterFeatureSource(self.REFERENCE, tr("Reference points or polygons"), shapes)
         self.add(sample, tr("In any CRS; all features or the selected ones."))
-        label = tr("Field with the true class (empty: the field named class)")
+        label = tr("Field with the class (empty: the field named class)")
         field = QgsProcessingParameterField(self.FIELD, label, parentLayerParameterName=self.REFERENCE, optional=True)
         self.add(field, tr("Class values or class names of the map."))
         self.add_table(tr("Accuracy and areas"))
@@ -180,17 +180,8 @@ class AssessAlgorithm(_ClassMapAlgorithm):
         outputs = {self.OUTPUT: table, **dict(zip(self.OVERALL, map(float, report.result.overall)))}
         title = tr("{map} compared with {sample}").format(map=plan.layer.name, sample=plan.sample)
         notes = "".join(f"<p>{html.escape(words(note))}</p>" for note in report.notes)
-        tables = "".join(f"<h2>{html.escape(name)}</h2>{_table(rows)}" for name, rows in report.tables().items())
+        tables = "".join(f"<h2>{html.escape(name)}</h2>{html_table(rows)}" for name, rows in report.tables().items())
         return {**outputs, **self.write_page(parameters, self.REPORT, context, title, tables + notes)}
-
-
-def _table(rows: list[list[str]]) -> str:
-    """A table in HTML."""
-    cells = (
-        "".join(f"<td align='{'right' if at else 'left'}'>{html.escape(cell)}</td>" for at, cell in enumerate(row))
-        for row in rows
-    )
-    return f"<table cellspacing='0' cellpadding='4'>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
 
 
 def map_plan(layer) -> _MapPlan:

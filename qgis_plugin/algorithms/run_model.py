@@ -6,11 +6,9 @@ from dataclasses import replace
 from typing import Any, Optional
 
 from qgis.core import (
-    QgsProcessing,
     QgsProcessingParameterBand,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterEnum,
-    QgsProcessingParameterFeatureSink,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
@@ -173,14 +171,6 @@ class ModelAlgorithm(Algorithm):
         self.add_raster_output(self.OUTPUT, label, optional=False)
         self.add_raster_output("CONFIDENCE", tr("Confidence"), tr("Probability of the class, per cent."))
         self.add_raster_output("PROBABILITIES", tr("Probabilities"), tr("One band per class, 0 to 1."))
-
-    def add_areas(self):
-        """Declare the table of areas."""
-        table = QgsProcessing.SourceType.TypeVector
-        self.add(
-            QgsProcessingParameterFeatureSink(self.AREAS, tr("Areas"), table, None, True, False),
-            tr("Table with pixels, hectares and per cent of each class."),
-        )
 
     def plan(self, parameters, context) -> RunPlan:
         check_onnxruntime()

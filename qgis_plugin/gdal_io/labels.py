@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 from qgis.core import (
@@ -14,17 +14,20 @@ from qgis.core import (
     QgsFeature,
     QgsFeatureRequest,
     QgsGeometry,
+    QgsMapLayer,
+    QgsProcessingFeatureSource,
     QgsVectorLayer,
     QgsWkbTypes,
 )
 
 from ..runtime.errors import InputFault
 from ..runtime.learn.samples import Label
+from ..runtime.raster import footprint
 from ..runtime.raster.legend import LandClass, class_name, classes_of
 from ..runtime.results.assessment import true_field
 from ..texts import tr
 from .grid import LayerGrid
-from .mask import units_on
+from .mask import features_of, units_on, way
 
 Mark = tuple[int, int, QgsGeometry]  # number of a label over all layers, index of its class, its shape
 _COLUMNS = ("values", "numbers", "colors")
@@ -53,14 +56,14 @@ class LayerLabels:
     styled: dict[str, str]
 
 
-def read_labels(layer: QgsVectorLayer, field: str = "", selected: bool = False) -> LayerLabels:
+def read_labels(layer: Optional[QgsMapLayer], field: str = "", selected: bool = False) -> LayerLabels:
     """Copy the points and polygons of a layer, all or the selected ones, on its thread; an empty ``field`` is guessed.
 
     Raises:
         InputFault: the layer cannot be read, has no CRS, holds lines, or lacks the field.
     """
     name = layer.name() if layer is not None else ""
-    if layer is None or not layer.isValid():
+    if not isinstance(layer, QgsVectorLayer) or not layer.isValid():
         raise InputFault.worded(tr("The label layer '{name}' cannot be read.").format(name=name))
     if not (layer.isSpatial() and QgsWkbTypes.wkbDimensions(layer.wkbType()) in _DIMENSIONS):
         raise InputFault.worded(tr("'{name}' holds no points or polygons.").format(name=name))
@@ -135,6 +138,25 @@ def labels_on(
         Label(number, index, one.polygon if one.point is None else one.point)
         for (number, index, _), one in zip(marks, placed)
     ]
+
+
+def places_on(
+    source: QgsProcessingFeatureSource, grid: LayerGrid, context: QgsCoordinateTransformContext, exact: float = 0.0
+) -> np.ndarray:
+    """(N, 2) x and y on a grid of a place inside each shape of a feature source, infinite where there is no such place.
+
+    Raises:
+        InputFault: there is no shape, or no CRS.
+    """
+    name, crs = source.sourceName(), source.sourceCrs()
+    if not crs.isValid():
+        text = tr("The layer '{name}' has no CRS: set it with Layer > Set CRS of Layer.")
+        raise InputFault.worded(text.format(name=name))
+    inside = (one.geometry().pointOnSurface() for one in features_of(source))
+    places = [one.asPoint() for one in inside if not one.isNull()]
+    if not places:
+        raise InputFault.worded(tr("'{name}' holds no points or polygons.").format(name=name))
+    return footprint.placed(np.array([(at.x(), at.y()) for at in places]), grid, way(crs, grid, context, exact))
 
 
 def drawn_colors(layer: QgsVectorLayer, field: str) -> dict[str, str]:

@@ -504,12 +504,12 @@ Imagen: los tres primeros componentes principales de las características, como 
         <translation>características</translation>
     </message>
     <message>
-        <source>Field with the true class</source>
-        <translation>Campo con la clase verdadera</translation>
+        <source>Field with the class</source>
+        <translation>Campo con la clase</translation>
     </message>
     <message>
-        <source>Field with the true class (empty: the field named class)</source>
-        <translation>Campo con la clase verdadera (vacío: el campo llamado class)</translation>
+        <source>Field with the class (empty: the field named class)</source>
+        <translation>Campo con la clase (vacío: el campo llamado class)</translation>
     </message>
     <message>
         <source>File</source>
@@ -2510,6 +2510,178 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
     <message>
         <source>Label at least two classes to see a map.</source>
         <translation>Etiquete al menos dos clases para ver un mapa.</translation>
+    </message>
+    <message>
+        <source>GeoTIFF files (*.tif)</source>
+        <translation>Archivos GeoTIFF (*.tif)</translation>
+    </message>
+    <message>
+        <source>Map the layer</source>
+        <translation>Cartografiar la capa</translation>
+    </message>
+    <message>
+        <source>name of the model</source>
+        <translation>nombre del modelo</translation>
+    </message>
+    <message>
+        <source>Save as model</source>
+        <translation>Guardar como modelo</translation>
+    </message>
+    <message>
+        <source>Map</source>
+        <translation>Mapa</translation>
+    </message>
+    <message>
+        <source>labels</source>
+        <translation>etiquetas</translation>
+    </message>
+    <message>
+        <source>{title} is in the queue of runs.</source>
+        <translation>{title} está en la cola de ejecuciones.</translation>
+    </message>
+    <message>
+        <source>The library has a model named '{name}' already: choose another name.</source>
+        <translation>La biblioteca ya tiene un modelo llamado «{name}»: elija otro nombre.</translation>
+    </message>
+    <message>
+        <source>The model cannot be saved ({error}).</source>
+        <translation>No se puede guardar el modelo ({error}).</translation>
+    </message>
+    <message>
+        <source>Find similar places</source>
+        <translation>Buscar lugares similares</translation>
+    </message>
+    <message>
+        <source>Compares every place of a raster layer with examples, and with counter-examples if there are any, by its features.
+
+Similarity: 1 at the examples, 0 at counter-examples and at whatever is unrelated; one pixel per place of the features.
+
+Best places: up to a hundred points, apart from each other, with rank and score.</source>
+        <translation>Compara cada lugar de una capa ráster con ejemplos, y con contraejemplos si los hay, por sus características.
+
+Similitud: 1 en los ejemplos, 0 en los contraejemplos y en todo lo que no guarda relación; un píxel por lugar de las características.
+
+Mejores lugares: hasta cien puntos, separados entre sí, con rango y puntuación.</translation>
+    </message>
+    <message>
+        <source>The layer that is searched.</source>
+        <translation>La capa en la que se busca.</translation>
+    </message>
+    <message>
+        <source>Points, or polygons of which a place inside is taken, in any CRS; all or the selected ones.</source>
+        <translation>Puntos, o polígonos de los que se toma un lugar interior, en cualquier SRC; todos o los seleccionados.</translation>
+    </message>
+    <message>
+        <source>Places that look similar but are not what is searched.</source>
+        <translation>Lugares que se parecen pero no son lo que se busca.</translation>
+    </message>
+    <message>
+        <source>Only inside all or the selected polygons of a layer, in any CRS.</source>
+        <translation>Solo dentro de todos los polígonos de una capa o de los seleccionados, en cualquier SRC.</translation>
+    </message>
+    <message>
+        <source>Similarity</source>
+        <translation>Similitud</translation>
+    </message>
+    <message>
+        <source>32-bit float, 0 to 1.</source>
+        <translation>Coma flotante de 32 bits, de 0 a 1.</translation>
+    </message>
+    <message>
+        <source>Best places</source>
+        <translation>Mejores lugares</translation>
+    </message>
+    <message>
+        <source>GeoPackage of points with rank and score.</source>
+        <translation>GeoPackage de puntos con rango y puntuación.</translation>
+    </message>
+    <message>
+        <source>best places</source>
+        <translation>mejores lugares</translation>
+    </message>
+    <message>
+        <source>similarity</source>
+        <translation>similitud</translation>
+    </message>
+    <message>
+        <source>Number of best places</source>
+        <translation>Número de mejores lugares</translation>
+    </message>
+    <message>
+        <source>encoder: those of a model; texture: mean, contrast and texture of the bands at several scales, without a model; both; raster: the bands themselves, of a layer that holds features. auto: the encoder if one is chosen, else the bands where they are known to be features (AlphaEarth, TESSERA, 'Embed raster layer'), else texture.</source>
+        <translation>encoder: las de un modelo; texture: media, contraste y textura de las bandas a varias escalas, sin modelo; both: ambas; raster: las propias bandas, de una capa que contiene características. auto: el codificador si se elige uno; si no, las bandas cuando se sabe que son características (AlphaEarth, TESSERA, «Extraer características de una capa ráster»); si no, texture.</translation>
+    </message>
+    <message>
+        <source>Folder for features</source>
+        <translation>Carpeta para las características</translation>
+    </message>
+    <message>
+        <source>Features are kept there for the next run; empty: in the profile.</source>
+        <translation>Las características se guardan ahí para la próxima ejecución; vacío: en el perfil.</translation>
+    </message>
+    <message>
+        <source>No raster layer is chosen.</source>
+        <translation>No se ha elegido ninguna capa ráster.</translation>
+    </message>
+    <message>
+        <source>Fit a model to labels</source>
+        <translation>Ajustar un modelo a etiquetas</translation>
+    </message>
+    <message>
+        <source>Makes a segmentation model from a few labelled polygons or points, and the map of the first layer if it is wanted.
+
+Every polygon weighs the same, however large it is.
+
+Model: features and classifier in one ONNX file with its card. It runs in 'Segment raster layer', in export.predict and in Deepness.
+
+Report: accuracy and F1 of each class with 95 % intervals. Whole polygons are left out in turn, so no pixel is judged by others of its own polygon.</source>
+        <translation>Crea un modelo de segmentación a partir de unos pocos polígonos o puntos etiquetados y, si se desea, el mapa de la primera capa.
+
+Cada polígono pesa lo mismo, sea cual sea su tamaño.
+
+Modelo: características y clasificador en un solo archivo ONNX con su ficha. Funciona en «Segmentar capa ráster», en export.predict y en Deepness.
+
+Informe: exactitud y F1 de cada clase con intervalos del 95 %. Se dejan fuera polígonos enteros por turnos, así que ningún píxel se juzga con otros de su propio polígono.</translation>
+    </message>
+    <message>
+        <source>Raster layers</source>
+        <translation>Capas ráster</translation>
+    </message>
+    <message>
+        <source>Layers with the same bands. The first one is mapped.</source>
+        <translation>Capas con las mismas bandas. Se cartografía la primera.</translation>
+    </message>
+    <message>
+        <source>Layers of polygons or points, in any CRS.</source>
+        <translation>Capas de polígonos o puntos, en cualquier SRC.</translation>
+    </message>
+    <message>
+        <source>Names or values of classes. Labels without one are left out.</source>
+        <translation>Nombres o valores de clases. Las etiquetas sin clase no se usan.</translation>
+    </message>
+    <message>
+        <source>Map only this part of the first layer, in any CRS.</source>
+        <translation>Cartografiar solo esta parte de la primera capa, en cualquier SRC.</translation>
+    </message>
+    <message>
+        <source>Map only inside all or the selected polygons of a layer, in any CRS.</source>
+        <translation>Cartografiar solo dentro de todos los polígonos de una capa o de los seleccionados, en cualquier SRC.</translation>
+    </message>
+    <message>
+        <source>One ONNX file.</source>
+        <translation>Un archivo ONNX.</translation>
+    </message>
+    <message>
+        <source>HTML page: how good the model is, and what it was made from.</source>
+        <translation>Página HTML: cómo de bueno es el modelo y con qué se hizo.</translation>
+    </message>
+    <message>
+        <source>Map of the first layer.</source>
+        <translation>Mapa de la primera capa.</translation>
+    </message>
+    <message>
+        <source>No label layer is chosen.</source>
+        <translation>No se ha elegido ninguna capa de etiquetas.</translation>
     </message>
 </context>
 </TS>

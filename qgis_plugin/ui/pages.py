@@ -82,7 +82,8 @@ def _areas(areas: Sequence[ClassArea], card: ModelCard) -> str:
 
 def _facts(run: Run) -> dict[str, str]:
     texts = run.given
-    about = facts_of(texts["MODEL"], run.card) if Path(texts["MODEL"]).is_file() else {}
+    model = str(run.outputs.get("MODEL", texts["MODEL"]))  # that was run, or made
+    about = facts_of(model, run.card) if Path(model).is_file() else {}
     options = {name: text for name, text in texts.items() if name not in ("INPUT", "MODEL")}
     return {
         **{name: about.get(name, "") for name in (tr("Model"), tr("File"), tr("Trained on"), tr("Licence"))},
@@ -103,7 +104,7 @@ def _commands(run: Run) -> str:
     texts = {**run.given, **repeat.output_files(run.parameters, run.outputs)}
     commands = {
         tr("From a shell with QGIS"): repeat.qgis_process(run.algorithm.id(), texts),
-        tr("From a shell without QGIS"): repeat.predict(texts),
+        tr("From a shell without QGIS"): repeat.command(run.algorithm.id(), texts),
     }
     # tables, since Qt's rich text has no boxes
     return "".join(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from qgis.core import (
+    QgsProcessing,
     QgsProcessingFeatureSourceDefinition,
     QgsProcessingOutputLayerDefinition,
     QgsProcessingUtils,
@@ -16,6 +17,8 @@ from qgis.core import (
 from ..texts import tr
 
 _FLAGS = {"CONFIDENCE": "--confidence", "PROBABILITIES": "--probabilities", "POLYGONS": "--polygons", "TTA": "--tta"}
+_LAYERS = ("INPUT", "MASK", "LABELS")  # parameters that are layers, a line each where there are several
+_TEMPORARY = QgsProcessing.TEMPORARY_OUTPUT
 _VALUES = {
     "VALUES": "--input", "OFFSET": "--offset", "NODATA": "--nodata", "NODATA_RULE": "--nodata-rule",
     "MIN_AREA": "--min-area", "GRID": "--grid",
@@ -32,8 +35,8 @@ def given(parameters: dict[str, Any]) -> dict[str, str]:
             continue
         if isinstance(value, QgsProcessingFeatureSourceDefinition):
             value = value.source.staticValue()
-        if name in ("INPUT", "MASK"):
-            texts[name] = _source(value)
+        if name in _LAYERS:
+            texts[name] = "\n".join(map(_source, value if isinstance(value, list) else [value]))
         elif isinstance(value, (list, tuple)):
             texts[name] = ";".join(map(str, value))
         else:
@@ -43,13 +46,17 @@ def given(parameters: dict[str, Any]) -> dict[str, str]:
 
 def output_files(parameters: dict[str, Any], outputs: dict[str, Any]) -> dict[str, str]:
     """Files of the requested outputs."""
-    requested = [name for name, value in parameters.items() if isinstance(value, QgsProcessingOutputLayerDefinition)]
+    requested = [
+        name for name, value in parameters.items()
+        if isinstance(value, QgsProcessingOutputLayerDefinition) or (value == _TEMPORARY and name != "AREAS")
+    ]  # fmt: skip
     return {name: str(outputs[name]) for name in requested if name in outputs}
 
 
 def hindrance(parameters: dict[str, Any], texts: dict[str, str]) -> str:
     """One sentence that says why no command can repeat the run; empty if one can."""
-    if any(texts.get(name, "").startswith(("memory://", "/vsimem/")) for name in ("INPUT", "MASK")):
+    sources = [source for name in _LAYERS for source in texts.get(name, "").splitlines()]
+    if any(source.startswith(("memory://", "/vsimem/")) for source in sources):
         return tr(
             "This run cannot be repeated from a shell: one of its layers exists only in memory. Save the layer "
             "to a file first."
@@ -63,11 +70,17 @@ def hindrance(parameters: dict[str, Any], texts: dict[str, str]) -> str:
 
 def qgis_process(algorithm: str, texts: dict[str, str]) -> str:
     """The command for qgis_process."""
-    return f"qgis_process run {algorithm} -- " + " ".join(f"{name}={shlex.quote(text)}" for name, text in texts.items())
+    given = [(name, one) for name, text in texts.items() for one in (text.splitlines() if name in _LAYERS else [text])]
+    return f"qgis_process run {algorithm} -- " + " ".join(f"{name}={shlex.quote(text)}" for name, text in given)
+
+
+def command(algorithm: str, texts: dict[str, str]) -> Optional[str]:
+    """The command without QGIS; None if that cannot do the same, since it reads files only."""
+    return fit(texts) if algorithm == "geoaware:fitmodel" else predict(texts)
 
 
 def predict(texts: dict[str, str]) -> Optional[str]:
-    """The command for ``export.predict``; None if that cannot do the same, since it reads files only."""
+    """The command for ``export.predict``; None if that cannot do the same."""
     source, mask = texts["INPUT"], _whole_file(texts["MASK"]) if "MASK" in texts else ""
     if not Path(source).is_file() or mask is None or "OUTPUT" not in texts:
         return None
@@ -87,6 +100,36 @@ def predict(texts: dict[str, str]) -> Optional[str]:
     return shlex.join(words)
 
 
+def fit(texts: dict[str, str]) -> Optional[str]:
+    """The command for ``export.fit``; None if that cannot do the same."""
+    labels = [_in_file(source) for source in texts["LABELS"].splitlines()]
+    inputs, mask = texts["INPUT"].splitlines(), _whole_file(texts["MASK"]) if "MASK" in texts else ""
+    layers = {layer for _, layer in labels}
+    if (
+        not all(Path(source).is_file() for source in (*inputs, *(path for path, _ in labels)))
+        or len(layers) > 1
+        or mask is None
+    ):
+        return None
+    words = ["python", "-m", "export.fit", *inputs, "--labels", *(path for path, _ in labels)]
+    for name, flag in (("FIELD", "--field"), ("ENCODER", "--encoder"), ("CACHE", "--cache"), ("MODEL", "--out")):
+        words += [flag, texts[name]] if texts.get(name) else []
+    layer = layers.pop()
+    words += ["--layer", layer] if layer else []
+    words += {"texture": ["--texture"], "both": ["--texture"], "raster": ["--holds-features"]}.get(
+        texts.get("FEATURES", ""), []
+    )
+    if "OUTPUT" in texts:
+        words += [
+            "--map",
+            str(Path(texts["OUTPUT"]).with_suffix("")),
+            *(["--confidence"] if "CONFIDENCE" in texts else []),
+        ]
+        words += _bounds(texts["EXTENT"]) if texts.get("EXTENT") else []
+        words += ["--mask", mask] if mask else []
+    return shlex.join(words)
+
+
 def _bounds(extent: str) -> list[str]:
     numbers, _, crs = extent.partition(" [")
     west, east, south, north = numbers.split(",")
@@ -103,6 +146,13 @@ def _source(text: str) -> str:
     if layer.providerType() in ("gdal", "ogr"):
         return layer.source()
     return QgsProcessingUtils.encodeProviderKeyAndUri(layer.providerType(), layer.source())
+
+
+def _in_file(source: str) -> tuple[str, str]:
+    """File and layer of a vector layer, "" where it is the only one; no file where only a part of it is shown."""
+    parts = QgsProviderRegistry.instance().decodeUri("ogr", source)
+    whole = not any(parts.get(name) for name in ("vsiPrefix", "layerId", "subset"))
+    return (parts.get("path") or "" if whole else ""), parts.get("layerName") or ""
 
 
 def _whole_file(source: str) -> Optional[str]:

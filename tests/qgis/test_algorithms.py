@@ -41,7 +41,7 @@ from tests.qgis.conftest import BLUE, GREEN, NODATA, RED
 from tests.qgis.test_segment import Feedback
 from tests.test_runtime_scenes import detector, scene_model, scene_with
 
-NAMES = ["areas", "assess", "classifyscenes", "detect", "embed", "modelinfo", "segment"]
+NAMES = ["areas", "assess", "classifyscenes", "detect", "embed", "fitmodel", "modelinfo", "segment", "similar"]
 
 
 def run(name: str, load: bool = False, feedback=None, **parameters) -> dict:
@@ -228,7 +228,7 @@ def test_numbers_below_zero_are_no_classes_of_a_map(running, tmp_path):
 def test_a_sample_without_classes_is_refused_with_the_parameters_name(running, raster, tmp_path):
     sample = QgsVectorLayer("Point?crs=EPSG:32633&field=height:double&field=slope:double", "heights", "memory")
     QgsProject.instance().addMapLayer(sample)
-    with pytest.raises(QgsProcessingException, match="name it in 'Field with the true class'"):
+    with pytest.raises(QgsProcessingException, match="name it in 'Field with the class'"):
         run("assess", INPUT=raster, REFERENCE=sample, OUTPUT="memory:")
 
 
