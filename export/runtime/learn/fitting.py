@@ -28,6 +28,7 @@ from .judge import Applicability, Quality, cross_validate
 from .mapping import MapJob
 from .place import FeatureRaster
 from .samples import Label, Samples, samples_of
+from .save import save_model
 
 Steps = Callable[[str], Progress]  # a step's name, one of ``STEPS``, gives what counts its parts
 STEPS = ("features", "labels", "accuracy")
@@ -126,6 +127,15 @@ class Fitted:
     ) -> MapJob:
         """The map of one of the rasters; see ``MapJob``."""
         return MapJob(raster, self.head, self.classes, limits, probabilities, name)
+
+    def save(self, path: Path, title: str) -> None:
+        """Write the model, with its features and its card, into one ONNX file.
+
+        Raises:
+            RuntimeFault: it cannot be written.
+        """
+        features = self.featured
+        save_model(path, features.features, self.head, self.classes, title, self.quality, features.described)
 
     def report(self, title: str) -> FitReport:
         """For people and programs."""

@@ -50,14 +50,6 @@ class FitReport:
         )
         return f"{how}; pixels of a label never serve for fit and test at once"
 
-    @property
-    def accuracy_text(self) -> str:
-        """One sentence for a model card; empty where the accuracy is unknown."""
-        if not np.isfinite(self.accuracy).all():
-            return ""
-        value, low, high = self.accuracy
-        return f"{value:.2f} ({low:.2f} to {high:.2f}) of {int(self.labels.sum())} labels, {self.method}"
-
     def as_dict(self) -> dict[str, Any]:
         """For a program; what is unknown is None."""
         rows = [
