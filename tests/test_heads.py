@@ -126,15 +126,24 @@ def test_every_polygon_counts_as_one():
     ]
 
 
+def twins(pairs):
+    """Pairs of neighbouring polygons that look the same and like no others; classes at random."""
+    rng = np.random.default_rng(3)
+    looks = np.clip(rng.normal(128, 24, (pairs, 16)), 1, 255).repeat(2, axis=0)
+    labels = (rng.permutation(pairs) % 2).repeat(2)
+    places = rng.uniform(0, 1000, (pairs, 2)).repeat(2, axis=0)
+    places[1::2] += 0.01
+    none = np.zeros(2 * pairs, np.int64)
+    every = np.arange(2 * pairs)
+    return Samples(looks.astype(np.float32), labels, every, places, none, every)
+
+
 def test_many_polygons_are_left_out_in_spatial_blocks():
-    """Features tell the place, not the class: nearby polygons would give the class away."""
-    side = np.arange(8) * 100.0
-    places = np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1).reshape(-1, 2)
-    labels = ((places[:, 0] // 200 + places[:, 1] // 200) % 2).astype(np.int64)
-    samples = samples_at(((128, 128), (128, 128)), labels, spread=0.1, places=places)
-    quality = cross_validate(replace(samples, features=samples.features), NAMES[:2])
-    assert quality.blocks == 8
-    assert quality.confusion.sum() == pytest.approx(64)
+    few, many = cross_validate(twins(15), NAMES[:2]), cross_validate(twins(32), NAMES[:2])
+    assert (few.blocks, many.blocks) == (0, 8)
+    assert many.confusion.sum() == pytest.approx(64)
+    assert few.accuracy[0] > 0.9  # each twin gives the other away
+    assert many.accuracy[0] < 0.7
 
 
 def test_a_class_that_would_be_lost_is_not_tested():

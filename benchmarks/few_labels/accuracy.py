@@ -25,7 +25,7 @@ from export.runtime.model.graph import Graph, HeadSession
 COUNTS = (3, 10, 30)
 PIXEL, BANK = "random forest on pixels", "random forest on a filter bank"
 TEXTURE = "bands and texture"
-_TREES, _TESTED = 100, 20_000  # of the forests; pixels of a scene that are compared
+_TREES, _TESTED = 100, 10_000  # of the forests; pixels of a scene that are compared
 _MOST = 10_000  # pixels that a forest learns from
 _LEFT_OUT = 10  # labels of each class where one class is left out
 _GSD = 10.0
