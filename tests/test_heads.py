@@ -1,6 +1,5 @@
 """Heads on a few labels, how they are judged, and where to label next."""
 
-from dataclasses import replace
 
 import numpy as np
 import pytest
