@@ -3,6 +3,7 @@
 import json
 import os
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -12,7 +13,7 @@ from onnx import TensorProto
 
 from export import predict
 from export.rasterio_io.pixels import RasterPixels
-from export.runtime.errors import InputFault
+from export.runtime.errors import InputFault, ModelFault
 from export.runtime.learn.features import FeatureChoice
 from export.runtime.learn.fitting import Featured, fit_model
 from export.runtime.learn.samples import Label
@@ -172,7 +173,7 @@ def encoder(path, kind="float32", opset=17, ir=8, batch="batch", side=96, **card
         {"kind": "uint8"},
         {"kind": "float16", "scale": {"divisor": 255}},
         {"opset": 13, "ir": 4},
-        {"opset": 20, "ir": 9},
+        {"opset": 20, "ir": 10},
         {"batch": 1},
         {"side": "px"},
     ],
@@ -240,6 +241,13 @@ def test_a_file_that_is_there_stays_until_the_new_one_is_whole(texture, tmp_path
     save(path, texture)
     assert Model(path, "cpu").card.name == "My fields (test)"
     assert os.listdir(tmp_path) == ["m.onnx"]
+
+
+def test_what_does_not_run_is_not_kept(texture, tmp_path):
+    head = replace(texture.head, weights=np.zeros((3, 5), np.float32), pairs=np.zeros((3, 0), np.float32))
+    with pytest.raises(ModelFault, match="onnxruntime"):
+        save(tmp_path / "m.onnx", replace(texture, head=head))
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_card_beside_the_file_would_count_and_is_named(texture, tmp_path):

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import InputFault
 from ..files import Staging, free_bytes
 from ..model.card import ModelCard
@@ -48,7 +50,7 @@ def save_model(
     if beside.exists():
         raise InputFault("card_beside", where=path, card=beside.name)
     content = model_bytes(features, head, classes, name, quality, made, path.name)
-    Model(content, "cpu", threads=1)  # checks and runs it
+    _try(Model(content, "cpu", threads=1))
     with Staging(path.parent) as staging:
         try:
             staging.keep(path.name).write_bytes(content)
@@ -58,6 +60,13 @@ def save_model(
                 raise InputFault("disk_full", where=path, needed=len(content), free=free) from error
             raise InputFault("write_failed", where=path, reason=error.strerror or error) from error
         staging.commit()
+
+
+def _try(model: Model) -> None:
+    """Run one tile, so that nothing is kept that cannot run; raises ModelFault."""
+    size = model.card.tile_size
+    fill = np.array(model.card.fill, np.float32)[None, :, None, None]
+    model.run(np.repeat(np.repeat(fill, size, axis=2), size, axis=3))
 
 
 def model_bytes(

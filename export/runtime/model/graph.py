@@ -32,6 +32,7 @@ from .wire import (
 )
 
 OPSET, IR = 17, 8  # of new graphs; QGIS plugins still ship onnxruntime 1.17
+NEWEST_IR = 9  # that one reads; what came later are notes on nodes, and types that operators of newer opsets take
 OLDEST_OPSET = 13  # of a file that is built on: Softmax, Squeeze and Split were others before
 ML, ML_OPSET = "ai.onnx.ml", 3  # operators of trees; deprecated from version 5 on
 FLOAT = 1
@@ -93,7 +94,7 @@ class Graph:
         opsets: dict[str, int] = {}
         for number, value, _ in pieces(model):
             if number == 1 and isinstance(value, int):
-                self._ir = max(value, IR)  # older ones list weights as inputs, too
+                self._ir = min(max(value, IR), NEWEST_IR)  # older ones list weights as inputs, too
             elif number == 7:
                 self._take_graph(message_of(value))
             elif number == 8:
