@@ -8,13 +8,13 @@ from osgeo import gdal, osr
 
 from ....gdal_io.calls import ask
 from ....gdal_io.grid import LayerGrid
-from .view import View
+from .view import LayerView
 
 HATCH_PX = 9  # of the screen, from one line of the hatch to the next
 _TYPES = {"uint8": gdal.GDT_Byte, "float32": gdal.GDT_Float32}
 
 
-def write_map(seen: LayerGrid, view: View, values: np.ndarray, nodata: Optional[float]) -> str:
+def write_map(seen: LayerGrid, view: LayerView, values: np.ndarray, nodata: Optional[float]) -> str:
     """Write (rows, columns) uint8 or float32 that cover a view; the path in GDAL's memory."""
     path = f"/vsimem/geoaware-{uuid.uuid4().hex}.tif"
     rows, columns = values.shape
@@ -35,7 +35,7 @@ def remove(path: str) -> None:
     gdal.Unlink(path)
 
 
-def hatched(view: View, unlike: np.ndarray, cell_px: float) -> np.ndarray:
+def hatched(view: LayerView, unlike: np.ndarray, cell_px: float) -> np.ndarray:
     """Lines across what is ``unlike``, (rows, columns) bool of places: 1 on a line, 0 elsewhere.
 
     ``cell_px`` is the size of a cell on the screen. Lines are of the raster, so that they stay when the view moves.

@@ -21,7 +21,7 @@ Cells = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
-class View:
+class LayerView:
     """A window of the grid that the model sees.
 
     Attributes:
@@ -35,7 +35,7 @@ class View:
     factor: int
 
     @classmethod
-    def of(cls, seen: Any, factor: int, bounds: Bounds) -> "Optional[View]":
+    def of(cls, seen: Any, factor: int, bounds: Bounds) -> "Optional[LayerView]":
         """What lies within bounds in the CRS of the grid ``seen``; None where nothing does."""
         window = seen.window_inside(bounds)
         if window is None:
@@ -73,7 +73,7 @@ class Maps:
         confidence: its probability in per cent, 255 where there is none.
     """
 
-    view: View
+    view: LayerView
     classes: np.ndarray
     confidence: np.ndarray
 
@@ -81,7 +81,7 @@ class Maps:
 class ViewFeatures:
     """The features of a view, filled tile by tile, in memory."""
 
-    def __init__(self, view: View, side: int, margin: int) -> None:
+    def __init__(self, view: LayerView, side: int, margin: int) -> None:
         """``side`` is that of a tile's answer in px, ``margin`` what a record holds around it, in places."""
         self.view, self._side, self._margin = view, side, margin
         # of each tile its record, or every k-th place (D, rows, columns), and where px, or places, hold data

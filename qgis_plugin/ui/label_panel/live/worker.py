@@ -70,6 +70,11 @@ class StepThread:
         with self._changed:
             return any(name in self._jobs for name in names) if names else bool(self._jobs)
 
+    def wanted(self, name: str) -> bool:
+        """Whether something else than a job is to be done: its long steps ask for it."""
+        with self._changed:
+            return self._closed or any(one != name for one in self._jobs)
+
     @property
     def closed(self) -> bool:
         """Whether the thread should end: long steps ask for it."""
