@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
+import shutil
+import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +26,10 @@ from qgis.PyQt.QtCore import QElapsedTimer, QSize, Qt, QTimer
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QApplication
 
-from .rasters import write
+from .rasters import band, write
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = os.environ.get("GEOAWARE_TEST_PYTHON") or str(ROOT / ".venv" / "bin" / "python")
 
 ROWS, COLUMNS, SPLIT = 700, 900, 430  # px; left of the split the land is smooth, right of it rough
 X, Y, PIXEL = 500_000, 5_000_000, 10
@@ -165,6 +172,29 @@ def test_the_map_is_that_of_the_head_at_every_pixel(opened, layer, label_panel):
     assert (
         best == opened.maps.classes[rows, columns]
     ).mean() > 0.99  # logits, not features, are interpolated in the map
+
+
+@pytest.mark.skipif(shutil.which(PYTHON) is None, reason="no Python with rasterio: see GEOAWARE_TEST_PYTHON")
+def test_the_saved_model_gives_the_same_pixels_in_predict(opened, layer, label_panel, tmp_path):
+    opened.set_labels(MARKS, layer.crs())
+    finish(opened)
+    fitted, save = opened.fitted, label_panel("runtime.learn.save").save_model
+    quality = label_panel("runtime.learn.judge").cross_validate(fitted.samples, fitted.names)
+    save(tmp_path / "land.onnx", opened._work.raster.features, fitted.head, opened._classes, "land", quality)
+    out = tmp_path / "out"
+    command = [
+        PYTHON,
+        "-m",
+        "export.predict",
+        str(tmp_path / "land.onnx"),
+        str(tmp_path / "land.tif"),
+        "--out",
+        str(out),
+    ]
+    subprocess.run(command, check=True, cwd=ROOT, timeout=200, capture_output=True)
+    (path,) = (one for one in out.glob("*.tif") if "confidence" not in one.name)
+    saved = band(path)
+    np.testing.assert_array_equal(np.where(saved == 255, 0, saved), map_of(opened))
 
 
 def test_the_layers_show_the_maps_and_leave_with_the_panel(opened, layer, tmp_path):

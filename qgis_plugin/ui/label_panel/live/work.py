@@ -9,13 +9,13 @@ from typing import Any, Optional
 import numpy as np
 
 from .... import onnxruntime_help
-from ....gdal_io.cache import feature_cache
 from ....gdal_io.grid import LayerGrid
 from ....gdal_io.job import Layer
 from ....gdal_io.labels import labels_on
 from ....runtime.errors import InputFault
 from ....runtime.infer.layout import Options
 from ....runtime.infer.sweep import any_valid
+from ....runtime.learn.cache import FeatureCache
 from ....runtime.learn.features import FeatureChoice, learn_features
 from ....runtime.learn.heads import Head, fit
 from ....runtime.learn.judge import Applicability
@@ -27,7 +27,7 @@ from ....runtime.messages import Message
 from ....runtime.raster.window import Window
 from ....texts import tr, words
 from .files import hatched, write_map
-from .view import Bounds, Maps, Tile, LayerView, ViewFeatures
+from .view import Bounds, LayerView, Maps, Tile, ViewFeatures
 from .worker import Steps, StepThread
 
 # How urgent the jobs are; the lowest number comes first.
@@ -135,7 +135,7 @@ class Work:
         given = self._given
         try:
             features = learn_features(given.choice, [pixels], given.options, self._keep_going)
-            cache = feature_cache(given.folder) if given.folder else None
+            cache = FeatureCache(given.folder) if given.folder else None
             self.raster = FeatureRaster(pixels, features, cache, given.options)
         except BaseException:
             pixels.close()
@@ -181,8 +181,6 @@ class Work:
             self._say("progress", (done, len(tiles)))
             self._tell_now_and_then()
             yield
-        while not raster.complete_cache(lambda *_: not self._thread.wanted("rest")) and self._thread.wanted("rest"):
-            yield  # what is wanted comes first
         self._tell_size()
 
     def fit(self, marks: Marks) -> Steps:
