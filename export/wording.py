@@ -32,6 +32,7 @@ REMEDIES = {
     "overwrites_input": "; choose another --out",
     "disk_full": "; make room or choose another --out",
     "no_unit": "; leave --input out",
+    "fixed_overlap": "; leave --overlap out",
     "no_nodata": "; if that is empty, give --nodata {value:g}",
     "nodata_in_some": "; see --nodata-rule",
     "values_maybe_sentinel2": "; see --input",

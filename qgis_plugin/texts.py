@@ -103,6 +103,7 @@ def _remedies() -> dict[str, tuple[str, str]]:
         "other_bands": (see, bands),
         "bounds_apart": (see, tr("Extent")),
         "bounds_outside": (see, tr("Extent")),
+        "fixed_overlap": (see, tr("Tile overlap")),
         "too_wide": (tr(", with smaller extents"), ""),
         "overwrites_input": (tr("; choose another file"), ""),
         "offset_not_added": (see, values),

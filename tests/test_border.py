@@ -233,6 +233,14 @@ def test_blocks_and_workers_have_the_bits_of_one_pass(tmp_path, head, options):
     assert same(tmp_path / "one", tmp_path / "two")
 
 
+def test_another_overlap_is_refused_with_what_to_do(tmp_path, capsys):
+    raster = write_raster(tmp_path / "scene.tif", noise(150, 201), nodata=0)
+    model = network(tmp_path / "m.onnx")
+    assert call(predict.main, model, raster, "--out", tmp_path / "out", "--overlap", 16) == 2
+    assert capsys.readouterr().err.endswith("no other overlap fits; leave --overlap out\n")
+    assert not (tmp_path / "out" / "scene.tif").exists()
+
+
 def test_where_pixels_are_brought_to_the_models_size_blocks_fit_too(tmp_path):
     model = network(tmp_path / "m.onnx", gsd=16.0)
     raster = write_raster(tmp_path / "scene.tif", noise(460, 480), nodata=0)

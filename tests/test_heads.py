@@ -1,6 +1,5 @@
 """Heads on a few labels, how they are judged, and where to label next."""
 
-
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
