@@ -2683,5 +2683,9 @@ Informe: exactitud y F1 de cada clase con intervalos del 95 %. Se dejan fuera po
         <source>No label layer is chosen.</source>
         <translation>No se ha elegido ninguna capa de etiquetas.</translation>
     </message>
+    <message>
+        <source>Map and model</source>
+        <translation>Mapa y modelo</translation>
+    </message>
 </context>
 </TS>

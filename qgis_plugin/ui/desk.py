@@ -46,6 +46,7 @@ class Desk:
         self.help: Optional[HelpWindow] = None
         self.panel: Any = None  # LabelPanel
         self.pages: dict[Run, ResultWindow] = {}
+        self._saved: Optional[Path] = None  # the last model of the panel
 
     def open_dialog(self, layer=None) -> None:
         """Open the run window with a layer; before it, the page that installs onnxruntime if that is missing."""
@@ -57,6 +58,8 @@ class Desk:
             canvas, window = self._iface.mapCanvas(), self._iface.mainWindow()
             self.dialog = RunDialog(canvas, self.runs, self.open_library, self.open_page, self.open_help, window)
             self.dialog.unusable.connect(self._install)
+            if self._saved is not None:
+                self.dialog.fill_models(self._saved)
         else:
             self.dialog.fill_models()
         if layer is not None:
@@ -72,7 +75,7 @@ class Desk:
 
         if self.panel is None:
             self.panel = LabelPanel(
-                self._iface, self.runs, self.open_library, self.open_help, lambda path: self._library_changed(str(path))
+                self._iface, self.runs, self.open_library, self.open_help, self._model_saved
             )
             self._iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.panel)
         self.panel.show()
@@ -123,6 +126,13 @@ class Desk:
         accepted = bool(page.exec())
         page.deleteLater()
         return accepted
+
+    def _model_saved(self, path: Path) -> None:
+        """Show a model of the panel wherever models are listed; the run window has it chosen, also if it is opened later."""
+        self._saved = path
+        if self.library is not None:
+            self.library.fill(path)
+        self._library_changed(str(path))
 
     def _library_changed(self, added: str) -> None:
         if self.dialog is not None:

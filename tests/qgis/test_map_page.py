@@ -13,7 +13,7 @@ from qgis.core import QgsProject, QgsRasterLayer, QgsVectorLayer
 
 from tests.qgis import rasters
 from tests.qgis.test_fit_model import MARKS, NAMES, run, stripes, write_labels
-from tests.qgis.test_ui import until
+from tests.qgis.test_ui import shown, until
 
 
 @pytest.fixture
@@ -90,3 +90,64 @@ def test_a_cancelled_save_leaves_no_model(page, tmp_path):
     assert saved.state == "cancelled"
     assert page.added == []
     assert list((tmp_path / "profile" / "models").iterdir()) == []
+
+
+@pytest.fixture
+def painted(running, desktop, tmp_path, monkeypatch):
+    """The panel with labels of three classes on a raster."""
+    labels = import_module("geoaware.ui.label_panel.labels")
+    monkeypatch.setattr(labels, "profile_folder", lambda: tmp_path / "profile")
+    monkeypatch.setattr(import_module("geoaware.ui.models"), "folder", lambda: tmp_path / "profile" / "models")
+    raster = shown(rasters.write(tmp_path / "scene.tif", stripes(), nodata=0))
+    desktop.mapCanvas().setDestinationCrs(raster.crs())
+    desktop.mapCanvas().setExtent(raster.extent())
+    desktop.layer = raster
+    running.open_panel()
+    panel = running.desk.panel
+    kinds = panel.features.kinds
+    kinds.setCurrentIndex(kinds.findData("texture"))
+    kinds.activated.emit(kinds.currentIndex())
+    fields = shown_vector(write_labels(tmp_path / "fields.gpkg", MARKS))
+    panel.take(fields, "class", False)
+    yield panel
+    panel.set_layer(None)
+
+
+def shown_vector(path: Path) -> QgsVectorLayer:
+    layer = QgsVectorLayer(str(path), path.stem, "ogr")
+    QgsProject.instance().addMapLayer(layer)
+    return layer
+
+
+def test_the_panel_maps_and_saves_what_was_painted(painted, running, tmp_path):
+    page = painted.map_page
+    page.file.setFilePath(str(tmp_path / "map.tif"))
+    page.map_button.click()
+    page.name.setText("valley")
+    page.save_button.click()
+    mapped, saved = running.desk.runs.all
+    until(lambda: mapped.over and saved.over, 200)
+    assert (mapped.state, saved.state) == ("done", "done"), (mapped.log, saved.log)
+    assert [(one.value, one.name, one.color) for one in mapped.card.classes] == [
+        (one.value, one.name, one.color) for one in painted.store.classes
+    ]
+    running.open_dialog()
+    assert running.desk.dialog.entry.title == "valley"
+    path = tmp_path / "profile" / "models" / "valley.onnx"
+    run("segment", INPUT=str(tmp_path / "scene.tif"), MODEL=str(path), OUTPUT=str(tmp_path / "again.tif"))
+    np.testing.assert_array_equal(rasters.band(tmp_path / "again.tif"), rasters.band(tmp_path / "map.tif"))
+
+
+def test_the_map_while_labels_are_painted_is_that_of_the_model(painted, tmp_path):
+    engine, classes = painted.engine, painted.store.classes
+    until(lambda: engine.fitted is not None and engine.maps is not None and (engine.maps.classes[40:300, :420] > 0).all(), 60)
+    view = engine.maps.view
+    assert (view.window.row, view.window.column, view.step) == (0, 0, 0)
+    painted.map_page.file.setFilePath(str(tmp_path / "map.tif"))
+    mapped = painted.map_page.map()
+    until(lambda: mapped.over, 120)
+    assert mapped.state == "done", mapped.log
+    made = rasters.band(tmp_path / "map.tif")
+    values = np.array([255, *(one.value for one in classes)], np.uint8)
+    live = values[engine.maps.classes[: made.shape[0], : made.shape[1]]]
+    np.testing.assert_array_equal(live, made)

@@ -30,6 +30,7 @@ from .live.quality_page import QualityPage
 from .live.similar_page import SimilarPage
 from .pages.classes_page import NAME, ClassesPage
 from .pages.features_page import BOTH, ENCODER, FeaturesPage, recognised
+from .pages.map_page import MapPage, fit_input
 from .parts import Foot, Section
 from .taking import TakeDialog, labels_in
 from .tools import ERASE, PaintTool, digit, undo_step
@@ -60,6 +61,7 @@ class LabelPanel(QDockWidget):
         self.layers.setMinimumContentsLength(8)
         self.features = FeaturesPage(Path(QgsApplication.qgisSettingsDirPath()) / "geoaware" / "features")
         self.classes_page = ClassesPage()
+        self.map_page = MapPage(self._canvas, runs, lambda: fit_input(self), model_added)
         self.help_button = QToolButton()
         self.help_button.setIcon(QgsApplication.getThemeIcon("mActionHelpContents.svg"))
         self.help_button.setToolTip(tr("Help"))
@@ -71,6 +73,7 @@ class LabelPanel(QDockWidget):
             Section(tr("Where next?"), NextPage(self.engine, self), folded=True),
             Section(tr("How good is it?"), QualityPage(self.engine), folded=True),
             Section(tr("Find similar"), SimilarPage(self.engine, self._canvas), folded=True),
+            Section(tr("Map and model"), self.map_page, folded=True),
         ]
         self.foot = Foot()
         self._lay_out()
@@ -177,6 +180,7 @@ class LabelPanel(QDockWidget):
         layer.dataSourceChanged.connect(self._layer_changed)
         self.say("")
         self.features.suggest(layer, recognised(layer))
+        self.map_page.suggest(layer)
         self._open_engine()
         self._try(self.store.open, layer)
 
