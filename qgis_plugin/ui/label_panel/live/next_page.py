@@ -9,8 +9,8 @@ from qgis.core import (
     QgsProject,
 )
 from qgis.gui import QgsRubberBand
-from qgis.PyQt.QtCore import Qt
-from qgis.PyQt.QtGui import QColor
+from qgis.PyQt.QtCore import QSize, Qt
+from qgis.PyQt.QtGui import QColor, QIcon, QPixmap
 from qgis.PyQt.QtWidgets import QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from ....texts import tr
@@ -18,6 +18,7 @@ from ...widgets import button, paragraph, stack
 from .canvas import near, transformed
 
 _COUNT = 10
+_PATCH = QSize(16, 16)
 _ACROSS_PX = 500  # of the raster, that are shown around a place
 
 
@@ -166,7 +167,9 @@ class NextPage(QWidget):
             title = f"{index + 1}  {entry.name}" if index < 9 else entry.name
             one = button(title.replace("&", "&&"), lambda _=False, index=index: self.label(index))
             one.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-            one.setStyleSheet(f"text-align: left; border-left: 8px solid #{entry.color.lstrip('#')}; padding: 3px;")
+            patch = QPixmap(_PATCH)
+            patch.fill(QColor(f"#{entry.color.lstrip('#')}"))
+            one.setIcon(QIcon(patch))
             one.setToolTip(tr("Labels the place as {name}").format(name=entry.name))
             self._classes.addWidget(one, index // 2, index % 2)
 

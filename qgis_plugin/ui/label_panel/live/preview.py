@@ -26,6 +26,7 @@ _SAVED_AS = "geoaware-preview"  # instead of "maplayer" in a saved project, wher
 _KEPT_MS = 10_000  # that a map is kept in memory after a newer one took its place, for those who still draw it
 # What there is, from the top down, and whether it is switched on at first. All are rasters but the points of "similar".
 SHOWN = {"similar": True, "unlike": False, "similarity": True, "confidence": False, "classes": True}
+_OPACITY = {"classes": 0.6, "confidence": 0.7, "similarity": 0.7}  # who labels must see the image
 _HATCH = ((1, "#000000b0", ""),)
 _VIRIDIS = "0.33;49,104,142:0.67;53,183,121"
 _SIMILAR = "field=rank:integer&field=similarity:double"
@@ -135,6 +136,7 @@ class PreviewLayers(QObject):
     def _add(self, kind: str, layer) -> Any:
         layer.setCustomProperty(PROPERTY, kind)
         layer.setCustomProperty("skipMemoryLayersCheck", 1)  # QGIS does not ask whether to save it when it ends
+        layer.setOpacity(_OPACITY.get(kind, 1.0))
         self._project.addMapLayer(layer, False)
         self._layers[kind] = layer.id()
         group = self._group() or self._insert_group()
@@ -143,6 +145,7 @@ class PreviewLayers(QObject):
         node = group.insertLayer(len(above), layer)
         node.setItemVisibilityChecked(self._shown[kind])
         node.setExpanded(kind == "classes")
+        group.setExpanded(True)
         return layer
 
     def _group(self):

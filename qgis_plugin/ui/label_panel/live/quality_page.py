@@ -72,7 +72,8 @@ class QualityPage(QWidget):
         )
         self._show_scores(quality)
         self._show_confusion(quality)
-        self.warnings.setText("\n".join(words(one) for one in quality.warnings))
+        texts = [words(one) for one in quality.warnings]
+        self.warnings.setText("\n".join(f"{text[:1].upper()}{text[1:]}." for text in texts))
         self._show_parts(True)
 
     def _show_scores(self, quality: Quality) -> None:
@@ -142,8 +143,13 @@ def _table() -> QTableWidget:
 
 
 def _fit(table: QTableWidget) -> None:
-    """As high as its rows."""
-    bar = table.horizontalScrollBar().sizeHint().height()
+    """As high as its rows, with room for a bar if it is wider than the panel."""
+    table.resizeColumnsToContents()
+    columns = sum(table.columnWidth(column) for column in range(table.columnCount()))
+    wide = (
+        columns + table.verticalHeader().sizeHint().width() > table.viewport().width() + table.verticalHeader().width()
+    )
+    bar = table.horizontalScrollBar().sizeHint().height() if wide else 0
     table.setFixedHeight(table.horizontalHeader().sizeHint().height() + _ROW * table.rowCount() + bar + 4)
 
 

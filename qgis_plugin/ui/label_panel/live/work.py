@@ -24,7 +24,7 @@ from ....runtime.learn.place import FeatureRaster
 from ....runtime.learn.samples import Label, Samples, samples_of
 from ....runtime.learn.similar import BestPlaces, Similarity
 from ....runtime.messages import Message
-from ....runtime.raster.window import Window
+from ....runtime.raster.window import Window, lattice
 from ....texts import tr, words
 from .files import hatched, write_map
 from .view import Bounds, LayerView, Maps, Tile, ViewFeatures
@@ -276,24 +276,27 @@ class Work:
                 told = time.monotonic()
                 self._say("best", LikePlaces(best))
             yield
-        pictures = []
+        pictures, ends = [], self._ends()
         for row, column in zip(best.rows, best.columns):
-            pictures.append(self._picture(int(row), int(column)))
+            pictures.append(self._picture(int(row), int(column), *ends))
             yield
         self._say("best", LikePlaces(best, tuple(pictures)))
 
-    def _picture(self, row: int, column: int) -> np.ndarray:
-        """What the first bands show around a pixel, from its darkest to its brightest: (rows, columns, 3) uint8."""
+    def _ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """(3,) darkest and brightest values of the bands that are drawn, of a sample of the layer."""
+        read, seen = self._opened().layout.read, self._opened().layout.seen
+        looks = [read(window) for window in lattice(*seen.shape)]
+        values = np.concatenate([_drawn(pixels)[:, valid] for pixels, valid in looks], axis=1)
+        low, high = np.percentile(values, (2, 98), axis=1) if values.size else (np.zeros(3), np.ones(3))
+        return low, np.maximum(high, low + 1e-6)
+
+    def _picture(self, row: int, column: int, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """What is around a pixel: (rows, columns, 3) uint8."""
         layout, half = self._opened().layout, _PICTURE // 2
         window = Window(row - half, column - half, _PICTURE, _PICTURE).intersection(layout.seen.whole)
         pixels, valid = layout.read(window or layout.seen.whole)
-        bands = [min(band, len(pixels) - 1) for band in range(3)]
-        shown = np.zeros((*valid.shape, 3), np.uint8)
-        for at, values in enumerate(pixels[bands]):
-            if valid.any():
-                low, high = np.percentile(values[valid], (2, 98))
-                shown[valid, at] = np.clip((values[valid] - low) * 255 / max(high - low, 1e-6), 0, 255)
-        return shown
+        shown = (np.moveaxis(_drawn(pixels), 0, -1) - low) * 255 / (high - low)
+        return np.where(valid[..., None], np.clip(np.nan_to_num(shown), 0, 255), 0).astype(np.uint8)
 
     def give_candidates(self) -> Steps:
         """Places all over what has been computed so far."""
@@ -373,3 +376,8 @@ class Work:
     def _say(self, what: str, result: Any) -> None:
         if not self._thread.closed:
             self._thread.voice.said.emit(what, result)
+
+
+def _drawn(pixels: np.ndarray) -> np.ndarray:
+    """The three bands that are drawn of (bands, rows, columns): the first ones, of a single one three times that."""
+    return pixels[[min(band, len(pixels) - 1) for band in range(3)]]
