@@ -1,5 +1,6 @@
 """From labels to a model and its map on the command line: the saved model gives the map's pixels; bad input is one sentence."""
 
+import errno
 import json
 
 import numpy as np
@@ -10,7 +11,9 @@ import rasterio
 import shapely
 
 from export import fit, predict, similar
+from export.runtime.learn.cache import Records
 from tests.conftest import UTM, call, write_raster
+from tests.test_feature_sources import write_encoder
 from tests.test_label_files import box, write_labels
 
 COLOURS = np.array([[60, 120, 40], [180, 150, 90], [40, 60, 160]])
@@ -151,12 +154,87 @@ def test_the_cache_gives_the_same_map_and_a_damaged_one_is_made_anew(scene, labe
         np.testing.assert_array_equal(read(tmp_path / name / "scene.tif"), first)
 
 
+def test_an_interrupted_run_leaves_its_features_for_the_next(scene, labels, tmp_path, capsys, monkeypatch):
+    write, count = Records.write, []
+
+    def interrupted(self, tile, record):
+        write(self, tile, record)
+        count.append(tile)
+        if len(count) == 2:
+            raise KeyboardInterrupt
+
+    options = (
+        "--labels",
+        labels,
+        "--field",
+        "kind",
+        "--cache",
+        tmp_path / "cache",
+        "--out",
+        tmp_path / "out" / "m.onnx",
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(Records, "write", interrupted)
+        assert call(fit.main, scene[0], *options) == 130
+    assert capsys.readouterr().err.endswith("interrupted; no incomplete files were left\n")
+    assert not (tmp_path / "out").exists()
+    again = []
+    monkeypatch.setattr(Records, "write", lambda self, tile, record: (again.append(tile), write(self, tile, record)))
+    assert call(fit.main, scene[0], *options) == 0
+    assert set(again) == {(0, 0), (0, 1), (1, 0), (1, 1)} - set(count)
+
+
 def test_a_cache_that_cannot_be_written_is_said_and_costs_nothing(scene, labels, tmp_path, capsys):
     (tmp_path / "cache").write_text("no folder")
     options = ("--labels", labels, "--field", "kind", "--out", tmp_path / "m.onnx", "--cache", tmp_path / "cache")
     assert call(fit.main, scene[0], *options) == 0
     assert "cache" in capsys.readouterr().err
     assert (tmp_path / "m.onnx").exists()
+
+
+@pytest.mark.parametrize("options", [("--encoder",), ("--encoder", "--texture")])
+def test_an_encoder_alone_and_with_texture(scene, labels, tmp_path, capsys, options):
+    encoder = write_encoder(tmp_path / "encoder.onnx", **{"geoaware:border": 32})
+    given = [encoder if option == "--encoder" else None for option in options]
+    flags = [word for pair in zip(options, given) for word in pair if word]
+    out = tmp_path / "m.onnx"
+    common = ("--labels", labels, "--field", "kind", "--out", out, "--map", tmp_path / "maps")
+    assert call(fit.main, scene[0], *common, *flags) == 0
+    report = json.loads((tmp_path / "m_report.json").read_text())
+    expected = "encoder.onnx with bands and texture (" if len(options) > 1 else "encoder.onnx ("
+    assert report["features"].startswith(expected)
+    assert call(predict.main, out, scene[0], "--out", tmp_path / "again") == 0
+    np.testing.assert_array_equal(read(tmp_path / "again" / "scene.tif"), read(tmp_path / "maps" / "scene.tif"))
+    assert call(fit.main, scene[0], *common[:4], "--out", encoder, *flags) == 2
+    assert "encoder.onnx" in sentence(capsys)
+
+
+def test_a_raster_that_holds_features_is_recognised_and_mapped(scene, labels, tmp_path, capsys):
+    _, classes = scene
+    directions = np.random.default_rng(3).normal(0, 60, (64, 3))
+    noise = np.random.default_rng(4).normal(0, 10, (64, *classes.shape))
+    bytes_ = (directions[:, classes] + noise).clip(-127, 127).astype(np.int8)
+    bytes_[:, :40, :40] = -128
+    path = write_raster(tmp_path / "embedded.tif", bytes_)
+    out = tmp_path / "m.onnx"
+    assert call(fit.main, path, "--labels", labels, "--field", "kind", "--out", out, "--map", tmp_path / "maps") == 0
+    assert "AlphaEarth" in capsys.readouterr().err
+    mapped = read(tmp_path / "maps" / "embedded.tif")
+    assert (mapped[:40, :40] == 255).all()
+    assert (mapped == np.array([2, 1, 3])[classes])[40:].mean() > 0.95
+    assert call(predict.main, out, path, "--out", tmp_path / "again") == 0
+    np.testing.assert_array_equal(read(tmp_path / "again" / "embedded.tif"), mapped)
+
+
+def test_a_full_disk_under_the_cache_costs_the_cache_alone(scene, labels, tmp_path, capsys, monkeypatch):
+    def full(self, tile, record):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("export.runtime.learn.cache.Records.write", full)
+    options = ("--labels", labels, "--field", "kind", "--out", tmp_path / "m.onnx", "--cache", tmp_path / "cache")
+    assert call(fit.main, scene[0], *options, "--map", tmp_path / "maps") == 0
+    assert "No space left on device" in capsys.readouterr().err
+    assert (tmp_path / "maps" / "scene.tif").exists()
 
 
 def sentence(capsys):

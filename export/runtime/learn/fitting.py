@@ -30,8 +30,7 @@ from .place import FeatureRaster
 from .samples import Label, Samples, samples_of
 from .save import save_model
 
-Steps = Callable[[str], Progress]  # a step's name, one of ``STEPS``, gives what counts its parts
-STEPS = ("features", "labels", "accuracy")
+Steps = Callable[[str], Progress]  # the name of a step, "labels" or "accuracy", gives what counts its parts
 _TILES, _PLACES = 12, 24  # of a raster that are compared with the labels; places a side of each
 
 
@@ -168,9 +167,11 @@ def fit_model(
     """
     samples = samples_of(featured.rasters, labels, steps("labels"))
     notes = _checked(samples, featured, classes, where)
-    quality = cross_validate(samples, [entry.name for entry in classes], steps("accuracy"))
+    accuracy = steps("accuracy")
+    quality = cross_validate(samples, [entry.name for entry in classes], accuracy)
     head, applicability = fit(samples, len(classes)), Applicability.of(samples)
-    unlike = {raster.source.where: share_unlike(raster, applicability) for raster in featured.rasters}
+    rasters = featured.rasters
+    unlike = {one.source.where: share_unlike(one, applicability, lambda *_: accuracy(1, 1)) for one in rasters}
     return Fitted(featured, tuple(classes), samples, head, quality, applicability, unlike, tuple(notes))
 
 
@@ -200,13 +201,19 @@ def _checked(samples: Samples, featured: Featured, classes: Sequence[LandClass],
     return notes
 
 
-def share_unlike(raster: FeatureRaster, applicability: Applicability) -> float:
-    """Share of a raster's data that is unlike anything labelled, from places all over it; NaN where they hold no data."""
+def share_unlike(
+    raster: FeatureRaster, applicability: Applicability, progress: Progress = lambda done, total: True
+) -> float:
+    """Share of a raster's data that is unlike anything labelled, from places all over it; NaN where they hold no data.
+
+    Raises:
+        Cancelled: ``progress``, which counts tiles, returned False.
+    """
     tiles = sorted(raster.tiles())
     tiles = tiles[:: -(-len(tiles) // _TILES)]
     margin, factor = raster.features.margin, raster.features.factor
     unlike, places = 0, 0
-    with closing(raster.compute(tiles)) as records:  # type: ignore[type-var]  # a generator
+    with closing(raster.compute(tiles, progress)) as records:  # type: ignore[type-var]  # a generator
         for tile, record in records:
             window = raster.window(tile)
             rows, columns = (
