@@ -78,6 +78,7 @@ class LabelPanel(QDockWidget):
         self.foot = Foot()
         self._lay_out()
         self._before: Any = None  # tool of the canvas before ours
+        self._unmapped = ""  # why the engine has no map
         self._connect(open_library)
         self.classes_page.show_size(self.tool.size)
         self._labels_changed()
@@ -129,7 +130,7 @@ class LabelPanel(QDockWidget):
         self.engine.progressed.connect(self.foot.show_progress)
         self.engine.state.connect(self.foot.show_status)
         self.engine.read.connect(self.foot.show_status)
-        self.engine.problem.connect(self.say)
+        self.engine.problem.connect(self._engine_problem)
         self.engine.cache_changed.connect(lambda: self.features.show_used(self.engine.cache_bytes()))
         project = QgsProject.instance()
         project.cleared.connect(self._project_closed)
@@ -152,7 +153,8 @@ class LabelPanel(QDockWidget):
         return self._try(self.store.paint, index, shape, self.layer.crs()) if self.layer is not None else False
 
     def say(self, problem: str) -> None:
-        """Show one sentence until something succeeds; empty: what is missing, if anything is."""
+        """Show one sentence until something succeeds; empty: why there is no map, or what is missing for it."""
+        problem = problem or self._unmapped
         hint = tr("Choose a raster layer.") if self.layer is None else missing(self.store)
         self.foot.say(bool(problem), problem or hint)
 
@@ -190,9 +192,9 @@ class LabelPanel(QDockWidget):
         kind, encoder = self.features.kind, self.features.encoder
         if kind in (ENCODER, BOTH) and encoder is None:
             self.engine.close()
-            self.say(tr("There is no encoder in the library: add one with …, or choose bands and texture."))
+            self._engine_problem(tr("There is no encoder in the library: add one with …, or choose bands and texture."))
         else:
-            self.say("")
+            self._engine_problem("")
             self.engine.open(self.layer, FeatureChoice(kind, encoder), self.features.folder)
 
     def _release(self) -> None:
@@ -203,6 +205,7 @@ class LabelPanel(QDockWidget):
             self.layer.dataSourceChanged.disconnect(self._layer_changed)
             self.layer = None
             self.engine.close()
+        self._unmapped = ""
         self.store.close()
         self.foot.show_progress(0, 0)
         self.foot.show_status("")
@@ -347,6 +350,10 @@ class LabelPanel(QDockWidget):
         self.labels_changed.emit()
 
     # the engine
+
+    def _engine_problem(self, text: str) -> None:
+        self._unmapped = text
+        self.say("")
 
     def _delete_cache(self) -> None:
         self.engine.delete_cache()

@@ -148,6 +148,7 @@ def _changing(path: Path):
     _ask(path, file.StartTransaction)
     try:
         yield file
+        _ask(path, file.FlushCache)  # what closing the file would write, in a transaction of its own
         _ask(path, file.CommitTransaction)
     except BaseException:
         with suppress(InputFault):  # SQLite may have undone it itself

@@ -95,12 +95,12 @@ class FeaturesPage(QWidget):
         """Choose what fits a layer; ``recognised`` says which features it holds, empty if none are known."""
         self._layer = layer
         self.fill_models()
-        found = _encoders()
-        fits = bool(found) and band_count(layer.dataProvider()) >= min(len(one.card.bands) for one in found)
+        # those that state a border give features of places; of the others it shows when they run
+        found, fits = [one for one in _encoders() if one.card is not None and one.card.border], False
         if found:
             best = found[suggested(found, layer, last_used())]
             self.encoders.setCurrentIndex(self.encoders.findData(str(best.path)))
-            fits = band_count(layer.dataProvider()) >= len(best.card.bands)
+            fits = best.card is not None and band_count(layer.dataProvider()) >= len(best.card.bands)
         self._choose(RASTER if recognised else BOTH if fits else TEXTURE)
         self.recognised.setText(recognised)
         self.recognised.setVisible(bool(recognised))
