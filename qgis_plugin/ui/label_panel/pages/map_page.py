@@ -50,9 +50,8 @@ def fit_input(panel) -> FitInput:
     if missing(panel.store):
         raise InputFault.worded(missing(panel.store))
     store, features = panel.store, panel.features
-    labels = store.layer.id() if store.layer is not None else str(store.path)
     parameters = {
-        "INPUT": [panel.layer.id()], "LABELS": [labels], "FIELD": "name", "FEATURES": features.kind,
+        "INPUT": [panel.layer.id()], "LABELS": [store.source], "FIELD": "name", "FEATURES": features.kind,
         "ENCODER": str(features.encoder or ""), "CACHE": str(features.folder),
     }  # fmt: skip
     return FitInput(panel.layer.name(), store.classes, parameters)
