@@ -261,6 +261,11 @@ def test_files_that_nothing_can_be_built_on_are_refused_in_one_sentence(tmp_path
         Graph.of_model(tmp_path / "there.onnx")
     with pytest.raises(ModelFault, match="not an ONNX file"):
         Graph.of_model(b"a text, and no model at all")
+    texts = rewritten(
+        path, lambda model: setattr(model.graph.input[0].type.tensor_type, "elem_type", TensorProto.STRING)
+    )
+    with pytest.raises(ModelFault, match="an element type that no raster has"):
+        Graph.of_model(texts)
     foreign = rewritten(path, lambda model: setattr(model.graph.node[0], "domain", "com.example"))
     with pytest.raises(ModelFault, match=r"domain 'com\.example'"):
         Graph.of_model(foreign)

@@ -176,8 +176,22 @@ def encoder(path, kind="float32", opset=17, ir=8, batch="batch", side=96, **card
         {"opset": 20, "ir": 10},
         {"batch": 1},
         {"side": "px"},
+        {"gsd": 16.0},
+        {"gsd": 6.0},
     ],
-    ids=["plain", "border", "scale", "uint8", "float16", "opset 13", "opset 20", "one tile", "free"],
+    ids=[
+        "plain",
+        "border",
+        "scale",
+        "uint8",
+        "float16",
+        "opset 13",
+        "opset 20",
+        "one tile",
+        "free",
+        "coarser",
+        "finer",
+    ],
 )
 def test_encoders_of_all_kinds_survive(tmp_path, card):
     raster = write_raster(tmp_path / "scene.tif", halves(300, 340))

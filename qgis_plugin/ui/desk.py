@@ -74,9 +74,7 @@ class Desk:
         from .label_panel.dock import LabelPanel, labelled_raster  # not before onnxruntime is there
 
         if self.panel is None:
-            self.panel = LabelPanel(
-                self._iface, self.runs, self.open_library, self.open_help, self._model_saved
-            )
+            self.panel = LabelPanel(self._iface, self.runs, self.open_library, self.open_help, self._model_saved)
             self._iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.panel)
         self.panel.show()
         self.panel.raise_()

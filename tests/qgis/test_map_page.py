@@ -140,7 +140,10 @@ def test_the_panel_maps_and_saves_what_was_painted(painted, running, tmp_path):
 
 def test_the_map_while_labels_are_painted_is_that_of_the_model(painted, tmp_path):
     engine, classes = painted.engine, painted.store.classes
-    until(lambda: engine.fitted is not None and engine.maps is not None and (engine.maps.classes[40:300, :420] > 0).all(), 60)
+    until(
+        lambda: engine.fitted is not None and engine.maps is not None and (engine.maps.classes[40:300, :420] > 0).all(),
+        60,
+    )
     view = engine.maps.view
     assert (view.window.row, view.window.column, view.step) == (0, 0, 0)
     painted.map_page.file.setFilePath(str(tmp_path / "map.tif"))

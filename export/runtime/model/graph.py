@@ -75,7 +75,7 @@ class Graph:
         rounding to the graph's own type) is done by nodes before it, with the same bits, and the tile has the card's size.
 
         Raises:
-            ModelFault: the file is refused, its operators are too old, or it holds functions.
+            ModelFault: the file is refused, its operators are too old, it holds functions, or its input no numbers.
         """
         where = where or ("" if isinstance(model, bytes) else str(model))
         data = model if isinstance(model, bytes) else _read(Path(model))
@@ -85,6 +85,8 @@ class Graph:
         while graph._prefix.encode() in data:
             graph._prefix = f"added{int(graph._prefix[5:-1] or 1) + 1}/"
         graph._take(memoryview(data), where)
+        if header.input_kind not in _NAMES:
+            raise ModelFault("input_type", where=where)
         if card:
             graph._take_raw(card)
         return graph
