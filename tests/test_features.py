@@ -15,6 +15,7 @@ from export.runtime.learn.place import FeatureRaster
 from export.runtime.model.filters import filter_bank
 from export.runtime.model.graph import Graph, HeadSession
 from export.runtime.raster.window import Window
+from export.runtime.results.pca import Directions, projection
 from tests.conftest import write_raster
 
 TEXTURE = FeatureChoice("texture")
@@ -235,3 +236,18 @@ def test_memory_holds_only_some_records(scene, learned, monkeypatch):
     raster = FeatureRaster(RasterPixels(scene), learned)
     list(raster.compute(raster.tiles()))
     assert len(raster._kept) == 2
+
+
+def test_parts_of_many_and_of_few_channels_count_alike():
+    rng = np.random.default_rng(0)
+    few, many = rng.normal(0, 5, (1, 40, 50)), rng.normal(0, 1, (1, 40, 50))
+    values = np.concatenate([few, np.repeat(many, 60, axis=0)])
+    directions = Directions(61)
+    directions.add(values, np.ones((40, 50), bool))
+    weights, bias = projection(directions, 2, 24.0, (1, 60))
+    found = np.tensordot(weights, values, 1) + bias[:, None, None]
+    np.testing.assert_allclose(found.std(axis=(1, 2)), 24, rtol=0.05)  # two directions of the same weight
+    alike, _ = projection(directions, 2, 24.0, (61,))
+    np.testing.assert_allclose(np.tensordot(alike, values, 1).std(axis=(1, 2)), [24, 24 * 60**-0.25], rtol=0.05)
+    left, _ = projection(directions, 2, 24.0, None)
+    np.testing.assert_allclose(np.tensordot(left, values, 1).std(axis=(1, 2)), [24, 24 * (25 / 60) ** 0.25], rtol=0.05)

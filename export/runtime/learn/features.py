@@ -112,7 +112,7 @@ class FeatureSet:
 class _Base:
     """What features are made of, before their main directions are known.
 
-    ``equal`` says that channels count alike, whatever their spread.
+    ``groups`` are numbers of channels whose parts count alike, see ``projection``; None leaves all as they are.
     """
 
     graph: Graph
@@ -122,7 +122,7 @@ class _Base:
     border: int
     most: int
     exact: bool = True
-    equal: bool = True
+    groups: tuple[int, ...] | None = None
     nodata: float | None = None
     notes: list[Message] = field(default_factory=list)
 
@@ -164,7 +164,7 @@ def learn_features(
     directions = _directions(base, [tile for _, tile in tiles], provider, progress)
     if not directions.count:
         raise ModelFault("features_not_finite", name=base.card.name)
-    weights, bias = projection(directions, base.most, STEPS, base.equal)
+    weights, bias = projection(directions, base.most, STEPS, base.groups)
     answer = projected(base.graph, base.stages, weights, bias, base.factor)
     count, size = len(bias), base.card.tile_size
     shape = ("batch", count, size // base.factor, size // base.factor)
@@ -198,7 +198,7 @@ def _of_raster(pixels: Pixels, options: Options) -> _Base:
     names = card.bands[: holding.features]
     stages = [FeatureStage(read_by(graph, graph.input.name, holding), 1, names)]
     note = holding.note.about(pixels.name)
-    return _Base(graph, stages, card, 1, 0, _MOST_OF_RASTER, equal=False, nodata=holding.nodata, notes=[note])
+    return _Base(graph, stages, card, 1, 0, _MOST_OF_RASTER, nodata=holding.nodata, notes=[note])
 
 
 def _of_texture(rasters: Sequence[Pixels], options: Options) -> _Base:
@@ -212,7 +212,8 @@ def _of_texture(rasters: Sequence[Pixels], options: Options) -> _Base:
     fill = tuple(float(mean) for mean in values.mean(axis=1))
     card = replace(card, value_range=(least, most), fill=fill)
     graph = Graph("image", ("batch", len(bands), _TILE, _TILE))
-    return _Base(graph, _filtered(graph, card, values), card, STRIDE, border, CHANNELS)
+    stages = _filtered(graph, card, values)
+    return _Base(graph, stages, card, STRIDE, border, CHANNELS, groups=(_channels(stages),))
 
 
 def _of_encoder(choice: FeatureChoice, rasters: Sequence[Pixels], options: Options, provider: str) -> _Base:
@@ -236,12 +237,18 @@ def _of_encoder(choice: FeatureChoice, rasters: Sequence[Pixels], options: Optio
     graph = Graph.of_model(path, card)
     card = replace(card, scale=RAW, output=None, activation="softmax")  # the graph takes raw values now
     stages = _stages(graph, model, path)
+    groups = [_channels([stage]) for stage in stages]
     if both:
         values = _pixels_of(_sample([_layout(pixels, card, options, None) for pixels in rasters], size, border))
-        stages += _filtered(graph, card, values)
-    note = Message("features_of_model", {"name": card.name, "count": sum(len(s.names) for s in stages)})
+        filters = _filtered(graph, card, values)
+        stages, groups = stages + filters, [*groups, _channels(filters)]
+    note = Message("features_of_model", {"name": card.name, "count": _channels(stages)})
     most = min(CHANNELS * factor**2 // STRIDE**2, 64) if factor != STRIDE else CHANNELS
-    return _Base(graph, stages, card, factor, border, most, exact=exact, notes=[note])
+    return _Base(graph, stages, card, factor, border, most, exact=exact, groups=tuple(groups), notes=[note])
+
+
+def _channels(stages: Sequence[FeatureStage]) -> int:
+    return sum(len(stage.names) for stage in stages)
 
 
 def _stages(graph: Graph, model: Model, path: str) -> list[FeatureStage]:
@@ -343,7 +350,7 @@ def _directions(base: _Base, tiles: Sequence[Tile], provider: str, progress: Pro
     graph, factor, size = base.graph, base.factor, base.card.tile_size
     parts = [brought(graph, stage.tensor, stage.stride, factor) for stage in base.stages]
     joined = graph.node("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
-    count = sum(len(stage.names) for stage in base.stages)
+    count = _channels(base.stages)
     content = graph.to_bytes({"features": (joined, ("batch", count, size // factor, size // factor))})
     model = Model(content, provider, card=base.card)
     directions = Directions(count)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 FLAT = 1e-5  # variance, of the largest, that a direction must have to count
@@ -60,18 +62,22 @@ def main_axes(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return spread, axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(len(axes))])
 
 
-def projection(directions: Directions, most: int, steps: float, equal: bool) -> tuple[np.ndarray, np.ndarray]:
+def projection(
+    directions: Directions, most: int, steps: float, groups: Sequence[int] | None
+) -> tuple[np.ndarray, np.ndarray]:
     """(D, C) weights and (D,) bias that make the main directions of C channels steps of 8 bits around 128.
 
-    Their standard deviations are the roots of what they were, the first ``steps``; D is at most ``most``. With
-    ``equal`` all channels count alike, whatever their spread.
+    Their standard deviations are the roots of what they were, the first ``steps``; D is at most ``most``. ``groups`` are the
+    numbers of channels of parts that count alike, however many channels they have; within a part all channels count alike,
+    whatever their spread. Without groups the spread is left.
     """
     mean, covariance = directions.mean, directions.covariance
     spread = np.sqrt(np.maximum(np.diag(covariance), 0))
     held = spread > 1e-6 * np.maximum(np.abs(mean), spread.max())
     scale = held.astype(np.float64)
-    if equal:
-        scale = np.where(held, 1 / np.where(held, spread, 1), 0)
+    if groups is not None:
+        many = np.repeat([max(part.sum(), 1) for part in np.split(held, np.cumsum(groups)[:-1])], groups)
+        scale = np.where(held, 1 / np.where(held, spread, 1), 0) / np.sqrt(many)
     variances, axes = main_axes(covariance * np.outer(scale, scale))
     count = max(int((variances[:most] > FLAT * variances[0]).sum()), 1)
     reach = np.sqrt(np.maximum(variances[:count], np.finfo(np.float32).tiny)) if variances[0] > 0 else np.ones(count)
