@@ -2432,8 +2432,8 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>F1 (%)</translation>
     </message>
     <message>
-        <source>95 % interval</source>
-        <translation>Intervalo del 95 %</translation>
+        <source>95 % int.</source>
+        <translation>Int. 95 %</translation>
     </message>
     <message>
         <source>{low} to {high}</source>

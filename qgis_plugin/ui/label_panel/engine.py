@@ -95,7 +95,7 @@ class Engine(QObject):
             return
         self.layer, self._given = layer, given
         layer.willBeDeleted.connect(self.close)  # before the project forgets it: the group is found by it
-        self.preview = PreviewLayers(layer, self)
+        self.preview = PreviewLayers(layer, self.canvas, self)
         for kind, shown in self._shown.items():
             self.preview.set_shown(kind, shown)
         self._thread, self._thinker = self._started("features"), self._started("judging")
@@ -247,6 +247,7 @@ class Engine(QObject):
 
     def _failed(self, thread: StepThread, text: str) -> None:
         if thread in (self._thread, self._thinker):
+            self.state.emit("")
             self.problem.emit(text)
 
     def _on_state(self, text: str) -> None:

@@ -13,10 +13,13 @@ from qgis.core import (  # type: ignore[attr-defined]  # QgsCsException is not i
 
 
 def near(engine, place, across: int) -> None:
-    """Show a pixel of the layer (row, column) in the middle of the canvas, with ``across`` px around it."""
+    """Show a pixel of the layer (row, column) in the middle of the canvas, with ``across`` px around it.
+
+    Of a small layer it is a third.
+    """
     canvas, seen = engine.canvas, engine.opened.seen
     row, column = place
-    half = across / 2
+    half = min(across, max(seen.shape) / 3) / 2
     points = [QgsPointXY(*seen.at(column + x, row + y)) for x, y in ((-half, -half), (half, half))]
     transform = QgsCoordinateTransform(engine.layer.crs(), canvas.mapSettings().destinationCrs(), QgsProject.instance())
     try:

@@ -1,7 +1,7 @@
 """The layers in which the panel shows its maps: of the project, but not saved with it, and gone with the panel."""
 
 from contextlib import contextmanager
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from qgis.core import (
     QgsFeature,
@@ -23,6 +23,7 @@ from . import files
 
 PROPERTY = "geoaware/preview"  # of these layers: what they show
 _SAVED_AS = "geoaware-preview"  # instead of "maplayer" in a saved project, where QGIS does not look for it
+_AGAIN_MS = 400  # after which a map is drawn again
 _KEPT_MS = 10_000  # that a map is kept in memory after a newer one took its place, for those who still draw it
 # What there is, from the top down, and whether it is switched on at first. All are rasters but the points of "similar".
 SHOWN = {"similar": True, "unlike": False, "similarity": True, "confidence": False, "classes": True}
@@ -35,8 +36,9 @@ _SIMILAR = "field=rank:integer&field=similarity:double"
 class PreviewLayers(QObject):
     """A group of layers above the layer that is mapped."""
 
-    def __init__(self, layer, parent=None) -> None:
+    def __init__(self, layer, canvas, parent=None) -> None:
         super().__init__(parent)
+        self._canvas = canvas
         self._source_id, self._title = layer.id(), tr("GeoAware: {layer}").format(layer=layer.name())
         self._layers: dict[str, str] = {}  # id by what it shows
         self._paths: dict[str, str] = {}
@@ -64,8 +66,20 @@ class PreviewLayers(QObject):
             if self._styles.get(kind) != style:
                 self._draw(kind, layer, style)
         layer.triggerRepaint()
+        if self._canvas.isDrawing():  # the canvas may keep the old picture if its drawing ends just now
+            QTimer.singleShot(_AGAIN_MS, self._repainter(kind))
         if old:
             QTimer.singleShot(_KEPT_MS, lambda: files.remove(old))
+
+    def _repainter(self, kind: str) -> Callable[[], None]:
+        layer_id = self._layers[kind]
+
+        def repaint() -> None:
+            layer = self._project.mapLayer(layer_id)
+            if layer is not None:
+                layer.triggerRepaint()
+
+        return repaint
 
     def restyle(self, kind: str, style: tuple) -> None:
         """Draw a layer in another style."""
@@ -130,13 +144,14 @@ class PreviewLayers(QObject):
 
     def _draw(self, kind: str, layer: QgsRasterLayer, style: tuple) -> None:
         self._styles[kind] = style
-        layer.setRenderer(renderer_of(kind, layer, *style))
+        renderer = renderer_of(kind, layer, *style)
+        renderer.setOpacity(_OPACITY.get(kind, 1.0))
+        layer.setRenderer(renderer)
         layer.emitStyleChanged()
 
     def _add(self, kind: str, layer) -> Any:
         layer.setCustomProperty(PROPERTY, kind)
         layer.setCustomProperty("skipMemoryLayersCheck", 1)  # QGIS does not ask whether to save it when it ends
-        layer.setOpacity(_OPACITY.get(kind, 1.0))
         self._project.addMapLayer(layer, False)
         self._layers[kind] = layer.id()
         group = self._group() or self._insert_group()
@@ -145,6 +160,7 @@ class PreviewLayers(QObject):
         node = group.insertLayer(len(above), layer)
         node.setItemVisibilityChecked(self._shown[kind])
         node.setExpanded(kind == "classes")
+        group.setExpanded(False)  # QGIS folds a new group without telling the node
         group.setExpanded(True)
         return layer
 

@@ -21,6 +21,7 @@ from ...widgets import paragraph, stack
 
 _QUIET_MS = 700  # after the last stroke: refits come first
 _ROW = 24  # px
+_FEW = 4  # columns
 _UNKNOWN = "-"
 
 
@@ -34,6 +35,7 @@ class QualityPage(QWidget):
         self.scores, self.confusion = _table(), _table()
         self.hatched = QCheckBox(tr("Hatch what is unlike anything labelled"))
         self.hatched.toggled.connect(lambda shown: engine.set_shown("unlike", shown))
+        self.hatched.toggled.connect(lambda shown: self.unlike.setVisible(shown and bool(self.unlike.text())))
         self._caption = paragraph(tr("Labelled as (down) and mapped as (across), in polygons:"))
         layout = stack(
             QVBoxLayout(self), self.summary, self.scores, self._caption, self.confusion, self.warnings,
@@ -79,7 +81,7 @@ class QualityPage(QWidget):
     def _show_scores(self, quality: Quality) -> None:
         table, (f1, low, high) = self.scores, quality.f1
         table.setColumnCount(3)
-        table.setHorizontalHeaderLabels([tr("Polygons"), tr("F1 (%)"), tr("95 % interval")])
+        table.setHorizontalHeaderLabels([tr("Polygons"), tr("F1 (%)"), tr("95 % int.")])
         table.setRowCount(len(quality.names))
         table.setVerticalHeaderLabels(list(quality.names))
         for row in range(len(quality.names)):
@@ -122,11 +124,12 @@ class QualityPage(QWidget):
         for part in (self.scores, self._caption, self.confusion, self.warnings):
             part.setVisible(shown and (part is not self.warnings or bool(self.warnings.text())))
         if not shown:
-            self.unlike.setText("")
+            self.unlike.hide()
 
     def _show_share(self, share: float) -> None:
         text = tr("{share} % of the view is unlike anything labelled: the map cannot be trusted there.")
         self.unlike.setText(text.format(share=_per_cent(share)))
+        self.unlike.setVisible(self.hatched.isChecked())
 
 
 def _table() -> QTableWidget:
@@ -137,19 +140,15 @@ def _table() -> QTableWidget:
     table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     table.verticalHeader().setMaximumWidth(110)
     table.verticalHeader().setDefaultSectionSize(_ROW)
-    table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
     table.horizontalHeader().setMaximumSectionSize(110)
     return table
 
 
 def _fit(table: QTableWidget) -> None:
-    """As high as its rows, with room for a bar if it is wider than the panel."""
-    table.resizeColumnsToContents()
-    columns = sum(table.columnWidth(column) for column in range(table.columnCount()))
-    wide = (
-        columns + table.verticalHeader().sizeHint().width() > table.viewport().width() + table.verticalHeader().width()
-    )
-    bar = table.horizontalScrollBar().sizeHint().height() if wide else 0
+    """As high as its rows; few columns share the width, many are scrolled."""
+    few, modes = table.columnCount() <= _FEW, QHeaderView.ResizeMode
+    table.horizontalHeader().setSectionResizeMode(modes.Stretch if few else modes.ResizeToContents)
+    bar = 0 if few else table.horizontalScrollBar().sizeHint().height()
     table.setFixedHeight(table.horizontalHeader().sizeHint().height() + _ROW * table.rowCount() + bar + 4)
 
 

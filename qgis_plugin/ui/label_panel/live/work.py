@@ -161,6 +161,7 @@ class Work:
         self._cell_px = view.coarse / view.window.width * across
         held = ViewFeatures(view, raster.features.tile - 2 * raster.features.border, raster.features.margin)
         self._view = held
+        self._painted = time.monotonic()  # what is on the disk is there before the first repaint
         tiles = raster.tiles(view.window.intersection(raster.layout.seen.whole))
         self._say("view", (0, len(tiles)))
         for tile, record in raster.compute(tiles, self._keep_going):
