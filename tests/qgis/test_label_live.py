@@ -433,3 +433,50 @@ def test_examples_are_clicked_on_the_map(opened, layer, canvas, label_panel):
     assert page.points == ([], [])
     page.hide()
     assert canvas.mapTool() is not page.tools[1]
+
+
+def test_a_large_view_is_mapped_on_every_kth_place(opened, layer, canvas, label_panel, monkeypatch):
+    """The same classes as at those places of the full map, whatever tile they lie in."""
+    monkeypatch.setattr(label_panel("ui.label_panel.live.view"), "MOST_PIXELS", 10_000)
+    monkeypatch.setattr(label_panel("ui.label_panel.live.view"), "MOST_PLACES", 5_000)
+    opened.set_labels(MARKS, layer.crs())
+    finish(opened)
+    view, raster, head = opened.maps.view, opened._work.raster, opened.fitted.head
+    assert view.step == 3
+    assert opened.maps.classes.shape == (-(-ROWS // 12), -(-COLUMNS // 12))
+    margin, tested = raster.features.margin, 0
+    for tile in raster.tiles():
+        record, window = raster.record(tile), raster.window(tile)
+        for row in range(-(-window.row // 12) * 12, window.row + window.height, 12 * 5):
+            for column in range(-(-window.column // 12) * 12, window.column + window.width, 12 * 5):
+                place = record[:, (row - window.row) // 4 + margin, (column - window.column) // 4 + margin]
+                best = head.probabilities(place[None].astype(np.float32)).argmax() + 1
+                assert opened.maps.classes[row // 12, column // 12] == (0 if row < 60 and column < 100 else best)
+                tested += 1
+    assert tested > 100
+
+
+def test_a_cache_that_cannot_be_written_is_told_and_the_map_goes_on(engine, layer, label_panel, tmp_path):
+    (tmp_path / "full").write_text("no folder")
+    engine.heard = Listener(engine)
+    land, choice = label_panel("runtime.raster.legend").LandClass, label_panel("runtime.learn.features").FeatureChoice
+    engine.open(layer, choice("texture"), tmp_path / "full")
+    engine.set_classes([land(1, "smooth", "00AA00"), land(2, "rough", "CC0000")])
+    engine.set_labels(MARKS, layer.crs())
+    wait_for(lambda: engine.heard.problems and engine.maps is not None)
+    finish(engine)
+    assert "full" in engine.heard.problems[0]
+    assert set(np.unique(map_of(engine))) == {0, 1, 2}
+
+
+def test_a_file_that_changes_meanwhile_is_told(opened, layer, canvas):
+    finish(opened)
+    opened.delete_cache()
+    finish(opened)
+    pixels = textured()
+    pixels[:, 300:, 300:] = 77
+    write(Path(layer.source()), pixels, nodata=0)
+    opened._work.raster._kept.clear()
+    canvas.setExtent(QgsRectangle(X + 100, Y - 6900, X + 8800, Y - 500))
+    wait_for(lambda: bool(opened.heard.problems))
+    assert "changed" in opened.heard.problems[0]
