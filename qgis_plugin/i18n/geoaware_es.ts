@@ -136,6 +136,10 @@
         <translation>GeoAware: de etiquetas a mapa</translation>
     </message>
     <message>
+        <source>GeoAware: reading the models</source>
+        <translation>GeoAware: leyendo los modelos</translation>
+    </message>
+    <message>
         <source>Help</source>
         <translation>Ayuda</translation>
     </message>

@@ -5,7 +5,7 @@ import math
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -20,7 +20,7 @@ from ..runtime.files import free_bytes
 from ..runtime.model.card import ModelCard
 from ..runtime.model.guard import MAX_BYTES
 from ..runtime.raster.lattice import Transform
-from ..texts import size, tr, words
+from ..texts import language, size, tr, words
 
 STARTERS = Path(__file__).resolve().parent.parent / "models"
 _BLOCK = 2**20
@@ -39,16 +39,36 @@ class Entry:
 
     @classmethod
     def of(cls, path: Path, starter: bool = False) -> "Entry":
-        """Read the card of a file; the model is checked but not run."""
-        try:
-            return cls(path, card_in(str(path)), "", starter)
-        except RuntimeFault as fault:
-            return cls(path, None, words(fault), starter)
+        """Read the card of a file, unless it is known; the model is checked but not run."""
+        state = _state(path)
+        if _READ.get(path, (None, None))[0] != state or state is None:
+            try:
+                _READ[path] = state, cls(path, card_in(str(path)), "", starter)
+            except RuntimeFault as fault:
+                _READ[path] = state, cls(path, None, words(fault), starter)
+        return replace(_READ[path][1], starter=starter)
 
     @property
     def title(self) -> str:
         """Name in lists."""
         return self.card.name if self.card else self.path.stem
+
+
+_READ: dict[Path, tuple[Any, Entry]] = {}  # the state of a file, and what was read of it
+
+
+def _state(path: Path) -> Any:
+    """What changes with a model or the card beside it; None where there is no such file."""
+    try:
+        files = [path, *(one for one in [path.with_suffix(".card.json")] if one.is_file())]
+        return [(one.stat().st_mtime_ns, one.stat().st_size) for one in files], language()
+    except OSError:
+        return None
+
+
+def all_known() -> bool:
+    """Whether ``entries`` returns at once: reading a model takes some hundredths of a second."""
+    return all(_READ.get(path, (None, None))[0] == _state(path) for path in (*_models(STARTERS), *_models(folder())))
 
 
 def folder() -> Path:

@@ -30,7 +30,7 @@ from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QApplication, QLineEdit
 
 from tests.qgis import rasters
-from tests.qgis.test_ui import shown
+from tests.qgis.test_ui import shown, until
 
 WEST, NORTH = rasters.TRANSFORM[0], rasters.TRANSFORM[3]
 LEFT, SHIFT, CONTROL = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ShiftModifier, Qt.KeyboardModifier.ControlModifier
@@ -70,6 +70,7 @@ def panel(running, desktop, raster, profile):
     desktop.layer = raster
     running.open_panel()
     assert running.desk.panel.layer is raster
+    until(lambda: not running.desk.panel.features._reading)
     return running.desk.panel
 
 

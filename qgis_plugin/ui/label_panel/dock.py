@@ -183,7 +183,6 @@ class LabelPanel(QDockWidget):
         self.say("")
         self.features.suggest(layer, recognised(layer))
         self.map_page.suggest(layer)
-        self._open_engine()
         self._try(self.store.open, layer)
 
     def _open_engine(self) -> None:
@@ -206,6 +205,7 @@ class LabelPanel(QDockWidget):
             self.layer = None
             self.engine.close()
         self._unmapped = ""
+        self.features.suggest(None)
         self.store.close()
         self.foot.show_progress(0, 0)
         self.foot.show_status("")
@@ -392,6 +392,7 @@ class LabelPanel(QDockWidget):
         self._canvas.mapToolSet.disconnect(self._tool_set)
         self._release()
         self.store.stop()
+        self.features.stop()
         self.engine.finish()
         self.tool.deleteLater()
 

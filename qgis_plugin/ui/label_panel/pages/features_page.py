@@ -2,7 +2,7 @@
 
 from contextlib import closing
 from pathlib import Path
-from typing import Optional
+from typing import Any, Callable, Optional
 
 from qgis.core import QgsProject
 from qgis.PyQt.QtCore import pyqtSignal
@@ -14,8 +14,8 @@ from ....gdal_io.services import band_count
 from ....runtime.errors import RuntimeFault
 from ....runtime.infer.holding import holding_of
 from ....texts import size, tr, words
-from ...models import Entry, entries, last_used, suggested
-from ...widgets import button, narrow_list, paragraph, stack
+from ...models import Entry, all_known, entries, last_used, suggested
+from ...widgets import Background, button, narrow_list, paragraph, stack
 
 ENCODER, TEXTURE, BOTH, RASTER = "encoder", "texture", "both", "raster"  # kinds of a FeatureChoice
 
@@ -30,7 +30,8 @@ class FeaturesPage(QWidget):
     def __init__(self, profile: Path) -> None:
         """``profile`` is the folder of caches in the profile."""
         super().__init__()
-        self._profile, self._layer = profile, None
+        self._layer: Any = None
+        self._reading: list[Background] = []
         self.kinds, self.encoders, self.places = narrow_list(), narrow_list(), narrow_list()
         for kind, text in (
             (BOTH, tr("Encoder, bands and texture")),
@@ -60,7 +61,7 @@ class FeaturesPage(QWidget):
         form.addRow(tr("Stored"), self.places)
         form.addRow("", stack(QHBoxLayout(), self.used, None, self.delete_button))
         stack(QVBoxLayout(self), form, self.recognised).setContentsMargins(0, 0, 0, 0)
-        self.fill_models()
+        self._enable()
         self.show_used(0)
         self.kinds.activated.connect(self._chosen)
         self.encoders.activated.connect(self._chosen)
@@ -84,6 +85,40 @@ class FeaturesPage(QWidget):
 
     def fill_models(self) -> None:
         """List the encoders of the library."""
+        self._when_read(self._fill)
+
+    def suggest(self, layer, recognised: str = "") -> None:
+        """Choose what fits a layer and tell by ``changed``; None: no layer any more.
+
+        ``recognised`` says which features the layer holds, empty if none are known.
+        """
+        self._layer = layer
+        self.recognised.setText(recognised)
+        self.recognised.setVisible(bool(recognised))
+        if layer is not None:
+            self._offer_places()
+            self._when_read(lambda: self._suggest(layer, bool(recognised)))
+
+    def stop(self) -> None:
+        """Do not hear of the models any more."""
+        for task in self._reading:
+            task.ended.disconnect()
+        self._reading = []
+
+    def _when_read(self, then: Callable[[], None]) -> None:
+        """Call ``then`` once all models were read, in the background where some were not."""
+        if all_known():
+            then()
+        else:
+            task = Background(tr("GeoAware: reading the models"), lambda _: entries(), "{error}")
+            self._reading.append(task)
+            task.start(lambda *_: self._read(task, then))
+
+    def _read(self, task: Background, then: Callable[[], None]) -> None:
+        self._reading.remove(task)
+        then()
+
+    def _fill(self) -> None:
         before = self.encoders.currentData()
         self.encoders.clear()
         for entry in _encoders():
@@ -91,20 +126,18 @@ class FeaturesPage(QWidget):
         self.encoders.setCurrentIndex(max(0, self.encoders.findData(before)))
         self._enable()
 
-    def suggest(self, layer, recognised: str = "") -> None:
-        """Choose what fits a layer; ``recognised`` says which features it holds, empty if none are known."""
-        self._layer = layer
-        self.fill_models()
+    def _suggest(self, layer, holds: bool) -> None:
+        if layer is not self._layer:  # it went while models were read
+            return
+        self._fill()
         # those that state a border give features of places; of the others it shows when they run
         found, fits = [one for one in _encoders() if one.card is not None and one.card.border], False
         if found:
             best = found[suggested(found, layer, last_used())]
             self.encoders.setCurrentIndex(self.encoders.findData(str(best.path)))
             fits = best.card is not None and band_count(layer.dataProvider()) >= len(best.card.bands)
-        self._choose(RASTER if recognised else BOTH if fits else TEXTURE)
-        self.recognised.setText(recognised)
-        self.recognised.setVisible(bool(recognised))
-        self._offer_places()
+        self._choose(RASTER if holds else BOTH if fits else TEXTURE)
+        self.changed.emit()
 
     def show_used(self, count: float) -> None:
         """Show how large the cache of the layer is, in bytes."""
