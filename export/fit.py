@@ -128,7 +128,9 @@ def featured(pixels: Sequence[RasterPixels], arguments: argparse.Namespace, kind
     choice = choice_of(kind, arguments.encoder and str(arguments.encoder), pixels[0])
     cache = FeatureCache(arguments.cache) if arguments.cache else None
     made = Featured.of(pixels, choice, options_of(arguments), cache, "cpu", progress)
-    for note in made.notes:
+    for note in made.features.notes:
+        print(words(note), file=sys.stderr)
+    for note in (note for raster in made.rasters for note in raster.source.notes):
         warn(note)
     return made
 

@@ -209,6 +209,23 @@ def test_an_encoder_alone_and_with_texture(scene, labels, tmp_path, capsys, opti
     assert "encoder.onnx" in sentence(capsys)
 
 
+@pytest.mark.parametrize("gsd", [20.0, 4.0])
+def test_a_raster_with_other_pixels_than_the_encoders_is_mapped_on_its_own_grid(scene, labels, tmp_path, gsd):
+    encoder = write_encoder(tmp_path / "encoder.onnx", **{"geoaware:border": 32, "gsd": gsd})
+    out = tmp_path / "m.onnx"
+    common = ("--labels", labels, "--field", "kind", "--encoder", encoder)
+    assert call(fit.main, scene[0], *common, "--out", out, "--map", tmp_path / "maps") == 0
+    assert call(predict.main, out, scene[0], "--out", tmp_path / "again") == 0
+    whole = read(tmp_path / "maps" / "scene.tif")
+    assert whole.shape == scene[1].shape
+    assert (whole[:40, :40] == 255).all()
+    np.testing.assert_array_equal(read(tmp_path / "again" / "scene.tif"), whole)
+    west, north = 500_000 + 900, 5_000_000 - 1000
+    bounds = ("--bounds", west, north - 3000, west + 3800, north)
+    assert call(fit.main, scene[0], *common, "--out", tmp_path / "b.onnx", "--map", tmp_path / "part", *bounds) == 0
+    np.testing.assert_array_equal(read(tmp_path / "part" / "scene.tif"), whole[100:400, 90:470])
+
+
 def test_a_raster_that_holds_features_is_recognised_and_mapped(scene, labels, tmp_path, capsys):
     _, classes = scene
     directions = np.random.default_rng(3).normal(0, 60, (64, 3))
@@ -310,6 +327,11 @@ def test_places_like_an_example_are_found(scene, tmp_path, capsys):
     assert (classes[rows[:10], columns[:10]] == 2).all()
     np.testing.assert_allclose(full[rows, columns], score, atol=1e-4)
     assert (columns.max(), rows.max()) <= (649, 499)
+    degrees = pyproj.Transformer.from_crs(UTM, 4326, always_xy=True)
+    turned = (",".join(map(repr, degrees.transform(*map(float, place.split(","))))) for place in (at, unlike))
+    options = [f"--at={next(turned)}", f"--not={next(turned)}", "--crs", "EPSG:4326"]
+    assert call(similar.main, path, *options, "--out", tmp_path / "degrees.tif") == 0
+    np.testing.assert_array_equal(read(tmp_path / "degrees.tif"), scores)
     points = write_labels(tmp_path / "points.gpkg", [shapely.Point(*map(float, at.split(",")))], kind=["x"])
     again = tmp_path / "again.tif"
     assert call(similar.main, path, "--points", points, "--not", unlike, "--out", again) == 0

@@ -282,6 +282,16 @@ def test_a_cog_on_a_server_is_read_in_part(model, tmp_path, server, capsys):
     assert "none.tif: cannot be read as a raster" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("size", [25.0, 50.0])
+def test_each_pixel_that_a_model_sees_enlarged_gets_the_answer_of_its_middle(model, tmp_path, size):
+    pixels = np.zeros((3, 40, 60), np.uint8)
+    pixels[0, :, ::2], pixels[1, :, 1::2] = 100, 255  # a little way from the middles of red pixels green is stronger
+    path = write_raster(tmp_path / "scene.tif", pixels, pixel=size)
+    assert call(predict.main, model, path, "--out", tmp_path / "out") == 0
+    with rasterio.open(tmp_path / "out" / "scene.tif") as source:
+        np.testing.assert_array_equal(source.read(1), np.where(np.arange(60) % 2, GREEN, RED) * np.ones((40, 1)))
+
+
 @pytest.mark.parametrize("gaps", ["none", "declared"])
 def test_a_coarse_model_reads_the_overviews_of_a_cog_on_a_server(tmp_path, server, capsys, gaps):
     model = write_strongest_band(tmp_path / "coarse.onnx", gsd=80.0)

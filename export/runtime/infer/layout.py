@@ -197,12 +197,13 @@ class Layout:
 
         ``block`` is a part of the result, by default all; rows of it count from its first.
         """
+        left = self.area_of(block).column if block else 0
         block = block or Window(0, 0, *self.result.shape)
         taken = self.came_from()
         if taken:
             row_of = taken[0][block.row : block.row + block.height]
             column_of = taken[1][block.column : block.column + block.width]
-            rows = onto_source(rows, row_of, column_of - column_of[0], block.row)
+            rows = onto_source(rows, row_of, column_of - left, block.row)
         for part in rows:
             window = Window(part.top, block.column, len(part.valid), block.width)
             valid = part.valid
