@@ -28,7 +28,7 @@ from core.training.labelled import labelled_places
 from export.runtime.model.session import Model
 
 MIN_SPEEDUP, MAX_LOSS = 2.0, 0.01  # relative to fp32, and in accuracy
-_CALIBRATION, _CALIBRATION_PIXELS = 100, 100 * 256**2  # tiles, and the most px in all of them
+_CALIBRATION, _CALIBRATION_LARGE = 100, 8  # tiles, and those of more than 256 px: each takes up to 300 MB
 _STATISTICS, _STATISTICS_TILE = 16, 256  # tiles of training chips that scale dense features, and their side in px
 _OF = {"segmentation": "pixels", "embedding": f"images, by {K_NEIGHBOURS} nearest neighbours,"}  # else "images"
 _IMAGES, _PIXELS = 1000, 2**24  # maximum, for the accuracy
@@ -149,7 +149,7 @@ class _Calibration(CalibrationDataReader):
     """Tiles of training places."""
 
     def __init__(self, store: ChipStore, tile: int) -> None:
-        tiles = max(1, min(_CALIBRATION, _CALIBRATION_PIXELS // tile**2))
+        tiles = _CALIBRATION if tile <= _STATISTICS_TILE else min(_CALIBRATION, _CALIBRATION_LARGE)
         rows = _rows(store, tile, tiles).reshape(-1, chips_in(store, tile))
         self._tiles = (mosaic(store.pixels(group), tile) for group in tqdm(rows, "calibrating", disable=None))
 

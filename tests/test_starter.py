@@ -57,6 +57,16 @@ def test_land_use_is_named_rightly_in_97_of_100_test_images():
 
 
 @there
+def test_the_starter_embedding_has_features_of_every_place():
+    path = plugin.MODELS / "embedding_sentinel2.onnx"
+    model, properties = Model(path, "cpu", threads=1), item_of(path)["properties"]
+    assert (model.dense, model.factor, model.card.tile_size) == (True, 4, 512)
+    assert [one["stage"] for one in properties["geoaware:channels"]] == [2, 4, 8, 16]
+    assert sum(one["count"] for one in properties["geoaware:channels"]) == model.channels
+    assert properties["geoaware:receptive_field"] + 4 <= properties["geoaware:border"]
+
+
+@there
 @every
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")  # Blue Marble is a bare picture
 def test_a_starter_model_maps_a_real_image(path, real, tmp_path):
@@ -110,6 +120,9 @@ def test_the_land_use_recipe_makes_two_models_and_skips_what_is_done(quick, tmp_
         assert item["assets"]["model"]["file:checksum"] == multihash(out / f"{name}.onnx")
         assert card.accuracy in (out / "README.md").read_text()
     assert [entry.name for entry in card.classes] == [name for _, name, _ in recipes.EUROSAT]
+    features = item_of(out / "embedding_sentinel2.onnx")["properties"]
+    assert "--task embedding --dense" in features["geoaware:made_with"][-1]
+    assert Model(out / "embedding_sentinel2.onnx", "cpu", threads=1).factor == 4
 
     nothing_more(monkeypatch)
     assert [one.score for one in recipes.land_use(work, None, "cpu", quick)] == [one.score for one in made]

@@ -24,6 +24,14 @@ from export.runtime.model.session import Model
 
 ARCH = "resnet10t"  # in eight bits 5 MB, a U-Net on it 8 MB: all three together stay below 20 MB
 UNIT = "8-bit colour as in EuroSAT, reflectance x 10000 of 0-2750 as 0 to 255"  # export.runtime.model.units reads it
+LAND_USE_ABOUT = (
+    "Europe in 64 x 64 px of true colour. Pretrained without labels on EuroSAT's training images with plain MoCo, "
+    "because EuroSAT tells neither dates nor places; then fine-tuned on their labels. EuroSAT: Helber et al. 2019, MIT; "
+    "contains modified Copernicus Sentinel data"
+)
+FEATURES_NAME = "Features (EuroSAT), Sentinel-2 RGB, 10 m"
+FEATURES_ABOUT = f"Features of every place, from four stages of the land-use model's encoder: {LAND_USE_ABOUT}"
+FEATURES_OF = "named rightly by the 5 training images whose mean features are nearest, all side by side in tiles"
 # EuroSAT's folder, the name for people, colour.
 EUROSAT = (
     ("AnnualCrop", "Annual crop", "E8C547"),
@@ -74,7 +82,7 @@ class Made:
 
 
 def land_use(work: Path, folder: Path | None, device: str, effort: Effort = LAND_USE) -> list[Made]:
-    """A classifier of Sentinel-2 scenes, pretrained and fine-tuned on EuroSAT, and its encoder alone.
+    """A classifier of Sentinel-2 scenes, pretrained and fine-tuned on EuroSAT, and its encoder alone as a map of its stages.
 
     Raises:
         UserError: EuroSAT's folder is not given.
@@ -97,23 +105,23 @@ def land_use(work: Path, folder: Path | None, device: str, effort: Effort = LAND
     classes = steps.export(tuned, store.path, "landuse_sentinel2.onnx", "Land use (EuroSAT), Sentinel-2 RGB, 10 m")
     classes_lines, steps.lines = tuple(steps.lines), before
     features = steps.export(
-        tuned, store.path, "embedding_sentinel2.onnx", "Embedding (EuroSAT), Sentinel-2 RGB, 10 m", "embedding"
+        tuned,
+        store.path,
+        "embedding_sentinel2.onnx",
+        FEATURES_NAME,
+        "embedding",
+        dense=True,
     )
     test, labels = _images(store, "test"), store.column("label")
     named = outputs(Model(classes, "cpu"), store, test, "testing").argmax(axis=1) == labels[test]
-    about = (
-        "Europe in 64 x 64 px of true colour. Pretrained without labels on EuroSAT's training images with plain MoCo, "
-        "because EuroSAT tells neither dates nor places; then fine-tuned on their labels. EuroSAT: Helber et al. 2019, MIT; "
-        "contains modified Copernicus Sentinel data"
-    )
     images = f"of EuroSAT's {len(test):,} test images"
     return [
-        Made(classes, mean_score(named), f"{images} named rightly", about, classes_lines, effort.least),
+        Made(classes, mean_score(named), f"{images} named rightly", LAND_USE_ABOUT, classes_lines, effort.least),
         Made(
             features,
             mean_score(_neighbours(features, store, test)),
-            f"{images} named rightly by their 5 nearest training images",
-            f"The encoder of the land-use model: {about}",
+            f"{images} {FEATURES_OF}",
+            FEATURES_ABOUT,
             tuple(steps.lines),
         ),
     ]

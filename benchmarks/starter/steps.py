@@ -66,14 +66,17 @@ class Steps:
         self._done(made)
         return made
 
-    def export(self, source: Path, data: Path, file: str, title: str, task: str | None = None) -> Path:
+    def export(
+        self, source: Path, data: Path, file: str, title: str, task: str | None = None, dense: bool = False
+    ) -> Path:
         """Export in 8-bit integers, also where that is not twice as fast: these files must be small."""
         out = self.work / file
         chosen = ["--task", task] if task else []
-        line = [source, *chosen, "--data", data, "--out", out, "--name", title, "--int8", "--force"]
+        form = ["--dense"] if dense else []
+        line = [source, *chosen, *form, "--data", data, "--out", out, "--name", title, "--int8", "--force"]
         made = out.with_suffix(".mlm.json")
         if self._is_to_do(out.name, made, "export.to_onnx", *line):
-            export_onnx(source, out, data, name=title, int8=True, force=True, task=task)
+            export_onnx(source, out, data, name=title, dense=dense, int8=True, force=True, task=task)
         self._done(made)
         return out
 
