@@ -3,12 +3,15 @@
 import errno
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import rasterio
 
+from export.rasterio_io.cog import RasterioWriter
 from export.rasterio_io.pixels import RasterPixels
-from export.runtime.errors import InputFault
+from export.runtime.errors import Cancelled, InputFault
 from export.runtime.infer.layout import Options
 from export.runtime.infer.source import Choice
 from export.runtime.learn.cache import FeatureCache
@@ -204,3 +207,97 @@ def test_rasters_that_hold_features_are_not_kept(tmp_path, cache):
     raster = FeatureRaster(RasterPixels(path), learn_features(FeatureChoice("raster"), [RasterPixels(path)]), cache)
     all_of(raster)
     assert not cache.folder.exists()
+
+
+def cog_cache(folder):
+    return FeatureCache(folder, RasterioWriter, RasterPixels)
+
+
+def test_a_complete_one_becomes_a_cog(tmp_path, scene, learned):
+    raster = Counted(scene, learned, cog_cache(tmp_path / "cache"))
+    raster.record((0, 0))
+    assert not raster.complete_cache()
+    whole = all_of(raster)
+    assert raster.complete_cache()
+    (path,) = (tmp_path / "cache").rglob("*.tif")
+    assert not list((tmp_path / "cache").rglob("*.gaf"))
+    assert raster.cached_bytes() <= 1.2 * SHAPE[1] * SHAPE[2]
+    with rasterio.open(path) as cog:
+        assert cog.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert (cog.count, cog.shape, cog.dtypes[0]) == (16, (202, 277), "uint8")
+        assert cog.transform == rasterio.Affine(40, 0, 500_000 - 40, 0, -40, 5_000_000 + 40)
+        assert cog.crs == "EPSG:32633"
+    again = Counted(scene, learned, cog_cache(tmp_path / "cache"))
+    found = all_of(again)
+    assert again.run == []
+    assert again.complete_cache()
+    for tile, record in whole.items():
+        assert np.array_equal(found[tile][:, 1:-1, 1:-1], record[:, 1:-1, 1:-1])
+        apart = np.abs(found[tile].astype(int) - record)
+        assert apart.max() <= 1  # a margin is the neighbour's own place
+        assert (apart > 0).mean() < 1e-4
+
+
+def test_a_cog_keeps_empty_tiles_and_what_their_neighbours_see(tmp_path, learned):
+    image = scenery(SHAPE)
+    image[:, 384:768, 384:768] = 0
+    image[:, :384, 768:] = 0
+    path = write_raster(tmp_path / "gaps.tif", image, nodata=0)
+    whole = all_of(Counted(path, learned, None))
+    raster = Counted(path, learned, cog_cache(tmp_path / "cache"))
+    all_of(raster)
+    assert raster.complete_cache()
+    found = all_of(Counted(path, learned, cog_cache(tmp_path / "cache")))
+    assert not found[1, 1].any()
+    assert not found[0, 2].any()
+    for tile, record in whole.items():
+        # where two neighbours see one empty place, which none of its pixels needs, the last one counts
+        apart = np.abs(found[tile].astype(int) - record)
+        assert apart[:, 1:-1, 1:-1].max() == 0
+        assert (apart > 1).mean() < 0.02
+
+
+def test_a_damaged_cog_is_computed_anew(tmp_path, scene, learned):
+    whole = all_of(Counted(scene, learned, cog_cache(tmp_path / "cache")))
+    Counted(scene, learned, cog_cache(tmp_path / "cache")).complete_cache()
+    (path,) = (tmp_path / "cache").rglob("*.tif")
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 3000] = bytes(3000)
+    path.write_bytes(data)
+    again = Counted(scene, learned, cog_cache(tmp_path / "cache"))
+    found = all_of(again)
+    assert 0 < len(again.run) <= len(whole)
+    assert all(np.array_equal(found[tile], whole[tile]) for tile in again.run)
+    path.write_bytes(data[:1000])
+    cut = Counted(scene, learned, cog_cache(tmp_path / "cache"))
+    assert same(all_of(cut), whole)
+
+
+def test_a_full_disk_while_the_cog_is_made_keeps_the_records(tmp_path, scene, learned, monkeypatch):
+    raster = Counted(scene, learned, cog_cache(tmp_path / "cache"))
+    whole = all_of(raster)
+
+    def full(self, top, rows):
+        raise InputFault("write_failed", where="plain.tif", reason="No space left on device")
+
+    monkeypatch.setattr(RasterioWriter, "write", full)
+    with pytest.raises(InputFault) as caught:
+        raster.complete_cache()
+    assert caught.value.message.kind == "disk_full"
+    monkeypatch.undo()
+    assert not list((tmp_path / "cache").rglob("*.tif"))
+    again = Counted(scene, learned, cog_cache(tmp_path / "cache"))
+    assert same(all_of(again), whole)
+    assert again.run == []
+    with pytest.raises(Cancelled):
+        again.complete_cache(lambda: False)
+    assert not list((tmp_path / "cache").rglob("*.tif"))
+    assert again.complete_cache()
+
+
+def test_features_that_depend_on_their_tile_stay_records(tmp_path, scene, learned):
+    raster = Counted(scene, replace(learned, exact=False), cog_cache(tmp_path / "cache"))
+    all_of(raster)
+    assert not raster.complete_cache()
+    assert len(list((tmp_path / "cache").rglob("*.gaf"))) == 9

@@ -20,7 +20,8 @@ from ..infer.sweep import Progress
 from ..messages import Message
 from ..model.session import Model
 from ..raster.window import Window, lattice
-from .cache import FeatureCache, Records
+from ..results.vectors import KeepGoing
+from .cache import FeatureCache, Places
 from .features import FeatureSet
 
 _MEMORY = 128 * 2**20  # bytes of records that are kept
@@ -63,11 +64,11 @@ class FeatureRaster:
         self._kept: OrderedDict[TileNumber, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
         self._stamp = _stamp(pixels.files)
-        side = self._aligned.inner // features.factor + 2 * features.margin
-        self._shape = features.channels, side, side
-        self._records: Records | None = None
-        if cache and features.factor > 1:
-            self._records = cache.records(self._key(), self._shape, pixels.name)
+        factor = features.factor
+        grid = self.layout.seen.scaled(factor, factor) if factor > 1 else self.layout.seen
+        places = Places(grid, features.channels, self._aligned.inner // factor, features.margin, features.exact)
+        self._shape = places.shape
+        self._records = cache.records(self._key(), places, pixels.name) if cache and factor > 1 else None
 
     @property
     def source(self) -> Source:
@@ -170,8 +171,19 @@ class FeatureRaster:
         if self._records:
             self._records.delete()
 
+    def complete_cache(self, keep_going: KeepGoing = lambda: True) -> bool:
+        """Make one COG of the records on the disk, once all are there; whether there is one.
+
+        Raises:
+            InputFault: it cannot be written; the records stay.
+            Cancelled: ``keep_going`` returned False.
+        """
+        return self._records is not None and not self.trouble and self._records.complete(keep_going)
+
     def close(self) -> None:
         """Release the raster."""
+        if self._records:
+            self._records.close()
         self.layout.source.close()
 
     def _known(self, tile: TileNumber) -> np.ndarray | None:
