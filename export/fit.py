@@ -14,6 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from export.batch.inputs import rasters
+from export.rasterio_io.cog import RasterioWriter
 from export.rasterio_io.labels import classes_in, labels_on, read_labels
 from export.rasterio_io.pixels import RasterPixels
 from export.rasterio_io.run import BESIDE, Request, reading, shown_on, written
@@ -126,7 +127,7 @@ def featured(pixels: Sequence[RasterPixels], arguments: argparse.Namespace, kind
         RuntimeFault: they do not fit the rasters.
     """
     choice = choice_of(kind, arguments.encoder and str(arguments.encoder), pixels[0])
-    cache = FeatureCache(arguments.cache) if arguments.cache else None
+    cache = FeatureCache(arguments.cache, RasterioWriter, RasterPixels) if arguments.cache else None
     made = Featured.of(pixels, choice, options_of(arguments), cache, "cpu", progress)
     for note in made.features.notes:
         print(words(note), file=sys.stderr)
@@ -175,6 +176,7 @@ def fit(arguments: argparse.Namespace, kind: str) -> None:
             for note in job.notes("areas" in request.beside, "polygons" in request.beside):
                 warn(note)
             print(f"map: {written(job, target, out, raster.where, request)['map']}")
+            on.complete_cache()
         for trouble in made.troubles:
             warn(trouble)
 

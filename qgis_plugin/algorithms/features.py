@@ -9,14 +9,13 @@ from typing import Any
 from qgis.core import QgsCoordinateTransformContext, QgsProcessingParameterEnum, QgsProcessingParameterFile
 from qgis.PyQt.QtCore import Qt
 
-from ..gdal_io.cache import cache_folder
+from ..gdal_io.cache import cache_folder, feature_cache
 from ..gdal_io.files import files_of
 from ..gdal_io.job import Layer, snapshot
 from ..gdal_io.services import ServiceLayer
 from ..runtime.errors import InputFault
 from ..runtime.files import with_members
 from ..runtime.infer.sweep import Progress
-from ..runtime.learn.cache import FeatureCache
 from ..runtime.learn.features import KINDS
 from ..runtime.learn.fitting import Featured, choice_of
 from ..texts import tr, words
@@ -94,7 +93,7 @@ def opened(plan: LayersPlan, stack: ExitStack, progress: Progress, feedback) -> 
         if request:  # ends a request that is under way
             feedback.canceled.connect(request.cancel, Qt.ConnectionType.DirectConnection)
     choice = choice_of(plan.kind, plan.encoder or None, pixels[0])
-    featured = Featured.of(pixels, choice, cache=FeatureCache(plan.cache), progress=progress)
+    featured = Featured.of(pixels, choice, cache=feature_cache(plan.cache), progress=progress)
     for note in featured.notes:
         feedback.pushWarning(words(note))
     feedback.pushInfo(featured.described)

@@ -211,7 +211,7 @@ class Records:
                     writer.to_cog(made, "AVERAGE", keep_going)
                 finally:
                     writer.discard()
-            return self._take(made, empty)
+            return self._take(made, empty, keep_going)
         except OSError as error:
             raise InputFault("write_failed", where=self.folder / _COG, reason=error.strerror or error) from error
         finally:
@@ -219,11 +219,15 @@ class Records:
                 with suppress(OSError):
                     path.unlink()
 
-    def _take(self, made: Path, empty: set[TileNumber]) -> bool:
-        """The COG takes the place of the records, if it can be read."""
+    def _take(self, made: Path, empty: set[TileNumber], keep_going: KeepGoing) -> bool:
+        """The COG takes the place of the records, once it is read again."""
         (height, width), host = self.places.tiles, self._host
         with closing(host[1](made)) as cog:
-            checks = [[self._check(cog, (row, column), empty) for column in range(width)] for row in range(height)]
+            checks = []
+            for row in range(height):
+                checks.append([self._check(cog, (row, column), empty) for column in range(width)])
+                if not keep_going():
+                    raise Cancelled()
         self.close()
         os.replace(made, self.folder / _COG)
         facts = {"bytes": (self.folder / _COG).stat().st_size, "checks": checks}

@@ -174,11 +174,15 @@ class FeatureRaster:
     def complete_cache(self, keep_going: KeepGoing = lambda: True) -> bool:
         """Make one COG of the records on the disk, once all are there; whether there is one.
 
-        Raises:
-            InputFault: it cannot be written; the records stay.
-            Cancelled: ``keep_going`` returned False.
+        Where it cannot be written the records stay, and ``trouble`` says why. Raises Cancelled if ``keep_going`` returned False.
         """
-        return self._records is not None and not self.trouble and self._records.complete(keep_going)
+        if self._records is None or self.trouble:
+            return False
+        try:
+            return self._records.complete(keep_going)
+        except InputFault as fault:
+            self.trouble = fault.message
+            return False
 
     def close(self) -> None:
         """Release the raster."""

@@ -9,13 +9,13 @@ from typing import Any, Optional
 import numpy as np
 
 from .... import onnxruntime_help
+from ....gdal_io.cache import feature_cache
 from ....gdal_io.grid import LayerGrid
 from ....gdal_io.job import Layer
 from ....gdal_io.labels import labels_on
-from ....runtime.errors import InputFault
+from ....runtime.errors import Cancelled, InputFault
 from ....runtime.infer.layout import Options
 from ....runtime.infer.sweep import any_valid
-from ....runtime.learn.cache import FeatureCache
 from ....runtime.learn.features import FeatureChoice, learn_features
 from ....runtime.learn.heads import Head, fit
 from ....runtime.learn.judge import Applicability
@@ -135,7 +135,7 @@ class Work:
         given = self._given
         try:
             features = learn_features(given.choice, [pixels], given.options, self._keep_going)
-            cache = FeatureCache(given.folder) if given.folder else None
+            cache = feature_cache(given.folder) if given.folder else None
             self.raster = FeatureRaster(pixels, features, cache, given.options)
         except BaseException:
             pixels.close()
@@ -182,7 +182,16 @@ class Work:
             self._say("progress", (done, len(tiles)))
             self._tell_now_and_then()
             yield
-        self._tell_size()
+        done = self._thread.closed
+        while not done:  # again, where something more urgent came in between
+            try:
+                raster.complete_cache(self._undisturbed)
+                done = True
+            except Cancelled:
+                yield
+                done = self._thread.closed
+        self._looked = 0.0
+        self._tell_now_and_then()
 
     def fit(self, marks: Marks) -> Steps:
         """Fit the head to the labels and map the view with it."""
@@ -373,6 +382,9 @@ class Work:
 
     def _keep_going(self, *_: int) -> bool:
         return not self._thread.closed
+
+    def _undisturbed(self) -> bool:
+        return not self._thread.wanted("rest")
 
     def _say(self, what: str, result: Any) -> None:
         if not self._thread.closed:
