@@ -36,7 +36,7 @@ _MAGIC = b"GAF1"
 
 
 @dataclass(frozen=True)
-class Places:
+class RecordPlaces:
     """Where records lie: the lattice of places of a layer, and how tiles divide it.
 
     Attributes:
@@ -93,7 +93,7 @@ class FeatureCache:
         self.folder = Path(folder)
         self._host = (writer, opened) if writer and opened else None
 
-    def records(self, key: str, places: Places, name: str) -> Records:
+    def records(self, key: str, places: RecordPlaces, name: str) -> Records:
         """Those of a layer, called ``name``, and its features."""
         return Records(self.folder / key[:32], key, places, name, self._host)
 
@@ -110,7 +110,7 @@ class FeatureCache:
 class Records:
     """The features of one layer; nothing is written before the first record."""
 
-    def __init__(self, folder: Path, key: str, places: Places, name: str, host: Any) -> None:
+    def __init__(self, folder: Path, key: str, places: RecordPlaces, name: str, host: Any) -> None:
         self.folder, self.places, self._shape, self._name, self._host = folder, places, places.shape, name, host
         self._key, self._text = hashlib.sha256(key.encode()).digest()[:16], key
         self._begun = False

@@ -21,7 +21,7 @@ from ..messages import Message
 from ..model.session import Model
 from ..raster.window import Window, lattice
 from ..results.vectors import KeepGoing
-from .cache import FeatureCache, Places
+from .cache import FeatureCache, RecordPlaces
 from .features import FeatureSet
 
 _MEMORY = 128 * 2**20  # bytes of records that are kept
@@ -66,7 +66,7 @@ class FeatureRaster:
         self._stamp = _stamp(pixels.files)
         factor = features.factor
         grid = self.layout.seen.scaled(factor, factor) if factor > 1 else self.layout.seen
-        places = Places(grid, features.channels, self._aligned.inner // factor, features.margin, features.exact)
+        places = RecordPlaces(grid, features.channels, self._aligned.inner // factor, features.margin, features.exact)
         self._shape = places.shape
         self._records = cache.records(self._key(), places, pixels.name) if cache and factor > 1 else None
 
