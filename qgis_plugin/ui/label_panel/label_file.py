@@ -4,6 +4,7 @@ Each change is one transaction: after a failure (a full disk, a folder that is r
 """
 
 import os
+import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,8 +49,7 @@ def create(path: Path, crs: QgsCoordinateReferenceSystem, raster: str) -> None:
     srs.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.unlink(missing_ok=True)
-        _fill_new(part, srs, raster)
+        part.write_bytes(_new_file(srs, raster))
         os.replace(part, path)
     except OSError as error:
         raise InputFault("write_failed", where=str(path), reason=str(error)) from error
@@ -58,8 +58,10 @@ def create(path: Path, crs: QgsCoordinateReferenceSystem, raster: str) -> None:
             part.unlink(missing_ok=True)
 
 
-def _fill_new(path: Path, srs: osr.SpatialReference, raster: str) -> None:
-    file = _ask(path, gdal.GetDriverByName("GPKG").Create, str(path), 0, 0, 0, gdal.GDT_Unknown)
+def _new_file(srs: osr.SpatialReference, raster: str) -> bytes:
+    """An empty file, made in memory: on a disk SQLite would wait for each of its many steps."""
+    path = f"/vsimem/{uuid.uuid4().hex}.gpkg"
+    file = _ask(path, gdal.GetDriverByName("GPKG").Create, path, 0, 0, 0, gdal.GDT_Unknown)
     named = {"geom_type": ogr.wkbMultiPolygon, "options": ["GEOMETRY_NAME=geom"]}
     for table in (
         _ask(path, file.CreateLayer, LABELS, srs, **named),
@@ -69,6 +71,12 @@ def _fill_new(path: Path, srs: osr.SpatialReference, raster: str) -> None:
             _ask(path, table.CreateField, ogr.FieldDefn(name, kind))
     _ask(path, file.SetMetadataItem, _ABOUT, raster)
     _ask(path, file.FlushCache)
+    table = file = None
+    made = gdal.VSIFOpenL(path, "rb")
+    data = bytes(gdal.VSIFReadL(1, gdal.VSIStatL(path).size, made))
+    gdal.VSIFCloseL(made)
+    gdal.Unlink(path)
+    return data
 
 
 def raster_of(path: Path) -> str:
@@ -164,5 +172,5 @@ def _opened(path: Path, flags: int = 0):
     return ask("not_readable", str(path), gdal.OpenEx, str(path), gdal.OF_VECTOR | flags, ["GPKG"])
 
 
-def _ask(path: Path, call, *arguments, **options):
+def _ask(path: "Path | str", call, *arguments, **options):
     return ask("write_failed", str(path), call, *arguments, **options)
