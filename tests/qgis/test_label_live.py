@@ -31,7 +31,7 @@ from .rasters import band, write
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = os.environ.get("GEOAWARE_TEST_PYTHON") or str(ROOT / ".venv" / "bin" / "python")
 
-ROWS, COLUMNS, SPLIT = 700, 900, 430  # px; left of the split the land is smooth, right of it rough
+ROWS, COLUMNS, SPLIT = 700, 898, 430  # px; left of the split the land is smooth, right of it rough
 X, Y, PIXEL = 500_000, 5_000_000, 10
 
 
@@ -323,6 +323,7 @@ def test_what_is_unlike_the_labels_is_hatched(opened, layer):
     finish(opened)
     QApplication.processEvents()
     assert 0.4 < shares[-1] < 0.9  # the rough half was never labelled
+    assert layer.extent().buffered(1).contains(opened.preview.layer("unlike").extent())
     block = opened.preview.layer("unlike").dataProvider().block(1, layer.extent(), COLUMNS, ROWS)
     values = np.frombuffer(block.data().data(), np.uint8).reshape(ROWS, COLUMNS)
     assert 0.1 < values[:, 470:].mean() < 0.5  # lines
@@ -345,6 +346,7 @@ def test_similar_places_of_the_view_and_of_the_layer(opened, layer):
     values = np.frombuffer(block.data().data(), np.float32).reshape(ROWS // 4, COLUMNS // 4)
     assert np.nanmean(values[20:, 120:]) > 2 * np.nanmean(values[20:, 25:100])
     assert np.isnan(values[5, 5])
+    assert opened.preview.layer("similarity").extent() == layer.extent()
     points = opened.preview.layer("similar")
     assert points.featureCount() == len(places.scores)
     opened.seek([], [])

@@ -72,6 +72,7 @@ class Engine(QObject):
         self._ending: list[StepThread] = []
         self._bytes = 0
         self._cursor: Optional[QgsPointXY] = None
+        self._reading = ""
         self._shown: dict[str, bool] = {}
         self._view_timer, self._fit_timer = self._timer(self._ask_view), self._timer(self._ask_fit)
         self._hover_timer = self._timer(self._read_cursor, _HOVER_MS)
@@ -331,7 +332,10 @@ class Engine(QObject):
             self._hover_timer.start()
 
     def _read_cursor(self) -> None:
-        self.read.emit(self.reading_at(self._cursor) if self._cursor is not None else "")
+        reading = self.reading_at(self._cursor) if self._cursor is not None else ""
+        if reading != self._reading:
+            self._reading = reading
+            self.read.emit(reading)
 
     def reading_at(self, point: QgsPointXY) -> str:
         """Class and confidence at a point in the CRS of the canvas; empty where there is none."""

@@ -1,6 +1,7 @@
 """Maps of a view as rasters in memory, each under a name of its own: QGIS may still draw the one before."""
 
 import uuid
+from math import ceil
 from typing import Optional
 
 import numpy as np
@@ -15,10 +16,13 @@ _TYPES = {"uint8": gdal.GDT_Byte, "float32": gdal.GDT_Float32}
 
 
 def write_map(seen: LayerGrid, view: LayerView, values: np.ndarray, nodata: Optional[float]) -> str:
-    """Write (rows, columns) uint8 or float32 that cover a view; the path in GDAL's memory."""
-    path = f"/vsimem/geoaware-{uuid.uuid4().hex}.tif"
-    rows, columns = values.shape
-    grid = seen.crop(view.window).scaled(view.window.height / rows, view.window.width / columns)
+    """Write (rows, columns) uint8 or float32 that cover a view, as far as the layer reaches; the path in GDAL's memory."""
+    path, window = f"/vsimem/geoaware-{uuid.uuid4().hex}.tif", view.window
+    cell = window.height / len(values)
+    rows = min(values.shape[0], ceil((seen.height - window.row) / cell))
+    columns = min(values.shape[1], ceil((seen.width - window.column) / cell))
+    values = np.ascontiguousarray(values[:rows, :columns])
+    grid = seen.crop(window).scaled(cell, cell)
     create = gdal.GetDriverByName("GTiff").Create
     raster = ask("write_failed", path, create, path, columns, rows, 1, _TYPES[values.dtype.name], ["TILED=YES"])
     raster.SetSpatialRef(osr.SpatialReference(grid.crs))
@@ -40,7 +44,8 @@ def hatched(view: LayerView, unlike: np.ndarray, cell_px: float) -> np.ndarray:
 
     ``cell_px`` is the size of a cell on the screen. Lines are of the raster, so that they stay when the view moves.
     """
-    times = max(1, min(8, round(cell_px / 2)))  # cells larger than lines are cut into smaller ones
+    parts = 1 if view.step else view.factor  # px, so that the lines end with the layer
+    times = parts * max(1, min(8, round(cell_px / parts / 2)))  # cells larger than lines are cut into smaller ones
     spacing = max(3, round(HATCH_PX * times / max(cell_px, 0.1)))
     unlike = unlike.repeat(times, axis=0).repeat(times, axis=1)
     top, left = (start // view.coarse * times for start in (view.window.row, view.window.column))

@@ -176,6 +176,9 @@ class Work:
     def rest(self) -> Steps:
         """Compute the features of the whole layer."""
         raster = self._opened()
+        if not raster.source.pixels.sampled:  # a service is asked for what is looked at alone
+            self._say("progress", (0, 0))
+            return
         tiles = raster.tiles()
         for done, (tile, record) in enumerate(raster.compute(tiles, self._keep_going), start=1):
             self._sample(tile, record)
@@ -267,7 +270,10 @@ class Work:
         if view is None or sought is None:
             return
         scores = yield from view.scored(sought.of)
-        path = write_map(self._opened().layout.seen, view.view, scores * np.float32(100), float("nan"))
+        scores *= np.float32(100)
+        if not view.view.step:  # so that it ends with the layer
+            scores = scores.repeat(view.view.factor, axis=0).repeat(view.view.factor, axis=1)
+        path = write_map(self._opened().layout.seen, view.view, scores, float("nan"))
         self._say("similar", path)
 
     def best(self) -> Steps:
@@ -276,7 +282,8 @@ class Work:
         if sought is None:
             return
         factor, margin = raster.features.factor, raster.features.margin
-        for tile, record in raster.compute(raster.tiles(), self._keep_going):
+        tiles = raster.tiles() if raster.source.pixels.sampled else list(self._sampled)
+        for tile, record in raster.compute(tiles, self._keep_going):
             inner = record[:, margin : record.shape[1] - margin, margin : record.shape[2] - margin]
             window, valid = raster.window(tile), any_valid(self._valid(tile), (factor, factor))
             if valid.any():
