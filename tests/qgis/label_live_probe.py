@@ -89,6 +89,10 @@ def probe(raster: Path, model: Path | None, whole: bool) -> None:
         opened = wait_for(lambda: engine.opened is not None)
         ready = wait_for(lambda: not engine._thread.busy("view") and not engine._view_timer.isActive())
         print(f"opened {opened:.0f} ms, view ready after {ready:.0f} more; longest gap {gap.take()} ms")
+        if whole:
+            took_all = wait_for(lambda: progress[-1][0] == progress[-1][1])
+            print(f"rest of {progress[-1][1]} tiles: {took_all:.0f} ms; longest gap {gap.take()} ms")
+        cpu = time.process_time()
         rng, marks, took = np.random.default_rng(0), [], []
         for number in range(STROKES):
             x, y = middle.x() + size * rng.uniform(-700, 700), middle.y() + size * rng.uniform(-450, 450)
@@ -101,6 +105,8 @@ def probe(raster: Path, model: Path | None, whole: bool) -> None:
             engine.set_labels(marks, layer.crs())
             took.append(wait_for(lambda before=before: counts[0] > before))
             wait_for(lambda: not canvas.isDrawing())
+        cpu = 1000 * (time.process_time() - cpu) / len(took)
+        print(f"a stroke takes {cpu:.0f} ms of processor time, drawing included")
         print(f"stroke to map: median {np.median(took):.0f}, longest {max(took):.0f} ms; longest gap {gap.take()} ms")
         before = counts[0]
         look(300 * size)
@@ -108,8 +114,6 @@ def probe(raster: Path, model: Path | None, whole: bool) -> None:
             f"panned: {wait_for(lambda: counts[0] > before and not engine._thread.busy('view')):.0f} ms; longest gap {gap.take()} ms"
         )
         if whole:
-            took_all = wait_for(lambda: progress[-1][0] == progress[-1][1])
-            print(f"rest of {progress[-1][1]} tiles: {took_all:.0f} ms; longest gap {gap.take()} ms")
             before = counts[0]
             canvas.setExtent(layer.extent())
             shown = wait_for(lambda: counts[0] > before and not engine._thread.busy("view", "paint"))
