@@ -74,10 +74,13 @@ class FitModelAlgorithm(FeaturesAlgorithm):
         )
 
     def initAlgorithm(self, configuration=None):
-        kind = QgsProcessing.SourceType
-        rasters = QgsProcessingParameterMultipleLayers(self.INPUT, tr("Raster layers"), kind.TypeRaster)
+        rasters = QgsProcessingParameterMultipleLayers(
+            self.INPUT, tr("Raster layers"), QgsProcessing.SourceType.TypeRaster
+        )
         self.add(rasters, tr("Layers with the same bands. The first one is mapped."))
-        labels = QgsProcessingParameterMultipleLayers(self.LABELS, tr("Labels"), kind.TypeVectorAnyGeometry)
+        labels = QgsProcessingParameterMultipleLayers(
+            self.LABELS, tr("Labels"), QgsProcessing.SourceType.TypeVectorAnyGeometry
+        )
         self.add(labels, tr("Layers of polygons or points, in any CRS."))
         label = tr("Field with the class (empty: the field named class)")
         field = QgsProcessingParameterField(self.FIELD, label, parentLayerParameterName=self.LABELS, optional=True)

@@ -64,8 +64,7 @@ class SimilarAlgorithm(FeaturesAlgorithm):
         )
 
     def initAlgorithm(self, configuration=None):
-        kind = QgsProcessing.SourceType
-        shapes = [kind.TypeVectorPoint, kind.TypeVectorPolygon]
+        shapes = [QgsProcessing.SourceType.TypeVectorPoint, QgsProcessing.SourceType.TypeVectorPolygon]
         self.add(QgsProcessingParameterRasterLayer(self.INPUT, tr("Raster layer")), tr("The layer that is searched."))
         like = QgsProcessingParameterFeatureSource(self.LIKE, tr("Examples"), shapes)
         self.add(

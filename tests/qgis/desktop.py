@@ -306,6 +306,7 @@ def drive(task: dict) -> None:
         todo = steps(task, seen)
 
     def end() -> None:
+        seen.pop("heart", None)
         Path(task["seen"]).write_text(json.dumps(seen, indent=1), "utf-8")
         QgsProject.instance().clear()  # or QGIS asks what to do with its layers
         if seen["finished"]:
@@ -326,6 +327,8 @@ def drive(task: dict) -> None:
     def step() -> None:
         try:
             pause = next(todo)
+            if "heart" in seen:
+                seen["heart"].skip(todo.gi_frame.f_lineno)
         except StopIteration:
             end()
         except BaseException:  # in a Qt slot nobody else would see it, and QGIS would stay open
@@ -350,8 +353,10 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder that the pictures may show")
     parser.add_argument("--locale", default="en_US")
     parser.add_argument("--seconds", type=int, default=300, help="give up after this time")
+    parser.add_argument("--labels", type=Path, help="JSON: strokes by class, as lists of column and row in px")
     given = parser.parse_args()
-    seen = launch(given.model, given.raster, given.out, given.seconds, given.locale, given.work)
+    labels = json.loads(given.labels.read_text("utf-8")) if given.labels else None
+    seen = launch(given.model, given.raster, given.out, given.seconds, given.locale, given.work, labels)
     print(json.dumps(seen, indent=1))
     sys.exit(not seen["finished"])
 

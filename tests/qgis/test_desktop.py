@@ -14,6 +14,7 @@ from export import plugin
 from tests.models import CLASSES, write_strongest_band
 from tests.qgis import desktop as screen
 from tests.qgis import rasters
+from tests.qgis.test_fit_model import NAMES, stripes
 
 
 def missing() -> str:
@@ -41,3 +42,23 @@ def test_from_the_zip_to_the_map_by_clicks(scene, tmp_path):
     assert seen["read"].startswith("scene: land cover: ")
     assert "qgis_process run geoaware:segment" in seen["page"]
     assert seen["seconds from zip to map"] < 120
+
+
+@pytest.mark.skipif(bool(missing()), reason=f"a QGIS on a virtual screen needs {missing()}")
+def test_from_strokes_to_a_model_and_its_map(tmp_path):
+    raster = rasters.write(tmp_path / "scene.tif", stripes(), nodata=0)
+    strokes = {
+        name: [
+            [[60 * stripe + 20, row], [60 * stripe + 40, row + 20]]
+            for stripe in (number, number + 3)
+            for row in (60, 200)
+        ]
+        for number, name in enumerate(NAMES)
+    }
+    seen = screen.launch(None, raster, tmp_path / "out", 300, labels={"features": "Bands", "classes": strokes})
+    assert seen["finished"], seen
+    assert seen["left"] == []
+    assert (seen["saved"], seen["mapped"]) == ("done", "done")
+    assert len(seen["seconds from stroke to map"]) == 8  # of the second and the third class
+    assert seen["seconds from the panel to model and map"] < 120
+    assert "qgis_process run geoaware:fitmodel" in seen["page"]

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
-from qgis.core import QgsApplication, QgsProcessing, QgsProcessingOutputLayerDefinition, QgsProject
+from qgis.core import QgsApplication, QgsProcessing, QgsProcessingOutputLayerDefinition, QgsProcessingUtils, QgsProject
 from qgis.gui import QgsFileWidget
-from qgis.PyQt.QtWidgets import QCheckBox, QFormLayout, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from ....gdal_io.job import card_in
 from ....runtime.errors import InputFault, RuntimeFault
@@ -67,6 +67,9 @@ class MapPage(QWidget):
         super().__init__(parent)
         self._runs, self._given, self._added = runs, given, added
         self.area, self.file = AreaBox(canvas), QgsFileWidget()
+        self.area.polygons.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.area.polygons.setMinimumContentsLength(4)
+        self.area.layout().addWidget(self.area.selected, 2, 1)  # the panel is narrow
         self.file.setStorageMode(QgsFileWidget.StorageMode.SaveFile)
         self.file.setFilter(tr("GeoTIFF files (*.tif)"))
         self.file.lineEdit().setPlaceholderText(tr("a temporary file"))
@@ -81,10 +84,10 @@ class MapPage(QWidget):
         self.said = paragraph()
         form = QFormLayout()
         form.addRow(tr("Map"), self.file)
-        layout = stack(
-            QVBoxLayout(self), self.area, form, stack(QHBoxLayout(), self.confidence, None, self.map_button),
-            stack(QHBoxLayout(), self.name, self.save_button), self.said,
-        )  # fmt: skip
+        form.addRow("", stack(QHBoxLayout(), self.confidence, None, self.map_button))
+        form.addRow(tr("Model"), self.name)
+        form.addRow("", stack(QHBoxLayout(), None, self.save_button))
+        layout = stack(QVBoxLayout(self), self.area, form, self.said)
         layout.setContentsMargins(0, 0, 0, 0)
         self._allow()
 
@@ -96,7 +99,7 @@ class MapPage(QWidget):
         """Queue a run that fits the model and maps the area; None, and a sentence, where that cannot be done."""
         project, path = QgsProject.instance(), self.file.filePath()
         given: dict[str, Any] = {
-            "MODEL": QgsProcessing.TEMPORARY_OUTPUT,
+            "MODEL": QgsProcessingUtils.generateTempFilename(f"{tr('labels')}.onnx"),
             "OUTPUT": QgsProcessingOutputLayerDefinition(path or QgsProcessing.TEMPORARY_OUTPUT, project),
             "AREAS": QgsProcessing.TEMPORARY_OUTPUT,  # for the page on the result
         }
