@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from export.batch.inputs import rasters
+from export.batch.inputs import Raster, rasters
 from export.rasterio_io.cog import RasterioWriter
 from export.rasterio_io.labels import classes_in, labels_on, read_labels
 from export.rasterio_io.pixels import RasterPixels
@@ -148,7 +148,7 @@ def fit(arguments: argparse.Namespace, kind: str) -> None:
         RuntimeFault: nothing was written, or no more than the model and some maps.
     """
     out: Path = arguments.out
-    inputs = rasters(arguments.rasters, [], arguments.map or out)
+    inputs = _inputs(arguments)
     for raster in inputs:
         if raster.parts:
             raise InputFault.worded(f"{raster.where}: is a STAC Item; make one raster of its files, with gdalbuildvrt")
@@ -179,6 +179,14 @@ def fit(arguments: argparse.Namespace, kind: str) -> None:
             on.complete_cache()
         for trouble in made.troubles:
             warn(trouble)
+
+
+def _inputs(arguments: argparse.Namespace) -> list[Raster]:
+    """The rasters that the command line names; without maps they may have the same names in different folders."""
+    if arguments.map:
+        return rasters(arguments.rasters, [], arguments.map)
+    found = (raster for word in arguments.rasters for raster in rasters([word], [], arguments.out))
+    return list({raster.where: raster for raster in found}.values())
 
 
 def _request(arguments: argparse.Namespace) -> Request:

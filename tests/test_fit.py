@@ -118,7 +118,7 @@ def test_a_part_of_the_map_has_the_pixels_of_the_whole(scene, labels, tmp_path):
     assert (masked[:300, 380:] == 255).all()
 
 
-def test_several_rasters_and_label_files_in_another_crs_count_together(scene, tmp_path):
+def test_several_rasters_and_label_files_in_another_crs_count_together(scene, tmp_path, capsys):
     path, classes = scene
     other_classes = patches(200, 300, seed=5)
     pixels = COLOURS[other_classes].transpose(2, 0, 1).astype(np.uint8)
@@ -136,6 +136,12 @@ def test_several_rasters_and_label_files_in_another_crs_count_together(scene, tm
     assert sum(entry["labels"] for entry in report["classes"]) == 12
     assert set(report["unlike_labels"]) == {str(path), str(other)}
     mapped = read(tmp_path / "maps" / "other.tif")
+    (tmp_path / "folder").mkdir()
+    same = (other.rename(tmp_path / "folder" / "scene.tif"), path, "--labels", one, two, "--field", "kind")
+    assert call(fit.main, *same, "--out", tmp_path / "same.onnx") == 0
+    capsys.readouterr()
+    assert call(fit.main, *same, *out) == 2
+    assert "both maps would be named scene" in sentence(capsys)
     assert (mapped == np.array([2, 1, 3])[other_classes]).mean() > 0.6
 
 
