@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +97,7 @@ def click(widget) -> None:
 
 def saved(path: Path) -> list[tuple[int, str, str]]:
     """Class, name and colour of each label, read by another library than the panel's."""
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as file:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as file:
         return file.execute("select class, name, color from labels order by fid").fetchall()
 
 

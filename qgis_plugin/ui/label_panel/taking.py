@@ -1,10 +1,10 @@
 """Labels of another vector layer: which layer, which field of classes, all features or the selected ones."""
 
+from contextlib import suppress
 from typing import Any
 
 from qgis.core import (
     QgsCategorizedSymbolRenderer,
-    QgsFieldProxyModel,
     QgsMapLayerProxyModel,
     QgsVectorLayer,
 )
@@ -14,6 +14,7 @@ from qgis.PyQt.QtWidgets import QCheckBox, QDialog, QDialogButtonBox, QFormLayou
 from ...gdal_io.labels import classes_in, read_labels
 from ...runtime.errors import InputFault
 from ...runtime.raster.legend import LandClass
+from ...runtime.results.assessment import true_field
 from ...texts import tr
 from ..widgets import paragraph
 
@@ -28,13 +29,8 @@ class TakeDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle(tr("Labels from a layer"))
         self.layers, self.fields = QgsMapLayerComboBox(), QgsFieldComboBox()
-        self.layers.setFilters(  # type: ignore[call-overload]  # wrong in qgis-stubs
-            QgsMapLayerProxyModel.Filter.PolygonLayer | QgsMapLayerProxyModel.Filter.PointLayer
-        )
+        self.layers.setFilters(QgsMapLayerProxyModel.Filter.HasGeometry)  # lines are refused when they are read
         self.layers.setExceptedLayerList([without] if without is not None else [])
-        self.fields.setFilters(
-            QgsFieldProxyModel.Filter.String | QgsFieldProxyModel.Filter.Int  # type: ignore[arg-type]  # wrong in qgis-stubs
-        )
         self.selected = QCheckBox(tr("Selected features only"))
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
         self.buttons.accepted.connect(self.accept)
@@ -57,6 +53,10 @@ class TakeDialog(QDialog):
             and layer.fields().indexOf(renderer.classAttribute()) >= 0
         ):
             self.fields.setField(renderer.classAttribute())
+        elif layer is not None:
+            with suppress(InputFault):
+                names = layer.fields().names()
+                self.fields.setField(names[true_field(layer.name(), names, None)])
         self.selected.setEnabled(layer is not None and layer.selectedFeatureCount() > 0)
         self.selected.setChecked(self.selected.isEnabled())
         self.buttons.button(QDialogButtonBox.StandardButton.Ok).setEnabled(bool(self.fields.currentField()))
