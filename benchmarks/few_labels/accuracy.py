@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -170,8 +171,8 @@ def lines(rows: Sequence[dict]) -> list[str]:
         "bands (as dzetsaka, EnMAP-Box and SCP do) or of a filter bank at full resolution (as ilastik does).",
     ]
     for data in dict.fromkeys(row["data"] for row in rows):
-        of_data = [row for row in rows if row["data"] == data]
-        scenes, draws = len({row["scene"] for row in of_data}), 1 + max(row["draw"] for row in of_data)
+        of_data = _whole_draws([row for row in rows if row["data"] == data])
+        scenes, draws = (len({row[part] for row in of_data}) for part in ("scene", "draw"))
         found += [
             "", f"### {data}, {_count(scenes, 'scene')}, {_count(draws, 'draw')}", "",
             f"| % of pixels right | {' | '.join(f'{count} labels a class' for count in COUNTS)} |",
@@ -187,6 +188,12 @@ def lines(rows: Sequence[dict]) -> list[str]:
                     found.append(f"| {method}, above the {peer} | {' | '.join(gains)} |")
         found += _unlike_lines(of_data)
     return found
+
+
+def _whole_draws(rows: Sequence[dict]) -> list[dict]:
+    """Without draws that were not measured everywhere."""
+    count = Counter(row["draw"] for row in rows)
+    return [row for row in rows if count[row["draw"]] == max(count.values())]
 
 
 def _tables(rows: Sequence[dict], method: str) -> list[np.ndarray | None]:
