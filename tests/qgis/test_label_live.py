@@ -482,3 +482,19 @@ def test_a_file_that_changes_meanwhile_is_told(opened, layer, canvas):
     canvas.setExtent(QgsRectangle(X + 100, Y - 6900, X + 8800, Y - 500))
     wait_for(lambda: bool(opened.heard.problems))
     assert "changed" in opened.heard.problems[0]
+
+
+def test_the_features_of_the_whole_layer_become_one_file_and_are_used_again(opened, layer, tmp_path, label_panel):
+    opened.set_labels(MARKS, layer.crs())
+    finish(opened)
+    first = map_of(opened)
+    assert len(list((tmp_path / "cache").rglob("*.tif"))) == 1
+    choice = label_panel("runtime.learn.features").FeatureChoice("texture")
+    opened.open(layer, choice, tmp_path / "cache")  # the labels stay
+    wait_for(lambda: opened.opened is not None)
+    assert all(opened._work.raster.is_there(tile) for tile in opened._work.raster.tiles())
+    wait_for(lambda: opened.maps is not None and not opened._thread.busy())
+    np.testing.assert_array_equal(map_of(opened), first)
+    assert opened.cache_bytes() > 0
+    opened.delete_cache()
+    wait_for(lambda: opened.cache_bytes() == 0)
