@@ -288,6 +288,39 @@ def test_places_outside_the_layer_are_refused(painted, panel):
     assert panel.layer.extent().contains(inside.boundingBox())
 
 
+def test_places_without_coordinates_in_the_crs_of_the_layer_are_refused(painted, panel):
+    before = saved(painted)
+    shape = QgsGeometry.fromRect(QgsRectangle(100, 1e6, 200, 2e6))  # latitudes beyond all
+    panel._try(panel.store.paint, 0, shape, QgsCoordinateReferenceSystem("EPSG:4326"))
+    assert said(panel) == "That place lies outside 'scene'."
+    assert saved(painted) == before
+
+
+def test_closing_the_panel_lets_go_and_opening_it_again_goes_on(painted, panel, running, raster):
+    panel.close()
+    assert panel.layer is None
+    assert panel._canvas.mapTool() is not panel.tool
+    running.open_panel()
+    assert panel.layer is raster
+    assert [mark[0] for mark in panel.store.marks()] == [1, 2]
+    stroke(panel, (20, 60), (30, 60))  # without a tool
+    assert len(saved(painted)) == 2
+    click(panel.classes_page.modes["brush"])
+    stroke(panel, (20, 60), (30, 60))
+    assert len(saved(painted)) == 3
+
+
+def test_features_that_a_layer_holds_are_recognised(panel, tmp_path):
+    pixels = np.random.default_rng(0).normal(size=(5, 40, 40)).astype(np.float32)
+    names = tuple(f"value {number}" for number in range(1, 6))
+    panel.set_layer(shown(rasters.write(tmp_path / "embedding.tif", pixels, names=names), "embedding"))
+    assert panel.features.kind == "raster"
+    assert "features" in panel.features.recognised.text()
+    panel.set_layer(shown(tmp_path / "scene.tif"))
+    assert panel.features.kind != "raster"
+    assert panel.features.recognised.isHidden()
+
+
 # classes
 
 

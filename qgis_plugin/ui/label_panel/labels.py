@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from qgis.core import (  # type: ignore[attr-defined]  # QgsCsException is not in qgis-stubs
     QgsApplication,
@@ -148,7 +148,7 @@ class LabelStore(QObject):
         Raises:
             InputFault: they lie outside the raster layer.
         """
-        shape, value = self._inside(shape, crs), self.classes[index].value
+        shape, value = self._inside(crs)(shape), self.classes[index].value
         labels = dict(self.state.labels)
         for number, label in self._touched(shape):
             if label.value == value:
@@ -161,7 +161,7 @@ class LabelStore(QObject):
 
     def erase(self, shape: QgsGeometry, crs) -> None:
         """Take polygons from all labels."""
-        shape = self._inside(shape, crs)
+        shape = self._inside(crs)(shape)
         labels = dict(self.state.labels)
         for number, _ in self._touched(shape):
             self._cut(labels, number, shape)
@@ -184,14 +184,15 @@ class LabelStore(QObject):
                 known[_plain(one.name)] = value
                 added.append(replace(one, value=value))
         labels, left_out, number = dict(self.state.labels), 0, max(self._used, *self.state.labels, 0)
+        inside = self._inside(crs)
         for name, shape in shapes:
             try:
-                inside = self._inside(shape, crs)
+                part = inside(shape)
             except InputFault:
                 left_out += 1
                 continue
             number += 1
-            labels[number] = PaintedLabel(known[_plain(name)], polygons(inside))
+            labels[number] = PaintedLabel(known[_plain(name)], part)
         if left_out == len(shapes):
             raise InputFault.worded(tr("All labels lie outside '{name}'.").format(name=self.raster.name()))
         self._change(LabelState(labels, _ordered([*self.classes, *added])))
@@ -247,23 +248,38 @@ class LabelStore(QObject):
         self.layer.dataProvider().reloadData()  # it counts its features, and keeps their extent
         self.layer.triggerRepaint()
 
-    def _inside(self, shape: QgsGeometry, crs) -> QgsGeometry:
-        """The part of polygons that lies on the raster layer, in the CRS of the labels."""
-        shape, frame = QgsGeometry(shape), QgsGeometry.fromRect(self.raster.extent())
-        project = QgsProject.instance()
-        try:
-            shape.transform(QgsCoordinateTransform(crs, self.crs, project))
+    def _inside(self, crs) -> Callable[[QgsGeometry], QgsGeometry]:
+        """A function that takes polygons of a CRS, or a point, to the part that lies on the raster layer, for the labels.
+
+        That function raises InputFault where there is none.
+        """
+        project, frame = QgsProject.instance(), QgsGeometry.fromRect(self.raster.extent())
+        move = QgsCoordinateTransform(crs, self.crs, project)
+        with suppress(QgsCsException):  # then nothing lies on it
             frame.transform(QgsCoordinateTransform(self.raster.crs(), self.crs, project))
-        except QgsCsException:
-            shape = QgsGeometry()
-        if not shape.isEmpty() and shape.constGet().dimension() == 0:
-            at, quarter = shape.centroid().asPoint(), self.raster.rasterUnitsPerPixelX() / 4
-            # half a pixel wide: wherever in a pixel it lies, it is the label of this one pixel
-            shape = QgsGeometry.fromRect(QgsRectangle.fromCenterAndSize(at, 2 * quarter, 2 * quarter))
-        shape = polygons(shape.makeValid().intersection(frame))
-        if shape.isEmpty():
-            raise InputFault.worded(tr("That place lies outside '{name}'.").format(name=self.raster.name()))
-        return shape
+        engine = QgsGeometry.createGeometryEngine(frame.constGet())
+        engine.prepareGeometry()
+        # half a pixel wide: wherever in a pixel a point lies, it is the label of this one pixel
+        side, name = self.raster.rasterUnitsPerPixelX() / 2, self.raster.name()
+
+        def inside(shape: QgsGeometry) -> QgsGeometry:
+            shape = QgsGeometry(shape)
+            try:
+                shape.transform(move)
+            except QgsCsException:
+                shape = QgsGeometry()
+            if not shape.isEmpty() and shape.constGet().dimension() == 0:
+                at = shape.centroid().asPoint()
+                shape = QgsGeometry.fromRect(QgsRectangle.fromCenterAndSize(at, side, side))
+            shape = shape.makeValid()
+            if not shape.isEmpty() and not engine.contains(shape.constGet()):
+                shape = shape.intersection(frame)
+            part = polygons(shape)
+            if part.isEmpty():
+                raise InputFault.worded(tr("That place lies outside '{name}'.").format(name=name))
+            return part
+
+        return inside
 
     def _touched(self, shape: QgsGeometry) -> "list[tuple[int, PaintedLabel]]":
         """Labels that share more than a boundary with polygons."""
