@@ -101,8 +101,10 @@ def test_named_stages_are_projected_each_at_its_stride(tmp_path, scene):
     named, plain = (learned(path, scene) for path in paths)
     assert b"stride_16" in named.graph
     assert len(named.graph) < len(plain.graph) + 200
-    records = [FeatureRaster(RasterPixels(scene), one).record((0, 0)).astype(int) for one in (named, plain)]
-    assert np.abs(records[0] - records[1]).max() <= 1
+    records = [FeatureRaster(RasterPixels(scene), one).record((0, 0)).reshape(11, -1).T for one in (named, plain)]
+    x, y = np.c_[records[0], np.ones(len(records[0]))], records[1]
+    fit, *_ = np.linalg.lstsq(x, y, rcond=None)
+    assert (y - x @ fit).var() < 0.01 * y.var()  # the same but for how much a stage counts
     assert seams(named, scene, scenery((3, 330, 420))) <= 1
 
 

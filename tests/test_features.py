@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from export.rasterio_io.pixels import RasterPixels
 from export.runtime.errors import Cancelled, InputFault
+from export.runtime.learn.cache import FeatureCache
 from export.runtime.learn.features import FeatureChoice, learn_features
 from export.runtime.learn.place import FeatureRaster
 from export.runtime.model.filters import filter_bank
@@ -251,3 +252,31 @@ def test_parts_of_many_and_of_few_channels_count_alike():
     np.testing.assert_allclose(np.tensordot(alike, values, 1).std(axis=(1, 2)), [24, 24 * 60**-0.25], rtol=0.05)
     left, _ = projection(directions, 2, 24.0, None)
     np.testing.assert_allclose(np.tensordot(left, values, 1).std(axis=(1, 2)), [24, 24 * (25 / 60) ** 0.25], rtol=0.05)
+
+
+def test_single_pixels_of_data_are_enough(tmp_path):
+    image = scenery((3, 200, 200))
+    kept = np.zeros((200, 200), bool)
+    kept[5::40, 7::40] = True
+    path = write_raster(tmp_path / "few.tif", np.where(kept, image, 0), nodata=0)
+    features = learn_features(TEXTURE, [RasterPixels(path)])
+    raster = FeatureRaster(RasterPixels(path), features)
+    assert raster.record((0, 0)).min() >= 1
+    assert np.array_equal(raster.valid(raster.layout.seen.whole), kept)
+
+
+def test_of_a_slow_service_few_tiles_are_read(tmp_path, scene):
+    class Service(RasterPixels):
+        sampled, read_ahead = False, 0
+
+        def read(self, bands, window):
+            asked.append(window)
+            return super().read(bands, window)
+
+    asked = []
+    features = learn_features(TEXTURE, [Service(scene)])
+    assert len(asked) <= 8
+    raster = FeatureRaster(Service(scene), features, FeatureCache(tmp_path))
+    before = len(asked)
+    raster.record((0, 0))
+    assert len(asked) == before + 1

@@ -44,7 +44,8 @@ _SAMPLE, _SAMPLE_SLOW = 9, 4  # tiles that are looked at, and of a slow service
 _SAMPLE_BYTES = 256 * 2**20
 _MOST_BANDS = 6  # that filters are computed of: of more their main directions
 _FARTHEST = 8.0  # standard deviations: brighter pixels count as these
-_PIXEL = 4  # px: one of so many in a row is looked at
+_PIXEL, _PLACE = 4, 2  # one of so many pixels, and of places, in a row is looked at
+_FEW = 1000  # places of a tile, of which all are looked at
 _REFLECTANCE, _COLOUR = "reflectance x 10000", "8-bit colour, 0 to 255"
 
 
@@ -361,7 +362,11 @@ def _directions(base: _Base, tiles: Sequence[Tile], provider: str, progress: Pro
             first = base.border // factor
             places = answer[:, first : first + len(share), first : first + share.shape[1]]
             held = share >= min(0.5, share.max())
-            directions.add(places, held & np.isfinite(places).all(axis=0))
+            use = held & np.isfinite(places).all(axis=0)
+            every = slice(None, None, _PLACE)  # enough for hundreds of channels
+            if use[every, every].sum() < _FEW:
+                every = slice(None)
+            directions.add(places[:, every, every], use[every, every])
             if not progress(number, len(tiles)):
                 raise Cancelled()
     return directions
