@@ -498,3 +498,11 @@ def test_the_features_of_the_whole_layer_become_one_file_and_are_used_again(open
     assert opened.cache_bytes() > 0
     opened.delete_cache()
     wait_for(lambda: opened.cache_bytes() == 0)
+
+
+def test_labels_on_no_data_are_named(opened, layer):
+    opened.set_labels([*MARKS, (5, 0, square(10, 10))], layer.crs())
+    wait_for(lambda: opened.maps is not None)
+    assert "1 of 5 labels lie on pixels without data and do not count" in opened.heard.problems[-1]
+    opened.set_labels([(1, 0, square(200, 100)), (5, 1, square(10, 10))], layer.crs())
+    wait_for(lambda: "at least two classes are needed" in opened.heard.problems[-1])

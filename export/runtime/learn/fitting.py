@@ -166,7 +166,8 @@ def fit_model(
         Cancelled: a progress returned False.
     """
     samples = samples_of(featured.rasters, labels, steps("labels"))
-    notes = _checked(samples, featured, classes, where)
+    names = ", ".join(raster.source.where for raster in featured.rasters)
+    notes = that_count(samples, names, [entry.name for entry in classes], where)
     accuracy = steps("accuracy")
     quality = cross_validate(samples, [entry.name for entry in classes], accuracy)
     head, applicability = fit(samples, len(classes)), Applicability.of(samples)
@@ -181,18 +182,21 @@ def without_class(where: str, index: Sequence[np.ndarray]) -> list[Message]:
     return [Message("labels_without_class", {"count": count, "total": total}).about(where)] if count else []
 
 
-def _checked(samples: Samples, featured: Featured, classes: Sequence[LandClass], where: str) -> list[Message]:
-    """Notes on labels that do not count."""
+def that_count(samples: Samples, rasters: str, names: Sequence[str], where: str) -> list[Message]:
+    """Notes on labels that do not count; ``rasters`` and the ``names`` of the classes are for the sentences.
+
+    Raises:
+        InputFault: no label lies on the data of a raster, or those that do are of one class.
+    """
     outside, empty, used = len(samples.outside), len(samples.empty), len(samples.numbers)
     total = outside + empty + used
-    rasters = ", ".join(raster.source.where for raster in featured.rasters)
     if not used and not empty:
         raise InputFault("labels_outside", where=where, rasters=rasters)
     if not used:
         raise InputFault("labels_empty", where=where, rasters=rasters)
     present = np.unique(samples.labels)
     if len(present) < 2:
-        raise InputFault("labels_of_one_class", where=where, name=classes[int(present[0])].name, rasters=rasters)
+        raise InputFault("labels_of_one_class", where=where, name=names[int(present[0])], rasters=rasters)
     notes = []
     if outside:
         notes.append(Message("labels_partly_outside", {"count": outside, "total": total}).about(where))

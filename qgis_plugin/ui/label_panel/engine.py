@@ -285,7 +285,7 @@ class Engine(QObject):
 
     def _on_fitted(self, fitted: LiveFit) -> None:
         self.fitted = fitted
-        self.problem.emit("")
+        self.problem.emit(" ".join(words(note) for note in fitted.notes))
         self.refitted.emit(fitted)
 
     def _on_painted(self, result) -> None:

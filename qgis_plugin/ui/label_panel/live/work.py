@@ -17,6 +17,7 @@ from ....runtime.errors import Cancelled, InputFault
 from ....runtime.infer.layout import Options
 from ....runtime.infer.sweep import any_valid
 from ....runtime.learn.features import FeatureChoice, learn_features
+from ....runtime.learn.fitting import that_count
 from ....runtime.learn.heads import Head, fit
 from ....runtime.learn.judge import Applicability
 from ....runtime.learn.mapping import head_session
@@ -82,6 +83,7 @@ class LiveFit:
     head: Head
     samples: Samples
     names: tuple[str, ...]
+    notes: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -207,8 +209,9 @@ class Work:
         yield
         samples = samples_of([raster], [labels])
         yield
+        notes = that_count(samples, self._given.name, marks.names, self._given.name)
         head = fit(samples, len(marks.names))
-        self.fitted, self._applicability = LiveFit(head, samples, marks.names), None
+        self.fitted, self._applicability = LiveFit(head, samples, marks.names, tuple(notes)), None
         self._run = head_session(head, raster.features.channels, raster.features.factor)
         yield
         self._say("fitted", self.fitted)
