@@ -94,7 +94,9 @@ def opened(plan: LayersPlan, stack: ExitStack, progress: Progress, feedback) -> 
             feedback.canceled.connect(request.cancel, Qt.ConnectionType.DirectConnection)
     choice = choice_of(plan.kind, plan.encoder or None, pixels[0])
     featured = Featured.of(pixels, choice, cache=feature_cache(plan.cache), progress=progress)
-    for note in featured.notes:
+    for note in featured.features.notes:
+        feedback.pushInfo(words(note))
+    for note in (note for raster in featured.rasters for note in raster.source.notes):
         feedback.pushWarning(words(note))
     feedback.pushInfo(featured.described)
     return featured

@@ -246,12 +246,16 @@ def with_onnxruntime(task: dict, action) -> Iterator[float | Callable]:
 
 
 def tool_button(action):
-    """The visible button of an action in a toolbar."""
-    from qgis.PyQt.QtWidgets import QToolBar
+    """The visible button of an action in a toolbar; other toolbars make room for it where the window is too narrow."""
+    from qgis.PyQt.QtWidgets import QApplication, QToolBar
     from qgis.utils import iface
 
     bars = iface.mainWindow().findChildren(QToolBar)
     found = [bar.widgetForAction(action) for bar in bars if action in bar.actions()]
+    if not any(one is not None and one.isVisible() for one in found):
+        for bar in bars:
+            bar.setVisible(action in bar.actions())
+        QApplication.processEvents()
     return next(one for one in found if one is not None and one.isVisible())
 
 

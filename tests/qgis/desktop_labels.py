@@ -189,6 +189,7 @@ def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
     seen["quality"] = page.summary.text()
     yield from picture(task, "few_labels_quality")
     click(page.hatched, 8)
+    yield lambda: not page.hatched.isChecked()
 
     page = driver.page("SimilarPage")
     yield 0.5
