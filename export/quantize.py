@@ -28,7 +28,7 @@ from core.training.labelled import labelled_places
 from export.runtime.model.session import Model
 
 MIN_SPEEDUP, MAX_LOSS = 2.0, 0.01  # relative to fp32, and in accuracy
-_CALIBRATION, _CALIBRATION_LARGE = 100, 8  # tiles, and those of more than 256 px: each takes up to 300 MB
+_CALIBRATION, _CALIBRATION_LARGE = 100, 8  # tiles, and of more than 256 px
 _STATISTICS, _STATISTICS_TILE = 16, 256  # tiles of training chips that scale dense features, and their side in px
 _OF = {"segmentation": "pixels", "embedding": f"images, by {K_NEIGHBOURS} nearest neighbours,"}  # else "images"
 _IMAGES, _PIXELS = 1000, 2**24  # maximum, for the accuracy
