@@ -202,6 +202,21 @@ def test_a_layer_changed_or_removed_meanwhile_is_said(tmp_path, scene, learned, 
     assert len(list(cache.folder.rglob("*.gaf"))) == 1
 
 
+def test_statistics_beside_a_layer_change_nothing(tmp_path, scene, learned, cache):
+    path = shutil.copy(scene, tmp_path / "scene.tif")
+    beside = tmp_path / "scene.tif.aux.xml"
+    beside.write_text("<PAMDataset></PAMDataset>")
+    raster = Counted(path, learned, cache)
+    records = raster.compute(raster.tiles())
+    next(records)
+    beside.write_text("<PAMDataset><!-- statistics --></PAMDataset>")
+    whole = {tile for tile, _ in records}
+    beside.unlink()
+    again = Counted(path, learned, cache)
+    assert len(whole) == len(all_of(again)) - 1
+    assert again.run == []
+
+
 def test_rasters_that_hold_features_are_not_kept(tmp_path, cache):
     path = write_raster(tmp_path / "f.tif", scenery((4, 40, 50)))
     raster = FeatureRaster(RasterPixels(path), learn_features(FeatureChoice("raster"), [RasterPixels(path)]), cache)

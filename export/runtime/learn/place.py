@@ -26,6 +26,7 @@ from .features import FeatureSet
 
 _MEMORY = 128 * 2**20  # bytes of records that are kept
 _LOOKS = 6  # every so many of the windows of ``lattice`` tells whether a raster is the same as before
+_BESIDE = (".aux.xml", ".ovr")
 
 
 class FeatureRaster:
@@ -264,9 +265,9 @@ def between(record: np.ndarray, down: np.ndarray, across: np.ndarray) -> np.ndar
 
 
 def _stamp(files: Sequence[str]) -> tuple[tuple[str, int, int], ...]:
-    """Size and time of change of the files that are there."""
+    """Size and time of change of the files that are there, but for statistics and overviews, which QGIS writes as it shows them."""
     stamps = []
-    for file in files:
+    for file in (file for file in files if not file.lower().endswith(_BESIDE)):
         try:
             state = os.stat(file)
         except (OSError, ValueError):
