@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qgis.core import QgsCoordinateTransformContext, QgsProcessingParameterEnum, QgsProcessingParameterFile
+from qgis.core import (
+    QgsCoordinateTransformContext,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterString,
+)
 from qgis.PyQt.QtCore import Qt
 
 from ..gdal_io.cache import cache_folder, feature_cache
@@ -15,6 +21,8 @@ from ..gdal_io.job import Layer, snapshot
 from ..gdal_io.services import ServiceLayer
 from ..runtime.errors import InputFault
 from ..runtime.files import with_members
+from ..runtime.infer.layout import Options
+from ..runtime.infer.source import Choice
 from ..runtime.infer.sweep import Progress
 from ..runtime.learn.features import KINDS
 from ..runtime.learn.fitting import Featured, choice_of
@@ -27,6 +35,7 @@ class LayersPlan:
     """Rasters whose features are needed, copied so that a worker never touches a layer.
 
     Attributes:
+        options: how they are read.
         kind: of the features, "auto" or one of ``KINDS``.
         encoder: file of the model; "" for none.
         cache: folder in which features are kept.
@@ -34,6 +43,7 @@ class LayersPlan:
     """
 
     layers: tuple[Layer, ...]
+    options: Options
     kind: str
     encoder: str
     cache: Path
@@ -44,7 +54,7 @@ class LayersPlan:
 class FeaturesAlgorithm(Algorithm):
     """Works on features of raster layers."""
 
-    FEATURES, ENCODER, CACHE = "FEATURES", "ENCODER", "CACHE"
+    FEATURES, ENCODER, BANDS, NODATA, CACHE = "FEATURES", "ENCODER", "BANDS", "NODATA", "CACHE"
 
     def add_features(self):
         """Declare the features."""
@@ -57,8 +67,14 @@ class FeaturesAlgorithm(Algorithm):
         self.add(kinds, hint)
         self.add_model(("embedding",), self.ENCODER, tr("Encoder"), tr("none"))
 
-    def add_cache(self):
-        """Declare the folder of the features."""
+    def add_reading(self):
+        """Declare how the layers are read, and the folder of the features."""
+        bands = QgsProcessingParameterString(self.BANDS, tr("Bands"), optional=True)
+        hint = tr("Names or numbers from 1, separated by commas; empty: those that the encoder needs, else all.")
+        self.add(bands, hint, advanced=True)
+        kind = QgsProcessingParameterNumber.Type.Double
+        nodata = QgsProcessingParameterNumber(self.NODATA, tr("No-data value"), kind, None, True)
+        self.add(nodata, tr("For layers that declare no nodata value."), advanced=True)
         folder = QgsProcessingParameterFile.Behavior.Folder
         cache = QgsProcessingParameterFile(self.CACHE, tr("Folder for features"), folder, optional=True)
         self.add(cache, tr("Features are kept there for the next run; empty: in the profile."), advanced=True)
@@ -76,8 +92,19 @@ class FeaturesAlgorithm(Algorithm):
         kind = self.parameterAsEnumString(parameters, self.FEATURES, context) or "auto"
         encoder = self.parameterAsFile(parameters, self.ENCODER, context)
         cache = self.parameterAsString(parameters, self.CACHE, context)
+        names = [name.strip() for name in self.parameterAsString(parameters, self.BANDS, context).split(",")]
+        nodata = None
+        if parameters.get(self.NODATA) not in (None, ""):
+            nodata = self.parameterAsDouble(parameters, self.NODATA, context)
+        options = Options(Choice(tuple(name for name in names if name), nodata))
         return LayersPlan(
-            copies, kind, encoder, Path(cache) if cache else cache_folder(), context.transformContext(), tuple(files)
+            copies,
+            options,
+            kind,
+            encoder,
+            Path(cache) if cache else cache_folder(),
+            context.transformContext(),
+            tuple(files),
         )
 
 
@@ -93,7 +120,7 @@ def opened(plan: LayersPlan, stack: ExitStack, progress: Progress, feedback) -> 
         if request:  # ends a request that is under way
             feedback.canceled.connect(request.cancel, Qt.ConnectionType.DirectConnection)
     choice = choice_of(plan.kind, plan.encoder or None, pixels[0])
-    featured = Featured.of(pixels, choice, cache=feature_cache(plan.cache), progress=progress)
+    featured = Featured.of(pixels, choice, plan.options, cache=feature_cache(plan.cache), progress=progress)
     for note in featured.features.notes:
         feedback.pushInfo(words(note))
     for note in (note for raster in featured.rasters for note in raster.source.notes):

@@ -96,7 +96,7 @@ class FitModelAlgorithm(FeaturesAlgorithm):
         self.add_raster_output(self.OUTPUT, tr("Land cover"), tr("Map of the first layer."))
         self.add_raster_output("CONFIDENCE", tr("Confidence"), tr("Probability of the class, per cent."))
         self.add_areas()
-        self.add_cache()
+        self.add_reading()
         labels_of = (
             tr("Overall accuracy, 0 to 1"),
             tr("Lower limit of the overall accuracy (95 % confidence)"),

@@ -81,7 +81,7 @@ class SimilarAlgorithm(FeaturesAlgorithm):
         point = QgsProcessing.SourceType.TypeVectorPoint
         places = QgsProcessingParameterVectorDestination(self.PLACES, tr("Best places"), point, None, True, True)
         self.add(places, tr("GeoPackage of points with rank and score."))
-        self.add_cache()
+        self.add_reading()
         self.addOutput(QgsProcessingOutputNumber("COUNT", tr("Number of best places")))
 
     def plan(self, parameters, context):

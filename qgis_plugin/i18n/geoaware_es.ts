@@ -2691,5 +2691,9 @@ Informe: exactitud y F1 de cada clase con intervalos del 95 %. Se dejan fuera po
         <source>Map and model</source>
         <translation>Mapa y modelo</translation>
     </message>
+    <message>
+        <source>Names or numbers from 1, separated by commas; empty: those that the encoder needs, else all.</source>
+        <translation>Nombres o números desde 1, separados por comas; vacío: las que necesita el codificador; si no, todas.</translation>
+    </message>
 </context>
 </TS>

@@ -112,7 +112,14 @@ def fit(texts: dict[str, str]) -> Optional[str]:
     ):
         return None
     words = ["python", "-m", "export.fit", *inputs, "--labels", *(path for path, _ in labels)]
-    for name, flag in (("FIELD", "--field"), ("ENCODER", "--encoder"), ("CACHE", "--cache"), ("MODEL", "--out")):
+    for name, flag in (
+        ("FIELD", "--field"),
+        ("ENCODER", "--encoder"),
+        ("CACHE", "--cache"),
+        ("MODEL", "--out"),
+        ("BANDS", "--bands"),
+        ("NODATA", "--nodata"),
+    ):
         words += [flag, texts[name]] if texts.get(name) else []
     layer = layers.pop()
     words += ["--layer", layer] if layer else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import os
 import shutil
@@ -84,6 +85,7 @@ def scene(tmp_path_factory) -> Path:
     """A folder with a raster, label layers in two CRSs, and what ``export.fit`` and ``export.predict`` make of them."""
     folder = tmp_path_factory.mktemp("scene")
     rasters.write(folder / "scene.tif", stripes(), nodata=0)
+    rasters.write(folder / "bare.tif", stripes())
     rasters.write(folder / "other.tif", stripes()[:, ::-1], nodata=0)
     write_labels(folder / "fields.gpkg", [*MARKS, (box(1, 200, 9, 220), "")], 4326)
     write_labels(folder / "points.gpkg", POINTS, kind=ogr.wkbPoint)
@@ -101,11 +103,30 @@ def made(scene) -> Path:
     mapped = ["--map", str(out), "--confidence", "--areas"]
     two = ["fit", str(scene / "scene.tif"), str(scene / "other.tif"), *labels, "--out", str(out / "both.onnx")]
     limits = ["--map", str(out / "part"), "--mask", str(scene / "part.gpkg")]
+    bare = [
+        "fit",
+        str(scene / "bare.tif"),
+        *labels,
+        "--out",
+        str(out / "bare.onnx"),
+        "--bands",
+        "3",
+        "1",
+        "--nodata",
+        "0",
+    ]
     (out / "predicted").mkdir()
     predict = ["predict", str(out / "ground.onnx"), str(scene / "scene.tif"), "--out", str(out / "predicted")]
-    calls = [[*one, *mapped], [*two, *limits], [*predict, "--confidence"]]
+    calls = [[*one, *mapped], [*two, *limits], bare, [*predict, "--confidence"]]
     subprocess.run([PYTHON, "-c", RUN_ALL], input=json.dumps(calls), text=True, check=True, cwd=ROOT, timeout=500)
     return out
+
+
+@pytest.fixture(autouse=True)
+def collected():
+    """A failed run's context holds layers; collected after QGIS has ended it would end the process."""
+    yield
+    gc.collect()
 
 
 def run(name: str, feedback=None, **parameters) -> dict:
@@ -166,6 +187,12 @@ def test_several_rasters_and_the_polygons_of_a_mask(running, scene, made, tmp_pa
     ))  # fmt: skip
     assert graph(tmp_path / "ground.onnx") == graph(made / "both.onnx")
     np.testing.assert_array_equal(rasters.band(tmp_path / "map.tif"), rasters.band(made / "part" / "scene.tif"))
+
+
+@needs_python
+def test_bands_and_nodata_are_chosen(running, scene, made, tmp_path):
+    run("fitmodel", **given(scene, tmp_path, "bare", BANDS="3, 1", NODATA=0))
+    assert graph(tmp_path / "ground.onnx") == graph(made / "bare.onnx")
 
 
 def test_layers_may_be_removed_and_the_cache_is_used_again(running, scene, tmp_path):
