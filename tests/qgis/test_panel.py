@@ -321,6 +321,17 @@ def test_features_that_a_layer_holds_are_recognised(panel, tmp_path):
     assert panel.features.recognised.isHidden()
 
 
+def test_no_page_is_cut_off_at_the_side(panel):
+    panel.show()
+    for section in panel.sections:
+        section.setCollapsed(False)
+    QTest.qWait(20)
+    for section in panel.sections:
+        area = section.parent().parent().parent()
+        assert section.minimumSizeHint().width() <= area.minimumWidth()
+    assert panel.widget().layout().totalMinimumSize().width() >= area.minimumWidth()
+
+
 # classes
 
 

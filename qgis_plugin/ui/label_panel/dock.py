@@ -6,13 +6,11 @@ from typing import Any
 
 from qgis.core import QgsApplication, QgsMapLayerProxyModel, QgsProject, QgsRasterLayer
 from qgis.gui import QgsMapLayerComboBox
-from qgis.PyQt.QtCore import QEvent, Qt, QTimer, pyqtSignal
+from qgis.PyQt.QtCore import QEvent, QTimer, pyqtSignal
 from qgis.PyQt.QtGui import QColor, QKeySequence
 from qgis.PyQt.QtWidgets import (
     QDockWidget,
-    QFrame,
     QHBoxLayout,
-    QScrollArea,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -31,7 +29,7 @@ from .live.similar_page import SimilarPage
 from .pages.classes_page import NAME, ClassesPage
 from .pages.features_page import BOTH, ENCODER, FeaturesPage, recognised
 from .pages.map_page import MapPage, fit_input
-from .parts import Foot, Section
+from .parts import Foot, PageArea, Section
 from .taking import TakeDialog, labels_in
 from .tools import ERASE, PaintTool, digit, undo_step
 
@@ -84,20 +82,11 @@ class LabelPanel(QDockWidget):
         self._labels_changed()
 
     def _lay_out(self) -> None:
-        inside = QWidget()
-        column = stack(QVBoxLayout(inside), *self.sections, None)
-        column.setContentsMargins(4, 2, 4, 2)
-        column.setSpacing(4)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(inside)
         top = stack(QHBoxLayout(), self.layers, self.help_button)
         top.setStretch(0, 1)
         top.setContentsMargins(6, 6, 6, 2)
         whole = QWidget()
-        layout = stack(QVBoxLayout(whole), top, area, self.foot)
+        layout = stack(QVBoxLayout(whole), top, PageArea(self.sections), self.foot)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
         self.setWidget(whole)

@@ -2,8 +2,8 @@
 
 from qgis.core import QgsApplication
 from qgis.gui import QgsCollapsibleGroupBox
-from qgis.PyQt.QtCore import QSize, Qt
-from qgis.PyQt.QtWidgets import QFrame, QHBoxLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
+from qgis.PyQt.QtCore import QEvent, QSize, Qt
+from qgis.PyQt.QtWidgets import QFrame, QHBoxLayout, QLabel, QProgressBar, QScrollArea, QVBoxLayout, QWidget
 
 from ..widgets import paragraph, stack
 
@@ -16,6 +16,29 @@ class Section(QgsCollapsibleGroupBox):
         self.setSaveCollapsedState(False)
         self.setCollapsed(folded)
         stack(QVBoxLayout(self), page).setContentsMargins(4, 2, 4, 4)
+
+
+class PageArea(QScrollArea):
+    """Pages below each other, scrolled down but never sideways: it is as wide as they need."""
+
+    def __init__(self, pages: "list[Section]") -> None:
+        super().__init__()
+        inside = QWidget()
+        column = stack(QVBoxLayout(inside), *pages, None)
+        column.setContentsMargins(4, 2, 4, 2)
+        column.setSpacing(4)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidget(inside)
+        inside.installEventFilter(self)
+
+    def eventFilter(self, watched, event):
+        """Follow a page that is unfolded, or shows something wider."""
+        if event.type() == QEvent.Type.LayoutRequest:
+            bar = self.verticalScrollBar().sizeHint().width()
+            self.setMinimumWidth(self.widget().minimumSizeHint().width() + bar)
+        return super().eventFilter(watched, event)
 
 
 class MessageLine(QFrame):
