@@ -11,13 +11,14 @@ from contextlib import ExitStack, closing, contextmanager
 from itertools import chain
 from pathlib import Path
 
+import rasterio
 from tqdm import tqdm
 
 from export.batch.inputs import Raster, rasters
 from export.rasterio_io.cog import RasterioWriter
 from export.rasterio_io.labels import classes_in, labels_on, read_labels
 from export.rasterio_io.pixels import RasterPixels
-from export.rasterio_io.run import BESIDE, Request, reading, shown_on, written
+from export.rasterio_io.run import BESIDE, Request, reading, room_for_blocks, shown_on, written
 from export.rasterio_io.vectors import Area
 from export.runtime.errors import InputFault, RuntimeFault
 from export.runtime.files import Staging, clear_leftovers, taken
@@ -33,6 +34,7 @@ from export.wording import words
 DESCRIPTION = """Fits a land-cover model on labelled points and polygons, and writes it with its encoder into one ONNX file for
 export.predict, QGIS and Deepness. Every label counts the same, whatever its size. The accuracy is measured by leaving out
 whole labels (above 30: spatial blocks)."""
+_ROWS = 1024  # of a raster, at least those under a tile of features
 EPILOG = """Writes OUT.onnx, OUT_report.html and OUT_report.json; with --map a map of each raster as export.predict does. Exit code: 0
 done, 2 invalid input (nothing is written), 130 interrupted; the same command with the same --cache resumes."""
 
@@ -117,7 +119,10 @@ def opened(names: Sequence[str]) -> Iterator[list[RasterPixels]]:
     """Rasters while they are read."""
     with ExitStack() as stack:
         stack.enter_context(reading(names[0]))
-        yield [stack.enter_context(closing(RasterPixels(name))) for name in names]
+        pixels = [stack.enter_context(closing(RasterPixels(name))) for name in names]
+        under = max(one.bytes_under(one.usable, _ROWS) for one in pixels)
+        stack.enter_context(rasterio.Env(**room_for_blocks(under)))
+        yield pixels
 
 
 def featured(pixels: Sequence[RasterPixels], arguments: argparse.Namespace, kind: str, progress: Progress) -> Featured:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
+import re
 import subprocess
 import sys
 import tempfile
@@ -31,6 +31,7 @@ from rasterio.windows import Window
 from sklearn.ensemble import RandomForestClassifier
 
 from core.store.read import ChipStore
+from export.fit import opened
 from export.rasterio_io.pixels import RasterPixels
 from export.rasterio_io.polygons import polygons_on
 from export.runtime.infer.aligned import AlignedTiles
@@ -75,7 +76,7 @@ def main() -> None:
         print(json.dumps(PARTS[given.child[0]](given, Path(given.child[1]))))
         return
     with tempfile.TemporaryDirectory() as name:
-        found = {part: _child(given, part, name) for part in PARTS if part != "tile" or given.side}
+        found = {part: _child(given, part, name) for part in PARTS if part not in ("mosaic", "tile") or given.side}
     text = page(found, given.side)
     print(text)
     given.page.parent.mkdir(parents=True, exist_ok=True)
@@ -192,29 +193,43 @@ def _forest(path: Path, out: Path, labels: list[Label], pixels: RasterPixels) ->
 
 def tile(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """A whole tile: features beside the bare encoder, the cache, and a map from it."""
-    store, path = ChipStore(given.chips), folder / "tile.tif"
-    chips = write_mosaic(path, store, given.side, given.side)
-    del chips
-    pixels = RasterPixels(path)
+    path = folder / "tile.tif"
+    with opened([str(path)]) as (pixels,):
+        return _tile(given, folder, path, pixels)
+
+
+def mosaic(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """The raster of ``tile``, in a process of its own: what that needs is no memory of the features."""
+    write_mosaic(folder / "tile.tif", ChipStore(given.chips), given.side, given.side)
+    return {}
+
+
+def _peak() -> float:
+    """MB that this process had at most; unlike ``ru_maxrss`` it does not begin with those of the parent."""
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024  # type: ignore[index]
+
+
+def _tile(given: argparse.Namespace, folder: Path, path: Path, pixels: RasterPixels) -> dict[str, Any]:
     clocks = {name: Clock() for name in ("learn", "features", "bare", "map")}
     with clocks["learn"].running():
         features = learn_features(FeatureChoice("encoder", given.model), [pixels])
     cache = FeatureCache(folder / "cache")
     raster = FeatureRaster(pixels, features, cache)
-    tiles = raster.tiles()
-    bare, samples = _bare(given.model, raster)
-    with clocks["bare"].running():
-        bare(samples)
-    with clocks["features"].running():
-        for _ in raster.compute(tiles, go_on):
-            pass
-    print({name: clock.json() for name, clock in clocks.items()}, file=sys.stderr, flush=True)
-    with clocks["bare"].running():
-        bare(samples)
-    clocks["bare"].wall *= len(tiles) / (2 * len(samples))
-    clocks["bare"].cpu *= len(tiles) / (2 * len(samples))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    del samples
+    tiles = sorted(raster.tiles())  # row by row, as the command line does
+    half, memory = len(tiles) // 2, 0.0
+    for number, part in enumerate((tiles[:half], tiles[half:])):
+        with clocks["features"].running():
+            for _ in raster.compute(part, go_on):
+                pass
+        if not number:  # the bare encoder comes between the halves; its tiles are no memory of the features
+            memory = _peak()
+            bare, samples = _bare(given.model, raster)
+            with clocks["bare"].running():
+                bare(samples)
+            count = len(samples)
+            del samples, bare
+    clocks["bare"].wall *= len(tiles) / count
+    clocks["bare"].cpu *= len(tiles) / count
     again = FeatureRaster(RasterPixels(path), features, cache)
     rng, count = np.random.default_rng(0), 8
     classes = [LandClass(number + 1, str(number), palette(number)) for number in range(count)]
@@ -222,7 +237,7 @@ def tile(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     with clocks["map"].running():
         for _ in MapJob(again, head, classes).rows(go_on):
             pass
-    later = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    later = _peak()
     return {name: clock.json() for name, clock in clocks.items()} | {
         "tiles": len(tiles), "memory": round(memory), "memory_map": round(later),
         "bytes": round(raster.cached_bytes() / given.side**2, 3),
@@ -287,6 +302,7 @@ def similarity(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
 PARTS: dict[str, Callable[[argparse.Namespace, Path], dict[str, Any]]] = {
     "view": view,
     "similarity": similarity,
+    "mosaic": mosaic,
     "tile": tile,
 }
 
@@ -331,8 +347,7 @@ def page(found: dict[str, dict[str, Any]], side: int) -> str:
         told += [
             f"- Features come at {speed[0]:.2f} times the speed of the bare encoder in onnxruntime ({speed[1]:.2f} by the processors' "
             "time); 0.9 are wanted. Reading, the other stages, their projection and the cache are the difference.",
-            f"- Memory: {whole['memory']:,} MB at most (1,500 wanted), {whole['memory_map']:,} MB with the map; the chips, GDAL's cache of "
-            "the raster that was just written and the bare encoder with its tiles are part of it. "
+            f"- Memory: {whole['memory']:,} MB at most (1,500 wanted); {whole['memory_map']:,} MB with the bare encoder and the map. "
             f"Cache: {whole['bytes']} bytes a pixel of the layer (1.2 wanted).",
         ]
     return "\n".join([*lines, "", *told]) + "\n"

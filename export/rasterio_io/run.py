@@ -132,7 +132,8 @@ def map_raster(
             with closing(Job(model, pixels, request.on(pixels), block)) as job:
                 for message in notes_of(job, request):
                     note(message)
-                with rasterio.Env(**_cache(job, pixels)):
+                rows = job.card.tile_size * (job.layout.scale.rows if job.layout.scale else 1)
+                with rasterio.Env(**room_for_blocks(pixels.bytes_under(job.source.bands, rows))):
                     return written(job, targets, model_path, raster, request, unit, progress, moving)
     except MemoryError as error:
         raise InputFault.worded(f"{raster}: memory is not enough for it; map parts of it with --bounds") from error
@@ -163,13 +164,14 @@ def written(
     return {role: targets.item.parent / path.name for role, path in {**files, "stac": item}.items()}
 
 
-def _cache(job: Job, pixels: RasterPixels) -> dict[str, int]:
-    """Room for the blocks under a row of tiles, so that none is decoded for each tile again."""
+def room_for_blocks(under: float) -> dict[str, int]:
+    """GDAL's option for the blocks under a row of tiles, ``under`` bytes: none is decoded for each tile again.
+
+    By itself GDAL keeps blocks of up to a twentieth of the computer's memory.
+    """
     if "GDAL_CACHEMAX" in os.environ:
         return {}
-    rows = job.card.tile_size * (job.layout.scale.rows if job.layout.scale else 1)
-    needed = 1.25 * pixels.bytes_under(job.source.bands, rows)
-    return {"GDAL_CACHEMAX": int(min(max(needed, CACHE[0]), CACHE[1]))}
+    return {"GDAL_CACHEMAX": int(min(max(1.25 * under, CACHE[0]), CACHE[1]))}
 
 
 def shown_on(bar: Any) -> Progress:
