@@ -244,6 +244,10 @@
         <translation>La capa contiene características</translation>
     </message>
     <message>
+        <source>The number of a label's class counts: its name and colour were set to those of that class.</source>
+        <translation>Cuenta el número de la clase de una etiqueta: su nombre y su color se han ajustado a los de esa clase.</translation>
+    </message>
+    <message>
         <source>There can be at most {count} classes.</source>
         <translation>Puede haber como máximo {count} clases.</translation>
     </message>
@@ -1304,6 +1308,10 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>{name} ({confidence} %)</translation>
     </message>
     <message>
+        <source>{name}: another program has changed the labels.</source>
+        <translation>{name}: otro programa ha modificado las etiquetas.</translation>
+    </message>
+    <message>
         <source>{name}: labels</source>
         <translation>{name}: etiquetas</translation>
     </message>
@@ -1338,6 +1346,10 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
     <message>
         <source>{name}: {hectares} ha, {share} %</source>
         <translation>{name}: {hectares} ha, {share} %</translation>
+    </message>
+    <message>
+        <source>{problem} They were read again: repeat the last step.</source>
+        <translation>{problem} Se han leído de nuevo: repita el último paso.</translation>
     </message>
     <message>
         <source>{received} of {total}</source>

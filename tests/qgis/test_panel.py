@@ -502,3 +502,104 @@ def test_the_panel_goes_with_the_plugin(painted, panel, running, desktop):
     running.desk.__init__(desktop)
     assert desktop.docks == []
     assert desktop.mapCanvas().mapTool() is None
+
+
+# what others do to the labels
+
+BOX = place(45, 45).buffer(50, 2)
+
+
+def edited(layer, *changes) -> None:
+    """Change (field, value) of every label of class 2, as in QGIS's attribute table."""
+    layer.startEditing()
+    for feature in list(layer.getFeatures()):
+        for name, value in changes if feature["class"] == 2 else ():
+            assert layer.changeAttributeValue(feature.id(), feature.fieldNameIndex(name), value)
+    assert layer.commitChanges()
+    QTest.qWait(5)
+
+
+def test_a_shape_without_class_does_not_hinder_the_next_stroke(painted, panel):
+    layer = panel.store.layer
+    layer.startEditing()
+    feature = QgsFeature(layer.fields())
+    feature.setGeometry(BOX)
+    assert layer.addFeature(feature)
+    assert layer.commitChanges()
+    stroke(panel, (20, 60), (30, 60))
+    assert said(panel) == ""
+    assert [row[0] for row in saved(painted)] == [2, 1, None, 1]
+
+
+@pytest.mark.parametrize("color", ["red", "#12", None, "#GGGGGG"])
+def test_a_colour_that_is_none_is_replaced(painted, panel, color):
+    edited(panel.store.layer, ("color", color), ("class", 77))
+    assert [one.value for one in panel.store.classes] == [1, 2, 77]
+    assert saved(painted)[0] == (77, "77", f"#{panel.store.classes[2].color}")
+
+
+def test_a_label_has_the_name_of_the_class_of_its_number(painted, panel):
+    """Else the panel and Map the layer, which reads names, would map different classes."""
+    edited(panel.store.layer, ("name", "water"))
+    assert said(panel).startswith("The number of a label's class counts")
+    assert saved(painted)[0][:2] == (2, "forest")
+    edited(panel.store.layer, ("class", 1))
+    assert saved(painted)[0][:2] == (1, "water")
+    assert panel.store.counts() == [2, 0]
+
+
+def test_labels_of_a_deleted_file_are_written_again(painted, panel):
+    before = len(panel.store.marks())
+    painted.unlink()
+    stroke(panel, (20, 60), (30, 60))
+    assert said(panel) == ""
+    assert len(saved(panel.store.path)) == before + 1 == panel.store.layer.featureCount()
+    assert panel.store.layer.isValid()
+    assert panel.store.layer.source().startswith(str(panel.store.path))
+
+
+def test_labels_that_another_program_added_are_kept(painted, panel, running):
+    from geoaware.ui.label_panel import label_file
+
+    held = label_file.read(painted)
+    added = label_file.PaintedLabel(1, BOX)
+    label_file.write(painted, held, label_file.LabelState({**held.labels, 3: added}, held.classes))
+    stroke(panel, (20, 60), (30, 60))
+    assert said(panel) == (
+        "scene_labels.gpkg: another program has changed the labels. They were read again: repeat the last step."
+    )
+    assert len(panel.store.marks()) == 3
+    stroke(panel, (20, 60), (30, 60))
+    assert len(saved(painted)) == len(panel.store.marks()) == 4
+
+
+def test_new_labels_come_back_where_the_old_file_is_gone(painted, panel, tmp_path):
+    project, file = QgsProject.instance(), str(tmp_path / "work.qgs")
+    project.write(file)
+    project.clear()
+    painted.rename(tmp_path / "elsewhere.gpkg")
+    project.read(file)
+    assert said(panel) == f"{painted}: the file with the labels is gone."
+    click(panel.classes_page.add_button)
+    new = panel.store.path
+    project.write(file)
+    project.clear()
+    project.read(file)
+    assert (panel.store.path, len(panel.store.classes)) == (new, 1)
+
+
+def test_labels_of_a_renamed_layer_are_found(painted, panel, tmp_path):
+    QgsProject.instance().clear()
+    panel.set_layer(shown(tmp_path / "scene.tif", "another name"))
+    assert panel.store.path == painted
+
+
+def test_what_was_said_of_labels_stays_when_they_are_mapped(painted, panel):
+    until(lambda: panel.engine.fitted is not None, 60)
+    stroke(panel, (-40, 20), (-41, 20))
+    assert "outside" in said(panel)
+    panel.engine.set_labels(*panel.engine.marks)
+    heard = []
+    panel.engine.refitted.connect(heard.append)
+    until(lambda: heard, 60)
+    assert "outside" in said(panel)

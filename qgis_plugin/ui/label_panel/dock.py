@@ -341,8 +341,9 @@ class LabelPanel(QDockWidget):
     # the engine
 
     def _engine_problem(self, text: str) -> None:
-        self._unmapped = text
-        self.say("")
+        if text != self._unmapped:  # else what was said of the labels stays
+            self._unmapped = text
+            self.say("")
 
     def _delete_cache(self) -> None:
         self.engine.delete_cache()

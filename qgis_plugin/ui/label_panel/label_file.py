@@ -4,6 +4,7 @@ Each change is one transaction: after a failure (a full disk, a folder that is r
 """
 
 import os
+import re
 import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from ...texts import tr
 LABELS, CLASSES = "labels", "classes"
 _WKT = QgsCoordinateReferenceSystem.WktVariant.WKT_PREFERRED_GDAL  # type: ignore[attr-defined]  # not in qgis-stubs
 _ABOUT = "geoaware_raster"  # metadata: the raster that the labels are of
+_COUNTED = "SELECT 1 * fid AS number, class FROM labels WHERE class IS NOT NULL AND geom IS NOT NULL"  # as read() does
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,10 @@ class LabelState:
 
     labels: "dict[int, PaintedLabel]" = field(default_factory=dict)
     classes: "tuple[LandClass, ...]" = ()
+
+
+class LabelsMoved(InputFault):
+    """Somebody else has changed the labels in the file."""
 
 
 def create(path: Path, crs: QgsCoordinateReferenceSystem, raster: str) -> None:
@@ -97,9 +103,7 @@ def read(path: Path) -> LabelState:
         raise InputFault.worded(tr("{name}: not a file of labels that this panel made.").format(name=path.name))
     labels, classes = {}, []
     for row in tables[1]:
-        classes.append(
-            LandClass(row["class"], row["name"] or "", (row["color"] or "").lstrip("#") or palette(row["class"]))
-        )
+        classes.append(LandClass(row["class"], row["name"] or str(row["class"]), _color(row)))
     for row in tables[0]:
         part = row.GetGeometryRef()
         shape = QgsGeometry()
@@ -107,19 +111,54 @@ def read(path: Path) -> LabelState:
             shape.fromWkb(bytes(part.ExportToWkb()))
             labels[row.GetFID()] = PaintedLabel(row["class"], shape)
             if all(one.value != row["class"] for one in classes):  # labelled in another program
-                name, color = row["name"] or str(row["class"]), (row["color"] or "").lstrip("#")
-                classes.append(LandClass(row["class"], name, color or palette(row["class"])))
+                classes.append(LandClass(row["class"], _free_name(row, classes), _color(row)))
     return LabelState(labels, tuple(classes))
+
+
+def last_number(path: Path) -> int:
+    """The highest number of a row, also of one that is no label because it has no class."""
+    return max((row[0] for row in _rows(_opened(path), "SELECT MAX(fid) FROM labels") if row[0]), default=0)
+
+
+def agrees(path: Path) -> bool:
+    """Whether all labels have the name and the colour of their class, which is the one of their number."""
+    odd = """SELECT 1 FROM labels a LEFT JOIN classes b ON a.class = b.class
+        WHERE a.class IS NOT NULL AND (a.name IS NOT b.name OR a.color IS NOT b.color) LIMIT 1"""
+    return not _rows(_opened(path), odd)
+
+
+def _free_name(row: ogr.Feature, classes: "list[LandClass]") -> str:
+    """Its name, or its number where another class has that name."""
+    used = {one.name.casefold() for one in classes}
+    name = row["name"] or ""
+    return name if name and name.casefold() not in used else str(row["class"])
+
+
+def _color(row: ogr.Feature) -> str:
+    """Its colour as six digits; another one where somebody wrote anything else."""
+    color = (row["color"] or "").lstrip("#")
+    return color if re.fullmatch("[0-9A-Fa-f]{6}", color) else palette(row["class"])
+
+
+def _rows(file: gdal.Dataset, query: str) -> "list[tuple]":
+    table = ask("not_readable", file.GetDescription(), file.ExecuteSQL, query)
+    found = [tuple(row[at] for at in range(row.GetFieldCount())) for row in table]
+    file.ReleaseResultSet(table)
+    return found
 
 
 def write(path: Path, before: LabelState, after: LabelState) -> None:
     """Change a file from one state to the next, all of it or nothing.
 
     Raises:
+        LabelsMoved: it does not hold ``before``.
         InputFault: it cannot be written; it holds ``before``.
     """
     with _changing(path) as file:
         labels, classes = file.GetLayerByName(LABELS), file.GetLayerByName(CLASSES)
+        there = dict(_rows(file, _COUNTED))
+        if there != {number: label.value for number, label in before.labels.items()}:
+            raise LabelsMoved.worded(tr("{name}: another program has changed the labels.").format(name=path.name))
         named = {one.value: one for one in after.classes}
         changed_classes = {one.value for one in set(after.classes) ^ set(before.classes)}
         for number in before.labels.keys() - after.labels.keys():

@@ -10,13 +10,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from qgis.core import (  # type: ignore[attr-defined]  # QgsCsException is not in qgis-stubs
+from qgis.core import (
     QgsApplication,
-    QgsCoordinateTransform,
-    QgsCsException,
     QgsGeometry,
     QgsProject,
-    QgsRectangle,
     QgsVectorLayer,
 )
 from qgis.PyQt.QtCore import QObject, pyqtSignal
@@ -27,6 +24,7 @@ from ...texts import tr, words
 from . import label_file
 from .label_file import LabelState, PaintedLabel
 from .label_style import show_classes
+from .shapes import polygons, shapes_on
 
 RASTER_PROPERTY = "geoaware/labels_of"  # of a label layer: id of its raster layer
 _STEPS = 200  # that can be undone
@@ -69,7 +67,10 @@ class LabelStore(QObject):
     @property
     def source(self) -> str:
         """The label layer for Processing: its id, or its file where the layer was removed."""
-        return self.layer.id() if self.layer is not None else f"{self.path}|layername={label_file.LABELS}"
+        return self.layer.id() if self.layer is not None else self._uri()
+
+    def _uri(self) -> str:
+        return f"{self.path}|layername={label_file.LABELS}"
 
     def counts(self) -> "list[int]":
         """Labels of each class."""
@@ -96,19 +97,32 @@ class LabelStore(QObject):
         """
         self.close()
         self.raster, self.crs = raster, raster.crs()
-        layer = next((one for one in _vector_layers() if one.customProperty(RASTER_PROPERTY) == raster.id()), None)
-        if layer is not None:
-            path = Path(layer.source().split("|")[0])
-            self.state, self.crs = label_file.read(path), layer.crs()
-            self.path = path
+        problem, layers = "", [one for one in _vector_layers() if one.customProperty(RASTER_PROPERTY) == raster.id()]
+        layer = next((one for one in layers if one.isValid()), None)
+        found = None if layer is not None else next((one for one in self._candidates() if self._is_ours(one)), None)
+        if found is not None:
+            problem = self._read(found)
+            self._show()
+        elif layers:  # also one whose file is gone, which is said
+            layer = layer or layers[0]
+            problem = self._read(Path(layer.source().split("|")[0]))
+            self.crs = layer.crs()
             self._take(layer)
-        else:
-            found = next((one for one in self._candidates() if self._is_ours(one)), None)
-            if found is not None:
-                self.state = label_file.read(found)
-                self.path = found
-                self._show()
         self.changed.emit()
+        if problem:
+            self.problem.emit(problem)
+
+    def _read(self, path: Path) -> str:
+        """Take the labels of a file; those that were edited elsewhere get name and colour of their class, which is said."""
+        state, problem = label_file.read(path), ""
+        if not label_file.agrees(path):
+            problem = tr("The number of a label's class counts: its name and colour were set to those of that class.")
+            try:
+                label_file.write(path, LabelState(state.labels), state)
+            except InputFault as fault:
+                problem = words(fault)
+        self.state, self.path, self._used = state, path, label_file.last_number(path)
+        return problem
 
     def stop(self) -> None:
         """Close for good."""
@@ -236,10 +250,20 @@ class LabelStore(QObject):
         if self.layer is not None and self.layer.isEditable():
             text = tr("'{name}' is being edited: save or discard those edits first.")
             raise InputFault.worded(text.format(name=self.layer.name()))
-        if self.path is None:
-            self.path = self._new_file()
-        label_file.write(self.path, self.state, after)
+        before, path = self.state, self.path
+        if path is None or (not path.is_file() and path.parent.is_dir()):  # it was deleted: all of it is written again
+            before, path = LabelState(), self._new_file()
+        try:
+            label_file.write(path, before, after)
+        except label_file.LabelsMoved as fault:
+            self._edited()
+            text = tr("{problem} They were read again: repeat the last step.")
+            raise InputFault.worded(text.format(problem=words(fault))) from fault
         restyled = self.layer is None or after.classes != self.state.classes
+        if path != self.path:
+            self.path = path
+            if self.layer is not None:
+                self.layer.setDataSource(self._uri(), self.layer.name(), "ogr")
         self.state, self._used = after, max(self._used, *after.labels, 0)
         if self.layer is None:
             self._show()
@@ -249,37 +273,8 @@ class LabelStore(QObject):
         self.layer.triggerRepaint()
 
     def _inside(self, crs) -> Callable[[QgsGeometry], QgsGeometry]:
-        """A function that takes polygons of a CRS, or a point, to the part that lies on the raster layer, for the labels.
-
-        That function raises InputFault where there is none.
-        """
-        project, frame = QgsProject.instance(), QgsGeometry.fromRect(self.raster.extent())
-        move = QgsCoordinateTransform(crs, self.crs, project)
-        with suppress(QgsCsException):  # then nothing lies on it
-            frame.transform(QgsCoordinateTransform(self.raster.crs(), self.crs, project))
-        engine = QgsGeometry.createGeometryEngine(frame.constGet())
-        engine.prepareGeometry()
-        # half a pixel wide: wherever in a pixel a point lies, it is the label of this one pixel
-        side, name = self.raster.rasterUnitsPerPixelX() / 2, self.raster.name()
-
-        def inside(shape: QgsGeometry) -> QgsGeometry:
-            shape = QgsGeometry(shape)
-            try:
-                shape.transform(move)
-            except QgsCsException:
-                shape = QgsGeometry()
-            if not shape.isEmpty() and shape.constGet().dimension() == 0:
-                at = shape.centroid().asPoint()
-                shape = QgsGeometry.fromRect(QgsRectangle.fromCenterAndSize(at, side, side))
-            shape = shape.makeValid()
-            if not shape.isEmpty() and not engine.contains(shape.constGet()):
-                shape = shape.intersection(frame)
-            part = polygons(shape)
-            if part.isEmpty():
-                raise InputFault.worded(tr("That place lies outside '{name}'.").format(name=name))
-            return part
-
-        return inside
+        """A function that takes polygons of a CRS, or a point, to the part that lies on the raster layer, for the labels."""
+        return shapes_on(self.raster, crs, self.crs)
 
     def _touched(self, shape: QgsGeometry) -> "list[tuple[int, PaintedLabel]]":
         """Labels that share more than a boundary with polygons."""
@@ -325,8 +320,9 @@ class LabelStore(QObject):
         return next(color for color in map(palette, count(1)) if color not in used)
 
     def _candidates(self) -> "list[Path]":
-        """Files with the name that a new one would have, in all folders."""
-        return [path for folder in folders() for path in sorted(folder.glob(f"{self._stem}*.gpkg"))]
+        """Files of labels in all folders, first those with the name that a new one would have."""
+        found = [path for folder in folders() for path in sorted(folder.glob("*_labels*.gpkg"))]
+        return sorted(found, key=lambda path: not path.name.startswith(self._stem))  # the layer may have been renamed
 
     @property
     def _stem(self) -> str:
@@ -343,7 +339,10 @@ class LabelStore(QObject):
         problem: Optional[InputFault] = None
         for folder in folders():
             names = (f"{self._stem}{suffix}.gpkg" for suffix in ("", *(f"_{n}" for n in range(2, 1000))))
-            path = next(folder / name for name in names if not (folder / name).exists())
+            # nor may what SQLite has left of a deleted file belong to the new one
+            path = next(
+                path for path in map(folder.joinpath, names) if not (path.exists() or Path(f"{path}-wal").exists())
+            )
             try:
                 label_file.create(path, self.crs, self.raster.source())
             except InputFault as fault:
@@ -355,7 +354,7 @@ class LabelStore(QObject):
     def _show(self) -> None:
         """Add the file to the project, above all other layers."""
         name = tr("{name}: labels").format(name=self.raster.name())
-        layer = QgsVectorLayer(f"{self.path}|layername={label_file.LABELS}", name, "ogr")
+        layer = QgsVectorLayer(self._uri(), name, "ogr")
         layer.setCustomProperty(RASTER_PROPERTY, self.raster.id())
         QgsProject.instance().addMapLayer(layer, False)
         QgsProject.instance().layerTreeRoot().insertLayer(0, layer)
@@ -382,22 +381,17 @@ class LabelStore(QObject):
         """Somebody edited the layer in QGIS: read it again, and forget the steps, which no longer fit."""
         if self.path is None:
             return
+        self._done, self._undone, problem = [], [], ""
         try:
-            self.state = label_file.read(self.path)
+            problem = self._read(self.path)
         except InputFault as fault:
             self.problem.emit(words(fault))
             return
-        self._done, self._undone = [], []
-        show_classes(self.layer, self.classes)
+        if self.layer is not None:
+            show_classes(self.layer, self.classes)
         self.changed.emit()
-
-
-def polygons(shape: QgsGeometry) -> QgsGeometry:
-    """The polygons of any geometry as one multipolygon; empty if there are none."""
-    parts = [part for part in shape.asGeometryCollection() if part.constGet().dimension() == 2]
-    made = QgsGeometry.collectGeometry(parts)
-    made.convertToMultiType()
-    return made
+        if problem:
+            self.problem.emit(problem)
 
 
 def _plain(name: str) -> str:

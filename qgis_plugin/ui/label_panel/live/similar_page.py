@@ -141,8 +141,12 @@ class SimilarPage(QWidget):
         transform = QgsCoordinateTransform(layer.crs(), target, QgsProject.instance())
         for points, color in zip(self.points, _COLORS):
             for point in points:
+                try:
+                    center = transform.transform(point)
+                except QgsCsException:  # the CRS of the canvas has no such place
+                    continue
                 mark = QgsVertexMarker(self._canvas)
-                mark.setCenter(transform.transform(point))
+                mark.setCenter(center)
                 mark.setColor(color)
                 mark.setPenWidth(3)
                 mark.setIconSize(12)

@@ -79,6 +79,7 @@ class MapPage(QWidget):
         self.map_button = button(tr("Map the layer"), self.map)
         self.name = QLineEdit()
         self.name.setPlaceholderText(tr("name of the model"))
+        self.name.setMaxLength(80)
         self.name.textChanged.connect(lambda *_: self._allow())
         self.save_button = button(tr("Save as model"), self.save)
         self.said = paragraph()
