@@ -136,7 +136,7 @@ def featured(pixels: Sequence[RasterPixels], arguments: argparse.Namespace, kind
     made = Featured.of(pixels, choice, options_of(arguments), cache, "cpu", progress)
     for note in made.features.notes:
         print(words(note), file=sys.stderr)
-    for note in (note for raster in made.rasters for note in raster.source.notes):
+    for note in made.warnings:
         warn(note)
     return made
 

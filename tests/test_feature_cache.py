@@ -1,6 +1,7 @@
 """Features on the disk: continued, checked, bounded in size, and never in the way of a run."""
 
 import errno
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -287,6 +288,19 @@ def test_a_damaged_cog_is_computed_anew(tmp_path, scene, learned):
     path.write_bytes(data[:1000])
     cut = Counted(scene, learned, cog_cache(tmp_path / "cache"))
     assert same(all_of(cut), whole)
+
+
+@pytest.mark.parametrize("cog", [{}, {"checks": [[1]]}, {"checks": [1, 2]}, {"checks": {}}, {"checks": [[], []]}])
+def test_damaged_facts_beside_a_cog_are_computed_anew(tmp_path, scene, learned, cog):
+    first = Counted(scene, learned, cog_cache(tmp_path / "cache"))
+    whole = all_of(first)
+    assert first.complete_cache()
+    first.close()
+    (about,), (path,) = ((tmp_path / "cache").rglob(name) for name in ("about.json", "features.tif"))
+    about.write_text(json.dumps({**json.loads(about.read_text()), "cog": {"bytes": path.stat().st_size, **cog}}))
+    again = Counted(scene, learned, cog_cache(tmp_path / "cache"))
+    assert same(all_of(again), whole)
+    assert len(again.run) == len(whole)
 
 
 def test_a_full_disk_while_the_cog_is_made_keeps_the_records(tmp_path, scene, learned, monkeypatch):

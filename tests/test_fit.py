@@ -59,6 +59,11 @@ def read(path, band=1):
         return source.read(band)
 
 
+def pixels_of(path):
+    with rasterio.open(path) as source:
+        return source.read()
+
+
 def test_a_model_is_fitted_judged_saved_and_gives_the_pixels_of_its_map(scene, labels, tmp_path, capsys):
     path, truth = scene
     out = tmp_path / "crops.onnx"
@@ -276,7 +281,7 @@ SOME = [box(60, 60, 80, 80), box(100, 100, 120, 120)]
         (SOME, ["a", "a"], "are all 'a'; at least two classes are needed"),
         ([box(-90, 0, -50, 20), box(-40, 0, -20, 20)], ["a", "b"], "none of its labels lies on"),
         ([box(2, 2, 9, 9), box(20, 20, 30, 30)], ["a", "b"], "lie on pixels without data"),
-        (SOME, ["Wheat", "wheat"], "'Wheat' and 'wheat' in 'kind' differ by case or spaces only"),
+        (SOME, ["Wheat", "wheat"], "'Wheat' and 'wheat' in 'kind' differ by case, spaces or leading zeros only"),
         (SOME, [None, ""], "'kind' is empty for all labels"),
     ],
 )
@@ -288,6 +293,21 @@ def test_labels_that_make_no_map_get_one_sentence_and_leave_nothing(scene, tmp_p
     assert message in found
     assert "labels.gpkg" in found
     assert not out.parent.exists() or not list(out.parent.iterdir())
+
+
+def test_what_looks_wrong_with_a_raster_is_said(scene, labels, tmp_path, capsys):
+    pixels = pixels_of(scene[0]).astype(np.float32)
+    pixels[:, :, 400:] = -9999
+    bare = write_raster(tmp_path / "bare.tif", pixels)
+    small = write_raster(tmp_path / "small.tif", pixels_of(scene[0]) / np.float32(255))
+    encoder = write_encoder(tmp_path / "encoder.onnx", gsd=30)
+    options = ("--labels", labels, "--field", "kind", "--out", tmp_path / "m.onnx")
+    assert call(fit.main, bare, *options) == 0
+    assert "and no nodata value is declared" in capsys.readouterr().err
+    assert call(fit.main, scene[0], small, *options) == 0
+    assert "small.tif: its values" in capsys.readouterr().err
+    assert call(fit.main, scene[0], *options, "--encoder", encoder) == 0
+    assert "the model learned from 30 m: resampled" in capsys.readouterr().err
 
 
 def test_what_is_left_out_is_said(scene, tmp_path, capsys):

@@ -29,7 +29,7 @@ def write_labels(path, shapes, crs=UTM, **fields):
         np.array(v, object if any(isinstance(x, (str, type(None))) for x in v) else None) for v in fields.values()
     ]
     wkb = shapely.to_wkb(np.array(shapes, object))
-    kind = shapes[0].geom_type if len({shape.geom_type for shape in shapes}) == 1 else "Unknown"
+    kind = shapes[0].geom_type if len({shape and shape.geom_type for shape in shapes}) == 1 else "Unknown"
     pyogrio.raw.write(path, wkb, columns, list(fields), geometry_type=kind, crs=crs, driver="GPKG", layer="labels")
     return path
 
@@ -52,6 +52,20 @@ def test_files_share_classes_and_number_their_labels_on(tmp_path):
     assert [len(rows) for rows, _ in found] == [4, 10, 4, 1, 10]
     np.testing.assert_array_equal(found[1], found[4])
     assert [axis.tolist() for axis in found[3]] == [[11], [11]]
+
+
+def test_features_without_a_shape_move_no_class_to_another_label(tmp_path):
+    kinds = ["wheat", "lost", "maize", "rye"]
+    for shapes in ([BOXES[0], None, *BOXES[1:3]], [BOXES[0], shapely.Polygon(), *BOXES[1:3]]):
+        points = [shapely.centroid(one) if one else None for one in shapes]
+        for number, made in enumerate((shapes, points)):
+            file = read_labels(write_labels(tmp_path / f"{number}.gpkg", made, kind=kinds), "kind")
+            classes, index = classes_in([file])
+            found = {classes[one.class_index].name: pixels_of(one, GRID) for one in labels_on([file], index, GRID)}
+            alone = read_labels(write_labels(tmp_path / f"{number}b.gpkg", made[3:], kind=["rye"]), "kind")
+            (rye,) = labels_on([alone], [np.zeros(1, int)], GRID)
+            np.testing.assert_array_equal(found["rye"], pixels_of(rye, GRID))
+            assert set(found) == {"wheat", "maize", "rye"}
 
 
 def test_values_and_colours_of_the_panels_own_file_are_kept(tmp_path):

@@ -31,6 +31,8 @@ def test_values_and_colours_beside_the_names_are_taken():
     assert index.tolist() == [1, 0, 1]
     legend, _ = classes_of("a.gpkg", "name", names, [7, 3, 8])
     assert [entry.value for entry in legend] == [1, 2]
+    legend, _ = classes_of("a.gpkg", "name", names, ["7", "07", "7"])
+    assert [entry.value for entry in legend] == [1, 2], "7 and 07 are one value"
 
 
 def test_colours_are_read_as_people_write_them():
@@ -41,8 +43,9 @@ def test_colours_are_read_as_people_write_them():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (["Wheat", "maize", "wheat"], "'Wheat' and 'wheat' in 'crop' differ by case or spaces only"),
-        (["winter wheat", "winterwheat"], "differ by case or spaces only"),
+        (["Wheat", "maize", "wheat"], "'Wheat' and 'wheat' in 'crop' differ by case, spaces or leading zeros only"),
+        (["winter wheat", "winterwheat"], "differ by case, spaces or leading zeros only"),
+        (["1", "0", "00"], "'0' and '00' in 'crop' differ"),
         ([None, ""], "'crop' is empty for all labels"),
         ([*range(300)], "'crop' has 300 different values"),
     ],

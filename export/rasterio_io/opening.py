@@ -97,7 +97,8 @@ def read_bands(dataset: rasterio.DatasetReader, bands: Sequence[int], window: Wi
 
 def masked_bands(dataset: rasterio.DatasetReader, bands: Sequence[int]) -> list[int]:
     """Those with a mask of their own or of the file."""
-    return [band for band in bands if is_mask(sum(dataset.mask_flag_enums[band - 1]))]
+    flags = dataset.mask_flag_enums  # of all bands, made anew at every look
+    return [band for band in bands if is_mask(sum(flags[band - 1]))]
 
 
 def reason_of(error: BaseException) -> str:

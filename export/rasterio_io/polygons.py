@@ -38,7 +38,7 @@ class Features(NamedTuple):
 
 
 def read_features(path: Path, layer: str | None = None, columns: Sequence[str] | None = None) -> Features:
-    """The shapes of a file that are not empty, with all their attributes or those named.
+    """The shapes of a file that are neither missing nor empty, with all their attributes or those named.
 
     Raises:
         InputFault: it cannot be read, or has no CRS.
@@ -54,7 +54,7 @@ def read_features(path: Path, layer: str | None = None, columns: Sequence[str] |
                 f"{path}: has no CRS (a shapefile's .prj file); set it, so that its shapes can be placed"
             )
         shapes = shapely.from_wkb([one and _known(one) for one in wkb])
-        usable = shapely.is_valid_input(shapes) & ~shapely.is_empty(shapes)
+        usable = shapely.is_valid_input(shapes) & ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
         crs = pyproj.CRS.from_user_input(meta["crs"])
         return Features(_made_valid(shapes[usable]), crs, list(meta["fields"]), [column[usable] for column in values])
     except (*PYOGRIO_ERRORS, CRSError) as error:

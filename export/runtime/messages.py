@@ -290,7 +290,7 @@ MESSAGES: dict[str, str] = {
     "place_without_data": "the place {x:.10g}, {y:.10g} lies on no data of it",
     "no_class_values": "'{attribute}' is empty for all labels; it must hold the class of each",
     "too_many_classes": "'{attribute}' has {count} different values, too many to be classes (limit {limit})",
-    "class_twice": "'{one}' and '{other}' in '{attribute}' differ by case or spaces only; write the class in one way",
+    "class_twice": "'{one}' and '{other}' in '{attribute}' differ by case, spaces or leading zeros only; write the class in one way",
     "no_class_value": "'{text}' in '{attribute}' is neither a class number nor a class name of the map",
 }
 

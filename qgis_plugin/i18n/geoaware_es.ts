@@ -2292,8 +2292,8 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>«{attribute}» tiene {count} valores distintos, demasiados para ser clases (límite {limit})</translation>
     </message>
     <message>
-        <source>'{one}' and '{other}' in '{attribute}' differ by case or spaces only; write the class in one way</source>
-        <translation>«{one}» y «{other}» en «{attribute}» solo difieren en mayúsculas o espacios; escriba la clase de una sola manera</translation>
+        <source>'{one}' and '{other}' in '{attribute}' differ by case, spaces or leading zeros only; write the class in one way</source>
+        <translation>«{one}» y «{other}» en «{attribute}» solo difieren en mayúsculas, espacios o ceros a la izquierda; escriba la clase de una sola manera</translation>
     </message>
     <message>
         <source>The label layer '{name}' cannot be read.</source>

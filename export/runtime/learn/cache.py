@@ -172,8 +172,12 @@ class Records:
         except (OSError, TypeError, KeyError, InputFault):
             return
         grid, margin = self.places.grid, self.places.margin
-        if cog.grid.shape == (grid.height + 2 * margin, grid.width + 2 * margin) and len(cog.bands) == self._shape[0]:
-            self._cog, self._checks = cog, facts["cog"]["checks"]
+        checks = facts["cog"].get("checks")
+        fits = (
+            cog.grid.shape == (grid.height + 2 * margin, grid.width + 2 * margin) and len(cog.bands) == self._shape[0]
+        )
+        if fits and _shape_of(checks) == self.places.tiles:
+            self._cog, self._checks = cog, checks
         else:
             cog.close()
 
@@ -322,6 +326,12 @@ def _paste(strip: np.ndarray, origin: tuple[int, int], record: np.ndarray, seen:
         part = record[:, top : top + both.height, left : left + both.width]
         top, left = both.row - origin[0], both.column - origin[1]
         strip[:, top : top + both.height, left : left + both.width] = part
+
+
+def _shape_of(table: Any) -> tuple[int, int] | None:
+    """Rows and columns of a list of lists; None of anything else."""
+    rows = [len(row) for row in table if isinstance(row, list)] if isinstance(table, list) else []
+    return (len(rows), rows[0]) if rows and len(rows) == len(table) and len({*rows}) == 1 else None
 
 
 def _facts(about: Path) -> Any:

@@ -79,12 +79,23 @@ class Featured:
             RuntimeFault: see ``learn_features``.
         """
         features = learn_features(choice, pixels, options, progress, provider)
-        return cls(choice, features, tuple(FeatureRaster(one, features, cache, options, provider) for one in pixels))
+        rasters = tuple(FeatureRaster(one, features, cache, options, provider) for one in pixels)
+        for raster in rasters:
+            raster.source.look()
+        return cls(choice, features, rasters)
 
     @property
     def notes(self) -> list[Message]:
         """What the user should know of the rasters and their features."""
-        return [*self.features.notes, *(note for raster in self.rasters for note in raster.source.notes)]
+        return [*self.features.notes, *self.warnings]
+
+    @property
+    def warnings(self) -> list[Message]:
+        """What may be wrong with the rasters, as ``Job.notes`` says it of a run."""
+        return [
+            *(note for one in self.rasters for note in one.source.notes),
+            *(note.about(one.source.where) for one in self.rasters for note in one.layout.notes(False)),
+        ]
 
     @property
     def described(self) -> str:

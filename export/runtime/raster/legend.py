@@ -77,7 +77,7 @@ def classes_of(
         styled: colours of names, for classes that have no other.
 
     Raises:
-        InputFault: no label has a class, two names differ by nothing but case or spaces, or there are too many.
+        InputFault: no label has a class, two names differ by nothing but case, spaces or leading zeros, or there are too many.
     """
     names = [class_name(value) for value in values]
     distinct = dict.fromkeys(name for name in names if name)
@@ -87,7 +87,8 @@ def classes_of(
         raise InputFault("too_many_classes", where=where, attribute=field, count=len(distinct), limit=MOST_CLASSES)
     alike: dict[str, str] = {}
     for name in distinct:
-        other = alike.setdefault("".join(name.casefold().split()), name)
+        form = str(int(name)) if re.fullmatch("[0-9]+", name) else "".join(name.casefold().split())
+        other = alike.setdefault(form, name)
         if other != name:
             raise InputFault("class_twice", where=where, attribute=field, one=other, other=name)
     value_of = _own_values(names, numbers) or _values(sorted(distinct, key=lambda name: (name.casefold(), name)))
@@ -114,8 +115,9 @@ def _own_values(names: list[str], numbers: Sequence[Any] | None) -> dict[str, in
     """The value of each name; None unless names and values belong to each other one to one."""
     pairs = {(name, class_name(number)) for name, number in zip(names, numbers if numbers is not None else ()) if name}
     own = dict(pairs)
-    if len(own) < len(pairs) or len(set(own.values())) < len(pairs) or not own:
+    if len(own) < len(pairs) or not own:
         return None
     if not all(re.fullmatch("[0-9]+", number) and int(number) <= _LARGEST for number in own.values()):
         return None
-    return {name: int(number) for name, number in own.items()}
+    values = {name: int(number) for name, number in own.items()}
+    return values if len({*values.values()}) == len(values) else None
