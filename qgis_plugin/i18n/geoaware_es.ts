@@ -264,6 +264,10 @@
         <translation>No hay carpeta para las etiquetas.</translation>
     </message>
     <message>
+        <source>There is no place left to suggest: all that were looked at have labels.</source>
+        <translation>No queda ningún lugar que proponer: todos los examinados tienen etiquetas.</translation>
+    </message>
+    <message>
         <source>Undo (Ctrl+Z)</source>
         <translation>Deshacer (Ctrl+Z)</translation>
     </message>

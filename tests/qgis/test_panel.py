@@ -603,3 +603,32 @@ def test_what_was_said_of_labels_stays_when_they_are_mapped(painted, panel):
     panel.engine.refitted.connect(heard.append)
     until(lambda: heard, 60)
     assert "outside" in said(panel)
+
+
+def test_no_tool_of_the_panel_stays_with_the_canvas(panel, running, desktop):
+    """One that is used after its page is gone ends QGIS."""
+    from qgis.PyQt import sip
+
+    canvas, tools = desktop.mapCanvas(), [*panel.similar_page.tools, panel.tool]
+    panel.similar_page.like.click()
+    assert canvas.mapTool() is tools[0]
+    running.desk.close()
+    QTest.qWait(5)
+    assert canvas.mapTool() is None
+    assert all(sip.isdeleted(tool) for tool in tools)
+    running.desk.__init__(desktop)
+
+
+def test_a_layer_that_is_labelled_all_over_needs_no_more(painted, panel):
+    from geoaware.ui.label_panel.live.next_page import NextPage
+
+    page, extent = panel.findChild(NextPage), panel.layer.extent()
+    middle = extent.center().x()
+    for index, (west, east) in enumerate(((extent.xMinimum(), middle), (middle, extent.xMaximum()))):
+        half = QgsRectangle(west, extent.yMinimum(), east, extent.yMaximum())
+        assert panel.add_label(index, QgsGeometry.fromRect(half))
+    until(lambda: panel.engine.fitted is not None and not panel.engine._fit_timer.isActive(), 60)
+    until(lambda: not panel.engine._thread.busy(), 60)
+    page.suggest.click()
+    until(lambda: page.text.text().startswith("There is no place left"), 60)
+    assert page.places == []

@@ -59,6 +59,7 @@ class LabelPanel(QDockWidget):
         self.layers.setMinimumContentsLength(8)
         self.features = FeaturesPage(Path(QgsApplication.qgisSettingsDirPath()) / "geoaware" / "features")
         self.classes_page = ClassesPage()
+        self.similar_page = SimilarPage(self.engine, self._canvas)
         self.map_page = MapPage(self._canvas, runs, lambda: fit_input(self), model_added)
         self.help_button = QToolButton()
         self.help_button.setIcon(QgsApplication.getThemeIcon("mActionHelpContents.svg"))
@@ -70,7 +71,7 @@ class LabelPanel(QDockWidget):
             Section(tr("Classes and painting"), self.classes_page),
             Section(tr("Where next?"), NextPage(self.engine, self), folded=True),
             Section(tr("How good is it?"), QualityPage(self.engine), folded=True),
-            Section(tr("Find similar"), SimilarPage(self.engine, self._canvas), folded=True),
+            Section(tr("Find similar"), self.similar_page, folded=True),
             Section(tr("Map and model"), self.map_page, folded=True),
         ]
         self.foot = Foot()
@@ -383,6 +384,7 @@ class LabelPanel(QDockWidget):
         self._release()
         self.store.stop()
         self.features.stop()
+        self.similar_page.stop()
         self.engine.finish()
         self.tool.deleteLater()
 

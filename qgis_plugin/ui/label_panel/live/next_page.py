@@ -110,6 +110,8 @@ class NextPage(QWidget):
         self.places, self.at = free[:_COUNT], -1
         self.go(1)
         self._show()
+        if not free:
+            self.text.setText(tr("There is no place left to suggest: all that were looked at have labels."))
         if self.isVisible():
             self.setFocus()
 

@@ -27,7 +27,7 @@ class SimilarPage(QWidget):
         self.points: tuple[list[QgsPointXY], list[QgsPointXY]] = ([], [])  # in the CRS of the layer
         self._marks: list[QgsVertexMarker] = []
         self._before: Optional[object] = None  # the map tool that was used
-        self.tools = (QgsMapToolEmitPoint(canvas), QgsMapToolEmitPoint(canvas))
+        self.tools: tuple[QgsMapToolEmitPoint, ...] = (QgsMapToolEmitPoint(canvas), QgsMapToolEmitPoint(canvas))
         self.like = self._chooser(0, tr("Examples"), tr("Click places on the map that show what you look for"))
         self.unlike = self._chooser(1, tr("Counter-examples"), tr("Click places that are found but are something else"))
         self.clear_all = button(tr("Clear"), self.clear)
@@ -57,6 +57,13 @@ class SimilarPage(QWidget):
         self._engine.seek([], [])
         self.show_places(LikePlaces.none())
         self._changed()
+
+    def stop(self) -> None:
+        """Take the tools from the canvas, which would keep them; called when the plugin is unloaded."""
+        for tool in self.tools:
+            self._canvas.unsetMapTool(tool)
+            tool.deleteLater()
+        self.tools = ()
 
     def hideEvent(self, event):
         """Leave the map to the other tools."""
