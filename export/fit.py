@@ -181,7 +181,7 @@ def fit(arguments: argparse.Namespace, kind: str) -> None:
             for note in job.notes("areas" in request.beside, "polygons" in request.beside):
                 warn(note)
             print(f"map: {written(job, target, out, raster.where, request)['map']}")
-            on.complete_cache()
+        made.complete()
         for trouble in made.troubles:
             warn(trouble)
 

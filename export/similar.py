@@ -71,6 +71,7 @@ def similar(arguments: argparse.Namespace, kind: str) -> None:
             results.finish(lambda: True)
             count = write_places(results.keep(points), job.best.scores, job.places, job.grid, PyogrioVectors())
             results.commit()
+        made.complete()
         for trouble in made.troubles:
             warn(trouble)
     print(f"similarity: {out}\nbest places: {points} ({count})")

@@ -360,7 +360,9 @@ def test_places_like_an_example_are_found(scene, tmp_path, capsys):
     np.testing.assert_array_equal(read(tmp_path / "degrees.tif"), scores)
     points = write_labels(tmp_path / "points.gpkg", [shapely.Point(*map(float, at.split(",")))], kind=["x"])
     again = tmp_path / "again.tif"
-    assert call(similar.main, path, "--points", points, "--not", unlike, "--out", again) == 0
+    kept = tmp_path / "kept"
+    assert call(similar.main, path, "--points", points, "--not", unlike, "--out", again, "--cache", kept) == 0
+    assert [one.suffix for one in kept.rglob("*.[gt]*")] == [".tif"]  # one COG, no records
     np.testing.assert_array_equal(read(again), read(out))
 
 

@@ -138,6 +138,7 @@ class FitModelAlgorithm(FeaturesAlgorithm):
                 feedback.pushWarning(words(note))
             feedback.pushInfo(report.as_text())
             results = self._map(plan, fitted, self.targets(files), stack, feedback, areas) if files or areas else None
+            featured.complete(lambda: not feedback.isCanceled())
             model.parent.mkdir(parents=True, exist_ok=True)
             save_model(
                 model, featured.features, fitted.head, fitted.classes, model.stem, fitted.quality, featured.described

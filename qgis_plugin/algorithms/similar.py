@@ -117,6 +117,7 @@ class SimilarAlgorithm(FeaturesAlgorithm):
             results = stack.enter_context(Results(self.targets(files), job.grid, job.card, GdalWriter, GdalVectors()))
             job.write(results, part_of(feedback, LOOKED_AT, COMPARED), going)
             results.finish(going)
+            featured.complete(going)
             outputs["COUNT"] = len(job.best.scores)
             if points:
                 write_places(results.keep(points), job.best.scores, job.places, job.grid, GdalVectors())

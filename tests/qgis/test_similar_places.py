@@ -72,6 +72,7 @@ def test_layer_and_places_are_those_of_the_command_line(running, scene, tmp_path
     np.testing.assert_array_equal(mine.ReadAsArray(), expected.ReadAsArray())
     assert found(tmp_path / "p.gpkg") == found(tmp_path / "cli.gpkg")
     assert made["COUNT"] == len(found(tmp_path / "p.gpkg")) > 3
+    assert [path.suffix for path in (tmp_path / "cache").rglob("*.[gt]*")] == [".tif"]  # one COG, no records
 
 
 def test_what_is_like_the_examples_scores_higher(running, scene, tmp_path):

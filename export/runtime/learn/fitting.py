@@ -21,6 +21,7 @@ from ..infer.sweep import Progress
 from ..messages import Message
 from ..raster.legend import LandClass
 from ..results.fit_report import FitReport
+from ..results.vectors import KeepGoing
 from .cache import FeatureCache
 from .features import FeatureChoice, FeatureSet, learn_features
 from .heads import Head, fit
@@ -105,6 +106,11 @@ class Featured:
         what = of.get(self.choice.kind, name + (" with bands and texture" if self.choice.kind == "both" else ""))
         bands = ", ".join(self.features.card.bands[:20])
         return f"{what} ({bands}): {self.features.channels} features, one place in {self.features.factor} px"
+
+    def complete(self, keep_going: KeepGoing = lambda: True) -> None:
+        """Make one COG of the cached features of each raster whose tiles are all there; see ``complete_cache``."""
+        for raster in self.rasters:
+            raster.complete_cache(keep_going)
 
     @property
     def troubles(self) -> list[Message]:
