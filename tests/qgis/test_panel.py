@@ -632,3 +632,31 @@ def test_a_layer_that_is_labelled_all_over_needs_no_more(painted, panel):
     page.suggest.click()
     until(lambda: page.text.text().startswith("There is no place left"), 60)
     assert page.places == []
+
+
+def test_examples_lie_on_data(painted, panel):
+    """The features of a place without data are like those of others without, wherever that is."""
+    page, port = panel.similar_page, panel._canvas.viewport()
+    until(lambda: panel.engine.opened is not None and not panel.engine._thread.busy(), 60)
+    click(page.like)
+    QTest.mouseClick(port, LEFT, pos=at(panel, -3, 20))
+    assert page.text.text() == "That place lies outside 'scene'."
+    assert page.points == ([], [])
+    QTest.mouseClick(port, LEFT, pos=at(panel, 4, 20))  # the first ten columns hold no data
+    until(lambda: "no data" in said(panel), 60)
+    assert page.list.count() == 0
+    click(page.clear_all)
+    assert said(panel) == ""
+    QTest.mouseClick(port, LEFT, pos=at(panel, 40, 20))
+    until(lambda: page.list.count() > 0, 60)
+
+
+def test_maps_that_were_replaced_leave_the_memory(panel):
+    from geoaware.ui.label_panel.live import files
+
+    path = "/vsimem/geoaware-old.tif"
+    for name in (path, f"{path}.aux.xml"):
+        gdal.FileFromMemBuffer(name, b"1")
+    files.remove(path)
+    files.remove(path)
+    assert not [name for name in gdal.ReadDir("/vsimem/") or [] if name.startswith("geoaware-old")]

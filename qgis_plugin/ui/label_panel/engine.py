@@ -148,6 +148,7 @@ class Engine(QObject):
         """Find what is like some points of the layer's CRS and unlike others; without any, stop that."""
         if self._thread is None or self.opened is None:
             return
+        self.problem.emit("")  # of the examples before
         seen = self.opened.seen
         places = [_pixels_of(points, seen) for points in (positives, negatives)]
         self._thread.drop("similar", "best")

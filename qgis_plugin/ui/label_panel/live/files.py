@@ -36,7 +36,9 @@ def write_map(seen: LayerGrid, view: LayerView, values: np.ndarray, nodata: Opti
 
 def remove(path: str) -> None:
     """Free the memory of a map; one that is still drawn is kept by GDAL until then."""
-    gdal.Unlink(path)
+    for file in (path, f"{path}.aux.xml"):  # in which QGIS keeps statistics
+        if gdal.VSIStatL(file) is not None:
+            gdal.Unlink(file)
 
 
 def hatched(view: LayerView, unlike: np.ndarray, cell_px: float) -> np.ndarray:

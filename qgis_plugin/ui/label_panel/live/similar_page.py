@@ -110,9 +110,13 @@ class SimilarPage(QWidget):
         source = self._canvas.mapSettings().destinationCrs()
         try:
             transform = QgsCoordinateTransform(source, self._engine.layer.crs(), QgsProject.instance())
-            self.points[kind].append(transform.transform(point))
+            place = transform.transform(point)
         except QgsCsException:
             return
+        if not self._engine.layer.extent().contains(place):
+            self.text.setText(tr("That place lies outside '{name}'.").format(name=self._engine.layer.name()))
+            return
+        self.points[kind].append(place)
         self._changed()
         self._engine.seek(*self.points)
 

@@ -256,12 +256,19 @@ class Work:
         self._say("unlike", (path, share))
 
     def seek(self, positives: np.ndarray, negatives: np.ndarray) -> Steps:
-        """Find places similar to (P, 2) and unlike (Q, 2) rows and columns of px: in the view, then in the layer."""
+        """Find places similar to (P, 2) and unlike (Q, 2) rows and columns of px: in the view, then in the layer.
+
+        Those without data, whose features mean nothing, are refused.
+        """
         raster = self._opened()
         if not len(positives):
             self._sought = None
             return
         places = np.concatenate([positives, negatives]).astype(np.int64)
+        for row, column in places.tolist():
+            if not raster.valid(Window(row, column, 1, 1)).all():
+                x, y = raster.layout.seen.at(column + 0.5, row + 0.5)
+                raise InputFault("place_without_data", where=self._given.name, x=x, y=y)
         features = raster.at(places[:, 0], places[:, 1])
         self._sought = Similarity.to(features[: len(positives)], features[len(positives) :])
         self._thread.put("best", BEST, self.best)
