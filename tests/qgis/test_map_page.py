@@ -70,6 +70,15 @@ def test_a_saved_model_is_in_the_library_and_gives_the_same_map(page, tmp_path):
     assert "has a model named 'fields: 3/4' already" in page.said.text()
 
 
+def test_a_model_that_waits_to_be_saved_keeps_its_name(page):
+    page.name.setText("fields")
+    first = page.save()
+    assert page.save() is None
+    assert "has a model named 'fields' already" in page.said.text()
+    first.cancel(wait=True)
+    until(lambda: first.over, 60)
+
+
 def test_what_hinders_a_run_is_one_sentence(page, monkeypatch):
     fault = import_module("geoaware.runtime.errors").InputFault
 

@@ -115,7 +115,8 @@ class MapPage(QWidget):
         """Queue a run that writes the model into the library."""
         name = self.name.text().strip()
         path = models.folder() / f"{_NOT_IN_NAMES.sub('_', name)}.onnx"
-        if path.exists():
+        waiting = [run.parameters["MODEL"] for run in self._runs.all if not run.over and "MODEL" in run.parameters]
+        if path.exists() or str(path) in waiting:
             self.said.setText(
                 tr("The library has a model named '{name}' already: choose another name.").format(name=name)
             )
