@@ -157,6 +157,8 @@ def fit(arguments: argparse.Namespace, kind: str) -> None:
     for raster in inputs:
         if raster.parts:
             raise InputFault.worded(f"{raster.where}: is a STAC Item; make one raster of its files, with gdalbuildvrt")
+    if len({path.resolve() for path in arguments.labels}) < len(arguments.labels):
+        raise InputFault.worded(f"{', '.join(map(str, arguments.labels))}: a file of labels is named twice")
     files = [read_labels(path, arguments.field, arguments.layer) for path in arguments.labels]
     classes, index = classes_in(files)
     with opened([raster.where for raster in inputs]) as pixels, steps() as bars:
@@ -165,10 +167,13 @@ def fit(arguments: argparse.Namespace, kind: str) -> None:
         read = [*map(str, arguments.labels), *([str(arguments.encoder)] if arguments.encoder else [])]
         sources = [*read, *chain.from_iterable(request.sources(one) for one in pixels)]
         _check_apart([out, *reports], sources)
+        _check_folders(out, arguments.map)
         targets = [request.targets(arguments.map / raster.name, "segmentation") for raster in inputs if arguments.map]
         for target in targets:
             target.check([*sources, str(out)])
         limits = [request.on(one).limits for one in pixels] if arguments.map else []
+        for one, limit in zip(pixels, limits):
+            limit.window(one.grid, one.name)  # bounds outside are said before anything is computed
         where = ", ".join(map(str, arguments.labels))
         for note in without_class(where, index):
             warn(note)
@@ -204,6 +209,16 @@ def _check_apart(results: Sequence[Path], sources: Sequence[str]) -> None:
     meeting = taken(results, sources)
     if meeting:
         raise InputFault("overwrites_input", where=meeting[0], source=meeting[1])
+
+
+def _check_folders(out: Path, maps: Path | None) -> None:
+    """Say what cannot be written before anything is computed."""
+    if out.is_dir():
+        raise InputFault.worded(f"--out {out}: is a folder; name a file in it")
+    for folder in (out.parent, *([maps] if maps else [])):
+        there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+        if not there.is_dir():
+            raise InputFault.worded(f"{there}: is a file and no folder; write the model and the maps elsewhere")
 
 
 def _save(fitted: Fitted, out: Path, reports: Sequence[Path]) -> None:

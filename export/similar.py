@@ -13,6 +13,7 @@ from tqdm import tqdm
 from export.fit import add_features, featured, kind_of, opened, run, steps, warn
 from export.rasterio_io.cog import RasterioWriter
 from export.rasterio_io.grid import Grid, crs_of
+from export.rasterio_io.labels import check_shapes
 from export.rasterio_io.polygons import placed, read_features
 from export.rasterio_io.run import shown_on
 from export.rasterio_io.vectors import PyogrioVectors
@@ -94,8 +95,7 @@ def _places(texts: list[str], crs: str | None, grid: Grid) -> np.ndarray:
 def _points_of(path: Path, grid: Grid) -> np.ndarray:
     """A place inside each shape of a file, in the CRS of a grid."""
     features = read_features(path, columns=[])
-    if not len(features.shapes):
-        raise InputFault.worded(f"{path}: holds no points or polygons")
+    check_shapes(path, features.shapes)
     return placed(shapely.point_on_surface(features.shapes), features.crs, grid)
 
 

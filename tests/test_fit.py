@@ -321,12 +321,39 @@ def test_what_is_left_out_is_said(scene, tmp_path, capsys):
     assert "1 of 11 labels lie on pixels without data and do not count" in said
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--out", "folder.onnx"), "folder.onnx: is a folder"),
+        (("--out", "file/m.onnx"), "file: is a file and no folder"),
+        (("--map", "file"), "file: is a file and no folder"),
+        (("--map", "maps", "--bounds", "0", "0", "1", "1"), "the bounds lie outside it"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_anything_is(scene, labels, tmp_path, capsys, options, message):
+    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "file").write_text("mine")
+    places = [tmp_path / one if one in ("folder.onnx", "file/m.onnx", "file", "maps") else one for one in options]
+    out = () if "--out" in options else ("--out", tmp_path / "m.onnx")
+    assert call(fit.main, scene[0], "--labels", labels, "--field", "kind", *out, *places) == 2
+    assert message in sentence(capsys)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.onnx"]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_label_file_named_twice_is_refused(scene, labels, tmp_path, capsys):
+    assert call(fit.main, scene[0], "--labels", labels, labels, "--field", "kind", "--out", tmp_path / "m.onnx") == 2
+    assert "a file of labels is named twice" in sentence(capsys)
+
+
 @pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
 def test_a_raster_without_crs_and_a_model_over_its_input_are_refused(scene, labels, tmp_path, capsys):
     bare = write_raster(tmp_path / "bare.tif", np.ones((3, 60, 60), np.uint8), crs=None)
     common = ("--labels", labels, "--field", "kind")
     assert call(fit.main, bare, *common, "--out", tmp_path / "m.onnx") == 2
-    assert "bare.tif: has no CRS" in sentence(capsys)
+    found = sentence(capsys)
+    assert "bare.tif: has no CRS" in found
+    assert "--bounds" not in found, "which does not place a raster here"
     assert call(fit.main, scene[0], *common, "--out", tmp_path / "m.onnx", "--map", scene[0].parent) == 2
     assert "scene.tif" in sentence(capsys)
     assert call(fit.main, scene[0], *common, "--out", tmp_path / "m.onnx", "--encoder", tmp_path / "none.onnx") == 2
@@ -378,3 +405,19 @@ def test_bad_places_get_one_sentence(scene, tmp_path, capsys, places, message):
     assert call(similar.main, scene[0], "--at", *places, "--out", tmp_path / "s.tif") == 2
     assert message in sentence(capsys)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        (shapely.LineString([(500_100, 4_999_000), (500_900, 4_999_000)]), "holds lines"),
+        (shapely.MultiPoint([(500_900, 4_999_000), (501_900, 4_999_000)]), "holds several points in one feature"),
+    ],
+)
+def test_examples_of_other_shapes_are_refused(scene, tmp_path, capsys, shape, message):
+    points = write_labels(tmp_path / "p.gpkg", [shape])
+    assert call(similar.main, scene[0], "--points", points, "--out", tmp_path / "s.tif") == 2
+    found = sentence(capsys)
+    assert "p.gpkg" in found
+    assert message in found
+    assert not (tmp_path / "s.tif").exists()

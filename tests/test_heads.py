@@ -1,5 +1,7 @@
 """Heads on a few labels, how they are judged, and where to label next."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -25,7 +27,9 @@ def samples_at(centres, labels, pixels=20, spread=8.0, places=None, seed=0):
     features = np.clip(np.rint(values), 1, 255).astype(np.float32)
     at = rng.uniform(0, 1000, (len(labels), 2)) if places is None else np.asarray(places, float)
     none = np.zeros(len(labels), np.int64)
-    return Samples(features, np.asarray(labels)[polygons], polygons, at, none, np.arange(len(labels)))
+    return Samples(
+        features, np.asarray(labels)[polygons], polygons, at, none, np.arange(len(labels)), np.arange(len(labels))
+    )
 
 
 CENTRES = ((60, 60, 128, 40), (128, 190, 60, 90), (200, 90, 200, 128))
@@ -105,7 +109,13 @@ def test_whole_polygons_are_left_out():
     polygons = np.repeat(np.arange(12), 30)
     features = (rng.uniform(20, 235, (12, 8))[polygons] + rng.normal(0, 1, (360, 8))).astype(np.float32)
     samples = Samples(
-        features, labels[polygons], polygons, rng.uniform(0, 99, (12, 2)), np.zeros(12, np.int64), np.arange(12)
+        features,
+        labels[polygons],
+        polygons,
+        rng.uniform(0, 99, (12, 2)),
+        np.zeros(12, np.int64),
+        np.arange(12),
+        np.arange(12),
     )
     assert (fit(samples, 2).probabilities(features).argmax(axis=1) == samples.classes).mean() > 0.9
     assert cross_validate(samples, NAMES[:2]).accuracy[0] < 0.8
@@ -133,7 +143,20 @@ def twins(pairs):
     places[1::2] += 0.01
     none = np.zeros(2 * pairs, np.int64)
     every = np.arange(2 * pairs)
-    return Samples(looks.astype(np.float32), labels, every, places, none, every)
+    return Samples(looks.astype(np.float32), labels, every, places, none, every, every)
+
+
+@pytest.mark.parametrize("pairs", [15, 40])
+def test_labels_that_share_pixels_are_left_out_together(pairs):
+    apart = twins(pairs)
+    places = np.random.default_rng(1).uniform(0, 1000, (2 * pairs, 2))
+    together = replace(apart, groups=apart.groups // 2 * 2, places=places)
+    alone = cross_validate(replace(apart, places=places), NAMES[:2])
+    assert alone.accuracy[0] > 0.9, "each twin gives the other's class away"
+    assert cross_validate(together, NAMES[:2]).accuracy[0] < 0.75, "classes are random"
+    threshold = Applicability.of(together)
+    assert (threshold.index(apart.features) <= threshold.threshold).all()
+    assert (threshold.reach > 2).all()
 
 
 def test_many_polygons_are_left_out_in_spatial_blocks():
@@ -142,6 +165,14 @@ def test_many_polygons_are_left_out_in_spatial_blocks():
     assert many.confusion.sum() == pytest.approx(64)
     assert few.accuracy[0] > 0.9  # each twin gives the other away
     assert many.accuracy[0] < 0.7
+
+
+def test_labels_in_one_place_test_nothing():
+    samples = samples_at(CENTRES, [0, 1, 1, 2, 2, 2])
+    samples = replace(samples, groups=np.array([0, 1, 1, 3, 4, 5]))
+    quality = cross_validate(samples, NAMES)
+    assert np.isnan(quality.f1[0, :2]).all()
+    assert any(str(note).startswith(f"all labels of {NAMES[1]} share pixels") for note in quality.warnings)
 
 
 def test_a_class_that_would_be_lost_is_not_tested():

@@ -117,6 +117,14 @@ def test_labels_of_another_crs_and_a_coarser_model_find_the_same_ground(scene, t
     assert len(found.features) == 100
 
 
+def test_labels_that_share_pixels_are_known(scene):
+    one, beside, other = box(21, 21, 29, 29), box(28, 28, 32, 32), box(40, 50, 44, 54)
+    shapes = [one, one, shapely.Point(500_505, 4_999_595), beside, other, box(32, 32, 36, 36)]
+    labels = [label(number, number % 2, shape, scene) for number, shape in enumerate(shapes)]
+    assert samples_of([scene], [labels]).groups.tolist() == [0, 0, 2, 0, 2, 5]
+    assert samples_of([scene], [labels]).without(np.arange(6) == 0).groups.tolist() == [0, 2, 0, 2, 5]
+
+
 def test_a_label_on_two_rasters_is_one_label(scene, tmp_path):
     other = Place(write_raster(tmp_path / "other.tif", np.full((2, 60, 80), 9, np.uint16), origin=(500_400, 5_000_000)))
     shape = box(20, 42, 24, 46)
@@ -128,7 +136,7 @@ def test_a_label_on_two_rasters_is_one_label(scene, tmp_path):
             [label(0, 0, shape, other), label(1, 1, alone, other)],
         ],
     )
-    assert found.numbers.tolist() == [0, 1]
+    assert found.numbers.tolist() == found.groups.tolist() == [0, 1]
     assert found.scenes.tolist() == [0, 1]
     assert found.places.tolist() == [[21.5, 43.5], [21.5, 61.5]]
     assert np.bincount(found.polygons).tolist() == [32, 16]

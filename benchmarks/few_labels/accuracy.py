@@ -136,7 +136,7 @@ def _samples(
 ) -> Samples:
     middles = np.array([[axis[number == one].mean() for axis in (rows, columns)] for one in range(len(classes))])
     none, every = np.zeros(len(classes), np.int64), np.arange(len(classes))
-    return Samples(raster.at(rows, columns), classes[number], number, middles, none, every)
+    return Samples(raster.at(rows, columns), classes[number], number, middles, none, every, every)
 
 
 def _class_map(raster: FeatureRaster, records: dict, head) -> np.ndarray:

@@ -253,7 +253,7 @@ def _any_head(raster: FeatureRaster, classes: int, rng: np.random.Generator) -> 
     numbers, at = np.arange(40 * classes), np.column_stack([rows, columns]).astype(float)
     found = raster.at(rows, columns)
     classes_of = (np.argsort(np.argsort(found[:, 0])) * classes // len(found)).astype(np.int64)
-    return fit(Samples(found, classes_of, numbers, at, np.zeros(len(at), np.int64), numbers, (), ()), classes)
+    return fit(Samples(found, classes_of, numbers, at, np.zeros(len(at), np.int64), numbers, numbers), classes)
 
 
 def _bare(model: Path, raster: FeatureRaster) -> tuple[Callable[[list[np.ndarray]], None], list[np.ndarray]]:

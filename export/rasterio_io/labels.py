@@ -58,15 +58,20 @@ def read_labels(path: Path, field: str | None = None, layer: str | None = None) 
         InputFault: it cannot be read, has no CRS or no such attribute, or holds other shapes.
     """
     features = read_features(path, layer)
-    if not len(features.shapes):
+    check_shapes(path, features.shapes)
+    at = true_field(str(path), features.fields, field)
+    return FileLabels(str(path), features, at, _styled(path, layer, features.fields[at]))
+
+
+def check_shapes(path: Path, shapes: np.ndarray) -> None:
+    """Raise InputFault unless a file holds single points and polygons, and nothing else."""
+    if not len(shapes):
         raise InputFault.worded(f"{path}: holds no points or polygons")
-    dimensions, parts = shapely.get_dimensions(features.shapes), shapely.get_num_geometries(features.shapes)
+    dimensions, parts = shapely.get_dimensions(shapes), shapely.get_num_geometries(shapes)
     if (dimensions == 1).any():
         raise InputFault.worded(f"{path}: holds lines; labels are points or polygons")
     if ((dimensions == 0) & (parts > 1)).any():
         raise InputFault.worded(f"{path}: holds several points in one feature; split them (Multipart to Singleparts)")
-    at = true_field(str(path), features.fields, field)
-    return FileLabels(str(path), features, at, _styled(path, layer, features.fields[at]))
 
 
 def classes_in(files: Sequence[FileLabels]) -> tuple[tuple[LandClass, ...], list[np.ndarray]]:

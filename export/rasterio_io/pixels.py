@@ -85,9 +85,8 @@ class RasterPixels:
         if dataset.rpcs and not (area and area.crs and area.bounds):
             raise InputFault("rpcs", where=self.name)
         if not (area and area.crs and area.bounds):
-            raise InputFault.worded(
-                f"{self.name}: has no CRS, so its map could not be placed; give --crs and --bounds, or set it with gdal_edit"
-            )
+            way = "set it with gdal_edit" if area is None else "give --crs and --bounds, or set it with gdal_edit"
+            raise InputFault.worded(f"{self.name}: has no CRS, so its map could not be placed; {way}")
         grid = Grid(crs_of(area.crs), dataset.transform, *dataset.shape)
         grid = replace(grid, transform=from_bounds(*eastwards(area.bounds, grid.units.turn), *dataset.shape[::-1]))
         if not grid.lies_on_earth:

@@ -277,6 +277,7 @@ MESSAGES: dict[str, str] = {
     "class_in_one_block": (
         "all that is labelled {classes} lies in one of {blocks} parts of the area: how well it is mapped elsewhere cannot be known"
     ),
+    "class_in_one_place": "all labels of {classes} share pixels: how well it is mapped elsewhere cannot be known",
     "class_labelled_rarely": "fewer than {needed} polygons are labelled {classes}: their accuracy is known only roughly",
     "no_attribute": "has no attribute '{attribute}'; it has {attributes}",
     # labels

@@ -2124,6 +2124,10 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>todo lo etiquetado como {classes} está en una de las {blocks} partes del área: no se puede saber si el mapa acierta en otros lugares</translation>
     </message>
     <message>
+        <source>all labels of {classes} share pixels: how well it is mapped elsewhere cannot be known</source>
+        <translation>todas las etiquetas de {classes} comparten píxeles: no se puede saber con qué acierto se cartografía en otros lugares</translation>
+    </message>
+    <message>
         <source>fewer than {needed} polygons are labelled {classes}: their accuracy is known only roughly</source>
         <translation>menos de {needed} polígonos están etiquetados como {classes}: su exactitud solo se conoce de forma aproximada</translation>
     </message>

@@ -82,10 +82,14 @@ def cross_validate(samples: Samples, names: Sequence[str], progress: Progress | 
 
 
 def _folds(samples: Samples) -> np.ndarray:
-    """(P,) in which turn each polygon is left out: alone, or with its block where there are many."""
+    """(P,) in which turn each polygon is left out: alone, or with its block where there are many.
+
+    Polygons that share pixels go together, as one would know the answer for the other.
+    """
     labels = len(samples.numbers)
+    _, groups = np.unique(samples.groups, return_inverse=True)
     if labels <= _ALONE:
-        return np.arange(labels)
+        return groups
     folds = np.zeros(labels, np.int64)
     # rasters beside each other, farther apart than they are large
     apart = samples.scenes * 4 * (np.ptp(samples.places, axis=0).max() + 1)
@@ -95,7 +99,8 @@ def _folds(samples: Samples) -> np.ndarray:
         blocks = [half for block in blocks for half in _halves(block, places[block])]
     for number, block in enumerate(blocks):
         folds[block] = number
-    return folds
+    _, first = np.unique(groups, return_index=True)
+    return folds[first[groups]]
 
 
 def _halves(block: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -157,7 +162,9 @@ def _warnings(
     if single := named(polygons == 1):
         found.append(Message("class_labelled_once", {"classes": single}))
     if close := named((polygons > 1) & (known == 0)):
-        found.append(Message("class_in_one_block", {"classes": close, "blocks": blocks}))
+        found.append(
+            Message("class_in_one_block" if blocks else "class_in_one_place", {"classes": close, "blocks": blocks})
+        )
     if rare := named((known > 0) & (polygons < FEWEST)):
         found.append(Message("class_labelled_rarely", {"classes": rare, "needed": FEWEST}))
     return tuple(found)
@@ -187,9 +194,9 @@ class Applicability:
     @classmethod
     def of(cls, samples: Samples) -> Applicability:
         """Learn it from labelled samples."""
-        count = len(samples.numbers)
-        few = few_of_each(samples.polygons, max(min(_NEAREST, _REFERENCES // count), 1))
-        references, polygons = samples.features[few].astype(np.float32), samples.polygons[few]
+        count = len(np.unique(samples.groups))
+        few = few_of_each(samples.polygons, max(min(_NEAREST, _REFERENCES // len(samples.numbers)), 1))
+        references, polygons = samples.features[few].astype(np.float32), samples.groups[samples.polygons[few]]
         squares = _squares(references, references, np.ones(len(references), np.float32))
         squares[polygons[:, None] == polygons] = np.inf
         nearest = np.sqrt(squares.min(axis=1))

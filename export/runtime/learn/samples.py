@@ -57,6 +57,7 @@ class Samples:
         places: (P, 2) float64 row and column of the middle of the label's pixels, in pixels that its raster is seen in.
         scenes: (P,) int64 number of that raster, the first on which it lies.
         numbers: (P,) int64 the labels' own numbers, rising.
+        groups: (P,) int64, the same for labels that share pixels, such as one that is in two files.
         outside: numbers of labels that lie on no raster.
         empty: numbers of labels that lie on rasters, but on no pixel that holds data.
     """
@@ -67,6 +68,7 @@ class Samples:
     places: np.ndarray
     scenes: np.ndarray
     numbers: np.ndarray
+    groups: np.ndarray
     outside: tuple[int, ...] = ()
     empty: tuple[int, ...] = ()
 
@@ -88,6 +90,7 @@ class Samples:
         return replace(
             self, features=self.features[stay], classes=self.classes[stay], polygons=number[self.polygons[stay]],
             places=self.places[~labels], scenes=self.scenes[~labels], numbers=self.numbers[~labels],
+            groups=self.groups[~labels],
         )  # fmt: skip
 
 
@@ -132,14 +135,28 @@ def samples_of(
     return Samples(
         np.concatenate(features), np.concatenate(classes).astype(np.int64), polygons.astype(np.int64),
         np.column_stack(places), scenes_of.astype(np.int64), known.astype(np.int64),
-        tuple(sorted(everyone - seen)), tuple(sorted(seen - {*known.tolist()})),
+        _sharing(np.column_stack([scene_of, place]), polygons), tuple(sorted(everyone - seen)), tuple(sorted(seen - {*known.tolist()})),
     )  # fmt: skip
+
+
+def _sharing(pixels: np.ndarray, polygons: np.ndarray) -> np.ndarray:
+    """(P,) for each label the least number of those with which, directly or by others, it shares one of (N, 3) pixels."""
+    _, pixel = np.unique(pixels, axis=0, return_inverse=True)
+    groups = np.arange(polygons.max() + 1)
+    while True:
+        least = np.full(len(pixels), len(groups))
+        np.minimum.at(least, pixel, groups[polygons])
+        joined = groups.copy()
+        np.minimum.at(joined, polygons, least[pixel])
+        if (joined == groups).all():
+            return groups
+        groups = joined
 
 
 def _nothing(everyone: set[int], seen: set[int]) -> Samples:
     none = np.zeros(0, np.int64)
     features, places = np.zeros((0, 0), np.float32), np.zeros((0, 2))
-    return Samples(features, none, none, places, none, none, tuple(sorted(everyone - seen)), tuple(sorted(seen)))
+    return Samples(features, none, none, places, none, none, none, tuple(sorted(everyone - seen)), tuple(sorted(seen)))
 
 
 def pixels_of(label: Label, grid: Any) -> tuple[np.ndarray, np.ndarray]:
