@@ -143,8 +143,10 @@ class Work:
             pixels.close()
             raise
         rows, columns = self.raster.shape
-        notes = (*features.notes, *self.raster.source.notes)
-        self._say("opened", LiveLayer(self.raster.layout.seen, features.factor, rows * columns, notes))
+        source, layout = self.raster.source, self.raster.layout
+        source.look()
+        notes = (*features.notes, *source.notes, *(note.about(source.where) for note in layout.notes(False)))
+        self._say("opened", LiveLayer(layout.seen, features.factor, rows * columns, notes))
 
     def close(self) -> None:
         """Release the files."""
