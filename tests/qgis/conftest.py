@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 import sys
@@ -150,6 +151,13 @@ def layer_tree(qgis_app) -> QgsLayerTreeView:
 def desktop(qgis_iface, qgis_new_project, qgis_processing, layer_tree) -> Desktop:
     qgis_iface.layerTreeView = lambda: layer_tree
     return Desktop(qgis_iface)
+
+
+@pytest.fixture(autouse=True)
+def collected():
+    """Cycles of wrappers go while the application and what they belong to are still there, not at any later moment."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gc
 import json
 import os
 import shutil
@@ -120,13 +119,6 @@ def made(scene) -> Path:
     calls = [[*one, *mapped], [*two, *limits], bare, [*predict, "--confidence"]]
     subprocess.run([PYTHON, "-c", RUN_ALL], input=json.dumps(calls), text=True, check=True, cwd=ROOT, timeout=500)
     return out
-
-
-@pytest.fixture(autouse=True)
-def collected():
-    """A failed run's context holds layers; collected after QGIS has ended it would end the process."""
-    yield
-    gc.collect()
 
 
 def run(name: str, feedback=None, **parameters) -> dict:

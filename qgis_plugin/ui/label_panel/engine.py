@@ -219,9 +219,9 @@ class Engine(QObject):
 
     def _started(self, name: str) -> StepThread:
         thread = StepThread(name)
-        thread.voice.said.connect(lambda what, result: self._heard(thread, what, result))
-        thread.voice.failed.connect(lambda job, text: self._failed(thread, text))
-        thread.voice.broke.connect(_raise)
+        thread.voice.said.connect(self._heard)
+        thread.voice.failed.connect(self._failed)
+        thread.voice.broke.connect(self._broke)
         return thread
 
     def _ask_view(self) -> None:
@@ -242,13 +242,19 @@ class Engine(QObject):
             marks = self._marks
             self._thread.put("fit", FIT, lambda: self._work.fit(marks))
 
-    def _heard(self, thread: StepThread, what: str, result: Any) -> None:
-        """On the main thread; what a thread says after it was closed is of no use."""
-        if thread in (self._thread, self._thinker):
+    def _is_listened_to(self, number: int) -> bool:
+        """Whether a thread is in use; what it says after it was closed is of no use."""
+        return any(one is not None and one.number == number for one in (self._thread, self._thinker))
+
+    def _heard(self, number: int, what: str, result: Any) -> None:
+        if self._is_listened_to(number):
             getattr(self, f"_on_{what}")(result)
 
-    def _failed(self, thread: StepThread, text: str) -> None:
-        if thread in (self._thread, self._thinker):
+    def _broke(self, error: Exception) -> None:
+        raise error
+
+    def _failed(self, number: int, text: str) -> None:
+        if self._is_listened_to(number):
             self.state.emit("")
             self.problem.emit(text)
 
@@ -367,7 +373,3 @@ def _pixels_of(points, seen) -> np.ndarray:
     found = [(int(np.floor(row)), int(np.floor(column))) for column, row in places if np.isfinite([row, column]).all()]
     inside = [(row, column) for row, column in found if 0 <= row < seen.height and 0 <= column < seen.width]
     return np.array(inside, np.int64).reshape(-1, 2)
-
-
-def _raise(error: Exception) -> None:
-    raise error

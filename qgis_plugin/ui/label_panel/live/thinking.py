@@ -13,7 +13,7 @@ _SPARE = 4 * COUNT  # places from which those that have got a label are left out
 def judge(thread: StepThread, fitted: LiveFit) -> Steps:
     """How good the fit is."""
     quality = cross_validate(fitted.samples, fitted.names, lambda done, total: not thread.closed)
-    thread.voice.said.emit("judged", (fitted, quality))
+    thread.say("judged", (fitted, quality))
     yield
 
 
@@ -27,5 +27,5 @@ def suggest(thread: StepThread, fitted: LiveFit, candidates: Candidates) -> Step
     chosen = next_places(candidates.features, likely, index, candidates.places, _SPARE)
     best = likely[chosen].argmax(axis=1)
     sure = likely[chosen, best] if len(chosen) else np.zeros(0, np.float32)
-    thread.voice.said.emit("suggested", (fitted, candidates.places[chosen], best, sure))
+    thread.say("suggested", (fitted, candidates.places[chosen], best, sure))
     yield

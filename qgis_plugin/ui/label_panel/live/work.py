@@ -397,7 +397,7 @@ class Work:
         trouble = self._opened().trouble
         if trouble is not None and not self._told:
             self._told = True
-            self._thread.voice.failed.emit("rest", words(trouble))
+            self._thread.fail(words(trouble))
 
     def _keep_going(self, *_: int) -> bool:
         return not self._thread.closed
@@ -407,7 +407,7 @@ class Work:
 
     def _say(self, what: str, result: Any) -> None:
         if not self._thread.closed:
-            self._thread.voice.said.emit(what, result)
+            self._thread.say(what, result)
 
 
 def _drawn(pixels: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Callable, Optional
 
 from qgis.PyQt.QtCore import QObject, pyqtSignal
@@ -12,13 +13,16 @@ from ....runtime.errors import Cancelled, RuntimeFault
 from ....texts import tr, words
 
 Steps = Iterator[None]  # work is done between two items
+_NUMBERS = count(1)  # of threads
 
 
 class Voice(QObject):
     """Carries what the thread has to say to the main thread."""
 
-    said = pyqtSignal(str, object)  # what it is about, and the result
-    failed = pyqtSignal(str, str)  # name of the job, and one sentence
+    # the number of the thread comes first: slots are methods of the listener and nothing else, since a function that holds
+    # the thread may be collected with it while a signal is on its way, which ends QGIS
+    said = pyqtSignal(int, str, object)  # what it is about, and the result
+    failed = pyqtSignal(int, str)  # one sentence
     broke = pyqtSignal(object)  # a mistake of ours, an exception that the main thread must report
 
 
@@ -39,7 +43,7 @@ class StepThread:
     """
 
     def __init__(self, name: str) -> None:
-        self.voice = Voice()
+        self.voice, self.number = Voice(), next(_NUMBERS)
         self._jobs: dict[str, _Job] = {}
         self._dropped: list[_Job] = []
         self._changed = threading.Condition()
@@ -57,6 +61,14 @@ class StepThread:
             self._drop(name)
             self._jobs[name] = _Job(name, urgency, begin, self._count)
             self._changed.notify()
+
+    def say(self, what: str, result: object) -> None:
+        """Tell the main thread something."""
+        self.voice.said.emit(self.number, what, result)
+
+    def fail(self, text: str) -> None:
+        """Tell the main thread what went wrong, in one sentence."""
+        self.voice.failed.emit(self.number, text)
 
     def drop(self, *names: str) -> None:
         """Leave jobs; the step that is being done is finished."""
@@ -141,7 +153,7 @@ class StepThread:
                     if self._jobs.get(job.name) is job:
                         del self._jobs[job.name]
         if problem and not self._closed:
-            self.voice.failed.emit(job.name, problem)
+            self.fail(problem)
 
     def _end(self, job: _Job) -> None:
         close = getattr(job.steps, "close", None)
