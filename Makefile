@@ -53,15 +53,12 @@ $(DEEPNESS)/.done: | $(VENV)/.done
 	  --target $(DEEPNESS) 'onnxruntime==1.17.0' 'numpy<2' && touch $@ \
 	  || echo "onnxruntime 1.17.0 is not available on this machine: the tests with Deepness are skipped"
 
-# A process for each module: what QGIS's threads of one still do must not reach the next.
 test-qgis: setup  ## run the plugin's tests in a real QGIS
 	@sh tests/qgis/setup.sh $(QGIS_PYTHON) $(QGIS_VENV)
 	@if [ -x $(QGIS_RUN) ]; then \
-	  for module in tests/qgis/test_*.py; do \
-	    QT_QPA_PLATFORM=offscreen GEOAWARE_TEST_MODEL=$(TEST_RUN)/landcover.onnx GEOAWARE_TEST_RASTER=$(TEST_RUN)/europe.tif \
-	      GEOAWARE_TEST_PYTHON=$(abspath $(RUN)) \
-	      $(QGIS_RUN) -m pytest $$module || exit 1; \
-	  done; \
+	  QT_QPA_PLATFORM=offscreen GEOAWARE_TEST_MODEL=$(TEST_RUN)/landcover.onnx GEOAWARE_TEST_RASTER=$(TEST_RUN)/europe.tif \
+	    GEOAWARE_TEST_PYTHON=$(abspath $(RUN)) \
+	    $(QGIS_RUN) -m pytest tests/qgis; \
 	else \
 	  $(RUN) -m pytest tests/qgis; \
 	fi

@@ -89,6 +89,17 @@ def store(world, tmp_path_factory: pytest.TempPathFactory):
     return ChipStore(out)
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """Networks this small lose time to threads, and sums of floats depend on their number."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def call(main, *arguments: object) -> int:
     """Run a command's main in this process, as from a shell."""
     import sys

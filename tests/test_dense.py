@@ -20,16 +20,9 @@ from export.runtime.model.session import Model
 from tests.conftest import call
 from tests.stac_schemas import check_model_item
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 COUNTS = [64, 64, 128, 256]  # channels of a ResNet-18 at strides 2, 4, 8 and 16
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Networks this small lose time to threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def weights(store, folder, task="embedding", arch="resnet18"):

@@ -34,16 +34,9 @@ from tests.processes import GroupedMoCo, SmoothEncoder
 from tests.sources import Ramp, info
 
 ROOT = Path(train.__file__).parents[1]
+pytestmark = pytest.mark.usefixtures("one_thread")  # as in the subprocesses
+
 LOSSES = ["loss", "contrast", "geo", "geo_accuracy"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """As in the subprocesses: sums of floats depend on the number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -34,14 +34,7 @@ from tests.conftest import call
 from tests.sources import Bare, info
 from tests.stac_schemas import check_model_item
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Networks this small lose time to threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def untrained(store: ChipStore, folder):

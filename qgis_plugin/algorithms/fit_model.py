@@ -21,7 +21,6 @@ from ..layers import show_when_loaded
 from ..runtime.errors import InputFault
 from ..runtime.infer.layout import Limits
 from ..runtime.learn.fitting import Featured, Fitted, fit_model
-from ..runtime.learn.save import save_model
 from ..runtime.messages import Message
 from ..runtime.raster.legend import LandClass
 from ..runtime.results.writing import Results, Targets
@@ -140,9 +139,7 @@ class FitModelAlgorithm(FeaturesAlgorithm):
             results = self._map(plan, fitted, self.targets(files), stack, feedback, areas) if files or areas else None
             featured.complete(lambda: not feedback.isCanceled())
             model.parent.mkdir(parents=True, exist_ok=True)
-            save_model(
-                model, featured.features, fitted.head, fitted.classes, model.stem, fitted.quality, featured.described
-            )
+            fitted.save(model, model.stem)
             if results:
                 results.commit()
             for trouble in featured.troubles:

@@ -107,7 +107,7 @@ def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
     """Do one thing after the other; yields seconds to wait, or what must be so before it goes on."""
     from qgis.core import QgsProject
     from qgis.PyQt.QtWidgets import QDialogButtonBox, QPushButton
-    from qgis.utils import iface, plugins, unloadPlugin
+    from qgis.utils import iface, plugins
 
     canvas = iface.mapCanvas()
     layer = yield from opened(task)
@@ -167,18 +167,34 @@ def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
     yield 1.5
     seen["read"] = plugin.class_tool.text_at(canvas.extent().center())
     shoot(task, "plugin_layer")
-    click(next(one for one in iface.messageBar().findChildren(QPushButton) if one.isVisible() and one.text()))
-    yield lambda: top("ResultWindow")
-    result = top("ResultWindow")
-    result.move(250, 40)
-    yield lambda: "data:image/png" in result.html
-    yield 1
+    result = yield from result_page()
     seen["seconds from zip to areas"] = round(time.monotonic() - began, 1)
     seen["page"] = result.text.toPlainText()
     shoot(task, "plugin_result")
     result.text.verticalScrollBar().setValue(100_000)
     yield 0.5
     shoot(task, "plugin_repeat")
+    yield from ended(seen)
+
+
+def result_page() -> Iterator[float | Callable]:
+    """Open the result page from the message that a run is ready; the page, when its picture is drawn."""
+    from qgis.PyQt.QtWidgets import QPushButton
+    from qgis.utils import iface
+
+    click(next(one for one in iface.messageBar().findChildren(QPushButton) if one.isVisible() and one.text()))
+    yield lambda: top("ResultWindow")
+    result = top("ResultWindow")
+    result.move(250, 40)
+    yield lambda: "data:image/png" in result.html
+    yield 1
+    return result
+
+
+def ended(seen: dict) -> Iterator[float | Callable]:
+    """Close the result page and unload the plugin."""
+    from qgis.utils import unloadPlugin
+
     subprocess.run(["xdotool", "key", "Escape"], check=True)
     yield lambda: top("ResultWindow") is None
 

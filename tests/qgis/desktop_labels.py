@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.qgis.desktop import click, left_behind, opened, shoot, top, with_onnxruntime, with_plugin
+from tests.qgis.desktop import click, ended, opened, result_page, shoot, with_onnxruntime, with_plugin
 
 Places = Sequence[Sequence[float]]  # column and row in pixels of the raster
 
@@ -125,8 +125,7 @@ def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
     suggested one is to be used (``features``).
     """
     from qgis.core import QgsProject
-    from qgis.PyQt.QtWidgets import QPushButton
-    from qgis.utils import iface, plugins, unloadPlugin
+    from qgis.utils import iface, plugins
 
     canvas, heart = iface.mapCanvas(), Heart()
     seen["heart"] = heart  # kept alive, and taken out at the end
@@ -223,18 +222,7 @@ def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
     yield from picture(task, "few_labels_result")
     group = QgsProject.instance().layerTreeRoot().findGroups()
     seen["groups"] = [one.name() for one in group]
-    click(next(one for one in iface.messageBar().findChildren(QPushButton) if one.isVisible() and one.text()))
-    yield lambda: top("ResultWindow")
-    result = top("ResultWindow")
-    result.move(250, 40)
-    yield lambda: "data:image/png" in result.html
-    yield 1
+    result = yield from result_page()
     seen["page"] = result.text.toPlainText()
     yield from picture(task, "few_labels_page")
-    subprocess.run(["xdotool", "key", "Escape"], check=True)
-    yield lambda: top("ResultWindow") is None
-
-    unloadPlugin("geoaware")
-    yield 0.5
-    seen["left"] = left_behind()
-    seen["finished"] = True
+    yield from ended(seen)

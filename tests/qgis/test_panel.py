@@ -154,6 +154,18 @@ def test_strokes_are_on_disk_at_once(painted, panel):
     assert said(panel) == ""
 
 
+def test_labels_far_apart_are_drawn_and_strokes_need_not_wait_for_the_canvas(painted, panel):
+    layer, canvas = panel.store.layer, panel._canvas
+    for step in range(12):
+        canvas.refresh()
+        QApplication.processEvents()
+        row, column = (5, 60) if step % 2 else (60, 5)
+        stroke(panel, (column, row + step), (column + 4, row + step))
+    boxes = [shape.boundingBox() for _, _, shape in panel.store.marks()]
+    assert all(layer.extent().buffered(1).contains(box) for box in boxes)
+    assert len(list(layer.getFeatures())) == len(boxes)
+
+
 def test_what_is_missing_is_said(panel):
     assert said(panel) == "Add a class, then paint a few places of it."
     click(panel.classes_page.modes["brush"])

@@ -37,7 +37,7 @@ class Quality:
         confusion: (K, K) polygons: the class that they are labelled as down, the class that they get across.
         polygons: (K,) labelled polygons of each class, whether or not they could be tested.
         accuracy: (3,) share of the polygons that get their class, with the limits of its 95 % interval; NaN if unknown.
-        f1: (3, K) F1 of each class likewise; NaN where no polygon of a class could be tested.
+        f1: (3, K) F1 score of each class, with the limits of its 95 % interval; NaN where no polygon could be tested.
         blocks: how many spatial blocks were left out in turn; 0: each polygon alone.
         warnings: what keeps these figures from being known well.
     """

@@ -25,7 +25,7 @@ class FitReport:
         labels: (K,) labels of each.
         confusion: (K, K) labels left out of the fit: their classes down, what they are taken for across.
         accuracy: (3,) share of them that get their class, with its 95 % limits; NaN where it is unknown.
-        f1: (3, K) of each class likewise.
+        f1: (3, K) F1 score of each class, with the limits of its 95 % interval.
         blocks: spatial blocks that were left out in turn; 0: each label alone.
         unlike: raster and the share of it that is unlike anything labelled.
         notes: what the user should know.

@@ -82,7 +82,7 @@ class Engine(QObject):
     def open(self, layer, choice, folder: Optional[Path], **options) -> None:
         """Compute features (a ``FeatureChoice``) of a raster layer, the view first; ``folder`` is for the cache.
 
-        What was open before is closed; the labels stay, if it is the same layer. Faults are told by ``problem``.
+        What was open before is closed; the labels stay, if it is the same layer. Errors are emitted as ``problem``.
         """
         classes, marks = (self._classes, self._marks) if layer is self.layer else ((), Marks())
         self.close()

@@ -250,9 +250,9 @@ class LabelStore(QObject):
         if self.layer is not None and self.layer.isEditable():
             text = tr("'{name}' is being edited: save or discard those edits first.")
             raise InputFault.worded(text.format(name=self.layer.name()))
-        before, path = self.state, self.path
+        before, path, new = self.state, self.path, False
         if path is None or (not path.is_file() and path.parent.is_dir()):  # it was deleted: all of it is written again
-            before, path = LabelState(), self._new_file()
+            before, path, new = LabelState(), self._new_file(), True
         try:
             label_file.write(path, before, after)
         except label_file.LabelsMoved as fault:
@@ -269,7 +269,11 @@ class LabelStore(QObject):
             self._show()
         elif restyled:
             show_classes(self.layer, after.classes)
-        self.layer.dataProvider().reloadData()  # it counts its features, and keeps their extent
+        if new:
+            self.layer.dataProvider().reloadData()  # which lets go of a file that is gone
+        else:  # reloadData() closes the file, and QGIS 3.22 may end where a canvas is drawing from it
+            self.layer.dataProvider().updateExtents()
+            self.layer.updateExtents(True)
         self.layer.triggerRepaint()
 
     def _inside(self, crs) -> Callable[[QgsGeometry], QgsGeometry]:

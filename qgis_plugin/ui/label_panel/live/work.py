@@ -16,8 +16,8 @@ from ....gdal_io.labels import labels_on
 from ....runtime.errors import Cancelled, InputFault
 from ....runtime.infer.layout import Options
 from ....runtime.infer.sweep import any_valid
-from ....runtime.learn.features import FeatureChoice, learn_features
-from ....runtime.learn.fitting import that_count
+from ....runtime.learn.features import FeatureChoice
+from ....runtime.learn.fitting import Featured, that_count
 from ....runtime.learn.heads import Head, fit
 from ....runtime.learn.judge import Applicability
 from ....runtime.learn.mapping import head_session
@@ -136,17 +136,15 @@ class Work:
         yield
         given = self._given
         try:
-            features = learn_features(given.choice, [pixels], given.options, self._keep_going)
             cache = feature_cache(given.folder) if given.folder else None
-            self.raster = FeatureRaster(pixels, features, cache, given.options)
+            featured = Featured.of([pixels], given.choice, given.options, cache, progress=self._keep_going)
         except BaseException:
             pixels.close()
             raise
+        (self.raster,) = featured.rasters
         rows, columns = self.raster.shape
-        source, layout = self.raster.source, self.raster.layout
-        source.look()
-        notes = (*features.notes, *source.notes, *(note.about(source.where) for note in layout.notes(False)))
-        self._say("opened", LiveLayer(layout.seen, features.factor, rows * columns, notes))
+        factor, notes = featured.features.factor, tuple(featured.notes)
+        self._say("opened", LiveLayer(self.raster.layout.seen, factor, rows * columns, notes))
 
     def close(self) -> None:
         """Release the files."""
