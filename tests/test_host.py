@@ -14,8 +14,8 @@ from export.runtime.model.read_card import card_of_metadata
 from export.runtime.model.units import conversion, doubt, may_be_sentinel2, recognised_name
 from export.runtime.raster.band_names import BandFacts, BandNames
 from export.runtime.raster.bands import choose_bands
-from export.runtime.raster.patches import Runs, find_patches
 from export.runtime.raster.resample import Scale, resampled
+from export.runtime.raster.shapes.patches import Runs, find_patches
 from export.runtime.raster.window import Window
 from tests.models import card_item
 

@@ -125,7 +125,7 @@ def test_patches_below_the_smallest_area_are_merged_away(model, tmp_path):
 
 
 def test_polygons_that_memory_does_not_hold_are_refused_and_it_is_said_before(model, tmp_path, capsys, monkeypatch):
-    for module in ("runtime.infer.job", "runtime.raster.patches"):
+    for module in ("runtime.infer.job", "runtime.raster.shapes.patches"):
         monkeypatch.setattr(f"export.{module}.free_memory", lambda: 1_000_000)
     calm = write_raster(tmp_path / "calm.tif", stripes())
     run(model, calm, tmp_path / "out", "--polygons")

@@ -26,7 +26,7 @@ from export.rasterio_io.grid import Grid
 from export.rasterio_io.polygons import polygons_on, read_features
 from export.runtime.raster.lattice import Placement
 from export.runtime.raster.names import is_path
-from export.runtime.raster.polygons import Polygons
+from export.runtime.raster.shapes.polygons import Polygons
 from export.runtime.raster.window import Window as RuntimeWindow
 
 

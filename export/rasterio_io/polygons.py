@@ -16,10 +16,10 @@ from rasterio.features import rasterize
 
 from export.rasterio_io.grid import Grid
 from export.runtime.errors import InputFault, first_line
-from export.runtime.raster import footprint
-from export.runtime.raster.footprint import Move, Way
 from export.runtime.raster.lattice import Bounds, Units
-from export.runtime.raster.polygons import Polygons
+from export.runtime.raster.shapes import footprint
+from export.runtime.raster.shapes.footprint import Move, Way
+from export.runtime.raster.shapes.polygons import Polygons
 
 PYOGRIO_ERRORS = (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError, OSError)
 _SIDES = 1000  # pieces of a ring, at least, that is moved to degrees
@@ -220,7 +220,7 @@ def _transformed(shape: shapely.Geometry, move: Move) -> shapely.Geometry:
 
 
 class ShapelyPolygons:
-    """See ``export.runtime.raster.polygons.Own``; polygons and, ascending, the numbers of those they are parts of."""
+    """See ``export.runtime.raster.shapes.polygons.Own``; polygons and, ascending, the numbers of those they are parts of."""
 
     def __init__(self, shapes: np.ndarray, numbers: np.ndarray) -> None:
         self.shapes, self.numbers, self._tree = shapes, numbers, shapely.STRtree(shapes)
@@ -259,7 +259,7 @@ class ShapelyPolygons:
 
 
 class ShapelyPieces:
-    """See ``export.runtime.raster.polygons.Pieces``."""
+    """See ``export.runtime.raster.shapes.polygons.Pieces``."""
 
     def __init__(self, shapes: np.ndarray, numbers: np.ndarray) -> None:
         self.boxes = shapely.bounds(shapes)

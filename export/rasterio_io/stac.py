@@ -18,9 +18,9 @@ from export.rasterio_io.grid import Grid
 from export.rasterio_io.polygons import cut_at_antimeridian, way
 from export.runtime.errors import InputFault
 from export.runtime.model.card import ModelCard
-from export.runtime.raster import footprint
-from export.runtime.raster.footprint import Way
 from export.runtime.raster.names import short
+from export.runtime.raster.shapes import footprint
+from export.runtime.raster.shapes.footprint import Way
 from export.runtime.results.writing import write_text
 
 FILE_EXTENSION = "https://stac-extensions.github.io/file/v2.1.0/schema.json"

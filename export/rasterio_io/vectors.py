@@ -21,7 +21,7 @@ from export.rasterio_io.polygons import PYOGRIO_ERRORS, polygons_on, read_featur
 from export.runtime.errors import InputFault, first_line
 from export.runtime.infer.layout import Limits
 from export.runtime.raster.lattice import Bounds, eastwards
-from export.runtime.raster.polygons import Polygons
+from export.runtime.raster.shapes.polygons import Polygons
 from export.runtime.results.vectors import Batch, KeepGoing
 
 

@@ -22,8 +22,8 @@ from qgis.core import (
 
 from ..runtime.errors import InputFault
 from ..runtime.learn.samples import Label
-from ..runtime.raster import footprint
 from ..runtime.raster.legend import LandClass, class_name, classes_of
+from ..runtime.raster.shapes import footprint
 from ..runtime.results.assessment import true_field
 from ..texts import tr
 from .grid import LayerGrid

@@ -22,10 +22,10 @@ from qgis.core import (  # type: ignore[attr-defined]  # QgsCsException is not i
 
 from ..runtime.errors import InputFault
 from ..runtime.infer.class_map import Shape
-from ..runtime.raster import footprint
-from ..runtime.raster.footprint import Move, Way
 from ..runtime.raster.lattice import Bounds, Units
-from ..runtime.raster.polygons import Polygons
+from ..runtime.raster.shapes import footprint
+from ..runtime.raster.shapes.footprint import Move, Way
+from ..runtime.raster.shapes.polygons import Polygons
 from ..texts import tr
 from .calls import ask
 from .grid import LayerGrid
@@ -208,7 +208,7 @@ class _Boxed:
 
 
 class LayerPolygons(_Boxed):
-    """See ``runtime.raster.polygons.Own``."""
+    """See ``runtime.raster.shapes.polygons.Own``."""
 
     def cut(self, frame: np.ndarray, grid: LayerGrid, way: Way) -> Optional["LayerPieces"]:
         outline = _polygon([np.vstack([frame, frame[:1]])])
@@ -248,7 +248,7 @@ class LayerPolygons(_Boxed):
 
 
 class LayerPieces(_Boxed):
-    """See ``runtime.raster.polygons.Pieces``."""
+    """See ``runtime.raster.shapes.polygons.Pieces``."""
 
     @property
     def surface_point(self) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import Cancelled, InputFault
 from ..raster.gaps import holds_data, nodata_of
-from ..raster.polygons import Polygons
+from ..raster.shapes.polygons import Polygons
 from ..raster.window import Window
 from ..results.areas import ClassArea
 from ..results.assessment import most_common

@@ -13,7 +13,7 @@ from ..files import free_memory
 from ..messages import Message
 from ..model.card import ModelCard
 from ..model.session import Model
-from ..raster.patches import BYTES, BYTES_MERGING
+from ..raster.shapes.patches import BYTES, BYTES_MERGING
 from ..raster.window import TileGrid, Window
 from ..results.rows import Objects, Rows
 from ..results.vectors import KeepGoing

@@ -14,8 +14,8 @@ from ..messages import Message
 from ..model.card import ModelCard
 from ..model.session import Model
 from ..raster.lattice import Bounds, stated_size
-from ..raster.polygons import Polygons
 from ..raster.resample import STRIP, Scale, nearest, resampled
+from ..raster.shapes.polygons import Polygons
 from ..raster.window import Read, Window
 from ..results.rows import Rows, blanked
 from .source import Choice, Pixels, Source

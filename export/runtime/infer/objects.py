@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputFault, ModelFault
-from ..raster.patches import components
+from ..raster.shapes.patches import components
 from ..raster.window import TileGrid, Window
 from ..results.rows import Objects
 from .sweep import Scan, Tile, ahead, mapped, padded, tile_overlap

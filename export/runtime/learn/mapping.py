@@ -22,7 +22,7 @@ from ..messages import Message
 from ..model.card import ModelCard
 from ..model.graph import Graph, HeadSession
 from ..raster.legend import LandClass
-from ..raster.patches import BYTES, BYTES_MERGING
+from ..raster.shapes.patches import BYTES, BYTES_MERGING
 from ..raster.window import Window
 from ..results.rows import Rows, blanked
 from ..results.vectors import KeepGoing

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..infer.layout import Layout
 from ..infer.sweep import Progress
-from ..raster.polygons import Polygons
+from ..raster.shapes.polygons import Polygons
 from ..raster.window import Read, Window
 
 MOST = 256  # pixels of a polygon

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..errors import Cancelled, InputFault
 from ..model.card import LandClass
-from ..raster.patches import Patches, Runs, find_patches
-from ..raster.polygons import Polygons
+from ..raster.shapes.patches import Patches, Runs, find_patches
+from ..raster.shapes.polygons import Polygons
 from .rows import Objects
 from .style import add_style
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import InputFault
 from ..files import Staging, commit, free_bytes, place, taken
 from ..model.card import ModelCard
-from ..raster.patches import begins, check_room
+from ..raster.shapes.patches import begins, check_room
 from .areas import Areas, as_csv, as_json
 from .pca import Directions
 from .rows import NO_CONFIDENCE, Objects, Rows

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..lattice import Bounds
+from ..window import Window
 from . import footprint
 from .footprint import Way
-from .lattice import Bounds
-from .window import Window
 
 _LEAF = 64  # px: sides of a part in which pixels are asked one by one
 

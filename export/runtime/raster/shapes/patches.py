@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InputFault
-from ..files import free_memory
+from ...errors import InputFault
+from ...files import free_memory
 
 # Of memory a run, as measured on noise of five classes, with what the hosts hold while they trace.
 BYTES, BYTES_MERGING = 400, 750

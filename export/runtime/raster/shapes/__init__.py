@@ -1,0 +1,1 @@
+"""Shapes on a raster: outlines, polygons, patches of equal pixels."""
