@@ -8,8 +8,10 @@ from typing import Callable, ClassVar, Optional
 from qgis.core import QgsProcessingLayerPostProcessorInterface, QgsProcessingUtils, QgsRasterLayer, QgsVectorLayer
 
 from .runtime.results.style import CLASSES_PROPERTY, map_tip
+from .texts import tr
 
-CONFIDENCE_PROPERTY = "geoaware/confidence"  # of a map of classes: file with the confidence in per cent
+# of a map of classes: files with the confidence in per cent, and with the number of dates that hold data
+CONFIDENCE_PROPERTY, DATES_PROPERTY = "geoaware/confidence", "geoaware/dates"
 
 
 def class_names(layer) -> dict[int, str]:
@@ -19,7 +21,13 @@ def class_names(layer) -> dict[int, str]:
 
 
 def show_when_loaded(
-    context, group: str, source: str, outputs: dict[str, str], titles: dict[str, str], confidence: str = ""
+    context,
+    group: str,
+    source: str,
+    outputs: dict[str, str],
+    titles: dict[str, str],
+    confidence: str = "",
+    dates: str = "",
 ) -> None:
     """Ask QGIS to name, group, order and style the results of a run once it loads them.
 
@@ -30,6 +38,7 @@ def show_when_loaded(
         outputs: file or layer id of each result by the name of the output.
         titles: what each output shows, from the top of the group to its bottom.
         confidence: file that the map tips of a map of classes read too.
+        dates: another, with the number of dates.
     """
     places: list[int] = []  # of the results of this run that were moved into the group
     for place, (name, title) in enumerate(titles.items()):
@@ -38,7 +47,8 @@ def show_when_loaded(
             continue
         details = context.layerToLoadOnCompletionDetails(destination)
         details.name = f"{source}: {title}"
-        styler = _Styler(destination, confidence if destination != confidence else "")
+        beside = () if destination in (confidence, dates) else (confidence, dates)
+        styler = _Styler(destination, *beside)
         if hasattr(details, "layerSortKey"):  # QGIS 3.32 and newer group and sort by themselves
             details.groupName, details.layerSortKey = group, -place
         else:
@@ -58,9 +68,9 @@ class _Styler(QgsProcessingLayerPostProcessorInterface):
     # QGIS keeps a bare pointer to a post-processor, so Python must keep the object until it has run
     alive: ClassVar[list["_Styler"]] = []
 
-    def __init__(self, path: str, confidence: str) -> None:
+    def __init__(self, path: str, confidence: str = "", dates: str = "") -> None:
         super().__init__()
-        self.path, self.confidence = path, confidence
+        self.path, self.beside = path, {CONFIDENCE_PROPERTY: confidence, DATES_PROPERTY: dates}
         self.move: Optional[Callable] = None
         self.alive.append(self)
 
@@ -75,10 +85,11 @@ class _Styler(QgsProcessingLayerPostProcessorInterface):
             layer.loadDefaultStyle()  # the one inside the GeoPackage, which Processing leaves out
         names = class_names(layer)
         if names and hasattr(layer, "setMapTipTemplate"):  # raster layers have them since QGIS 3.30
-            confidence = QgsProcessingUtils.mapLayerFromString(self.confidence, context) if self.confidence else None
-            layer.setMapTipTemplate(map_tip(names, confidence.id() if confidence else ""))
-        if names and self.confidence:
-            layer.setCustomProperty(CONFIDENCE_PROPERTY, self.confidence)
+            confidence, dates = (_id(path, context) for path in self.beside.values())
+            layer.setMapTipTemplate(map_tip(names, confidence, dates, tr("dates")))
+        for name, path in self.beside.items():
+            if names and path:
+                layer.setCustomProperty(name, path)
         layer.triggerRepaint()
         if self.move:
             self.move(context.project(), layer)
@@ -86,6 +97,12 @@ class _Styler(QgsProcessingLayerPostProcessorInterface):
         if node is not None:  # None: the caller loads results in its own way
             node.setExpanded(bool(names))  # QGIS folds long legends; those of the other results say little
         self.alive.remove(self)
+
+
+def _id(path: str, context) -> str:
+    """Of the layer of a file; empty where there is none."""
+    layer = QgsProcessingUtils.mapLayerFromString(path, context) if path else None
+    return layer.id() if layer else ""
 
 
 def _move_to_group(name: str, place: int, places: list[int], project, layer) -> None:

@@ -1,6 +1,7 @@
-"""Class and confidence under the cursor or at a click: QGIS before 3.30 has no map tips for rasters."""
+"""Class, confidence and number of dates under the cursor or at a click: QGIS before 3.30 has no map tips for rasters."""
 
 from pathlib import Path
+from typing import Optional
 
 from qgis.core import (  # type: ignore[attr-defined]  # QgsCsException is not in qgis-stubs
     QgsCoordinateReferenceSystem,
@@ -14,14 +15,14 @@ from qgis.gui import QgsMapTool
 from qgis.PyQt.QtCore import QEvent, QObject, Qt
 from qgis.PyQt.QtWidgets import QToolTip
 
-from .layers import CONFIDENCE_PROPERTY, class_names
+from .layers import CONFIDENCE_PROPERTY, DATES_PROPERTY, class_names
 from .texts import tr
 
 _SHOWN_MS = 20_000  # after a click
 
 
 def reading_at(layer, point: QgsPointXY, crs: QgsCoordinateReferenceSystem) -> str:
-    """Class and confidence of a layer at a point in a CRS; empty if the layer has none there."""
+    """Class, confidence and number of dates of a layer at a point in a CRS; empty if the layer has none there."""
     names = class_names(layer)
     if not names:
         return ""
@@ -32,13 +33,21 @@ def reading_at(layer, point: QgsPointXY, crs: QgsCoordinateReferenceSystem) -> s
     value, sampled = layer.dataProvider().sample(at, 1)
     if not sampled or int(value) not in names:
         return ""
-    name, path = names[int(value)], layer.customProperty(CONFIDENCE_PROPERTY)
-    if path and Path(path).is_file():
-        confidence = QgsRasterLayer(path, "confidence")  # opened each time, so that nothing keeps the file open
-        per_cent, sampled = confidence.dataProvider().sample(at, 1) if confidence.isValid() else (0, False)
-        if sampled:
-            return tr("{name} ({confidence} %)").format(name=name, confidence=round(per_cent))
-    return name
+    text = names[int(value)]
+    per_cent, count = (_beside(layer, name, at) for name in (CONFIDENCE_PROPERTY, DATES_PROPERTY))
+    if per_cent is not None:
+        text = tr("{name} ({confidence} %)").format(name=text, confidence=round(per_cent))
+    return text if count is None else f"{text}, {tr('dates')}: {round(count)}"
+
+
+def _beside(layer, name: str, at: QgsPointXY) -> Optional[float]:
+    """Value at a point of the raster that a layer's property names; None where there is none."""
+    path = layer.customProperty(name)
+    if not path or not Path(path).is_file():
+        return None
+    raster = QgsRasterLayer(path, name)  # opened each time, so that nothing keeps the file open
+    value, sampled = raster.dataProvider().sample(at, 1) if raster.isValid() else (0.0, False)
+    return value if sampled else None
 
 
 class MapTips(QObject):

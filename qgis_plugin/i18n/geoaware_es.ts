@@ -2715,5 +2715,9 @@ Informe: exactitud y F1 de cada clase con intervalos del 95 %. Se dejan fuera po
         <source>Names or numbers from 1, separated by commas; empty: those that the encoder needs, else all.</source>
         <translation>Nombres o números desde 1, separados por comas; vacío: las que necesita el codificador; si no, todas.</translation>
     </message>
+    <message>
+        <source>dates</source>
+        <translation>fechas</translation>
+    </message>
 </context>
 </TS>

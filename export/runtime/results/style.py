@@ -36,10 +36,10 @@ CREATE TABLE layer_styles (
 )"""
 
 
-def qml(classes: tuple[LandClass, ...], confidence: str = "") -> str:
+def qml(classes: tuple[LandClass, ...], confidence: str = "", dates: str = "") -> str:
     """Style of a class raster for QGIS 3.22 or newer: colours of the legend, class and confidence as map tip.
 
-    ``confidence`` is the name that the confidence layer gets in QGIS; empty where there is none.
+    ``confidence`` and ``dates`` are the names that these layers get in QGIS; empty where there is none.
     """
     root = Element("qgis", version="3.22.0", styleCategories="Symbology|MapTips|CustomProperties")
     properties = SubElement(SubElement(root, "customproperties"), "Option", type="Map")
@@ -50,7 +50,7 @@ def qml(classes: tuple[LandClass, ...], confidence: str = "") -> str:
     for entry in classes:
         color = f"#{entry.color.lower()}"
         SubElement(palette, "paletteEntry", value=str(entry.value), color=color, label=entry.name, alpha="255")
-    SubElement(root, "mapTip").text = map_tip(names, confidence)
+    SubElement(root, "mapTip").text = map_tip(names, confidence, dates)
     return _document(root)
 
 
@@ -71,10 +71,11 @@ def _document(root: Element) -> str:
     return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + tostring(root, "unicode")
 
 
-def map_tip(names: dict[int, str], confidence: str = "") -> str:
-    """HTML template of QGIS: class under the cursor, and its confidence; empty where there is no data.
+def map_tip(names: dict[int, str], confidence: str = "", dates: str = "", word: str = "dates") -> str:
+    """HTML template of QGIS: class under the cursor, its confidence and of how many dates; empty where there is no data.
 
-    ``confidence`` is the id or name of the confidence layer; empty where there is none.
+    ``confidence`` and ``dates`` are the ids or names of these layers; empty where there is none. ``word`` stands before the
+    number of dates.
     """
     cases = " ".join(f"WHEN @class = {value} THEN '{_escaped(name)}'" for value, name in names.items())
     sampled = "raster_value({}, 1, @layer_cursor_point)"
@@ -82,6 +83,9 @@ def map_tip(names: dict[int, str], confidence: str = "") -> str:
     if confidence:
         percent = f"try({sampled.format(_literal(confidence))})"  # the layer may have been removed
         shown += f" || coalesce(' (' || round({percent}) || ' %)', '')"
+    if dates:
+        count = f"try({sampled.format(_literal(dates))})"
+        shown += f" || coalesce(', {_escaped(word)}: ' || {count}, '')"
     return f"[% with_variable('class', {sampled.format('@layer_id')}, coalesce({shown}, '')) %]"
 
 

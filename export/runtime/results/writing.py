@@ -317,9 +317,9 @@ def write_beside(
         text = as_json(table, grid.crs_text, grid.units.geographic)
         texts["areas as JSON"] = path.with_suffix(".json"), text
     styles = targets.styles() if areas else {}
-    confidence = targets.files["confidence"].stem if "confidence" in targets.files else ""
+    beside = [targets.files[role].stem if role in targets.files else "" for role in ("confidence", "dates")]
     if "style" in styles:
-        texts["style"] = styles["style"], qml(card.classes, confidence)
+        texts["style"] = styles["style"], qml(card.classes, *beside)
     if "style of the confidence" in styles:
         texts["style of the confidence"] = styles["style of the confidence"], confidence_qml()
     if "names and colours" in styles and not virtual:
