@@ -262,6 +262,9 @@ MESSAGES: dict[str, str] = {
     # maps of classes
     "no_class_numbers": "holds no class numbers",
     "no_data": "holds no data there",
+    "place_outside": "the place lies outside",
+    "no_curve": "the model '{name}' finds objects, which have no curve; choose one that maps classes, values or features",
+    "no_dated_rasters": "there are no rasters with dates",
     # accuracy assessment
     "sample_outside": "no point or polygon lies on the data of the map",
     "sample_partly_outside": "{count} of {total} units lie outside the map or on nodata and do not count",

@@ -2220,6 +2220,18 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>no contiene números de clase</translation>
     </message>
     <message>
+        <source>the place lies outside</source>
+        <translation>el lugar está fuera</translation>
+    </message>
+    <message>
+        <source>the model '{name}' finds objects, which have no curve; choose one that maps classes, values or features</source>
+        <translation>el modelo «{name}» busca objetos, que no tienen curva; elija uno que cartografíe clases, valores o características</translation>
+    </message>
+    <message>
+        <source>there are no rasters with dates</source>
+        <translation>no hay rásteres con fecha</translation>
+    </message>
+    <message>
         <source>holds no data there</source>
         <translation>no contiene datos ahí</translation>
     </message>

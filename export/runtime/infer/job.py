@@ -5,6 +5,7 @@ A host opens the raster as ``Pixels``, makes a ``Job`` and hands its rows or obj
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -90,6 +91,13 @@ class Job:
         if polygons and self.card.task != "detection" and most > free:
             notes.append(Message("polygons_may_not_fit", {"most": most, "free": free}))
         return [*self.source.notes, *(note.about(self.source.where) for note in notes)]
+
+    def at(self, block: Window) -> Job:
+        """The same run for another part of its whole map, with the rasters that are open; only one of them is closed."""
+        other = copy.copy(self)
+        other.block, other.run = block, replace(self.run, area=self.layout.area_of(block))
+        other.grid = self.layout.result.crop(block)
+        return other
 
     def rows(self, progress: Progress) -> Iterator[Rows]:
         """Finished rows of ``grid``, from top to bottom."""
