@@ -31,6 +31,7 @@ REMEDIES = {
     "too_wide": " with --block or --bounds",
     "overwrites_input": "; choose another --out",
     "disk_full": "; make room or choose another --out",
+    "cache_disk_full": "; make room or choose another --cache",
     "no_unit": "; leave --input out",
     "fixed_overlap": "; leave --overlap out",
     "no_nodata": "; if that is empty, give --nodata {value:g}",

@@ -180,6 +180,10 @@ MESSAGES: dict[str, str] = {
     "features_not_finite": "the features of '{name}' are no finite numbers",
     "layer_changed": "was changed or removed while its features were computed; start again with it as it is now",
     "cache_not_written": "features are no longer kept on the disk ({reason}); what is computed stays right",
+    "cache_disk_full": (
+        "the disk is full: up to {needed:size} may be needed to join the features in one file and {free:size} are free; they "
+        "are kept as they are"
+    ),
     # reading and writing
     "corrupt": "corrupt or truncated file ({reason})",
     "pixel_type": "its pixels are {dtype}; a model reads numbers",

@@ -2208,6 +2208,10 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>el disco está lleno: pueden necesitarse hasta {needed:size} durante la escritura y hay {free:size} libres</translation>
     </message>
     <message>
+        <source>the disk is full: up to {needed:size} may be needed to join the features in one file and {free:size} are free; they are kept as they are</source>
+        <translation>el disco está lleno: pueden necesitarse hasta {needed:size} para unir las características en un archivo y hay {free:size} libres; se conservan como están</translation>
+    </message>
+    <message>
         <source>, with smaller extents</source>
         <translation>, con extensiones menores</translation>
     </message>

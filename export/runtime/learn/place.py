@@ -182,7 +182,10 @@ class FeatureRaster:
         try:
             return self._records.complete(keep_going)
         except InputFault as fault:
-            self.trouble = fault.message
+            self.trouble, facts = fault.message, fault.message.fields
+            if fault.message.kind == "disk_full":
+                fields = {"where": facts["where"], "needed": facts["needed"], "free": facts["free"]}
+                self.trouble = Message("cache_disk_full", fields)
             return False
 
     def close(self) -> None:
