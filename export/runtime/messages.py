@@ -140,6 +140,16 @@ MESSAGES: dict[str, str] = {
         "read as {input}, offset {offset:+g} (no baseline found, but dark pixels hold {darkest:.0f}: nothing was added to them)"
     ),
     "offset_assumed": "read as {input}, offset {offset:+g} (no baseline found: taken for 04.00 or later)",
+    # dates of a series, and what hides pixels of it
+    "no_date": "its name holds no date",
+    "no_date_but_years": "its name holds no date; {years} may be a year or another number",
+    "no_date_of_form": "its name holds no date of the form {form}",
+    "several_dates": "its name holds more than one date",
+    "several_dates_of_form": "its name holds more than one date of the form {form}",
+    "no_dates_table": "needs the columns file and date, with dates like 2024-06-30 ({reason})",
+    "mask_values": "'{text}' is no value that a mask band can hold; write values like 3, ranges like 8-10 and bits like bit3",
+    "mask_unknown": "'{name}' says nothing of the values to drop; state them, or take one of {known}",
+    "mask_beyond": "its mask band {name} holds {value:g}, which is beyond {low:g} to {high:g}: it is no such band",
     # grid and area
     "bad_coordinates": "its coordinates are not valid",
     "resampled": "its pixels are {pixel:.4g} m, the model learned from {model:.4g} m: resampled on the way in",

@@ -24,6 +24,10 @@
         <translation>«{name}» se está editando: guarde o descarte primero esos cambios.</translation>
     </message>
     <message>
+        <source>'{name}' says nothing of the values to drop; state them, or take one of {known}</source>
+        <translation>«{name}» no dice qué valores se descartan; indíquelos o elija una de {known}</translation>
+    </message>
+    <message>
         <source>'{name}' was added.</source>
         <translation>Se ha añadido «{name}».</translation>
     </message>
@@ -38,6 +42,10 @@
     <message>
         <source>'{name}' was removed.</source>
         <translation>Se ha quitado «{name}».</translation>
+    </message>
+    <message>
+        <source>'{text}' is no value that a mask band can hold; write values like 3, ranges like 8-10 and bits like bit3</source>
+        <translation>«{text}» no es un valor que pueda tener una banda de máscara; escriba valores como 3, intervalos como 8-10 y bits como bit3</translation>
     </message>
     <message>
         <source>64 characters; required for downloads, optional for files</source>
@@ -688,6 +696,30 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>su ficha descarta {border} px en cada borde, lo que no encaja con su salida de {rows} filas para una tesela de {tile}</translation>
     </message>
     <message>
+        <source>its mask band {name} holds {value:g}, which is beyond {low:g} to {high:g}: it is no such band</source>
+        <translation>su banda de máscara {name} contiene {value:g}, fuera de {low:g} a {high:g}: no es una banda de ese tipo</translation>
+    </message>
+    <message>
+        <source>its name holds more than one date of the form {form}</source>
+        <translation>su nombre contiene más de una fecha con la forma {form}</translation>
+    </message>
+    <message>
+        <source>its name holds more than one date</source>
+        <translation>su nombre contiene más de una fecha</translation>
+    </message>
+    <message>
+        <source>its name holds no date of the form {form}</source>
+        <translation>su nombre no contiene ninguna fecha con la forma {form}</translation>
+    </message>
+    <message>
+        <source>its name holds no date; {years} may be a year or another number</source>
+        <translation>su nombre no contiene ninguna fecha; {years} puede ser un año u otro número</translation>
+    </message>
+    <message>
+        <source>its name holds no date</source>
+        <translation>su nombre no contiene ninguna fecha</translation>
+    </message>
+    <message>
         <source>its operators are those of opset {opset}, and a model is built on {least} or later: export it again with a newer one</source>
         <translation>sus operadores son los del opset {opset}, y un modelo se construye sobre {least} o posterior: expórtelo de nuevo con uno más reciente</translation>
     </message>
@@ -762,6 +794,10 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
     <message>
         <source>Names of the classes</source>
         <translation>Nombres de las clases</translation>
+    </message>
+    <message>
+        <source>needs the columns file and date, with dates like 2024-06-30 ({reason})</source>
+        <translation>necesita las columnas file y date, con fechas como 2024-06-30 ({reason})</translation>
     </message>
     <message>
         <source>no connection</source>
