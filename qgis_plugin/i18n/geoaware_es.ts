@@ -2771,5 +2771,81 @@ Informe: exactitud y F1 de cada clase con intervalos del 95 %. Se dejan fuera po
         <source>dates</source>
         <translation>fechas</translation>
     </message>
+    <message>
+        <source>Dates</source>
+        <translation>Fechas</translation>
+    </message>
+    <message>
+        <source>Date</source>
+        <translation>Fecha</translation>
+    </message>
+    <message>
+        <source>No data</source>
+        <translation>Sin datos</translation>
+    </message>
+    <message>
+        <source>Masked</source>
+        <translation>Enmascarado</translation>
+    </message>
+    <message>
+        <source>Tick layers like it</source>
+        <translation>Marcar las capas parecidas</translation>
+    </message>
+    <message>
+        <source>All layers with as many bands that overlap the chosen one and have a date.</source>
+        <translation>Todas las capas con el mismo número de bandas que coinciden en parte con la elegida y tienen fecha.</translation>
+    </message>
+    <message>
+        <source>Only the chosen layer</source>
+        <translation>Solo la capa elegida</translation>
+    </message>
+    <message>
+        <source>Mask band</source>
+        <translation>Banda de máscara</translation>
+    </message>
+    <message>
+        <source>none: all pixels with data are used</source>
+        <translation>ninguna: se usan todos los píxeles con datos</translation>
+    </message>
+    <message>
+        <source>No date is known of {names}: type it under Dates, or set it in the layer's temporal properties.</source>
+        <translation>No se conoce la fecha de {names}: escríbala en Fechas o indíquela en las propiedades temporales de la capa.</translation>
+    </message>
+    <message>
+        <source>two layers of one date</source>
+        <translation>dos capas de una misma fecha</translation>
+    </message>
+    <message>
+        <source>unknown</source>
+        <translation>desconocida</translation>
+    </message>
+    <message>
+        <source>typed</source>
+        <translation>escrita</translation>
+    </message>
+    <message>
+        <source>no date</source>
+        <translation>sin fecha</translation>
+    </message>
+    <message>
+        <source>no data {share} %</source>
+        <translation>sin datos {share} %</translation>
+    </message>
+    <message>
+        <source>masked {share} %</source>
+        <translation>enmascarado {share} %</translation>
+    </message>
+    <message>
+        <source>Dates of the series</source>
+        <translation>Fechas de la serie</translation>
+    </message>
+    <message>
+        <source>temporal properties of the layer</source>
+        <translation>propiedades temporales de la capa</translation>
+    </message>
+    <message>
+        <source>name</source>
+        <translation>nombre</translation>
+    </message>
 </context>
 </TS>
