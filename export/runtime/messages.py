@@ -27,6 +27,14 @@ MESSAGES: dict[str, str] = {
     "precompiled_node": "refused, it holds a precompiled EPContext node",
     "external_weights": "refused, its weights are in another file; bring them into one file",
     "image_input": "needs exactly one image input of 4 dimensions (batch, bands, rows, columns), found {inputs}",
+    "series_inputs": (
+        "a model of many dates must take pixels (dates, bands, rows, columns), valid (dates, rows, columns) and day_of_year "
+        "(dates), and may take longitude and latitude (rows, columns), with a free number of dates and rows = columns; "
+        "found {inputs}"
+    ),
+    "series_card": (
+        "its inputs are {inputs}, which does not fit dates: {dates} and location: {location} of its card (0: a model of one date)"
+    ),
     "input_type": "its input has an element type that no raster has",
     "input_shape": "its input is {shape}, but its card says {expected}",
     "batch_too_large": "refused, it takes {count} tiles at once (limit {limit})",
@@ -90,12 +98,16 @@ MESSAGES: dict[str, str] = {
     "card_border": (
         "a border needs an overlap of twice its size, and a model of the task segmentation, regression or embedding"
     ),
+    "card_dates": "dates must be 0 to {limit}, and go with segmentation or classification only; a location goes with dates",
     "card_gsd": "the pixel size must be more than 0 and at most {limit:,} metres, not {gsd:g}",
     "deepness_type": "is a Deepness model of the type '{type}'; Segmentor, Regressor and Recognition run",
     "deepness_bands": "does not give its number of bands; name them in {card}",
     "deepness_names": "{text} cannot be read as names of classes",
     # model and task
     "wrong_task": "the model '{name}' is a {task} model; a {needed} model is needed",
+    "needs_series": "the model '{name}' reads a series of dates, not a single raster",
+    "needs_one_date": "the model '{name}' reads a single date, not a series",
+    "needs_location": "the model '{name}' also needs the longitude and latitude of each pixel",
     "answers_once": "the model '{name}' is a {task} model, which answers once per tile",
     "no_windows": "the model '{name}' is a {task} model, which has no sliding window",
     "bad_overlap": "an overlap of {overlap} px does not fit tiles of {tile} px",

@@ -1508,6 +1508,30 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>necesita exactamente una imagen de entrada de 4 dimensiones (lote, bandas, filas, columnas); tiene {inputs}</translation>
     </message>
     <message>
+        <source>a model of many dates must take pixels (dates, bands, rows, columns), valid (dates, rows, columns) and day_of_year (dates), and may take longitude and latitude (rows, columns), with a free number of dates and rows = columns; found {inputs}</source>
+        <translation>un modelo de varias fechas debe tener las entradas pixels (fechas, bandas, filas, columnas), valid (fechas, filas, columnas) y day_of_year (fechas), y puede tener longitude y latitude (filas, columnas), con un número libre de fechas y filas = columnas; tiene {inputs}</translation>
+    </message>
+    <message>
+        <source>its inputs are {inputs}, which does not fit dates: {dates} and location: {location} of its card (0: a model of one date)</source>
+        <translation>sus entradas son {inputs}, lo que no concuerda con dates: {dates} y location: {location} de su ficha (0: modelo de una sola fecha)</translation>
+    </message>
+    <message>
+        <source>dates must be 0 to {limit}, and go with segmentation or classification only; a location goes with dates</source>
+        <translation>dates debe estar entre 0 y {limit} y solo es posible con segmentation o classification; location requiere dates</translation>
+    </message>
+    <message>
+        <source>the model '{name}' reads a series of dates, not a single raster</source>
+        <translation>el modelo «{name}» lee una serie de fechas, no un solo ráster</translation>
+    </message>
+    <message>
+        <source>the model '{name}' reads a single date, not a series</source>
+        <translation>el modelo «{name}» lee una sola fecha, no una serie</translation>
+    </message>
+    <message>
+        <source>the model '{name}' also needs the longitude and latitude of each pixel</source>
+        <translation>el modelo «{name}» necesita además la longitud y la latitud de cada píxel</translation>
+    </message>
+    <message>
         <source>its input has an element type that no raster has</source>
         <translation>su entrada es de un tipo de número que no tiene ningún ráster</translation>
     </message>

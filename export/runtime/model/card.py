@@ -19,6 +19,8 @@ MLM_TASKS = {
     "similarity-search": "embedding",
     "regression": "regression",
 }
+OF_SERIES = ("segmentation", "classification")  # tasks of models that read a series of dates
+MOST_DATES = 1000
 ACTIVATIONS = ("softmax", "sigmoid", "logits", "classes")
 NODATA = 255  # of uint8 class rasters
 LARGEST_PIXEL = 1_000_000  # metres
@@ -84,6 +86,8 @@ class ModelCard:
         factor: of a regression's output.
         output: name of the graph's output to use, None for the first.
         accuracy: measured, with the test data, as text; empty if it was not measured.
+        dates: as many as a series of training had; the model takes any number of them then. 0: it maps one date.
+        location: series only: it also takes the longitude and latitude of each pixel.
     """
 
     name: str
@@ -106,6 +110,8 @@ class ModelCard:
     output: str | None = None
     accuracy: str = ""
     border: int = 0
+    dates: int = 0
+    location: bool = False
 
     @property
     def class_dtype(self) -> np.dtype:
@@ -140,6 +146,9 @@ class ModelCard:
         odd = self.overlap != 2 * self.border or self.task in ("classification", "detection")
         if self.border < 0 or (self.border and odd):
             raise ModelFault("card_border")
+        fits = self.task in OF_SERIES if self.dates else not self.location
+        if not (0 <= self.dates <= MOST_DATES and fits):
+            raise ModelFault("card_dates", limit=MOST_DATES)
         if self.gsd is not None and not 0 < self.gsd <= LARGEST_PIXEL:
             raise ModelFault("card_gsd", limit=LARGEST_PIXEL, gsd=self.gsd)
         return self

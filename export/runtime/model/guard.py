@@ -18,6 +18,9 @@ from .wire import BadWire, fields, first_text, message_of, nested, text_of
 MAX_BYTES = 2 * 1024**3  # protobuf's own limit for one message
 TRUSTED_DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 
+# The inputs of a model that reads a series of dates, with their element types; the last two go together.
+SERIES = {"pixels": 1, "valid": 9, "day_of_year": 1, "longitude": 1, "latitude": 1}
+
 _EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
 # What is checked in each message, by field number: other messages, names, and where a tensor's data lie. Domains count
 # where a node uses them: what a model or function merely imports (opset_import) runs nothing.
@@ -48,10 +51,11 @@ class OnnxHeader:
     """What is known of a model without running it.
 
     Attributes:
-        input_shape: the four dimensions of the one image input, None where free.
+        input_shape: the four dimensions of the image input, None where free; the first counts tiles, or dates in a series.
         input_kind: its element type, onnx.proto's number: 1 is float32.
         outputs: all, in the graph's order; a shape is empty if the file does not state it.
         loops: whether it holds a loop, whose number of turns it sets itself.
+        others: names of the inputs beside the image, which only a model of a series of dates has.
     """
 
     metadata: dict[str, str]
@@ -60,6 +64,7 @@ class OnnxHeader:
     input_kind: int = 1
     outputs: tuple[Tensor, ...] = ()
     loops: bool = False
+    others: tuple[str, ...] = ()
 
 
 def read_header(model: str | Path | bytes, where: str = "") -> OnnxHeader:
@@ -67,7 +72,7 @@ def read_header(model: str | Path | bytes, where: str = "") -> OnnxHeader:
 
     Raises:
         ModelFault: no such file, one that cannot be read, not an ONNX file, larger than 2 GB, external data,
-            operators from a foreign domain, or not exactly one 4-D input.
+            operators from a foreign domain, or other inputs than one of 4 dimensions or those of a series.
     """
     path = where if isinstance(model, bytes) else model
     try:
@@ -111,11 +116,12 @@ def _header(model: memoryview, path: str | Path) -> OnnxHeader:
     if graph is None or ir_version == 0:
         raise BadWire("no graph in it")
     _check(graph, "graph", path, operators)
-    image = _image_input(graph, path)
+    image, *others = _inputs(graph, path)
     outputs = tuple(_tensor(message_of(value)) for number, value in fields(graph) if number == 12)
     if not outputs:
         raise ModelFault("no_output", where=path)
-    return OnnxHeader(metadata, image.name, image.shape, image.kind, outputs, "Loop" in operators)
+    names = tuple(one.name for one in others)
+    return OnnxHeader(metadata, image.name, image.shape, image.kind, outputs, "Loop" in operators, names)
 
 
 def _check(message: memoryview, kind: str, path: str | Path, operators: set[str], depth: int = 0) -> None:
@@ -137,14 +143,31 @@ def _check(message: memoryview, kind: str, path: str | Path, operators: set[str]
             _check(message_of(value), part, path, operators, depth + (part == "graph"))
 
 
-def _image_input(graph: memoryview, path: str | Path) -> Tensor:
+def _inputs(graph: memoryview, path: str | Path) -> tuple[Tensor, ...]:
+    """The image first, then what else a series of dates has."""
     weights = {first_text(message_of(v), 8) for n, v in fields(graph) if n == 5}
     inputs = [_tensor(message_of(v)) for n, v in fields(graph) if n == 11]
     images = [one for one in inputs if one.name not in weights]
-    if len(images) != 1 or len(images[0].shape) != 4:
-        shapes = ", ".join(f"{one.name} {list(one.shape)}" for one in images) or "none"
+    if len(images) == 1 and len(images[0].shape) == 4:
+        return (images[0],)
+    shapes = ", ".join(f"{one.name} {list(one.shape)}" for one in images) or "none"
+    if len(images) < 2 or not {one.name for one in images} <= set(SERIES):
         raise ModelFault("image_input", where=path, inputs=shapes)
-    return images[0]
+    images.sort(key=lambda one: [*SERIES].index(one.name))
+    if not _is_series(images):
+        raise ModelFault("series_inputs", where=path, inputs=shapes)
+    return tuple(images)
+
+
+def _is_series(inputs: list[Tensor]) -> bool:
+    """Whether they are those of ``SERIES``, in this order, with or without the location, in types and shapes."""
+    image = inputs[0].shape
+    if tuple(one.name for one in inputs) not in (tuple(SERIES)[:3], tuple(SERIES)) or len(image) != 4:
+        return False
+    free, side = image[0], image[2]
+    shapes = (image, (free, side, side), (free,), (side, side), (side, side))
+    fits = all(one.shape == shape and one.kind == SERIES[one.name] for one, shape in zip(inputs, shapes))
+    return fits and free is None and side is not None and image[1] is not None and image[3] == side
 
 
 def _tensor(value_info: memoryview) -> Tensor:

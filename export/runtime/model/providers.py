@@ -113,7 +113,7 @@ def called(
         if "terminate flag" in str(error):
             raise ModelFault("loop_too_long", where=where, seconds=_LONGEST_LOOP) from error
         if is_out_of_memory(error):
-            (tiles,) = feed.values()
+            tiles = next(iter(feed.values()))
             count, side, free = len(tiles), tiles.shape[-1], free_memory()
             raise ModelFault("tile_memory", where=where, count=count, side=side, free=free) from error
         raise ModelFault("onnxruntime_failed", where=where, reason=first_line(error)) from error

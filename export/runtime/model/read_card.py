@@ -121,6 +121,8 @@ def _of_item(item: dict[str, Any]) -> ModelCard:
         "description": properties.get("description", ""),
         "activation": "softmax",
         "accuracy": _accuracy(properties.get("geoaware:accuracy")),
+        "dates": properties.get("geoaware:dates"),
+        "location": any(one.get("name") == "longitude" for one in properties["mlm:input"]),
     }
     return _of_fields(fields, "geoaware")
 
@@ -170,6 +172,8 @@ def _of_fields(fields: dict[str, Any], source: str) -> ModelCard:
         factor=float(fields.get("factor", 1)),
         output=fields.get("output"),
         accuracy=str(fields.get("accuracy", "")),
+        dates=int(fields.get("dates") or 0),
+        location=bool(fields.get("location")),
     ).checked()
 
 

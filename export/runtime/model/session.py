@@ -25,6 +25,7 @@ from .tiles import LARGEST, Sizes, find, geometry
 _DTYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 10: "float16"}
 _DTYPES[11] = "float64"
 _SMALLEST_CHOICE = 256  # px: of a tile, however little memory there is
+_BYTES_PER_DATE = 256  # of a pixel of a tile, for each date of a series beside the one that the encoder is at
 _BYTES_PER_PIXEL = 1024  # of a tile while it runs: about as much as a U-Net ResNet-18 in fp32 needs
 _LARGEST_BATCH = 256  # largest batch that a graph may require
 _LARGEST_ANSWER = 2**30  # bytes for one tile; 256 classes of 1024 x 1024 px reach it
@@ -42,7 +43,7 @@ class Model:
         border: px at each edge of a tile that its output leaves out.
         factor: px of a tile, along a side, per cell of its map.
         batch: tiles per call of onnxruntime, always the same.
-        threads: calls that may run in parallel.
+        threads: calls that may run in parallel; ``for_dates`` where they read series.
         sizes: of tiles, if neither card nor graph state one; else None.
     """
 
@@ -86,9 +87,8 @@ class Model:
         self._check_size(self._stated(self.output))  # before anything runs
         self.notes: tuple[Message, ...] = ()
         self._session, self.provider = self._start(chosen(provider or CPU), precision)
-        self.batch = header.input_shape[0] or BATCHED.get(self.provider, 1)
-        room = int(free_memory() / 2 / (self.batch * self.card.tile_size**2 * _BYTES_PER_PIXEL))
-        self.threads = threads or (max(1, min(cores(), room)) if self.provider == CPU else 1)
+        self.batch = self._batch(self.provider)
+        self._threads, self.threads = threads, self._threads_for(threads, self.card.dates)
         self._use(self.output)
 
     def choose(self, output: str | None, threshold: float | None = None) -> Model:
@@ -103,6 +103,23 @@ class Model:
         if output not in (None, self.output):
             other._use(self._named(output))
         return other
+
+    def for_dates(self, count: int) -> Model:
+        """This model with as many threads as memory allows for series of so many dates; itself if it maps one date."""
+        if not self.card.dates:
+            return self
+        other = copy.copy(self)
+        other.threads = self._threads_for(self._threads, count)
+        return other
+
+    def _threads_for(self, asked: int | None, dates: int) -> int:
+        """Calls at a time, by default as many as the memory for each allows."""
+        each = self.batch * self.card.tile_size**2 * (_BYTES_PER_PIXEL + _BYTES_PER_DATE * dates)
+        return asked or (max(1, min(cores(), int(free_memory() / 2 / each))) if self.provider == CPU else 1)
+
+    def _batch(self, provider: str) -> int:
+        """Tiles per call; a series is a call of its own."""
+        return 1 if self.card.dates else self._header.input_shape[0] or BATCHED.get(provider, 1)
 
     @property
     def answer_bytes(self) -> int:
@@ -123,29 +140,82 @@ class Model:
         """
         if self.card.task == "detection":
             raise ModelFault("detection_tile", where=self._where)
+        if self.card.dates:
+            raise ModelFault("needs_series", where=self._where, name=self.card.name)
         parts: list[np.ndarray] = []
         for first in range(0, len(tiles), self.batch):
-            answer = self._answer(tiles[first : first + self.batch])
-            if answer.shape[1:] != self._shape:
-                shape, before = list(answer.shape[1:]), list(self._shape)
-                raise ModelFault("output_changed", where=self._where, shape=shape, before=before)
-            parts.append(canonical(answer, self.card, self._where))
+            parts.append(self._canonical(self._answer(tiles[first : first + self.batch])))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def run_series(
+        self, pixels: np.ndarray, valid: np.ndarray, days: np.ndarray, lonlat: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Run one tile of a series of T dates, in any order.
+
+        Args:
+            pixels: (T, bands, tile_size, tile_size) raw values of any number type; where a date is not valid, of any value.
+            valid: (T, tile_size, tile_size), whether a date holds data at a pixel.
+            days: (T,) days of the year, 1 to 366.
+            lonlat: (2, tile_size, tile_size) longitude and latitude in degrees (WGS 84); needed if the card's
+                ``location`` is set, else ignored.
+
+        Returns:
+            float32: (K, rows, cols) probabilities, of a tile as ``run`` answers for it; (K,) of a scene classification. They
+            mean nothing where no date is valid.
+
+        Raises:
+            ModelFault: it is a model of one date; a location is missing; or as for ``run``.
+        """
+        if not self.card.dates:
+            raise ModelFault("needs_one_date", where=self._where, name=self.card.name)
+        if self.card.location and lonlat is None:
+            raise ModelFault("needs_location", where=self._where, name=self.card.name)
+        fill = np.array(self.card.fill, np.float32)[:, None, None]
+        pixels = np.where(np.asarray(valid, bool)[:, None], pixels, fill)
+        others = (valid, days, *([] if lonlat is None else lonlat))
+        return self._canonical(self._of_feed(self._feed(pixels, *others)))[0]
+
+    def _canonical(self, answer: np.ndarray) -> np.ndarray:
+        """The graph's answer as ``run`` gives it; raises ModelFault if its shape is not the one of before."""
+        if answer.shape[1:] != self._shape:
+            shape, before = list(answer.shape[1:]), list(self._shape)
+            raise ModelFault("output_changed", where=self._where, shape=shape, before=before)
+        return canonical(answer, self.card, self._where)
 
     def outputs(self, tiles: np.ndarray) -> list[np.ndarray]:
         """Every output of the graph for raw (N, bands, tile_size, tile_size), unchanged.
 
         A detection takes one tile and returns boxes (M, 4) as xmin, ymin, xmax, ymax in px, scores (M,), best first, and class numbers (M,).
         """
-        return self._call(self._session, None, self._scaled(tiles))
+        if self.card.dates:
+            raise ModelFault("needs_series", where=self._where, name=self.card.name)
+        return self._call(self._session, None, self._feed(tiles))
 
     def _answer(self, tiles: np.ndarray) -> np.ndarray:
         """The chosen output for at most ``batch`` tiles; a smaller batch is padded, its output cut."""
         count = len(tiles)
         if count < self.batch:
             tiles = np.concatenate([tiles, np.repeat(tiles[-1:], self.batch - count, axis=0)])
-        answer = self._call(self._session, [self.output], self._scaled(tiles))[0]
-        return with_channels(answer, self.card.task)[:count]
+        return self._of_feed(self._feed(tiles))[:count]
+
+    def _of_feed(self, feed: dict[str, np.ndarray]) -> np.ndarray:
+        return with_channels(self._call(self._session, [self.output], feed)[0], self.card.task)
+
+    def _feed(self, tiles: np.ndarray, *others: np.ndarray) -> dict[str, np.ndarray]:
+        """The graph's inputs: raw tiles, and what goes with those of a series, in the order of ``guard.SERIES``."""
+        feed = {self._header.input_name: self._scaled(tiles)}
+        for name, values in zip(self._header.others, others):
+            feed[name] = np.ascontiguousarray(values, bool if name == "valid" else np.float32)
+        return feed
+
+    def _trial(self, count: int, size: int = 0) -> dict[str, np.ndarray]:
+        """The graph's inputs for so many tiles of noise; of a series for as many dates as in training, at most a year's months."""
+        tile, dates = self._sample(size), min(self.card.dates, 12)
+        if not dates:
+            return self._feed(np.repeat(tile, count, axis=0))
+        place = np.zeros((2, *tile.shape[2:]))
+        seen = np.ones((dates, *tile.shape[2:]))
+        return self._feed(np.repeat(tile, dates, axis=0), seen, np.linspace(1, 365, dates), *place)
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -171,8 +241,8 @@ class Model:
             scaled = np.clip(np.rint(scaled) if self.whole_numbers else scaled, *ends(self._dtype))
         return scaled.astype(self._dtype, copy=False)
 
-    def _call(self, session: Any, names: Sequence[str] | None, tiles: np.ndarray) -> list[np.ndarray]:
-        return called(session, names, {self._header.input_name: tiles}, self._where, self._header.loops)
+    def _call(self, session: Any, names: Sequence[str] | None, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return called(session, names, feed, self._where, self._header.loops)
 
     def _start(self, names: Sequence[str], precision: str | None) -> tuple[Any, str]:
         """The fastest of these providers; the results of the others go into ``notes``."""
@@ -211,7 +281,7 @@ class Model:
         def answer(size: int) -> tuple[int, ...] | None:
             tiles = np.repeat(self._sample(size), self._header.input_shape[0] or 1, axis=0)
             try:
-                first = self._call(session, [self.output], self._scaled(tiles))[0]
+                first = self._call(session, [self.output], self._feed(tiles))[0]
             except ModelFault as fault:
                 if fault.message.kind != "onnxruntime_failed":
                     raise
@@ -230,11 +300,11 @@ class Model:
 
     def _speed(self, session: Any, provider: str) -> float:
         """Tiles per second, measured in the second of two calls."""
-        count = self._header.input_shape[0] or BATCHED.get(provider, 1)
-        tiles = self._scaled(np.repeat(self._sample(), count, axis=0))
+        count = self._batch(provider)
+        feed = self._trial(count)
         for _ in range(2):
             before = time.perf_counter()
-            self._call(session, None, tiles)
+            self._call(session, None, feed)
         seconds = time.perf_counter() - before
         return count / seconds * (cores() if provider == CPU else 1)
 
@@ -288,7 +358,7 @@ class Model:
     def _tried(self, size: int) -> np.ndarray:
         """The output for one tile of noise."""
         try:
-            answer = self._answer(np.repeat(self._sample(size), self.batch, axis=0))[:1]
+            answer = self._of_feed(self._trial(self.batch, size))[:1]
         except ModelFault as fault:
             if fault.message.kind != "onnxruntime_failed" or any(self._header.input_shape[2:]):
                 raise
@@ -345,6 +415,12 @@ class Model:
 def _with_tile(card: ModelCard, header: OnnxHeader, where: str) -> ModelCard:
     """The card with its own tile size or the graph's; 0 if neither states one."""
     _, bands, rows, columns = header.input_shape
+    takes = (bool(header.others), "longitude" in header.others)
+    if takes != (card.dates > 0, card.location):
+        inputs = ", ".join((header.input_name, *header.others))
+        raise ModelFault(
+            "series_card", where=where, inputs=inputs, dates=card.dates, location=str(card.location).lower()
+        )
     if not card.tile_size and (rows or columns):
         size = rows or columns or 0
         card = replace(card, tile_size=size, overlap=min(card.overlap or min(size // 4, 128), size - 1))
