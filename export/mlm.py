@@ -16,8 +16,8 @@ from stac_model.output import MLMClassification, ModelOutput, ModelResult
 from stac_model.schema import MLModelExtension, MLModelProperties
 
 from core.files import sha256
+from core.networks.decoders import DECODERS
 from core.networks.encoders import ModelSpec
-from core.networks.heads import DECODERS
 from core.store.read import ChipStore
 from export.runtime.model.card import MLM_TASKS
 from export.runtime.model.item import item_id, license_fields, mlm_name, slug

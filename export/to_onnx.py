@@ -24,8 +24,9 @@ from torch import Tensor, nn
 
 from core.errors import UserError, run_command
 from core.files import write_json
+from core.networks.decoders import STRIDE
 from core.networks.encoders import Encoder, ModelSpec
-from core.networks.heads import NETWORKS, STRIDE, encoder_of
+from core.networks.heads import NETWORKS, encoder_of
 from core.networks.weights import check_fit, load_model
 from core.store.read import ChipStore
 from export.dense import TILE, DenseFeatures, drop_stages, properties

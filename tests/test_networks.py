@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import save_file
 
 from core.errors import UserError
+from core.networks.decoders import DECODERS
 from core.networks.encoders import ModelSpec
-from core.networks.heads import DECODERS, Detector, build
+from core.networks.heads import Detector, build
 from core.networks.weights import load_model, read_safetensors, save_model
 from core.store.build import build as build_store
 from export.runtime.model.session import Model

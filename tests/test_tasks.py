@@ -18,9 +18,10 @@ from PIL import Image
 from benchmarks.learning import buildings
 from core import train
 from core.evaluation.scores import Boxes, ap50, average_precision, object_confusion, scores
+from core.networks.decoders import DECODERS
 from core.networks.encoders import Encoder, ModelSpec
-from core.networks.heads import DECODERS, encoder_of
 from core.networks.heads import build as build_network
+from core.networks.heads import encoder_of
 from core.networks.weights import load_model, save_model
 from core.prepare import main as prepare
 from core.store.build import build

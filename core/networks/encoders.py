@@ -31,6 +31,9 @@ class ModelSpec:
         classes: in the order of the output; empty for an embedding.
         description: training method and data.
         decoder: for segmentation: unet, deeplabv3plus or fpn.
+        dates: 0 for a model of one date; of a model that reads a series the most dates seen in training.
+        temporal: how a series is pooled: attention or mean.
+        location: whether a series' longitude and latitude are read too.
     """
 
     task: str
@@ -46,6 +49,9 @@ class ModelSpec:
     description: str = ""
     license: str = ""
     decoder: str = "unet"
+    dates: int = 0
+    temporal: str = "attention"
+    location: bool = False
 
     @classmethod
     def of_store(cls, store: ChipStore, arch: str) -> ModelSpec:

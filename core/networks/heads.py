@@ -1,7 +1,7 @@
 """The networks of the tasks: an encoder (always ``model.encoder``) with a head.
 
-Decoders are those of segmentation-models-pytorch, the detector is torchvision's RetinaNet; both use the encoder's
-feature pyramid, so that any encoder works for every task.
+The detector is torchvision's RetinaNet; it uses the encoder's feature pyramid as the decoders do, so that any encoder
+works for every task.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
+from core.networks.decoders import STRIDE, decoder_of
 from core.networks.encoders import Encoder, ModelSpec
+from core.networks.series import SERIES_NETWORKS
 
-DECODERS = {"unet": "U-Net", "deeplabv3plus": "DeepLabV3+", "fpn": "FPN"}
-STRIDE = 32  # of the last map of the pyramid
 # Smallest anchor of each level, px: half of RetinaNet's own, because objects in overhead imagery are small.
 ANCHORS = (16, 32, 64, 128, 256)
 PYRAMID_CHANNELS = 256  # as in the RetinaNet paper
@@ -49,7 +49,7 @@ class Segmenter(nn.Module):
 
         super().__init__()
         self.encoder = Encoder(spec)
-        self.decoder, width, kernel, upsampling = _decoder(spec.decoder, self.encoder.channels)
+        self.decoder, width, kernel, upsampling = decoder_of(spec.decoder, self.encoder.channels)
         self.head = SegmentationHead(width, len(spec.classes), kernel_size=kernel, upsampling=upsampling)
         initialize_decoder(self.decoder)
         initialize_head(self.head)
@@ -66,25 +66,6 @@ def pad_to_stride(pixels: Tensor) -> Tensor:
     if rows % STRIDE == 0 and columns % STRIDE == 0:
         return pixels
     return F.pad(pixels, (0, -columns % STRIDE, 0, -rows % STRIDE), value=torch.nan)
-
-
-def _decoder(name: str, channels: list[int]) -> tuple[nn.Module, int, int, int]:
-    """A decoder, its output channels, and the head's kernel size and upsampling as in segmentation-models-pytorch."""
-    from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
-    from segmentation_models_pytorch.decoders.fpn.decoder import FPNDecoder
-    from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
-
-    if name == "unet":
-        widths = (256, 128, 64, 32, 16)
-        return UnetDecoder(channels, widths), widths[-1], 3, 1
-    if name == "fpn":
-        return FPNDecoder(channels), 128, 1, 4
-    decoder = DeepLabV3PlusDecoder(
-        channels, 5, 256, atrous_rates=(6, 12, 18), output_stride=16, aspp_separable=True, aspp_dropout=0.5
-    )
-    # The encoder ends at stride 32, not 16: half the atrous rates and twice the upsampling, to match the map at stride 4.
-    decoder.up = nn.UpsamplingBilinear2d(scale_factor=8)
-    return decoder, 256, 1, 4
 
 
 class Detector(RetinaNet):
@@ -162,7 +143,7 @@ NETWORKS: dict[str, type[nn.Module]] = {
 
 def build(spec: ModelSpec) -> nn.Module:
     """The untrained network of a specification."""
-    return NETWORKS[spec.task](spec)
+    return (SERIES_NETWORKS if spec.dates else NETWORKS)[spec.task](spec)
 
 
 def encoder_of(model: nn.Module) -> Encoder:

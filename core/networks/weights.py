@@ -26,8 +26,10 @@ from torchvision.transforms.v2 import Normalize
 from core.errors import UserError, first_line
 from core.files import write_whole
 from core.networks import adapt
+from core.networks.decoders import DECODERS
 from core.networks.encoders import ARCHS, Encoder, ModelSpec, check_arch
-from core.networks.heads import DECODERS, NETWORKS, build
+from core.networks.heads import NETWORKS, build
+from core.networks.series import SERIES_NETWORKS, TEMPORAL
 from core.store.read import ChipStore
 from export.runtime.raster.sentinel2 import REFLECTANCE
 
@@ -87,7 +89,8 @@ def load_model(path: Path) -> tuple[ModelSpec, nn.Module]:
     try:
         spec = ModelSpec.from_json(metadata["geoaware"])
         check_arch(spec.arch)
-        for field, known in (("task", NETWORKS), ("decoder", DECODERS)):
+        tasks = SERIES_NETWORKS if spec.dates else NETWORKS
+        for field, known in (("task", tasks), ("decoder", DECODERS), ("temporal", TEMPORAL)):
             if getattr(spec, field) not in known:
                 raise ValueError(f"{field} '{getattr(spec, field)}' is not one of {', '.join(known)}")
     except (ValueError, KeyError, TypeError, UserError) as error:

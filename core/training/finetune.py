@@ -12,8 +12,9 @@ import torch
 
 from core.errors import UserError
 from core.files import write_json
+from core.networks.decoders import DECODERS, STRIDE
 from core.networks.encoders import Encoder, ModelSpec, check_size
-from core.networks.heads import DECODERS, STRIDE, build, encoder_of
+from core.networks.heads import build, encoder_of
 from core.networks.weights import load_encoder, save_model
 from core.runs import check_positive, check_seed, pick_device, start_run
 from core.store.read import SPLITS, ChipStore
