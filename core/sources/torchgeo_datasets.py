@@ -45,7 +45,7 @@ _L2A = tuple(name for name in _L1C if name != "B10")
 _SECOND = "%Y%m%dT%H%M%S"
 
 
-class Series(NamedTuple):
+class ImageSeries(NamedTuple):
     """Places that have a folder each, with a folder for each date.
 
     Attributes:
@@ -73,16 +73,18 @@ _SURFACE = "Landsat surface reflectance scaled to 8 bits"
 _TOA = "Landsat top-of-atmosphere reflectance (thermal bands: temperature) scaled to 8 bits"
 SERIES = {
     "SeasonalContrastS2": {
-        size: Series(f"seasonal_contrast_{size}", _L2A, "surface reflectance x 10000 (Sentinel-2 L2A)", **_SENTINEL2)
+        size: ImageSeries(
+            f"seasonal_contrast_{size}", _L2A, "surface reflectance x 10000 (Sentinel-2 L2A)", **_SENTINEL2
+        )
         for size in ("100k", "1m")
     },
     "SSL4EOS12": {
-        "s1": Series("s1", ("VV", "VH"), "backscatter in dB (Sentinel-1 GRD)", 10.0, 4, _SECOND),
-        "s2c": Series("s2c", _L1C, "top-of-atmosphere reflectance x 10000 (Sentinel-2 L1C)", **_SENTINEL2),
-        "s2a": Series("s2a", _L2A, "surface reflectance x 10000 (Sentinel-2 L2A)", **_SENTINEL2),
+        "s1": ImageSeries("s1", ("VV", "VH"), "backscatter in dB (Sentinel-1 GRD)", 10.0, 4, _SECOND),
+        "s2c": ImageSeries("s2c", _L1C, "top-of-atmosphere reflectance x 10000 (Sentinel-2 L1C)", **_SENTINEL2),
+        "s2a": ImageSeries("s2a", _L2A, "surface reflectance x 10000 (Sentinel-2 L2A)", **_SENTINEL2),
     },
     "SSL4EOL": {
-        product: Series(f"ssl4eo_l_{product}", tuple(bands.split()), unit, **_LANDSAT)
+        product: ImageSeries(f"ssl4eo_l_{product}", tuple(bands.split()), unit, **_LANDSAT)
         for product, bands, unit in (
             ("tm_toa", "B1 B2 B3 B4 B5 B6 B7", _TOA),
             # Landsat 7 takes its thermal band twice, with low and high gain.
@@ -210,7 +212,7 @@ def _product(name: str, root: Path, asked: str | None) -> str:
     return asked or present[0]
 
 
-def _series(root: Path, series: Series, size: int, tally: Tally) -> _Recipe:
+def _series(root: Path, series: ImageSeries, size: int, tally: Tally) -> _Recipe:
     def rows() -> Iterator[dict[str, Any]]:
         for place in subfolders(root / series.folder):
             names = list(subfolders(root / series.folder / place))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyproj
 import rasterio
 from pyproj.exceptions import CRSError
 from rasterio.enums import ColorInterp
@@ -26,6 +27,7 @@ from export.rasterio_io.opening import (
     reason_of,
     stated_nodata,
 )
+from export.rasterio_io.polygons import way
 from export.rasterio_io.vectors import Area
 from export.rasterio_io.vrt import files_of
 from export.runtime.errors import InputFault
@@ -35,7 +37,10 @@ from export.runtime.messages import Message
 from export.runtime.raster.band_names import BandFacts
 from export.runtime.raster.lattice import eastwards
 from export.runtime.raster.names import is_far
+from export.runtime.raster.shapes.footprint import Way
 from export.runtime.raster.window import Window
+
+_DEGREES = pyproj.CRS.from_user_input("OGC:CRS84")
 
 
 class RasterPixels:
@@ -146,6 +151,14 @@ class RasterPixels:
         if dataset.interleaving and dataset.interleaving.value == "PIXEL":
             pixel = sum(np.dtype(self.dtype(band)).itemsize for band in dataset.indexes)
         return float((rows + 2 * tall) * wide * pixel)
+
+    def way_from(self, grid: Grid | None) -> Way:
+        """Between the CRS of another grid, or WGS 84 longitude and latitude where None, and the raster's own.
+
+        Raises:
+            InputFault: no way is known.
+        """
+        return way(pyproj.CRS.from_wkt(grid.crs.to_wkt()) if grid else _DEGREES, self.grid)
 
     def members(self) -> Iterator[str]:
         """The files that it is made of, those of virtual rasters in virtual rasters included."""

@@ -130,13 +130,13 @@ def way(own: pyproj.CRS, grid: Grid) -> Way:
     """
     target = pyproj.CRS.from_wkt(grid.crs.to_wkt())
     if own == target:  # a site's own grid too, from which no way leads elsewhere
-        return Way(_same, _same, turn_of(own), turn_of(own))
+        return Way(_same, _same, turn_of(own), turn_of(own), same=True)
     try:
         there = pyproj.Transformer.from_crs(own, target, always_xy=True).transform
         back = pyproj.Transformer.from_crs(target, own, always_xy=True).transform
     except ProjError as error:
         raise InputFault.worded(
-            f"no way is known from {own.name} to {target.name}; transform the polygons first"
+            f"no way is known from {own.name} to {target.name}; transform one of them first"
         ) from error
     return Way(there, back, turn_of(own), turn_of(target), not (own.is_derived or target.is_derived))
 

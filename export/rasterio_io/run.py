@@ -133,7 +133,7 @@ def map_raster(
                 for message in notes_of(job, request):
                     note(message)
                 rows = job.card.tile_size * (job.layout.scale.rows if job.layout.scale else 1)
-                with rasterio.Env(**room_for_blocks(pixels.bytes_under(job.source.bands, rows))):
+                with rasterio.Env(**room_for_blocks(pixels.bytes_under(job.layout.source.bands, rows))):
                     return written(job, targets, model_path, raster, request, unit, progress, moving)
     except MemoryError as error:
         raise InputFault.worded(f"{raster}: memory is not enough for it; map parts of it with --bounds") from error

@@ -162,6 +162,13 @@ MESSAGES: dict[str, str] = {
     "mask_values": "'{text}' is no value that a mask band can hold; write values like 3, ranges like 8-10 and bits like bit3",
     "mask_unknown": "'{name}' says nothing of the values to drop; state them, or take one of {known}",
     "mask_beyond": "its mask band {name} holds {value:g}, which is beyond {low:g} to {high:g}: it is no such band",
+    "no_dates": "no raster is given",
+    "needs_dates": "the model '{name}' reads a series of dates, and a single raster without a date is given",
+    "no_series": "the model '{name}' is a {task} model, which reads one date at a time",
+    "lies_apart": "lies apart from the rasters of all other dates: leave it out",
+    "not_on_grid": "parts of it have no place in {crs}, the CRS of the series",
+    "also_of_others": "{note} (and {count} more of the series alike)",
+    "warped_to_series": "{count} of {total} rasters of the series lie on another grid ({names}): warped to that of the others, {crs}",
     # grid and area
     "bad_coordinates": "its coordinates are not valid",
     "resampled": "its pixels are {pixel:.4g} m, the model learned from {model:.4g} m: resampled on the way in",

@@ -14,9 +14,11 @@ from ..runtime.messages import Message
 from ..runtime.raster.band_names import BandFacts
 from ..runtime.raster.gaps import is_mask
 from ..runtime.raster.lattice import Bounds
+from ..runtime.raster.shapes.footprint import Way
 from ..runtime.raster.window import Window
 from .calls import ask
 from .grid import LayerGrid, transform_of
+from .mask import way_of_crs
 
 # warps all stored values, those of gaps and of an alpha band too, and the mask into one more band
 _VALUES_ALONE = ("-srcnodata", "None", "-nosrcalpha", "-dstalpha")
@@ -141,6 +143,10 @@ class FilePixels:
 
     def overview(self, bands: Sequence[int], factor: float) -> None:
         """None: all pixels of a file are read."""
+
+    def way_from(self, grid: Optional[LayerGrid]) -> Way:
+        """Between the CRS of another grid, or WGS 84 longitude and latitude where None, and the layer's own."""
+        return way_of_crs(grid.crs if grid else "", self.grid)
 
     def close(self) -> None:
         """Release the file."""

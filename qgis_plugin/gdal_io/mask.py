@@ -149,7 +149,13 @@ def way(own: QgsCoordinateReferenceSystem, grid: LayerGrid, context: QgsCoordina
     target = QgsCoordinateReferenceSystem.fromWkt(grid.crs)
     there, back = _move(own, target, context), _move(target, own, context)
     alike = not any(osr.SpatialReference(one.toWkt(_WKT)).IsDerivedGeographic() for one in (own, target))
-    return Way(there, back, turn_of(own), turn_of(target), alike, exact)
+    return Way(there, back, turn_of(own), turn_of(target), alike, exact, own == target)
+
+
+def way_of_crs(wkt: str, grid: LayerGrid) -> Way:
+    """Between a CRS, or WGS 84 longitude and latitude where "", and a grid's, by the usual transformations."""
+    own = QgsCoordinateReferenceSystem.fromWkt(wkt) if wkt else QgsCoordinateReferenceSystem("EPSG:4326")
+    return way(own, grid, QgsCoordinateTransformContext())
 
 
 def turn_of(crs: QgsCoordinateReferenceSystem) -> float:

@@ -22,10 +22,12 @@ from ..runtime.errors import Cancelled, InputFault
 from ..runtime.messages import Message
 from ..runtime.raster.band_names import BandFacts
 from ..runtime.raster.lattice import Bounds, Transform
+from ..runtime.raster.shapes.footprint import Way
 from ..runtime.raster.window import Window
 from ..texts import tr
 from .files import Ranges, cut_out, empty_ranges
 from .grid import LayerGrid, ellipsoidal
+from .mask import way_of_crs
 
 _PICTURE = ("red", "green", "blue")
 _DTYPES = {
@@ -164,6 +166,10 @@ class ServicePixels:
 
     def overview(self, bands: Sequence[int], factor: float) -> None:
         """None: a service has none that it names."""
+
+    def way_from(self, grid: Optional[LayerGrid]) -> Way:
+        """Between the CRS of another grid, or WGS 84 longitude and latitude where None, and the layer's own."""
+        return way_of_crs(grid.crs if grid else "", self.grid)
 
     def close(self) -> None:
         """Nothing to release: the provider goes with its snapshot."""

@@ -14,8 +14,9 @@ import numpy as np
 
 from ..model.session import Model
 from ..raster.window import Window
+from .inputs.tile import Tile, read_around
 from .layout import Layout
-from .sweep import Scan, Sweep, Tile, read_around
+from .sweep import Scan, Sweep
 
 TileNumber = tuple[int, int]  # row and column of a tile, from 0
 

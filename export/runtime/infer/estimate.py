@@ -39,7 +39,7 @@ def estimated(job: Job, opening: float, keep_going: Callable[[], bool]) -> Estim
     """
     grid = tile_grid(job.layout, job.card, job.run)
     estimate = Estimate(len(grid) if grid else 0)
-    if not job.source.pixels.sampled:
+    if not job.source.sampled:
         return estimate
     progress = _timed(estimate, job, opening, keep_going)
     try:

@@ -45,10 +45,10 @@ def facts(
     estimate = estimate or Estimate(len(grid) if grid else 0)
     room = Message("room", {"size": room_needed(job.layout.result, job.card, job.model.channels, roles)})
     return [
-        _raster(job.source),
-        _bands(job.source, job.card.bands),
+        _raster(job.layout.source),
+        _bands(job.layout.source, job.card.bands),
         _values(job),
-        _gaps(job.source),
+        _gaps(job.layout.source),
         _pixel_size(job),
         _grid(job),
         Fact(Message("label_crs"), (_text(job.grid.crs_name),)),
@@ -78,7 +78,7 @@ def _bands(source: Source, needed: Sequence[str]) -> Fact:
 
 
 def _values(job: Job) -> Fact:
-    source, card = job.source, job.card
+    source, card = job.layout.source, job.card
     convert = source.conversion
     changed = (convert.factor, convert.offset) != (1.0, 0.0)
     value = [Message("values_changed", {"factor": convert.factor, "offset": convert.offset})] if changed else []

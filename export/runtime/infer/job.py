@@ -19,10 +19,12 @@ from ..raster.window import TileGrid, Window
 from ..results.rows import Objects, Rows
 from ..results.vectors import KeepGoing
 from ..results.writing import Results
+from .inputs.series import Series, SeriesSource, opened
+from .inputs.tile import Dates
 from .layout import Layout, Options
 from .objects import detect
 from .scenes import COARSE, cell_size, scene_grid, windows
-from .source import Pixels, Source
+from .source import Pixels
 from .sweep import Progress, Scan, Sweep, sweep, tile_overlap
 
 _SAMPLE = 2000  # tiles that are compared with the polygons
@@ -57,8 +59,10 @@ class Job:
         grid: of the result.
     """
 
-    def __init__(self, model: Model, pixels: Pixels, options: Options, block: Window | None = None) -> None:
-        """Prepare; ``close`` releases the pixels.
+    def __init__(self, model: Model, raster: Pixels | Series, options: Options, block: Window | None = None) -> None:
+        """Prepare; ``close`` releases the raster, or the rasters of a series.
+
+        A model of one date answers for a series with the mean over its dates.
 
         ``block`` is the only part of the map that is made; it has the same bits as in the whole map.
 
@@ -67,10 +71,10 @@ class Job:
         """
         self.model = model.choose(options.run.output, options.run.threshold)
         self.card, self.options, self.block = self.model.card, options, block
-        self.source = Source(pixels, self.card, options.choice)
+        self.source = opened(raster, self.card, options.choice)
         self.source.settle()
         self.layout = Layout(self.source, self.card, options, cell_size(self.model, options.run))
-        self.run = replace(options.run, read_ahead=min(options.run.read_ahead, pixels.read_ahead))
+        self.run = replace(options.run, read_ahead=min(options.run.read_ahead, self.source.read_ahead))
         if block:
             self.run = replace(self.run, area=self.layout.area_of(block))
         self.grid = self.layout.result.crop(block) if block else self.layout.result
@@ -132,7 +136,13 @@ class Job:
 
     def _scan(self, progress: Progress) -> Scan:
         layout, seen = self.layout, self.layout.seen
-        return Scan(self.model, layout.read, seen.height, seen.width, self.run, progress, layout.touches)
+        return Scan(self.model, layout.read, seen.height, seen.width, self.run, progress, layout.touches, self._dates())
+
+    def _dates(self) -> Dates | None:
+        if not isinstance(self.source, SeriesSource):
+            return None
+        places = self.source.places(self.layout.seen) if getattr(self.card, "location", False) else None
+        return Dates(self.source.day_of_year, places)
 
     def _check_memory(self) -> None:
         """Refuse what cannot fit before the system ends the run."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -18,8 +18,10 @@ from ..raster.resample import STRIP, Scale, nearest, resampled
 from ..raster.shapes.polygons import Polygons
 from ..raster.window import Read, Window
 from ..results.rows import Rows, blanked
+from .inputs.series import DayRasters, SeriesSource
+from .inputs.tile import counted
 from .source import Choice, Pixels, Source
-from .sweep import Sweep, shared
+from .sweep import Sweep, shared, tile_bytes, waiting
 
 MOST_ENLARGED = 10  # times: beyond it, pixels made smaller hold nothing that a model could see
 SAME_SIZE = 0.1  # pixel sizes that differ by less than a tenth count as the same
@@ -99,6 +101,7 @@ class Layout:
     """A raster as the model sees it.
 
     Attributes:
+        source: the raster; of a series the first.
         seen: grid that the model works on.
         result: grid of the map.
         scale: size of a pixel of ``seen`` in the raster's pixels, None where they are the same.
@@ -106,39 +109,48 @@ class Layout:
         overview: pixel size in metres of the coarser copy that is read; 0: the raster itself.
     """
 
-    def __init__(self, source: Source, card: ModelCard, options: Options, cell: int = 1) -> None:
+    def __init__(self, source: Source | SeriesSource, card: ModelCard, options: Options, cell: int = 1) -> None:
         """Lay out a run; a coarse answer (``cell``) stays coarse.
 
         Raises:
             InputFault: the area lies outside the raster.
         """
-        self.source, self.mask, self.cell = source, options.limits.mask, cell
+        self.source, self.mask, self.cell = source.sources[0], options.limits.mask, cell
+        self._all = source
         self.window, self._empty = options.limits.window(source.grid, source.where)
-        self._gsd = None if source.pixels.sized else card.gsd
+        self._gsd = None if source.sized else card.gsd
         self._crop = source.grid.crop(self.window)
         self.scale = scale_of(self._crop.pixel_size_m, self._gsd if options.resample else None)
         self.seen = self._crop.scaled(self.scale.rows, self.scale.columns) if self.scale else self._crop
         model_grid = options.model_grid or cell > 1
         self.result = self.seen.scaled(cell, cell) if model_grid else self._crop
         self._back = self.scale is not None and not model_grid
-        self.read: Read = self._read_crop
         self.overview = 0.0
         self._least = 0.5 if model_grid else 0.0  # on the source's grid its own gaps are cut out later
-        if self.scale:
-            self.read = resampled(self._read_crop, self._crop.height, self._crop.width, self.scale, self._least)
-            coarse = source.overview(min(self.scale.rows, self.scale.columns))
-            if coarse:
-                self._read_from(coarse, self.scale)
+        reads = [self._read_of(date) for date in source.dates]
+        self.read: Read = stacked(reads, len(card.bands)) if isinstance(source, SeriesSource) else reads[0]
 
-    def _read_from(self, coarse: Pixels, scale: Scale) -> None:
+    def _read_of(self, date: Source | DayRasters) -> Read:
+        """What the model sees of a date."""
+
+        def read_crop(window: Window) -> tuple[np.ndarray, np.ndarray]:
+            return date.read(self._moved(window))
+
+        if not self.scale:
+            return read_crop
+        coarse = date.overview(min(self.scale.rows, self.scale.columns))
+        if coarse and isinstance(date, Source):
+            return self._read_from(date, coarse, self.scale)
+        return resampled(read_crop, self._crop.height, self._crop.width, self.scale, self._least)
+
+    def _read_from(self, source: Source, coarse: Pixels, scale: Scale) -> Read:
         """Resample from a coarser copy of the whole raster; gaps on the raster's own grid are still its own."""
-        (height, width), (tall, wide) = self.source.grid.shape, coarse.grid.shape
+        (height, width), (tall, wide) = source.grid.shape, coarse.grid.shape
         rows, columns = height / tall, width / wide
         scale = Scale(scale.rows / rows, scale.columns / columns)
         corner = (self.window.row / rows, self.window.column / columns)
-        read = partial(self.source.read, pixels=coarse)
-        self.read = resampled(read, tall, wide, scale, self._least, corner)
         self.overview = coarse.grid.pixel_size_m[0]
+        return resampled(partial(source.read, pixels=coarse), tall, wide, scale, self._least, corner)
 
     def notes(self, measured: bool) -> list[Message]:
         """What to read before a long run, and, where areas will be measured, how wrong they will be."""
@@ -155,14 +167,16 @@ class Layout:
         return notes
 
     def bytes_needed(self, model: Model, run: Sweep) -> int:
-        """Memory that blending takes; it grows with the width."""
+        """Memory that blending takes, which grows with the width, and that the tiles of a series take."""
         width = run.area.width if run.area else int(self.seen.width)
         tile, number = model.card.tile_size, 4 * (model.channels + 2)
-        waiting = tile * (number if run.probabilities or model.card.task != "segmentation" else 4)
-        return width * (waiting + number * (shared(model, run) if model.dense else 0))
-
-    def _read_crop(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        return self.source.read(self._moved(window))
+        rows = tile * (number if run.probabilities or model.card.task != "segmentation" else 4)
+        blended = width * (rows + number * (shared(model, run) if model.dense else 0))
+        if not isinstance(self._all, SeriesSource):
+            return blended
+        dates = len(self._all.dates)
+        ahead, spare = waiting(model, run, dates)
+        return blended + (ahead + model.threads + spare) * tile_bytes(model, dates)
 
     def _moved(self, window: Window) -> Window:
         return window.moved(self.window.row, self.window.column)
@@ -210,9 +224,27 @@ class Layout:
             if self.mask:
                 valid = valid & self.mask.inside(self.result, window)
             if taken and valid.any():
-                valid = valid & self.source.valid(self._moved(window))
+                there = self._all.valid(self._moved(window))
+                if part.dates is not None:
+                    part, there = replace(part, dates=counted(there)), np.logical_or.reduce(there)
+                valid = valid & there
             part = part if valid is part.valid else blanked(part, valid)
             yield replace(part, top=part.top - block.row) if block.row else part
+
+
+def stacked(reads: Sequence[Read], bands: int) -> Read:
+    """Reads several dates: float32 (dates, bands, rows, columns), and (dates, rows, columns) where they hold data."""
+
+    def read(window: Window) -> tuple[np.ndarray, np.ndarray]:
+        pixels = np.zeros((len(reads), bands, window.height, window.width), np.float32)
+        valid = np.zeros((len(reads), window.height, window.width), bool)
+        for number, one in enumerate(reads):
+            values, valid[number] = one(window)
+            if valid[number].any():
+                pixels[number] = values
+        return pixels, valid
+
+    return read
 
 
 def scale_of(pixel_size_m: tuple[float, float], gsd: float | None) -> Scale | None:

@@ -17,7 +17,8 @@ from ..errors import InputFault, ModelFault
 from ..raster.shapes.patches import components
 from ..raster.window import TileGrid, Window
 from ..results.rows import Objects
-from .sweep import Scan, Tile, ahead, mapped, padded, tile_overlap
+from .inputs.tile import Tile, padded
+from .sweep import Scan, ahead, mapped, tile_overlap
 
 AGREE = 0.5  # intersection over union, in the part that both tiles saw
 _CUT = 2.0  # px: a box that ends so near to a tile's border is taken to go on beyond it

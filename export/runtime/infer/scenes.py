@@ -17,7 +17,8 @@ from ..errors import InputFault
 from ..model.session import Model
 from ..raster.window import TileGrid, Window
 from ..results.rows import Rows
-from .sweep import AS_CARD, Scan, Sweep, Tile, any_valid, in_units, rows_of, sweep, unit_of
+from .inputs.tile import Tile, any_valid, count_dtype, counted
+from .sweep import AS_CARD, Scan, Sweep, in_units, rows_of, sweep, unit_of
 
 COARSE = ("classification", "embedding")  # tasks whose answer may be coarser than the raster
 
@@ -67,7 +68,7 @@ def windows(scan: Scan) -> Iterator[Rows]:
     grid = TileGrid(height, width, tile, tile - stride)
     down = _cells(grid.tops, tile, stride, height, range(area.row, area.row + area.height))
     across = _cells(grid.lefts, tile, stride, width, range(area.column, area.column + area.width))
-    means = _Means(model.channels, area, stride)
+    means = _Means(model.channels, area, stride, len(scan.dates.day_of_year) if scan.dates else 0)
     scan = replace(scan, model=model)
     inner = scan.windows(down, across, tile)
     order = list(down)
@@ -80,8 +81,8 @@ def windows(scan: Scan) -> Iterator[Rows]:
                 row = done // len(across)
                 # later windows neither hold the middle of these cells nor see any of their pixels
                 open_from = order[row] // stride if row < len(order) else area.row + area.height
-                for top, share, valid in means.pop(open_from):
-                    yield rows_of(model.card, top, share, valid, options.probabilities)
+                for top, share, valid, dates in means.pop(open_from):
+                    yield replace(rows_of(model.card, top, share, valid, options.probabilities), dates=dates)
 
 
 def _cells(starts: list[int], tile: int, stride: int, length: int, numbers: range) -> dict[int, list[int]]:
@@ -94,12 +95,13 @@ def _cells(starts: list[int], tile: int, stride: int, length: int, numbers: rang
 class _Means:
     """Rows of cells that later windows can still change."""
 
-    def __init__(self, channels: int, area: Window, stride: int) -> None:
-        self.area, self.stride, self.next = area, stride, area.row
+    def __init__(self, channels: int, area: Window, stride: int, dates: int) -> None:
+        """Nothing is known yet; ``dates`` are those of a series, else 0."""
+        self.area, self.stride, self.next, self.dates = area, stride, area.row, dates
         self.empty = (
             np.zeros((channels, area.width), np.float32),
             np.zeros(area.width, np.float32),
-            np.zeros(area.width, bool),
+            np.zeros((dates or 1, area.width), bool),
         )
         self.rows: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
 
@@ -107,14 +109,17 @@ class _Means:
         return self.rows.setdefault(cell, tuple(part.copy() for part in self.empty))  # type: ignore[arg-type]
 
     def see(self, tile: Tile) -> None:
-        """Note which cells hold data."""
+        """Note which cells hold data, and at which dates."""
         inner, stride = tile.inner, self.stride
-        held = any_valid(tile.valid, (stride, stride), (inner.row % stride, inner.column % stride))
+        held = tile.valid[None] if tile.dates is None or tile.held is None else tile.held
+        held = any_valid(held, (stride, stride), (inner.row % stride, inner.column % stride))
+        dates = np.arange(len(held)) if tile.dates is None else tile.dates
         first_row, first_column = inner.row // stride, inner.column // stride - self.area.column
-        left, right = max(first_column, 0), min(first_column + held.shape[1], self.area.width)
-        for number, line in enumerate(held):
+        left, right = max(first_column, 0), min(first_column + held.shape[2], self.area.width)
+        for number in range(held.shape[1]):
             if self.area.row <= first_row + number < self.area.row + self.area.height:
-                self._row(first_row + number)[2][left:right] |= line[left - first_column : right - first_column]
+                part = held[:, number, left - first_column : right - first_column]
+                self._row(first_row + number)[2][dates, left:right] |= part
 
     def add(self, rows: list[int], columns: list[int], answer: np.ndarray) -> None:
         """Add the answer (channels,) of a window to the cells whose middle it holds."""
@@ -124,11 +129,12 @@ class _Means:
             total[:, first:last] += answer[:, None]
             count[first:last] += 1
 
-    def pop(self, until: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Take the rows of cells before ``until``: first row, means (channels, 1, columns), valid (1, columns)."""
+    def pop(self, until: int) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray | None]]:
+        """Take the rows of cells before ``until``: first row, means (channels, 1, columns), valid and dates (1, columns)."""
         for cell in range(self.next, max(until, self.next)):
             total, count, held = self.rows.pop(cell, self.empty)
             share = total / np.where(count > 0, count, 1)
-            valid = held & (count > 0) & np.isfinite(share).all(axis=0)
-            yield cell, share[:, None], valid[None]
+            valid = held.any(axis=0) & (count > 0) & np.isfinite(share).all(axis=0)
+            dates = (counted(held[:, None]) * valid).astype(count_dtype(self.dates)) if self.dates else None
+            yield cell, share[:, None], valid[None], dates
         self.next = max(until, self.next)

@@ -24,6 +24,7 @@ from ..raster.band_names import BandFacts, BandNames, sensors_of
 from ..raster.bands import choose_bands
 from ..raster.gaps import SOME_SHARE, holds_data, is_alpha, magnitude, nodata_of, single
 from ..raster.sentinel2 import baseline_of, stated_factor, stated_offset
+from ..raster.shapes.footprint import Way
 from ..raster.window import LOOKED_AT, Window, lattice
 
 _REFLECTS = 2.0  # real numbers up to this, as Sentinel-2 values, are reflectance itself: snow and clouds exceed 1
@@ -84,6 +85,13 @@ class Pixels(Protocol):
 
     def overview(self, bands: Sequence[int], factor: float) -> Pixels | None:
         """A coarser copy of the raster with pixels of at most so many of its own, where that is quicker to read."""
+
+    def way_from(self, grid: Any | None) -> Way:
+        """Between the CRS of another grid, or WGS 84 longitude and latitude in degrees where None, and the raster's own.
+
+        Raises:
+            InputFault: no way is known.
+        """
 
     def close(self) -> None:
         """Release the file."""
@@ -239,6 +247,31 @@ class Source:
         if not self.declared and all(dtype and np.dtype(dtype).kind in "iu" for dtype in self._dtypes):
             return np.ones((window.height, window.width), bool)
         return self._stored(self.pixels, window)[1]
+
+    @property
+    def dates(self) -> tuple[Source, ...]:
+        """Itself: one date."""
+        return (self,)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Itself: one raster."""
+        return (self,)
+
+    @property
+    def sampled(self) -> bool:
+        """Whether a sample may be read before a run."""
+        return self.pixels.sampled
+
+    @property
+    def sized(self) -> bool:
+        """Whether the pixels already have the size that the model needs."""
+        return self.pixels.sized
+
+    @property
+    def read_ahead(self) -> int:
+        """Tiles that another thread may read in advance."""
+        return self.pixels.read_ahead
 
     def overview(self, factor: float) -> Pixels | None:
         """A coarser copy with pixels of at most so many of its own; None where the raster itself is to be read.

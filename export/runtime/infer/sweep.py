@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import repeat
 from typing import Any, Callable, TypeVar
 
@@ -25,7 +26,8 @@ from ..model.card import ModelCard
 from ..model.session import Model
 from ..raster.window import Read, TileGrid, Window
 from ..results.rows import NO_CONFIDENCE, Rows
-from .blend import Axis, Blend
+from .blend import Axis, Blend, Block
+from .inputs.tile import Dates, Tile, any_valid, count_dtype, padded, read_around, whole_tile
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -65,26 +67,13 @@ AS_CARD = Sweep()
 
 
 @dataclass(frozen=True)
-class Tile:
-    """One tile on its way: where its pixels lie in the raster, and where in the tile; None: not to be run.
-
-    ``inner`` and ``valid`` describe the part that its answer stands for.
-    """
-
-    inner: Window
-    valid: np.ndarray
-    mask: np.ndarray
-    pixels: np.ndarray | None = None
-    offset: tuple[int, int] = (0, 0)
-
-
-@dataclass(frozen=True)
 class Scan:
     """A model and the raster that it runs over.
 
     Attributes:
         read: gives the pixels of a window that lies inside the raster; called by one thread at a time.
         touches: tiles whose window it refuses are neither read nor run, and their pixels are not valid.
+        dates: of a series.
     """
 
     model: Model
@@ -94,6 +83,7 @@ class Scan:
     options: Sweep = AS_CARD
     progress: Progress = lambda done, total: True
     touches: Callable[[Window], bool] = lambda window: True
+    dates: Dates | None = None
 
     def windows(self, tops: Iterable[int], lefts: Iterable[int], size: int) -> list[Window]:
         """Tiles of ``size`` px that begin there, without what lies beyond the raster."""
@@ -123,19 +113,22 @@ class Scan:
 
         It is (channels, side, side) px of a map, (channels,) of a vector, None where nothing was to be run.
         """
-        groups = _groups(map(self.tile, windows), self.model.batch)
-        queue = max(self.options.read_ahead // self.model.batch, 1) if self.options.read_ahead else 0
-        spare = min(max(WAITING_BYTES // self.model.answer_bytes, 1), 8)
+        groups = _groups(map(self.tile, windows), 1 if self.dates else self.model.batch)
+        queue, spare = waiting(self.model, self.options, len(self.dates.day_of_year) if self.dates else 0)
         for finished in mapped(self._run, ahead(groups, queue), self.model.threads, spare):
             yield from finished
 
     def _run(self, group: list[Tile]) -> list[tuple[Tile, np.ndarray | None]]:
         model = self.model
         cut = model.card.border // model.factor
-        batch = [padded(tile, model.card) for tile in group if tile.pixels is not None]
-        if not batch:
+        tiles = [tile for tile in group if tile.pixels is not None]
+        if not tiles:
             return [(tile, None) for tile in group]
-        answers = iter(_turned(model, np.stack(batch)) if self.options.tta else model.run(np.stack(batch)))
+        answers: Iterator[np.ndarray]
+        if self.dates:
+            answers = map(partial(self._answer_of_dates, self.dates), tiles)
+        else:
+            answers = iter(self._ask(model.run, np.stack([padded(tile, model.card) for tile in tiles])))
         results = []
         for tile in group:
             answer = None if tile.pixels is None else next(answers)
@@ -146,19 +139,57 @@ class Scan:
             results.append((replace(tile, pixels=None), answer))
         return results
 
+    def _ask(self, run: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
+        """The answer of a model for arrays whose last two axes are a tile's, turned to all sides if that was asked for."""
+        return _turned(run, *arrays) if self.options.tta else run(*arrays)
 
-def read_around(read: Read, shape: tuple[int, int], inner: Window, border: int, size: int) -> Tile:
-    """A window and ``border`` px around it, as far as a raster of this shape reaches, for a tile of ``size`` px."""
-    height, width = shape
-    top, left = max(inner.row - border, 0), max(inner.column - border, 0)
-    bottom, right = min(inner.row - border + size, height), min(inner.column - border + size, width)
-    pixels, mask = read(Window(top, left, bottom - top, right - left))
-    down, across = inner.row - top, inner.column - left
-    valid = mask[down : down + inner.height, across : across + inner.width]
-    if not valid.any():  # an empty tile has nothing to say
-        nothing = np.zeros((inner.height, inner.width), bool)
-        return Tile(inner, nothing, nothing)
-    return Tile(inner, valid, mask, pixels, (border - down, border - across))
+    def _answer_of_dates(self, dates: Dates, tile: Tile) -> np.ndarray:
+        """The answer for a tile of several dates: of a model of series, or the mean over the dates of a model of one.
+
+        It is the mean of the probabilities of those dates that hold data at a pixel.
+        """
+        model, size = self.model, self.model.card.tile_size
+        pixels, valid = padded(tile, model.card), whole_tile(tile.mask, tile, size)
+        if getattr(model.card, "dates", 0):
+            days, border = dates.day_of_year[tile.dates], unused(model)
+            if dates.places is None:
+                return self._ask(lambda seen, there: model.run_series(seen, there, days, None), pixels, valid)  # type: ignore[attr-defined]
+            lonlat = dates.places(Window(tile.inner.row - border, tile.inner.column - border, size, size))
+            return self._ask(lambda seen, there, at: model.run_series(seen, there, days, at), pixels, valid, lonlat)  # type: ignore[attr-defined]
+        total, weight = np.zeros((), np.float32), np.zeros((), np.float32)
+        for first in range(0, len(pixels), model.batch):
+            part = slice(first, first + model.batch)
+            for answer, there in zip(self._ask(model.run, pixels[part]), valid[part]):
+                share = _share(there, model)
+                total = total + np.where(share > 0, answer, np.float32(0)) * share
+                weight = weight + share
+        return total / np.where(weight > 0, weight, np.float32(1))
+
+
+def waiting(model: Model, options: Sweep, dates: int) -> tuple[int, int]:
+    """Groups of tiles that are read ahead, and that wait beside those that are run, of so many ``dates``; 0: no series."""
+    spare = min(max(WAITING_BYTES // model.answer_bytes, 1), 8)
+    if not dates:
+        return max(options.read_ahead // model.batch, 1) if options.read_ahead else 0, spare
+    most = max(WAITING_BYTES // tile_bytes(model, dates), 1)
+    return min(options.read_ahead, most), min(spare, most)
+
+
+def tile_bytes(model: Model, dates: int) -> int:
+    """Memory of the pixels of a tile of a series."""
+    return dates * (4 * len(model.card.bands) + 1) * model.card.tile_size**2
+
+
+def _share(there: np.ndarray, model: Model) -> np.ndarray:
+    """How much of each place of a model's answer holds data, 0 to 1, from (tile, tile) pixels; one number of a vector."""
+    if not model.dense:
+        return np.array(there.mean(), np.float32)
+    border, factor = model.border, model.factor
+    inner = there[border : len(there) - border, border : len(there) - border].astype(np.float32)
+    if factor == 1:
+        return inner
+    side = len(inner) // factor
+    return inner.reshape(side, factor, side, factor).mean(axis=(1, 3), dtype=np.float32)
 
 
 def sweep(scan: Scan) -> Iterator[Rows]:
@@ -183,18 +214,38 @@ def sweep(scan: Scan) -> Iterator[Rows]:
     tops = [top for top in grid.tops if top < area.row + area.height and top + side > area.row]
     lefts = [left for left in grid.lefts if left < area.column + area.width and left + side > area.column]
     rows, columns = Axis(grid.tops, side, overlap, grid.height), Axis(grid.lefts, side, overlap, grid.width)
-    blend = Blend(model.channels, area, rows, columns, lefts[0], lefts[-1])
+    blend = Blend(model.channels + bool(scan.dates), area, rows, columns, lefts[0], lefts[-1])
     scan = replace(scan, model=model)
     windows = scan.windows([top * unit for top in tops], [left * unit for left in lefts], side * unit)
     finished: list[Rows] = []
     with closing(scan.counted(scan.answers(windows), len(windows))) as answers:
         for tile, answer in answers:
             valid = tile.valid if unit == 1 else any_valid(tile.valid, (unit, unit))
+            if scan.dates and answer is not None:
+                answer = np.concatenate([answer, _count_of(tile, unit, side)])
             block = blend.add(tile.inner.row // unit, tile.inner.column // unit, valid, answer)
-            finished.append(rows_of(model.card, *block, options.probabilities))
+            finished.append(_finished(model.card, block, options.probabilities, scan.dates))
             if len(finished) == len(lefts):
                 yield from side_by_side(finished)
                 finished = []
+
+
+def _count_of(tile: Tile, unit: int, side: int) -> np.ndarray:
+    """(1, side, side) how many dates hold data at each place of a tile."""
+    assert tile.held is not None  # nosec B101  # of a tile that was run
+    count = np.zeros((1, side, side), np.float32)
+    held = tile.held if unit == 1 else any_valid(tile.held, (unit, unit))
+    count[0, : held.shape[1], : held.shape[2]] = held.sum(axis=0)
+    return count
+
+
+def _finished(card: ModelCard, block: Block, probabilities: bool, dates: Dates | None) -> Rows:
+    """Rows of blended numbers, the last of which count the dates of a series."""
+    top, share, valid = block
+    if not dates:
+        return rows_of(card, top, share, valid, probabilities)
+    count = np.where(valid, np.rint(share[-1]), 0).astype(count_dtype(len(dates.day_of_year)))
+    return replace(rows_of(card, top, share[:-1], valid, probabilities), dates=count)
 
 
 def unit_of(model: Model) -> int:
@@ -209,17 +260,6 @@ def in_units(area: Window, unit: int) -> Window:
     last_row, last_column = -(-(area.row + area.height) // unit), -(-(area.column + area.width) // unit)
     row, column = area.row // unit, area.column // unit
     return Window(row, column, last_row - row, last_column - column)
-
-
-def any_valid(valid: np.ndarray, unit: tuple[int, int], offset: tuple[int, int] = (0, 0)) -> np.ndarray:
-    """Whether any pixel of each place holds data.
-
-    ``unit`` is the size of a place, ``offset`` where in one the window begins, both rows and columns in px.
-    """
-    for axis in (0, 1):
-        edges = np.arange(-offset[axis], valid.shape[axis], unit[axis]).clip(0)
-        valid = np.logical_or.reduceat(valid, edges, axis=axis)
-    return valid
 
 
 def tile_overlap(card: ModelCard, options: Sweep) -> int:
@@ -265,31 +305,17 @@ def _groups(tiles: Iterator[Tile], batch: int) -> Iterator[list[Tile]]:
         yield group
 
 
-def _turned(model: Model, tiles: np.ndarray) -> np.ndarray:
-    """Mean of the answers for the eight ways to lay a square."""
+def _turned(run: Callable[..., np.ndarray], *tiles: np.ndarray) -> np.ndarray:
+    """Mean of the answers for the eight ways to lay a square, which the last two axes are."""
     total = np.zeros((), np.float32)
     for turns in range(4):
         for flipped in (False, True):
-            seen = np.rot90(tiles, turns, axes=(2, 3))
-            answer = model.run(np.ascontiguousarray(seen[..., ::-1] if flipped else seen))
-            if answer.ndim == 4:
-                answer = np.rot90(answer[..., ::-1] if flipped else answer, -turns, axes=(2, 3))
+            seen = [np.rot90(tile, turns, axes=(-2, -1)) for tile in tiles]
+            answer = run(*(np.ascontiguousarray(one[..., ::-1] if flipped else one) for one in seen))
+            if answer.ndim > 2:
+                answer = np.rot90(answer[..., ::-1] if flipped else answer, -turns, axes=(-2, -1))
             total = total + answer
     return total / np.float32(8)
-
-
-def padded(tile: Tile, card: ModelCard) -> np.ndarray:
-    """(bands, size, size) float32: pixels without data replaced, the raster's edges repeated up to a whole tile."""
-    assert tile.pixels is not None  # nosec B101  # only such tiles are run
-    pixels, size = tile.pixels.astype(np.float32, copy=False), card.tile_size
-    if not tile.mask.all():
-        pixels = np.where(tile.mask, pixels, np.array(card.fill, np.float32)[:, None, None])
-    rows, columns = pixels.shape[1:]
-    if (rows, columns) == (size, size):
-        return pixels
-    down, across = tile.offset
-    around = ((0, 0), (down, size - rows - down), (across, size - columns - across))
-    return np.pad(pixels, around, mode="edge")
 
 
 def side_by_side(blocks: list[Rows]) -> Iterator[Rows]:

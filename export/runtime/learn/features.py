@@ -20,9 +20,10 @@ import numpy as np
 from ..errors import Cancelled, InputFault, ModelFault
 from ..infer.aligned import AlignedTiles
 from ..infer.holding import holding_of, read_by
+from ..infer.inputs.tile import Tile, padded
 from ..infer.layout import Layout, Limits, Options
 from ..infer.source import Choice, Pixels, Source, alpha_bands
-from ..infer.sweep import Progress, Tile, mapped, padded
+from ..infer.sweep import Progress, mapped
 from ..messages import Message
 from ..model.card import RAW, ModelCard
 from ..model.filters import REACH, STEP, STRIDE, FeatureStage, brought, filter_bank, projected

@@ -16,8 +16,9 @@ import numpy as np
 
 from ..errors import Cancelled, InputFault
 from ..files import free_memory
+from ..infer.inputs.tile import any_valid
 from ..infer.layout import Limits
-from ..infer.sweep import Progress, ahead, any_valid, mapped, rows_of, side_by_side
+from ..infer.sweep import Progress, ahead, mapped, rows_of, side_by_side
 from ..messages import Message
 from ..model.card import ModelCard
 from ..model.graph import Graph, HeadSession

@@ -21,6 +21,7 @@ class Rows:
         confidence: (rows, width) uint8, probability of that class in per cent, 255 where not valid; None without classes.
         values: (K, rows, width) float32, NaN where not valid: a regression's values, an embedding's features, the
             probabilities where they were asked for; else None.
+        dates: (rows, width) uint8, or uint16, how many dates of a series hold data, 0 where not valid; else None.
     """
 
     top: int
@@ -28,6 +29,7 @@ class Rows:
     classes: np.ndarray | None = None
     confidence: np.ndarray | None = None
     values: np.ndarray | None = None
+    dates: np.ndarray | None = None
 
     @property
     def layers(self) -> dict[str, np.ndarray]:
@@ -37,6 +39,7 @@ class Rows:
             ("classes", self.classes),
             ("confidence", self.confidence),
             ("values", self.values),
+            ("dates", self.dates),
         )
         return {name: layer for name, layer in layers if layer is not None}
 
@@ -61,6 +64,6 @@ def blanked(part: Rows, valid: np.ndarray) -> Rows:
     layers = {**part.layers, "valid": valid}
     for name in layers.keys() - {"valid"}:
         dtype = layers[name].dtype
-        gap = np.nan if dtype.kind == "f" else np.iinfo(dtype).max
+        gap = np.nan if dtype.kind == "f" else 0 if name == "dates" else np.iinfo(dtype).max
         layers[name] = np.where(valid, layers[name], dtype.type(gap))
     return Rows(part.top, **layers)

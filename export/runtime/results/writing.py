@@ -20,7 +20,7 @@ from .rows import NO_CONFIDENCE, Objects, Rows
 from .style import confidence_qml, pam_xml, qml
 from .vectors import STEP, KeepGoing, Polygons, VectorOut, write_objects, write_patches
 
-RASTERS = ("map", "confidence", "probabilities", "picture")
+RASTERS = ("map", "confidence", "probabilities", "dates", "picture")
 LAND_COVER = ["land cover"]  # band of a map of classes
 _COPIES = 2.4  # of a raster, while it becomes a COG: the plain file, the COG, its overviews
 
@@ -74,9 +74,9 @@ class Targets:
     """Where the results of a run go.
 
     Attributes:
-        files: by role: "map", "confidence" (raster, per cent), "probabilities" (raster, one band per class),
-            "polygons" (GeoPackage), "areas" (CSV, with a JSON beside it), "picture" (raster of the main directions of
-            features), "objects" (GeoPackage, of a detection).
+        files: by role: "map", "confidence" (raster, per cent), "probabilities" (raster, one band per class), "dates"
+            (raster, how many dates of a series hold data), "polygons" (GeoPackage), "areas" (CSV, with a JSON beside it),
+            "picture" (raster of the main directions of features), "objects" (GeoPackage, of a detection).
         min_area: of a polygon, square metres.
         style: whether names and colours are written beside the rasters, for GDAL and QGIS.
         item: STAC Item of the results, which a host may write.
@@ -167,7 +167,7 @@ class Results:
         with self._explained():
             if not self._writers:
                 self._begin(part)
-            layers: dict[str, Any] = {"confidence": part.confidence, "probabilities": part.values}
+            layers: dict[str, Any] = {"confidence": part.confidence, "probabilities": part.values, "dates": part.dates}
             layers["map"] = part.values if part.classes is None else part.classes
             for role, writer in self._writers.items():
                 writer.write(part.top, layers[role])
@@ -197,7 +197,7 @@ class Results:
         writers, card = self._writers, self.card
         classes = not writers["map"].dtype.startswith("float")
         files: dict[str, Path] = {}
-        for role in ("map", "confidence", "probabilities"):
+        for role in ("map", "confidence", "probabilities", "dates"):
             if role in writers and role in targets:
                 files[role] = self.keep(targets[role])
 
@@ -231,6 +231,8 @@ class Results:
         roles, card = self.targets.files, self.card
         names = [entry.name for entry in card.classes]
         self._bands = count = 1 if part.values is None else len(part.values)
+        if "dates" in roles and part.dates is not None:
+            self._open("dates", part.dates.dtype.name, 0, ["valid dates"])
         if part.classes is None:
             bands = names if len(names) == count else [f"value {number}" for number in range(1, count + 1)]
             self._open("map", "float32", np.nan, bands)
@@ -349,5 +351,6 @@ def room_needed(grid: Any, card: ModelCard, bands: int, roles: Collection[str]) 
     classes = card.task in ("segmentation", "classification")
     each = 2.0 if classes else 4.0 * bands
     each += 5.0 * ("polygons" in roles) + 1.0 * ("confidence" in roles) + 3.0 * ("picture" in roles)
+    each += 2.0 * ("dates" in roles)
     each += 4.0 * bands * ("probabilities" in roles)
     return int(grid.height * grid.width * each * _COPIES)

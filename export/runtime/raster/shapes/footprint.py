@@ -28,6 +28,7 @@ class Way(NamedTuple):
         grid_turn: the same of the grid's CRS.
         alike: whether both count longitude around the same axis.
         exact: how far a moved side may lie from the true curve, in units of the grid's CRS; 0: part of a pixel.
+        same: whether the other CRS is the grid's own.
     """
 
     there: Move
@@ -36,6 +37,7 @@ class Way(NamedTuple):
     grid_turn: float = 0.0
     alike: bool = True
     exact: float = 0.0
+    same: bool = False
 
 
 def outline(grid: Any) -> tuple[np.ndarray, np.ndarray]:

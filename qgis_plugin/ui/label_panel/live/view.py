@@ -8,7 +8,8 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
-from ....runtime.infer.sweep import any_valid, mapped
+from ....runtime.infer.inputs.tile import any_valid
+from ....runtime.infer.sweep import mapped
 from ....runtime.model.providers import cores
 from ....runtime.raster.window import Window
 

@@ -14,8 +14,8 @@ from ....gdal_io.grid import LayerGrid
 from ....gdal_io.job import Layer
 from ....gdal_io.labels import labels_on
 from ....runtime.errors import Cancelled, InputFault
+from ....runtime.infer.inputs.tile import any_valid
 from ....runtime.infer.layout import Options
-from ....runtime.infer.sweep import any_valid
 from ....runtime.learn.features import FeatureChoice
 from ....runtime.learn.fitting import Featured, that_count
 from ....runtime.learn.heads import Head, fit
