@@ -2870,6 +2870,28 @@ Informe: exactitud y F1 de cada clase con intervalos del 95 %. Se dejan fuera po
     <message>
         <source>name</source>
         <translation>nombre</translation>
+        <source>no raster is given</source>
+        <translation>no se da ningún ráster</translation>
+    </message>
+    <message>
+        <source>the model '{name}' is a {task} model, which reads one date at a time</source>
+        <translation>el modelo «{name}» es un modelo de {task}, que lee una fecha cada vez</translation>
+    </message>
+    <message>
+        <source>lies apart from the rasters of all other dates: leave it out</source>
+        <translation>está fuera de los rásteres de todas las demás fechas: exclúyalo</translation>
+    </message>
+    <message>
+        <source>parts of it have no place in {crs}, the CRS of the series</source>
+        <translation>partes de él no tienen lugar en {crs}, el SRC de la serie</translation>
+    </message>
+    <message>
+        <source>{note} (and {count} more of the series alike)</source>
+        <translation>{note} (e igual en {count} más de la serie)</translation>
+    </message>
+    <message>
+        <source>{count} of {total} rasters of the series lie on another grid ({names}): warped to that of the others, {crs}</source>
+        <translation>{count} de {total} rásteres de la serie tienen otra malla ({names}): se remuestrean a la de los demás, {crs}</translation>
     </message>
 </context>
 </TS>

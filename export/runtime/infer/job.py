@@ -72,6 +72,7 @@ class Job:
         self.model = model.choose(options.run.output, options.run.threshold)
         self.card, self.options, self.block = self.model.card, options, block
         self.source = opened(raster, self.card, options.choice)
+        self.model = self.model.for_dates(len(self.source.dates))
         self.source.settle()
         self.layout = Layout(self.source, self.card, options, cell_size(self.model, options.run))
         self.run = replace(options.run, read_ahead=min(options.run.read_ahead, self.source.read_ahead))
@@ -141,7 +142,7 @@ class Job:
     def _dates(self) -> Dates | None:
         if not isinstance(self.source, SeriesSource):
             return None
-        places = self.source.places(self.layout.seen) if getattr(self.card, "location", False) else None
+        places = self.source.places(self.layout.seen) if self.card.location else None
         return Dates(self.source.day_of_year, places)
 
     def _check_memory(self) -> None:

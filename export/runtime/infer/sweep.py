@@ -150,12 +150,12 @@ class Scan:
         """
         model, size = self.model, self.model.card.tile_size
         pixels, valid = padded(tile, model.card), whole_tile(tile.mask, tile, size)
-        if getattr(model.card, "dates", 0):
+        if model.card.dates:
             days, border = dates.day_of_year[tile.dates], unused(model)
             if dates.places is None:
-                return self._ask(lambda seen, there: model.run_series(seen, there, days, None), pixels, valid)  # type: ignore[attr-defined]
+                return self._ask(lambda seen, there: model.run_series(seen, there, days, None), pixels, valid)
             lonlat = dates.places(Window(tile.inner.row - border, tile.inner.column - border, size, size))
-            return self._ask(lambda seen, there, at: model.run_series(seen, there, days, at), pixels, valid, lonlat)  # type: ignore[attr-defined]
+            return self._ask(lambda seen, there, at: model.run_series(seen, there, days, at), pixels, valid, lonlat)
         total, weight = np.zeros((), np.float32), np.zeros((), np.float32)
         for first in range(0, len(pixels), model.batch):
             part = slice(first, first + model.batch)

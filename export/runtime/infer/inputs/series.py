@@ -202,6 +202,6 @@ def opened(raster: Pixels | Series, card: ModelCard, choice: Choice) -> Source |
         if card.task == "detection":
             raise InputFault("no_series", name=card.name, task=card.task)
         return SeriesSource(raster, card, choice)
-    if getattr(card, "dates", 0):
-        raise InputFault("needs_dates", where=raster.name, name=card.name)
+    if card.dates:
+        raise InputFault("needs_series", where=raster.name, name=card.name)
     return Source(raster, card, choice)
