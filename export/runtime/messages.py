@@ -163,6 +163,7 @@ MESSAGES: dict[str, str] = {
     "mask_unknown": "'{name}' says nothing of the values to drop; state them, or take one of {known}",
     "mask_beyond": "its mask band {name} holds {value:g}, which is beyond {low:g} to {high:g}: it is no such band",
     "no_dates": "no raster is given",
+    "never_seen": "{share:.0%} of it hold no data at any date: no data in the map either",
     "no_series": "the model '{name}' is a {task} model, which reads one date at a time",
     "lies_apart": "lies apart from the rasters of all other dates: leave it out",
     "not_on_grid": "parts of it have no place in {crs}, the CRS of the series",

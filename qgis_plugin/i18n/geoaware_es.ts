@@ -2893,5 +2893,9 @@ Informe: exactitud y F1 de cada clase con intervalos del 95 %. Se dejan fuera po
         <source>{count} of {total} rasters of the series lie on another grid ({names}): warped to that of the others, {crs}</source>
         <translation>{count} de {total} rásteres de la serie tienen otra malla ({names}): se remuestrean a la de los demás, {crs}</translation>
     </message>
+    <message>
+        <source>{share:.0%} of it hold no data at any date: no data in the map either</source>
+        <translation>{share:.0%} de ella no tiene datos en ninguna fecha: tampoco en el mapa</translation>
+    </message>
 </context>
 </TS>

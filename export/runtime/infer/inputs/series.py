@@ -17,9 +17,11 @@ from ...errors import InputFault
 from ...messages import Message
 from ...model.card import ModelCard
 from ...raster.warp import Mesh
-from ...raster.window import Read, Window
+from ...raster.window import Read, Window, lattice
 from ..source import Choice, Pixels, Source
 from .onto import box_on, common_grid, degrees_of, is_shifted, onto
+
+LEAST_UNSEEN = 0.005  # part of a grid without data at any date that is worth a sentence
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ class SeriesSource:
         self.series, self.grid, self.where, self._card = series, series.grid, series.name, card
         self.dates = tuple(DayRasters(series.of(day), series.grid, card, choice) for day in series.days)
         self.sources = tuple(source for day in self.dates for source in day.sources)
+        self._unseen: Message | None = None
         self.day_of_year = np.array([day.timetuple().tm_yday for day in series.days], np.float32)
 
     @property
@@ -145,7 +148,7 @@ class SeriesSource:
                 "crs": self.grid.crs_name,
             }
             told.append(Message("warped_to_series", facts))
-        return told
+        return [*told, self._unseen] if self._unseen else told
 
     @property
     def sampled(self) -> bool:
@@ -174,9 +177,14 @@ class SeriesSource:
             source.settle()
 
     def look(self) -> None:
-        """Note what looks wrong in a sample of each raster."""
+        """Note what looks wrong in a sample of each raster, and how much of the grid no date shows."""
         for source in self.sources:
             source.look()
+        if not self.sampled:
+            return
+        seen = [self.valid(window).any(axis=0).ravel() for window in lattice(*self.grid.shape)]
+        share = 1 - float(np.concatenate(seen).mean())
+        self._unseen = Message("never_seen", {"share": share}).about(self.where) if share >= LEAST_UNSEEN else None
 
     def valid(self, window: Window) -> np.ndarray:
         """(dates, rows, columns) True where a date holds data."""
