@@ -1,146 +1,183 @@
-"""Models that read a series of dates, run over rasters: every pixel's answer is known."""
+"""Models that read a series of dates: which files are taken, and what they answer."""
 
 from __future__ import annotations
 
-from contextlib import closing
-from datetime import date, timedelta
+import json
 
 import numpy as np
-import pyproj
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
-from export.rasterio_io.pixels import RasterPixels
-from export.runtime.errors import InputFault
-from export.runtime.infer.inputs.series import Dated, Series
-from export.runtime.infer.job import Job
-from export.runtime.infer.layout import Options
-from export.runtime.infer.source import Choice
-from export.runtime.infer.sweep import Sweep
+from export.runtime.errors import ModelFault
 from export.runtime.model.session import Model
-from export.runtime.raster.window import Window
-from tests.models import series_answer, write_series
-from tests.test_series_grid import NORTH, write
-from tests.test_series_run import FIRST, run, same, scenes, series_of
+from tests.models import card_item, series_answer, series_item, write_given, write_series, write_strongest_band
 
-NAMED = Choice(("1", "2", "3"))
-DAYS = np.array([(FIRST + timedelta(30 * n)).timetuple().tm_yday for n in range(4)])
+TILE = 16
 
 
-def answered(values: np.ndarray, held: np.ndarray, lonlat: np.ndarray | None = None) -> np.ndarray:
-    return series_answer(values.astype(float), held, DAYS[: len(values)], lonlat)
-
-
-def lonlat_of(grid) -> np.ndarray:
-    rows, columns = np.mgrid[: grid.height, : grid.width] + 0.5
-    move = pyproj.Transformer.from_crs(grid.crs.to_wkt(), "OGC:CRS84", always_xy=True).transform
-    return np.stack(move(*(grid.transform * (columns, rows))))
+def series_of(dates: int, seed: int = 0) -> tuple[np.ndarray, ...]:
+    """Raw pixels, valid, days of the year, and longitude and latitude, with gaps and something in each gap."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (dates, 3, TILE, TILE)).astype(np.uint8)
+    valid = rng.random((dates, TILE, TILE)) < 0.6
+    valid[:, 3, 4] = False
+    lonlat = np.stack(np.meshgrid(np.linspace(10, 11, TILE), np.linspace(48, 47, TILE)))
+    return pixels, valid, rng.permutation(360)[:dates] + 1.0, lonlat
 
 
 @pytest.mark.parametrize("location", [False, True])
-@pytest.mark.parametrize("tta", [False, True])
-def test_every_pixel_is_answered_from_the_dates_that_hold_data_there(tmp_path, location, tta):
-    paths, values, held = scenes(tmp_path)
-    model = Model(write_series(tmp_path / "m.onnx", location), "cpu", threads=2)
-    series = series_of(paths)
-    lonlat = lonlat_of(series.grid) if location else None
-    found = run(model, series, Options(NAMED, run=Sweep(probabilities=True, tta=tta)))
-    seen = held.any(axis=0)
-    np.testing.assert_array_equal(found["valid"], seen)
-    np.testing.assert_array_equal(found["dates"], held.sum(axis=0))
-    assert np.abs(found["values"] - answered(values, held, lonlat))[:, seen].max() < 1e-4
-    assert (found["classes"][~seen] == 255).all()
-    for block in (Window(0, 0, 30, 40), Window(30, 40, 40, 50)):
-        where = (..., slice(block.row, block.row + block.height), slice(block.column, block.column + block.width))
-        options = Options(NAMED, run=Sweep(probabilities=True, tta=tta))
-        assert same(found, run(Model(tmp_path / "m.onnx", "cpu", threads=1), series_of(paths), options, block), where)
+@pytest.mark.parametrize("task", ["semantic-segmentation", "scene-classification"])
+@pytest.mark.parametrize("dates", [1, 2, 7])
+def test_any_number_of_dates_is_answered(tmp_path, location, task, dates):
+    model = Model(write_series(tmp_path / "m.onnx", location, tile_size=TILE, task=task, overlap=4, dates=5))
+    once = task == "scene-classification"
+    assert (model.card.dates, model.card.location, model.dense, model.channels) == (5, location, not once, 3)
+    pixels, valid, days, lonlat = series_of(dates)
+    answer = model.run_series(pixels, valid, days, lonlat if location else None)
+    expected = series_answer(pixels, valid, days, lonlat if location else None, once)
+    assert answer.dtype == np.float32
+    seen = valid.any(axis=0)
+    np.testing.assert_allclose(answer if once else answer[:, seen], expected if once else expected[:, seen], atol=1e-5)
 
 
-def test_a_date_that_is_empty_in_a_tile_is_not_run_and_days_go_with_their_pixels(tmp_path, monkeypatch):
-    paths, _, _ = scenes(tmp_path, shape=(40, 120))
-    model = Model(write_series(tmp_path / "m.onnx"), "cpu", threads=1)
-    asked: list[list[int]] = []
-    plain = Model.run_series
-
-    def recorded(self, pixels, valid, days, lonlat=None):
-        assert valid.any(axis=(1, 2)).all()
-        asked.append(days.astype(int).tolist())
-        return plain(self, pixels, valid, days, lonlat)
-
-    monkeypatch.setattr(Model, "run_series", recorded)
-    run(model, series_of(paths))
-    rest = [DAYS[0], *DAYS[2:]]  # the second date ends at column 33
-    assert list(DAYS) in asked
-    assert rest in asked
-    assert all(days in (list(DAYS), rest) for days in asked)
+def test_what_lies_in_gaps_does_not_matter(tmp_path):
+    model = Model(write_series(tmp_path / "m.onnx", tile_size=TILE))
+    pixels, valid, days, _ = series_of(4)
+    holed = np.where(valid[:, None], pixels, np.float32(np.nan))
+    np.testing.assert_array_equal(model.run_series(pixels, valid, days), model.run_series(holed, valid, days))
 
 
-def test_a_class_for_each_place_counts_the_dates_of_its_cell(tmp_path):
-    paths, values, held = scenes(tmp_path, shape=(64, 96))
-    model = Model(write_series(tmp_path / "m.onnx", task="scene-classification", overlap=0), "cpu")
-    found = run(model, series_of(paths))
-    assert found["classes"].shape == (2, 3)
-    cells = held.reshape(4, 2, 32, 3, 32)
-    np.testing.assert_array_equal(found["dates"], cells.any(axis=(2, 4)).sum(axis=0))
-    for row in range(2):
-        for column in range(3):
-            part = (..., slice(row * 32, row * 32 + 32), slice(column * 32, column * 32 + 32))
-            expected = series_answer(values[part].astype(float), held[part], DAYS, once=True)
-            np.testing.assert_allclose(found["values"][:, row, column], expected, atol=1e-5)
-    half = run(model, series_of(paths), Options(NAMED, run=Sweep(probabilities=True, stride=16)))
-    assert half["classes"].shape == (4, 6)
-    np.testing.assert_array_equal(half["dates"], held.reshape(4, 4, 16, 6, 16).any(axis=(2, 4)).sum(axis=0))
+def test_locations_are_asked_for_and_else_ignored(tmp_path):
+    pixels, valid, days, lonlat = series_of(2)
+    without = Model(write_series(tmp_path / "without.onnx", tile_size=TILE))
+    answers = [without.run_series(pixels, valid, days, where) for where in (None, lonlat)]
+    np.testing.assert_array_equal(*answers)
+    model = Model(write_series(tmp_path / "with.onnx", True, tile_size=TILE))
+    with pytest.raises(ModelFault, match=r"with\.onnx: the model 'tiny colours' also needs the longitude and latitude"):
+        model.run_series(pixels, valid, days)
 
 
-def test_each_date_is_brought_to_the_pixel_size_of_the_model(tmp_path):
-    """Fields of 20 x 20 px of one colour, at a model's pixels twice as large: their inner parts are answered as they are."""
-    rng = np.random.default_rng(3)
-    values = rng.integers(20, 250, (4, 3, 5, 6)).astype(np.uint8).repeat(20, axis=2).repeat(20, axis=3)
-    held = np.ones((4, 100, 120), bool)
-    held[0, :50], held[1, 70:, 90:] = False, False
-    values = np.where(held[:, None], values, 0).astype(np.uint8)
-    paths = [write(tmp_path / f"{number}.tif", one, nodata=0) for number, one in enumerate(values)]
-    model = Model(write_series(tmp_path / "m.onnx", gsd=20.0), "cpu")
-    found = run(model, series_of(paths))
-    np.testing.assert_array_equal(found["dates"], held.sum(axis=0))
-    inner = np.zeros(held.shape[1:], bool)
-    inner.reshape(5, 20, 6, 20)[:, 4:16, :, 4:16] = True
-    inner[46:54] = False  # the first date begins within a field
-    inner[66:74, 86:], inner[66:, 86:94] = False, False
-    assert np.abs(found["values"] - answered(values, held))[:, inner].max() < 1e-3
-    coarse = run(model, series_of(paths), Options(NAMED, run=Sweep(probabilities=True), model_grid=True))
-    assert coarse["dates"].shape == (50, 60)
-    np.testing.assert_array_equal(coarse["dates"][inner[::2, ::2]], held.sum(axis=0)[::2, ::2][inner[::2, ::2]])
+def test_a_single_date_and_a_series_are_not_taken_for_each_other(tmp_path):
+    pixels, valid, days, _ = series_of(2)
+    series = Model(write_series(tmp_path / "series.onnx", tile_size=TILE))
+    single = Model(write_strongest_band(tmp_path / "single.onnx", tile_size=TILE))
+    for run in (series.run, series.outputs):
+        with pytest.raises(ModelFault, match=r"series\.onnx: the model 'tiny colours' reads a series of dates"):
+            run(pixels)
+    with pytest.raises(ModelFault, match=r"single\.onnx: the model 'tiny colours' reads a single date, not a series"):
+        single.run_series(pixels, valid, days)
 
 
-def test_a_series_model_needs_dates_of_which_one_is_enough(tmp_path):
-    paths, values, held = (part[:1] for part in scenes(tmp_path, 2))
-    model = Model(write_series(tmp_path / "m.onnx"), "cpu")
-    with closing(RasterPixels(paths[0])) as pixels, pytest.raises(InputFault, match="reads a series of dates"):
-        Job(model, pixels, Options(NAMED))
-    found = run(model, Series([Dated(date(2024, 12, 31), RasterPixels(paths[0]))]))  # day 366
-    expected = series_answer(values.astype(float), held, np.array([366]))
-    assert np.abs(found["values"] - expected)[:, held[0]].max() < 1e-4
+def test_threads_shrink_with_the_dates_that_memory_must_hold(tmp_path, monkeypatch):
+    monkeypatch.setattr("export.runtime.model.session.cores", lambda: 64)
+    monkeypatch.setattr("export.runtime.model.session.free_memory", lambda: 2 * TILE**2 * (1024 + 256 * 12) * 20)
+    model = Model(write_series(tmp_path / "m.onnx", tile_size=TILE, dates=12))
+    assert (model.threads, model.for_dates(12).threads, model.for_dates(100).threads) == (20, 20, 3)
+    assert model.for_dates(10**6).threads == 1
+    assert model.for_dates(1).threads == 64
+    asked = Model(write_series(tmp_path / "m.onnx", tile_size=TILE), threads=7)
+    assert (asked.threads, asked.for_dates(10**6).threads) == (7, 7)
+    single = Model(write_strongest_band(tmp_path / "single.onnx"))
+    assert single.for_dates(9) is single
 
 
-def test_bands_are_found_by_their_names_in_each_raster(tmp_path):
-    import rasterio
-
-    paths, values, held = scenes(tmp_path, 2)
-    for path, order in zip(paths, ((0, 1, 2), (2, 0, 1))):
-        with rasterio.open(path, "r+") as file:
-            stored = file.read()
-            file.write(stored[list(order)])
-            file.descriptions = [("red", "green", "blue")[number] for number in order]
-    model = Model(write_series(tmp_path / "m.onnx"), "cpu")
-    found = run(model, series_of(paths), Options(run=Sweep(probabilities=True)))
-    assert np.abs(found["values"] - answered(values, held))[:, held.any(axis=0)].max() < 1e-4
+def test_providers_are_timed_on_a_series(tmp_path, monkeypatch):
+    path = write_series(tmp_path / "m.onnx", True, tile_size=TILE, dates=3)
+    names = ["CPUExecutionProvider"] * 2
+    monkeypatch.setattr("export.runtime.model.session.chosen", lambda provider: names)
+    assert [note.kind for note in Model(path).notes] == ["provider_speed", "provider_speed", "provider_chosen"]
 
 
-def test_what_no_date_shows_is_told_before_the_run(tmp_path):
-    paths, _, _ = scenes(tmp_path, share=0.0)
-    with closing(Job(Model(write_series(tmp_path / "m.onnx"), "cpu"), series_of(paths), Options(NAMED))) as job:
-        told = [str(note) for note in job.notes(measured=False)]
-    assert any("2% of it hold no data at any date" in note for note in told), told  # 100 of 6,300 px
-    full = write(tmp_path / "full.tif", np.full((3, 70, 90), 99, np.uint8), NORTH)
-    with closing(Job(Model(tmp_path / "m.onnx", "cpu"), series_of([*paths, full]), Options(NAMED))) as job:
-        assert not any("any date" in str(note) for note in job.notes(measured=False))
+def test_an_output_that_states_no_shape_is_tried_with_a_series(tmp_path):
+    path = write_series(tmp_path / "m.onnx", True, tile_size=TILE)
+    graph = onnx.load(path)
+    graph.graph.output[0].CopyFrom(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, None))
+    onnx.save(graph, path)
+    assert Model(path).channels == 3
+
+
+def changed(path, change):
+    graph = onnx.load(path)
+    change({one.name: one for one in graph.graph.input}, graph.graph)
+    onnx.save(graph, path)
+
+
+def fixed_dates(inputs, graph):
+    for name in ("pixels", "valid", "day_of_year"):
+        inputs[name].type.tensor_type.shape.dim[0].dim_value = 4
+
+
+def integer_days(inputs, graph):
+    inputs["day_of_year"].type.tensor_type.elem_type = TensorProto.INT64
+
+
+def longitude_alone(inputs, graph):
+    graph.input.remove(inputs["latitude"])
+
+
+def oblong(inputs, graph):
+    inputs["valid"].type.tensor_type.shape.dim[2].dim_value = 8
+
+
+def free_tiles(inputs, graph):
+    for name in ("pixels", "valid"):
+        for dim in inputs[name].type.tensor_type.shape.dim[-2:]:
+            dim.dim_param = "side"
+
+
+def one_more(inputs, graph):
+    graph.input.append(helper.make_tensor_value_info("clouds", TensorProto.FLOAT, ["dates"]))
+
+
+@pytest.mark.parametrize("change", [fixed_dates, integer_days, longitude_alone, oblong, free_tiles, one_more])
+def test_other_inputs_than_those_of_a_series_are_refused_in_one_sentence(tmp_path, change):
+    path = write_series(tmp_path / "m.onnx", True, tile_size=TILE)
+    changed(path, change)
+    sentence = "needs exactly one image input" if change is one_more else "must take pixels .*found pixels"
+    with pytest.raises(ModelFault, match=sentence) as caught:
+        Model(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("item", "location", "said"),
+    [
+        (card_item(tile_size=TILE), False, "dates: 0 and location: false"),
+        (series_item(tile_size=TILE), True, "dates: 12 and location: false"),
+        (series_item(tile_size=TILE, location=True), False, "dates: 12 and location: true"),
+    ],
+)
+def test_a_card_that_tells_another_kind_of_model_is_refused(tmp_path, item, location, said):
+    path = write_series(tmp_path / "m.onnx", location, item)
+    with pytest.raises(ModelFault, match=f"its inputs are pixels, valid, day_of_year.* does not fit {said}"):
+        Model(path)
+
+
+def test_a_single_date_that_calls_itself_a_series_is_refused(tmp_path):
+    path = write_strongest_band(tmp_path / "m.onnx", tile_size=TILE)
+    graph = onnx.load(path)
+    onnx.helper.set_model_props(graph, {"mlm": json.dumps(series_item(tile_size=TILE))})
+    onnx.save(graph, path)
+    with pytest.raises(ModelFault, match="its inputs are image, which does not fit dates: 12"):
+        Model(path)
+
+
+@pytest.mark.parametrize(
+    "card", [{"dates": -1}, {"dates": 10**9}, {"location": True}, {"dates": 3, "task": "regression"}]
+)
+def test_a_given_card_of_impossible_dates_is_refused(tmp_path, card):
+    path = write_given(write_series(tmp_path / "m.onnx", tile_size=TILE), **card)
+    with pytest.raises(ModelFault, match="dates must be 0 to 1000, and go with segmentation or classification only"):
+        Model(path)
+
+
+def test_a_series_can_be_described_by_a_card_beside_it(tmp_path):
+    path = write_series(tmp_path / "m.onnx", True, tile_size=TILE)
+    write_given(path, dates=4, location=True, tile_size=TILE, overlap=4)
+    model = Model(path)
+    assert (model.card.source, model.card.dates, model.card.location) == ("given", 4, True)
+    series = series_of(3)
+    seen = series[1].any(axis=0)
+    np.testing.assert_allclose(model.run_series(*series)[:, seen], series_answer(*series)[:, seen], atol=1e-5)
