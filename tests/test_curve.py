@@ -17,14 +17,15 @@ from onnx import TensorProto
 from rasterio.transform import from_origin
 
 from export.rasterio_io.pixels import RasterPixels
-from export.runtime.curve import AnswerCurve, BandCurve, Curve, DateReading, PlaceTable, similarity
+from export.runtime.curve import AnswerCurve, BandCurve, Curve, DateReading, PlaceTable, SeriesCurve, similarity
 from export.runtime.errors import Cancelled, InputFault, RuntimeFault
+from export.runtime.infer.inputs.series import Dated, Series
 from export.runtime.infer.job import Job
 from export.runtime.infer.layout import Options
 from export.runtime.infer.sweep import Sweep
 from export.runtime.messages import Message
 from export.runtime.model.session import Model
-from tests.models import card_item, write_graph, write_model, write_strongest_band
+from tests.models import card_item, series_answer, write_graph, write_model, write_series, write_strongest_band
 
 WEST, NORTH, PIXEL = 500_000.0, 5_000_000.0, 10.0
 DAYS = [date(2024, month, 15) for month in (1, 4, 7, 10)]
@@ -123,6 +124,7 @@ def test_sentinel2_before_and_after_its_offset_is_one_curve(tmp_path):
     ]
     curve = BandCurve(DAYS[:2], opened(paths))
     assert curve.curve.unit == "reflectance x 10000"
+    assert [note.kind for note in curve.notes()] == ["offset_of_baseline"]
     assert [one.values.tolist() for one in curve.at([middle(3, 3)] * 2)] == [[1500.0] * 3] * 2
 
 
@@ -161,7 +163,9 @@ def test_probabilities_are_those_of_the_map_and_of_onnxruntime(tmp_path, paths, 
 
 def test_a_model_of_larger_pixels_answers_as_in_its_map(tmp_path, paths):
     model = Model(write_strongest_band(tmp_path / "m.onnx", gsd=20.0), "cpu", threads=1)
-    found = list(AnswerCurve(model, DAYS[:1], opened(paths[:1])).at([middle(33, 71)]))
+    curve = AnswerCurve(model, DAYS[:1], opened(paths[:1]))
+    found = list(curve.at([middle(33, 71)]))
+    assert [note.kind for note in curve.notes()] == ["resampled"]
     rows = Job(model, opened(paths)[0], Options(run=Sweep(probabilities=True))).rows(lambda done, total: True)
     whole = np.concatenate([part.values for part in rows], axis=1)
     np.testing.assert_array_equal(found[0].values, whole[:, 33, 71])
@@ -259,3 +263,29 @@ def test_models_of_objects_have_no_curve(tmp_path, paths):
     model.card = replace(model.card, task="detection")
     with pytest.raises(InputFault, match="finds objects"):
         AnswerCurve(model, DAYS, opened(paths))
+
+
+def test_a_model_of_series_says_what_it_knows_with_all_dates_up_to_each(tmp_path, paths):
+    pixels = scenes()
+    pixels[2][:, 33, 41] = 0
+    write(paths[2], pixels[2])
+    model = Model(write_series(tmp_path / "series.onnx"), "cpu", threads=1)
+    broken = InputFault("not_readable", where="gone.tif", reason="no such file")
+    order = [2, 0, 3, 1]  # as they come
+    days = [*(DAYS[at] for at in order), date(2024, 12, 1), date(2023, 12, 1)]
+    rasters = [*opened([paths[at] for at in order]), broken, broken]
+    curve = SeriesCurve(model, days, rasters)
+    found = list(curve.at([middle(33, 41)] * 6))
+    assert [one.day for one in found] == [date(2023, 12, 1), *DAYS, date(2024, 12, 1)]
+    stack = np.stack([one[:, 33, 41] for one in pixels])[..., None, None]
+    valid = np.array([True, True, False, True])[:, None, None]
+    numbers = np.array([day.timetuple().tm_yday for day in DAYS])
+    for at in range(4):
+        expected = series_answer(stack[: at + 1], valid[: at + 1], numbers[: at + 1])
+        np.testing.assert_allclose(found[at + 1].values, expected[:, 0, 0], atol=1e-5)
+    assert [one.gap and one.gap.kind for one in found] == ["not_readable", None, None, "no_data", None, "not_readable"]
+    assert found[0].values is None
+    series = Series([Dated(day, one) for day, one in zip(DAYS, opened(paths))])
+    rows = Job(model, series, Options(run=Sweep(probabilities=True))).rows(lambda done, total: True)
+    np.testing.assert_array_equal(found[-1].values, np.concatenate([r.values for r in rows], axis=1)[:, 33, 41])
+    assert {one.gap.kind for one in curve.at([None] * 6)} >= {"place_outside"}

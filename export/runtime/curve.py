@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, NamedTuple, Union
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Union
 import numpy as np
 
 from .errors import Cancelled, InputFault, RuntimeFault
+from .infer.inputs.series import Dated, Series
 from .infer.job import Job
 from .infer.layout import Options
 from .infer.source import Choice, Pixels, Source, alpha_bands
@@ -32,7 +33,7 @@ class DateReading(NamedTuple):
     Attributes:
         raster: number of the raster that tells it; of several of that day the first one that holds data.
         values: (lines,) float64; None in a gap.
-        gap: why there are none.
+        gap: why there are none, or, of a model of series, why they are those of the dates before.
     """
 
     day: date
@@ -114,6 +115,10 @@ class _Dated:
             waiting.append(self._reading(number, places[number], keep_going))
         yield _first(waiting)
 
+    def notes(self) -> list[Message]:
+        """What should be read with the curve, as far as rasters were read; each kind of note once."""
+        return []
+
     def _reading(self, number: int, place: Place, keep_going: KeepGoing) -> DateReading:
         day, raster = self.days[number], self.rasters[number]
         try:
@@ -167,6 +172,10 @@ class BandCurve(_Dated):
                 except InputFault as fault:
                     self._faults[number] = fault
 
+    def notes(self) -> list[Message]:
+        """See ``_Dated``."""
+        return _each_once(note for source in self._sources.values() for note in source.notes)
+
     def _read(self, number: int, place: Place, keep_going: KeepGoing) -> np.ndarray | None:
         if number in self._faults:
             raise self._faults[number]
@@ -202,11 +211,88 @@ class AnswerCurve(_Dated):
         self._model, self._options = model, with_probabilities(options)
         self._jobs: dict[int, Job] = {}
 
+    def notes(self) -> list[Message]:
+        """See ``_Dated``."""
+        return _of_jobs(self._jobs.values())
+
     def _read(self, number: int, place: Place, keep_going: KeepGoing) -> np.ndarray | None:
         if number not in self._jobs:
             self._jobs[number] = Job(self._model, self.rasters[number], self._options)  # type: ignore[arg-type]
         job = self._jobs[number]
         return answer(job, _pixel(job.layout.result, place), keep_going)
+
+
+class SeriesCurve(_Dated):
+    """What a model of series says with all dates up to each, and so when it knows; the last is its map of all, to the same bits."""
+
+    def __init__(
+        self,
+        model: Model,
+        days: Sequence[date],
+        rasters: Sequence[Pixels | RuntimeFault],
+        options: Options | None = None,
+    ) -> None:
+        """Lay out the grid of all rasters that could be opened.
+
+        Raises:
+            InputFault: there is none, or they cannot be brought onto one grid.
+        """
+        super().__init__(days, rasters)
+        self.curve = answer_lines(model)
+        self._model, self._options = model, with_probabilities(options)
+        self._dated = [Dated(day, one) for day, one in zip(days, rasters) if not isinstance(one, RuntimeFault)]
+        if not self._dated:
+            raise next(one for one in rasters if isinstance(one, RuntimeFault))
+        self._grid = Series(self._dated).grid
+        # the grid has the CRS of one of them
+        same = (
+            n for n, one in enumerate(rasters) if not isinstance(one, RuntimeFault) and one.grid.crs == self._grid.crs
+        )
+        self._place_of = next(same)
+        self._jobs: dict[date, Job] = {}
+
+    def at(self, places: Sequence[Place], keep_going: KeepGoing = lambda: True) -> Iterator[DateReading]:
+        """Yield a reading for each day; see ``_Dated``."""
+        place = places[self._place_of]
+        for day in sorted(set(self.days)):
+            if not keep_going():
+                raise Cancelled()
+            numbers = [number for number, one in enumerate(self.days) if one == day]
+            faults = [one for one in (self.rasters[number] for number in numbers) if isinstance(one, RuntimeFault)]
+            try:
+                found, there = self._upto(day, place, keep_going)
+            except InputFault as fault:
+                yield DateReading(day, numbers[0], None, fault.message)
+                continue
+            gap = None if there else faults[0].message if len(faults) == len(numbers) else Message("no_data")
+            yield DateReading(day, numbers[0], found, gap)
+
+    def notes(self) -> list[Message]:
+        """See ``_Dated``."""
+        return _of_jobs(list(self._jobs.values())[-1:])
+
+    def _upto(self, day: date, place: Place, keep_going: KeepGoing) -> tuple[np.ndarray | None, bool]:
+        """The answer of all dates up to a day, None where none of them holds data; and whether that day does."""
+        upto = [one for one in self._dated if one.date <= day]
+        if not upto:
+            return None, False
+        job = self._jobs.get(day) or Job(self._model, Series(upto, self._grid), self._options)
+        self._jobs[day] = job
+        found = answer(job, _pixel(job.layout.result, place), keep_going)
+        held = any(one.date == day for one in upto) and bool(job.source.valid(_pixel(self._grid, place))[-1, 0, 0])
+        return found, held
+
+
+def _of_jobs(jobs: Iterable[Job]) -> list[Message]:
+    notes = ((*job.source.notes, *(note.about(job.source.where) for note in job.layout.notes(False))) for job in jobs)
+    return _each_once(note for some in notes for note in some)
+
+
+def _each_once(notes: Iterable[Message]) -> list[Message]:
+    found: dict[str, Message] = {}
+    for note in notes:
+        found.setdefault(note.kind, note)
+    return list(found.values())
 
 
 def answer_lines(model: Model) -> Curve:
