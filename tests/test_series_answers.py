@@ -8,17 +8,23 @@ from datetime import date, timedelta
 import numpy as np
 import pyproj
 import pytest
+import rasterio
+from onnx import TensorProto
 
+from export.rasterio_io.cog import RasterioWriter
 from export.rasterio_io.pixels import RasterPixels
+from export.rasterio_io.vectors import PyogrioVectors
 from export.runtime.errors import InputFault
 from export.runtime.infer.inputs.series import Dated, Series
 from export.runtime.infer.job import Job
 from export.runtime.infer.layout import Options
 from export.runtime.infer.source import Choice
-from export.runtime.infer.sweep import Sweep
+from export.runtime.infer.sweep import Sweep, tile_bytes, waiting
 from export.runtime.model.session import Model
 from export.runtime.raster.window import Window
-from tests.models import series_answer, write_series
+from export.runtime.results.writing import Results, Targets
+from tests.models import series_answer, write_given, write_graph, write_series
+from tests.test_runtime_scenes import scene_model
 from tests.test_series_grid import NORTH, write
 from tests.test_series_run import FIRST, run, same, scenes, series_of
 
@@ -123,8 +129,6 @@ def test_a_series_model_needs_dates_of_which_one_is_enough(tmp_path):
 
 
 def test_bands_are_found_by_their_names_in_each_raster(tmp_path):
-    import rasterio
-
     paths, values, held = scenes(tmp_path, 2)
     for path, order in zip(paths, ((0, 1, 2), (2, 0, 1))):
         with rasterio.open(path, "r+") as file:
@@ -144,3 +148,58 @@ def test_what_no_date_shows_is_told_before_the_run(tmp_path):
     full = write(tmp_path / "full.tif", np.full((3, 70, 90), 99, np.uint8), NORTH)
     with closing(Job(Model(tmp_path / "m.onnx", "cpu"), series_of([*paths, full]), Options(NAMED))) as job:
         assert not any("any date" in str(note) for note in job.notes(measured=False))
+
+
+def test_scene_classes_of_a_model_of_one_date_weigh_each_date_by_its_share_of_data(tmp_path):
+    paths, values, held = scenes(tmp_path, shape=(64, 96))
+    found = run(scene_model(tmp_path / "m.onnx", fill=[100.0] * 3), series_of(paths))
+    filled = np.where(held[:, None], values, 100).reshape(4, 3, 2, 32, 3, 32).astype(float)
+    means = filled.mean(axis=(3, 5))
+    shares = means / means.sum(axis=1, keepdims=True)
+    weights = held.reshape(4, 1, 2, 32, 3, 32).mean(axis=(3, 5))
+    expected = (shares * weights).sum(axis=0) / weights.sum(axis=0)
+    np.testing.assert_allclose(found["values"], expected, atol=1e-5)
+
+
+def test_maps_of_features_are_means_over_the_dates_of_each_place(tmp_path):
+    paths, values, held = scenes(tmp_path, shape=(64, 96))
+    nodes = [("AveragePool", ["image"], ["out"], {"kernel_shape": [8, 8], "strides": [8, 8]})]
+    path = write_graph(tmp_path / "m.onnx", nodes, {"out": (TensorProto.FLOAT, ["batch", 3, 4, 4])})
+    write_given(path, task="embedding", classes=None, overlap=0, fill=[100.0] * 3)
+    found = run(Model(path, "cpu"), series_of(paths))
+    filled = np.where(held[:, None], values, 100).astype(float)
+    means = filled.reshape(4, 3, 8, 8, 12, 8).mean(axis=(3, 5))
+    places = held.reshape(4, 1, 8, 8, 12, 8)
+    weights = places.mean(axis=(3, 5))
+    assert found["values"].shape == (3, 8, 12)
+    np.testing.assert_allclose(found["values"], (means * weights).sum(axis=0) / weights.sum(axis=0), rtol=1e-4)
+    np.testing.assert_array_equal(found["dates"], places.any(axis=(3, 5)).sum(axis=0)[0])
+
+
+def test_the_number_of_valid_dates_is_a_raster_beside_the_map(tmp_path):
+    paths, _, held = scenes(tmp_path)
+    targets = Targets({"map": tmp_path / "map.tif", "dates": tmp_path / "map_dates.tif"})
+    with (
+        closing(Job(Model(write_series(tmp_path / "m.onnx"), "cpu"), series_of(paths), Options(NAMED))) as job,
+        Results(targets, job.grid, job.card, RasterioWriter, PyogrioVectors()) as results,
+    ):
+        job.write(results, lambda done, total: True, lambda: True)
+        assert results.finish(lambda: True).keys() >= {"map", "dates"}
+        results.commit()
+    with rasterio.open(tmp_path / "map_dates.tif") as file:
+        assert (file.nodata, file.dtypes, file.descriptions) == (0, ("uint8",), ("valid dates",))
+        np.testing.assert_array_equal(file.read(1), held.sum(axis=0))
+
+
+def test_tiles_in_memory_do_not_grow_with_the_raster_and_are_bounded(tmp_path):
+    """Of 12 dates no more tiles are held than those that run and one more on either side, however large the raster."""
+    paths, _, _ = scenes(tmp_path, 2)
+    model = Model(write_series(tmp_path / "m.onnx", tile_size=256, overlap=64), "cpu", threads=2)
+    tile = tile_bytes(model, 12)
+    assert tile == 12 * (3 * 4 + 1) * 256**2
+    assert waiting(model, Sweep(), 12) == (1, 1)
+    assert waiting(model, Sweep(read_ahead=0), 12) == (0, 1)
+    assert waiting(model, Sweep(), 0) == (4, 8)
+    with closing(Job(model, series_of(paths), Options(NAMED))) as job:
+        held = tile_bytes(model, 2)
+        assert job.layout.bytes_needed(job.model, job.run) > 4 * held

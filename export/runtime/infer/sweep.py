@@ -35,6 +35,7 @@ _END: Any = object()  # follows the last item that is read ahead
 Progress = Callable[[int, int], bool]  # takes tiles done and tiles in all after each tile; False cancels
 PIECE = 64  # finished rows that are handed out at once
 WAITING_BYTES = 48 * 1024**2  # of answers that wait while finished rows are written
+READ_BYTES = 16 * 1024**2  # of tiles of a series that are read ahead, and again of those that wait to be run
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def waiting(model: Model, options: Sweep, dates: int) -> tuple[int, int]:
     spare = min(max(WAITING_BYTES // model.answer_bytes, 1), 8)
     if not dates:
         return max(options.read_ahead // model.batch, 1) if options.read_ahead else 0, spare
-    most = max(WAITING_BYTES // tile_bytes(model, dates), 1)
+    most = max(READ_BYTES // tile_bytes(model, dates), 1)
     return min(options.read_ahead, most), min(spare, most)
 
 
