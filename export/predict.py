@@ -23,6 +23,7 @@ from export.batch.explain import explained, text_of
 from export.batch.inputs import Raster, is_file_name, is_one, rasters
 from export.batch.manifest import Manifest
 from export.batch.run import SIDE, Batch, Plan
+from export.batch.series import DateRules, maps_of, masked, series_of
 from export.batch.units import Settings
 from export.batch.workers import Workers, cluster, here, processes
 from export.rasterio_io.run import BESIDE, Request, map_raster
@@ -38,7 +39,8 @@ from export.runtime.model.read_card import card_of_file
 from export.runtime.model.session import Model
 from export.runtime.model.units import INPUTS
 from export.runtime.raster.gaps import RULES
-from export.runtime.raster.names import absolute, stem
+from export.runtime.raster.mask_band import MaskBand, mask_band
+from export.runtime.raster.names import stem
 from export.wording import words
 
 
@@ -98,6 +100,32 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
         help="pixel grid of the map: the raster's (default), or one with the model's pixel size",
     )  # fmt: skip
     add("--no-resample", action="store_true", help="do not resample the raster to the model's pixel size")
+    add = parser.add_argument_group("several dates, clouds (docs/series.md)").add_argument
+    add(
+        "--series", action="store_true",
+        help="the rasters are dates of one area: one map for a model of series; else one per date, NAME_2024-06-30.tif",
+    )  # fmt: skip
+    add(
+        "--dates", nargs="+", metavar="DATE|TABLE",
+        help="CSV with the columns file and date (2024-06-30), or the dates in the order of the rasters or of the bands of a "
+        "stack (default: from the STAC Item, the file's name, its metadata or a file beside it)",
+    )  # fmt: skip
+    add("--date-format", metavar="FORM", help="how file names hold their date: a strptime format, such as '*_%%Y_*'")
+    add(
+        "--combine", choices=("mean",),
+        help="of a model of one date: one map of the mean of the dates' class probabilities",
+    )  # fmt: skip
+    add("--date-count", action="store_true", help="NAME_dates.tif: how many dates hold data at each pixel")
+    add("--skip-bad", action="store_true", help="leave out rasters that cannot be read or dated; exit code 1 then")
+    add(
+        "--mask-band", metavar="BAND",
+        help="band that hides pixels, such as clouds: a preset (scl, qa_pixel, s2cloudless), or name or number of a band with "
+        "--mask-values; of the raster, of its STAC Item, or a file beside it, such as NAME_SCL.tif",
+    )  # fmt: skip
+    add(
+        "--mask-values", nargs="+", metavar="V",
+        help="values of it that hide a pixel: numbers, ranges and bits, such as 3 8-10 bit4 (default: the preset's)",
+    )  # fmt: skip
 
 
 def _add_inference(parser: argparse.ArgumentParser) -> None:
@@ -163,7 +191,7 @@ def _request(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> 
         resample=not arguments.no_resample,
         model_grid=arguments.grid == "model",
     )  # fmt: skip
-    beside = tuple(role for role in BESIDE if getattr(arguments, role))
+    beside = tuple(role for role in BESIDE if getattr(arguments, "date_count" if role == "dates" else role))
     return Request(options, Area(bounds, arguments.crs, arguments.mask), beside, arguments.min_area)
 
 
@@ -171,7 +199,7 @@ def _check(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> No
     name = arguments.name
     if arguments.out is None and not arguments.explain:
         parser.error("--out is required")
-    if name is not None and _is_batch(arguments.rasters):
+    if name is not None and _is_batch(arguments.rasters) and not arguments.series:
         parser.error("--name is for one raster; results of several are named after their rasters")
     if name is not None and not is_file_name(name):
         parser.error(f"--name {name}: is no file name; give one without folders, such as landcover")
@@ -182,6 +210,11 @@ def _check(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> No
             parser.error(f"--{option} must be 1 or more")
     if arguments.threshold is not None and not 0 <= arguments.threshold <= 1:
         parser.error("--threshold must be from 0 to 1")
+    for option in ("dates", "date_format", "combine", "date_count", "skip_bad"):
+        if getattr(arguments, option) and not arguments.series:
+            parser.error(f"--{option.replace('_', '-')} requires --series")
+    if arguments.mask_values and not arguments.mask_band:
+        parser.error("--mask-values requires --mask-band")
     if arguments.block is not None and arguments.block < 256:
         parser.error("--block must be 256 px or more")
 
@@ -199,7 +232,7 @@ def main() -> int:
     logging.getLogger("rasterio").addHandler(logging.NullHandler())  # GDAL's errors are in our own messages
     signals = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, signal.default_int_handler) for number in signals]
-    many = _is_batch(arguments.rasters) or arguments.merge
+    many = _is_batch(arguments.rasters) or arguments.merge or arguments.series or bool(arguments.mask_band)
     many = many or any(given is not None for given in (arguments.workers, arguments.dask, arguments.block))
     try:
         if arguments.explain:
@@ -233,7 +266,7 @@ def _explain(arguments: argparse.Namespace, request: Request, many: bool) -> int
     begun = time.perf_counter()
     model, out = _open(arguments, "cpu" if arguments.dask else arguments.provider), arguments.out or Path()
     opening, refused = time.perf_counter() - begun, 0
-    inputs = _inputs(arguments, request, model, out)
+    inputs, bad = _inputs(arguments, request, model, out)
     for raster in inputs:
         try:
             side = arguments.block or (0 if many else None)
@@ -249,14 +282,40 @@ def _explain(arguments: argparse.Namespace, request: Request, many: bool) -> int
         print(text_of(raster.where, lines))
         for note in notes:
             print(f"warning: {words(note)}", file=sys.stderr)
-    return (2 if refused == len(inputs) else 1) if refused else 0
+    return (2 if refused == len(inputs) else 1) if refused or bad else 0
 
 
-def _inputs(arguments: argparse.Namespace, request: Request, model: Model, out: Path) -> list[Raster]:
-    """The rasters that the command line names."""
+def _inputs(arguments: argparse.Namespace, request: Request, model: Model, out: Path) -> tuple[list[Raster], int]:
+    """The rasters that the command line names, or the series; and how many of its files are left out."""
     bands = [str(band) for band in request.options.choice.bands] or model.card.bands
+    mask = mask_band(arguments.mask_band, arguments.mask_values or ()) if arguments.mask_band else None
+    if arguments.series:
+        return _series(arguments, request, model, out, bands, mask)
     inputs = rasters(arguments.rasters, bands, out)
-    return [replace(inputs[0], name=arguments.name)] if arguments.name else inputs
+    inputs = masked(inputs, mask, request.area) if mask else inputs
+    return ([replace(inputs[0], name=arguments.name)] if arguments.name else inputs), 0
+
+
+def _series(
+    arguments: argparse.Namespace, request: Request, model: Model, out: Path, bands: list[str], mask: MaskBand | None
+) -> tuple[list[Raster], int]:
+    """The maps of a series; what the user should know of its dates is said."""
+    card, rules = model.card, DateRules.of(arguments.dates or (), arguments.date_format)
+    if card.dates and arguments.combine:
+        raise InputFault.worded("--combine: the model reads all dates itself; leave it out")
+    found = series_of(arguments.rasters, bands, out, rules, mask, arguments.skip_bad, request.area)
+    days = sorted({one.date.date() for one in found.rasters})
+    notes = [words(note) for note in found.notes] + [f"left out: {reason}" for reason in found.bad]
+    if card.dates and len(days) == 1:
+        notes.append(f"all rasters are of {days[0]}: the model learned from {card.dates} dates and sees one")
+    if not card.dates and not arguments.combine:
+        notes.append("the model reads one date: one map is made of each; --combine mean makes one of all")
+        if arguments.date_count:
+            raise InputFault.worded("--date-count: each map is of one date; give --combine mean, or leave it out")
+    for note in notes:
+        print(f"warning: {note}", file=sys.stderr)
+    together = bool(card.dates or arguments.combine)
+    return maps_of(found, arguments.rasters, arguments.name, together), len(found.bad)
 
 
 def _predict_one(arguments: argparse.Namespace, request: Request) -> int:
@@ -293,9 +352,9 @@ def _predict_many(arguments: argparse.Namespace, request: Request, model: Model 
         if request.area.mask:
             request = replace(request, area=replace(request.area, mask=request.area.mask.absolute()))
     model = model or _open(arguments, "cpu" if arguments.dask else arguments.provider)
-    inputs = _inputs(arguments, request, model, arguments.out)
+    inputs, bad = _inputs(arguments, request, model, arguments.out)
     if arguments.dask:
-        inputs = [replace(raster, where=absolute(raster.where)) for raster in inputs]
+        inputs = [raster.elsewhere() for raster in inputs]
     with closing(Manifest(arguments.out)) as manifest:
         settings = Settings(
             arguments.model, model.card, request, arguments.out, manifest.run, arguments.merge,
@@ -309,7 +368,7 @@ def _predict_many(arguments: argparse.Namespace, request: Request, model: Model 
     for line in batch.summary():
         print(line, file=sys.stderr)
     if not batch.failed:
-        return 0
+        return 1 if bad else 0
     return 1 if batch.made + batch.skipped else 2
 
 

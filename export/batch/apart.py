@@ -52,8 +52,7 @@ def _meeting(path: Path, one: Raster, other: Raster) -> InputFault:
 def _written(raster: Raster, plan: Plan) -> Iterator[Path]:
     """Every file that the results of a raster may have, in one piece or joined."""
     settings, target = plan.settings, plan.settings.out / raster.name
-    if raster.parts:
-        yield plan.stacked(raster)
+    yield from plan.all_stacked(raster)
     for suffix in (".tif",) if settings.merge else (".tif", ".vrt"):
         yield from settings.request.targets(target, settings.card.task, suffix).paths
 
@@ -97,4 +96,4 @@ def _is_written(path: Path, raster: Raster, plan: Plan) -> bool:
         return False
     suffix = ".vrt" if cut and not settings.merge else ".tif"
     paths = settings.request.targets(target, settings.card.task, suffix).paths
-    return path in (*paths, plan.stacked(raster)) or (cut and path.parent == blocks_folder(target))
+    return path in (*paths, *plan.all_stacked(raster)) or (cut and path.parent == blocks_folder(target))

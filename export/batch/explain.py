@@ -9,16 +9,16 @@ from contextlib import closing
 from pathlib import Path
 
 from export.batch.inputs import Raster
-from export.batch.run import block_side, blocks, stack
-from export.rasterio_io.pixels import RasterPixels
+from export.batch.run import block_side, blocks, placed
+from export.rasterio_io.dated import open_input
 from export.rasterio_io.run import Request, notes_of, reading
 from export.runtime.files import free_memory
 from export.runtime.infer.estimate import estimated
 from export.runtime.infer.explain import Fact, facts, said
+from export.runtime.infer.inputs.series import opened
 from export.runtime.infer.job import Job
 from export.runtime.infer.layout import Layout
 from export.runtime.infer.scenes import cell_size
-from export.runtime.infer.source import Source
 from export.runtime.messages import Message
 from export.runtime.model.session import Model
 from export.wording import words
@@ -38,18 +38,18 @@ def explained(
         RuntimeFault: the run would be refused.
     """
     with tempfile.TemporaryDirectory() as folder:
-        where = stack(raster, Path(folder) / "input.vrt") if raster.parts else raster.where
-        with reading(where):
+        where, scenes = placed(raster, lambda _, number=0: Path(folder) / f"input_{number}.vrt")
+        with reading(*raster.read):
             cut = []
             if side is not None:
-                with closing(RasterPixels(where, request.area)) as pixels:
+                with closing(open_input(where, scenes, request.area)) as pixels:
                     options = request.on(pixels)
-                    source = Source(pixels, model.card, options.choice)
+                    source = opened(pixels, model.card, options.choice)
                     layout = Layout(source, model.card, options, cell_size(model, options.run))
                     side = side or block_side(model, layout, options.run, free_memory())
                     cut = blocks(model, layout, options.run, side)
             begun = time.perf_counter()
-            with closing(RasterPixels(where, request.area)) as pixels:
+            with closing(open_input(where, scenes, request.area)) as pixels:
                 targets = request.targets(out / raster.name, model.card.task)
                 targets.check(request.sources(pixels))
                 with closing(Job(model, pixels, request.on(pixels), cut[0] if cut else None)) as job:

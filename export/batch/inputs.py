@@ -6,15 +6,19 @@ import glob
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from export.rasterio_io.dated import MaskFile
 from export.rasterio_io.vrt import Stated
 from export.runtime.errors import InputFault
 from export.runtime.raster.band_names import BandFacts, BandNames, sensors_of
 from export.runtime.raster.bands import find_band
-from export.runtime.raster.names import beside, is_path, stem
+from export.runtime.raster.dates import date_of_item
+from export.runtime.raster.mask_band import MASKS
+from export.runtime.raster.names import absolute, beside, is_path, stem
 from export.runtime.raster.sentinel2 import band_fields, item_baseline, item_offset, item_scale
 
 SUFFIXES = {".tif", ".tiff", ".vrt", ".jp2", ".img"}  # of the rasters in a folder
@@ -37,7 +41,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Raster:
-    """One raster to map.
+    """One raster to map, or a series of several dates.
 
     Attributes:
         name: of its results: a path below the output folder, without a suffix.
@@ -45,12 +49,44 @@ class Raster:
         parts: of a STAC Item with one file per band, or that states something of its only file; ``where`` then names
             the Item.
         baseline: Sentinel-2 processing baseline from the Item, else empty.
+        date: that its Item states.
+        assets: key and address of the Item's images, among which its mask may be.
+        mask: what hides pixels of it.
+        dates: of a series, its rasters in the order of their dates; ``where`` then only names it.
     """
 
     name: str
     where: str
     parts: tuple[Part, ...] = ()
     baseline: str = ""
+    date: datetime | None = None
+    assets: tuple[tuple[str, str], ...] = ()
+    mask: MaskFile | None = None
+    dates: tuple[DatedRaster, ...] = ()
+
+    @property
+    def read(self) -> list[str]:
+        """Every file or address that it names."""
+        own = [part.where for part in self.parts] or ([] if self.dates else [self.where])
+        masks = [mask.where for mask in (self.mask, *(one.mask for one in self.dates)) if mask and mask.where]
+        return [*own, *(where for one in self.dates for where in one.raster.read), *masks]
+
+    def elsewhere(self) -> Raster:
+        """The same for a process that runs in another folder."""
+        dates = tuple(
+            replace(one, raster=one.raster.elsewhere(), mask=one.mask and one.mask.elsewhere()) for one in self.dates
+        )
+        return replace(self, where=absolute(self.where), dates=dates, mask=self.mask and self.mask.elsewhere())
+
+
+@dataclass(frozen=True)
+class DatedRaster:
+    """A raster of a series: its date, in UTC, the numbers of its bands in a stack (empty: all), and what masks it."""
+
+    date: datetime
+    raster: Raster
+    bands: tuple[int, ...] = ()
+    mask: MaskFile | None = None
 
 
 def is_file_name(name: str) -> bool:
@@ -74,7 +110,7 @@ def rasters(words: Sequence[str], bands: Sequence[str], out: Path) -> list[Raste
             of the same name.
     """
     by_name: dict[str, Raster] = {}
-    for raster in (raster for word in words for raster in _expand(word, bands, out)):
+    for raster in (raster for word in words for raster in expanded(word, bands, out)):
         other = by_name.setdefault(raster.name, raster)
         if other.where != raster.where:
             raise InputFault.worded(
@@ -84,12 +120,13 @@ def rasters(words: Sequence[str], bands: Sequence[str], out: Path) -> list[Raste
     return list(by_name.values())
 
 
-def _expand(word: str, bands: Sequence[str], out: Path) -> Iterator[Raster]:
+def expanded(word: str, bands: Sequence[str], out: Path) -> Iterator[Raster]:
+    """The rasters that one argument of the command line names; see ``rasters``."""
     if Path(word).is_dir():
         yield from _of_folder(Path(word), Path(word), out)
     elif _is(word, ".txt"):
         for line in _lines(Path(word)):
-            yield from _expand(line, bands, out)
+            yield from expanded(line, bands, out)
     elif _is(word, ".json"):
         yield from _of_stac(Path(word), bands)
     elif _is_pattern(word):
@@ -195,20 +232,23 @@ def _of_item(item: dict[str, Any], path: Path, bands: Sequence[str]) -> Raster:
     name = str(item["id"]).replace("/", "_")
     if not is_file_name(name):
         raise InputFault.worded(f"{path}: the Item id {name!r} cannot be the name of a file")
-    images = {key: asset for key, asset in item["assets"].items() if _is_image(asset)}
+    every = {key: asset for key, asset in item["assets"].items() if _is_image(asset)}
+    images = {key: asset for key, asset in every.items() if not any(mask.is_named(key) for mask in MASKS.values())}
+    images = images or every
     if not images:
         raise InputFault.worded(f"{path}: the Item {name} has no image")
     known = item_baseline(item)
     baseline, label = "" if known is None else f"{known:05.2f}", f"{path}: {name}"
+    rest = date_of_item(item), tuple((key, _href(asset["href"], path)) for key, asset in every.items())
     if len(images) == 1:
         (asset,) = images.values()
-        return Raster(name, *_whole(item, asset, path, label, baseline))
+        return Raster(name, *_whole(item, asset, path, label, baseline), *rest)
     found = _by_band(item, images, bands, path)
     missing = [band for band, asset in zip(bands, found) if asset is None]
     several = {key: asset for key, asset in images.items() if len(_listed(asset)) > 1 and "visual" not in _roles(asset)}
     if missing and len(several) == 1:
         (asset,) = several.values()
-        return Raster(name, *_whole(item, asset, path, label, baseline))
+        return Raster(name, *_whole(item, asset, path, label, baseline), *rest)
     if missing:
         raise InputFault.worded(
             f"{path}: the Item {name} has {len(images)} images ({', '.join(images)}) and none for {', '.join(missing)}; "
@@ -216,7 +256,7 @@ def _of_item(item: dict[str, Any], path: Path, bands: Sequence[str]) -> Raster:
         )
     assets = [asset for asset in found if asset]
     parts = (Part(band, _href(asset["href"], path), 1, _stated(item, asset)) for band, asset in zip(bands, assets))
-    return Raster(name, label, tuple(parts), baseline)
+    return Raster(name, label, tuple(parts), baseline, *rest)
 
 
 def _whole(

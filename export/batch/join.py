@@ -17,7 +17,7 @@ from export.batch.units import Settings, Unit, blocks_folder
 from export.rasterio_io.cog import RasterioWriter, checksums, cog_options, writing
 from export.rasterio_io.grid import Grid, raster_window
 from export.rasterio_io.pixels import RasterPixels
-from export.rasterio_io.run import as_json, reading
+from export.rasterio_io.run import as_json, inputs_of, reading
 from export.rasterio_io.stac import write_item
 from export.rasterio_io.vectors import PyogrioVectors
 from export.rasterio_io.vrt import joined
@@ -35,7 +35,12 @@ from export.runtime.results.vectors import STEP, write_patches
 from export.runtime.results.writing import Targets, explained, write_beside, write_text
 
 BLOCK = re.compile(r"\d{7}_\d{7}")  # what the files of a block begin with
-ROLES = {"map": "", "confidence": "_confidence", "probabilities": "_probabilities"}  # what a block's files end in
+ROLES = {
+    "map": "",
+    "confidence": "_confidence",
+    "probabilities": "_probabilities",
+    "dates": "_dates",
+}  # what a block's files end in
 
 
 def join(settings: Settings, unit: Unit, model: Model) -> None:
@@ -56,7 +61,8 @@ def join(settings: Settings, unit: Unit, model: Model) -> None:
     with Staging(target.parent) as staging, explained(targets.files["map"], int(1.4 * size) * merge):
         item = staging.keep(targets.item.name)  # first: it takes its place last
         files = _Joining(staging, targets, grid, blocks, model.card, merge).files()
-        write_item(item, grid, model.card, settings.model, unit.raster, files, as_json(request), unit.checksum)
+        inputs = inputs_of(unit.raster, unit.scenes)
+        write_item(item, grid, model.card, settings.model, inputs, files, as_json(request), unit.checksum)
         with holding(settings.out, settings.run), undisturbed():
             staging.commit()
             _tidy(target, set() if merge else {path.name for _, path in blocks})

@@ -25,6 +25,7 @@ from export.batch.join import withdraw
 from export.batch.manifest import Manifest, checksum, input_checksum, unchanged
 from export.batch.units import Outcome, Settings, Unit, blocks_folder
 from export.batch.workers import Workers
+from export.rasterio_io.dated import SceneFile, members_of, open_input
 from export.rasterio_io.grid import Grid
 from export.rasterio_io.opening import RASTER_ERRORS
 from export.rasterio_io.pixels import RasterPixels
@@ -33,9 +34,10 @@ from export.rasterio_io.stac import model_hash, sha256
 from export.rasterio_io.vrt import Layer, described, stacked
 from export.runtime.errors import InputFault, RuntimeFault, first_line
 from export.runtime.files import clear_leftovers
+from export.runtime.infer.inputs.series import Series, opened
 from export.runtime.infer.layout import Layout
 from export.runtime.infer.scenes import cell_size
-from export.runtime.infer.source import Source
+from export.runtime.infer.source import Pixels
 from export.runtime.infer.sweep import Sweep, place_grid
 from export.runtime.model.session import Model
 from export.runtime.raster.names import absolute, is_far
@@ -84,7 +86,7 @@ class Plan:
             raster.name,
             lambda entry: (
                 entry["model"] == self.model
-                and entry["options"] in (self._one, self._cut)
+                and entry["options"] in (self._with(self._one, raster), self._with(self._cut, raster))
                 and entry["input"] == input_checksum(entry["files"])
             ),
         )
@@ -102,20 +104,21 @@ class Plan:
         Raises:
             RuntimeFault: it cannot be read, or does not fit the model.
         """
-        where = stack(raster, self.stacked(raster)) if raster.parts else raster.where
+        where, scenes = placed(raster, self.stacked)
         request, out = self.settings.request, self.settings.out
-        with reading(where), closing(RasterPixels(where, request.area)) as pixels:
+        with reading(*raster.read), closing(open_input(where, scenes, request.area)) as pixels:
             cut = self._blocks(pixels)
             suffix = ".vrt" if cut and not self.settings.merge else ".tif"
             request.targets(out / raster.name, self._opened.card.task, suffix).check(request.sources(pixels))
-            files = tuple(pixels.members()) or (where,)
+            files = tuple(members_of(pixels)) or (where,)
         self.made_of[raster.name] = files
-        whole = self._unit(Unit(raster.name, where, "", input_checksum(files), self._cut if cut else self._one))
+        options = self._with(self._cut if cut else self._one, raster)
+        whole = self._unit(Unit(raster.name, where, "", input_checksum(files), options, scenes=scenes))
         if not cut:
             return [whole]
         folder = blocks_folder(Path(whole.name)).as_posix()
         parts = tuple((f"{folder}/{block.row:07d}_{block.column:07d}", block) for block in cut)
-        block = replace(whole, options=self._block, of=whole.name)
+        block = replace(whole, options=self._with(self._block, raster), of=whole.name)
         units = [self._unit(replace(block, name=name, block=window)) for name, window in parts]
         sums = {unit.name: unit.checksum for unit in units}
         units = [
@@ -128,9 +131,20 @@ class Plan:
         self.cut[whole.name] = Whole(replace(whole, parts=parts), {unit.name for unit in units})
         return units
 
-    def stacked(self, raster: Raster) -> Path:
-        """Where the bands of an Item are put together."""
-        return (self.settings.out / raster.name).with_name(f"{Path(raster.name).name}_input.vrt")
+    def _with(self, options: str, raster: Raster) -> str:
+        """Checksum of options, and of what dates and masks a raster has."""
+        scenes = [(one.date.isoformat(), one.raster.read, one.bands, one.mask) for one in raster.dates]
+        return checksum(options, scenes, raster.mask) if scenes or raster.mask else options
+
+    def stacked(self, raster: Raster, number: int | None = None) -> Path:
+        """Where the bands of an Item are put together; ``number`` is that of the date of a series, from 0."""
+        end = "_input" if number is None else f"_input_{number + 1}"
+        return (self.settings.out / raster.name).with_name(f"{Path(raster.name).name}{end}.vrt")
+
+    def all_stacked(self, raster: Raster) -> list[Path]:
+        """Every such file of a raster or a series."""
+        own = [self.stacked(raster)] if raster.parts else []
+        return own + [self.stacked(raster, number) for number, one in enumerate(raster.dates) if one.raster.parts]
 
     def is_cut(self, raster: Raster) -> bool:
         """Whether a raster will be cut into blocks; one of several files counts as if.
@@ -138,7 +152,7 @@ class Plan:
         Raises:
             RuntimeFault: it cannot be read, or does not fit the model.
         """
-        if raster.parts:
+        if raster.parts or raster.dates:
             return True
         with reading(raster.where), closing(RasterPixels(raster.where, self.settings.request.area)) as pixels:
             return bool(self._blocks(pixels))
@@ -147,10 +161,10 @@ class Plan:
         """The files on this machine that a raster is made of, from the manifest where they are unchanged."""
         entry = self.manifest.entries.get(raster.name, {})
         known = entry.get("files")
-        if known and not raster.parts and entry.get("input") == input_checksum(known):
+        if known and not (raster.parts or raster.dates) and entry.get("input") == input_checksum(known):
             return list(known)
         files: list[str] = []
-        for where in [part.where for part in raster.parts] or [raster.where]:
+        for where in raster.read:
             files.append(where)
             with suppress(RuntimeFault):  # which is reported when its turn comes
                 if not is_far(where):
@@ -158,9 +172,9 @@ class Plan:
                         files += pixels.members()
         return files
 
-    def _blocks(self, pixels: RasterPixels) -> list[Window]:
+    def _blocks(self, pixels: Pixels | Series) -> list[Window]:
         model, options = self._opened, self.settings.request.on(pixels)
-        with closing(Source(pixels, model.card, options.choice)) as source:
+        with closing(opened(pixels, model.card, options.choice)) as source:
             layout = Layout(source, model.card, options, cell_size(model, options.run))
             side = self._side or block_side(model, layout, options.run, self._memory)
             return blocks(model, layout, options.run, side)
@@ -305,6 +319,27 @@ def request_checksum(request: Request) -> str:
     except OSError as error:
         raise InputFault("not_readable", where=f"--mask {mask}", reason=error.strerror) from error
     return checksum(replace(request, area=replace(request.area, mask=None)), polygons)
+
+
+def placed(raster: Raster, path_of: Callable[..., Path]) -> tuple[str, tuple[SceneFile, ...]]:
+    """What is opened of a raster, and of a series or of a raster with a mask the files.
+
+    ``path_of`` gives the path of the virtual raster of an Item's bands; see ``Plan.stacked``.
+
+    Raises:
+        InputFault: an Item's bands cannot be put together.
+    """
+
+    def where_of(one: Raster, *number: int) -> str:
+        return stack(one, path_of(raster, *number)) if one.parts else one.where
+
+    if raster.dates:
+        return raster.where, tuple(
+            SceneFile(one.date, where_of(one.raster, number), one.bands, one.mask)
+            for number, one in enumerate(raster.dates)
+        )
+    where = where_of(raster)
+    return where, (SceneFile(None, where, (), raster.mask),) if raster.mask else ()
 
 
 def stack(raster: Raster, path: Path) -> str:

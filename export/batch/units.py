@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from export.batch.manifest import Files
+from export.rasterio_io.dated import SceneFile
 from export.rasterio_io.run import Request
 from export.runtime.messages import Message
 from export.runtime.model.card import ModelCard
@@ -44,7 +45,7 @@ class Settings:
         """The request for a block; polygons, areas and legend are made after joining."""
         asked = {*self.request.beside}
         needed = asked | {"confidence"} if "polygons" in asked else asked
-        beside = tuple(role for role in ("confidence", "probabilities") if role in needed)
+        beside = tuple(role for role in ("confidence", "probabilities", "dates") if role in needed)
         return replace(self.request, beside=beside, min_area=0.0, style=False)
 
 
@@ -54,7 +55,8 @@ class Unit:
 
     Attributes:
         name: of its results: a path below the output folder, without a suffix.
-        raster: GDAL name of the input.
+        raster: GDAL name of the input; of a series its name for messages.
+        scenes: the files of a series, or the raster with its mask.
         checksum: of input, model, options and block.
         input: checksum of the raster.
         options: checksum of the options.
@@ -69,6 +71,7 @@ class Unit:
     input: str
     options: str
     block: Window | None = None
+    scenes: tuple[SceneFile, ...] = ()
     parts: tuple[tuple[str, Window], ...] = ()
     of: str = ""
 

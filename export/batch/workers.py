@@ -260,7 +260,7 @@ def work(settings: Settings, unit: Unit, model: Callable[[], Model], progress: P
             request, target = settings.block_request if unit.block else settings.request, out / name
             map_raster(
                 opened, settings.model, unit.raster, target.parent, target.name, request,
-                block=unit.block, unit=unit.checksum, note=notes.append, progress=progress,
+                scenes=unit.scenes, block=unit.block, unit=unit.checksum, note=notes.append, progress=progress,
                 moving=partial(holding, out, settings.run),
             )  # fmt: skip
         files = with_times(out, recorded(out, name, unit.checksum) or {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -15,8 +15,8 @@ import rasterio
 from tqdm import tqdm
 
 from export.rasterio_io.cog import RasterioWriter
-from export.rasterio_io.pixels import RasterPixels
-from export.rasterio_io.stac import write_item
+from export.rasterio_io.dated import SceneFile, members_of, open_input
+from export.rasterio_io.stac import Inputs, write_item
 from export.rasterio_io.vectors import Area, PyogrioVectors
 from export.runtime.errors import InputFault
 from export.runtime.infer.job import Job
@@ -40,8 +40,8 @@ GDAL_OPTIONS = {
     "GDAL_HTTP_RETRY_DELAY": "1",
 }
 SUFFIXES = {
-    "map": ".tif", "confidence": "_confidence.tif", "probabilities": "_probabilities.tif", "polygons": ".gpkg",
-    "areas": "_areas.csv",
+    "map": ".tif", "confidence": "_confidence.tif", "probabilities": "_probabilities.tif", "dates": "_dates.tif",
+    "polygons": ".gpkg", "areas": "_areas.csv",
 }  # fmt: skip
 BESIDE = tuple(SUFFIXES)[1:]  # roles of results that are made only when asked for
 
@@ -64,8 +64,8 @@ class Request:
     min_area: float = 0.0
     style: bool = True
 
-    def on(self, pixels: RasterPixels) -> Options:
-        """The options on an opened raster.
+    def on(self, pixels: Any) -> Options:
+        """The options on an opened raster or series.
 
         Raises:
             InputFault: the area cannot be brought into its CRS.
@@ -77,21 +77,21 @@ class Request:
         item = stem.with_name(f"{stem.name}.stac.json")
         if task == "detection":
             return Targets({"objects": stem.with_name(f"{stem.name}.gpkg")}, item=item)
-        asked = self.beside if task in ("segmentation", "classification") else ()
+        asked = self.beside if task in ("segmentation", "classification") else {"dates"} & {*self.beside}
         names = {role: SUFFIXES[role] for role in ("map", *BESIDE) if role in ("map", *asked)}
         files = {role: stem.with_name(stem.name + end.replace(".tif", suffix)) for role, end in names.items()}
         return Targets(files, self.min_area, self.style, item)
 
-    def sources(self, pixels: RasterPixels) -> Iterator[str]:
-        """The files that a run reads."""
+    def sources(self, pixels: Any) -> Iterator[str]:
+        """The files that a run reads, of an opened raster or series."""
         if self.area.mask:
             yield str(self.area.mask)
-        yield from pixels.members()
+        yield from members_of(pixels)
 
 
-def reading(raster: str) -> rasterio.Env:
-    """Within it a raster on a server is read with patience that ends."""
-    return rasterio.Env(**(GDAL_OPTIONS if is_far(raster) else {}))
+def reading(*rasters: str) -> rasterio.Env:
+    """Within it rasters on a server are read with patience that ends; what lies beside a file on a disk counts."""
+    return rasterio.Env(**(GDAL_OPTIONS if rasters and all(map(is_far, rasters)) else {}))
 
 
 def _warn(note: Message) -> None:
@@ -106,6 +106,7 @@ def map_raster(
     name: str,
     request: Request | None = None,
     *,
+    scenes: Sequence[SceneFile] = (),
     block: Window | None = None,
     unit: str = "",
     note: Callable[[Message], None] = _warn,
@@ -114,6 +115,7 @@ def map_raster(
 ) -> dict[str, Path]:
     """Map one raster, or only ``block`` of its map, which has the same bits as in the whole map.
 
+    ``scenes`` are the files of a series, which ``raster`` then only names, or the raster with its mask.
     ``name`` is that of the results, without a suffix; ``unit`` a checksum of what they are made from, for the STAC Item.
     ``note`` takes what the user should read. ``progress`` is called after each tile with tiles done and tiles in all, and
     again while files are made; False cancels; None shows a bar. The files take their names within ``moving``.
@@ -126,15 +128,16 @@ def map_raster(
     """
     request = request or Request()
     try:
-        with reading(raster), closing(RasterPixels(raster, request.area)) as pixels:
+        files = [scene.where for scene in scenes] or [raster]
+        with reading(*files), closing(open_input(raster, scenes, request.area)) as pixels:
             targets = request.targets(folder / name, model.card.task)
             targets.check(chain([str(model_path)], request.sources(pixels)))
             with closing(Job(model, pixels, request.on(pixels), block)) as job:
                 for message in notes_of(job, request):
                     note(message)
                 rows = job.card.tile_size * (job.layout.scale.rows if job.layout.scale else 1)
-                with rasterio.Env(**room_for_blocks(pixels.bytes_under(job.layout.source.bands, rows))):
-                    return written(job, targets, model_path, raster, request, unit, progress, moving)
+                with rasterio.Env(**room_for_blocks(_bytes_under(job, rows))):
+                    return written(job, targets, model_path, raster, request, unit, progress, moving, scenes)
     except MemoryError as error:
         raise InputFault.worded(f"{raster}: memory is not enough for it; map parts of it with --bounds") from error
 
@@ -148,6 +151,7 @@ def written(
     unit: str = "",
     progress: Progress | None = None,
     moving: Callable[[], AbstractContextManager[None]] = nullcontext,
+    scenes: Sequence[SceneFile] = (),
 ) -> dict[str, Path]:
     """Run a job and write its results; see ``map_raster``, also for what is returned and raised."""
     name = targets.item.name[: -len(".stac.json")]
@@ -158,10 +162,22 @@ def written(
         item = results.keep(targets.item)  # first: it takes its place last
         job.write(results, progress or shown_on(bar), lambda: True)
         files = results.finish(lambda: progress is None or progress(1, 1))
-        write_item(item, job.grid, job.card, model_path, raster, files, as_json(request), unit)
+        write_item(item, job.grid, job.card, model_path, inputs_of(raster, scenes), files, as_json(request), unit)
         with moving():
             results.commit()
     return {role: targets.item.parent / path.name for role, path in {**files, "stac": item}.items()}
+
+
+def _bytes_under(job: Job, rows: float) -> float:
+    """Decoded blocks under a row of tiles, of all rasters of a series."""
+    return float(sum(source.pixels.bytes_under(source.bands, rows) for source in job.source.sources))  # type: ignore[attr-defined]
+
+
+def inputs_of(raster: str, scenes: Sequence[SceneFile]) -> Inputs:
+    """What a map is made from, for the record."""
+    dates = [scene.date for scene in scenes if scene.date]
+    files = tuple((f"{scene.date:%Y-%m-%d}" if scene.date else "", scene.where) for scene in scenes)
+    return Inputs(raster, files if dates else (), (min(dates), max(dates)) if dates else None)
 
 
 def room_for_blocks(under: float) -> dict[str, int]:
@@ -191,7 +207,7 @@ def notes_of(job: Job, request: Request) -> list[Message]:
     notes = job.notes(polygons or "areas" in request.beside, polygons, request.min_area > 0)
     classes = card.task in ("segmentation", "classification")
     independent = card.task == "detection" or (classes and len(card.classes) > job.model.channels)
-    names = [] if classes else [f"--{role}" for role in BESIDE if role in request.beside]
+    names = [] if classes else [f"--{role}" for role in BESIDE if role in request.beside and role != "dates"]
     if run.threshold is not None and not independent:
         names.append("--threshold")
     if run.stride is not None and card.task not in ("classification", "embedding"):

@@ -7,7 +7,7 @@ import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyproj
@@ -70,12 +70,28 @@ def _cached_hash(path: Path, size: int, mtime: int) -> str:
     return multihash(path)
 
 
+class Inputs(NamedTuple):
+    """What a map is made from: GDAL's name of the raster, or of a series each date and raster, the first date and the last."""
+
+    raster: str
+    dated: tuple[tuple[str, str], ...] = ()
+    period: tuple[datetime, datetime] | None = None
+
+    def properties(self, made: str) -> dict[str, Any]:
+        """Of the Item of a map that was made at this time."""
+        if not self.period:  # rasters do not state when they were taken
+            return {"datetime": made, "geoaware:raster": short(self.raster)}
+        first, last = (day.isoformat(timespec="seconds").replace("+00:00", "Z") for day in self.period)
+        series = [{"date": day, "raster": short(where)} for day, where in self.dated]
+        return {"datetime": None, "start_datetime": first, "end_datetime": last, "geoaware:series": series}
+
+
 def write_item(
     path: Path,
     grid: Grid,
     card: ModelCard,
     model: Path,
-    raster: str,
+    inputs: Inputs,
     files: dict[str, Path],
     options: dict[str, Any],
     unit: str = "",
@@ -88,13 +104,12 @@ def write_item(
     (box, outline), made = _footprint(grid), now()
     name = path.name.removesuffix(".stac.json")
     properties: dict[str, Any] = {
-        "datetime": made,  # of the map; rasters do not state when they were taken
+        **inputs.properties(made),
         "created": made,
         "title": f"{card.name}: {name}",
         "proj:shape": list(grid.shape),
         "proj:transform": [*list(grid.transform)[:6], 0, 0, 1],
         "geoaware:model": {"name": card.name, "file": model.name, "file:checksum": model_hash(model)},
-        "geoaware:raster": short(raster),
         "geoaware:options": options,
     }
     if unit:

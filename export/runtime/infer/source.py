@@ -212,7 +212,11 @@ class Source:
             values = {"value": self.nodata, "rule": rule}
             told = self._choice.nodata is not None
             gaps.append(Message("gaps_stated", values) if told else Message("gaps_of_sentinel2", values))
-        gaps += [Message("gaps_of_mask")] if self.pixels.masked(self.bands) else []
+        band = getattr(self.pixels, "rule", None)  # of a raster that is seen through a mask band
+        if band:
+            gaps.append(Message("gaps_of_mask_band", {"name": band.name, "values": band.said}))
+        elif self.pixels.masked(self.bands):
+            gaps.append(Message("gaps_of_mask"))
         gaps += [Message("gaps_of_alpha", {"band": number}) for number in self._alphas]
         real = any(np.dtype(dtype).kind == "f" for dtype in self._dtypes if dtype)
         return [*gaps, Message("gaps_not_finite")] if real else gaps

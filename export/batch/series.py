@@ -1,0 +1,311 @@
+"""The rasters of a series: their dates, the bands of each in a stack, and the masks that belong to them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+from export.batch.inputs import SUFFIXES, DatedRaster, Raster, expanded
+from export.rasterio_io.dated import MaskFile
+from export.rasterio_io.pixels import RasterPixels
+from export.rasterio_io.run import reading
+from export.rasterio_io.vectors import Area
+from export.runtime.errors import InputFault
+from export.runtime.messages import Message
+from export.runtime.raster.dates import (
+    CREATED,
+    DateFound,
+    check_date_format,
+    date_beside,
+    date_in_name,
+    date_in_tags,
+    iso_date,
+    read_dates,
+)
+from export.runtime.raster.mask_band import MaskBand
+from export.runtime.raster.names import absolute, is_far, is_path, short, stem
+from export.runtime.raster.window import Window
+
+_REMEDY = "give a table with --dates, or say with --date-format how names hold their date"
+_PROBE = 64  # px a side that are read of the first and the last corner and of the middle
+_SIZES = re.compile(r"\d{2,3}m")  # in names of files: 20m
+
+
+@dataclass(frozen=True)
+class DateRules:
+    """How dates are told: by a table (file, date), by a list of dates in the order of the rasters or of a stack, or by names."""
+
+    table: Path | None = None
+    listed: tuple[datetime, ...] = ()
+    form: str | None = None
+
+    @classmethod
+    def of(cls, dates: Sequence[str], form: str | None) -> DateRules:
+        """From the command line.
+
+        Raises:
+            InputFault: a date or the format cannot be used.
+        """
+        if form:
+            try:
+                check_date_format(form)
+            except ValueError as error:
+                raise InputFault.worded(f"--date-format {form}: {error}; write it like %Y-%m-%d") from error
+        if len(dates) == 1 and not re.fullmatch(r"[\d-]+(T.*)?", dates[0]):
+            return cls(Path(dates[0]), (), form)
+        try:
+            return cls(None, tuple(iso_date(text) for text in dates), form)
+        except ValueError as error:
+            raise InputFault.worded(f"--dates: {error}; write dates like 2024-06-30, or name a table") from error
+
+
+@dataclass
+class FoundSeries:
+    """The rasters of a series in the order of their dates, what the user should read, and those that were left out."""
+
+    rasters: list[DatedRaster] = field(default_factory=list)
+    notes: list[Message] = field(default_factory=list)
+    bad: list[str] = field(default_factory=list)
+
+
+def series_of(
+    words: Sequence[str],
+    bands: Sequence[str],
+    out: Path,
+    rules: DateRules,
+    mask: MaskBand | None = None,
+    skip_bad: bool = False,
+    area: Area | None = None,
+) -> FoundSeries:
+    """The rasters that the arguments of the command line name, with their dates and masks.
+
+    ``bands`` are those of the model, for Items with one file per band; rasters in the folder ``out`` are no inputs. One
+    raster with several dates listed, or in a table of several rows, is a stack: all bands of the first date, then those of
+    the next.
+
+    Raises:
+        InputFault: a date is not known, a mask is missing, or a raster cannot be read and is not to be skipped.
+    """
+    inputs = {absolute(raster.where): raster for word in words for raster in expanded(word, bands, out)}
+    masks = {where for where, raster in inputs.items() if mask and _is_mask(raster, mask)}
+    rasters = [raster for where, raster in inputs.items() if where not in masks]
+    if not rasters:
+        raise InputFault.worded(f"{', '.join(words)}: holds no rasters but masks")
+    found = FoundSeries()
+    stack = _dates_of_stack(rasters[0], rules) if len(rasters) == 1 else ()
+    if stack:
+        found.rasters = list(_of_stack(rasters[0], stack, mask, area))
+        return found
+    if rules.listed and len(rules.listed) != len(rasters):
+        raise InputFault.worded(f"--dates: {len(rules.listed)} dates for {len(rasters)} rasters; give one for each")
+    table = dict(read_dates(rules.table)) if rules.table else {}
+    for number, raster in enumerate(rasters):
+        try:
+            given = rules.listed[number] if rules.listed else None
+            one = _dated(raster, given, rules, table, mask, area, found.notes)
+        except InputFault as fault:
+            if not skip_bad:
+                raise InputFault.worded(f"{fault}; or leave out what is bad with --skip-bad") from fault
+            found.bad.append(str(fault))
+            continue
+        found.rasters.append(one)
+    if not found.rasters:
+        raise InputFault.worded(f"no raster of the series can be used: {found.bad[0]}")
+    found.rasters.sort(key=lambda one: one.date)
+    return found
+
+
+def maps_of(found: FoundSeries, words: Sequence[str], name: str | None, together: bool) -> list[Raster]:
+    """The maps that are made of a series: one of all dates ``together``, or one of each date, NAME_2024-06-30."""
+    name, where = name or name_of(words), ", ".join(words[:3]) + (" ..." if len(words) > 3 else "")
+    if together:
+        return [Raster(name, where, dates=tuple(found.rasters))]
+    by_day: dict[str, list[DatedRaster]] = {}
+    for one in found.rasters:
+        by_day.setdefault(f"{one.date:%Y-%m-%d}", []).append(one)
+    maps = []
+    for day, those in by_day.items():
+        first = those[0]
+        if len(those) > 1 or first.bands:
+            maps.append(Raster(f"{name}_{day}", ", ".join(one.raster.where for one in those), dates=tuple(those)))
+        else:
+            maps.append(replace(first.raster, name=f"{name}_{day}", mask=first.mask))
+    return maps
+
+
+def name_of(words: Sequence[str]) -> str:
+    """What the map of a series is called: the only raster or list, its folder, or that of a pattern; else "series"."""
+    path = Path(words[0])
+    if len(words) > 1:
+        return "series"
+    if path.is_dir():
+        return path.resolve().name or "series"
+    if re.search(r"[*?\[]", words[0]) and not path.exists():
+        folders = [part for part in path.parts[:-1] if not re.search(r"[*?\[]", part) and part not in ("..", ".", "/")]
+        return folders[-1] if folders else "series"
+    return stem(words[0])
+
+
+def masked(rasters: Sequence[Raster], mask: MaskBand, area: Area | None = None) -> list[Raster]:
+    """Rasters that are no series and what masks each; the masks among them are no rasters to map.
+
+    Raises:
+        InputFault: one cannot be read, or has no such mask.
+    """
+    return [
+        replace(raster, mask=_mask_of(raster, mask, area, None)) for raster in rasters if not _is_mask(raster, mask)
+    ]
+
+
+def _dated(
+    raster: Raster,
+    given: datetime | None,
+    rules: DateRules,
+    table: dict[str, datetime],
+    mask: MaskBand | None,
+    area: Area | None,
+    notes: list[Message],
+) -> DatedRaster:
+    """A raster, its date and its mask."""
+    tags = _tags(raster, area)
+    if given is not None:
+        date = given
+    elif rules.table:
+        rows = [date for file, date in table.items() if file and f"/{raster.where}".endswith(f"/{file}")]
+        if not rows:
+            raise InputFault.worded(f"{raster.where}: {rules.table} has no row for {short(raster.where)}")
+        date = rows[0]
+    else:
+        date = _own_date(raster, rules.form, tags, notes)
+    return DatedRaster(date, raster, (), _mask_of(raster, mask, area, date) if mask else None)
+
+
+def _own_date(raster: Raster, form: str | None, tags: dict[str, str], notes: list[Message]) -> datetime:
+    """The date that its Item, its name, its metadata or a file beside it tell, in this order."""
+    if raster.date:
+        return raster.date
+    where = raster.where
+    tagged = date_in_tags(tags)
+    created = tagged if tagged and tagged.how == CREATED else None
+    stated = (tagged if not created else None) or (date_beside(Path(where)) if is_path(where) else None)
+    try:
+        named = date_in_name(where.split("?")[0], form)
+    except InputFault as fault:
+        found: DateFound | None = stated or created
+        if form or found is None:
+            raise InputFault.worded(f"{fault}; {_REMEDY}") from fault
+        if found is created:
+            notes.append(Message("date_of_file", {"where": where, "date": f"{found.date:%Y-%m-%d}", "tag": CREATED}))
+        return found.date
+    if stated and stated.date.date() != named.date():
+        facts = {"where": where, "date": f"{named:%Y-%m-%d}", "other": f"{stated.date:%Y-%m-%d}", "how": stated.how}
+        notes.append(Message("dates_differ", facts))
+    return named
+
+
+def _tags(raster: Raster, area: Area | None) -> dict[str, str]:
+    """The metadata of a raster, whose first and last pixels can be read; those of an Item's parts are not asked."""
+    if raster.parts or is_far(raster.where):
+        return {}
+    with reading(raster.where), closing(RasterPixels(raster.where, area)) as pixels:
+        height, width = pixels.grid.shape
+        tall, wide = min(height, _PROBE), min(width, _PROBE)
+        for share in (0.0, 0.5, 1.0):  # a file that is cut off lacks its end
+            pixels.read(
+                pixels.usable[:1] or [1], Window(int(share * (height - tall)), int(share * (width - wide)), tall, wide)
+            )
+        return {**pixels.tags, **pixels.dataset.tags(ns="IMAGERY")}
+
+
+def _dates_of_stack(raster: Raster, rules: DateRules) -> tuple[datetime, ...]:
+    """The dates of a stack, in the order of its bands; none where it is the raster of one date."""
+    if raster.parts:
+        return ()
+    if rules.table:
+        rows = read_dates(rules.table, named=False)
+        dates = [date for file, date in rows if not file or f"/{raster.where}".endswith(f"/{file}")]
+        return tuple(dates) if len(dates) > 1 else ()
+    return rules.listed if len(rules.listed) > 1 else ()
+
+
+def _of_stack(
+    raster: Raster, dates: Sequence[datetime], mask: MaskBand | None, area: Area | None
+) -> Iterator[DatedRaster]:
+    """The dates of one raster that holds the bands of all."""
+    with reading(raster.where), closing(RasterPixels(raster.where, area)) as pixels:
+        numbers, names = pixels.usable, [band.name for band in pixels.bands]
+    count, over = divmod(len(numbers), len(dates))
+    if over or not count:
+        raise InputFault.worded(
+            f"{raster.where}: {len(numbers)} bands are no whole number for each of {len(dates)} dates; see --dates"
+        )
+    groups = [tuple(numbers[at : at + count]) for at in range(0, len(numbers), count)]
+    called = [[names[number - 1] for number in group] for group in groups]
+    if count > 1 and all(called[0]) and len(set(called[0])) == 1 and len({name for one in called for name in one}) > 1:
+        raise InputFault.worded(
+            f"{raster.where}: its bands follow band by band ({', '.join(names[: count + 1])}), not date by date; "
+            "bring them into the order of the dates, with gdal_translate -b, say"
+        )
+    if len(set(dates)) < len(dates):
+        raise InputFault.worded(f"{raster.where}: two of its dates are the same; see --dates")
+    own = MaskFile(mask) if mask else None
+    yield from sorted(
+        (DatedRaster(date, raster, group, own) for date, group in zip(dates, groups)), key=lambda one: one.date
+    )
+
+
+def _mask_of(raster: Raster, rule: MaskBand, area: Area | None, date: datetime | None) -> MaskFile:
+    """The mask band of a raster: one of its own, the asset of its Item, or a file beside it."""
+    for key, href in raster.assets:
+        if rule.is_named(key):
+            return MaskFile(rule, href)
+    if not raster.parts:
+        with reading(raster.where), closing(RasterPixels(raster.where, area)) as pixels:
+            if rule.number(pixels.bands):
+                return MaskFile(rule)
+    files = _masks_beside(Path(raster.where), rule, date) if not raster.parts and is_path(raster.where) else []
+    if len(files) > 1:
+        names = ", ".join(path.name for path in files)
+        raise InputFault.worded(f"{raster.where}: several files beside it may be its mask ({names}); keep one of them")
+    if files:
+        return MaskFile(rule, str(files[0]))
+    where = f"no asset {rule.name}" if raster.assets else f"no band {rule.name} and no file *_{rule.name}* beside it"
+    raise InputFault.worded(f"{raster.where}: has {where}; see --mask-band")
+
+
+def _is_mask(raster: Raster, rule: MaskBand) -> bool:
+    """Whether a file is named as a mask."""
+    return not raster.parts and _masks_what(Path(raster.where).stem, rule) is not None
+
+
+def _masks_what(name: str, rule: MaskBand) -> list[str] | None:
+    """The words of a file's name but for those that call it a mask; None where none does."""
+    parts = re.split(r"[_.\s-]+", name.lower())
+    for first in range(len(parts)):
+        for last in range(len(parts), first, -1):
+            if rule.is_named("".join(parts[first:last])):
+                return [part for part in parts[:first] + parts[last:] if not _SIZES.fullmatch(part)]
+    return None
+
+
+def _masks_beside(path: Path, rule: MaskBand, date: datetime | None) -> list[Path]:
+    """The files beside a raster that mask it: named as it is, or of its date and as its name begins or ends."""
+    own = [part for part in re.split(r"[_.\s-]+", path.stem.lower()) if not _SIZES.fullmatch(part)]
+    best: dict[int, list[Path]] = {}
+    for other in sorted(path.parent.iterdir()):
+        words = _masks_what(other.stem, rule) if other.suffix.lower() in SUFFIXES and other != path else None
+        if not words or not (own[: len(words)] == words or own[-len(words) :] == words):
+            continue
+        if words != own:
+            try:
+                its = date_in_name(other.name)
+            except InputFault:
+                continue
+            if date is not None and its.date() != date.date():
+                continue
+        best.setdefault(len(words), []).append(other)
+    return best[max(best)] if best else []
