@@ -287,7 +287,7 @@ def _explain(arguments: argparse.Namespace, request: Request, many: bool) -> int
 
 def _inputs(arguments: argparse.Namespace, request: Request, model: Model, out: Path) -> tuple[list[Raster], int]:
     """The rasters that the command line names, or the series; and how many of its files are left out."""
-    bands = [str(band) for band in request.options.choice.bands] or model.card.bands
+    bands = [str(band) for band in request.options.choice.bands] or [*model.card.bands]
     mask = mask_band(arguments.mask_band, arguments.mask_values or ()) if arguments.mask_band else None
     if arguments.series:
         return _series(arguments, request, model, out, bands, mask)

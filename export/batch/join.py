@@ -15,17 +15,17 @@ import rasterio.shutil
 from export.batch.manifest import holding
 from export.batch.units import Settings, Unit, blocks_folder
 from export.rasterio_io.cog import RasterioWriter, checksums, cog_options, writing
+from export.rasterio_io.dated import open_input
 from export.rasterio_io.grid import Grid, raster_window
-from export.rasterio_io.pixels import RasterPixels
 from export.rasterio_io.run import as_json, inputs_of, reading
 from export.rasterio_io.stac import write_item
 from export.rasterio_io.vectors import PyogrioVectors
 from export.rasterio_io.vrt import joined
 from export.runtime.errors import InputFault
 from export.runtime.files import Staging, undisturbed
+from export.runtime.infer.inputs.series import opened
 from export.runtime.infer.layout import Layout
 from export.runtime.infer.scenes import cell_size
-from export.runtime.infer.source import Source
 from export.runtime.model.card import ModelCard
 from export.runtime.model.session import Model
 from export.runtime.raster.window import Window
@@ -51,9 +51,10 @@ def join(settings: Settings, unit: Unit, model: Model) -> None:
     """
     request, merge, target = settings.request, settings.merge, settings.out / unit.name
     model = model.choose(request.options.run.output)
-    with reading(unit.raster), closing(RasterPixels(unit.raster, request.area)) as pixels:
+    read = [scene.where for scene in unit.scenes] or [unit.raster]
+    with reading(*read), closing(open_input(unit.raster, unit.scenes, request.area)) as pixels:
         options = request.on(pixels)
-        with closing(Source(pixels, model.card, options.choice)) as source:
+        with closing(opened(pixels, model.card, options.choice)) as source:
             grid = Layout(source, model.card, options, cell_size(model, options.run)).result
     targets = request.targets(target, model.card.task, ".tif" if merge else ".vrt")
     blocks = [(window, settings.out / part) for part, window in unit.parts]

@@ -488,6 +488,10 @@ Imagen: los tres primeros componentes principales de las características, como 
         <translation>Compatibilidad</translation>
     </message>
     <message>
+        <source>dated {date} by its {tag}, which may be when the file was made</source>
+        <translation>fechada el {date} por su {tag}, que puede ser cuando se creó el archivo</translation>
+    </message>
+    <message>
         <source>done in {time}</source>
         <translation>hecho en {time}</translation>
     </message>
@@ -672,6 +676,14 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>Instalado. Reinicie QGIS para usarlo.</translation>
     </message>
     <message>
+        <source>has no mask band '{name}' (its bands are {bands})</source>
+        <translation>no tiene la banda de máscara «{name}» (sus bandas son {bands})</translation>
+    </message>
+    <message>
+        <source>is of {date}, as is {other}, and both show the same area: leave one of them out</source>
+        <translation>es del {date}, igual que {other}, y ambas muestran la misma zona: quite una de ellas</translation>
+    </message>
+    <message>
         <source>it holds functions, on which no model is built: export it without them</source>
         <translation>contiene funciones, sobre las que no se construye ningún modelo: expórtelo sin ellas</translation>
     </message>
@@ -718,6 +730,10 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
     <message>
         <source>its name holds no date</source>
         <translation>su nombre no contiene ninguna fecha</translation>
+    </message>
+    <message>
+        <source>its name says {date}, but {how} says {other}: the date of its name is taken</source>
+        <translation>su nombre dice {date}, pero {how} dice {other}: se toma la fecha del nombre</translation>
     </message>
     <message>
         <source>its operators are those of opset {opset}, and a model is built on {least} or later: export it again with a newer one</source>
@@ -870,6 +886,10 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
     <message>
         <source>ONNX models (*.onnx)</source>
         <translation>Modelos ONNX (*.onnx)</translation>
+    </message>
+    <message>
+        <source>of the CRS and pixel size of most rasters, over all of them</source>
+        <translation>con el SRC y el tamaño de píxel de la mayoría de los ráster, sobre todos ellos</translation>
     </message>
     <message>
         <source>onnxruntime is the open-source library that runs ONNX models. QGIS does not include it.</source>
@@ -1324,6 +1344,10 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>No se puede escribir en su perfil ({error}).</translation>
     </message>
     <message>
+        <source>warped to the grid</source>
+        <translation>reproyectada a la cuadrícula</translation>
+    </message>
+    <message>
         <source>{count} labels of '{name}' lie outside the raster layer and were left out.</source>
         <translation>{count} etiquetas de «{name}» están fuera de la capa ráster y se han omitido.</translation>
     </message>
@@ -1394,6 +1418,10 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
     <message>
         <source>{received} of {total}</source>
         <translation>{received} de {total}</translation>
+    </message>
+    <message>
+        <source>{share:.0%} of the grid without data or hidden</source>
+        <translation>{share:.0%} de la cuadrícula sin datos u oculto</translation>
     </message>
     <message>
         <source>{side} x {side} px</source>
@@ -2138,6 +2166,10 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
     <message>
         <source>in all bands that are read</source>
         <translation>en todas las bandas leídas</translation>
+    </message>
+    <message>
+        <source>{values} in the mask band {name}</source>
+        <translation>{values} en la banda de máscara {name}</translation>
     </message>
     <message>
         <source>{values} {rule}, as the file declares</source>

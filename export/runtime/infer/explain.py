@@ -6,12 +6,18 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
 
+import numpy as np
+
 from ..files import free_memory
 from ..messages import Message
 from ..raster.bands import pairs_of
 from ..raster.lattice import stated_size
+from ..raster.names import short
+from ..raster.window import lattice
 from ..results.writing import room_needed
 from .estimate import Estimate
+from .inputs.onto import is_shifted
+from .inputs.series import SeriesSource
 from .job import Job, tile_grid
 from .scenes import COARSE
 from .source import Source
@@ -45,6 +51,7 @@ def facts(
     estimate = estimate or Estimate(len(grid) if grid else 0)
     room = Message("room", {"size": room_needed(job.layout.result, job.card, job.model.channels, roles)})
     return [
+        *_dates(job.source),
         _raster(job.layout.source),
         _bands(job.layout.source, job.card.bands),
         _values(job),
@@ -61,6 +68,26 @@ def facts(
 
 def _text(text: str) -> Message:
     return Message("worded", {"sentence": text})
+
+
+def empty_shares(source: SeriesSource) -> list[float]:
+    """Of each date the share of the grid where it holds no data or a mask hides it; from a sample."""
+    windows = lattice(*source.grid.shape)
+    return [1 - float(np.concatenate([day.valid(window).ravel() for window in windows]).mean()) for day in source.dates]
+
+
+def _dates(source: Source | SeriesSource) -> list[Fact]:
+    """Each date of a series: its rasters, how much of it is missing, and whether it is warped."""
+    if not isinstance(source, SeriesSource):
+        return []
+    shares = empty_shares(source) if source.sampled else [None] * len(source.dates)
+    facts = []
+    for day, rasters, share in zip(source.series.days, source.dates, shares):
+        names = ", ".join(short(one.where) for one in rasters.sources)
+        value = [_text(names)] + ([Message("date_empty", {"share": share})] if share is not None else [])
+        warped = any(not is_shifted(one.pixels, source.grid) for one in rasters.sources)
+        facts.append(Fact(_text(f"{day:%Y-%m-%d}"), tuple(value), (Message("date_warped"),) if warped else ()))
+    return facts
 
 
 def _raster(source: Source) -> Fact:
@@ -123,7 +150,8 @@ def _grid(job: Job) -> Fact:
     grid, limits = job.layout.result, job.options.limits
     west, south, east, north = (f"{side:.10g}" for side in grid.bounds)
     value = {"rows": grid.height, "columns": grid.width, "west": west, "south": south, "east": east, "north": north}
-    why = [Message("grid_of_model" if job.options.model_grid else "grid_of_raster")]
+    own = Message("grid_of_series" if isinstance(job.source, SeriesSource) else "grid_of_raster")
+    why = [Message("grid_of_model") if job.options.model_grid else own]
     if job.layout.cell > 1:
         why = [Message("grid_of_cells", {"cell": job.layout.cell})]
     if limits.box:

@@ -169,7 +169,10 @@ def iso_date(text: str) -> datetime:
         raise ValueError(f"{text!r} is no date like 2024-06-30")
     numbers = [int(part or 0) for part in match.groups()[:6]]
     micro, zone = int((match[7] or "0").ljust(6, "0")[:6]), (match[8] or "Z").upper()
-    date = datetime(*numbers, micro, tzinfo=timezone.utc)  # type: ignore[misc, arg-type]  # six numbers
+    try:
+        date = datetime(*numbers, micro, tzinfo=timezone.utc)  # type: ignore[misc, arg-type]  # six numbers
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no date ({error})") from error
     if zone == "Z":
         return date
     minutes = 60 * int(zone[1:3]) + int(zone[3:].strip(":") or 0)
