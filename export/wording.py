@@ -25,7 +25,7 @@ REMEDIES = {
         ),
         "; see --bands",
     ),
-    "needs_dates": "; give its dates with --series",
+    "needs_series": "; give its dates with --series",
     "no_series": "; leave --series or --combine out",
     "mask_values": "; see --mask-values",
     "mask_unknown": " with --mask-values",

@@ -836,6 +836,10 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>Valor sin datos</translation>
     </message>
     <message>
+        <source>no raster is given</source>
+        <translation>no se da ningún ráster</translation>
+    </message>
+    <message>
         <source>none</source>
         <translation>ninguna</translation>
     </message>
@@ -2902,8 +2906,6 @@ Informe: exactitud y F1 de cada clase con intervalos del 95 %. Se dejan fuera po
     <message>
         <source>name</source>
         <translation>nombre</translation>
-        <source>no raster is given</source>
-        <translation>no se da ningún ráster</translation>
     </message>
     <message>
         <source>the model '{name}' is a {task} model, which reads one date at a time</source>
