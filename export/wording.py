@@ -45,6 +45,7 @@ REMEDIES = {
     "no_nodata": "; if that is empty, give --nodata {value:g}",
     "nodata_in_some": "; see --nodata-rule",
     "values_maybe_sentinel2": "; see --input",
+    "read_differently": " with --input",
     "taken_for_sentinel2": "; if they are not, see --input",
     "taken_for_true_colour": "; if it is not, see --input",
     "offsets_differ": "; give it with --offset",

@@ -190,3 +190,28 @@ def test_a_series_that_no_model_reads_is_refused(tmp_path):
     write_given(write_graph(tmp_path / "d.onnx", nodes, boxes, weights), task="detection")
     with pytest.raises(InputFault, match="is a detection model, which reads one date at a time"):
         Job(Model(tmp_path / "d.onnx", "cpu"), series_of(paths), Options())
+
+
+def test_a_date_whose_values_are_taken_for_others_is_told(tmp_path):
+    """Dark values of one date do not look like Sentinel-2 as delivered: its map would differ without a word."""
+    model = Model(write_model(tmp_path / "m.onnx", KERNEL), "cpu")
+    bright, dark = (np.full((3, 40, 40), value, np.uint16) for value in (2500, 120))
+    paths = [write(tmp_path / f"{number}.tif", one) for number, one in enumerate((bright, bright, dark))]
+    with closing(Job(model, series_of(paths), Options(Choice(("1", "2", "3"))))) as job:
+        told = [str(note) for note in job.notes(measured=False)]
+    (note,) = [note for note in told if "not taken for the same" in note]
+    assert "2.tif: raw" in note
+    with closing(Job(model, series_of(paths[:2]), Options(Choice(("1", "2", "3"))))) as job:
+        assert not any("not taken for the same" in str(note) for note in job.notes(measured=False))
+
+
+def test_a_raster_from_which_no_way_leads_is_named(tmp_path):
+    site = 'ENGCRS["site",EDATUM["stone"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],LENGTHUNIT["metre",1]]'
+    values = np.ones((3, 40, 40), np.uint8)
+    paths = [
+        write(tmp_path / "a.tif", values),
+        write(tmp_path / "b.tif", values),
+        write(tmp_path / "c.tif", values, crs=site),
+    ]
+    with pytest.raises(InputFault, match=r"c\.tif: no way is known from WGS 84 / UTM zone 33N to site"):
+        series_of(paths)

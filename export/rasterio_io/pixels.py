@@ -158,7 +158,10 @@ class RasterPixels:
         Raises:
             InputFault: no way is known.
         """
-        return way(pyproj.CRS.from_wkt(grid.crs.to_wkt()) if grid else _DEGREES, self.grid)
+        try:
+            return way(pyproj.CRS.from_wkt(grid.crs.to_wkt()) if grid else _DEGREES, self.grid)
+        except InputFault as fault:
+            raise InputFault.worded(f"{self.name}: {fault}") from fault
 
     def members(self) -> Iterator[str]:
         """The files that it is made of, those of virtual rasters in virtual rasters included."""

@@ -168,6 +168,7 @@ MESSAGES: dict[str, str] = {
     "date_of_file": "dated {date} by its {tag}, which may be when the file was made",
     "dates_differ": "its name says {date}, but {how} says {other}: the date of its name is taken",
     "no_dates": "no raster is given",
+    "read_differently": "the values of the series are not taken for the same in all rasters ({names}): state what they are",
     "never_seen": "{share:.0%} of it hold no data at any date: no data in the map either",
     "no_series": "the model '{name}' is a {task} model, which reads one date at a time",
     "lies_apart": "lies apart from the rasters of all other dates: leave it out",

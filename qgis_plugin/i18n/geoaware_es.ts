@@ -2931,5 +2931,9 @@ Informe: exactitud y F1 de cada clase con intervalos del 95 %. Se dejan fuera po
         <source>{share:.0%} of it hold no data at any date: no data in the map either</source>
         <translation>{share:.0%} de ella no tiene datos en ninguna fecha: tampoco en el mapa</translation>
     </message>
+    <message>
+        <source>the values of the series are not taken for the same in all rasters ({names}): state what they are</source>
+        <translation>los valores de la serie no se toman por lo mismo en todos los rásteres ({names}): indique qué son</translation>
+    </message>
 </context>
 </TS>

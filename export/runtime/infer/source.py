@@ -125,6 +125,7 @@ class Source:
         bands: numbers of the bands that are read, from 1.
         matched: how the bands were chosen.
         notes: that the user should read before a long run.
+        kind: what its values are, one of ``units.INPUTS``, once that is settled.
     """
 
     def __init__(self, pixels: Pixels, card: ModelCard, choice: Choice) -> None:
@@ -158,6 +159,7 @@ class Source:
         self._nodata = [nodata_of(*one) for one in stated]
         self._masked = bool(self._alphas or pixels.masked(self.bands) or set(self._nodata) != {None})
         self._overviews: list[Pixels] = []
+        self.kind = "raw"
         self._convert = Conversion()
         if choice.kind != "auto":
             self._take_as(Recognised(choice.kind))
@@ -299,6 +301,7 @@ class Source:
     def _take_as(self, held: Recognised) -> None:
         if self.nodata is None and not self._masked and held.kind != "raw":
             self.nodata = 0.0  # Sentinel-2's own value for it
+        self.kind = held.kind
         self._note(held.note)
         factor, offset = 1.0, None
         note = None

@@ -148,7 +148,13 @@ class SeriesSource:
                 "crs": self.grid.crs_name,
             }
             told.append(Message("warped_to_series", facts))
-        return [*told, self._unseen] if self._unseen else told
+        if self._unseen:
+            told.append(self._unseen)
+        kinds = {source.kind: source.where for source in self.sources[::-1]}
+        if len(kinds) > 1:
+            names = ", ".join(f"{where}: {kind}" for kind, where in kinds.items())
+            told.append(Message("read_differently", {"names": names}))
+        return told
 
     @property
     def sampled(self) -> bool:
