@@ -400,3 +400,13 @@ def test_what_will_be_done_with_a_series_is_explained(tmp_path, model, scenes, c
     assert "2024-01-10" in text
     assert "50% of the grid without data" in text
     assert not (tmp_path / "out").exists()
+
+
+def test_a_raster_with_its_bands_in_another_order_is_read_by_their_names(tmp_path, model, scenes):
+    whole = mapped(tmp_path, model, tmp_path / "scenes")
+    for path, names in zip(scenes, (("red", "green", "blue"), ("blue", "green", "red"), ("green", "blue", "red"))):
+        pixels = dict(zip(("red", "green", "blue"), read(path)))
+        write(path, np.stack([pixels[name] for name in names]), nodata=0)
+        with rasterio.open(path, "r+") as file:
+            file.descriptions = names
+    assert np.array_equal(mapped(tmp_path, model, tmp_path / "scenes", out="other"), whole)

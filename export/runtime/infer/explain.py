@@ -86,7 +86,9 @@ def _dates(source: Source | SeriesSource) -> list[Fact]:
         names = ", ".join(short(one.where) for one in rasters.sources)
         value = [_text(names)] + ([Message("date_empty", {"share": share})] if share is not None else [])
         warped = any(not is_shifted(one.pixels, source.grid) for one in rasters.sources)
-        facts.append(Fact(_text(f"{day:%Y-%m-%d}"), tuple(value), (Message("date_warped"),) if warped else ()))
+        why = [Message("date_warped")] if warped else []
+        why += {str(note): note for note in (one.conversion.note for one in rasters.sources) if note}.values()
+        facts.append(Fact(_text(f"{day:%Y-%m-%d}"), tuple(value), tuple(why)))
     return facts
 
 
