@@ -192,17 +192,18 @@ def test_a_series_that_no_model_reads_is_refused(tmp_path):
         Job(Model(tmp_path / "d.onnx", "cpu"), series_of(paths), Options())
 
 
-def test_a_date_whose_values_are_taken_for_others_is_told(tmp_path):
-    """Dark values of one date do not look like Sentinel-2 as delivered: its map would differ without a word."""
-    model = Model(write_model(tmp_path / "m.onnx", KERNEL), "cpu")
-    bright, dark = (np.full((3, 40, 40), value, np.uint16) for value in (2500, 120))
-    paths = [write(tmp_path / f"{number}.tif", one) for number, one in enumerate((bright, bright, dark))]
-    with closing(Job(model, series_of(paths), Options(Choice(("1", "2", "3"))))) as job:
-        told = [str(note) for note in job.notes(measured=False)]
-    (note,) = [note for note in told if "not taken for the same" in note]
-    assert "2.tif: raw" in note
-    with closing(Job(model, series_of(paths[:2]), Options(Choice(("1", "2", "3"))))) as job:
-        assert not any("not taken for the same" in str(note) for note in job.notes(measured=False))
+def test_a_date_whose_values_are_taken_for_others_is_refused(tmp_path, model):
+    """Dark values of one date do not look like Sentinel-2 as delivered: its part of the map would be wrong."""
+    bright, dark, bytes_ = (
+        np.full((3, 40, 40), 2500, np.uint16),
+        np.full((3, 40, 40), 120, np.uint16),
+        np.full((3, 40, 40), 9, np.uint8),
+    )
+    paths = [write(tmp_path / f"{number}.tif", one) for number, one in enumerate((bright, bright, dark, bytes_))]
+    with pytest.raises(InputFault, match=r"not taken for the same .*0\.tif: s2-l2a, .*2\.tif: raw"):
+        Job(model, series_of(paths[:3]), Options(Choice(("1", "2", "3"))))
+    Job(model, series_of([*paths[:2], paths[3]]), Options(Choice(("1", "2", "3")))).close()  # of another type
+    Job(model, series_of(paths[:3]), Options(Choice(("1", "2", "3"), kind="s2-l2a"))).close()
 
 
 def test_a_raster_from_which_no_way_leads_is_named(tmp_path):

@@ -150,10 +150,6 @@ class SeriesSource:
             told.append(Message("warped_to_series", facts))
         if self._unseen:
             told.append(self._unseen)
-        kinds = {source.kind: source.where for source in self.sources[::-1]}
-        if len(kinds) > 1:
-            names = ", ".join(f"{where}: {kind}" for kind, where in kinds.items())
-            told.append(Message("read_differently", {"names": names}))
         return told
 
     @property
@@ -178,9 +174,20 @@ class SeriesSource:
         return min(lows), max(highs)
 
     def settle(self) -> None:
-        """Find out what the values of each raster are; see ``Source``."""
+        """Find out what the values of each raster are; see ``Source``.
+
+        Raises:
+            InputFault: a sample cannot be read, or values of one type are taken for different ones: a dark date for others.
+        """
+        kinds: dict[str, dict[str, str]] = {}
         for source in self.sources:
             source.settle()
+            kinds.setdefault(source.pixels.dtype(source.bands[0]), {}).setdefault(source.kind, source.where)
+        for unlike in kinds.values():
+            if len(unlike) > 1:
+                raise InputFault(
+                    "read_differently", names=", ".join(f"{where}: {kind}" for kind, where in unlike.items())
+                )
 
     def look(self) -> None:
         """Note what looks wrong in a sample of each raster, and how much of the grid no date shows."""
