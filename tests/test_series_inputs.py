@@ -410,3 +410,35 @@ def test_a_raster_with_its_bands_in_another_order_is_read_by_their_names(tmp_pat
         with rasterio.open(path, "r+") as file:
             file.descriptions = names
     assert np.array_equal(mapped(tmp_path, model, tmp_path / "scenes", out="other"), whole)
+
+
+def test_items_with_a_file_for_each_band_are_dates(tmp_path, model, scenes, capsys):
+    features = []
+    hidden = np.zeros(SHAPE, bool)
+    hidden[10:16] = True
+    for day, path in zip(DAYS, scenes):
+        assets = {}
+        for key, band, values in zip(("B04", "B03", "B02"), ("red", "green", "blue"), read(path)):
+            write(tmp_path / f"{day}_{key}.tif", values[None], nodata=0)
+            assets[key] = {"href": f"./{day}_{key}.tif", "type": "image/tiff", "eo:bands": [{"common_name": band}]}
+        clouds(tmp_path / f"{day}_mask.tif", hidden[::2, ::2], NORTH * Affine.scale(2))
+        assets["scl"] = {"href": f"./{day}_mask.tif", "type": "image/tiff"}
+        features.append({
+            "type": "Feature", "stac_version": "1.0.0", "id": f"S2_{day}", "geometry": None, "links": [],
+            "properties": {"datetime": f"{day}T10:00:00Z"}, "assets": assets,
+        })  # fmt: skip
+    items = tmp_path / "items.json"
+    items.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    whole = mapped(tmp_path, model, tmp_path / "scenes", out="whole")
+    found = mapped(tmp_path, model, items, "--mask-band", "scl")
+    assert np.array_equal(found[:, ~hidden], whole[:, ~hidden])
+    assert np.isnan(found[:, hidden]).all()
+    record = json.loads((tmp_path / "out" / "map.stac.json").read_text())["properties"]["geoaware:series"]
+    assert record[0] == {"date": "2024-01-10", "raster": "items.json: S2_2024-01-10"}
+    (tmp_path / "2024-04-09_B03.tif").unlink()
+    arguments = (model, "--series", items, "--out", tmp_path / "less")
+    text = refused(capsys, *arguments)
+    assert "items.json: S2_2024-04-09: " in text
+    assert "2024-04-09_B03.tif: no such file" in text
+    assert call(main, *arguments, "--skip-bad") == 1
+    assert "left out: " in capsys.readouterr().err

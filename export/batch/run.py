@@ -335,11 +335,11 @@ def placed(raster: Raster, path_of: Callable[..., Path]) -> tuple[str, tuple[Sce
 
     if raster.dates:
         return raster.where, tuple(
-            SceneFile(one.date, where_of(one.raster, number), one.bands, one.mask)
+            SceneFile(one.date, where_of(one.raster, number), one.bands, one.mask, one.raster.where)
             for number, one in enumerate(raster.dates)
         )
     where = where_of(raster)
-    return where, (SceneFile(None, where, (), raster.mask),) if raster.mask else ()
+    return where, (SceneFile(None, where, (), raster.mask, raster.where),) if raster.mask else ()
 
 
 def stack(raster: Raster, path: Path) -> str:

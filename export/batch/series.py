@@ -208,10 +208,23 @@ def _own_date(raster: Raster, form: str | None, tags: dict[str, str], notes: lis
 
 
 def _tags(raster: Raster, area: Area | None) -> dict[str, str]:
-    """The metadata of a raster, whose first and last pixels can be read; those of an Item's parts are not asked."""
-    if raster.parts or is_far(raster.where):
-        return {}
-    with reading(raster.where), closing(RasterPixels(raster.where, area)) as pixels:
+    """The metadata of a raster, whose first and last pixels can be read; of an Item none, whose parts can be.
+
+    Of files on servers no pixels are read.
+    """
+    for part in raster.parts:
+        try:
+            _probed(part.where, area)
+        except InputFault as fault:
+            raise InputFault.worded(f"{raster.where}: {fault}") from fault
+    return {} if raster.parts else _probed(raster.where, area)
+
+
+def _probed(where: str, area: Area | None) -> dict[str, str]:
+    """The metadata of a raster, whose first and last pixels can be read."""
+    with reading(where), closing(RasterPixels(where, area)) as pixels:
+        if is_far(where):
+            return pixels.tags
         height, width = pixels.grid.shape
         tall, wide = min(height, _PROBE), min(width, _PROBE)
         for share in (0.0, 0.5, 1.0):  # a file that is cut off lacks its end

@@ -40,12 +40,14 @@ class SceneFile:
         where: a path, a URL, or another name that GDAL opens.
         bands: numbers, from 1, of those of the date in a stack of several dates; empty: all.
         mask: what hides pixels of it.
+        name: for messages; "" where it is the same.
     """
 
     date: datetime | None
     where: str
     bands: tuple[int, ...] = ()
     mask: MaskFile | None = None
+    name: str = ""
 
     def open(self, area: Area | None = None) -> Pixels:
         """Open it, without the pixels that its mask hides.
@@ -56,6 +58,7 @@ class SceneFile:
         with ExitStack() as opened:
             whole: Any = RasterPixels(self.where, area)
             opened.callback(whole.close)
+            whole.name = self.name or whole.name
             pixels: Pixels = SomeBands(whole, self.bands) if self.bands else whole
             if self.mask:
                 other: Any = RasterPixels(self.mask.where, area) if self.mask.where else None

@@ -176,7 +176,7 @@ def _bytes_under(job: Job, rows: float) -> float:
 def inputs_of(raster: str, scenes: Sequence[SceneFile]) -> Inputs:
     """What a map is made from, for the record."""
     dates = [scene.date for scene in scenes if scene.date]
-    files = tuple((f"{scene.date:%Y-%m-%d}" if scene.date else "", scene.where) for scene in scenes)
+    files = tuple((f"{scene.date:%Y-%m-%d}" if scene.date else "", scene.name or scene.where) for scene in scenes)
     return Inputs(raster, files if dates else (), (min(dates), max(dates)) if dates else None)
 
 
