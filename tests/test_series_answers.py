@@ -10,6 +10,7 @@ import pyproj
 import pytest
 import rasterio
 from onnx import TensorProto
+from rasterio.enums import Resampling
 
 from export.rasterio_io.cog import RasterioWriter
 from export.rasterio_io.pixels import RasterPixels
@@ -203,3 +204,22 @@ def test_tiles_in_memory_do_not_grow_with_the_raster_and_are_bounded(tmp_path):
     with closing(Job(model, series_of(paths), Options(NAMED))) as job:
         held = tile_bytes(model, 2)
         assert job.layout.bytes_needed(job.model, job.run) > 4 * held
+
+
+def test_overviews_on_a_server_are_read_where_they_are_fine_enough(tmp_path, monkeypatch):
+    rng = np.random.default_rng(4)
+    values = rng.integers(20, 250, (2, 3, 8, 10)).astype(np.uint8).repeat(32, axis=2).repeat(32, axis=3)
+    paths = [write(tmp_path / f"{number}.tif", one) for number, one in enumerate(values)]
+    for path in paths:
+        with rasterio.open(path, "r+") as file:
+            file.build_overviews([2, 4], Resampling.average)
+    model = Model(write_series(tmp_path / "m.onnx", gsd=40.0), "cpu")
+    near = run(model, series_of(paths))
+    monkeypatch.setattr("export.rasterio_io.pixels.is_far", lambda where: True)
+    with closing(Job(model, series_of(paths), Options(NAMED))) as job:
+        assert job.layout.overview == 40
+    far = run(model, series_of(paths))
+    np.testing.assert_array_equal(far["dates"], near["dates"])
+    inner = np.zeros((256, 320), bool)
+    inner.reshape(8, 32, 10, 32)[:, 8:24, :, 8:24] = True
+    assert np.abs(far["values"] - near["values"])[:, inner].max() < 1e-3

@@ -139,8 +139,8 @@ class Layout:
         if not self.scale:
             return read_crop
         coarse = date.overview(min(self.scale.rows, self.scale.columns))
-        if coarse and isinstance(date, Source):
-            return self._read_from(date, coarse, self.scale)
+        if coarse:
+            return self._read_from(date.sources[0], coarse, self.scale)
         return resampled(read_crop, self._crop.height, self._crop.width, self.scale, self._least)
 
     def _read_from(self, source: Source, coarse: Pixels, scale: Scale) -> Read:

@@ -98,8 +98,10 @@ class DayRasters:
         """(rows, columns) True where they hold data."""
         return np.logical_or.reduce([read(window)[1] for read in self._valid])
 
-    def overview(self, factor: float) -> None:
-        """None: all pixels are read."""
+    def overview(self, factor: float) -> Pixels | None:
+        """See ``Source``, of the only raster of the day where it lies on the grid as it is."""
+        alone = self._reads == [self.sources[0].read]
+        return self.sources[0].overview(factor) if alone else None
 
 
 def _valid_of(source: Source) -> Read:
