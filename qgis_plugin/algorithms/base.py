@@ -187,8 +187,8 @@ class Algorithm(QgsProcessingAlgorithm):
             mask_hint,
         )
 
-    def limits(self, parameters, context, layer) -> Limits:
-        """The area that EXTENT and MASK leave of a raster layer, in its CRS.
+    def limits(self, parameters, context, layer, grid=None) -> Limits:
+        """The area that EXTENT and MASK leave of a raster layer, in its CRS; or of a series that it belongs to, on ``grid``.
 
         Raises:
             InputFault: the extent is empty, or the mask holds no polygons.
@@ -197,13 +197,14 @@ class Algorithm(QgsProcessingAlgorithm):
         asked = parameters.get("EXTENT") not in (None, "")
         if source is None and not asked:
             return Limits()
-        (grid, exact), transforms = grid_of(layer), context.transformContext()
+        own = QgsCoordinateReferenceSystem.fromWkt(grid.crs) if grid else layer.crs()
+        (grid, exact), transforms = (grid, 0.0) if grid else grid_of(layer), context.transformContext()
         mask = read_mask(source, grid, transforms, exact) if source else None
         if not asked:
             return Limits(None, mask)
         extent, crs = self._extent(parameters, context, layer.crs())
         box = eastwards(extent, turn_of(crs))
-        if crs == layer.crs() and not crs.isGeographic():
+        if crs == own and not crs.isGeographic():
             return Limits(box, mask)
         area = polygons_on([[QgsGeometry.fromRect(QgsRectangle(*box))]], crs, grid, transforms, exact)
         return Limits.of(area, mask, layer.name())

@@ -17,7 +17,7 @@ from qgis.core import (
 from qgis.PyQt.QtCore import Qt
 
 from .. import onnxruntime_help
-from ..gdal_io.job import RunPlan, card_in, open_job, snapshot
+from ..gdal_io.job import DatedLayer, RunPlan, card_in, open_job, requests_of, series_grid, snapshot
 from ..gdal_io.vectors import GdalVectors
 from ..gdal_io.writer import GdalWriter
 from ..layers import show_when_loaded
@@ -29,6 +29,7 @@ from ..runtime.infer.sweep import Sweep
 from ..runtime.model.providers import PROVIDERS
 from ..runtime.model.units import INPUTS
 from ..runtime.raster.gaps import RULES
+from ..runtime.raster.mask_band import MaskBand
 from ..runtime.results.writing import Results, Targets
 from ..texts import tr, words
 from .base import Algorithm, progress_of
@@ -36,6 +37,7 @@ from .model_info import push_facts
 
 LAST_MODEL = "geoaware/last_model"  # in QGIS's settings
 RUNNING = 90  # per cent of the progress bar until the files are made
+_ROLES = {"DATE_COUNT": "dates"}  # of results whose role is not their name
 
 
 def check_onnxruntime() -> None:
@@ -61,13 +63,7 @@ class ModelAlgorithm(Algorithm):
     MAIN = "map"  # role of the first of them, in the words of ``Targets``; those of the others are their names
 
     def initAlgorithm(self, configuration=None):
-        self.add(
-            QgsProcessingParameterRasterLayer(self.INPUT, tr("Raster layer")),
-            tr(
-                "A file in any format that GDAL reads, or a service (WMS, XYZ tiles, WCS). Services need an extent "
-                "or polygons."
-            ),
-        )
+        self.add_layers()
         self.add_model(self.TASKS)
         self.add_area(
             tr("Only this part of the layer, in any CRS."),
@@ -77,6 +73,32 @@ class ModelAlgorithm(Algorithm):
         self._add_input()
         self.add_options()
         self._add_run()
+
+    def add_layers(self):
+        """Declare what is mapped."""
+        self.add(
+            QgsProcessingParameterRasterLayer(self.INPUT, tr("Raster layer")),
+            tr(
+                "A file in any format that GDAL reads, or a service (WMS, XYZ tiles, WCS). Services need an extent "
+                "or polygons."
+            ),
+        )
+
+    def series(self, parameters, context, first) -> tuple[DatedLayer, ...]:
+        """The layers of all dates; none where only one is given.
+
+        Raises:
+            InputFault: one cannot be read, or has no date.
+        """
+        return ()
+
+    def hides(self, parameters, context) -> Optional[MaskBand]:
+        """The band of each layer that says which pixels are hidden.
+
+        Raises:
+            InputFault: it is unknown.
+        """
+        return None
 
     def add_outputs(self):
         """Declare the results."""
@@ -180,7 +202,13 @@ class ModelAlgorithm(Algorithm):
             text = tr("The model '{name}' is a {task} model; a {wanted} model is needed.")
             raise InputFault.worded(text.format(name=card.name, task=card.task, wanted=" or ".join(self.TASKS)))
         raster = self.parameterAsRasterLayer(parameters, self.INPUT, context)
-        layer = snapshot(raster)
+        layer, series = snapshot(raster), self.series(parameters, context, raster)
+        if card.dates and not series:
+            text = tr(
+                "The model '{name}' reads a series of dates: name the layers of the other dates in '{parameter}'."
+            )
+            raise InputFault.worded(text.format(name=card.name, parameter=tr("Layers of other dates")))
+        grid = series_grid(series) if series else None
         choice = Choice(
             tuple(self.parameterAsInts(parameters, self.BANDS, context)),
             self._number(parameters, self.NODATA, context),
@@ -190,14 +218,16 @@ class ModelAlgorithm(Algorithm):
         )
         options = Options(
             choice,
-            self.limits(parameters, context, raster),
+            self.limits(parameters, context, raster, grid),
             self._sweep(parameters, context),
             resample=self.parameterAsBoolean(parameters, self.RESAMPLE, context),
             model_grid=self.parameterAsEnumString(parameters, "GRID", context) == "model",
         )
         provider = self.parameterAsEnumString(parameters, self.PROVIDER, context) or "auto"
         threads = self._number(parameters, self.THREADS, context, whole=True)
-        return RunPlan.checked(model, card, layer, options, provider=provider, threads=threads)
+        hides = self.hides(parameters, context)
+        run = {"series": series, "hides": hides, "provider": provider, "threads": threads}
+        return RunPlan.checked(model, card, layer, options, **run)
 
     def prepareAlgorithm(self, parameters, context, feedback):
         """Plan, and remember the model for the next dialog."""
@@ -231,7 +261,7 @@ class ModelAlgorithm(Algorithm):
 
     def _role(self, name: str) -> str:
         """Of a result in the words of ``Targets``; the table of areas is none of them."""
-        return self.MAIN if name == self.OUTPUT else name.lower() if name in self.FILES else name
+        return self.MAIN if name == self.OUTPUT else _ROLES.get(name, name.lower()) if name in self.FILES else name
 
     def work(self, plan, parameters, context, feedback):
         files = {}
@@ -248,12 +278,13 @@ class ModelAlgorithm(Algorithm):
             table = results.areas.table(results.grid.row_areas)
             outputs[self.AREAS] = self.write_areas(parameters, self.AREAS, context, table)
         titles = {  # from the top of the group to its bottom
-            "CONFIDENCE": tr("confidence"), "PICTURE": tr("picture of the features"), "POLYGONS": tr("polygons"),
+            "CONFIDENCE": tr("confidence"), "DATE_COUNT": tr("number of dates"), "PICTURE": tr("picture of the features"), "POLYGONS": tr("polygons"),
             self.OUTPUT: self.main_title(), "PROBABILITIES": tr("probabilities"), self.AREAS: tr("areas"),
         }  # fmt: skip
-        source = plan.layer.name
+        source = plan.name
         group = f"GeoAware: {results.card.name} – {source}"  # noqa: RUF001, the dash of the group's title
-        show_when_loaded(context, group, source, outputs, titles, outputs.get("CONFIDENCE", ""))
+        beside = (outputs.get(name, "") for name in ("CONFIDENCE", "DATE_COUNT"))
+        show_when_loaded(context, group, source, outputs, titles, *beside)
         if "objects" in targets.files:
             feedback.pushInfo(tr("{count} objects").format(count=results.count))
             outputs["COUNT"] = results.count
@@ -265,12 +296,13 @@ class ModelAlgorithm(Algorithm):
         with closing(open_job(plan)) as job:
             text = tr("Model: {name}, run by {provider}")
             feedback.pushInfo(text.format(name=job.card.name, provider=job.model.provider))
+            if plan.remark:
+                feedback.pushInfo(plan.remark)
             names = [path.name for path in targets.files.values()]
             push_facts(said(facts(job, names, targets.files), words), feedback)
             for note in job.notes(measured, "polygons" in targets.files, targets.min_area > 0):
                 feedback.pushWarning(words(note))
-            request = getattr(job.source.pixels, "feedback", None)
-            if request:  # ends a request that is under way
+            for request in requests_of(job):  # which are ended where they are under way
                 feedback.canceled.connect(request.cancel, Qt.ConnectionType.DirectConnection)
             with Results(targets, job.grid, job.card, GdalWriter, GdalVectors()) as results:
                 job.write(results, progress_of(feedback, RUNNING), going)

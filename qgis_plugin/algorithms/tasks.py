@@ -9,14 +9,15 @@ from qgis.core import (
 
 from ..texts import tr
 from .run_model import ModelAlgorithm
+from .series import SeriesAlgorithm
 
 
-class SegmentAlgorithm(ModelAlgorithm):
+class SegmentAlgorithm(SeriesAlgorithm):
     """Runs pixel-wise models: segmentations and regressions."""
 
     NAME = "segment"
     TASKS = ("segmentation", "regression")
-    FILES = ("OUTPUT", "POLYGONS", "PROBABILITIES", "CONFIDENCE")
+    FILES = ("OUTPUT", "POLYGONS", "PROBABILITIES", "CONFIDENCE", "DATE_COUNT")
 
     def displayName(self):
         return tr("Segment raster layer")
@@ -35,6 +36,9 @@ class SegmentAlgorithm(ModelAlgorithm):
             "Polygons: patches of one class in the same colours, with area and mean confidence.\n\n"
             "Areas: pixels, hectares and per cent of each class. Pixel counting is biased by the errors of the "
             "map, which 'Assess a map' corrects.\n\n"
+            "Layers of other dates of the same place make a series, read on one grid: that of the CRS and pixel size of most "
+            "of them, over all of them. A model of a series reads them all; one of a single date is run on each, and its "
+            "probabilities are averaged. A pixel is mapped where at least one date holds data.\n\n"
             "Nothing leaves this computer, unless the layer itself is a service."
         )
 
@@ -45,6 +49,7 @@ class SegmentAlgorithm(ModelAlgorithm):
             QgsProcessingParameterVectorDestination("POLYGONS", tr("Polygons"), polygons, None, True, False),
             tr("GeoPackage of patches that follow the pixel edges."),
         )
+        self.add_date_count()
         self.add_areas()
 
     def add_options(self):
@@ -56,6 +61,7 @@ class SegmentAlgorithm(ModelAlgorithm):
         self.add(smallest, tr("Smaller polygons are merged into their largest neighbour."), advanced=True)
         hint = tr("source: the pixels of the layer; model: the pixel size of the model.")
         self.add_choice("GRID", tr("Output grid"), ["source", "model"], hint)
+        self.add_masking()
         self.add_overlap()
         self.add_threshold()
 
@@ -63,12 +69,12 @@ class SegmentAlgorithm(ModelAlgorithm):
         return tr("land cover")
 
 
-class ClassifyScenesAlgorithm(ModelAlgorithm):
+class ClassifyScenesAlgorithm(SeriesAlgorithm):
     """Runs scene classifiers."""
 
     NAME = "classifyscenes"
     TASKS = ("classification",)
-    FILES = ("OUTPUT", "CONFIDENCE", "PROBABILITIES")
+    FILES = ("OUTPUT", "CONFIDENCE", "PROBABILITIES", "DATE_COUNT")
 
     def displayName(self):
         return tr("Classify scenes")
@@ -85,9 +91,11 @@ class ClassifyScenesAlgorithm(ModelAlgorithm):
 
     def add_outputs(self):
         self.add_class_outputs(tr("Scenes"))
+        self.add_date_count()
         self.add_areas()
 
     def add_options(self):
+        self.add_masking()
         self.add_stride()
         self.add_threshold()
 

@@ -1,20 +1,26 @@
-"""A run of a model over a layer: planned on the layer's thread, opened and done on any other."""
+"""A run of a model over a layer or a series of them: planned on the layer's thread, opened and done on any other."""
 
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Optional, Union
 
 from qgis.core import QgsCoordinateReferenceSystem
 
 from ..runtime.errors import InputFault
 from ..runtime.files import with_members
+from ..runtime.infer.inputs.series import Dated, Series, SeriesSource, opened
+from ..runtime.infer.inputs.days import check_days
+from ..runtime.infer.inputs.views import Masked
 from ..runtime.infer.job import Job, tile_grid
 from ..runtime.infer.layout import Layout, Options
-from ..runtime.infer.source import Source
+from ..runtime.infer.source import Pixels
 from ..runtime.model.card import ModelCard
 from ..runtime.model.guard import read_header
 from ..runtime.model.read_card import card_of
 from ..runtime.model.session import Model
+from ..runtime.raster.mask_band import MaskBand
 from ..texts import tr
 from .files import FileLayer, files_of
 from .grid import LayerGrid
@@ -59,10 +65,21 @@ def grid_of(layer) -> tuple[LayerGrid, float]:
 
 
 @dataclass(frozen=True)
+class DatedLayer:
+    """A copied layer and the day on which it was taken."""
+
+    day: date
+    layer: Layer
+
+
+@dataclass(frozen=True)
 class RunPlan:
     """All that a worker needs.
 
     Attributes:
+        layer: of a series the first that was given.
+        series: layers of several dates, ``layer`` among them; empty for a run over one.
+        hides: the band of each layer whose values hide pixels.
         card: as the file tells it before it is opened.
         bands: numbers of the layer's bands, from 1, in the model's order.
         tiles: that the run will take, those outside the polygons included; 0 where only the model can tell.
@@ -73,6 +90,8 @@ class RunPlan:
     card: ModelCard
     layer: Layer
     options: Options = field(default_factory=Options)
+    series: tuple[DatedLayer, ...] = ()
+    hides: Optional[MaskBand] = None
     provider: str = "auto"
     threads: Optional[int] = None
     bands: tuple[int, ...] = ()
@@ -87,21 +106,69 @@ class RunPlan:
             InputFault: they do not fit.
         """
         plan = cls(model, card, layer, options, **run)
-        source = Source(plan.pixels(), card, options.choice)
+        raster = plan.raster()
         try:
+            source = opened(raster, card, options.choice)
             grid = tile_grid(Layout(source, card, options), card, options.run)
-            files = tuple(with_members(source.pixels.files, files_of))
-            return replace(plan, bands=tuple(source.bands), tiles=len(grid) if grid else 0, files=files)
+            sources = source.sources if isinstance(source, SeriesSource) else [source]
+            read = (name for one in sources for name in with_members(one.pixels.files, files_of))
+            # of the layer that was given first, whose bands a window shows
+            bands = next(one.bands for one in sources if one.where == layer.name)
+            return replace(plan, bands=tuple(bands), tiles=len(grid) if grid else 0, files=tuple(dict.fromkeys(read)))
         finally:
-            source.close()
+            raster.close()
 
-    def pixels(self):
-        """The layer, opened anew: a GDAL dataset belongs to one thread.
+    @property
+    def name(self) -> str:
+        """Of the layer, and how many others are read with it."""
+        others = len(self.series) - 1
+        return f"{self.layer.name} (+{others})" if others > 0 else self.layer.name
+
+    @property
+    def remark(self) -> str:
+        """One sentence on how a model of one date answers for a series; empty where there is nothing to say."""
+        if not self.series or self.card.dates:
+            return ""
+        text = tr("The model reads one date: it is run on each of the {count} dates, and the probabilities are averaged.")
+        return text.format(count=len({one.day for one in self.series}))
+
+    def raster(self) -> Union[Pixels, Series]:
+        """The layer or the series, opened anew: a GDAL dataset belongs to one thread.
 
         Raises:
-            InputFault: it cannot be read.
+            InputFault: a layer cannot be read, has no such mask band, or does not belong to the others.
         """
-        return self.layer.open(self.card.gsd, self.options.limits.box)
+        if self.series:
+            return open_series(self.series, self.hides)
+        return masked(self.layer.open(self.card.gsd, self.options.limits.box), self.hides)
+
+
+def open_series(layers: Sequence[DatedLayer], hides: Optional[MaskBand] = None) -> Series:
+    """Open layers on one grid.
+
+    Raises:
+        InputFault: one cannot be read, has no such mask band, or does not belong to the others.
+    """
+    with ExitStack() as stack:
+        dated = []
+        for one in layers:
+            pixels = one.layer.open()
+            stack.callback(pixels.close)
+            dated.append(Dated(one.day, masked(pixels, hides)))
+        series = Series(dated)
+        stack.pop_all()
+        return series
+
+
+def series_grid(layers: Sequence[DatedLayer]) -> LayerGrid:
+    """The grid that layers are read on together; see ``open_series``."""
+    with closing(open_series(layers)) as series:
+        return series.grid
+
+
+def masked(pixels: Pixels, hides: Optional[MaskBand]) -> Pixels:
+    """The same, without what a mask band hides; raises InputFault where the raster has no such band."""
+    return pixels if hides is None else Masked(pixels, hides)
 
 
 def card_in(path: str) -> ModelCard:
@@ -114,14 +181,23 @@ def card_in(path: str) -> ModelCard:
 
 
 def open_job(plan: RunPlan) -> Job:
-    """Open the model and the layer of a plan.
+    """Open the model and the layers of a plan.
 
     Raises:
         RuntimeFault: they cannot be opened or do not fit.
     """
-    pixels = plan.pixels()
+    raster = plan.raster()
     try:
-        return Job(Model(plan.model, plan.provider, threads=plan.threads), pixels, plan.options)
+        if isinstance(raster, Series):  # here, since it may read a sample
+            check_days((one.date, one.pixels) for one in raster.dated)
+        return Job(Model(plan.model, plan.provider, threads=plan.threads), raster, plan.options)
     except Exception:
-        pixels.close()
+        raster.close()
         raise
+
+
+def requests_of(job: Job) -> list:
+    """QGIS's feedback of each service that a job reads; cancelling one ends its request."""
+    sources = job.source.sources if isinstance(job.source, SeriesSource) else [job.source]
+    opened = [getattr(one.pixels, "pixels", one.pixels) for one in sources]  # behind a mask band
+    return [pixels.feedback for pixels in opened if hasattr(pixels, "feedback")]

@@ -104,7 +104,7 @@ def _commands(run: Run) -> str:
     texts = {**run.given, **repeat.output_files(run.parameters, run.outputs)}
     commands = {
         tr("From a shell with QGIS"): repeat.qgis_process(run.algorithm.id(), texts),
-        tr("From a shell without QGIS"): repeat.command(run.algorithm.id(), texts),
+        tr("From a shell without QGIS"): repeat.command(run.algorithm.id(), texts, bool(run.card.dates)),
     }
     # tables, since Qt's rich text has no boxes
     return "".join(

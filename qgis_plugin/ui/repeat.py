@@ -16,14 +16,17 @@ from qgis.core import (
 
 from ..texts import tr
 
-_FLAGS = {"CONFIDENCE": "--confidence", "PROBABILITIES": "--probabilities", "POLYGONS": "--polygons", "TTA": "--tta"}
-_LAYERS = ("INPUT", "MASK", "LABELS")  # parameters that are layers, a line each where there are several
+_FLAGS = {
+    "CONFIDENCE": "--confidence", "PROBABILITIES": "--probabilities", "POLYGONS": "--polygons", "TTA": "--tta",
+    "DATE_COUNT": "--date-count",
+}  # fmt: skip
+_LAYERS = ("INPUT", "MASK", "LABELS", "SERIES")  # parameters that are layers, a line each where there are several
 _TEMPORARY = QgsProcessing.TEMPORARY_OUTPUT
 _VALUES = {
     "VALUES": "--input", "OFFSET": "--offset", "NODATA": "--nodata", "NODATA_RULE": "--nodata-rule",
     "MIN_AREA": "--min-area", "GRID": "--grid",
     "OVERLAP": "--overlap", "STRIDE": "--stride", "PROVIDER": "--provider", "THREADS": "--threads",
-    "MODEL_OUTPUT": "--output", "THRESHOLD": "--threshold",
+    "MODEL_OUTPUT": "--output", "THRESHOLD": "--threshold", "MASK_BAND": "--mask-band", "MASK_VALUES": "--mask-values",
 }  # fmt: skip
 
 
@@ -74,18 +77,25 @@ def qgis_process(algorithm: str, texts: dict[str, str]) -> str:
     return f"qgis_process run {algorithm} -- " + " ".join(f"{name}={shlex.quote(text)}" for name, text in given)
 
 
-def command(algorithm: str, texts: dict[str, str]) -> Optional[str]:
-    """The command without QGIS; None if that cannot do the same, since it reads files only."""
-    return fit(texts) if algorithm == "geoaware:fitmodel" else predict(texts)
+def command(algorithm: str, texts: dict[str, str], of_series: bool = False) -> Optional[str]:
+    """The command without QGIS; None if that cannot do the same, since it reads files only.
+
+    ``of_series`` says whether the model reads a series.
+    """
+    return fit(texts) if algorithm == "geoaware:fitmodel" else predict(texts, of_series)
 
 
-def predict(texts: dict[str, str]) -> Optional[str]:
+def predict(texts: dict[str, str], of_series: bool = False) -> Optional[str]:
     """The command for ``export.predict``; None if that cannot do the same."""
-    source, mask = texts["INPUT"], _whole_file(texts["MASK"]) if "MASK" in texts else ""
-    if not Path(source).is_file() or mask is None or "OUTPUT" not in texts:
+    others = texts.get("SERIES", "").splitlines()
+    sources, mask = [texts["INPUT"], *others], _whole_file(texts["MASK"]) if "MASK" in texts else ""
+    if not all(Path(source).is_file() for source in sources) or mask is None or "OUTPUT" not in texts:
         return None
     out = Path(texts["OUTPUT"])
-    words = ["python", "-m", "export.predict", texts["MODEL"], source, "--out", str(out.parent), "--name", out.stem]
+    words = ["python", "-m", "export.predict", texts["MODEL"], *sources, "--out", str(out.parent), "--name", out.stem]
+    if others:
+        words += ["--series", *([] if of_series else ["--combine", "mean"])]
+        words += ["--dates", *texts["DATES"].split(";")] if texts.get("DATES") else []
     words += [flag for name, flag in _FLAGS.items() if texts.get(name, "False") != "False"]
     if texts.get("RESAMPLE") == "False":
         words.append("--no-resample")

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 pytest.importorskip("qgis.core", reason="QGIS's Python packages are not installed here")
-from qgis.core import QgsProject, QgsRasterLayer
+from qgis.core import QgsPointXY, QgsProject, QgsRasterLayer
 from qgis.PyQt.QtCore import QPoint, Qt
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QLineEdit, QStyle, QStyleOptionViewItem
 
+from tests.models import write_series
 from tests.qgis import rasters
-from tests.qgis.test_ui import shown, until
+from tests.qgis.test_series import dated
+from tests.qgis.test_ui import looked, models, ran, settle, shown, until  # noqa: F401, models is a fixture
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -157,3 +159,123 @@ def test_layers_that_leave_the_project_leave_the_series(box, tmp_path):
     box.set_first(None)
     QgsProject.instance().removeMapLayer(one.id())
     assert box.layers == []
+
+
+@pytest.fixture
+def series_model(models):
+    return write_series(models / "series.onnx")
+
+
+@pytest.fixture
+def window(running, desktop, series_model, tmp_path):
+    """The window with the first of three dated layers and a model of a series, after its first look."""
+    files, pixels, valid = dated(tmp_path)
+    added = [shown(path, path.stem) for path in files]
+    desktop.layer = added[0]
+    dialog = looked(running)
+    return dialog, added, valid
+
+
+def waited(dialog) -> None:
+    settle(dialog)
+    until(lambda: not dialog.looking.busy and not dialog._timer.isActive() and dialog._estimating is None)
+
+
+def test_model_of_a_series_asks_for_the_other_layers(window):
+    dialog, (first, *_), _ = window
+    (said,) = dialog.fit.texts()
+    assert "reads a series of dates" in said
+    assert not dialog.run_button.isEnabled()
+    assert not dialog.series.isCollapsed()
+    assert dialog.series.layers == [first]
+    assert "DATE_COUNT" not in dialog.parameters()
+
+
+def test_series_is_ticked_checked_and_run_with_its_number_of_dates(running, window, desktop):
+    dialog, added, valid = window
+    dialog.series.alike.click()
+    waited(dialog)
+    assert dialog.run_button.isEnabled(), dialog.fit.texts()
+    assert dialog.fit.figures.text().startswith("12 tiles · about ")
+    gaps = [mark.gaps for mark in dialog.series.timeline.marks]
+    assert gaps == pytest.approx([1 - part.mean() for part in valid])
+    assert dialog.options.results["DATE_COUNT"].isChecked()
+    dialog.options.results["CONFIDENCE"].setChecked(True)
+    waited(dialog)
+    run = ran(dialog, desktop)
+    np.testing.assert_array_equal(rasters.band(run.outputs["DATE_COUNT"]), valid.sum(axis=0))
+    names = {layer.name() for layer in QgsProject.instance().mapLayers().values()}
+    assert "scene_20240120 (+2): number of dates" in names
+    desktop.mapCanvas().setDestinationCrs(added[0].crs())
+    told = running.map_tips.text_at(QgsPointXY(500_005 + 10 * 50, 4_999_995 - 10 * 30))
+    assert told.endswith(f" %), dates: {valid[:, 30, 50].sum()}")
+    running.desk.open_page(run)
+    html = running.desk.pages[run].html
+    assert html.count("SERIES=") == 2
+    files = [layer.source() for layer in added]
+    dates = "--series --dates 2024-01-20 2024-05-06 2024-09-30"
+    assert f"{' '.join(files)} --out" in html
+    assert dates in html
+    assert "--date-count" in html
+    # one layer again: its name is plain, and the number of dates is not asked for
+    dialog.tabs.setCurrentIndex(0)
+    dialog.series.alone.click()
+    waited(dialog)
+    assert dialog.options.results["DATE_COUNT"].isHidden()
+    assert "DATE_COUNT" not in dialog.parameters()
+
+
+def test_date_that_is_missing_disables_run_and_says_why(window, tmp_path):
+    dialog, added, _ = window
+    plain = shown(rasters.write(tmp_path / "plain.tif", np.full((3, 70, 90), 9, np.uint8), nodata=0), "plain")
+    tick(dialog.series, plain)
+    waited(dialog)
+    (said,) = dialog.fit.texts()
+    assert said.startswith("No date is known of plain")
+    assert not dialog.run_button.isEnabled()
+    type_date(dialog.series, plain, "2024-03-01")
+    waited(dialog)
+    assert dialog.run_button.isEnabled(), dialog.fit.texts()
+
+
+def test_pictures_of_one_place_and_day_are_refused_before_the_run(window, tmp_path):
+    dialog, added, _ = window
+    tick(dialog.series, added[1])
+    type_date(dialog.series, added[1], "2024-01-20")
+    waited(dialog)
+    assert not dialog.run_button.isEnabled()
+    (said,) = dialog.fit.texts()
+    assert "scene_20240120" in said
+    assert "scene_20240506" in said
+
+
+def test_clouds_are_offered_where_all_layers_have_such_a_band(running, desktop, series_model, tmp_path):
+    clouds, added = np.full((70, 90), 4, np.uint8), []
+    clouds[:, 45:] = 9
+    for day in ("20240101", "20240601"):
+        bands = np.concatenate([np.full((3, 70, 90), 9, np.uint8), clouds[None]])
+        path = rasters.write(tmp_path / f"s_{day}.tif", bands, nodata=0, names=("red", "green", "blue", "SCL"))
+        added.append(shown(path, path.stem))
+    desktop.layer = added[0]
+    dialog = looked(running)
+    dialog.series.alike.click()
+    waited(dialog)
+    assert dialog.series.masks.currentData() == "scl"
+    assert dialog.parameters()["MASK_BAND"] == "scl"
+    assert [(mark.gaps, mark.masked) for mark in dialog.series.timeline.marks] == [(0, 0.5), (0, 0.5)]
+    dialog.series.masks.setCurrentIndex(0)
+    waited(dialog)
+    assert "MASK_BAND" not in dialog.parameters()
+    assert [mark.masked for mark in dialog.series.timeline.marks] == [0, 0]
+
+
+def test_layer_that_is_removed_while_it_is_looked_at_leaves_the_window_usable(window):
+    dialog, added, _ = window
+    dialog.series.alike.click()
+    until(lambda: dialog.looking.busy or dialog._estimating)
+    QgsProject.instance().removeMapLayers([layer.id() for layer in added[1:]])
+    waited(dialog)
+    assert "reads a series" in dialog.fit.texts()[0]
+    QgsProject.instance().removeAllMapLayers()
+    waited(dialog)
+    assert dialog.fit.texts() == ["The project has no raster layer."]

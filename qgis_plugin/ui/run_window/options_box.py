@@ -18,8 +18,20 @@ from ...runtime.model.card import ModelCard
 from ...texts import tr
 from ..widgets import stack
 
-_ELSEWHERE = ("INPUT", "MODEL", "BANDS", "EXTENT", "MASK")  # chosen in other parts of the window
-_SUFFIXES = {"CONFIDENCE": "confidence", "PROBABILITIES": "probabilities", "POLYGONS": "polygons", "PICTURE": "picture"}
+_ELSEWHERE = (
+    "INPUT",
+    "MODEL",
+    "BANDS",
+    "EXTENT",
+    "MASK",
+    "SERIES",
+    "DATES",
+    "MASK_BAND",
+)  # chosen in other parts of the window
+_SUFFIXES = {
+    "CONFIDENCE": "confidence", "PROBABILITIES": "probabilities", "POLYGONS": "polygons", "PICTURE": "picture",
+    "DATE_COUNT": "dates",
+}  # fmt: skip
 
 
 class OptionsBox(QWidget):
@@ -50,7 +62,7 @@ class OptionsBox(QWidget):
         form, ticks, more = QFormLayout(), QHBoxLayout(), QFormLayout()
         form.addRow(main.description(), self.file)
         for definition in algorithm.destinationParameterDefinitions():
-            if definition.name() in _SUFFIXES and (card.classes or definition.name() == "PICTURE"):
+            if definition.name() in _SUFFIXES and (card.classes or definition.name() in ("PICTURE", "DATE_COUNT")):
                 ticks.addWidget(self._result(definition))
         ticks.addStretch(1)
         results, advanced = QGroupBox(tr("Results")), QgsCollapsibleGroupBox(tr("Advanced"))
@@ -62,9 +74,17 @@ class OptionsBox(QWidget):
         for definition in algorithm.parameterDefinitions():
             if definition.name() not in _ELSEWHERE and not definition.isDestination():
                 self._add(definition, more if definition.name() in up_front else folded)
+        self.show_date_count(False)
         advanced.setCollapsed(True)
         stack(self._layout, results, advanced)
         self._preset(card)
+
+    def show_date_count(self, several: bool) -> None:
+        """Offer the number of dates, ticked, for a series, whose map tips read it; for one layer it is none."""
+        box = self.results.get("DATE_COUNT")
+        if box is not None and box.isHidden() == several:
+            box.setHidden(not several)
+            box.setChecked(several)
 
     def parameters(self) -> dict[str, Any]:
         """Parameters of the algorithm."""
@@ -83,7 +103,7 @@ class OptionsBox(QWidget):
 
     def roles(self) -> list[str]:
         """Roles of the requested results beside the map."""
-        return [name.lower() for name, box in self.results.items() if box.isChecked()]
+        return [_SUFFIXES[name] for name, box in self.results.items() if box.isChecked()]
 
     def files(self) -> list[str]:
         """Names of the requested files."""

@@ -11,6 +11,7 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingUtils,
     QgsProject,
+    QgsRasterLayer,
 )
 from qgis.gui import QgsMapLayerComboBox
 from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
@@ -37,8 +38,10 @@ from ..run_queue import Run, RunQueue
 from ..runs_view import RunsView
 from ..widgets import Background, PluginWindow, button, narrow_list, split, stack, wrapped_text
 from .estimate import Preview, preview
+from .looking import Looking
 from .options_box import OptionsBox
 from .parts import AreaBox, BandsBox, FitView
+from .series_box import SeriesBox
 
 _PAUSE = 250  # ms without a change before the run is estimated
 _SIZE = (940, 680)
@@ -120,6 +123,8 @@ class RunDialog(PluginWindow):
         given = {"INPUT": self.layers.currentLayer().id(), "MODEL": str(self.entry.path)}
         if self.bands.bands():
             given["BANDS"] = self.bands.bands()
+        if self._takes_series():
+            given.update(self.series.parameters())
         return {**given, **self.area.parameters(), **self.options.parameters()}
 
     def compare(self) -> None:
@@ -141,8 +146,11 @@ class RunDialog(PluginWindow):
             self.fit.show_fault(tr("The project has no raster layer."))
         elif entry.card is None:
             self.fit.show_fault(entry.fault)
+        elif self._takes_series() and self.series.problem():
+            self.fit.show_fault(self.series.problem())
         else:
             self._plan_run()
+        self._look()
         self._allow()
 
     def run(self) -> None:
@@ -150,7 +158,9 @@ class RunDialog(PluginWindow):
         layer, card = self.layers.currentLayer(), self.entry.card if self.entry else None
         if layer is None or card is None:
             return
-        title = f"{card.name} – {layer.name()}"  # noqa: RUF001, the dash of the group's title
+        others = len(self.series.layers) - 1 if self._takes_series() else 0
+        name = f"{layer.name()} (+{others})" if others else layer.name()
+        title = f"{card.name} – {name}"  # noqa: RUF001, the dash of the group's title
         run = Run(self._algorithm.create(), self.parameters(), title, card)
         if run.over:
             self.fit.show_fault(run.problem)
@@ -162,6 +172,7 @@ class RunDialog(PluginWindow):
         """Cancel what runs in the background, except the runs."""
         self._timer.stop()
         self._stop_estimating()
+        self.looking.stop()
 
     def showEvent(self, event):
         """Check again: layers may have changed while it was closed."""
@@ -178,8 +189,10 @@ class RunDialog(PluginWindow):
         form.addRow(tr("Layer"), self.layers)
         form.addRow(tr("Model"), row)
         self.area, self.bands, self.options = AreaBox(canvas), BandsBox(), OptionsBox()
+        self.series = SeriesBox()
+        self.looking = Looking(self.series)
         inside = QWidget()
-        stack(QVBoxLayout(inside), form, self.area, self.options, self.bands, None)
+        stack(QVBoxLayout(inside), form, self.series, self.area, self.options, self.bands, None)
         self._left = QScrollArea()
         self._left.setWidget(inside)
         self._left.setWidgetResizable(True)
@@ -192,13 +205,17 @@ class RunDialog(PluginWindow):
         self.layers.layerChanged.connect(self._layer_chosen)
         self.models.currentIndexChanged.connect(lambda _: self._model_chosen())
         self.models.activated.connect(lambda _: self._pick())
-        for part in (self.area, self.bands, self.options):
+        for part in (self.area, self.bands, self.options, self.series):
             part.changed.connect(self._timer.start)
+        self.series.changed.connect(self._series_changed)
+        self.series.collapsedStateChanged.connect(lambda _: self._arrange())
         return both
 
     def _layer_chosen(self, *_) -> None:
         layer = self.layers.currentLayer()
         self.area.suggest(layer)
+        self.series.set_first(layer if isinstance(layer, QgsRasterLayer) else None)
+        self._series_changed()
         if self.models.count() and not self._picked:
             entries = [self.models.itemData(number) for number in range(self.models.count())]
             self.models.setCurrentIndex(models.suggested(entries, layer, models.last_used()))
@@ -213,12 +230,16 @@ class RunDialog(PluginWindow):
     def _model_chosen(self) -> None:
         entry = self.entry
         self.card.setHtml(card_page(entry) if entry else "")
-        for part in (self.options, self.bands):
+        for part in (self.options, self.bands, self.series):
             part.setVisible(bool(entry and entry.card))
         if entry and entry.card:
             registry = QgsApplication.processingRegistry()
             self._algorithm = registry.createAlgorithmById(_ALGORITHMS[entry.card.task])
             self.options.fit(self._algorithm, entry.card)
+            self.series.setVisible(self._takes_series())
+            if entry.card.dates and not self.series.several:
+                self.series.setCollapsed(False)
+            self._series_changed()
             self.bands.fit(self.layers.currentLayer(), entry.card.bands)
             self._arrange()
         self._timer.start()
@@ -228,11 +249,27 @@ class RunDialog(PluginWindow):
         bar = self._left.verticalScrollBar().sizeHint().width()
         self._left.setMinimumWidth(self._left.widget().minimumSizeHint().width() + bar)
         before = self.area.selected
-        for part in (self.options, self.bands):
+        for part in (self.series, self.options, self.bands):
             for widget in part.findChildren(QWidget):
                 if widget.window() is self and widget.focusPolicy() & Qt.FocusPolicy.TabFocus:
                     self.setTabOrder(before, widget)
                     before = widget
+
+    def _takes_series(self) -> bool:
+        """Whether the model's algorithm takes layers of several dates."""
+        return self._algorithm is not None and bool(self._algorithm.parameterDefinition("SERIES"))
+
+    def _series_changed(self) -> None:
+        if self._algorithm is not None:
+            self.options.show_date_count(self._takes_series() and self.series.several)
+
+    def _look(self) -> None:
+        """Find out in the background how much of each layer of a series holds data."""
+        entry = self.entry
+        if self._takes_series() and self.series.several and entry is not None and entry.card is not None:
+            self.looking.start(entry.card, self.bands.bands())
+        else:
+            self.looking.stop()
 
     def _plan_run(self) -> None:
         context = QgsProcessingContext()

@@ -11,7 +11,6 @@ from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtGui import QBrush, QColor
 from qgis.PyQt.QtWidgets import (
     QAbstractItemView,
-    QComboBox,
     QFormLayout,
     QHBoxLayout,
     QHeaderView,
@@ -25,7 +24,7 @@ from ...layers import class_names
 from ...runtime.raster.band_names import BandFacts
 from ...runtime.raster.mask_band import MASKS, MaskBand
 from ...texts import number, tr
-from ..widgets import button, stack
+from ..widgets import button, narrow_list, stack
 from .timeline import WRONG, Look, Mark, Timeline, twice
 
 _NAME, _DAY, _GAPS, _MASKED = range(4)  # columns
@@ -62,10 +61,10 @@ class SeriesBox(QgsCollapsibleGroupBox):
         self.alike = button(tr("Tick layers like it"), self.tick_alike)
         self.alike.setToolTip(tr("All layers with as many bands that overlap the chosen one and have a date."))
         self.alone = button(tr("Only the chosen layer"), lambda: self.tick(()))
-        self.mask = QComboBox()
-        self.mask.currentIndexChanged.connect(lambda _: self.changed.emit())
+        self.masks = narrow_list()
+        self.masks.currentIndexChanged.connect(lambda _: self.changed.emit())
         form = QFormLayout()
-        form.addRow(tr("Mask band"), self.mask)
+        form.addRow(tr("Mask band"), self.masks)
         row = stack(QHBoxLayout(), self.alike, self.alone, None)
         stack(QVBoxLayout(self), self.timeline, self.list, row, form)
         project = QgsProject.instance()
@@ -124,13 +123,13 @@ class SeriesBox(QgsCollapsibleGroupBox):
             "SERIES": [layer.id() for layer in others],
             "DATES": ";".join(day.isoformat() if day else "" for day in days),
         }
-        if self.mask.currentData():
-            given["MASK_BAND"] = self.mask.currentData()
+        if self.masks.currentData():
+            given["MASK_BAND"] = self.masks.currentData()
         return given
 
     def hides(self) -> Optional[MaskBand]:
         """The mask band that is chosen."""
-        return MASKS.get(self.mask.currentData() or "")
+        return MASKS.get(self.masks.currentData() or "")
 
     def show_looks(self, looks: dict[str, Look]) -> None:
         """Show the shares of layers, by their ids."""
@@ -151,16 +150,16 @@ class SeriesBox(QgsCollapsibleGroupBox):
         names = [[_band_name(layer, number) for number in range(1, layer.bandCount() + 1)] for layer in self.layers]
         facts = [[BandFacts(name) for name in bands] for bands in names]
         known = [name for name, band in MASKS.items() if facts and all(band.number(bands) for bands in facts)]
-        if [self.mask.itemData(at) for at in range(1, self.mask.count())] == known and self.mask.count():
+        if [self.masks.itemData(at) for at in range(1, self.masks.count())] == known and self.masks.count():
             return
-        self.mask.blockSignals(True)
-        self.mask.clear()
-        self.mask.addItem(tr("none: all pixels with data are used"), "")
+        self.masks.blockSignals(True)
+        self.masks.clear()
+        self.masks.addItem(tr("none: all pixels with data are used"), "")
         for name in known:
-            self.mask.addItem(f"{MASKS[name].name}: {MASKS[name].said}", name)
-        self.mask.setCurrentIndex(1 if known else 0)
-        self.mask.setEnabled(bool(known))
-        self.mask.blockSignals(False)
+            self.masks.addItem(f"{MASKS[name].name}: {MASKS[name].said}", name)
+        self.masks.setCurrentIndex(1 if known else 0)
+        self.masks.setEnabled(bool(known))
+        self.masks.blockSignals(False)
 
     def fill(self, *_) -> None:
         """List the raster layers of the project anew."""
@@ -220,7 +219,7 @@ class SeriesBox(QgsCollapsibleGroupBox):
         doubled, series = twice(marks), {layer.id() for layer in self.layers}
         for row in range(self.list.topLevelItemCount()):
             item = self.list.topLevelItem(row)
-            layer = QgsProject.instance().mapLayer(item.data(_NAME, _ID))
+            layer = _raster(item.data(_NAME, _ID))
             if layer is None:
                 continue
             self._write_row(item, layer, layer.id() in series, doubled)
@@ -251,7 +250,7 @@ class SeriesBox(QgsCollapsibleGroupBox):
         key = item.data(_NAME, _ID)
         if column == _DAY:
             typed = item.text(_DAY).strip()
-            layer = QgsProject.instance().mapLayer(key)
+            layer = _raster(key)
             found = self._found_in(layer).day if layer else None
             if not typed or (found and typed == found.isoformat()):
                 self._by_hand.pop(key, None)
@@ -274,6 +273,11 @@ class SeriesBox(QgsCollapsibleGroupBox):
         for row in range(self.list.topLevelItemCount()):
             if self.list.topLevelItem(row).data(_NAME, _ID) == key:
                 self.list.setCurrentItem(self.list.topLevelItem(row))
+
+
+def _raster(key: str) -> Optional[QgsRasterLayer]:
+    layer = QgsProject.instance().mapLayer(key)
+    return layer if isinstance(layer, QgsRasterLayer) else None
 
 
 def _band_name(layer: QgsRasterLayer, number: int) -> str:

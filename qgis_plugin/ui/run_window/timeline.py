@@ -124,7 +124,7 @@ class Timeline(QWidget):
         places, doubled = self.places(), twice(self.marks)
         self._draw_line(painter, places)
         for mark, place in zip(self.marks, places):
-            color = WRONG if mark.day is None or mark.problem else _TWICE if mark.day in doubled else None
+            color = _TWICE if mark.day in doubled else WRONG if mark.day is None or mark.problem else None
             self._draw_mark(painter, mark, place, color)
         painter.end()
 
