@@ -612,6 +612,8 @@ Polygons: patches of one class in the same colours, with area and mean confidenc
 
 Areas: pixels, hectares and per cent of each class. Pixel counting is biased by the errors of the map, which 'Assess a map' corrects.
 
+Layers of other dates of the same place make a series, read on one grid: that of the CRS and pixel size of most of them, over all of them. A model of a series reads them all; one of a single date is run on each, and its probabilities are averaged. A pixel is mapped where at least one date holds data.
+
 Nothing leaves this computer, unless the layer itself is a service.</source>
         <translation>Da a cada píxel de una capa ráster una clase de cobertura del suelo, o un valor si el modelo es de regresión.
 
@@ -624,6 +626,8 @@ Confianza: probabilidad de la clase, de 0 a 100 por ciento. QGIS la dibuja en gr
 Polígonos: manchas de una clase en los mismos colores, con su superficie y su confianza media.
 
 Superficies: píxeles, hectáreas y porcentaje de cada clase. El recuento de píxeles está sesgado por los errores del mapa, que «Evaluar un mapa» corrige.
+
+Las capas de otras fechas del mismo lugar forman una serie, que se lee en una sola cuadrícula: la del SRC y el tamaño de píxel de la mayoría, sobre todas ellas. Un modelo de series las lee todas; uno de una sola fecha se ejecuta con cada una y se promedian sus probabilidades. Un píxel se cartografía donde al menos una fecha tiene datos.
 
 Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation>
     </message>
@@ -2934,6 +2938,82 @@ Informe: exactitud y F1 de cada clase con intervalos del 95 %. Se dejan fuera po
     <message>
         <source>the values of the series are not taken for the same in all rasters ({names}): state what they are</source>
         <translation>los valores de la serie no se toman por lo mismo en todos los rásteres ({names}): indique qué son</translation>
+    </message>
+    <message>
+        <source>'{name}' is no raster layer.</source>
+        <translation>«{name}» no es una capa ráster.</translation>
+    </message>
+    <message>
+        <source>'{parameter}' needs a mask band.</source>
+        <translation>«{parameter}» necesita una banda de máscara.</translation>
+    </message>
+    <message>
+        <source>'{text}' is no date like 2024-06-30.</source>
+        <translation>«{text}» no es una fecha como 2024-06-30.</translation>
+    </message>
+    <message>
+        <source>Band of each layer that says where it shows clouds: scl (Sentinel-2), qa_pixel (Landsat), s2cloudless, or the name or number of another band together with its values to drop.</source>
+        <translation>Banda de cada capa que indica dónde muestra nubes: scl (Sentinel-2), qa_pixel (Landsat), s2cloudless, o el nombre o número de otra banda junto con los valores que se descartan.</translation>
+    </message>
+    <message>
+        <source>Dates (empty: from the layers)</source>
+        <translation>Fechas (vacío: las de las capas)</translation>
+    </message>
+    <message>
+        <source>Days such as 2024-06-30, that of the first layer before those of the others, separated by semicolons; a place left empty, and all if this is: from the layer's temporal properties, its name, or its metadata.</source>
+        <translation>Días como 2024-06-30, el de la primera capa antes que los de las demás, separados por punto y coma; un lugar vacío, o todos si no se indica nada: de las propiedades temporales de la capa, de su nombre o de sus metadatos.</translation>
+    </message>
+    <message>
+        <source>GeoAware: looking at the dates</source>
+        <translation>GeoAware: examinando las fechas</translation>
+    </message>
+    <message>
+        <source>How many dates hold data at each pixel; only of a series.</source>
+        <translation>Cuántas fechas tienen datos en cada píxel; solo de una serie.</translation>
+    </message>
+    <message>
+        <source>Layers of other dates</source>
+        <translation>Capas de otras fechas</translation>
+    </message>
+    <message>
+        <source>Layers of the same place at other dates: with the first layer they are a series. Their extent, pixel size and CRS may differ. A model that reads one date is run on each, and its probabilities are averaged.</source>
+        <translation>Capas del mismo lugar en otras fechas: junto con la primera capa son una serie. Su extensión, tamaño de píxel y SRC pueden diferir. Un modelo que lee una fecha se ejecuta con cada una y se promedian sus probabilidades.</translation>
+    </message>
+    <message>
+        <source>Mask values</source>
+        <translation>Valores de máscara</translation>
+    </message>
+    <message>
+        <source>Number of dates</source>
+        <translation>Número de fechas</translation>
+    </message>
+    <message>
+        <source>number of dates</source>
+        <translation>número de fechas</translation>
+    </message>
+    <message>
+        <source>The layer '{name}' has no pixels of its own: a series takes files, or services that have pixels.</source>
+        <translation>La capa «{name}» no tiene píxeles propios: una serie admite archivos, o servicios que tengan píxeles.</translation>
+    </message>
+    <message>
+        <source>The model '{name}' reads a series of dates: name the layers of the other dates in '{parameter}'.</source>
+        <translation>El modelo «{name}» lee una serie de fechas: indique las capas de las otras fechas en «{parameter}».</translation>
+    </message>
+    <message>
+        <source>The model reads one date: it is run on each of the {count} dates, and the probabilities are averaged.</source>
+        <translation>El modelo lee una fecha: se ejecuta con cada una de las {count} fechas y se promedian las probabilidades.</translation>
+    </message>
+    <message>
+        <source>Values, ranges (8-10) and bits (bit3) that hide a pixel, separated by commas; empty: those of the preset.</source>
+        <translation>Valores, intervalos (8-10) y bits (bit3) que ocultan un píxel, separados por comas; vacío: los predeterminados de la banda.</translation>
+    </message>
+    <message>
+        <source>{dates} dates are given for {layers} layers: give one for each, the first layer's first.</source>
+        <translation>Se indican {dates} fechas para {layers} capas: indique una por capa, primero la de la primera.</translation>
+    </message>
+    <message>
+        <source>{problem}; set it in the layer's temporal properties or in '{parameter}'</source>
+        <translation>{problem}; indíquela en las propiedades temporales de la capa o en «{parameter}»</translation>
     </message>
 </context>
 </TS>
