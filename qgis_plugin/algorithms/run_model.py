@@ -17,7 +17,7 @@ from qgis.core import (
 from qgis.PyQt.QtCore import Qt
 
 from .. import onnxruntime_help
-from ..gdal_io.job import DatedLayer, RunPlan, card_in, open_job, requests_of, series_grid, snapshot
+from ..gdal_io.job import DatedLayer, RunPlan, card_in, files_read, open_job, requests_of, series_grid, snapshot
 from ..gdal_io.vectors import GdalVectors
 from ..gdal_io.writer import GdalWriter
 from ..layers import show_when_loaded
@@ -208,7 +208,8 @@ class ModelAlgorithm(Algorithm):
                 "The model '{name}' reads a series of dates: name the layers of the other dates in '{parameter}'."
             )
             raise InputFault.worded(text.format(name=card.name, parameter=tr("Layers of other dates")))
-        grid = series_grid(series) if series else None
+        limited = any(parameters.get(name) not in (None, "") for name in (self.EXTENT, self.MASK))
+        grid = series_grid(series) if series and limited else None
         choice = Choice(
             tuple(self.parameterAsInts(parameters, self.BANDS, context)),
             self._number(parameters, self.NODATA, context),
@@ -296,6 +297,8 @@ class ModelAlgorithm(Algorithm):
         with closing(open_job(plan)) as job:
             text = tr("Model: {name}, run by {provider}")
             feedback.pushInfo(text.format(name=job.card.name, provider=job.model.provider))
+            if plan.series:
+                targets.check(files_read(job))
             if plan.remark:
                 feedback.pushInfo(plan.remark)
             names = [path.name for path in targets.files.values()]

@@ -4,18 +4,19 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import date
+from pathlib import Path
 from typing import Optional, Union
 
 from qgis.core import QgsCoordinateReferenceSystem
 
 from ..runtime.errors import InputFault
 from ..runtime.files import with_members
-from ..runtime.infer.inputs.series import Dated, Series, SeriesSource, opened
 from ..runtime.infer.inputs.days import check_days
+from ..runtime.infer.inputs.series import Dated, Series, SeriesSource
 from ..runtime.infer.inputs.views import Masked
 from ..runtime.infer.job import Job, tile_grid
 from ..runtime.infer.layout import Layout, Options
-from ..runtime.infer.source import Pixels
+from ..runtime.infer.source import Pixels, Source
 from ..runtime.model.card import ModelCard
 from ..runtime.model.guard import read_header
 from ..runtime.model.read_card import card_of
@@ -27,6 +28,7 @@ from .grid import LayerGrid
 from .services import ServiceLayer
 
 Layer = Union[FileLayer, ServiceLayer]
+_GRIDS: dict[tuple, LayerGrid] = {}  # of the last series: it is asked for again before the same series is run
 _EXACT_M = 0.01  # on a service, whose pixels are as small as a model needs them
 
 
@@ -102,21 +104,19 @@ class RunPlan:
     def checked(cls, model: str, card: ModelCard, layer: Layer, options: Options, **run) -> "RunPlan":
         """Plan a run whose model, layer and area fit; no pixels are read.
 
+        Of a series only the first layer is opened here, on the layers' thread; ``open_job`` opens and checks all of them.
+
         Raises:
             InputFault: they do not fit.
         """
         plan = cls(model, card, layer, options, **run)
-        raster = plan.raster()
-        try:
-            source = opened(raster, card, options.choice)
-            grid = tile_grid(Layout(source, card, options), card, options.run)
-            sources = source.sources if isinstance(source, SeriesSource) else [source]
-            read = (name for one in sources for name in with_members(one.pixels.files, files_of))
-            # of the layer that was given first, whose bands a window shows
-            bands = next(one.bands for one in sources if one.where == layer.name)
-            return replace(plan, bands=tuple(bands), tiles=len(grid) if grid else 0, files=tuple(dict.fromkeys(read)))
-        finally:
-            raster.close()
+        box = () if plan.series else (card.gsd, options.limits.box)
+        with closing(masked(layer.open(*box), plan.hides)) as pixels:
+            source = Source(pixels, card, options.choice)
+            grid = None if plan.series else tile_grid(Layout(source, card, options), card, options.run)
+            others = (one.layer.uri for one in plan.series if isinstance(one.layer, FileLayer))
+            files = tuple(dict.fromkeys([*with_members(pixels.files, files_of), *others]))
+            return replace(plan, bands=tuple(source.bands), tiles=len(grid) if grid else 0, files=files)
 
     @property
     def name(self) -> str:
@@ -129,7 +129,9 @@ class RunPlan:
         """One sentence on how a model of one date answers for a series; empty where there is nothing to say."""
         if not self.series or self.card.dates:
             return ""
-        text = tr("The model reads one date: it is run on each of the {count} dates, and the probabilities are averaged.")
+        text = tr(
+            "The model reads one date: it is run on each of the {count} dates, and the probabilities are averaged."
+        )
         return text.format(count=len({one.day for one in self.series}))
 
     def raster(self) -> Union[Pixels, Series]:
@@ -161,9 +163,22 @@ def open_series(layers: Sequence[DatedLayer], hides: Optional[MaskBand] = None) 
 
 
 def series_grid(layers: Sequence[DatedLayer]) -> LayerGrid:
-    """The grid that layers are read on together; see ``open_series``."""
-    with closing(open_series(layers)) as series:
-        return series.grid
+    """The grid that layers are read on together; see ``open_series``. It is kept until their files change."""
+    key = tuple((one.day, repr(one.layer), *_state(one.layer)) for one in layers)
+    if key not in _GRIDS:
+        with closing(open_series(layers)) as series:
+            _GRIDS.clear()
+            _GRIDS[key] = series.grid
+    return _GRIDS[key]
+
+
+def _state(layer: Layer) -> tuple[int, ...]:
+    """Time and size of a layer's file, where it is one."""
+    try:
+        found = Path(layer.uri).stat() if isinstance(layer, FileLayer) else None
+    except OSError:
+        found = None
+    return (found.st_mtime_ns, found.st_size) if found else ()
 
 
 def masked(pixels: Pixels, hides: Optional[MaskBand]) -> Pixels:
@@ -198,6 +213,14 @@ def open_job(plan: RunPlan) -> Job:
 
 def requests_of(job: Job) -> list:
     """QGIS's feedback of each service that a job reads; cancelling one ends its request."""
-    sources = job.source.sources if isinstance(job.source, SeriesSource) else [job.source]
-    opened = [getattr(one.pixels, "pixels", one.pixels) for one in sources]  # behind a mask band
+    opened = [getattr(one.pixels, "pixels", one.pixels) for one in _sources(job)]  # behind a mask band
     return [pixels.feedback for pixels in opened if hasattr(pixels, "feedback")]
+
+
+def files_read(job: Job) -> list[str]:
+    """All files that a job reads."""
+    return [name for one in _sources(job) for name in with_members(one.pixels.files, files_of)]
+
+
+def _sources(job: Job) -> list[Source]:
+    return job.source.sources if isinstance(job.source, SeriesSource) else [job.source]

@@ -101,7 +101,10 @@ def test_model_of_one_date_is_averaged_over_the_dates(running, model, tmp_path):
     files, _, valid = dated(tmp_path)
     feedback, out, shares = Feedback(), tmp_path / "map.tif", tmp_path / "shares.tif"
     run(str(files[0]), model, out, feedback, SERIES=[str(one) for one in files[1:]], PROBABILITIES=str(shares))
-    assert "The model reads one date: it is run on each of the 3 dates, and the probabilities are averaged." in feedback.infos
+    assert (
+        "The model reads one date: it is run on each of the 3 dates, and the probabilities are averaged."
+        in feedback.infos
+    )
     each = np.zeros((3, 3, 70, 90))
     for number, path in enumerate(files):
         one = tmp_path / "one.tif"
@@ -163,7 +166,12 @@ def test_what_does_not_fit_is_one_sentence(running, model, tmp_path):
     assert "SCL" in refused({**several, "MASK_BAND": "scl"})
     assert "clouds" in refused({**several, "MASK_BAND": "clouds"})
     far = rasters.write(tmp_path / "far_20240101.tif", pixels[0], transform=(900_000, 10, 0, 5_000_000, 0, -10))
-    assert "far_20240101" in refused({**first, "SERIES": [str(far)]})
+    with pytest.raises(QgsProcessingException, match="far_20240101"):
+        run(str(files[0]), series, out, SERIES=[str(far)])
+    virtual = tmp_path / "virtual_20240506.vrt"
+    gdal.BuildVRT(str(virtual), [str(files[1])]).FlushCache()
+    with pytest.raises(QgsProcessingException, match="which is read"):
+        run(str(files[0]), series, str(files[1]), SERIES=[str(virtual)])
     assert "scene_20240506" in refused({**first, "SERIES": [str(files[1])], "OUTPUT": str(files[1])})
     assert not Path(out).exists()
 

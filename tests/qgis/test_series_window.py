@@ -162,14 +162,14 @@ def test_layers_that_leave_the_project_leave_the_series(box, tmp_path):
 
 
 @pytest.fixture
-def series_model(models):
+def series_model(models):  # noqa: F811, the fixture
     return write_series(models / "series.onnx")
 
 
 @pytest.fixture
 def window(running, desktop, series_model, tmp_path):
     """The window with the first of three dated layers and a model of a series, after its first look."""
-    files, pixels, valid = dated(tmp_path)
+    files, _, valid = dated(tmp_path)
     added = [shown(path, path.stem) for path in files]
     desktop.layer = added[0]
     dialog = looked(running)
@@ -226,7 +226,7 @@ def test_series_is_ticked_checked_and_run_with_its_number_of_dates(running, wind
 
 
 def test_date_that_is_missing_disables_run_and_says_why(window, tmp_path):
-    dialog, added, _ = window
+    dialog, _, _ = window
     plain = shown(rasters.write(tmp_path / "plain.tif", np.full((3, 70, 90), 9, np.uint8), nodata=0), "plain")
     tick(dialog.series, plain)
     waited(dialog)

@@ -33,15 +33,14 @@ def look(
             return Look()
         choice = Choice(tuple(bands))
         whole, shown = Source(pixels, card, choice), Source(masked(pixels, hides), card, choice)
-        counts = np.zeros(3)
+        total = held = left = 0
         for window in lattice(*pixels.grid.shape):
             if not keep_going():
                 raise Cancelled()
             there = whole.read(window)[1]
-            left = shown.read(window)[1] if hides else there
-            counts += there.size, np.count_nonzero(there), np.count_nonzero(left)
-    total, held, left = counts
-    return Look(float(1 - held / total), float((held - left) / total))
+            total, held = total + there.size, held + int(np.count_nonzero(there))
+            left += int(np.count_nonzero(shown.read(window)[1] if hides else there))
+    return Look(1 - held / total, (held - left) / total)
 
 
 class Looking(QObject):

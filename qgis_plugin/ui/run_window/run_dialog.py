@@ -27,7 +27,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from ... import onnxruntime_help
-from ...gdal_io.job import RunPlan
+from ...gdal_io.job import RunPlan, series_grid
 from ...runtime.errors import RuntimeFault
 from ...runtime.files import free_bytes
 from ...texts import tr, words
@@ -272,8 +272,32 @@ class RunDialog(PluginWindow):
             self.looking.stop()
 
     def _plan_run(self) -> None:
+        """Plan at once; an area of a series only when its grid is known, for which all its files are opened elsewhere."""
         context = QgsProcessingContext()
         context.setProject(QgsProject.instance())
+        if not (self._takes_series() and self.series.several and self.area.parameters()):
+            self._plan_with(context)
+            return
+        try:
+            layers = self._algorithm.series(self.parameters(), context, self.layers.currentLayer())
+        except RuntimeFault as fault:
+            self.fit.show_fault(words(fault))
+            return
+        self.fit.show_checking(0)
+        work = lambda _: series_grid(layers)  # noqa: E731
+        task = Background(tr("GeoAware: estimating the run"), work, tr("The layer cannot be read ({error})."))
+        self._estimating = task.start(lambda grid, problem: self._grid_known(task, context, problem))
+
+    def _grid_known(self, task: Background, context: QgsProcessingContext, problem: str) -> None:
+        if task is not self._estimating:  # it was cancelled
+            return
+        self._estimating = None
+        if problem:
+            self.fit.show_fault(problem)
+        else:
+            self._plan_with(context)
+
+    def _plan_with(self, context: QgsProcessingContext) -> None:
         try:
             plan = self._algorithm.plan(self.parameters(), context)
         except RuntimeFault as fault:
