@@ -222,5 +222,5 @@ def files_read(job: Job) -> list[str]:
     return [name for one in _sources(job) for name in with_members(one.pixels.files, files_of)]
 
 
-def _sources(job: Job) -> list[Source]:
+def _sources(job: Job) -> Sequence[Source]:
     return job.source.sources if isinstance(job.source, SeriesSource) else [job.source]

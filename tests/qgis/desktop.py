@@ -1,7 +1,7 @@
 """A QGIS Desktop on a virtual screen, driven by real clicks: ``python -m tests.qgis.desktop RASTER --out DIR``.
 
 From the zip and an empty profile to the styled layer and the result page, or with ``--labels`` from strokes to a model and
-its map (``desktop_labels.py``); its pictures go to DIR, what else it saw is
+its map (``desktop_labels.py``), or with ``--series`` from layers of several dates to one map (``desktop_series.py``); its pictures go to DIR, what else it saw is
 printed. Run by a Python that has onnxruntime, from which it makes the wheel that the plugin installs: no
 network is needed. QGIS then runs this same file by ``--code``, to click. ``docs/images`` is filled this way:
 ``python -m tests.qgis.desktop europe.tif --out docs/images --work /home/ana``. A model that is named is added to the library;
@@ -22,7 +22,7 @@ import tempfile
 import time
 import traceback
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 TASK = "GEOAWARE_DESKTOP"  # environment variable: what to do, as JSON, for the part inside QGIS
@@ -47,10 +47,12 @@ def launch(
     locale: str = "en_US",
     work: Path | None = None,
     labels: dict | None = None,
+    series: Sequence[Path] = (),
 ) -> dict:
     """Start QGIS in a fresh profile in a folder under ``work``, wait until it has clicked through; what it saw.
 
-    With ``labels`` (see ``desktop_labels.steps``) the panel for labels is used instead of the run window.
+    With ``labels`` (see ``desktop_labels.steps``) the panel for labels is used instead of the run window; ``series`` are rasters of
+    other dates that are mapped together with the raster.
     """
     from export import plugin
 
@@ -64,7 +66,7 @@ def launch(
         settings = home / "profiles" / "default" / "QGIS" / "QGIS3.ini"
         settings.parent.mkdir(parents=True)
         settings.write_text(SETTINGS.format(locale=locale))
-        for source in filter(None, (model, raster)):
+        for source in filter(None, (model, raster, *series)):
             shutil.copy(source, home)
         task = {
             "zip": str(plugin.build(home)),
@@ -75,6 +77,7 @@ def launch(
             "seen": str(home / "seen.json"),
             "root": str(program.parents[2]),
             "labels": labels,
+            "series": [str(home / one.name) for one in series],
         }
         qgis = 'openbox & exec qgis --nologo --profiles-path "$0" --code "$1"'
         screen = f"-screen 0 {WIDTH}x{HEIGHT}x24"
@@ -322,6 +325,11 @@ def drive(task: dict) -> None:
         from tests.qgis import desktop_labels
 
         todo = desktop_labels.steps(task, seen)
+    elif task["series"]:
+        sys.path.insert(0, task["root"])
+        from tests.qgis import desktop_series
+
+        todo = desktop_series.steps(task, seen)
     else:
         todo = steps(task, seen)
 
@@ -374,9 +382,10 @@ def main() -> None:
     parser.add_argument("--locale", default="en_US")
     parser.add_argument("--seconds", type=int, default=300, help="give up after this time")
     parser.add_argument("--labels", type=Path, help="JSON: strokes by class, as lists of column and row in px")
+    parser.add_argument("--series", type=Path, nargs="+", default=[], help="rasters of other dates")
     given = parser.parse_args()
     labels = json.loads(given.labels.read_text("utf-8")) if given.labels else None
-    seen = launch(given.model, given.raster, given.out, given.seconds, given.locale, given.work, labels)
+    seen = launch(given.model, given.raster, given.out, given.seconds, given.locale, given.work, labels, given.series)
     print(json.dumps(seen, indent=1))
     sys.exit(not seen["finished"])
 

@@ -11,10 +11,11 @@ import pytest
 pytest.importorskip("qgis.core", reason="QGIS's Python packages are not installed here")
 
 from export import plugin
-from tests.models import CLASSES, write_strongest_band
+from tests.models import CLASSES, write_series, write_strongest_band
 from tests.qgis import desktop as screen
 from tests.qgis import rasters
 from tests.qgis.test_fit_model import NAMES, stripes
+from tests.qgis.test_series import dated
 
 
 def missing() -> str:
@@ -42,6 +43,20 @@ def test_from_the_zip_to_the_map_by_clicks(scene, tmp_path):
     assert seen["read"].startswith("scene: land cover: ")
     assert "qgis_process run geoaware:segment" in seen["page"]
     assert seen["seconds from zip to map"] < 120
+
+
+@pytest.mark.skipif(bool(missing()), reason=f"a QGIS on a virtual screen needs {missing()}")
+def test_layers_of_several_dates_are_mapped_by_clicks(tmp_path):
+    files, _, valid = dated(tmp_path)
+    model = write_series(tmp_path / "series.onnx")
+    seen = screen.launch(model, files[0], tmp_path / "out", 300, series=files[1:])
+    assert seen["finished"], seen
+    assert seen["left"] == []
+    assert seen["fit"] == ["Layer and model fit."]
+    assert seen["marks"][0].startswith("2024-01-20 · scene_20240120 · no data ")
+    assert "scene_20240120 (+2): number of dates" in seen["layers"]
+    assert seen["read"].endswith(f", dates: {valid[:, 35, 45].sum()}")
+    assert "--series --dates" in seen["page"]
 
 
 @pytest.mark.skipif(bool(missing()), reason=f"a QGIS on a virtual screen needs {missing()}")
