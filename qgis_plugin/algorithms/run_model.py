@@ -279,8 +279,9 @@ class ModelAlgorithm(Algorithm):
             table = results.areas.table(results.grid.row_areas)
             outputs[self.AREAS] = self.write_areas(parameters, self.AREAS, context, table)
         titles = {  # from the top of the group to its bottom
-            "CONFIDENCE": tr("confidence"), "DATE_COUNT": tr("number of dates"), "PICTURE": tr("picture of the features"), "POLYGONS": tr("polygons"),
-            self.OUTPUT: self.main_title(), "PROBABILITIES": tr("probabilities"), self.AREAS: tr("areas"),
+            "CONFIDENCE": tr("confidence"), "PICTURE": tr("picture of the features"), "POLYGONS": tr("polygons"),
+            self.OUTPUT: self.main_title(), "PROBABILITIES": tr("probabilities"),
+            "DATE_COUNT": tr("number of dates"), self.AREAS: tr("areas"),
         }  # fmt: skip
         source = plan.name
         group = f"GeoAware: {results.card.name} – {source}"  # noqa: RUF001, the dash of the group's title

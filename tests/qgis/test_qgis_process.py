@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("qgis.core", reason="QGIS's Python packages are not installed here")
+from tests.models import write_series
 from tests.qgis import rasters
+from tests.qgis.test_series import dated
 
 # Debian's qgis_process is a script that adds an option which the program itself refuses: so that one first
 QGIS_PROCESS = shutil.which("qgis_process.bin") or shutil.which("qgis_process")
@@ -64,6 +66,16 @@ def test_run_gives_the_same_file(profile, with_onnxruntime, model, scene, tmp_pa
     np.testing.assert_array_equal(rasters.band(out), scene[1])
     assert out.with_suffix(".qml").is_file()
     assert Path(f"{out}.aux.xml").is_file()
+
+
+def test_series_is_a_parameter_given_several_times(profile, with_onnxruntime, tmp_path):
+    files, _, valid = dated(tmp_path)
+    out, count = tmp_path / "out.tif", tmp_path / "count.tif"
+    given = [f"INPUT={files[0]}", *(f"SERIES={path}" for path in files[1:]), f"OUTPUT={out}", f"DATE_COUNT={count}"]
+    model = write_series(tmp_path / "series.onnx")
+    answer = qgis_process(profile, "run", "geoaware:segment", "--", *given, f"MODEL={model}")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    np.testing.assert_array_equal(rasters.band(count), valid.sum(axis=0))
 
 
 def test_help_lists_the_parameters(profile, with_onnxruntime):

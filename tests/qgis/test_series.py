@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from datetime import date, datetime
 from pathlib import Path
 
@@ -23,9 +26,10 @@ from qgis.PyQt.QtCore import QDateTime
 
 from tests.models import series_answer, write_series, write_strongest_band
 from tests.qgis import rasters
-from tests.qgis.conftest import BLUE, GREEN, NODATA, RED
+from tests.qgis.conftest import BLUE, GREEN, NODATA, RED, ROOT
 from tests.qgis.test_segment import Feedback, map_tip_at, run
 
+PYTHON = os.environ.get("GEOAWARE_TEST_PYTHON") or str(ROOT / ".venv" / "bin" / "python")
 DAYS = (date(2024, 1, 20), date(2024, 5, 6), date(2024, 9, 30))
 CLASSES = np.array([RED, GREEN, BLUE])
 
@@ -191,6 +195,32 @@ def test_extent_is_of_the_grid_of_the_series(running, tmp_path):
     wanted = CLASSES[series_answer(pixels, seen, days_of_year()).argmax(axis=0)]
     wanted[~seen.any(axis=0)] = NODATA
     np.testing.assert_array_equal(rasters.band(out), wanted[:50, :40])
+
+
+@pytest.mark.skipif(shutil.which(PYTHON) is None, reason="no Python with rasterio: see GEOAWARE_TEST_PYTHON")
+def test_maps_are_those_of_export_predict(running, model, tmp_path):
+    files, pixels, _ = dated(tmp_path)
+    # of another CRS, with larger pixels, and one shifted by whole pixels
+    files[1] = rasters.write(
+        tmp_path / "degrees_20240506.tif", pixels[1], nodata=0, epsg=4326, transform=(14.9995, 0.00013, 0, 45.1534, 0, -0.0001)
+    )
+    files[2] = rasters.write(
+        tmp_path / "moved_20240930.tif", pixels[2], nodata=0, transform=(500_070, 10, 0, 4_999_950, 0, -10)
+    )
+    for made in (write_series(tmp_path / "series.onnx", location=True), model):
+        theirs, out, count, sure = (tmp_path / name for name in ("theirs", "map.tif", "count.tif", "sure.tif"))
+        mean = [] if "series" in made.name else ["--combine", "mean"]
+        command = [PYTHON, "-m", "export.predict", str(made), *map(str, files), "--series", *mean, "--out", str(theirs)]
+        command += ["--name", "map", "--confidence", "--date-count", "--provider", "cpu"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        others = [str(one) for one in files[1:]]
+        given = {"CONFIDENCE": str(sure), "DATE_COUNT": str(count), "PROVIDER": "cpu"}
+        run(str(files[0]), made, out, SERIES=others, **given)
+        for ours, name in ((out, "map.tif"), (count, "map_dates.tif"), (sure, "map_confidence.tif")):
+            np.testing.assert_array_equal(rasters.band(ours), rasters.band(theirs / name))
+            assert gdal.Open(str(ours)).GetGeoTransform() == gdal.Open(str(theirs / name)).GetGeoTransform()
+        assert len(np.unique(rasters.band(count))) > 2
 
 
 def test_layers_removed_while_it_runs_are_read_to_the_end(running, tmp_path):

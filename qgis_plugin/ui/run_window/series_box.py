@@ -236,7 +236,8 @@ class SeriesBox(QgsCollapsibleGroupBox):
         color = QColor(WRONG) if day is None else QColor("#b35900") if day in doubled else None
         item.setForeground(_DAY, QBrush(color) if color and inside else QBrush())
         look = self._looks.get(layer.id())
-        for column, share in ((_GAPS, look.gaps if look else None), (_MASKED, look.masked if look else None)):
+        hidden = look.masked if look and self.masks.currentData() else None
+        for column, share in ((_GAPS, look.gaps if look else None), (_MASKED, hidden)):
             item.setText(column, "" if share is None or not inside else f"{number(100 * share, '.0f')} %")
             item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 
