@@ -1,7 +1,8 @@
 """A QGIS Desktop on a virtual screen, driven by real clicks: ``python -m tests.qgis.desktop RASTER --out DIR``.
 
 From the zip and an empty profile to the styled layer and the result page, or with ``--labels`` from strokes to a model and
-its map (``desktop_labels.py``), or with ``--series`` from layers of several dates to one map (``desktop_series.py``); its pictures go to DIR, what else it saw is
+its map (``desktop_labels.py``), or with ``--series`` from layers of several dates to one map (``desktop_series.py``). Its pictures go
+to DIR, what else it saw is
 printed. Run by a Python that has onnxruntime, from which it makes the wheel that the plugin installs: no
 network is needed. QGIS then runs this same file by ``--code``, to click. ``docs/images`` is filled this way:
 ``python -m tests.qgis.desktop europe.tif --out docs/images --work /home/ana``. A model that is named is added to the library;

@@ -202,7 +202,11 @@ def test_maps_are_those_of_export_predict(running, model, tmp_path):
     files, pixels, _ = dated(tmp_path)
     # of another CRS, with larger pixels, and one shifted by whole pixels
     files[1] = rasters.write(
-        tmp_path / "degrees_20240506.tif", pixels[1], nodata=0, epsg=4326, transform=(14.9995, 0.00013, 0, 45.1534, 0, -0.0001)
+        tmp_path / "degrees_20240506.tif",
+        pixels[1],
+        nodata=0,
+        epsg=4326,
+        transform=(14.9995, 0.00013, 0, 45.1534, 0, -0.0001),
     )
     files[2] = rasters.write(
         tmp_path / "moved_20240930.tif", pixels[2], nodata=0, transform=(500_070, 10, 0, 4_999_950, 0, -10)
