@@ -97,7 +97,8 @@ def test_each_algorithm_has_help_and_outputs(running):
                 assert parameter.checkValueIsAcceptable(parameter.defaultValue()), parameter.name()
     shown = [p.name() for p in found["segment"].parameterDefinitions() if not p.flags() & advanced]
     assert shown == [
-        "INPUT", "MODEL", "EXTENT", "MASK", "OUTPUT", "CONFIDENCE", "PROBABILITIES", "POLYGONS", "AREAS",
+        "INPUT", "SERIES", "DATES", "MODEL", "EXTENT", "MASK", "OUTPUT", "CONFIDENCE", "PROBABILITIES", "POLYGONS",
+        "DATE_COUNT", "AREAS",
     ]  # fmt: skip
 
 
