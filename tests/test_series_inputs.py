@@ -12,8 +12,12 @@ import rasterio
 from pyproj import Transformer
 from rasterio.transform import Affine
 
+from export.batch.inputs import Raster
+from export.batch.series import masked
 from export.predict import main
+from export.rasterio_io.dated import MaskFile
 from export.runtime.model.session import Model
+from export.runtime.raster.mask_band import MASKS
 from tests.conftest import call
 from tests.models import series_answer, series_item, write_series, write_strongest_band
 from tests.test_series_grid import NORTH, write
@@ -435,6 +439,8 @@ def test_items_with_a_file_for_each_band_are_dates(tmp_path, model, scenes, caps
     assert np.isnan(found[:, hidden]).all()
     record = json.loads((tmp_path / "out" / "map.stac.json").read_text())["properties"]["geoaware:series"]
     assert record[0] == {"date": "2024-01-10", "raster": "items.json: S2_2024-01-10"}
+    text = (tmp_path / "out" / "map.stac.json").read_text()
+    assert json.loads(text)["properties"]["geoaware:mask"] == "SCL: 0-1, 3, 8-10"
     (tmp_path / "2024-04-09_B03.tif").unlink()
     arguments = (model, "--series", items, "--out", tmp_path / "less")
     text = refused(capsys, *arguments)
@@ -442,3 +448,23 @@ def test_items_with_a_file_for_each_band_are_dates(tmp_path, model, scenes, caps
     assert "2024-04-09_B03.tif: no such file" in text
     assert call(main, *arguments, "--skip-bad") == 1
     assert "left out: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "preset"),
+    [
+        ("T33UUP_20240630T101031_B04_10m.tif", "T33UUP_20240630T101031_SCL_20m.tif", "scl"),
+        ("LC08_L2SP_007068_20200101_20200823_02_T1_SR_B4.TIF", "LC08_L2SP_007068_20200101_20200823_02_T1_QA_PIXEL.TIF", "qa_pixel"),
+        ("s2_20240630.tif", "SCL_s2_20240630.tif", "scl"),
+        ("s2-2024-06-30.tif", "s2-2024-06-30-cloud-probability.tif", "s2cloudless"),
+        ("rgb.tif", "rgb_scl.tif", "scl"),
+    ],
+)  # fmt: skip
+def test_a_file_beside_a_raster_is_its_mask_by_its_name(tmp_path, image, mask, preset):
+    path = write(tmp_path / image, values_of(1))
+    write(tmp_path / mask, np.zeros((1, *SHAPE), np.uint8))
+    write(
+        tmp_path / mask.replace("2024", "2023").replace("20200101", "20190101").replace("rgb", "nir"), values_of(1)[:1]
+    )
+    (raster,) = masked([Raster("a", str(path)), Raster("b", str(tmp_path / mask))], MASKS[preset])
+    assert raster.mask == MaskFile(MASKS[preset], str(tmp_path / mask))

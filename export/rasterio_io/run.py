@@ -177,7 +177,8 @@ def inputs_of(raster: str, scenes: Sequence[SceneFile]) -> Inputs:
     """What a map is made from, for the record."""
     dates = [scene.date for scene in scenes if scene.date]
     files = tuple((f"{scene.date:%Y-%m-%d}" if scene.date else "", scene.name or scene.where) for scene in scenes)
-    return Inputs(raster, files if dates else (), (min(dates), max(dates)) if dates else None)
+    mask = next((f"{one.mask.rule.name}: {one.mask.rule.said}" for one in scenes if one.mask), "")
+    return Inputs(raster, files if dates else (), (min(dates), max(dates)) if dates else None, mask)
 
 
 def room_for_blocks(under: float) -> dict[str, int]:

@@ -71,19 +71,24 @@ def _cached_hash(path: Path, size: int, mtime: int) -> str:
 
 
 class Inputs(NamedTuple):
-    """What a map is made from: GDAL's name of the raster, or of a series each date and raster, the first date and the last."""
+    """What a map is made from: GDAL's name of the raster, or of a series each date and raster, the first date and the last.
+
+    ``mask`` is the band that hides pixels, and its values.
+    """
 
     raster: str
     dated: tuple[tuple[str, str], ...] = ()
     period: tuple[datetime, datetime] | None = None
+    mask: str = ""
 
     def properties(self, made: str) -> dict[str, Any]:
         """Of the Item of a map that was made at this time."""
+        mask = {"geoaware:mask": self.mask} if self.mask else {}
         if not self.period:  # rasters do not state when they were taken
-            return {"datetime": made, "geoaware:raster": short(self.raster)}
+            return {"datetime": made, "geoaware:raster": short(self.raster), **mask}
         first, last = (day.isoformat(timespec="seconds").replace("+00:00", "Z") for day in self.period)
         series = [{"date": day, "raster": short(where)} for day, where in self.dated]
-        return {"datetime": None, "start_datetime": first, "end_datetime": last, "geoaware:series": series}
+        return {"datetime": None, "start_datetime": first, "end_datetime": last, "geoaware:series": series, **mask}
 
 
 def write_item(
