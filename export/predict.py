@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Map rasters with a model in one ONNX file.",
         epilog="Writes NAME.tif (Cloud-Optimized GeoTIFF), its legend (NAME.tif.aux.xml, NAME.qml) and NAME.stac.json "
         "for each raster. Several rasters: finished maps are listed in DIR/manifest.jsonl, and the same command resumes an "
-        "interrupted run (docs/scale.md). Exit code: 0 all mapped, 1 some failed, 2 none mapped or invalid options, "
+        "interrupted run (docs/scale.md). Exit code: 0 all mapped, 1 some failed or were left out, 2 none mapped or invalid options, "
         "130 interrupted.",
     )
     add = parser.add_argument

@@ -103,10 +103,11 @@ def series_of(
     if rules.listed and len(rules.listed) != len(rasters):
         raise InputFault.worded(f"--dates: {len(rules.listed)} dates for {len(rasters)} rasters; give one for each")
     table = dict(read_dates(rules.table)) if rules.table else {}
+    masks_of = _Masks(mask, area) if mask else None
     for number, raster in enumerate(rasters):
         try:
             given = rules.listed[number] if rules.listed else None
-            one = _dated(raster, given, rules, table, mask, area, found.notes)
+            one = _dated(raster, given, rules, table, masks_of, area, found.notes)
         except InputFault as fault:
             if not skip_bad:
                 raise InputFault.worded(f"{fault}; or leave out what is bad with --skip-bad") from fault
@@ -156,9 +157,8 @@ def masked(rasters: Sequence[Raster], mask: MaskBand, area: Area | None = None) 
     Raises:
         InputFault: one cannot be read, or has no such mask.
     """
-    return [
-        replace(raster, mask=_mask_of(raster, mask, area, None)) for raster in rasters if not _is_mask(raster, mask)
-    ]
+    masks_of = _Masks(mask, area)
+    return [replace(raster, mask=masks_of.of(raster)) for raster in rasters if not _is_mask(raster, mask)]
 
 
 def _dated(
@@ -166,7 +166,7 @@ def _dated(
     given: datetime | None,
     rules: DateRules,
     table: dict[str, datetime],
-    mask: MaskBand | None,
+    masks_of: _Masks | None,
     area: Area | None,
     notes: list[Message],
 ) -> DatedRaster:
@@ -181,7 +181,7 @@ def _dated(
         date = rows[0]
     else:
         date = _own_date(raster, rules.form, tags, notes)
-    return DatedRaster(date, raster, (), _mask_of(raster, mask, area, date) if mask else None)
+    return DatedRaster(date, raster, (), masks_of.of(raster, date) if masks_of else None)
 
 
 def _own_date(raster: Raster, form: str | None, tags: dict[str, str], notes: list[Message]) -> datetime:
@@ -193,7 +193,7 @@ def _own_date(raster: Raster, form: str | None, tags: dict[str, str], notes: lis
     created = tagged if tagged and tagged.how == CREATED else None
     stated = (tagged if not created else None) or (date_beside(Path(where)) if is_path(where) else None)
     try:
-        named = date_in_name(where.split("?")[0], form)
+        named = date_in_name(raster.name if raster.parts else where.split("?")[0], form)
     except InputFault as fault:
         found: DateFound | None = stated or created
         if form or found is None:
@@ -271,23 +271,67 @@ def _of_stack(
     )
 
 
-def _mask_of(raster: Raster, rule: MaskBand, area: Area | None, date: datetime | None) -> MaskFile:
-    """The mask band of a raster: one of its own, the asset of its Item, or a file beside it."""
-    for key, href in raster.assets:
-        if rule.is_named(key):
-            return MaskFile(rule, href)
-    if not raster.parts:
-        with reading(raster.where), closing(RasterPixels(raster.where, area)) as pixels:
-            if rule.number(pixels.bands):
-                return MaskFile(rule)
-    files = _masks_beside(Path(raster.where), rule, date) if not raster.parts and is_path(raster.where) else []
-    if len(files) > 1:
-        names = ", ".join(path.name for path in files)
-        raise InputFault.worded(f"{raster.where}: several files beside it may be its mask ({names}); keep one of them")
-    if files:
-        return MaskFile(rule, str(files[0]))
-    where = f"no asset {rule.name}" if raster.assets else f"no band {rule.name} and no file *_{rule.name}* beside it"
-    raise InputFault.worded(f"{raster.where}: has {where}; see --mask-band")
+class _Masks:
+    """Finds the masks of rasters; looks into each folder once."""
+
+    def __init__(self, rule: MaskBand, area: Area | None) -> None:
+        self._rule, self._area = rule, area
+        self._folders: dict[Path, list[tuple[Path, list[str]]]] = {}
+
+    def of(self, raster: Raster, date: datetime | None = None) -> MaskFile:
+        """The mask band of a raster: the asset of its Item, a band of its own, or a file beside it.
+
+        Raises:
+            InputFault: there is none, or more than one.
+        """
+        rule = self._rule
+        for key, href in raster.assets:
+            if rule.is_named(key):
+                return MaskFile(rule, href)
+        if not raster.parts:
+            with reading(raster.where), closing(RasterPixels(raster.where, self._area)) as pixels:
+                if rule.number(pixels.bands):
+                    return MaskFile(rule)
+        files = self._beside(Path(raster.where), date) if not raster.parts and is_path(raster.where) else []
+        if len(files) > 1:
+            names = ", ".join(path.name for path in files)
+            raise InputFault.worded(
+                f"{raster.where}: several files beside it may be its mask ({names}); keep one of them"
+            )
+        if files:
+            return MaskFile(rule, str(files[0]))
+        where = (
+            f"no asset {rule.name}" if raster.assets else f"no band {rule.name} and no file *_{rule.name}* beside it"
+        )
+        raise InputFault.worded(f"{raster.where}: has {where}; see --mask-band")
+
+    def _beside(self, path: Path, date: datetime | None) -> list[Path]:
+        """The files beside a raster that mask it: named as it is, or of its date and as its name begins or ends."""
+        own = [part for part in re.split(r"[_.\s-]+", path.stem.lower()) if not _SIZES.fullmatch(part)]
+        best: dict[int, list[Path]] = {}
+        for other, words in self._in(path.parent):
+            if other == path or not (own[: len(words)] == words or own[-len(words) :] == words):
+                continue
+            if words != own:
+                try:
+                    its = date_in_name(other.name)
+                except InputFault:
+                    continue
+                if date is not None and its.date() != date.date():
+                    continue
+            best.setdefault(len(words), []).append(other)
+        return best[max(best)] if best else []
+
+    def _in(self, folder: Path) -> list[tuple[Path, list[str]]]:
+        """The files of a folder that are named as masks, and the other words of their names."""
+        if folder not in self._folders:
+            named = [
+                (path, _masks_what(path.stem, self._rule))
+                for path in sorted(folder.iterdir())
+                if path.suffix.lower() in SUFFIXES
+            ]
+            self._folders[folder] = [(path, words) for path, words in named if words]
+        return self._folders[folder]
 
 
 def _is_mask(raster: Raster, rule: MaskBand) -> bool:
@@ -303,22 +347,3 @@ def _masks_what(name: str, rule: MaskBand) -> list[str] | None:
             if rule.is_named("".join(parts[first:last])):
                 return [part for part in parts[:first] + parts[last:] if not _SIZES.fullmatch(part)]
     return None
-
-
-def _masks_beside(path: Path, rule: MaskBand, date: datetime | None) -> list[Path]:
-    """The files beside a raster that mask it: named as it is, or of its date and as its name begins or ends."""
-    own = [part for part in re.split(r"[_.\s-]+", path.stem.lower()) if not _SIZES.fullmatch(part)]
-    best: dict[int, list[Path]] = {}
-    for other in sorted(path.parent.iterdir()):
-        words = _masks_what(other.stem, rule) if other.suffix.lower() in SUFFIXES and other != path else None
-        if not words or not (own[: len(words)] == words or own[-len(words) :] == words):
-            continue
-        if words != own:
-            try:
-                its = date_in_name(other.name)
-            except InputFault:
-                continue
-            if date is not None and its.date() != date.date():
-                continue
-        best.setdefault(len(words), []).append(other)
-    return best[max(best)] if best else []
