@@ -31,7 +31,7 @@ REMEDIES = {
     "mask_unknown": " with --mask-values",
     "mask_missing": "; see --mask-band",
     "mask_beyond": "; see --mask-band",
-    "same_day": ", or bring the bands of one date into one file (gdalbuildvrt -separate) or one STAC Item",
+    "same_day": ", or bring the bands of one date into one file (gdalbuildvrt -separate) or one STAC Item; see --mask-band for masks",
     "dates_differ": "; see --dates",
     "date_of_file": "; see --dates",
     "bounds_apart": "; see --bounds",

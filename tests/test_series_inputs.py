@@ -468,3 +468,17 @@ def test_a_file_beside_a_raster_is_its_mask_by_its_name(tmp_path, image, mask, p
     )
     (raster,) = masked([Raster("a", str(path)), Raster("b", str(tmp_path / mask))], MASKS[preset])
     assert raster.mask == MaskFile(MASKS[preset], str(tmp_path / mask))
+
+
+def test_masks_that_lie_elsewhere_or_cannot_be_read_are_named(tmp_path, model, scenes, capsys):
+    for path in scenes:
+        clouds(path.with_name(f"{path.stem}_SCL.tif"), np.zeros(SHAPE, bool))
+    arguments = (model, "--series", tmp_path / "scenes", "--mask-band", "scl", "--out", tmp_path / "out")
+    moved = clouds(
+        scenes[1].with_name(f"{scenes[1].stem}_SCL.tif"), np.zeros(SHAPE, bool), NORTH * Affine.translation(500, 0)
+    )
+    assert f"{moved.name}: lies apart from {scenes[1]}" in refused(capsys, *arguments)
+    moved.write_bytes(moved.read_bytes()[:900])
+    assert f"{moved.name}: corrupt or truncated" in refused(capsys, *arguments)
+    assert call(main, *arguments, "--skip-bad") == 1
+    assert f"{moved.name}: corrupt" in capsys.readouterr().err

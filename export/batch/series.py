@@ -287,6 +287,7 @@ class _Masks:
         rule = self._rule
         for key, href in raster.assets:
             if rule.is_named(key):
+                _probed(href, self._area)
                 return MaskFile(rule, href)
         if not raster.parts:
             with reading(raster.where), closing(RasterPixels(raster.where, self._area)) as pixels:
@@ -299,6 +300,7 @@ class _Masks:
                 f"{raster.where}: several files beside it may be its mask ({names}); keep one of them"
             )
         if files:
+            _probed(str(files[0]), self._area)
             return MaskFile(rule, str(files[0]))
         where = (
             f"no asset {rule.name}" if raster.assets else f"no band {rule.name} and no file *_{rule.name}* beside it"

@@ -163,6 +163,7 @@ MESSAGES: dict[str, str] = {
     "mask_unknown": "'{name}' says nothing of the values to drop; state them, or take one of {known}",
     "mask_beyond": "its mask band {name} holds {value:g}, which is beyond {low:g} to {high:g}: it is no such band",
     "mask_missing": "has no mask band '{name}' (its bands are {bands})",
+    "mask_apart": "lies apart from {other}, whose mask it is to be",
     "gaps_of_mask_band": "{values} in the mask band {name}",
     "same_day": "is of {date}, as is {other}, and both show the same area: leave one of them out",
     "date_of_file": "dated {date} by its {tag}, which may be when the file was made",

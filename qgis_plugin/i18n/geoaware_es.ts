@@ -816,6 +816,10 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>Nombres de las clases</translation>
     </message>
     <message>
+        <source>lies apart from {other}, whose mask it is to be</source>
+        <translation>está lejos de {other}, cuya máscara debe ser</translation>
+    </message>
+    <message>
         <source>needs the columns file and date, with dates like 2024-06-30 ({reason})</source>
         <translation>necesita las columnas file y date, con fechas como 2024-06-30 ({reason})</translation>
     </message>

@@ -12,7 +12,7 @@ from ...raster.mask_band import MaskBand
 from ...raster.shapes.footprint import Way
 from ...raster.window import Read, Window
 from ..source import Pixels
-from .onto import onto
+from .onto import box_on, onto
 
 
 class _View:
@@ -67,7 +67,7 @@ class Masked(_View):
         Pixels beyond the other raster, and those that it calls empty, are hidden too. Of one band alone the name does not matter.
 
         Raises:
-            InputFault: there is no such band, or no way leads from one raster to the other.
+            InputFault: there is no such band, the mask lies elsewhere, or no way leads from one raster to the other.
         """
         super().__init__(pixels)
         self.rule, self.of = rule, of
@@ -80,6 +80,9 @@ class Masked(_View):
         self._mask: Read = self._own if of is None else onto(self._own, of, pixels.grid, nearest=True)
         if of:
             self.files = [*pixels.files, *of.files]
+            left, top, right, bottom = box_on(of, pixels.grid)
+            if left >= pixels.grid.width or top >= pixels.grid.height or right <= 0 or bottom <= 0:
+                raise InputFault("mask_apart", where=of.name, other=pixels.name)
 
     def masked(self, bands: Sequence[int]) -> bool:
         """Always."""
