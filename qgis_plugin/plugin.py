@@ -18,6 +18,7 @@ from .ui.desk import Desk
 MENU = "GeoAware"
 IDENTIFY = ICON.with_name("identify.svg")
 LABELS = ICON.with_name("labels.svg")
+CURVE = ICON.with_name("curve.svg")
 ALGORITHMS = (
     SegmentAlgorithm,
     ClassifyScenesAlgorithm,
@@ -74,7 +75,7 @@ class GeoAwarePlugin:
     def __init__(self, iface):
         self.iface = iface  # None in qgis_process
         self.provider = None
-        self.action = self.labels_action = self.identify_action = self.class_tool = None
+        self.action = self.labels_action = self.identify_action = self.curve_action = self.class_tool = None
         self.actions = []
         self.map_tips = self.desk = None
 
@@ -113,6 +114,14 @@ class GeoAwarePlugin:
         """Open the panel that turns labels into a map, with the selected layer."""
         self.desk.open_panel(self._active_raster())
 
+    def open_curve(self):
+        """Open the season curve with the layers that are selected, those of selected groups too."""
+        tree = self.iface.layerTreeView()
+        selected = tree.selectedLayersRecursive() if tree is not None else []
+        layers = [layer for layer in selected if isinstance(layer, QgsRasterLayer)]
+        active = self._active_raster()
+        self.desk.open_curve(layers or ([active] if active is not None else []))
+
     def _active_raster(self):
         layer = self.iface.activeLayer()
         return layer if isinstance(layer, QgsRasterLayer) else None
@@ -128,6 +137,8 @@ class GeoAwarePlugin:
         self.identify_action.setToolTip(tr("Click a GeoAware map to read class and confidence"))
         self.identify_action.setCheckable(True)
         self.class_tool.setAction(self.identify_action)
+        self.curve_action = self._action("geoawareCurve", tr("Season curve"), self.open_curve, CURVE)
+        self.curve_action.setToolTip(tr("Click a place: what layers of several dates hold there, or a model says"))
         self._action("geoawareModels", tr("Models…"), self.desk.open_library)
         # the type is taken from an instance because the name of its enum differs between QGIS 3.22, 3.30 and 4
         for action in (self.action, self.labels_action):
@@ -148,12 +159,12 @@ class GeoAwarePlugin:
     def _remove_actions(self):
         for action in (self.action, self.labels_action):
             self.iface.removeCustomActionForLayerType(action)
-        for action in (self.action, self.labels_action, self.identify_action):
+        for action in (self.action, self.labels_action, self.identify_action, self.curve_action):
             self.iface.removeToolBarIcon(action)
         for action in self.actions:
             self.iface.removePluginRasterMenu(MENU, action)
             action.deleteLater()
         self.iface.mapCanvas().unsetMapTool(self.class_tool)
         self.class_tool.deleteLater()
-        self.action = self.labels_action = self.identify_action = self.class_tool = None
+        self.action = self.labels_action = self.identify_action = self.curve_action = self.class_tool = None
         self.actions = []

@@ -2340,6 +2340,126 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>no hay rásteres con fecha</translation>
     </message>
     <message>
+        <source>'{name}' comes from a service without pixels of its own: it has no curve.</source>
+        <translation>«{name}» viene de un servicio sin píxeles propios: no tiene curva.</translation>
+    </message>
+    <message>
+        <source>'{name}' has {count} bands, which {dates} dates do not divide.</source>
+        <translation>«{name}» tiene {count} bandas, que no se reparten entre {dates} fechas.</translation>
+    </message>
+    <message>
+        <source>'{path}' cannot be written ({error}).</source>
+        <translation>No se puede escribir «{path}» ({error}).</translation>
+    </message>
+    <message>
+        <source>'{text}' is no date: write it like 2024-06-30.</source>
+        <translation>«{text}» no es una fecha: escríbala como 2024-06-30.</translation>
+    </message>
+    <message>
+        <source>Apply</source>
+        <translation>Aplicar</translation>
+    </message>
+    <message>
+        <source>CSV files (*.csv)</source>
+        <translation>Archivos CSV (*.csv)</translation>
+    </message>
+    <message>
+        <source>Choose the layers and their dates.</source>
+        <translation>Elija las capas y sus fechas.</translation>
+    </message>
+    <message>
+        <source>Click a place on the map</source>
+        <translation>Haga clic en un lugar del mapa</translation>
+    </message>
+    <message>
+        <source>Click a place on the map.</source>
+        <translation>Haga clic en un lugar del mapa.</translation>
+    </message>
+    <message>
+        <source>Click a place: what layers of several dates hold there, or a model says</source>
+        <translation>Haga clic en un lugar: qué contienen allí capas de varias fechas, o qué dice un modelo</translation>
+    </message>
+    <message>
+        <source>Copy the picture</source>
+        <translation>Copiar la imagen</translation>
+    </message>
+    <message>
+        <source>Dates of its bands</source>
+        <translation>Fechas de sus bandas</translation>
+    </message>
+    <message>
+        <source>For one layer that holds several dates: the dates in the order of its bands, which are shared out evenly (of 12 bands and 4 dates, the first 3 bands are of the first date). Not needed where the names of the bands hold dates.</source>
+        <translation>Para una capa con varias fechas: las fechas en el orden de sus bandas, que se reparten por igual (con 12 bandas y 4 fechas, las 3 primeras bandas son de la primera fecha). No hace falta si los nombres de las bandas contienen fechas.</translation>
+    </message>
+    <message>
+        <source>Forget all places</source>
+        <translation>Olvidar todos los lugares</translation>
+    </message>
+    <message>
+        <source>GeoAware: layers and dates</source>
+        <translation>GeoAware: capas y fechas</translation>
+    </message>
+    <message>
+        <source>GeoAware: season curve</source>
+        <translation>GeoAware: curva estacional</translation>
+    </message>
+    <message>
+        <source>Layers and dates…</source>
+        <translation>Capas y fechas…</translation>
+    </message>
+    <message>
+        <source>Opening the model…</source>
+        <translation>Abriendo el modelo…</translation>
+    </message>
+    <message>
+        <source>Reading…</source>
+        <translation>Leyendo…</translation>
+    </message>
+    <message>
+        <source>Save as CSV</source>
+        <translation>Guardar como CSV</translation>
+    </message>
+    <message>
+        <source>Save as CSV…</source>
+        <translation>Guardar como CSV…</translation>
+    </message>
+    <message>
+        <source>Saved: {path}</source>
+        <translation>Guardado: {path}</translation>
+    </message>
+    <message>
+        <source>Season curve</source>
+        <translation>Curva estacional</translation>
+    </message>
+    <message>
+        <source>The last places, at most {count}</source>
+        <translation>Los últimos lugares, como máximo {count}</translation>
+    </message>
+    <message>
+        <source>Values of the bands</source>
+        <translation>Valores de las bandas</translation>
+    </message>
+    <message>
+        <source>What is shown: values of the bands, or what a model says</source>
+        <translation>Qué se muestra: valores de las bandas, o lo que dice un modelo</translation>
+    </message>
+    <message>
+        <source>no layers chosen</source>
+        <translation>ninguna capa elegida</translation>
+    </message>
+    <message>
+        <source>probability</source>
+        <translation>probabilidad</translation>
+    </message>
+    <message>
+        <source>similarity to the mean of all dates</source>
+        <translation>similitud con la media de todas las fechas</translation>
+    </message>
+    <message>
+        <source>{count} dates, {first} to {last}</source>
+        <translation>{count} fechas, de {first} a {last}</translation>
+    </message>
+    <message>
         <source>holds no data there</source>
         <translation>no contiene datos ahí</translation>
     </message>

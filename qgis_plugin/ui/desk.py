@@ -45,6 +45,7 @@ class Desk:
         self.library: Optional[LibraryWindow] = None
         self.help: Optional[HelpWindow] = None
         self.panel: Any = None  # LabelPanel
+        self.curve: Any = None  # CurveDock
         self.pages: dict[Run, ResultWindow] = {}
         self._saved: Optional[Path] = None  # the last model of the panel
 
@@ -80,6 +81,20 @@ class Desk:
         self.panel.raise_()
         self.panel.set_layer(layer or labelled_raster() or self.panel.layer)
 
+    def open_curve(self, layers=()) -> None:
+        """Open the season curve with its map tool; ``layers`` are taken where none were chosen before."""
+        from .curve.dates_window import DatesWindow
+        from .curve.dock import CurveDock
+
+        if self.curve is None:
+            window = DatesWindow(self._iface.mainWindow())
+            self.curve = CurveDock(self._iface, window, self.open_help, self._can_run)
+            self._iface.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, self.curve)
+        self.curve.show()
+        self.curve.raise_()
+        self._iface.mapCanvas().setMapTool(self.curve.tool)
+        self.curve.suggest(layers)
+
     def open_library(self) -> None:
         """Open the model library, with the model of the run window selected."""
         if self.library is None:
@@ -111,12 +126,18 @@ class Desk:
             if window is not None:
                 window.stop()
                 window.deleteLater()
-        if self.panel is not None:
-            self.panel.stop()
-            self._iface.removeDockWidget(self.panel)
-            self.panel.deleteLater()
+        for dock in (self.panel, self.curve):
+            if dock is not None:
+                dock.stop()
+                self._iface.removeDockWidget(dock)
+                dock.deleteLater()
         self.pages = {}
-        self.library = self.help = self.dialog = self.panel = None
+        self.library = self.help = self.dialog = self.panel = self.curve = None
+
+    def _can_run(self) -> bool:
+        """Whether models can be run; opens the page that installs onnxruntime if not."""
+        problem = onnxruntime_help.quick_problem()
+        return not problem or self._install(problem)
 
     def _install(self, problem: str) -> bool:
         """Open the page that installs onnxruntime; returns whether it can be used afterwards."""
@@ -137,6 +158,8 @@ class Desk:
             self.dialog.fill_models(Path(added) if added else None)
         if self.panel is not None:
             self.panel.features.fill_models()
+        if self.curve is not None:
+            self.curve.fill_models()
 
     def _ended(self, run: Run) -> None:
         if run.state == DONE:

@@ -86,7 +86,7 @@ class Desktop:
     """Stands in for QGIS's window: keeps what a plugin adds, and a real canvas and main window."""
 
     def __init__(self, iface) -> None:
-        self.mainWindow, self.mapCanvas = iface.mainWindow, iface.mapCanvas
+        self.mainWindow, self.mapCanvas, self.layerTreeView = iface.mainWindow, iface.mapCanvas, iface.layerTreeView
         self.toolbar, self.raster_menu, self.layer_menu = [], [], []
         self.docks, self.layer = [], None
         self.map_tips_action = QAction()

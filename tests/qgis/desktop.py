@@ -1,7 +1,8 @@
 """A QGIS Desktop on a virtual screen, driven by real clicks: ``python -m tests.qgis.desktop RASTER --out DIR``.
 
 From the zip and an empty profile to the styled layer and the result page, or with ``--labels`` from strokes to a model and
-its map (``desktop_labels.py``), or with ``--series`` from layers of several dates to one map (``desktop_series.py``). Its pictures go
+its map (``desktop_labels.py``), or with ``--series`` from layers of several dates to one map (``desktop_series.py``),
+or with ``--curve`` the season curve of places (``desktop_curve.py``). Its pictures go
 to DIR, what else it saw is
 printed. Run by a Python that has onnxruntime, from which it makes the wheel that the plugin installs: no
 network is needed. QGIS then runs this same file by ``--code``, to click. ``docs/images`` is filled this way:
@@ -49,11 +50,12 @@ def launch(
     work: Path | None = None,
     labels: dict | None = None,
     series: Sequence[Path] = (),
+    curve: dict | None = None,
 ) -> dict:
     """Start QGIS in a fresh profile in a folder under ``work``, wait until it has clicked through; what it saw.
 
     With ``labels`` (see ``desktop_labels.steps``) the panel for labels is used instead of the run window; ``series`` are rasters of
-    other dates that are mapped together with the raster.
+    other dates that are mapped together with the raster. ``curve`` (see ``desktop_curve.steps``): the season curve is used.
     """
     from export import plugin
 
@@ -67,7 +69,8 @@ def launch(
         settings = home / "profiles" / "default" / "QGIS" / "QGIS3.ini"
         settings.parent.mkdir(parents=True)
         settings.write_text(SETTINGS.format(locale=locale))
-        for source in filter(None, (model, raster, *series)):
+        others = [Path(one) for one in curve["rasters"]] if curve else []
+        for source in filter(None, (model, raster, *series, *others)):
             shutil.copy(source, home)
         task = {
             "zip": str(plugin.build(home)),
@@ -79,6 +82,7 @@ def launch(
             "root": str(program.parents[2]),
             "labels": labels,
             "series": [str(home / one.name) for one in series],
+            "curve": curve and {**curve, "rasters": [str(home / one.name) for one in others]},
         }
         qgis = 'openbox & exec qgis --nologo --profiles-path "$0" --code "$1"'
         screen = f"-screen 0 {WIDTH}x{HEIGHT}x24"
@@ -255,6 +259,11 @@ def with_plugin(task: dict) -> Iterator[float | Callable]:
 def with_onnxruntime(task: dict, action) -> Iterator[float | Callable]:
     """Click an action of the toolbar that needs onnxruntime, and let the plugin install it."""
     click(tool_button(action))
+    yield from installed(task)
+
+
+def installed(task: dict) -> Iterator[float | Callable]:
+    """Let the plugin install onnxruntime, for which it asks."""
     yield lambda: top("InstallWindow")
     page = top("InstallWindow")
     yield 0.5
@@ -331,6 +340,11 @@ def drive(task: dict) -> None:
         from tests.qgis import desktop_series
 
         todo = desktop_series.steps(task, seen)
+    elif task["curve"]:
+        sys.path.insert(0, task["root"])
+        from tests.qgis import desktop_curve
+
+        todo = desktop_curve.steps(task, seen)
     else:
         todo = steps(task, seen)
 
@@ -384,9 +398,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=300, help="give up after this time")
     parser.add_argument("--labels", type=Path, help="JSON: strokes by class, as lists of column and row in px")
     parser.add_argument("--series", type=Path, nargs="+", default=[], help="rasters of other dates")
+    parser.add_argument("--curve", type=Path, help="JSON: rasters of other dates, places, and models to look at")
     given = parser.parse_args()
     labels = json.loads(given.labels.read_text("utf-8")) if given.labels else None
-    seen = launch(given.model, given.raster, given.out, given.seconds, given.locale, given.work, labels, given.series)
+    curve = json.loads(given.curve.read_text("utf-8")) if given.curve else None
+    run = (given.model, given.raster, given.out, given.seconds, given.locale, given.work)
+    seen = launch(*run, labels, given.series, curve)
     print(json.dumps(seen, indent=1))
     sys.exit(not seen["finished"])
 

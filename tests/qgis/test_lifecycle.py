@@ -47,8 +47,8 @@ def test_every_module_can_be_imported_from_the_checkout():
 
 
 def test_action_stands_in_toolbar_raster_menu_and_layer_menu(running, desktop):
-    action, labels, identify = desktop.toolbar
-    assert desktop.raster_menu[:3] == [("GeoAware", action), ("GeoAware", labels), ("GeoAware", identify)]
+    action, labels, identify, curve = desktop.toolbar
+    assert desktop.raster_menu[:4] == [("GeoAware", one) for one in (action, labels, identify, curve)]
     assert [entry[0] for entry in desktop.layer_menu] == [action, labels]
     assert {entry[1] for entry in desktop.layer_menu} == {QgsRasterLayer().type()}
     assert not any(one.icon().isNull() for one in desktop.toolbar)
