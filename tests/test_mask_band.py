@@ -33,6 +33,13 @@ def test_values_that_such_a_band_cannot_hold_are_refused(preset, values):
         MASKS[preset].hides(np.array(values), "a.tif")
 
 
+def test_classes_and_bits_that_were_interpolated_are_refused():
+    for preset in ("scl", "qa_pixel"):
+        assert MASKS[preset].hides(np.array([4.0, np.nan], np.float32)).tolist()[1]
+        with pytest.raises(InputFault, match=r"holds 6\.5: classes and bits are whole numbers"):
+            MASKS[preset].hides(np.array([4.0, np.nan, 6.5], np.float32), "a.tif")
+
+
 def test_values_ranges_and_bits_are_read_as_users_write_them():
     rule = mask_band("Fmask", ["2,4", "40-100", "bit3", "BIT 5"])
     assert rule == MaskBand("Fmask", ((2, 2), (4, 4), (40, 100)), (3, 5))

@@ -162,6 +162,7 @@ MESSAGES: dict[str, str] = {
     "mask_values": "'{text}' is no value that a mask band can hold; write values like 3, ranges like 8-10 and bits like bit3",
     "mask_unknown": "'{name}' says nothing of the values to drop; state them, or take one of {known}",
     "mask_beyond": "its mask band {name} holds {value:g}, which is beyond {low:g} to {high:g}: it is no such band",
+    "mask_mixed": "its mask band {name} holds {value:g}: classes and bits are whole numbers, so it was interpolated",
     "mask_missing": "has no mask band '{name}' (its bands are {bands})",
     "mask_apart": "lies apart from {other}, whose mask it is to be",
     "gaps_of_mask_band": "{values} in the mask band {name}",

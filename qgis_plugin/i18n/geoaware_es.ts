@@ -716,6 +716,10 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>su banda de máscara {name} contiene {value:g}, fuera de {low:g} a {high:g}: no es una banda de ese tipo</translation>
     </message>
     <message>
+        <source>its mask band {name} holds {value:g}: classes and bits are whole numbers, so it was interpolated</source>
+        <translation>su banda de máscara {name} contiene {value:g}: las clases y los bits son números enteros, así que fue interpolada</translation>
+    </message>
+    <message>
         <source>its name holds more than one date of the form {form}</source>
         <translation>su nombre contiene más de una fecha con la forma {form}</translation>
     </message>

@@ -36,7 +36,7 @@ class MaskBand:
         """Where values of the band hide pixels: bool, of the same shape. What is not finite hides them too.
 
         Raises:
-            InputFault: a value is beyond what such a band can hold; ``where`` names the raster.
+            InputFault: a value is beyond what such a band can hold, or a mean of classes; ``where`` names the raster.
         """
         real = stored.dtype.kind == "f"
         hidden = ~np.isfinite(stored) if real else np.zeros(stored.shape, bool)
@@ -47,6 +47,10 @@ class MaskBand:
             if beyond.size:
                 value = float(beyond.flat[0]) / (100 if real and self.share else 1)
                 raise InputFault("mask_beyond", where=where, name=self.name, value=value, low=low, high=high)
+        if real and not self.share and (self.bits or self.known):
+            mixed = values[~hidden & (values != np.rint(values))]
+            if mixed.size:
+                raise InputFault("mask_mixed", where=where, name=self.name, value=float(mixed.flat[0]))
         for low, high in self.drop:
             hidden |= (values >= low) & (values <= high)
         if self.bits:
