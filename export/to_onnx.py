@@ -1,6 +1,8 @@
 """``python -m export.to_onnx``: exports a trained model to one ONNX file with its model card.
 
-With ``--onefile`` it brings the weights of any ONNX file into one file instead.
+A model that reads a series of dates becomes a graph with the inputs ``pixels``, ``valid`` and ``day_of_year``, and with
+``longitude`` and ``latitude`` if it was trained with them; ``--single-date`` also writes the same weights as a model of one
+date, for programs that know no others. With ``--onefile`` it brings the weights of any ONNX file into one file instead.
 
 Opset 17 and IR 8, because QGIS plugins still ship onnxruntime 1.17. The graph includes the scaling: raw pixel values in,
 probabilities out.
@@ -12,7 +14,7 @@ import argparse
 import sys
 import tempfile
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +29,14 @@ from core.files import write_json
 from core.networks.decoders import STRIDE
 from core.networks.encoders import Encoder, ModelSpec
 from core.networks.heads import NETWORKS, encoder_of
+from core.networks.series import SeriesNetwork
 from core.networks.weights import check_fit, load_model
 from core.store.read import ChipStore
-from export.dense import TILE, DenseFeatures, drop_stages, properties
-from export.mlm import metadata, model_item
-from export.onefile import one_file
-from export.quantize import MAX_LOSS, MIN_SPEEDUP, Comparison, quantize, real_tiles, training_tiles
+from export.model_files.dense import TILE, DenseFeatures, drop_stages, properties
+from export.model_files.mlm import metadata, model_item
+from export.model_files.onefile import one_file
+from export.model_files.quantize import MAX_LOSS, MIN_SPEEDUP, Comparison, quantize, real_tiles, training_tiles
+from export.model_files.series import SUMMER, OneDate, input_names, of_one_date, real_series
 from export.rasterio_io.stac import FILE_EXTENSION, multihash
 from export.runtime.errors import RuntimeFault
 from export.runtime.model.session import Model
@@ -51,8 +55,9 @@ class _Probabilities(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        logits = self.model(pixels)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """(N, classes, ...)."""
+        logits = self.model(*inputs)
         # onnxruntime's softmax over the channels of a map takes a quarter of a U-Net's time; written out, a tenth of that
         exponentials = (logits - logits.amax(dim=1, keepdim=True)).exp()
         return exponentials / exponentials.sum(dim=1, keepdim=True)
@@ -80,6 +85,8 @@ def export_onnx(
     int8: bool = False,
     force: bool = False,
     task: str | None = None,
+    single_date: Path | None = None,
+    day_of_year: int | None = None,
 ) -> float:
     """Write the ONNX file and its STAC Item, after comparing torch and onnxruntime on real chips.
 
@@ -89,10 +96,12 @@ def export_onnx(
         data: the chip store of training; by default that of the run's config.yaml.
         tile_size: rows = columns of the input, px; by default 256 for segmentation, 512 with ``dense``, else the chip size.
         name: title of the model; by default the file name.
-        dense: export maps of an encoder's stages (``export.dense``) instead of one vector per chip.
+        dense: export maps of an encoder's stages (``export.model_files.dense``) instead of one vector per chip.
         int8: quantise to 8-bit integers; prints accuracy and speed.
         force: quantise even if it does not pay off.
         task: the task expected; "embedding" exports the encoder of a model for any task.
+        single_date: of a model that reads series: another ONNX file to write, with the same weights for one date.
+        day_of_year: the day that it is made for, 1 to 366; by default the middle of the year.
 
     Returns:
         The maximum difference between the outputs of torch and onnxruntime, in fp32.
@@ -105,7 +114,9 @@ def export_onnx(
     if task not in (None, "embedding", spec.task):
         raise UserError(f"{weights}: the task of this model is {spec.task}, not {task}")
     if task == "embedding" and not isinstance(network, Encoder):
-        spec = replace(spec, task=task, classes=(), description=f"{spec.description}; encoder only")
+        spec = replace(
+            spec, task=task, classes=(), dates=0, location=False, description=f"{spec.description}; encoder only"
+        )
         network = encoder_of(network)
     store = ChipStore(data or _store_of(weights))
     check_fit(weights, spec, store)
@@ -115,13 +126,54 @@ def export_onnx(
         raise UserError(
             "--int8: not supported for detectors, whose graph computes boxes with too much precision for 8 bits; export in fp32"
         )
-    tile = _tile_size(spec, tile_size, dense)
-    model = _as_exported(spec, network, dense, store)
-    tiles = real_tiles(store, tile)
+    _check_series(spec, weights, int8, single_date, out)
+    run = _Run(store, _tile_size(spec, tile_size, dense), name, _settings(weights), int8, force)
+    difference = _export(run, spec, _as_exported(spec, network, dense, store), out)
+    if single_date and isinstance(network, SeriesNetwork):
+        day, run = day_of_year or SUMMER, replace(run, name=f"{name}, one date" if name else None)
+        one = _Probabilities(OneDate(network, day)).eval()
+        difference = max(difference, _export(run, of_one_date(spec, day), one, single_date))
+    return difference
+
+
+def _check_series(spec: ModelSpec, weights: Path, int8: bool, single_date: Path | None, out: Path) -> None:
+    if spec.dates and int8:
+        raise UserError("--int8: not supported for models that read a series of dates; export in fp32")
+    if not single_date:
+        return
+    if not spec.dates:
+        raise UserError(f"--single-date: {weights} is a model of one date already; leave it out")
+    if spec.location:
+        raise UserError(
+            f"--single-date: {weights} takes the longitude and latitude of each pixel, which a model of one date is not given; "
+            "train without --location"
+        )
+    if single_date.resolve() == out.resolve():
+        raise UserError(f"--single-date {single_date}: is --out too; choose another name")
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is the same for all files of a run."""
+
+    store: ChipStore
+    tile: int
+    name: str | None
+    settings: dict[str, Any]
+    int8: bool
+    force: bool
+
+
+def _export(run: _Run, spec: ModelSpec, model: nn.Module, out: Path) -> float:
+    """Write one file and its Item."""
+    store, tile = run.store, run.tile
+    series: list[tuple[np.ndarray, ...]] = [(one[None],) for one in real_tiles(store, tile)]
+    if spec.dates:
+        series = real_series(store, spec, tile)
     with torch.inference_mode():
-        expected = [_run_torch(model, tiles[i : i + 1]) for i in range(len(tiles))]
+        expected = [_run_torch(model, inputs) for inputs in series]
     item = model_item(
-        spec, store, out, name or out.stem, tile, list(expected[0][0].shape), _parameters(model), _settings(weights)
+        spec, store, out, run.name or out.stem, tile, list(expected[0][0].shape), _parameters(model), run.settings
     )
     if isinstance(model, DenseFeatures):
         item["properties"] |= properties(model, tile)
@@ -129,14 +181,14 @@ def export_onnx(
     partial = out.with_name(out.name + ".partial")
     try:
         _write(model, spec, tile, partial, metadata(spec, item, tile))
-        difference = _difference(Model(partial), tiles, expected, spec.task)  # checks guard and card too
+        difference = _difference(Model(partial), series, expected, spec.task)  # checks guard and card too
         if not difference <= TOLERANCE:
             raise UserError(
                 f"{out}: not written, outputs of onnxruntime and torch differ by {difference:.1e} (limit {TOLERANCE:g})"
             )
-        if int8:
+        if run.int8:
             graph, comparison = quantize(partial, store, spec.task)
-            _check_gain(comparison, out, force)
+            _check_gain(comparison, out, run.force)
             item["properties"] |= {"geoaware:precision": "int8", "geoaware:int8": comparison.as_json()}
             onnx.helper.set_model_props(graph, metadata(spec, item, tile))
             onnx.save(graph, str(partial))
@@ -184,16 +236,25 @@ def _parameters(model: nn.Module) -> int:
     return model.parameters_used() if isinstance(model, DenseFeatures) else sum(p.numel() for p in model.parameters())
 
 
-def _run_torch(model: nn.Module, tile: np.ndarray) -> list[np.ndarray]:
-    output = model(torch.from_numpy(tile))
+def _run_torch(model: nn.Module, inputs: tuple[np.ndarray, ...]) -> list[np.ndarray]:
+    output = model(*map(torch.from_numpy, inputs))
     return [part.numpy() for part in (output if isinstance(output, tuple) else (output,))]
 
 
-def _difference(model: Model, tiles: np.ndarray, expected: list[list[np.ndarray]], task: str) -> float:
+def _run_onnx(model: Model, inputs: tuple[np.ndarray, ...]) -> list[np.ndarray]:
+    if not model.card.dates:
+        return model.outputs(*inputs)
+    pixels, valid, days, *place = inputs
+    return [model.run_series(pixels, valid, days, np.stack(place) if place else None)[None]]
+
+
+def _difference(
+    model: Model, given: list[tuple[np.ndarray, ...]], expected: list[list[np.ndarray]], task: str
+) -> float:
     """Maximum over all outputs, for embeddings relative to the largest value; infinite if shapes differ."""
     difference = 0.0
-    for number, outputs in enumerate(expected):
-        for ours, theirs in zip(model.outputs(tiles[number : number + 1]), outputs):
+    for inputs, outputs in zip(given, expected):
+        for ours, theirs in zip(_run_onnx(model, inputs), outputs):
             if ours.shape != theirs.shape:
                 return float("inf")
             # A NaN must not pass: max() of Python would drop it.
@@ -228,9 +289,14 @@ def _settings(weights: Path) -> dict[str, Any]:
 def _write(model: nn.Module, spec: ModelSpec, tile: int, path: Path, card: dict[str, str]) -> None:
     outputs = list(OUTPUTS.get(spec.task, ("probabilities",)))
     stages = [stage.tensor for stage in model.stages] if isinstance(model, DenseFeatures) else []
+    names = ["image"]
+    example: tuple[Tensor, ...] = (torch.zeros(1, len(spec.bands), tile, tile),)
     # Detection runs on one image, with any number of objects.
     dynamic = outputs if spec.task == "detection" else ["image", *outputs]
     axis = "objects" if spec.task == "detection" else "batch"
+    if spec.dates:
+        names, axis, example = input_names(spec), "dates", _example(spec, tile)
+        dynamic = names[:3]
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         # The newer exporter writes IR 10, which onnxruntime 1.17 does not support.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -240,9 +306,9 @@ def _write(model: nn.Module, spec: ModelSpec, tile: int, path: Path, card: dict[
         raw = Path(folder) / "raw.onnx"
         torch.onnx.export(
             model,
-            (torch.zeros(1, len(spec.bands), tile, tile),),
+            example,
             str(raw),
-            input_names=["image"],
+            input_names=names,
             output_names=[*outputs, *stages],
             dynamic_axes={name: {0: axis} for name in dynamic},
             opset_version=OPSET,
@@ -257,6 +323,12 @@ def _write(model: nn.Module, spec: ModelSpec, tile: int, path: Path, card: dict[
     if graph.opset_import[0].version != OPSET:
         raise UserError(f"the exporter wrote opset {graph.opset_import[0].version} instead of {OPSET}")
     onnx.save(graph, str(path))
+
+
+def _example(spec: ModelSpec, tile: int) -> tuple[Tensor, ...]:
+    """Inputs to trace a network for series with."""
+    series = torch.zeros(2, len(spec.bands), tile, tile), torch.ones(2, tile, tile, dtype=torch.bool), torch.ones(2)
+    return series + (torch.zeros(tile, tile),) * (2 if spec.location else 0)
 
 
 def main() -> int:
@@ -293,14 +365,24 @@ def main() -> int:
         "--int8", action="store_true",
         help="quantise to 8-bit integers, calibrated on training places; compares accuracy and speed on held-out chips",
     )  # fmt: skip
+    add(
+        "--single-date", type=Path, metavar="FILE.onnx",
+        help="of a model that reads a series of dates: also write its weights as a model of one date, for Deepness and other "
+        "programs that know no series; less accurate",
+    )  # fmt: skip
+    add(
+        "--day-of-year", type=int, metavar="N",
+        help=f"with --single-date: the day of the year that it is made for, 1 to 366 (default: {SUMMER}, the middle)",
+    )  # fmt: skip
     add("--force", action="store_true", help="with --int8: export even if it does not pay off")
     add("--name", help="title of the model (default: the file name)")
     arguments = parser.parse_args()
     onefile = vars(arguments).pop("onefile")
 
     def export() -> None:
-        if arguments.out and arguments.out.suffix != ".onnx":
-            raise UserError(f"--out {arguments.out}: must end in .onnx")
+        for option, path in (("--out", arguments.out), ("--single-date", arguments.single_date)):
+            if path and path.suffix != ".onnx":
+                raise UserError(f"{option} {path}: must end in .onnx")
         if onefile:
             others = [name for name, value in vars(arguments).items() if value and name != "out"]
             if others:
@@ -311,11 +393,17 @@ def main() -> int:
             raise UserError("give a RUN and --out FILE.onnx, or --onefile MODEL.onnx")
         if arguments.force and not arguments.int8:
             raise UserError("--force requires --int8")
+        if arguments.day_of_year is not None:
+            if not arguments.single_date:
+                raise UserError("--day-of-year requires --single-date")
+            if not 1 <= arguments.day_of_year <= 366:
+                raise UserError(f"--day-of-year {arguments.day_of_year}: must be 1 to 366")
         difference = export_onnx(**vars(arguments))
         print(
             f"outputs of torch and onnxruntime on real chips: maximum difference {difference:.1e} (limit {TOLERANCE:g})"
         )
-        print(f"model: {arguments.out}, card: {arguments.out.with_suffix('.mlm.json')}")
+        for path in filter(None, (arguments.out, arguments.single_date)):
+            print(f"model: {path}, card: {path.with_suffix('.mlm.json')}")
 
     try:
         return run_command(export)

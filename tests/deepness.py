@@ -29,14 +29,40 @@ json.dump([keys, answer.tolist()], sys.stdout)
 """
 
 
+# Runs any graph on the inputs of one file of arrays, and keeps the answer in another.
+CHILD_OF_ARRAYS = """
+import sys
+import numpy as np, onnxruntime
+assert onnxruntime.__version__ == "1.17.0", onnxruntime.__version__
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+np.save(sys.argv[3], session.run(None, dict(np.load(sys.argv[2])))[0])
+"""
+
+
+def in_its_onnxruntime(model: Path, feed: dict[str, np.ndarray], folder: Path) -> np.ndarray:
+    """The first output of a graph in the onnxruntime that Deepness pins."""
+    check_packages()
+    np.savez(folder / "feed.npz", **feed)
+    command = [sys.executable, "-S", "-c", CHILD_OF_ARRAYS, model, folder / "feed.npz", folder / "answer.npy"]
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGES)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=PACKAGES)
+    assert done.returncode == 0, done.stderr
+    return np.load(folder / "answer.npy")
+
+
+def check_packages() -> None:
+    """Skip the test where they are not there."""
+    if not (PACKAGES / "onnxruntime").is_dir():
+        pytest.skip(f"{PACKAGES} is not there: make test-core puts onnxruntime 1.17.0, which Deepness pins, into it")
+
+
 def in_deepness(model: Path, tile: np.ndarray) -> tuple[dict, np.ndarray]:
     """What it makes of one tile of raw pixels (bands, rows, cols).
 
     Returns:
         The model's keys, and the answer: class numbers (rows, cols) of a Segmentor, the vector of a Recognition.
     """
-    if not (PACKAGES / "onnxruntime").is_dir():
-        pytest.skip(f"{PACKAGES} is not there: make test-core puts onnxruntime 1.17.0, which Deepness pins, into it")
+    check_packages()
     done = subprocess.run(
         [sys.executable, "-S", "-c", CHILD, model],  # no site-packages but these
         input=json.dumps(tile.tolist()), capture_output=True, text=True, check=False,

@@ -14,8 +14,8 @@ from core.networks.encoders import Encoder, ModelSpec
 from core.networks.heads import build
 from core.networks.weights import load_model, save_model
 from export import quantize, to_onnx
-from export.dense import FACTOR, TILE, DenseFeatures, border_of
-from export.quantize import real_tiles, training_tiles
+from export.model_files.dense import FACTOR, TILE, DenseFeatures, border_of
+from export.model_files.quantize import real_tiles, training_tiles
 from export.runtime.model.session import Model
 from tests.conftest import call
 from tests.stac_schemas import check_model_item

@@ -11,7 +11,7 @@ from pystac.errors import STACValidationError
 from pystac.extensions.mlm import MLMExtension
 from stac_model.schema import MLModelProperties
 
-from export.mlm import mlm_name
+from export.model_files.mlm import mlm_name
 from export.runtime.model.session import Model
 from tests.models import card_item, write_strongest_band
 from tests.stac_schemas import FOLDER, MLM, check_model_item

@@ -12,7 +12,7 @@ from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
 from core.errors import UserError
 from export import to_onnx
-from export.onefile import one_file
+from export.model_files.onefile import one_file
 from export.runtime.errors import ModelFault
 from export.runtime.model.session import Model
 from export.wording import words

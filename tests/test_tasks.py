@@ -29,7 +29,7 @@ from core.store.read import SPLITS, ChipStore, LandClass
 from core.training.labelled import IGNORED, Labelled, LabelledBatch, labelled_places, rotated
 from core.training.tasks import ClassifierModule, DetectorModule, mean_by_owner
 from export import predict, to_onnx
-from export.quantize import real_tiles
+from export.model_files.quantize import real_tiles
 from export.runtime.model.session import Model
 from tests.conftest import call
 from tests.sources import Bare, info

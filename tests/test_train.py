@@ -20,7 +20,7 @@ from core.store.build import build
 from core.store.read import ChipStore
 from core.training.tasks import ClassifierModule
 from export import predict, to_onnx
-from export.quantize import real_tiles
+from export.model_files.quantize import real_tiles
 from export.runtime.model.session import Model
 from tests.conftest import call, make_world, write_raster
 from tests.deepness import in_deepness

@@ -17,7 +17,7 @@ from core.networks.encoders import Encoder, ModelSpec, check_arch
 from core.networks.weights import IMAGENET_MEAN, IMAGENET_STD, _normalisation, load_encoder, load_model, save_model
 from core.store.build import build
 from export import to_onnx
-from export.quantize import real_tiles
+from export.model_files.quantize import real_tiles
 from export.runtime.model.session import Model
 from tests.conftest import call
 from tests.sources import Bare, info

@@ -13,7 +13,7 @@ import onnx
 from benchmarks.starter.recipes import Made
 from core.errors import UserError
 from core.files import write_json
-from export.quantize import MAX_LOSS
+from export.model_files.quantize import MAX_LOSS
 from export.rasterio_io.stac import multihash
 from export.runtime.model.session import Model
 

@@ -19,7 +19,7 @@ from core.method.views import Views
 from core.quickstart import place_confusions
 from core.sources.sample import WORLD, find_sample
 from core.store.read import ChipStore
-from export.quantize import outputs
+from export.model_files.quantize import outputs
 from export.runtime.model.session import Model
 
 ARCH = "resnet10t"  # in eight bits 5 MB, a U-Net on it 8 MB: all three together stay below 20 MB

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ SEQUENCE = (
     "a place with several dates: average the logarithms of the probabilities over its dates, then take the softmax; "
     "the model was trained on that average"
 )
+SERIES = "any number of dates in any order: raw pixels, where they hold data (valid), the day of the year of each date (1 to 366)"
+LOCATION = ", and the longitude and latitude of each pixel in degrees (WGS 84)"
 DETECTION = (
     "boxes (M, 4) as xmin, ymin, xmax, ymax in px, x to the right and y down; scores (M), best first; labels (M), "
     "numbers into the classes; decoded, overlapping boxes of a class removed; one tile at a time"
@@ -87,6 +90,9 @@ def model_item(
         item.properties["gsd"] = spec.gsd
     if spec.task in ("sequence", "detection"):
         item.properties["geoaware:answer"] = SEQUENCE if spec.task == "sequence" else DETECTION
+    if spec.dates:
+        item.properties["geoaware:dates"] = spec.dates
+        item.properties["geoaware:series"] = SERIES + (LOCATION if spec.location else "")
     item.add_asset(
         "model",
         pystac.Asset(
@@ -108,6 +114,8 @@ def model_item(
 def _hyperparameters(spec: ModelSpec, settings: dict[str, Any]) -> ModelHyperParameters:
     """What a training run was set to, nested settings as ``views.size``; of files and machines nothing."""
     found: dict[str, Any] = {"arch": spec.arch, "chip_size": spec.chip_size}
+    if spec.dates:
+        found |= {"dates": spec.dates, "temporal": spec.temporal, "location": spec.location}
     for key, value in settings.items():
         if key in _NO_HYPERPARAMETERS:
             continue
@@ -129,31 +137,23 @@ def _mlm_properties(
     spec: ModelSpec, name: str, tile: int, output_shape: list[int], parameters: int, settings: dict[str, Any]
 ) -> MLModelProperties:
     task = TaskEnum(_MLM_OF[spec.task])
-    pixels = [1 if spec.task == "detection" else -1, len(spec.bands), tile, tile]
     answer, *order = {
         "segmentation": ["probabilities", "batch", "class", "height", "width"],
         "detection": ["boxes", "object", "corner"],
         "embedding": ["features", "batch", "feature", "height", "width"][: len(output_shape) + 1],
     }.get(spec.task, ["probabilities", "batch", "class"])
     family = {"segmentation": f"{DECODERS[spec.decoder]} ", "detection": "RetinaNet "}.get(spec.task, "")
+    pooling = f", temporal {spec.temporal}" if spec.dates else ""
     return MLModelProperties(
         name=name,
-        architecture=family + spec.arch,
+        architecture=family + spec.arch + pooling,
         tasks={task},
         framework="ONNX",
         total_parameters=parameters,
         hyperparameters=_hyperparameters(spec, settings),
         pretrained=True,
         pretrained_source=spec.description,
-        input=[
-            ModelInput(
-                name=f"raw pixel values ({spec.unit})",
-                bands=list(spec.bands),
-                input=InputStructure(
-                    shape=pixels, dim_order=["batch", "bands", "height", "width"], data_type="float32"
-                ),
-            )
-        ],
+        input=_inputs(spec, tile),
         output=[
             ModelOutput(
                 name=answer,
@@ -162,12 +162,35 @@ def _mlm_properties(
                     MLMClassification(value=c.value, name=slug(c.name), description=c.name, color_hint=c.color)
                     for c in spec.classes
                 ],
-                result=ModelResult(shape=[-1, *output_shape[1:]], dim_order=order, data_type="float32"),
+                result=ModelResult(
+                    shape=[1 if spec.dates else -1, *output_shape[1:]], dim_order=order, data_type="float32"
+                ),
             )
         ],
     )
 
 
+def _inputs(spec: ModelSpec, tile: int) -> list[ModelInput]:
+    """The pixels first."""
+    side = {"height": tile, "width": tile}
+    if not spec.dates:
+        image = {"batch": 1 if spec.task == "detection" else -1, "bands": len(spec.bands), **side}
+        return [_input(f"raw pixel values ({spec.unit})", image, list(spec.bands))]
+    inputs = [
+        _input("pixels", {"time": -1, "bands": len(spec.bands), **side}, list(spec.bands)),
+        _input("valid", {"time": -1, **side}, [], "other"),  # bool: STAC has no word for it
+        _input("day_of_year", {"time": -1}, []),
+    ]
+    return [*inputs, *(_input(name, side, []) for name in ("longitude", "latitude") if spec.location)]
+
+
+def _input(name: str, shape: dict[str, int], bands: list[str], data_type: str = "float32") -> ModelInput:
+    structure = InputStructure(shape=list(shape.values()), dim_order=list(shape), data_type=data_type)
+    return ModelInput(name=name, bands=bands, input=structure)
+
+
 def metadata(spec: ModelSpec, item: dict[str, Any], tile: int) -> dict[str, str]:
-    """The ONNX file's ``metadata_props``: the Item, and Deepness's keys."""
+    """The ONNX file's ``metadata_props``: the Item, and Deepness's keys, which a model of a series has not."""
+    if spec.dates:
+        return {"mlm": json.dumps(item)}
     return properties(item, spec.task, spec.classes, len(spec.bands), tile, spec.gsd)
