@@ -201,7 +201,7 @@ def _inputs(arguments: argparse.Namespace) -> list[Raster]:
 
 def _request(arguments: argparse.Namespace) -> Request:
     bounds = tuple(arguments.bounds) if arguments.bounds else None
-    beside = tuple(role for role in BESIDE if getattr(arguments, role))
+    beside = tuple(role for role in BESIDE if getattr(arguments, role, False))  # dates are of series alone
     return Request(options_of(arguments), Area(bounds, arguments.crs, arguments.mask), beside)
 
 
