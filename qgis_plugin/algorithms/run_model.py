@@ -300,8 +300,8 @@ class ModelAlgorithm(Algorithm):
             feedback.pushInfo(text.format(name=job.card.name, provider=job.model.provider))
             if plan.series:
                 targets.check(files_read(job))
-            if plan.remark:
-                feedback.pushInfo(plan.remark)
+            for remark in plan.remarks:
+                feedback.pushWarning(remark)
             names = [path.name for path in targets.files.values()]
             push_facts(said(facts(job, names, targets.files), words), feedback)
             for note in job.notes(measured, "polygons" in targets.files, targets.min_area > 0):

@@ -88,10 +88,10 @@ class SeriesAlgorithm(ModelAlgorithm):
         if len(layers) == 1:
             return ()
         days = self._days(self.parameterAsString(parameters, self.DATES, context), layers)
-        return tuple(DatedLayer(day, _with_pixels(snapshot(layer))) for day, layer in zip(days, layers))
+        return tuple(DatedLayer(day, _with_pixels(snapshot(layer)), note) for (day, note), layer in zip(days, layers))
 
-    def _days(self, text: str, layers: Sequence[QgsRasterLayer]) -> list[date]:
-        """Of each layer; where none is given they are found.
+    def _days(self, text: str, layers: Sequence[QgsRasterLayer]) -> list[tuple[date, str]]:
+        """Of each layer, and a sentence where it is doubtful; where none is given they are found.
 
         Raises:
             InputFault: one cannot be read or found, or there are not as many as layers.
@@ -102,6 +102,7 @@ class SeriesAlgorithm(ModelAlgorithm):
             raise InputFault.worded(said.format(dates=len(parts), layers=len(layers)))
         days = []
         for part, layer in zip(parts, layers):
+            note = ""
             if part:
                 day = day_of(part)
                 if day is None:
@@ -111,8 +112,8 @@ class SeriesAlgorithm(ModelAlgorithm):
                 if found.day is None:
                     said = tr("{problem}; set it in the layer's temporal properties or in '{parameter}'")
                     raise InputFault.worded(said.format(problem=found.problem, parameter=tr("Dates")))
-                day = found.day
-            days.append(day)
+                day, note = found.day, found.note
+            days.append((day, note))
         return days
 
 

@@ -9,6 +9,7 @@ from osgeo import gdal
 from qgis.core import Qgis, QgsProviderRegistry, QgsRasterLayer
 
 from ..runtime.errors import InputFault
+from ..runtime.messages import Message
 from ..runtime.raster.dates import CREATED, DateFound, date_beside, date_in_name, date_in_tags, iso_date
 from ..texts import tr, words
 from .calls import ask
@@ -16,11 +17,12 @@ from .calls import ask
 
 @dataclass(frozen=True)
 class LayerDate:
-    """A day and what told it, for people; or none, and why not."""
+    """A day and what told it, for people; or none, and why not; and a sentence where it is doubtful."""
 
     day: Optional[date] = None
     how: str = ""
     problem: str = ""
+    note: str = ""
 
 
 def layer_date(layer: QgsRasterLayer) -> LayerDate:
@@ -36,7 +38,11 @@ def layer_date(layer: QgsRasterLayer) -> LayerDate:
         except InputFault as fault:
             problems.append(words(fault))
     found = _beside(path) if path and path.is_file() else None
-    return LayerDate(found.date.date(), found.how) if found else LayerDate(problem=problems[0])
+    if found is None:
+        return LayerDate(problem=problems[0])
+    facts = {"date": found.date.date().isoformat(), "tag": found.how}
+    note = words(Message("date_of_file", facts).about(layer.name())) if found.how == CREATED else ""
+    return LayerDate(found.date.date(), found.how, note=note)
 
 
 def stated_day(layer: QgsRasterLayer) -> Optional[date]:

@@ -68,10 +68,11 @@ def grid_of(layer) -> tuple[LayerGrid, float]:
 
 @dataclass(frozen=True)
 class DatedLayer:
-    """A copied layer and the day on which it was taken."""
+    """A copied layer and the day on which it was taken; a sentence where that is doubtful."""
 
     day: date
     layer: Layer
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,14 +126,15 @@ class RunPlan:
         return f"{self.layer.name} (+{others})" if others > 0 else self.layer.name
 
     @property
-    def remark(self) -> str:
-        """One sentence on how a model of one date answers for a series; empty where there is nothing to say."""
+    def remarks(self) -> list[str]:
+        """Sentences on dates that are doubtful, and on how a model of one date answers for a series."""
+        doubts = [one.note for one in self.series if one.note]
         if not self.series or self.card.dates:
-            return ""
+            return doubts
         text = tr(
             "The model reads one date: it is run on each of the {count} dates, and the probabilities are averaged."
         )
-        return text.format(count=len({one.day for one in self.series}))
+        return [*doubts, text.format(count=len({one.day for one in self.series}))]
 
     def raster(self) -> Union[Pixels, Series]:
         """The layer or the series, opened anew: a GDAL dataset belongs to one thread.

@@ -78,6 +78,15 @@ def test_date_comes_from_temporal_properties_then_name_then_metadata(running, tm
     dataset = None
     assert layer_date(QgsRasterLayer(str(plain), "layer")).day == date(2022, 12, 31)
     assert layer_date(QgsRasterLayer(str(plain), "layer")).how == "ACQUISITION_DATE"
+    made = rasters.write(tmp_path / "made.tif", pixels, names=("a",))
+    dataset = gdal.Open(str(made), gdal.GA_Update)
+    dataset.SetMetadataItem("TIFFTAG_DATETIME", "2021:03:04 05:06:07")
+    dataset = None
+    found = layer_date(QgsRasterLayer(str(made), "layer"))
+    assert found.day == date(2021, 3, 4)
+    assert found.note == "layer: dated 2021-03-04 by its TIFFTAG_DATETIME, which may be when the file was made"
+    (tmp_path / "made.json").write_text('{"properties": {"datetime": "2020-02-03T00:00:00Z"}}')
+    assert (layer_date(QgsRasterLayer(str(made), "layer")).day, found.how) == (date(2020, 2, 3), "TIFFTAG_DATETIME")
 
 
 def test_series_of_layers_is_mapped_as_the_model_answers(running, tmp_path):
@@ -107,7 +116,7 @@ def test_model_of_one_date_is_averaged_over_the_dates(running, model, tmp_path):
     run(str(files[0]), model, out, feedback, SERIES=[str(one) for one in files[1:]], PROBABILITIES=str(shares))
     assert (
         "The model reads one date: it is run on each of the 3 dates, and the probabilities are averaged."
-        in feedback.infos
+        in feedback.warnings
     )
     each = np.zeros((3, 3, 70, 90))
     for number, path in enumerate(files):

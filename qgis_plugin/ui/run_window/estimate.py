@@ -44,7 +44,7 @@ def preview(plan: RunPlan, roles: Collection[str], files: Sequence[str], keep_go
     start = time.perf_counter()
     with closing(open_job(plan)) as job:
         opening = time.perf_counter() - start
-        notes = [*filter(None, [plan.remark]), *(words(note) for note in job.notes(measured=True))]
+        notes = [*plan.remarks, *(words(note) for note in job.notes(measured=True))]
         estimate = estimated(job, opening, keep_going)
         room = room_needed(job.grid, job.card, job.model.channels, roles)
         found = said(facts(job, files, roles, estimate), words)

@@ -232,8 +232,9 @@ class SeriesBox(QgsCollapsibleGroupBox):
         day, typed = self.day(layer), self._by_hand.get(layer.id(), "")
         found = self._found_in(layer)
         item.setText(_DAY, day.isoformat() if day else typed or tr("unknown"))
-        item.setToolTip(_DAY, tr("typed") if typed else found.how or found.problem)
-        color = QColor(WRONG) if day is None else QColor("#b35900") if day in doubled else None
+        item.setToolTip(_DAY, tr("typed") if typed else found.note or found.how or found.problem)
+        doubtful = day in doubled or (found.note and not typed)
+        color = QColor(WRONG) if day is None else QColor("#b35900") if doubtful else None
         item.setForeground(_DAY, QBrush(color) if color and inside else QBrush())
         look = self._looks.get(layer.id())
         hidden = look.masked if look and self.masks.currentData() else None
