@@ -102,17 +102,13 @@ def test_where_one_date_alone_holds_data_it_has_all_the_weight():
         assert (weights[0, 1:, :, :, : side // 2] == 0).all()
 
 
-def test_an_untrained_attention_is_near_the_mean():
+def test_untrained_heads_look_at_a_season_each():
     torch.manual_seed(0)
-    attention = build(spec_of("classification")).eval()
-    torch.manual_seed(0)
-    mean = build(spec_of("classification", temporal="mean")).eval()
-    mean.load_state_dict({key: attention.state_dict()[key] for key in mean.state_dict()})
-    pixels, valid, days = series(5)
-    with torch.inference_mode():
-        difference = (attention(pixels, valid, days) - mean(pixels, valid, days)).abs().max()
-        scale = mean(pixels, valid, days).abs().max()
-    assert difference < 0.2 * scale
+    weights = DateWeights(8, 4)
+    days = DayEncoding()(torch.tensor([[0.0, 91.3, 182.6, 273.9]]))
+    said = weights(torch.zeros(1, 4, 1, 8), days, torch.ones(1, 4, 1))[0, :, 0]
+    assert said.argmax(0).tolist() == [0, 1, 2, 3]
+    assert (said.amax(0) > 0.5).all()
 
 
 @pytest.mark.parametrize(("task", "temporal", "location"), EVERY)

@@ -6,8 +6,8 @@ stride 16 and brought to every level of the pyramid, where each head weighs a gr
 2021, https://arxiv.org/abs/2107.07933). The decoder runs once, on the pooled pyramid.
 
 The number of dates is free, their order does not matter, and a date counts at a place as far as it holds data there: dates
-without any have weight 0. Where no date holds data the output means nothing. Before training, attention is the mean over the
-valid dates, the baseline (``ModelSpec.temporal`` "mean").
+without any have weight 0. Where no date holds data the output means nothing. The baseline is the mean over the valid dates
+(``ModelSpec.temporal`` "mean").
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ HIDDEN = 64
 YEAR = 365.25
 HARMONICS = 6  # of the year: enough to tell months
 OCTAVES = 4  # of the unit vector
+SEASON = 1.5  # logit of a head's own season at first; that of the opposite season is its negative
 _NEVER = -1e4  # logit of a date without data; finite, so that a place without any date gives no NaN
 
 
@@ -67,13 +68,23 @@ class LocationEncoding(nn.Module):
 
 
 class DateWeights(nn.Module):
-    """How much each date counts at each place, for each head: learned queries on features and day of year."""
+    """How much each date counts at each place, for each head: learned queries on features and day of year.
+
+    At first each head looks at a season of its own, so that what sets two seasons apart can be learned from the first step.
+    """
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
         self.keys, self.day = nn.Linear(channels, HIDDEN), nn.Linear(DayEncoding.WIDTH, HIDDEN)
-        self.queries = nn.Linear(HIDDEN, heads, bias=False)
+        self.queries, self.season = (
+            nn.Linear(HIDDEN, heads, bias=False),
+            nn.Linear(DayEncoding.WIDTH, heads, bias=False),
+        )
+        phases = torch.arange(heads) * (2 * math.pi / heads)
+        with torch.no_grad():
+            self.season.weight.zero_()
+            self.season.weight[:, 0], self.season.weight[:, HARMONICS] = SEASON * phases.sin(), SEASON * phases.cos()
 
     def forward(self, features: Tensor, days: Tensor, cover: Tensor) -> Tensor:
         """Weights (N, T, places, heads), 1 in sum over the dates.
@@ -84,7 +95,11 @@ class DateWeights(nn.Module):
             cover: share of valid pixels, (N, T, places).
         """
         keys = torch.relu(self.keys(self.norm(features)) + self.day(days).unsqueeze(2))
-        logits = self.queries(keys).float().masked_fill((cover <= 0).unsqueeze(-1), _NEVER)
+        logits = (
+            (self.queries(keys) + self.season(days).unsqueeze(2))
+            .float()
+            .masked_fill((cover <= 0).unsqueeze(-1), _NEVER)
+        )
         return logits.softmax(dim=1)
 
 
@@ -160,6 +175,17 @@ class SeriesNetwork(nn.Module):
         """
         raise NotImplementedError
 
+    def of_maps(
+        self,
+        maps: list[Tensor],
+        valid: Tensor,
+        day_of_year: Tensor,
+        longitude: Tensor | None = None,
+        latitude: Tensor | None = None,
+    ) -> Tensor:
+        """Logits of N series whose dates are encoded: ``maps`` of each date as (N, T, channels, rows, cols)."""
+        raise NotImplementedError
+
     def encoded(self, pixels: Tensor, valid: Tensor) -> list[Tensor]:
         """Maps of the encoder, each (N, T, channels, rows, cols); dates that hold nothing are zeros."""
         flat = torch.where(valid.unsqueeze(2), pixels, torch.nan).flatten(0, 1)
@@ -216,13 +242,26 @@ class SeriesSegmenter(SeriesNetwork):
         if rows % STRIDE or columns % STRIDE:
             padding = (0, -columns % STRIDE, 0, -rows % STRIDE)
             pixels, valid = F.pad(pixels, padding, value=torch.nan), F.pad(valid, padding, value=False)
-        days, maps = self.days(day_of_year), self.encoded(pixels, valid)
+        return self.of_maps(self.encoded(pixels, valid), valid, day_of_year, longitude, latitude)[..., :rows, :columns]
+
+    def of_maps(
+        self,
+        maps: list[Tensor],
+        valid: Tensor,
+        day_of_year: Tensor,
+        longitude: Tensor | None = None,
+        latitude: Tensor | None = None,
+    ) -> Tensor:
+        """Logits of the encoded dates."""
+        days = self.days(day_of_year)
         pooled = [maps[0][:, 0]]  # decoders ignore the input
         for weights, part, pool in zip(self.date_weights(maps[PLACES], days, valid), maps[1:], self.pooling):
             pooled.append(pool(part, days, weights))
-        decoded = self.upsampling(self.decoder(pooled))[..., :rows, :columns]
-        if self.location is not None:
-            decoded = torch.cat([decoded, self.location(longitude, latitude).permute(0, 3, 1, 2)], dim=1)
+        decoded = self.upsampling(self.decoder(pooled))
+        if self.location is not None and longitude is not None:
+            place = self.location(longitude, latitude).permute(0, 3, 1, 2)
+            padding = (0, decoded.shape[-1] - place.shape[-1], 0, decoded.shape[-2] - place.shape[-2])
+            decoded = torch.cat([decoded, F.pad(place, padding)], dim=1)
         return self.head(decoded)
 
     def date_weights(self, features: Tensor, days: Tensor, valid: Tensor) -> list[Tensor]:
@@ -277,7 +316,18 @@ class SeriesClassifier(SeriesNetwork):
         latitude: Tensor | None = None,
     ) -> Tensor:
         """Logits (N, classes) of N series."""
-        (features,) = self.encoded(pixels, valid)
+        return self.of_maps(self.encoded(pixels, valid), valid, day_of_year, longitude, latitude)
+
+    def of_maps(
+        self,
+        maps: list[Tensor],
+        valid: Tensor,
+        day_of_year: Tensor,
+        longitude: Tensor | None = None,
+        latitude: Tensor | None = None,
+    ) -> Tensor:
+        """Logits of the encoded dates."""
+        (features,) = maps
         cover = valid.float().mean(dim=(2, 3))
         middle = None
         if longitude is not None and latitude is not None:

@@ -50,26 +50,24 @@ _GAP, _LINE = 0.1, 0.2  # inches, between pictures and between lines of text
 _LEGEND = 7  # classes per row of the legend
 
 
-def write_run_report(
-    out: Path, store: ChipStore, module: FineTuning, task: str, places: list[np.ndarray], result: dict
-) -> None:
+def write_run_report(out: Path, module: FineTuning, train: Labelled, test: Labelled | None, result: dict) -> None:
     """Write report.html into a run's folder, from its logs.
 
-    ``places`` has the index rows of each test place, ``result`` the content of metrics.json, without scores if there was
-    nothing to test on.
+    ``result`` is the content of metrics.json, without scores if there was nothing to test on.
     """
+    store, task = train.store, train.task
     body = [
         f"<h1>{_TITLES[task]}</h1><small>{html.escape(str(store.path.resolve().name))}: trained on "
         f"{result['labelled_images']:,} labelled images of {result['labelled_places']:,} places, "
-        f"{len(places):,} test places</small>",
+        f"{result['test_places']:,} test places{_series_text(result)}</small>",
     ]
     with page_style():
-        if places:
+        if test is not None:
             tiles = [tile(value, f"{name}, {about}") for name, value, about in headlines(result)]
             body += ['<div class="big">', *tiles, "</div>", "<h2>Examples from the test places</h2>"]
-            body += [image(_examples(store, module, task, places), dpi=DPI)]
+            body += [image(_examples(test, module), dpi=DPI)]
         body += ["<h2>Training</h2>", image(_curves(out, module.headline))]
-        if places:
+        if test is not None:
             body += ["<h2>Metrics per class</h2>", _class_table(store, task, result["per_class"])]
         if "confusion" in result:
             body += ["<h2>Confusion matrix</h2>", image(_confusion_matrix(result))]
@@ -86,7 +84,18 @@ def headlines(result: dict) -> list[tuple[str, float, str]]:
     top5 = [("top-5 accuracy", result["top5_accuracy"], over)] if "top5_accuracy" in result else []
     iou = [("mean IoU", result["mean_iou"], classes)] if task == "segmentation" else []
     accuracy = ("accuracy", result["accuracy"], f"{over}, majority class {result['majority_class']:.1%}")
-    return [accuracy, *top5, ("macro-F1", result["macro_f1"], classes), *iou]
+    floor = []
+    if "coordinates_alone" in result:
+        about = f"accuracy {over} of gradient boosting that knows longitude and latitude and no pixel: what the model owes to its place"
+        floor = [("coordinates alone", result["coordinates_alone"], about)]
+    return [accuracy, *floor, *top5, ("macro-F1", result["macro_f1"], classes), *iou]
+
+
+def _series_text(result: dict) -> str:
+    if "dates" not in result:
+        return ""
+    more = ", longitude and latitude" if result["location"] else ""
+    return f"; reads a series of dates ({result['temporal']}{more}), at most {result['dates']} in a training step, all in the test"
 
 
 class _Example(NamedTuple):
@@ -99,15 +108,14 @@ class _Example(NamedTuple):
     colour: str = INK
 
 
-def _examples(store: ChipStore, module: FineTuning, task: str, places: list[np.ndarray]) -> Figure:
-    """A reproducible page of examples from test places; runs the module."""
-    order = np.random.default_rng(0).permutation(len(places))[:_POOL]
-    groups = [places[number] if task == "sequence" else places[number][:1] for number in order]
+def _examples(test: Labelled, module: FineTuning) -> Figure:
+    """A reproducible page of examples from the test places; runs the module."""
+    store, task = test.store, test.task
     others: dict[str, Callable[..., Iterator[_Example]]] = {"segmentation": _segmented, "detection": _detected}
     draw, painter = others.get(task, _classified), Painter.of(store)
     module.eval()
     with torch.inference_mode():
-        examples = draw(Labelled(store, groups, task), module, painter, round(_column(_COLUMNS[task]) * DPI))
+        examples = draw(test.some(_POOL), module, painter, round(_column(_COLUMNS[task]) * DPI))
         return _page(list(examples), painter, _COLUMNS[task], store.info.classes if task in others else ())
 
 
@@ -154,7 +162,7 @@ def _classified(data: Labelled, module: ClassifierModule, painter: Painter, side
         rows, title = data.items[number], names[truth[number]]
         result = "correct" if correct[number] else f"predicted: {names[predicted[number]]}"
         captions = []
-        if data.task == "sequence":
+        if dates > 1:
             title += f", {len(rows)} dates"
             rows = rows[np.unique(np.linspace(0, len(rows) - 1, columns).round().astype(int))]
             captions = [date_text(when[row]) for row in rows]

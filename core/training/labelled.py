@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -24,6 +25,22 @@ NO_BOXES = Boxes(np.empty((0, 4), np.float32), np.empty(0, np.int64), np.empty(0
 Targets = TypeVar("Targets", Tensor, list[dict[str, Tensor]])
 
 
+class Moments(NamedTuple):
+    """What a series holds beside its pixels (N, T, bands, rows, cols).
+
+    Attributes:
+        valid: (N, T, rows, cols) bool, where a date holds data; dates that fill up a short series hold none.
+        days: of the year, (N, T), 1 to 366.
+        longitude: (N, rows, cols), degrees, of the centre of the place; None of a network without location.
+        latitude: likewise.
+    """
+
+    valid: Tensor
+    days: Tensor
+    longitude: Tensor | None = None
+    latitude: Tensor | None = None
+
+
 class LabelledBatch(NamedTuple, Generic[Targets]):
     """Images with their labels.
 
@@ -32,11 +49,13 @@ class LabelledBatch(NamedTuple, Generic[Targets]):
         targets: class numbers: (N, size, size) for masks, (N,) for images, (places,) for sequences; for detection one
             dictionary per image with ``boxes`` (M, 4) and ``labels`` (M,).
         owner: (N,) for sequences: number of the place of each image; otherwise None.
+        moments: for series (``core.training.series``), whose pixels are (N, T, bands, size, size).
     """
 
     pixels: Tensor
     targets: Targets
     owner: Tensor | None = None
+    moments: Moments | None = None
 
 
 class Labelled:
@@ -48,6 +67,11 @@ class Labelled:
         self.labels = store.column("label")
         self.boxes = read_objects(store) if task == "detection" else {}
         self.longest = max(map(len, self.items))
+        self.most = MAX_DATES  # in a training step
+
+    def thinned(self, rows: np.ndarray) -> np.ndarray:
+        """The images of an item in a training step: of a long sequence a random subset."""
+        return rows[torch.randperm(len(rows))[: self.most].numpy()]
 
     def batch(self, groups: list[np.ndarray]) -> LabelledBatch:
         """The images of these index rows, one array per item."""
@@ -67,6 +91,14 @@ class Labelled:
         owner = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
         return LabelledBatch(pixels, targets, torch.from_numpy(owner))
 
+    def some(self, most: int) -> Labelled:
+        """The same with one item of each of this many places, at random but always the same."""
+        numbers = self.store.column("place_number")[[rows[0] for rows in self.items]]
+        first = np.unique(numbers, return_index=True)[1]
+        chosen = copy.copy(self)
+        chosen.items = [self.items[first[n]] for n in np.random.default_rng(0).permutation(len(first))[:most]]
+        return chosen
+
     def loader(self, images: int) -> DataLoader:
         """All items in order, in batches of about that many images."""
         items: Any = self.items  # a list is a data set
@@ -83,7 +115,7 @@ class ShuffledLoader:
         """Batches of about that many images, and of at least two items for batch norm."""
         self.data, self.seed = data, seed
         self.items = data.items * 2 if len(data.items) == 1 else data.items
-        self.size = min(max(2, images // min(MAX_DATES, data.longest)), len(self.items))
+        self.size = min(max(2, images // min(data.most, data.longest)), len(self.items))
         self.step = 0  # batches since the start of the run
 
     def __len__(self) -> int:
@@ -97,7 +129,7 @@ class ShuffledLoader:
         for number in range(start, len(self)):
             self.step += 1
             groups = [self.items[item] for item in order[number * self.size : (number + 1) * self.size]]
-            yield self.data.batch([group[torch.randperm(len(group))[:MAX_DATES].numpy()] for group in groups])
+            yield self.data.batch([self.data.thinned(rows) for rows in groups])
 
     def state_dict(self) -> dict[str, int]:
         """Position in the run, and the number of items."""
@@ -146,6 +178,8 @@ def rotated(batch: LabelledBatch[Targets], quarters: int, mirror: bool) -> Label
         targets = [target | {"boxes": _rotated_boxes(target["boxes"], quarters, mirror, size)} for target in targets]
     elif targets.ndim == 3:
         targets = rotate(targets)
+    if batch.moments is not None:
+        batch = batch._replace(moments=batch.moments._replace(valid=rotate(batch.moments.valid)))
     return batch._replace(pixels=pixels, targets=targets)
 
 

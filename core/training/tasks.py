@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Generic
+from typing import Generic, cast
 
 import lightning as L
 import numpy as np
@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from core.evaluation.scores import Boxes, ap50, object_confusion, per_class, scores
 from core.method.views import Views, colour_jitter
+from core.networks.series import SeriesNetwork
 from core.training.labelled import IGNORED, LabelledBatch, Targets, rotated
+from core.training.series import augmented
 
 CROPS = Views(scale=0.5)  # for images with one class: at least half the area, so that the centre is always visible
 _MAX_CONFUSION = 300  # classes: a larger matrix would be hundreds of megabytes of JSON
@@ -94,12 +96,16 @@ class ClassifierModule(FineTuning[Tensor]):
 
     def augmented(self, batch: LabelledBatch[Tensor]) -> LabelledBatch[Tensor]:
         """Images with one class are cropped, flipped, rotated and jittered individually."""
+        if batch.moments is not None:
+            return augmented(batch)
         if batch.targets.ndim == 3:
             return super().augmented(batch)
         return batch._replace(pixels=CROPS(batch.pixels))
 
     def logits(self, batch: LabelledBatch[Tensor]) -> Tensor:
-        """Logits (N, classes, ...); for sequences (places, classes), the mean over the dates."""
+        """Logits (N, classes, ...); for sequences (places, classes), the mean over the dates; of series one each."""
+        if batch.moments is not None:
+            return cast(SeriesNetwork, self.model).of_places(batch.pixels, *batch.moments).float()
         logits = self.model(batch.pixels).float()
         return logits if batch.owner is None else mean_by_owner(logits, batch.owner, len(batch.targets))
 
