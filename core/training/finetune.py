@@ -133,8 +133,9 @@ def _run(
     )
     at_once = min(_TEST_BATCH, options.batch_size) if task == "detection" else _TEST_BATCH  # its maps are large
     val, test = (data[side].loader(at_once) if side in data else None for side in ("val", "test"))
-    # With few labels, validation would take most of the time.
-    validations = options.epochs * images["train"] // max(1, images["val"])
+    # With few labels, or few of the dates in a step, validation would take most of the time.
+    read = sum(min(len(rows), options.dates or len(rows)) for rows in places["train"])
+    validations = options.epochs * read // max(1, images["val"])
     if not fit(module, train, val, options, command="finetune", validations=validations):
         return None
     model = out / "model.safetensors"
