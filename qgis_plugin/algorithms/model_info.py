@@ -95,11 +95,13 @@ def facts_of(path: str, card: ModelCard) -> dict[str, str]:
     """Contents of a card as labels and texts."""
     low, high = card.value_range
     tile = tr("{side} x {side} px").format(side=card.tile_size) if card.tile_size else tr("any size")
+    series = tr("any number; it learned from series of {count}").format(count=card.dates)
     return {
         tr("Model"): card.name,
         tr("File"): f"{Path(path).name} ({size(Path(path).stat().st_size)})",
         tr("Task"): card.task,
         tr("Bands"): ", ".join(card.bands),
+        **({tr("Dates"): series} if card.dates else {}),
         tr("Values"): f"{card.unit} ({number(low, 'g')} - {number(high, 'g')})",
         tr("Pixel size"): f"{number(card.gsd, 'g')} m" if card.gsd else tr("not stated"),
         tr("Tile"): tile,

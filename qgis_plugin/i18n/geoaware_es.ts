@@ -3143,5 +3143,9 @@ Informe: exactitud y F1 de cada clase con intervalos del 95 %. Se dejan fuera po
         <source>{problem}; set it in the layer's temporal properties or in '{parameter}'</source>
         <translation>{problem}; indíquela en las propiedades temporales de la capa o en «{parameter}»</translation>
     </message>
+    <message>
+        <source>any number; it learned from series of {count}</source>
+        <translation>cualquier número; aprendió de series de {count}</translation>
+    </message>
 </context>
 </TS>

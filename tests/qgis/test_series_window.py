@@ -185,6 +185,7 @@ def test_model_of_a_series_asks_for_the_other_layers(window):
     dialog, (first, *_), _ = window
     (said,) = dialog.fit.texts()
     assert "reads a series of dates" in said
+    assert "any number; it learned from series of 12" in dialog.card.toPlainText()
     assert not dialog.run_button.isEnabled()
     assert not dialog.series.isCollapsed()
     assert dialog.series.layers == [first]
