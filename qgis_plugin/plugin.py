@@ -6,6 +6,7 @@ from qgis.PyQt.QtWidgets import QAction
 
 from . import onnxruntime_help
 from .algorithms.base import ICON
+from .algorithms.change import ChangeAlgorithm
 from .algorithms.class_maps import AreasAlgorithm, AssessAlgorithm
 from .algorithms.fit_model import FitModelAlgorithm
 from .algorithms.model_info import ModelInfoAlgorithm
@@ -26,6 +27,7 @@ ALGORITHMS = (
     EmbedAlgorithm,
     AreasAlgorithm,
     AssessAlgorithm,
+    ChangeAlgorithm,
     FitModelAlgorithm,
     SimilarAlgorithm,
     ModelInfoAlgorithm,

@@ -38,6 +38,7 @@ MEDIA = {
     ".tif": "image/tiff; application=geotiff; profile=cloud-optimized",
     ".gpkg": "application/geopackage+sqlite3",
     ".csv": "text/csv",
+    ".html": "text/html",
     ".json": "application/json",
     **dict.fromkeys((".qml", ".xml", ".vrt"), "application/xml"),
 }

@@ -303,6 +303,38 @@ MESSAGES: dict[str, str] = {
         "its polygons would take {most:size} of memory if no two neighbouring pixels were alike, and {free:size} are free: "
         "the run stops if it comes to that"
     ),
+    # change between two dates
+    "change_grids": "lies on another grid than {other}",
+    "change_apart": "does not overlap {other}: nothing to compare",
+    "change_day": "nothing says when it was taken, which the model needs to know",
+    "change_nothing": "no pixel holds data at both dates: nothing to compare",
+    "change_classes": "{count} classes have too many pairs for a map (limit {limit} classes)",
+    "change_independent": (
+        "the classes of the model '{name}' do not exclude each other, so it gives no probability of a change from one to another"
+    ),
+    "change_truth": "'{text}' in '{attribute}' is neither yes or no (1 or 0) nor a class of the from-to map",
+    "change_sample": (
+        "{changed} changed and {kept} unchanged places of it lie on data of both dates; at least {least} of each are needed"
+    ),
+    "change_contradicts": "its places changed no more often where the model says so than elsewhere: it cannot calibrate anything",
+    "change_not_calibrated": (
+        "the change probability is not calibrated: it is the model's own and takes the errors of both dates for independent"
+    ),
+    "change_calibrated": (
+        "the change probability is calibrated on {count} places of {sample}: mean squared error {before:.3f} before, {after:.3f} "
+        "after (each place left out in turn)"
+    ),
+    "change_otsu": (
+        "changed is what has a feature distance of {threshold:.3g} or more, by Otsu's rule, which cuts every image in two, also "
+        "where nothing changed (separability {share:.2f} of 1)"
+    ),
+    "change_recall": (
+        "changed is what has a feature distance of {threshold:.3g} or more: {recall:.0%} of the changed and {alarms:.0%} of the "
+        "unchanged places of {sample}"
+    ),
+    "change_gaps": (
+        "pixels without data: {before} lack the second date, {after} the first, {neither} both; they are left out of all areas"
+    ),
     # maps of classes
     "no_class_numbers": "holds no class numbers",
     "no_data": "holds no data there",

@@ -148,15 +148,31 @@ def places_on(
     Raises:
         InputFault: there is no shape, or no CRS.
     """
+    return places_and_values(source, grid, context, None, exact)[0]
+
+
+def places_and_values(
+    source: QgsProcessingFeatureSource,
+    grid: LayerGrid,
+    context: QgsCoordinateTransformContext,
+    field: Optional[int],
+    exact: float = 0.0,
+) -> tuple[np.ndarray, list[Any]]:
+    """The same with the value of a field at each place, if one is given.
+
+    Raises:
+        InputFault: there is no shape, or no CRS.
+    """
     name, crs = source.sourceName(), source.sourceCrs()
     if not crs.isValid():
         text = tr("The layer '{name}' has no CRS: set it with Layer > Set CRS of Layer.")
         raise InputFault.worded(text.format(name=name))
-    inside = (one.geometry().pointOnSurface() for one in features_of(source))
-    places = [one.asPoint() for one in inside if not one.isNull()]
-    if not places:
+    found = ((one.geometry().pointOnSurface(), one) for one in features_of(source))
+    there = [(inside.asPoint(), one) for inside, one in found if not inside.isNull()]
+    if not there:
         raise InputFault.worded(tr("'{name}' holds no points or polygons.").format(name=name))
-    return footprint.placed(np.array([(at.x(), at.y()) for at in places]), grid, way(crs, grid, context, exact))
+    places = footprint.placed(np.array([(at.x(), at.y()) for at, _ in there]), grid, way(crs, grid, context, exact))
+    return places, [] if field is None else [one.attributes()[field] for _, one in there]
 
 
 def drawn_colors(layer: QgsVectorLayer, field: str) -> dict[str, str]:

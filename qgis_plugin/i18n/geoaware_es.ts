@@ -2362,6 +2362,136 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
     <message>
         <source>Apply</source>
         <translation>Aplicar</translation>
+        <source>lies on another grid than {other}</source>
+        <translation>está en otra cuadrícula que {other}</translation>
+    </message>
+    <message>
+        <source>does not overlap {other}: nothing to compare</source>
+        <translation>no coincide en ninguna parte con {other}: no hay nada que comparar</translation>
+    </message>
+    <message>
+        <source>no pixel holds data at both dates: nothing to compare</source>
+        <translation>ningún píxel contiene datos en ambas fechas: no hay nada que comparar</translation>
+    </message>
+    <message>
+        <source>{count} classes have too many pairs for a map (limit {limit} classes)</source>
+        <translation>{count} clases forman demasiados pares para un mapa (límite: {limit} clases)</translation>
+    </message>
+    <message>
+        <source>the classes of the model '{name}' do not exclude each other, so it gives no probability of a change from one to another</source>
+        <translation>las clases del modelo «{name}» no se excluyen entre sí, por lo que no da ninguna probabilidad de cambio de una a otra</translation>
+    </message>
+    <message>
+        <source>'{text}' in '{attribute}' is neither yes or no (1 or 0) nor a class of the from-to map</source>
+        <translation>«{text}» en «{attribute}» no es ni sí o no (yes o no, 1 o 0) ni una clase del mapa de cambios</translation>
+    </message>
+    <message>
+        <source>{changed} changed and {kept} unchanged places of it lie on data of both dates; at least {least} of each are needed</source>
+        <translation>{changed} lugares que cambiaron y {kept} que no lo hicieron contienen datos de ambas fechas; se necesitan al menos {least} de cada tipo</translation>
+    </message>
+    <message>
+        <source>its places changed no more often where the model says so than elsewhere: it cannot calibrate anything</source>
+        <translation>sus lugares no cambiaron más donde el modelo lo dice que en otras partes: no sirve para calibrar</translation>
+    </message>
+    <message>
+        <source>the change probability is not calibrated: it is the model's own and takes the errors of both dates for independent</source>
+        <translation>la probabilidad de cambio no está calibrada: es la del modelo y toma por independientes los errores de ambas fechas</translation>
+    </message>
+    <message>
+        <source>the change probability is calibrated on {count} places of {sample}: mean squared error {before:.3f} before, {after:.3f} after (each place left out in turn)</source>
+        <translation>la probabilidad de cambio está calibrada con {count} lugares de {sample}: error cuadrático medio {before:.3f} antes y {after:.3f} después (cada lugar excluido por turno)</translation>
+    </message>
+    <message>
+        <source>changed is what has a feature distance of {threshold:.3g} or more, by Otsu's rule, which cuts every image in two, also where nothing changed (separability {share:.2f} of 1)</source>
+        <translation>ha cambiado lo que tiene una distancia de características de {threshold:.3g} o más, según la regla de Otsu, que divide en dos cualquier imagen, también donde nada cambió (separabilidad {share:.2f} de 1)</translation>
+    </message>
+    <message>
+        <source>changed is what has a feature distance of {threshold:.3g} or more: {recall:.0%} of the changed and {alarms:.0%} of the unchanged places of {sample}</source>
+        <translation>ha cambiado lo que tiene una distancia de características de {threshold:.3g} o más: {recall:.0%} de los lugares que cambiaron y {alarms:.0%} de los que no cambiaron, de {sample}</translation>
+    </message>
+    <message>
+        <source>pixels without data: {before} lack the second date, {after} the first, {neither} both; they are left out of all areas</source>
+        <translation>píxeles sin datos: a {before} les falta la segunda fecha, a {after} la primera, a {neither} ambas; no cuentan en ninguna superficie</translation>
+    </message>
+    <message>
+        <source>Change between two dates</source>
+        <translation>Cambio entre dos fechas</translation>
+    </message>
+    <message>
+        <source>Compares two layers of an area with a model of classes or an encoder. The result has the pixels of the first layer, where both overlap.
+
+Change, with a model of classes: a map of what each pixel was and is, such as 'forest to cropland'; a class that stayed has its plain name. With an encoder: 1 unchanged, 2 changed.
+
+Strength of the change: the probability that the classes differ, per cent; with an encoder the cosine distance of the features, 0 to 2.
+
+Matrix and report: hectares from each class to each, pixels without data, pictures.
+
+The probability is calibrated only with reference places of which is known whether they changed. The areas are counted pixels: the errors of both dates add up in them, and 'Assess a map' corrects them.</source>
+        <translation>Compara dos capas de una zona con un modelo de clases o un codificador. El resultado tiene los píxeles de la primera capa, donde ambas coinciden.
+
+Cambio, con un modelo de clases: un mapa de lo que cada píxel era y es, como «forest to cropland» (de una clase a otra); una clase que no cambió conserva su nombre. Con un codificador: 1 sin cambio, 2 con cambio.
+
+Intensidad del cambio: la probabilidad de que las clases difieran, en porcentaje; con un codificador, la distancia coseno de las características, de 0 a 2.
+
+Matriz e informe: hectáreas de cada clase a cada clase, píxeles sin datos, imágenes.
+
+La probabilidad solo está calibrada con lugares de referencia de los que se sabe si cambiaron. Las superficies son píxeles contados: en ellas se suman los errores de ambas fechas, y «Evaluar un mapa» los corrige.</translation>
+    </message>
+    <message>
+        <source>Probability in per cent; with an encoder the distance of features.</source>
+        <translation>Probabilidad en porcentaje; con un codificador, la distancia de las características.</translation>
+    </message>
+    <message>
+        <source>With an encoder: distance of features from which on a place has changed; empty: Otsu's rule.</source>
+        <translation>Con un codificador: distancia de las características a partir de la cual un lugar ha cambiado; vacío: la regla de Otsu.</translation>
+    </message>
+    <message>
+        <source>Points, or polygons of which a place inside is taken, of which is known whether they changed: random, or random within the classes of a change map. They calibrate the probability, or set the distance that keeps 90 % of the changed ones.</source>
+        <translation>Puntos, o polígonos de los que se toma un lugar interior, de los que se sabe si cambiaron: al azar, o al azar dentro de las clases de un mapa de cambios. Calibran la probabilidad o fijan la distancia que conserva el 90 % de los que cambiaron.</translation>
+    </message>
+    <message>
+        <source>Field with the truth (empty: the field named class)</source>
+        <translation>Campo con la verdad (vacío: el campo llamado class)</translation>
+    </message>
+    <message>
+        <source>Changed: {hectares} ha (counted pixels)</source>
+        <translation>Cambio: {hectares} ha (píxeles contados)</translation>
+    </message>
+    <message>
+        <source>Its pixels are those of the result.</source>
+        <translation>Sus píxeles son los del resultado.</translation>
+    </message>
+    <message>
+        <source>The same kind of image, later.</source>
+        <translation>El mismo tipo de imagen, más tarde.</translation>
+    </message>
+    <message>
+        <source>Only this part of the layers, in any CRS.</source>
+        <translation>Solo esta parte de las capas, en cualquier SRC.</translation>
+    </message>
+    <message>
+        <source>Change</source>
+        <translation>Cambio</translation>
+    </message>
+    <message>
+        <source>Strength of the change</source>
+        <translation>Intensidad del cambio</translation>
+    </message>
+    <message>
+        <source>Classes before</source>
+        <translation>Clases antes</translation>
+    </message>
+    <message>
+        <source>As 'Segment raster layer' gives them.</source>
+        <translation>Como las da «Segmentar capa ráster».</translation>
+    </message>
+    <message>
+        <source>Classes after</source>
+        <translation>Clases después</translation>
+    </message>
+    <message>
+        <source>Matrix</source>
+        <translation>Matriz</translation>
     </message>
     <message>
         <source>CSV files (*.csv)</source>
@@ -2462,6 +2592,64 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
     <message>
         <source>{count} dates, {first} to {last}</source>
         <translation>{count} fechas, de {first} a {last}</translation>
+        <source>Hectares from each class (rows) to each (columns), with a JSON beside it.</source>
+        <translation>Hectáreas de cada clase (filas) a cada clase (columnas), con un JSON al lado.</translation>
+    </message>
+    <message>
+        <source>HTML page with matrix, areas and pictures.</source>
+        <translation>Página HTML con matriz, superficies e imágenes.</translation>
+    </message>
+    <message>
+        <source>Distance of a change</source>
+        <translation>Distancia de un cambio</translation>
+    </message>
+    <message>
+        <source>Reference places</source>
+        <translation>Lugares de referencia</translation>
+    </message>
+    <message>
+        <source>yes or no, 1 or 0, or a class of the change map.</source>
+        <translation>yes o no, 1 o 0, o una clase del mapa de cambios.</translation>
+    </message>
+    <message>
+        <source>strength of the change</source>
+        <translation>intensidad del cambio</translation>
+    </message>
+    <message>
+        <source>change</source>
+        <translation>cambio</translation>
+    </message>
+    <message>
+        <source>classes after</source>
+        <translation>clases después</translation>
+    </message>
+    <message>
+        <source>classes before</source>
+        <translation>clases antes</translation>
+    </message>
+    <message>
+        <source>Layer before</source>
+        <translation>Capa antes</translation>
+    </message>
+    <message>
+        <source>Layer after</source>
+        <translation>Capa después</translation>
+    </message>
+    <message>
+        <source>Changed area, hectares</source>
+        <translation>Superficie con cambio, hectáreas</translation>
+    </message>
+    <message>
+        <source>Give either reference places or a distance of a change.</source>
+        <translation>Indique lugares de referencia o una distancia de un cambio, no ambas cosas.</translation>
+    </message>
+    <message>
+        <source>nothing says when it was taken, which the model needs to know</source>
+        <translation>nada dice cuándo se tomó, y el modelo necesita saberlo</translation>
+    </message>
+    <message>
+        <source>The model '{name}' reads a series of dates: compare periods with python -m export.change --before … --after …</source>
+        <translation>El modelo «{name}» lee una serie de fechas: compare periodos con python -m export.change --before … --after …</translation>
     </message>
     <message>
         <source>holds no data there</source>

@@ -55,15 +55,21 @@ def qml(classes: tuple[LandClass, ...], confidence: str = "", dates: str = "") -
 
 
 def confidence_qml() -> str:
-    """Style of the confidence for QGIS 3.22 or newer: a layer over the map, grey at low and clear at high confidence."""
+    """Style of the confidence: a layer over the map, grey at low and clear at high confidence."""
+    return ramp_qml([(value, f"{value} %", _GREY, alpha) for value, alpha in _ALPHA])
+
+
+def ramp_qml(stops: Sequence[tuple[float, str, str, int]]) -> str:
+    """Style of a raster of numbers for QGIS 3.22 or newer, from rising values, their labels, colours and how opaque they are."""
     root = Element("qgis", version="3.22.0", styleCategories="Symbology")
+    least, most = f"{stops[0][0]:.10g}", f"{stops[-1][0]:.10g}"
     drawn = {"type": "singlebandpseudocolor", "band": "1", "opacity": "1", "alphaBand": "-1", "nodataColor": ""}
-    drawn.update(classificationMin="0", classificationMax="100")
+    drawn.update(classificationMin=least, classificationMax=most)
     renderer = SubElement(SubElement(root, "pipe"), "rasterrenderer", drawn)
-    ramp = {"colorRampType": "INTERPOLATED", "classificationMode": "1", "minimumValue": "0", "maximumValue": "100"}
+    ramp = {"colorRampType": "INTERPOLATED", "classificationMode": "1", "minimumValue": least, "maximumValue": most}
     shader = SubElement(SubElement(renderer, "rastershader"), "colorrampshader", ramp, clip="0")
-    for value, alpha in _ALPHA:
-        SubElement(shader, "item", value=str(value), label=f"{value} %", color=_GREY, alpha=str(alpha))
+    for value, label, color, alpha in stops:
+        SubElement(shader, "item", value=f"{value:.10g}", label=label, color=color, alpha=str(alpha))
     return _document(root)
 
 

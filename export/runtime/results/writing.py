@@ -22,7 +22,7 @@ from .vectors import STEP, KeepGoing, Polygons, VectorOut, write_objects, write_
 
 RASTERS = ("map", "confidence", "probabilities", "dates", "picture")
 LAND_COVER = ["land cover"]  # band of a map of classes
-_COPIES = 2.4  # of a raster, while it becomes a COG: the plain file, the COG, its overviews
+COPIES = 2.4  # of a raster, while it becomes a COG: the plain file, the COG, its overviews
 
 
 class RasterWriter(Protocol):
@@ -353,4 +353,4 @@ def room_needed(grid: Any, card: ModelCard, bands: int, roles: Collection[str]) 
     each += 5.0 * ("polygons" in roles) + 1.0 * ("confidence" in roles) + 3.0 * ("picture" in roles)
     each += 2.0 * ("dates" in roles)
     each += 4.0 * bands * ("probabilities" in roles)
-    return int(grid.height * grid.width * each * _COPIES)
+    return int(grid.height * grid.width * each * COPIES)
