@@ -2652,6 +2652,14 @@ La probabilidad solo está calibrada con lugares de referencia de los que se sab
         <translation>El modelo «{name}» lee una serie de fechas: compare periodos con python -m export.change --before … --after …</translation>
     </message>
     <message>
+        <source>Two of the dates of '{name}' are the same.</source>
+        <translation>Dos de las fechas de «{name}» son iguales.</translation>
+    </message>
+    <message>
+        <source>The bands of '{name}' follow band by band, not date by date: bring them into the order of the dates.</source>
+        <translation>Las bandas de «{name}» van banda por banda, no fecha por fecha: póngalas en el orden de las fechas.</translation>
+    </message>
+    <message>
         <source>holds no data there</source>
         <translation>no contiene datos ahí</translation>
     </message>

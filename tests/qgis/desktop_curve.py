@@ -72,7 +72,7 @@ def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
         yield 0.5
         yield from picture(task, title)
     seen["milliseconds that the event loop waited at most"], seen["waits over 100 ms"] = heart.longest, heart.gaps
-    dock.save_to(Path(task["out"]) / "curve.csv")
+    seen["csv"] = dock.table().csv_text().splitlines()[:2]
     click(dock.dates_button)
     yield lambda: dock._window.isVisible()
     yield 1

@@ -23,20 +23,23 @@ class Heart:
         self.timer.setTimerType(Qt.TimerType.PreciseTimer)
         self.timer.timeout.connect(self._beat)
         self.last, self.line = time.monotonic(), 0
-        self.gaps: list[tuple[int, int]] = []  # longer than 100 ms: how long, and in which line of ``steps``
+        # longer than 100 ms: how long, how long of it this thread worked, and in which line of ``steps``
+        self.gaps: list[tuple[int, int, int]] = []
+        self.worked = time.thread_time()
         self.longest = 0
         self.timer.start(5)
 
     def skip(self, line: int) -> None:
         """Begin anew after a step of this program, which the loop had to wait for."""
-        self.last, self.line = time.monotonic(), line
+        self.last, self.line, self.worked = time.monotonic(), line, time.thread_time()
 
     def _beat(self) -> None:
-        now = time.monotonic()
+        now, worked = time.monotonic(), time.thread_time()
         gap, self.last = round(1000 * (now - self.last)), now
+        work, self.worked = round(1000 * (worked - self.worked)), worked
         self.longest = max(self.longest, gap)
         if gap > 100:
-            self.gaps.append((gap, self.line))
+            self.gaps.append((gap, work, self.line))
 
 
 def on_screen(canvas, layer, places: Places) -> list[tuple[int, int]]:

@@ -245,7 +245,11 @@ def test_bands_of_one_layer_are_dates(running, desktop, curve, layers, tmp_path)
     window.layers.setLayer(stack)
     window.series.tick(())
     assert window.problem().startswith("No date is known of stack")
-    for text, reason in (("2024-13-01", "is no date"), (" ".join(["2024-01-01"] * 5), "18 bands, which 5 dates")):
+    for text, reason in (
+        ("2024-13-01", "is no date"),
+        (" ".join(map(str, DAYS[:5])), "18 bands, which 5 dates"),
+        ("2024-01-01 2024-01-01", "are the same"),
+    ):
         window.band_dates.setText(text)
         assert reason in window.problem()
         assert not window.apply_button.isEnabled()
@@ -255,6 +259,22 @@ def test_bands_of_one_layer_are_dates(running, desktop, curve, layers, tmp_path)
     assert not window.isVisible()
     click(curve, 61, 40)
     np.testing.assert_array_equal(shown(curve), [pixels_of(at)[:, 40, 61] for at in range(6)])
+
+
+def test_bands_that_follow_band_by_band_are_refused_and_names_with_dates_need_no_others(curve, tmp_path):
+    values = np.concatenate([pixels_of(at)[:2] for at in range(2)])
+    window = curve._window
+    for names in (("red", "red", "nir", "nir"), tuple(f"{day}_{band}" for day in DAYS[:2] for band in ("red", "nir"))):
+        path = rasters.write(tmp_path / f"{names[1]}.tif", values, nodata=0, names=names)
+        layer = QgsRasterLayer(str(path), names[1])
+        QgsProject.instance().addMapLayer(layer)
+        window.layers.setLayer(layer)
+        window.series.tick(())
+        if names[0] == "red":
+            window.band_dates.setText(f"{DAYS[0]} {DAYS[1]}")
+            assert "follow band by band" in window.problem()
+    assert window.problem() == ""
+    assert [(one.day, one.bands) for one in window.chosen()] == [(DAYS[0], (1, 2)), (DAYS[1], (3, 4))]
 
 
 def test_layers_that_are_selected_are_taken_when_it_is_opened(running, desktop, layers, layer_tree):

@@ -113,10 +113,17 @@ class DatesWindow(PluginWindow):
         wrong = [text for text in texts if day_of(text) is None]
         if wrong:
             return tr("'{text}' is no date: write it like 2024-06-30.").format(text=wrong[0])
+        if len({day_of(text) for text in texts}) < len(texts):
+            return tr("Two of the dates of '{name}' are the same.").format(name=layer.name())
         count = band_count(layer.dataProvider())
         if count % len(texts):
             text = tr("'{name}' has {count} bands, which {dates} dates do not divide.")
             return text.format(name=layer.name(), count=count, dates=len(texts))
+        if _is_by_band([layer.bandName(number) for number in range(1, count + 1)], count // len(texts)):
+            text = tr(
+                "The bands of '{name}' follow band by band, not date by date: bring them into the order of the dates."
+            )
+            return text.format(name=layer.name())
         return ""
 
     def _bands_of(self) -> "list[tuple[date, tuple[int, ...]]]":
@@ -140,6 +147,12 @@ class DatesWindow(PluginWindow):
 
 def _texts(text: str) -> list[str]:
     return [part for part in text.replace(";", ",").replace(" ", ",").split(",") if part]
+
+
+def _is_by_band(shown: Sequence[str], count: int) -> bool:
+    """Whether names, as QGIS shows them ("Band 1: red"), say that the first ``count`` bands are one band of several dates."""
+    names = [name.split(": ", 1)[1] if ": " in name else "" for name in shown]
+    return count > 1 and all(names[:count]) and len(set(names[:count])) == 1 and len(set(names)) > 1
 
 
 def _day_in(name: str) -> Optional[date]:

@@ -1,6 +1,5 @@
 """The panel *GeoAware: season curve*: what layers of several dates hold, or a model says, at the place of a click."""
 
-import math
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -8,12 +7,12 @@ from pathlib import Path
 from typing import Any, Optional
 
 from qgis.core import QgsApplication, QgsProject, QgsRasterLayer
-from qgis.PyQt.QtCore import Qt, pyqtSignal
-from qgis.PyQt.QtGui import QColor, QIcon
+from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
+from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QApplication, QDockWidget, QFileDialog, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from ...algorithms.base import ICON
-from ...runtime.curve import PROBABILITIES, SIMILARITY, VALUES, Curve, PlaceTable
+from ...runtime.curve import PlaceTable
 from ...runtime.raster.mask_band import MaskBand
 from ...texts import tr, words
 from ..label_panel.live.worker import StepThread
@@ -21,18 +20,20 @@ from ..label_panel.parts import Foot
 from ..models import all_known, entries
 from ..widgets import Background, button, narrow_list, paragraph, split, stack
 from .places import PickedPlace, PlaceList
-from .plot import CurvePlot, PlotData, PlotLine, band_color
+from .plot import CurvePlot, PlotData
+from .plotted import plotted
 from .tool import CurveTool, PlaceMarks, moved
 from .work import BANDS, OPEN, READ, Asked, ChosenLayer, CurveWork, LayerCopy, Told, whole
 
 CURVE_ICON = ICON.with_name("curve.svg")
+_SHOWN_MS = 60  # between two drawings of a curve that grows
 _ENDING_S = 20.0  # that unloading the plugin waits for threads
 
 
 class CurveDock(QDockWidget):
     """Holds the places, asks a thread what layers and models say of them, and shows it."""
 
-    told = pyqtSignal(object)  # Told, once it was shown
+    told = pyqtSignal(object)  # Told
 
     def __init__(self, iface, window, open_help, usable) -> None:
         """``window`` chooses layers and dates; ``usable`` says whether models can be run, after it has offered to help."""
@@ -45,6 +46,11 @@ class CurveDock(QDockWidget):
         self.sources = narrow_list()
         self._mask_band: Optional[MaskBand] = None
         self._asked = 0
+        self._latest: Optional[Told] = None
+        self._latest_timer = QTimer(self)
+        self._latest_timer.setSingleShot(True)
+        self._latest_timer.setInterval(_SHOWN_MS)
+        self._latest_timer.timeout.connect(self._show_latest)
         self._work: Optional[CurveWork] = None
         self._thread: Optional[StepThread] = None
         self._ending: list[StepThread] = []
@@ -295,13 +301,23 @@ class CurveDock(QDockWidget):
         place = self.list.current
         if place is None:
             return
-        place.told[told.asked.source] = told
+        place.told[told.asked.source] = self._latest = told
+        if told.is_whole:
+            self._show_latest()
+        elif not self._latest_timer.isActive():
+            self._latest_timer.start()
+        self.told.emit(told)
+
+    def _show_latest(self) -> None:
+        """Show what was told last: dates come in faster than they can be drawn."""
+        told, self._latest = self._latest, None
+        if told is None or told.asked.number != self._asked:
+            return
         self.foot.show_status("")
         self.foot.show_progress(len(told.curve.readings), told.days)
         if told.asked.source == self.source:
             self.foot.say(bool(told.notes and self.source), " ".join(map(words, told.notes)))
         self._show()
-        self.told.emit(told)
 
     def _failed(self, number: int, text: str) -> None:
         if self._thread is not None and number == self._thread.number:
@@ -407,6 +423,7 @@ class CurveDock(QDockWidget):
         self._window.applied.disconnect(self._layers_chosen)
         for task in self._reading:
             task.ended.disconnect()
+        self._latest_timer.stop()
         self._unwatch()
         self._close()
         for one in self._ending:
@@ -415,20 +432,3 @@ class CurveDock(QDockWidget):
         self._canvas.unsetMapTool(self.tool)
         self.tool.deleteLater()
         self._window.deleteLater()
-
-
-def plotted(curve: Curve, title: str) -> PlotData:
-    """A curve as it is drawn."""
-    numbers = curve.numbers
-    days = [one.day for one in curve.readings]
-    gaps = [words(one.gap) if one.gap else "" for one in curve.readings]
-    names = [tr("similarity to the mean of all dates")] if curve.kind == SIMILARITY else list(curve.lines)
-    colors = [QColor(f"#{one}") for one in curve.colors] or [band_color(name, at) for at, name in enumerate(names)]
-    lines = [PlotLine(name, color, numbers[:, at].tolist()) for at, (name, color) in enumerate(zip(names, colors))]
-    if curve.kind == PROBABILITIES:
-        most = max((one for line in lines for one in line.numbers if one == one), default=1.0)
-        top = min(max(math.ceil(most * 10 + 0.2) / 10, 0.5), 1.0)  # models of many classes are seldom sure
-        return PlotData(title, days, lines, gaps, tr("probability"), (0.0, top), "%")
-    if curve.kind == SIMILARITY:
-        return PlotData(title, days, lines, gaps, names[0], None, ".3f")
-    return PlotData(title, days, lines, gaps, curve.unit if curve.kind == VALUES else "")
