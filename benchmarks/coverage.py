@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from core.evaluation.intervals import Score, gain_score, mean_score, prediction_scores, share_score
-from export.runtime.results.assessment import estimate
+from export.runtime.results.estimates import estimate
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "coverage.md"
 HEAD = "# Coverage of the 95 % intervals"

@@ -55,6 +55,9 @@ REMEDIES = {
     "bad_coordinates": "; set them again with gdal_edit",
     "bounds_order": "; see --bounds",
     "no_attribute": "; name it with --field",
+    "not_a_sample": "; name the MAP that it is to be compared with",
+    "sample_holds_answers": "; choose another --out",
+    "sample_too_close": "; see --distance",
 }
 
 

@@ -12,7 +12,7 @@ import shapely
 from benchmarks import coverage
 from export import assess
 from export.runtime.errors import InputFault
-from export.runtime.results.assessment import estimate, exact_limits
+from export.runtime.results.estimates import estimate, exact_limits
 from tests.conftest import UTM, call, write_raster
 
 # Olofsson et al. 2014, table 8: deforestation, forest gain, stable forest, stable non-forest

@@ -12,7 +12,7 @@ from export.runtime.learn.judge import Applicability, cross_validate
 from export.runtime.learn.next_places import next_places
 from export.runtime.learn.samples import Samples
 from export.runtime.model.graph import Graph, HeadSession
-from export.runtime.results.assessment import exact_limits
+from export.runtime.results.estimates import exact_limits
 
 NAMES = ("water", "forest", "town")
 

@@ -2204,6 +2204,58 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>a partir de pirámides de {pixel:.4g} m</translation>
     </message>
     <message>
+        <source>an expected accuracy must lie between 0 and 1, and {value:g} does not</source>
+        <translation>una exactitud esperada debe estar entre 0 y 1, y {value:g} no lo está</translation>
+    </message>
+    <message>
+        <source>the standard error that is aimed at must lie between 0 and 0.5, and {value:g} does not</source>
+        <translation>el error estándar deseado debe estar entre 0 y 0.5, y {value:g} no lo está</translation>
+    </message>
+    <message>
+        <source>a stratum needs {least} points or more, a buffer at most {buffer} px, and a distance in metres</source>
+        <translation>un estrato necesita {least} puntos o más, una zona alrededor del cambio tiene como máximo {buffer} px, y una distancia se da en metros</translation>
+    </message>
+    <message>
+        <source>fewer points than planned in {strata}: no more lie {distance:g} m or more from all others</source>
+        <translation>menos puntos de los previstos en {strata}: no hay más a {distance:g} m o más de todos los demás</translation>
+    </message>
+    <message>
+        <source>holds a sample with {count} labelled points, which would be lost</source>
+        <translation>contiene una muestra con {count} puntos etiquetados, que se perderían</translation>
+    </message>
+    <message>
+        <source>has no class or stratum '{text}'; it has {classes}</source>
+        <translation>no tiene ninguna clase ni estrato «{text}»; tiene {classes}</translation>
+    </message>
+    <message>
+        <source>no sample that was drawn from a map</source>
+        <translation>no es una muestra extraída de un mapa</translation>
+    </message>
+    <message>
+        <source>another program is writing to the file</source>
+        <translation>otro programa está escribiendo en el archivo</translation>
+    </message>
+    <message>
+        <source>the file with the sample is gone</source>
+        <translation>el archivo de la muestra ya no está</translation>
+    </message>
+    <message>
+        <source>point {number} is no longer in the file</source>
+        <translation>el punto {number} ya no está en el archivo</translation>
+    </message>
+    <message>
+        <source>{count} of {total} points have no class yet and do not count</source>
+        <translation>{count} de {total} puntos aún no tienen clase y no cuentan</translation>
+    </message>
+    <message>
+        <source>no point has a class yet</source>
+        <translation>ningún punto tiene clase todavía</translation>
+    </message>
+    <message>
+        <source>no labelled point lies in {classes}: {share:.1%} of the area is left out of all estimates</source>
+        <translation>ningún punto etiquetado cae en {classes}: el {share:.1%} de la superficie queda fuera de todas las estimaciones</translation>
+    </message>
+    <message>
         <source>no point or polygon lies on the data of the map</source>
         <translation>ningún punto ni polígono cae sobre los datos del mapa</translation>
     </message>

@@ -188,7 +188,7 @@ def test_a_map_is_assessed_as_export_assess_does(running, raster, model, scene, 
     shapes = [f"Point ({500_005 + 10 * c} {4_999_995 - 10 * r})|{t}" for (r, c), t in zip(places, truth)]
     sample = polygons(*shapes, kind="Point")
     made = run("assess", INPUT=tmp_path / "map.tif", REFERENCE=sample, OUTPUT="memory:", REPORT=tmp_path / "r.html")
-    from geoaware.runtime.results.assessment import estimate
+    from geoaware.runtime.results.estimates import estimate
 
     values = list(names)
     counts = np.zeros((3, 3), int)

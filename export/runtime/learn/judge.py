@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import Cancelled
 from ..messages import Message
-from ..results.assessment import exact_limits
+from ..results.estimates import exact_limits
 from .heads import few_of_each, fit
 from .samples import Samples
 

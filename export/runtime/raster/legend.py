@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,3 +121,34 @@ def _own_values(names: list[str], numbers: Sequence[Any] | None) -> dict[str, in
         return None
     values = {name: int(number) for name, number in own.items()}
     return values if len({*values.values()}) == len(values) else None
+
+
+def from_to(names: Mapping[int, str]) -> dict[int, tuple[str, str]]:
+    """What a class of a change map was and became, by its value: of the classes that are named "A to B".
+
+    Both sides must be known, as classes of their own or as sides of others: "bare to sparse" alone is no change.
+    """
+    plain = {name.casefold() for name in names.values()}
+    changes = _known({value: _splits(name) for value, name in names.items()}, lambda _: plain)
+    ends = {side.casefold() for pair in changes.values() for side in pair}
+    rest = {v: _splits(name) for v, name in names.items() if v not in changes and name.casefold() not in ends}
+    sides = {value: {side.casefold() for split in found for side in split} for value, found in rest.items()}
+    changes.update(_known(rest, lambda value: plain.union(*(of for other, of in sides.items() if other != value))))
+    return changes
+
+
+def _known(splits: dict[int, list[tuple[str, str]]], sides: Callable[[int], set[str]]) -> dict[int, tuple[str, str]]:
+    """Of each name the first way to split it into two different sides that are known."""
+    found = {}
+    for value, ways in splits.items():
+        known = sides(value)
+        for before, after in ways:
+            if {before.casefold(), after.casefold()} <= known and before.casefold() != after.casefold():
+                found.setdefault(value, (before, after))
+    return found
+
+
+def _splits(name: str) -> list[tuple[str, str]]:
+    words = name.split(" ")
+    ways = [at for at in range(1, len(words) - 1) if words[at] == "to"]
+    return [(" ".join(words[:at]), " ".join(words[at + 1 :])) for at in ways]

@@ -1,133 +1,44 @@
-"""Compares a map with a stratified sample: confusion, and estimates of accuracy and areas. Pure numpy, no files.
+"""Compares a map with a sample: confusion, and estimates of accuracy and areas. No files.
 
-The strata are the classes of the map. Counts become proportions of the mapped area first, since classes
-are rarely sampled in proportion to their size.
-
-Source of the estimates: Olofsson et al. 2014, Good practices for estimating area and assessing accuracy of land change,
-Remote Sensing of Environment 148, 42-57; its equation numbers stand beside the formulas. Its intervals are too narrow for
-small samples, and of no width where all units of a class agree. Here each share within a class has the exact limits of
-Clopper and Pearson 1934 (Biometrika 26, 404-413), and a sum of shares has them from the distances between the shares and
-their limits: Zou and Donner 2008, Construction of confidence intervals about effect measures, Statistics in Medicine 27,
-1693-1702. Where the estimates are normal, these are the paper's intervals.
+The strata are the classes of the map, unless the sample says otherwise. Counts become proportions of the mapped area first,
+since classes are rarely sampled in proportion to their size: see ``estimates``.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputFault
 from ..messages import Message
+from ..raster.legend import from_to
+from .estimates import Accuracy, StratifiedCounts, by_class, stratified, total
 
 GUESSES = ("class", "reference", "label", "value", "name")  # attributes that hold the true class, where none is named
-OUTSIDE = 0.025  # probability beyond each limit of a 95 % confidence interval
-_HALVINGS = 50  # of an interval from 0 to 1 in which a limit is searched
 
 
 @dataclass(frozen=True)
-class Accuracy:
-    """Values and the limits of their 95 % confidence intervals (value, low, high); NaN where the sample cannot say.
+class SampledStratum:
+    """What a report tells of a stratum of a sample: points drawn, those with a true class, and those mapped as they are."""
 
-    Attributes:
-        proportions: (C, C) of the area: map classes down, reference classes across.
-        overall: (3,) overall accuracy, 0 to 1.
-        users: (3, C) user's accuracies, 0 to 1.
-        producers: (3, C) producer's accuracies, 0 to 1.
-        areas: (3, C) areas of the reference classes, in the unit of the mapped areas.
-    """
-
-    proportions: np.ndarray
-    overall: np.ndarray
-    users: np.ndarray
-    producers: np.ndarray
-    areas: np.ndarray
-
-
-def estimate(counts: np.ndarray, mapped: np.ndarray) -> Accuracy:
-    """Estimate accuracies and areas from (C, C) counts of the sample's units and (C,) mapped areas or pixels.
-
-    Map classes stand down, reference classes across.
-
-    Raises:
-        ValueError: a class that covers something has no sample unit.
-    """
-    sampled = counts.sum(axis=1)
-    if ((sampled == 0) & (mapped > 0)).any():
-        raise ValueError("every class of the map needs sample units")
-    weight = (mapped / mapped.sum())[:, None]
-    share = counts / np.maximum(sampled, 1)[:, None]
-    low, high = np.vectorize(exact_limits, otypes=(float, float))(counts, sampled[:, None])
-    # each cell's proportion of the area, eq. 4, and the distances to its limits
-    cells = np.stack([weight * share, weight * (share - low), weight * (high - share)])
-    own = np.eye(len(counts), dtype=bool)
-    users = np.stack([np.diag(share), np.diag(low), np.diag(high)])  # eq. 2
-    return Accuracy(
-        cells[0],
-        _within(_sum(cells[:, own])),  # eq. 1
-        np.where(sampled > 0, users, np.nan),
-        _producers(cells[:, own], _sum(np.where(own, 0.0, cells))),  # eq. 3
-        _within(_sum(cells)) * mapped.sum(),  # eq. 9
-    )
-
-
-@lru_cache(maxsize=10_000)
-def exact_limits(hits: int, units: int) -> tuple[float, float]:
-    """Limits of a share of which ``hits`` of some independent units are (Clopper and Pearson)."""
-    return 1 - _upper_limit(units - hits, units), _upper_limit(hits, units)
-
-
-def _upper_limit(hits: int, units: int) -> float:
-    """The share at which so few hits, or fewer, have a probability of ``OUTSIDE``."""
-    if hits == units:
-        return 1.0
-    k = np.arange(hits + 1)
-    logs = np.array([math.lgamma(n + 1) for n in range(units + 1)])
-    ways = logs[units] - logs[k] - logs[units - k]  # logarithms of the binomial coefficients
-    low, high = hits / units, 1.0
-    for _ in range(_HALVINGS):
-        share = (low + high) / 2
-        likely = np.exp(ways + k * math.log(share) + (units - k) * math.log1p(-share)).sum() > OUTSIDE
-        low, high = (share, high) if likely else (low, share)
-    return high
-
-
-def _sum(parts: np.ndarray) -> np.ndarray:
-    """Sum over the first axis after the (3,) of independent values and their distances to both limits."""
-    return np.stack([parts[0].sum(axis=0), *np.sqrt((parts[1:] ** 2).sum(axis=1))])
-
-
-def _within(parts: np.ndarray) -> np.ndarray:
-    """Values and limits from values and distances, of shares of the whole area."""
-    value, below, above = parts
-    return np.stack([value, np.maximum(value - below, 0), np.minimum(value + above, 1)])
-
-
-def _producers(own: np.ndarray, missed: np.ndarray) -> np.ndarray:
-    """Producer's accuracies (3, C) of the area of a class that is mapped as such, and of what is mapped as others.
-
-    A limit is the accuracy P at which 0 is a limit of (1 - P) own - P missed.
-    """
-    with np.errstate(invalid="ignore"):
-        value = own[0] / (own[0] + missed[0])
-    limits = []
-    for sign, near, far in ((-1, own[1], missed[2]), (1, own[2], missed[1])):
-        low, high = np.zeros_like(value), np.ones_like(value)
-        for _ in range(_HALVINGS):
-            p = (low + high) / 2
-            beyond = (1 - p) * own[0] - p * missed[0] + sign * np.hypot((1 - p) * near, p * far) > 0
-            low, high = np.where(beyond, p, low), np.where(beyond, high, p)
-        limits.append(np.where(np.isnan(value), np.nan, (low + high) / 2))
-    return np.stack([value, *limits])
+    name: str
+    m2: float
+    drawn: int
+    labelled: int
+    right: int
 
 
 @dataclass(frozen=True)
 class Report:
-    """A comparison of a map with a sample."""
+    """A comparison of a map with a sample.
+
+    Attributes:
+        strata: of a sample that states its own.
+        change: (3,) square metres of all change together and their limits, of a map of change.
+    """
 
     classes: list[int]
     names: dict[int, str]
@@ -135,6 +46,8 @@ class Report:
     mapped: np.ndarray
     result: Accuracy
     notes: list[Message]
+    strata: tuple[SampledStratum, ...] = ()
+    change: np.ndarray | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For a program; square metres become hectares, what cannot be estimated is None."""
@@ -145,10 +58,17 @@ class Report:
             row.update(limited("area_ha", result.areas[:, i] / 1e4))
             row.update(limited("users", result.users[:, i]), **limited("producers", result.producers[:, i]))
             rows.append(row)
+        source = "indicators of strata, Stehman 2014" if self.strata else "stratified estimation, Olofsson et al. 2014"
+        strata = [
+            {"name": s.name, "hectares": s.m2 / 1e4, "drawn": s.drawn, "labelled": s.labelled, "right": s.right}
+            for s in self.strata
+        ]
         return {
-            "method": "stratified estimation, Olofsson et al. 2014; limits of 95 % confidence: Clopper-Pearson, Zou and Donner 2008",
+            "method": f"{source}; limits of 95 % confidence: Clopper-Pearson, Zou and Donner 2008",
             **limited("overall", result.overall),
+            **(limited("change_ha", self.change / 1e4) if self.change is not None else {}),
             "classes": rows,
+            **({"strata": strata} if strata else {}),
             "confusion": {"rows": "map", "columns": "reference", "counts": self.counts.tolist()},
             "notes": [str(note) for note in self.notes],
         }
@@ -162,14 +82,21 @@ class Report:
             accuracies = (with_limits(part[:, i], ".3f") for part in (result.users, result.producers))
             area = with_limits(result.areas[:, i] / 1e4, ",.1f")
             estimates.append([name, f"{self.mapped[i] / 1e4:,.1f}", area, *accuracies])
-        return {
+        tables = {
             "sample units (rows: map, columns: reference)": [["", *map(str, self.classes)], *counted],
             "estimates (in brackets: limits of 95 % confidence)": [
                 ["", "mapped ha", "estimated ha", "user's accuracy", "producer's accuracy"],
                 *estimates,
             ],
-            f"overall accuracy {with_limits(result.overall, '.3f')}": [],
         }
+        if self.strata:
+            tables["strata (limits of shares within them: exact, Clopper-Pearson)"] = [
+                ["", "ha", "points", "labelled", "mapped right"],
+                *([s.name, f"{s.m2 / 1e4:,.1f}", str(s.drawn), str(s.labelled), str(s.right)] for s in self.strata),
+            ]
+        if self.change is not None:
+            tables[f"all change {with_limits(self.change / 1e4, ',.1f')} ha"] = []
+        return {**tables, f"overall accuracy {with_limits(result.overall, '.3f')}": []}
 
     def as_text(self) -> str:
         """The tables in aligned columns."""
@@ -220,18 +147,34 @@ def compare(
     counts = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(counts, ([number[v] for v in mapped_as.tolist()], [number[v] for v in truth.tolist()]), 1)
     mapped = np.array([square_metres.get(value, 0.0) for value in classes])
-    weighed = _weighed(counts, mapped, [names.get(v, str(v)) for v in classes], notes)
-    return Report(classes, names, counts, mapped, estimate(counts, weighed), notes)
+    weighed = sampled_areas(counts, mapped, [names.get(v, str(v)) for v in classes], notes)
+    return report_of(by_class(counts, weighed), classes, names, mapped, notes)
 
 
-def _weighed(counts: np.ndarray, mapped: np.ndarray, names: list[str], notes: list[Message]) -> np.ndarray:
-    """Mapped areas without the classes that were never sampled."""
+def report_of(
+    sample: StratifiedCounts,
+    classes: list[int],
+    names: dict[int, str],
+    mapped: np.ndarray,
+    notes: list[Message],
+    strata: tuple[SampledStratum, ...] = (),
+) -> Report:
+    """Estimates for (C,) classes, of which the map has so many square metres; of change together too, where there is any."""
+    changes = np.isin(classes, list(from_to(names)))
+    change = total(sample, changes) if changes.any() else None
+    return Report(classes, names, sample.units.sum(axis=0), mapped, stratified(sample), notes, strata, change)
+
+
+def sampled_areas(
+    counts: np.ndarray, mapped: np.ndarray, names: list[str], notes: list[Message], kind: str = "classes_not_sampled"
+) -> np.ndarray:
+    """Areas of strata without those that were never sampled, from (H, C) counts; notes tell of those and of other poor ones."""
     sampled = counts.sum(axis=1)
     bare = (sampled == 0) & (mapped > 0)
     if bare.any():
         missed = ", ".join(name for name, is_bare in zip(names, bare) if is_bare)
         share = float(mapped[bare].sum() / mapped.sum())
-        notes.append(Message("classes_not_sampled", {"classes": missed, "share": share}))
+        notes.append(Message(kind, {"classes": missed, "share": share}))
     alike = (counts.max(axis=1) == sampled) & (mapped > 0)
     for single in (True, False):
         which = alike & (sampled == 1 if single else sampled > 1)
