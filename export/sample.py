@@ -79,6 +79,7 @@ def sample(path: Path, out: Path, wanted: Wanted) -> Drawn:
     Raises:
         InputFault: the map cannot be read or has no such classes, or the file cannot be written; nothing was written.
     """
+    where = str(path.absolute() if path.exists() else path)  # QGIS has another working folder
     with closing(RasterPixels(path)) as pixels:
         if taken([out], pixels.members()):
             raise InputFault("overwrites_input", where=out, source=path)
@@ -89,7 +90,7 @@ def sample(path: Path, out: Path, wanted: Wanted) -> Drawn:
         clear_leftovers(out.parent)
         with Staging(out.parent) as staging:
             write_sample(
-                staging.keep(out.name), drawn, classes.names, _colors(pixels), pixels.grid, str(path), PyogrioVectors()
+                staging.keep(out.name), drawn, classes.names, _colors(pixels), pixels.grid, where, PyogrioVectors()
             )
             staging.commit()
     return drawn

@@ -10,6 +10,7 @@ from .algorithms.change import ChangeAlgorithm
 from .algorithms.class_maps import AreasAlgorithm, AssessAlgorithm
 from .algorithms.fit_model import FitModelAlgorithm
 from .algorithms.model_info import ModelInfoAlgorithm
+from .algorithms.sample import SampleAlgorithm
 from .algorithms.similar import SimilarAlgorithm
 from .algorithms.tasks import ClassifyScenesAlgorithm, DetectAlgorithm, EmbedAlgorithm, SegmentAlgorithm
 from .maptips import ClassTool, MapTips
@@ -28,6 +29,7 @@ ALGORITHMS = (
     AreasAlgorithm,
     AssessAlgorithm,
     ChangeAlgorithm,
+    SampleAlgorithm,
     FitModelAlgorithm,
     SimilarAlgorithm,
     ModelInfoAlgorithm,
@@ -124,6 +126,10 @@ class GeoAwarePlugin:
         active = self._active_raster()
         self.desk.open_curve(layers or ([active] if active is not None else []))
 
+    def open_sample_panel(self):
+        """Open the panel in which samples are labelled, with the selected layer if it is a sample."""
+        self.desk.open_sample_panel(self.iface.activeLayer())
+
     def _active_raster(self):
         layer = self.iface.activeLayer()
         return layer if isinstance(layer, QgsRasterLayer) else None
@@ -141,6 +147,7 @@ class GeoAwarePlugin:
         self.class_tool.setAction(self.identify_action)
         self.curve_action = self._action("geoawareCurve", tr("Season curve"), self.open_curve, CURVE)
         self.curve_action.setToolTip(tr("Click a place: what layers of several dates hold there, or a model says"))
+        self._action("geoawareSample", tr("Label a sample…"), self.open_sample_panel)
         self._action("geoawareModels", tr("Models…"), self.desk.open_library)
         # the type is taken from an instance because the name of its enum differs between QGIS 3.22, 3.30 and 4
         for action in (self.action, self.labels_action):

@@ -116,5 +116,7 @@ def _remedies() -> dict[str, tuple[str, str]]:
         "offsets_differ": (see, tr("Offset")),
         "offset_assumed": (tr("; '{parameter}' 0 for older scenes"), tr("Offset")),
         "bounds_order": (see, tr("Extent")),
+        "not_a_sample": (tr("; choose its '{parameter}'"), tr("Map of classes")),
+        "sample_holds_answers": (tr("; choose another file"), ""),
         "no_attribute": (tr("; name it in '{parameter}'"), tr("Field with the class")),
     }

@@ -18,7 +18,7 @@ from export.runtime.results.estimates import StratifiedCounts, by_class, stratif
 from export.runtime.sampling.assessing import assess_sample
 from export.runtime.sampling.design import Wanted, sizes, standard_error
 from export.runtime.sampling.draw import draw
-from export.runtime.sampling.sample_file import read_sample, save_answer
+from export.runtime.sampling.sample_file import read_sample, save_answers
 from tests.conftest import call, write_raster
 
 NAMES = {1: "forest", 2: "crops", 3: "forest to crops"}
@@ -132,13 +132,8 @@ def labelled(path, truth, keep=1.0):
     known = read_sample(path)
     names = {one.value: one.name for one in known.classes}
     points = known.points[: int(keep * len(known.points))]
-    with closing(sqlite3.connect(path)) as database, database:
-        for name in ("IsEmpty", "MinX", "MaxX", "MinY", "MaxY"):
-            database.create_function(f"ST_{name}", 1, lambda shape: None)
-        for point in points:
-            row, column = int((5_000_000 - point.y) // 10), int((point.x - 500_000) // 10)
-            answer = names[int(truth[row, column])]
-            database.execute('UPDATE sample SET "class" = ?, labelled = 1 WHERE rowid = ?', (answer, point.fid))
+    at = [(int((5_000_000 - point.y) // 10), int((point.x - 500_000) // 10)) for point in points]
+    save_answers(path, [replace(point, answer=names[int(truth[place])]) for point, place in zip(points, at)])
 
 
 def test_command_line_draws_and_assesses_without_the_map(change_map, tmp_path, capsys):
@@ -247,7 +242,7 @@ def test_a_sample_that_somebody_labels_is_never_overwritten(change_map, tmp_path
     for _ in range(2):
         assert call(sample.main, change_map, "--out", out, "--error", "0.05") == 0
     point = read_sample(out).points[3]
-    save_answer(out, replace(point, answer="crops", notes="hazy"))
+    save_answers(out, [replace(point, answer="crops", notes="hazy")])
     before = out.read_bytes()
     assert call(sample.main, change_map, "--out", out) == 2
     assert "holds a sample with 1 labelled points, which would be lost; choose another --out" in capsys.readouterr().err
@@ -258,18 +253,19 @@ def test_an_answer_is_saved_at_once_and_a_file_in_use_keeps_what_it_holds(change
     out = tmp_path / "s.gpkg"
     call(sample.main, change_map, "--out", out, "--error", "0.05")
     point = read_sample(out).points[0]
-    save_answer(out, replace(point, answer="crops", notes="hazy"))
+    save_answers(out, [replace(point, answer="crops", notes="hazy")])
     saved = read_sample(out).points[0]
     assert (saved.answer, saved.notes, saved.seen, saved.x) == ("crops", "hazy", True, point.x)
     with closing(sqlite3.connect(out, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(InputFault, match="another program is writing to the file"):
-            save_answer(out, replace(point, answer="forest"), patience=0.01)
+            save_answers(out, [replace(point, answer="forest")], patience=0.01)
     assert read_sample(out).points[0].answer == "crops"
     with pytest.raises(InputFault, match="point 1 is no longer in the file"):
-        save_answer(out, replace(point, fid=99_999))
+        save_answers(out, [replace(point, answer="forest"), replace(point, fid=99_999)])
+    assert read_sample(out).points[0].answer == "crops"
     with pytest.raises(InputFault, match="the file with the sample is gone"):
-        save_answer(tmp_path / "none.gpkg", point)
+        save_answers(tmp_path / "none.gpkg", [point])
 
 
 def test_other_files_are_no_samples_and_an_unlabelled_one_says_nothing(change_map, tmp_path, capsys):

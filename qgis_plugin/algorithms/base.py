@@ -112,7 +112,7 @@ class Algorithm(QgsProcessingAlgorithm):
         results = {one.name(): _file(value) for one, value in given if one.isDestination() and value}
         vectors = [value for one, value in given if value and one.type() == "source"]
         named = [str(value) for one, value in given if value and one.type() == "file"]
-        read = [*files, *named, *(file for value in vectors for file in _files(value, context))]
+        read = [*files, *named, *(file for value in vectors for file in files_of_source(value, context))]
         self.targets({name: path for name, path in results.items() if path.suffix}).check(read)
 
     def targets(self, files: dict[str, Path]) -> Targets:
@@ -323,8 +323,8 @@ def _file(value) -> Path:
     return Path(str(value))
 
 
-def _files(value, context) -> list[str]:
-    """The file of a vector layer."""
+def files_of_source(value, context) -> list[str]:
+    """The file of the vector layer that a parameter names."""
     if isinstance(value, QgsProcessingFeatureSourceDefinition):
         value = value.source.staticValue()
     layer = value if isinstance(value, QgsMapLayer) else QgsProcessingUtils.mapLayerFromString(str(value), context)

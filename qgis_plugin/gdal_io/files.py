@@ -192,3 +192,10 @@ def files_of(where: str) -> list[str]:
         )
     except InputFault:
         return []
+
+
+def category_names(where: str) -> dict[int, str]:
+    """Names of the classes of band 1 by their values, as a file states them; none where it states none."""
+    raster = ask("not_readable", where, gdal.OpenEx, where, gdal.OF_RASTER | gdal.OF_VERBOSE_ERROR)
+    names = raster.GetRasterBand(1).GetCategoryNames() or []
+    return {value: name for value, name in enumerate(names) if name}

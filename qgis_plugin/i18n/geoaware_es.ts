@@ -440,14 +440,6 @@
         <translation>Pulse en un mapa de GeoAware para leer la clase y la confianza</translation>
     </message>
     <message>
-        <source>Compares a map of classes with reference points or polygons: confusion matrix, user's and producer's accuracy and the area of each class, with 95 % confidence intervals.
-
-Each class of the map is a stratum, and sample counts are weighted by mapped area (Olofsson et al. 2014). The sample must be random within each class of the map, or over the whole map, and must not have been used for training. A polygon counts as one unit; its map class is that of most of its pixels.</source>
-        <translation>Compara un mapa de clases con puntos o polígonos de referencia: matriz de confusión, exactitud del usuario y del productor y superficie de cada clase, con intervalos de confianza del 95 %.
-
-Cada clase del mapa es un estrato, y los recuentos de la muestra se ponderan por la superficie cartografiada (Olofsson et al. 2014). La muestra debe ser aleatoria dentro de cada clase del mapa, o en todo el mapa, y no debe haberse usado para entrenar. Un polígono cuenta como una unidad; su clase en el mapa es la de la mayoría de sus píxeles.</translation>
-    </message>
-    <message>
         <source>Confidence</source>
         <translation>Confianza</translation>
     </message>
@@ -2254,6 +2246,222 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
     <message>
         <source>no labelled point lies in {classes}: {share:.1%} of the area is left out of all estimates</source>
         <translation>ningún punto etiquetado cae en {classes}: el {share:.1%} de la superficie queda fuera de todas las estimaciones</translation>
+    </message>
+    <message>
+        <source>Draw a sample of a map</source>
+        <translation>Extraer una muestra de un mapa</translation>
+    </message>
+    <message>
+        <source>Draws a random sample of a map of classes, for assessing its accuracy and the areas of its classes.
+
+Each class is a stratum; on a map of change (classes named 'A to B', or those that you name) the pixels around change are one too, since that is where change is missed. Sizes: Neyman's allocation for a standard error of the overall accuracy, and at least so many points a stratum.
+
+The points are in random order. Label them with Raster &gt; GeoAware &gt; Label a sample; 'Assess a map' then needs nothing but the sample. The same map, settings and seed give the same points.</source>
+        <translation>Extrae una muestra aleatoria de un mapa de clases, para evaluar su exactitud y las superficies de sus clases.
+
+Cada clase es un estrato; en un mapa de cambios (clases llamadas «A to B», o las que usted indique) también lo son los píxeles alrededor del cambio, porque ahí es donde se pasa por alto. Tamaños: la asignación de Neyman para un error estándar de la exactitud global, y como mínimo tantos puntos por estrato.
+
+Los puntos están en orden aleatorio. Etiquételos con Ráster &gt; GeoAware &gt; Etiquetar una muestra; «Evaluar un mapa» no necesita entonces más que la muestra. El mismo mapa, los mismos ajustes y la misma semilla dan los mismos puntos.</translation>
+    </message>
+    <message>
+        <source>One for all classes, or NAME=0.9 for one, separated by semicolons; buffer=0.9 for the pixels around change. Empty: {change} of change, {stable} of all else.</source>
+        <translation>Una para todas las clases, o NOMBRE=0.9 para una, separadas por punto y coma; buffer=0.9 para los píxeles alrededor del cambio. Vacío: {change} de los cambios, {stable} de lo demás.</translation>
+    </message>
+    <message>
+        <source>Classes that are change (empty: those named A to B)</source>
+        <translation>Clases que son cambio (vacío: las llamadas A to B)</translation>
+    </message>
+    <message>
+        <source>Names or values, separated by semicolons.</source>
+        <translation>Nombres o valores, separados por punto y coma.</translation>
+    </message>
+    <message>
+        <source>Width of the stratum around change, pixels</source>
+        <translation>Anchura del estrato alrededor del cambio, píxeles</translation>
+    </message>
+    <message>
+        <source>0 for none.</source>
+        <translation>0 para ninguno.</translation>
+    </message>
+    <message>
+        <source>Expected user's accuracies</source>
+        <translation>Exactitudes de usuario esperadas</translation>
+    </message>
+    <message>
+        <source>Standard error of the overall accuracy</source>
+        <translation>Error estándar de la exactitud global</translation>
+    </message>
+    <message>
+        <source>The smaller, the more points.</source>
+        <translation>Cuanto menor, más puntos.</translation>
+    </message>
+    <message>
+        <source>Points of a stratum, at least</source>
+        <translation>Puntos de un estrato, como mínimo</translation>
+    </message>
+    <message>
+        <source>Of a stratum with fewer pixels, all.</source>
+        <translation>De un estrato con menos píxeles, todos.</translation>
+    </message>
+    <message>
+        <source>Distance between points, metres, at least</source>
+        <translation>Distancia entre puntos, metros, como mínimo</translation>
+    </message>
+    <message>
+        <source>Rare strata choose their points first.</source>
+        <translation>Los estratos raros eligen primero sus puntos.</translation>
+    </message>
+    <message>
+        <source>Seed</source>
+        <translation>Semilla</translation>
+    </message>
+    <message>
+        <source>Another one gives other points.</source>
+        <translation>Otra da otros puntos.</translation>
+    </message>
+    <message>
+        <source>Sample</source>
+        <translation>Muestra</translation>
+    </message>
+    <message>
+        <source>GeoPackage with points, strata, classes and all settings.</source>
+        <translation>GeoPackage con los puntos, los estratos, las clases y todos los ajustes.</translation>
+    </message>
+    <message>
+        <source>Number of points</source>
+        <translation>Número de puntos</translation>
+    </message>
+    <message>
+        <source>Name the file of the sample.</source>
+        <translation>Indique el archivo de la muestra.</translation>
+    </message>
+    <message>
+        <source>sample</source>
+        <translation>muestra</translation>
+    </message>
+    <message>
+        <source>'{text}': write accuracies as 0.9 or NAME=0.9, separated by semicolons.</source>
+        <translation>«{text}»: escriba las exactitudes como 0.9 o NOMBRE=0.9, separadas por punto y coma.</translation>
+    </message>
+    <message>
+        <source>Compares a map of classes with reference points or polygons: confusion matrix, user's and producer's accuracy and the area of each class, with 95 % confidence intervals.
+
+Each class of the map is a stratum, and sample counts are weighted by mapped area (Olofsson et al. 2014). The sample must be random within each class of the map, or over the whole map, and must not have been used for training. A polygon counts as one unit; its map class is that of most of its pixels.
+
+A sample that 'Draw a sample of a map' made holds its own strata and the areas of its map: then the map may be left out, or be another one of the same area (Stehman 2014).</source>
+        <translation>Compara un mapa de clases con puntos o polígonos de referencia: matriz de confusión, exactitud de usuario y de productor y superficie de cada clase, con intervalos de confianza del 95 %.
+
+Cada clase del mapa es un estrato, y los recuentos de la muestra se ponderan por la superficie cartografiada (Olofsson et al. 2014). La muestra debe ser aleatoria dentro de cada clase del mapa, o en todo el mapa, y no debe haberse usado para entrenar. Un polígono cuenta como una unidad; su clase en el mapa es la de la mayoría de sus píxeles.
+
+Una muestra hecha con «Extraer una muestra de un mapa» contiene sus propios estratos y las superficies de su mapa: entonces el mapa puede omitirse, o ser otro de la misma zona (Stehman 2014).</translation>
+    </message>
+    <message>
+        <source>The file cannot be read ({error}).</source>
+        <translation>No se puede leer el archivo ({error}).</translation>
+    </message>
+    <message>
+        <source>The file cannot be written ({error}).</source>
+        <translation>No se puede escribir el archivo ({error}).</translation>
+    </message>
+    <message>
+        <source>{problem}. {count} answers wait in this panel, and are saved as soon as that is possible.</source>
+        <translation>{problem}. {count} respuestas esperan en este panel y se guardan en cuanto sea posible.</translation>
+    </message>
+    <message>
+        <source>The answers to the sample before could not be saved; it stays open.</source>
+        <translation>No se pudieron guardar las respuestas de la muestra anterior; sigue abierta.</translation>
+    </message>
+    <message>
+        <source>GeoAware: open a sample</source>
+        <translation>GeoAware: abrir una muestra</translation>
+    </message>
+    <message>
+        <source>GeoAware: save answers</source>
+        <translation>GeoAware: guardar respuestas</translation>
+    </message>
+    <message>
+        <source>GeoPackages (*.gpkg)</source>
+        <translation>GeoPackages (*.gpkg)</translation>
+    </message>
+    <message>
+        <source>GeoAware: label a sample</source>
+        <translation>GeoAware: etiquetar una muestra</translation>
+    </message>
+    <message>
+        <source>Notes</source>
+        <translation>Notas</translation>
+    </message>
+    <message>
+        <source>Open sample…</source>
+        <translation>Abrir muestra…</translation>
+    </message>
+    <message>
+        <source>Back</source>
+        <translation>Atrás</translation>
+    </message>
+    <message>
+        <source>Assess</source>
+        <translation>Evaluar</translation>
+    </message>
+    <message>
+        <source>Image, or the one before</source>
+        <translation>Imagen, o la anterior</translation>
+    </message>
+    <message>
+        <source>The one after</source>
+        <translation>La posterior</translation>
+    </message>
+    <message>
+        <source>Backspace</source>
+        <translation>Retroceso</translation>
+    </message>
+    <message>
+        <source>Space: the point keeps no class</source>
+        <translation>Espacio: el punto queda sin clase</translation>
+    </message>
+    <message>
+        <source>Accuracy and areas from all points that have a class</source>
+        <translation>Exactitud y superficies a partir de todos los puntos que tienen clase</translation>
+    </message>
+    <message>
+        <source>Open sample</source>
+        <translation>Abrir muestra</translation>
+    </message>
+    <message>
+        <source>Hidden, so that they do not tell the answers: {layers}.</source>
+        <translation>Ocultas, para que no revelen las respuestas: {layers}.</translation>
+    </message>
+    <message>
+        <source>Before</source>
+        <translation>Antes</translation>
+    </message>
+    <message>
+        <source>After</source>
+        <translation>Después</translation>
+    </message>
+    <message>
+        <source>No sample is open.</source>
+        <translation>No hay ninguna muestra abierta.</translation>
+    </message>
+    <message>
+        <source>&lt;b&gt;Point {number} of {total}&lt;/b&gt;, {labelled} labelled</source>
+        <translation>&lt;b&gt;Punto {number} de {total}&lt;/b&gt;, {labelled} etiquetados</translation>
+    </message>
+    <message>
+        <source>All points were seen.</source>
+        <translation>Se han visto todos los puntos.</translation>
+    </message>
+    <message>
+        <source>skipped</source>
+        <translation>omitido</translation>
+    </message>
+    <message>
+        <source>Label a sample…</source>
+        <translation>Etiquetar una muestra…</translation>
+    </message>
+    <message>
+        <source>; choose its '{parameter}'</source>
+        <translation>; elija su «{parameter}»</translation>
     </message>
     <message>
         <source>no point or polygon lies on the data of the map</source>

@@ -14,6 +14,7 @@ from .library_window import LibraryWindow
 from .result_window import ResultWindow
 from .run_queue import CANCELLED, DONE, FAILED, Run, RunQueue
 from .run_window.run_dialog import RunDialog
+from .sample_panel.dock import SamplePanel
 from .widgets import PluginWindow
 
 TITLE = "GeoAware"
@@ -46,6 +47,7 @@ class Desk:
         self.help: Optional[HelpWindow] = None
         self.panel: Any = None  # LabelPanel
         self.curve: Any = None  # CurveDock
+        self.sample_panel: Optional[SamplePanel] = None
         self.pages: dict[Run, ResultWindow] = {}
         self._saved: Optional[Path] = None  # the last model of the panel
 
@@ -95,6 +97,15 @@ class Desk:
         self._iface.mapCanvas().setMapTool(self.curve.tool)
         self.curve.suggest(layers)
 
+    def open_sample_panel(self, layer=None) -> None:
+        """Open the panel in which samples are labelled, with the sample of a vector layer, if it is one."""
+        if self.sample_panel is None:
+            self.sample_panel = SamplePanel(self._iface, self.open_help)
+            self._iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.sample_panel)
+        self.sample_panel.show()
+        self.sample_panel.raise_()
+        self.sample_panel.open_layer(layer)
+
     def open_library(self) -> None:
         """Open the model library, with the model of the run window selected."""
         if self.library is None:
@@ -126,13 +137,13 @@ class Desk:
             if window is not None:
                 window.stop()
                 window.deleteLater()
-        for dock in (self.panel, self.curve):
+        for dock in (self.panel, self.curve, self.sample_panel):
             if dock is not None:
                 dock.stop()
                 self._iface.removeDockWidget(dock)
                 dock.deleteLater()
         self.pages = {}
-        self.library = self.help = self.dialog = self.panel = self.curve = None
+        self.library = self.help = self.dialog = self.panel = self.curve = self.sample_panel = None
 
     def _can_run(self) -> bool:
         """Whether models can be run; opens the page that installs onnxruntime if not."""

@@ -41,7 +41,18 @@ from tests.qgis.conftest import BLUE, GREEN, NODATA, RED
 from tests.qgis.test_segment import Feedback
 from tests.test_runtime_scenes import detector, scene_model, scene_with
 
-NAMES = ["areas", "assess", "classifyscenes", "detect", "embed", "fitmodel", "modelinfo", "segment", "similar"]
+NAMES = [
+    "areas",
+    "assess",
+    "classifyscenes",
+    "detect",
+    "embed",
+    "fitmodel",
+    "modelinfo",
+    "sample",
+    "segment",
+    "similar",
+]
 
 
 def run(name: str, load: bool = False, feedback=None, **parameters) -> dict:

@@ -100,7 +100,7 @@ def write_sample(
         wanted = drawn.wanted
         settings = {
             "version": VERSION, "map": where, "seed": wanted.seed, "standard_error": wanted.error, "least": wanted.least,
-            "distance_m": wanted.distance, "buffer_px": wanted.buffer,
+            "distance_m": wanted.distance, "pixel": " ".join(repr(float(grid.transform[at])) for at in (0, 1, 3, 4)), "buffer_px": wanted.buffer,
             "change": ", ".join(stratum.name for stratum in drawn.strata if stratum.kind == "change"),
         }  # fmt: skip
         _table(database, SETTINGS, "name TEXT, value TEXT", [(name, str(value)) for name, value in settings.items()])
@@ -206,25 +206,36 @@ def check_replaces_no_answers(path: Path) -> None:
             raise InputFault("sample_holds_answers", where=path, count=labelled)
 
 
-def save_answer(path: Path, point: Point, patience: float = _PATIENCE) -> None:
-    """Write what a point is now: all of it or nothing.
+def check_writable(path: Path) -> None:
+    """Find out whether answers can be saved.
 
-    It counts as seen from now on. ``patience`` is how many seconds another program may write.
+    Raises:
+        InputFault: they cannot; also while another program writes.
+    """
+    with _database(path, "rw", _PATIENCE):
+        pass
+
+
+def save_answers(path: Path, points: Sequence[Point], patience: float = _PATIENCE) -> None:
+    """Write what points are now: all of it or nothing. They count as seen from now on.
+
+    ``patience`` is how many seconds another program may write.
 
     Raises:
         InputFault: it cannot be written; the file holds what it held.
     """
     if not path.is_file():
         raise InputFault("sample_gone", where=path)
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     with _database(path, "rw", patience) as database:
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        values = (point.answer or None, point.notes or None, now, point.fid)
-        changed = database.execute(
-            f'UPDATE {POINTS} SET "class" = ?, notes = ?, labelled = ? WHERE rowid = ?',  # nosec B608
-            values,
-        ).rowcount
-        if changed != 1:
-            raise InputFault("sample_point_gone", where=path, number=point.number)
+        for point in points:
+            values = (point.answer or None, point.notes or None, now, point.fid)
+            changed = database.execute(
+                f'UPDATE {POINTS} SET "class" = ?, notes = ?, labelled = ? WHERE rowid = ?',  # nosec B608
+                values,
+            ).rowcount
+            if changed != 1:
+                raise InputFault("sample_point_gone", where=path, number=point.number)
 
 
 @contextmanager
