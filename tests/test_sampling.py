@@ -9,6 +9,7 @@ import numpy as np
 import pyogrio
 import pytest
 
+from benchmarks import areas
 from export import assess, sample
 from export.rasterio_io.pixels import RasterPixels
 from export.runtime.errors import InputFault
@@ -58,12 +59,12 @@ def test_classes_named_a_to_b_are_change_where_both_sides_are_known():
 
 
 def test_sizes_are_those_of_the_papers_example_and_keep_the_standard_error():
-    areas = np.array([200_000, 150_000, 3_200_000, 6_450_000])  # Olofsson et al. 2014, section 5.1.1
+    mapped = np.array([200_000, 150_000, 3_200_000, 6_450_000])  # Olofsson et al. 2014, section 5.1.1
     accuracy = np.array([0.7, 0.6, 0.9, 0.95])
-    plain = sizes(areas, areas, accuracy, 0.01, 2)
+    plain = sizes(mapped, mapped, accuracy, 0.01, 2)
     assert plain.sum() == pytest.approx(641, abs=3)
-    assert standard_error(areas, areas, accuracy, plain) == pytest.approx(0.01, rel=0.01)
-    raised = sizes(areas, areas, accuracy, 0.01, 75)
+    assert standard_error(mapped, mapped, accuracy, plain) == pytest.approx(0.01, rel=0.01)
+    raised = sizes(mapped, mapped, accuracy, 0.01, 75)
     assert raised.tolist() == [75, 75, *plain[2:]]
     assert sizes(np.array([5, 95]), np.array([5, 95]), np.array([0.9, 0.9]), 0.01, 50).tolist() == [5, 86]
 
@@ -123,8 +124,8 @@ def test_every_pixel_of_a_stratum_is_as_likely_and_in_degrees_those_that_are_lar
     degrees = write_raster(tmp_path / "degrees.tif", ones, crs="EPSG:4326", origin=(0, 80), pixel=1)
     rows = np.concatenate([drawn(degrees, {}, seed=seed, error=0.05, accuracy={"": 0.8}).rows for seed in range(200)])
     with closing(RasterPixels(degrees)) as pixels:
-        areas = pixels.grid.row_areas
-    assert (rows < 40).mean() == pytest.approx(areas[:40].sum() / areas.sum(), abs=0.015)
+        of_rows = pixels.grid.row_areas
+    assert (rows < 40).mean() == pytest.approx(of_rows[:40].sum() / of_rows.sum(), abs=0.015)
 
 
 def labelled(path, truth, keep=1.0):
@@ -183,9 +184,9 @@ def test_a_sample_assesses_another_map_of_the_same_area_by_its_own_strata(change
 def test_indicators_give_the_estimates_of_the_paper_where_strata_are_no_classes():
     rng = np.random.default_rng(0)
     units = rng.integers(0, 12, (3, 2, 2))
-    areas = np.array([10.0, 30.0, 60.0])
-    found = stratified(StratifiedCounts(units, areas, np.full(3, -1), np.full(3, np.inf)))
-    weight, n = areas / 100, units.sum(axis=(1, 2))
+    covered = np.array([10.0, 30.0, 60.0])
+    found = stratified(StratifiedCounts(units, covered, np.full(3, -1), np.full(3, np.inf)))
+    weight, n = covered / 100, units.sum(axis=(1, 2))
     assert found.areas[0] == pytest.approx(100 * weight @ (units.sum(axis=1) / n[:, None]))
     assert found.overall[0] == pytest.approx(weight @ ((units[:, 0, 0] + units[:, 1, 1]) / n))
     y, x = weight @ (units[:, 1, 1] / n), weight @ (units[:, 1].sum(axis=1) / n)
@@ -198,14 +199,14 @@ def test_indicators_give_the_estimates_of_the_paper_where_strata_are_no_classes(
 
 def test_limits_of_a_large_sample_are_those_of_the_papers_variances():
     units = 400 * np.array([[[30, 10], [5, 5]], [[5, 5], [2, 38]]])
-    areas, n = np.array([0.4, 0.6]), units.sum(axis=(1, 2))
-    found = stratified(StratifiedCounts(units, areas, np.full(2, -1), np.full(2, np.inf)))
+    covered, n = np.array([0.4, 0.6]), units.sum(axis=(1, 2))
+    found = stratified(StratifiedCounts(units, covered, np.full(2, -1), np.full(2, np.inf)))
     y = units[:, 1, 1] / n
     for x, part in ((units[:, 1].sum(axis=1) / n, found.users), (units[:, :, 1].sum(axis=1) / n, found.producers)):
-        ratio = (areas @ y) / (areas @ x)
+        ratio = (covered @ y) / (covered @ x)
         # y is 1 only where x is: its products with x are y itself
         spread = y * (1 - y) + ratio**2 * x * (1 - x) - 2 * ratio * y * (1 - x)
-        margin = 1.96 * np.sqrt((areas**2 * spread / n).sum()) / (areas @ x)
+        margin = 1.96 * np.sqrt((covered**2 * spread / n).sum()) / (covered @ x)
         assert part[2, 1] - part[1, 1] == pytest.approx(2 * margin, rel=0.03)
 
 
@@ -216,6 +217,18 @@ def test_nothing_is_uncertain_where_all_pixels_were_labelled():
     for part in (found.overall[:, None], found.users, found.producers, found.areas):
         np.testing.assert_allclose(part[1], part[0], atol=1e-9)
         np.testing.assert_allclose(part[2], part[0], atol=1e-9)
+
+
+@pytest.mark.parametrize("units", areas.UNITS)
+@pytest.mark.parametrize("omitted", areas.OMITTED)
+def test_intervals_of_areas_hold_the_truth_as_often_as_they_say_in_tiny_strata_too(units, omitted):
+    held = areas.coverage(areas.ours, omitted, "rare", units, 1000)
+    assert {name: float(np.nanmin(one)) for name, (one, _) in held.items() if np.nanmin(one) < 0.94} == {}
+
+
+def test_normal_intervals_would_not():
+    held = areas.coverage(areas.normal, "an almost perfect map", "rare", "200, 200, 1, 1, 1", 200)
+    assert min(np.nanmin(one) for one, _ in held.values()) < 0.5
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def from_to(names: Mapping[int, str]) -> dict[int, tuple[str, str]]:
 
 def _known(splits: dict[int, list[tuple[str, str]]], sides: Callable[[int], set[str]]) -> dict[int, tuple[str, str]]:
     """Of each name the first way to split it into two different sides that are known."""
-    found = {}
+    found: dict[int, tuple[str, str]] = {}
     for value, ways in splits.items():
         known = sides(value)
         for before, after in ways:

@@ -49,7 +49,8 @@ class StratifiedCounts:
     """Units of a sample that is random within each of H strata, for C classes.
 
     Attributes:
-        units: (H, C, C) of each stratum: map classes down, reference classes across.
+        units: (H, C, C) of each stratum: map classes down, reference classes across. Many samples of the same design at once, for
+            simulations, are (H, N, C, C); then all results have an axis of N before that of the classes.
         areas: (H,) of the strata, or their pixels.
         own: (H,) index of the only class that the map has in a stratum, -1 where it has several.
         pixels: (H,) that a stratum has, none of which is drawn twice; infinite where units are drawn from a continuum.
@@ -86,47 +87,52 @@ def stratified(sample: StratifiedCounts) -> Accuracy:
     Raises:
         ValueError: a stratum that covers something has no sample unit.
     """
-    drawn = sample.units.sum(axis=(1, 2))
-    if ((drawn == 0) & (sample.areas > 0)).any():
+    units, weight = sample.units, _weight(sample)
+    drawn = units.sum(axis=(-2, -1))[..., None]
+    if ((drawn == 0) & (weight > 0)).any():
         raise ValueError("every stratum needs sample units")
-    weight = sample.areas / sample.areas.sum()
-    agreed = np.diagonal(sample.units, axis1=1, axis2=2)
-    left = _left(drawn, sample.pixels)
-    is_own = sample.own[:, None] == np.arange(sample.units.shape[1])  # (H, C)
-    pure = (sample.own >= 0)[:, None]
+    agreed = np.diagonal(units, axis1=-2, axis2=-1)
+    left = _left(drawn, _before(sample.pixels, drawn.ndim))
+    own = _before(sample.own, drawn.ndim)
+    is_own, pure = own == np.arange(units.shape[-1]), own >= 0
 
-    mapped_as, truly = sample.units.sum(axis=2), sample.units.sum(axis=1)
-    share = _Shares.of(mapped_as, drawn[:, None], left).known(pure, is_own)
-    right = _Shares.of(agreed, mapped_as, left)
-    users = _ratio(weight, share, right)
-    mapped = ((drawn > 0)[:, None] & (mapped_as > 0)).any(axis=0)
+    mapped_as, truly = units.sum(axis=-1), units.sum(axis=-2)
+    share = _Shares.of(mapped_as, drawn, left).known(pure, is_own)
+    users = _ratio(weight, share, _Shares.of(agreed, mapped_as, left))
+    mapped = (mapped_as > 0).any(axis=0)
 
-    share = _Shares.of(truly, drawn[:, None], left)
+    share = _Shares.of(truly, drawn, left)
     producers = _ratio(weight, share, _Shares.of(agreed, truly, left).known(pure, is_own))
-    areas = _sum(weight[:, None], share)
-
-    overall = _sum(weight[:, None], _Shares.of(agreed.sum(axis=1)[:, None], drawn[:, None], left))
-    proportions = (weight[:, None, None] * sample.units / np.maximum(drawn, 1)[:, None, None]).sum(axis=0)
+    overall = _sum(weight, _Shares.of(agreed.sum(axis=-1, keepdims=True), drawn, left))
     return Accuracy(
-        proportions,  # eq. 4
-        overall[:, 0],  # eq. 1
+        (weight[..., None] * units / np.maximum(drawn, 1)[..., None]).sum(axis=0),  # eq. 4
+        overall[..., 0],  # eq. 1
         np.where(mapped, users, np.nan),  # eq. 2
         producers,  # eq. 3
-        areas * sample.areas.sum(),  # eq. 9
+        _sum(weight, share) * sample.areas.sum(),  # eq. 9
     )
 
 
 def total(sample: StratifiedCounts, classes: np.ndarray) -> np.ndarray:
     """(3,) area of several reference classes together, (C,) True, and its limits."""
-    drawn = sample.units.sum(axis=(1, 2))[:, None]
-    truly = sample.units[:, :, classes].sum(axis=(1, 2))[:, None]
-    weight = (sample.areas / sample.areas.sum())[:, None]
-    return _sum(weight, _Shares.of(truly, drawn, _left(drawn[:, 0], sample.pixels)))[:, 0] * sample.areas.sum()
+    drawn = sample.units.sum(axis=(-2, -1))[..., None]
+    truly = sample.units[..., classes].sum(axis=(-2, -1))[..., None]
+    share = _Shares.of(truly, drawn, _left(drawn, _before(sample.pixels, drawn.ndim)))
+    return _sum(_weight(sample), share)[..., 0] * sample.areas.sum()
+
+
+def _weight(sample: StratifiedCounts) -> np.ndarray:
+    return _before(sample.areas / sample.areas.sum(), sample.units.ndim - 1)
+
+
+def _before(values: np.ndarray, axes: int) -> np.ndarray:
+    """(H,) values before so many axes in all."""
+    return values.reshape(-1, *(1,) * (axes - 1))
 
 
 @dataclass(frozen=True)
 class _Shares:
-    """Shares of units, NaN where there are none, and their limits; (H, C) each."""
+    """Shares of units, NaN where there are none, and their limits; (H, ..., C) each."""
 
     value: np.ndarray
     low: np.ndarray
@@ -139,7 +145,7 @@ class _Shares:
         with np.errstate(invalid="ignore"):
             value = hits / np.asarray(units, float)
         near = np.where(np.isnan(value), 0.0, value)
-        narrow = np.where(np.isnan(value), 1.0, left[:, None])
+        narrow = np.where(np.isnan(value), 1.0, left)
         return cls(value, near - narrow * (near - low), near + narrow * (high - near))
 
     def known(self, where: np.ndarray, value: np.ndarray) -> _Shares:
@@ -148,7 +154,7 @@ class _Shares:
 
 
 def _left(drawn: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """(H,) factor of standard errors where so many of a stratum's pixels were drawn, none twice."""
+    """Factor of standard errors where so many of a stratum's pixels were drawn, none twice."""
     with np.errstate(invalid="ignore"):
         left = (pixels - drawn) / np.maximum(pixels - 1, 1)
     return np.sqrt(np.where(np.isinf(pixels), 1.0, np.maximum(left, 0.0)))
@@ -176,7 +182,7 @@ def _upper_limit(hits: int, units: int) -> float:
 
 
 def _sum(weight: np.ndarray, share: _Shares) -> np.ndarray:
-    """(3, C) sums of the shares of all strata, and their limits; strata without units must weigh nothing."""
+    """(3, ..., C) sums of the shares of all strata, and their limits; strata without units must weigh nothing."""
     value = np.where(weight > 0, share.value, 0.0)
     below = np.sqrt(((weight * (value - share.low)) ** 2).sum(axis=0))
     above = np.sqrt(((weight * (share.high - value)) ** 2).sum(axis=0))
@@ -185,12 +191,11 @@ def _sum(weight: np.ndarray, share: _Shares) -> np.ndarray:
 
 
 def _ratio(weight: np.ndarray, share: _Shares, right: _Shares) -> np.ndarray:
-    """(3, C) of the area of ``share``, what is ``right``; NaN where there is no such area.
+    """(3, ..., C) of the area of ``share``, what is ``right``; NaN where there is no such area.
 
     A limit is the ratio P at which 0 is a limit of the sum of share (right - P): within a stratum both are independent, since
     the limits of ``right`` are those given the units of ``share``. What is right of a share that no unit has, is anything.
     """
-    weight = weight[:, None]
     there = np.where(weight > 0, np.nan_to_num(share.value), 0.0)
     value_of = np.nan_to_num(right.value)
     with np.errstate(invalid="ignore"):

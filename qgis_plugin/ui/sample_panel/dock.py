@@ -77,8 +77,8 @@ class SamplePanel(QDockWidget):
         self.classes.setMaximumHeight(220)
         self.notes.setPlaceholderText(tr("Notes"))
         self.open_button = button(tr("Open sample…"), self._choose)
-        self.back_button = button(tr("Back"), self.answers.back)
-        self.skip_button = button(tr("Skip"), self.answers.skip)
+        self.back_button = button(tr("Back"), lambda: self._leave(self.answers.back))
+        self.skip_button = button(tr("Skip"), lambda: self._leave(self.answers.skip))
         self.assess_button = button(tr("Assess"), self.assess)
         self.help_button = button(tr("Help"), open_help)
         self.report: Optional[SampleReport] = None
@@ -177,9 +177,9 @@ class SamplePanel(QDockWidget):
         if event.modifiers() & (Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier):
             return None  # Shift may be what makes a digit
         if event.key() == BACK:
-            return self.answers.back
+            return partial(self._leave, self.answers.back)
         if event.key() == SKIP:
-            return self.answers.skip
+            return partial(self._leave, self.answers.skip)
         at = KEYS.find(event.text().lower()) if event.text() else -1
         known = self.answers.sample
         return partial(self._take, at) if known is not None and 0 <= at < len(known.classes) else None
@@ -193,8 +193,13 @@ class SamplePanel(QDockWidget):
     def _take(self, at: int) -> None:
         sample = self.answers.sample
         if sample is not None:
-            self.body.setFocus()  # a note that is being written is saved with its point
-            self.answers.answer(sample.classes[at].name)
+            self._leave(partial(self.answers.answer, sample.classes[at].name))
+
+    def _leave(self, act) -> None:
+        """Do something that shows another point; a note that is being written stays with its own."""
+        self.answers.note(self.notes.text().strip())
+        self.body.setFocus()
+        act()
 
     def _opened(self) -> None:
         sample = self.answers.sample
