@@ -23,7 +23,6 @@ MEASURES = ("areas", "all change", "user's", "producer's", "overall")
 CLASSES = ("forest", "crops", "forest to crops", "crops to forest")
 CHANGE = np.array([False, False, True, True])
 OWN = np.array([0, 1, 2, 3, -1])  # the class of each stratum; the buffer has two
-POSTERIOR = 1000  # draws of a Bayesian interval
 ACCURACY = np.array([0.97, 0.95, 0.7, 0.6, 0.85])  # expected, of the strata
 
 # Shares of map class x reference class within each stratum.
@@ -177,25 +176,8 @@ def remembered(limits: Callable[[int, int], tuple[float, float]]) -> Callable[[S
     return all_of
 
 
-def bayes(sample: StratifiedCounts, seed: int = 0) -> Limits:
-    """Quantiles of the posterior of all cells of a stratum together, with a prior of one unit spread over them."""
-    rng = np.random.default_rng(seed)
-    cells = np.where((OWN < 0)[:, None, None], True, (OWN[:, None] == np.arange(4))[:, :, None]) & np.ones(
-        (5, 4, 4), bool
-    )
-    prior = cells / cells.sum(axis=(1, 2), keepdims=True)
-    limits: list[list[np.ndarray]] = [[] for _ in MEASURES]
-    for units in np.moveaxis(sample.units, 1, 0):
-        draws = rng.gamma(np.where(cells, units + prior, 1.0), size=(POSTERIOR, 5, 4, 4)) * cells
-        draws /= draws.sum(axis=(2, 3), keepdims=True)
-        for of, one in zip(limits, measures(draws, sample.areas)):
-            of.append(np.quantile(one, (0.025, 0.975), axis=0))
-    return [(low, high) for low, high in (np.stack(of, axis=1) for of in limits)]
-
-
-METHODS = {
-    "normal": normal, "Wilson": remembered(wilson), "Jeffreys": remembered(jeffreys), "posterior": bayes, "exact": ours,
-}  # fmt: skip
+METHODS = {"normal": normal, "Wilson": remembered(wilson), "Jeffreys": remembered(jeffreys), "exact": ours}
+# fmt: skip
 
 
 def coverage(
@@ -249,11 +231,11 @@ def page(samples: int, others: int) -> list[str]:
         lines.append(f"| {' | '.join(row)} | {' | '.join(cells)} |")
     lines += [
         "", "## Why these intervals", "",
-        f"The lowest coverage of all cases above, by the way in which limits are found ({others} samples of each case but for the "
-        "exact ones, so that 92 % may stand for 95); in brackets the mean width, as a multiple "
+        f"The lowest coverage of all cases above, by the way in which limits are found ({others} samples of each case, "
+        "so that 92 % may stand for 95; of the exact ones as above); in brackets the mean width, as a multiple "
         "of that of the exact ones. *normal*: 1.96 standard errors, as in Olofsson et al. 2014 and Stehman 2014. "
         "*Wilson*, *Jeffreys*, *exact* (Clopper and Pearson): limits of each share, and sums and ratios from them (Zou and Donner "
-        "2008). *posterior*: quantiles of the Dirichlet posterior of all cells of each stratum.", "",
+        "2008); Jeffreys's are Bayesian.", "",
         f"| limits | {' | '.join(MEASURES)} |", "|---|" + "---|" * len(MEASURES),
     ]  # fmt: skip
     for method in METHODS:
