@@ -177,7 +177,6 @@ def remembered(limits: Callable[[int, int], tuple[float, float]]) -> Callable[[S
 
 
 METHODS = {"normal": normal, "Wilson": remembered(wilson), "Jeffreys": remembered(jeffreys), "exact": ours}
-# fmt: skip
 
 
 def coverage(
