@@ -44,6 +44,7 @@ from tests.test_runtime_scenes import detector, scene_model, scene_with
 NAMES = [
     "areas",
     "assess",
+    "change",
     "classifyscenes",
     "detect",
     "embed",
