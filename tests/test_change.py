@@ -424,3 +424,19 @@ def test_a_model_of_series_needs_to_know_the_days(two, tmp_path, capfd):
     assert read(tmp_path / "out" / "n.tif").shape == (1, 70, 90)
     assert call(change.main, *two, "--model", model, "--out", tmp_path / "out", "--name", "m") == 2
     assert "nothing says when it was taken" in capfd.readouterr().err
+
+
+def test_planted_changes_lie_where_they_are_said_to_lie_and_nowhere_else():
+    from benchmarks.change.planted import plant, windows
+
+    pixels = np.random.default_rng(0).integers(1, 200, (3, 160, 160)).astype(np.uint8)
+    planted = plant(pixels, np.random.default_rng(1))
+    np.testing.assert_array_equal(planted.pixels[:, planted.weight == 0], pixels[:, planted.weight == 0])
+    inside = planted.weight == 1
+    assert 500 < inside.sum() < 8000
+    assert (planted.pixels[:, inside] != pixels[:, inside]).mean() > 0.9
+    changed, kept = planted.cells()
+    assert changed.shape == (40, 40)
+    assert not (changed & kept).any()
+    means = windows(pixels.astype(float), 8, 4)
+    np.testing.assert_allclose(means[:, 2, 3], pixels[:, 8:16, 12:20].mean(axis=(1, 2)))

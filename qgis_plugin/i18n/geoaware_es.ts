@@ -2622,6 +2622,8 @@ Una muestra hecha con «Extraer una muestra de un mapa» contiene sus propios es
     <message>
         <source>Apply</source>
         <translation>Aplicar</translation>
+    </message>
+    <message>
         <source>lies on another grid than {other}</source>
         <translation>está en otra cuadrícula que {other}</translation>
     </message>
@@ -2852,6 +2854,8 @@ La probabilidad solo está calibrada con lugares de referencia de los que se sab
     <message>
         <source>{count} dates, {first} to {last}</source>
         <translation>{count} fechas, de {first} a {last}</translation>
+    </message>
+    <message>
         <source>Hectares from each class (rows) to each (columns), with a JSON beside it.</source>
         <translation>Hectáreas de cada clase (filas) a cada clase (columnas), con un JSON al lado.</translation>
     </message>
