@@ -16,6 +16,7 @@ from export.rasterio_io.run import reading
 from export.rasterio_io.vectors import Area
 from export.runtime.errors import InputFault
 from export.runtime.messages import Message
+from export.runtime.raster.band_names import follow_band_by_band
 from export.runtime.raster.dates import (
     CREATED,
     DateFound,
@@ -257,8 +258,7 @@ def _of_stack(
             f"{raster.where}: {len(numbers)} bands are no whole number for each of {len(dates)} dates; see --dates"
         )
     groups = [tuple(numbers[at : at + count]) for at in range(0, len(numbers), count)]
-    called = [[names[number - 1] for number in group] for group in groups]
-    if count > 1 and all(called[0]) and len(set(called[0])) == 1 and len({name for one in called for name in one}) > 1:
+    if follow_band_by_band([names[number - 1] for number in numbers], count):
         raise InputFault.worded(
             f"{raster.where}: its bands follow band by band ({', '.join(names[: count + 1])}), not date by date; "
             "bring them into the order of the dates, with gdal_translate -b, say"

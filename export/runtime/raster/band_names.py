@@ -332,3 +332,9 @@ def light(nanometres: float | None) -> tuple[str, ...]:
 def related(one: str, other: str) -> bool:
     """Whether one name may be a general word for the other."""
     return one == other or any({one, other} <= {general, *names} for general, names in _GENERAL.items())
+
+
+def follow_band_by_band(names: Sequence[str], count: int) -> bool:
+    """Whether the names of a stack of dates, ``count`` bands each, say that one band of all dates comes first, then the next."""
+    first = names[:count]
+    return count > 1 and all(first) and len(set(first)) == 1 and len(set(names)) > 1

@@ -12,6 +12,7 @@ from qgis.PyQt.QtWidgets import QDialogButtonBox, QFormLayout, QLineEdit
 from ...gdal_io.dates import day_of
 from ...gdal_io.services import band_count
 from ...runtime.errors import InputFault
+from ...runtime.raster.band_names import follow_band_by_band
 from ...runtime.raster.dates import date_in_name
 from ...runtime.raster.mask_band import MaskBand
 from ...texts import tr
@@ -119,7 +120,8 @@ class DatesWindow(PluginWindow):
         if count % len(texts):
             text = tr("'{name}' has {count} bands, which {dates} dates do not divide.")
             return text.format(name=layer.name(), count=count, dates=len(texts))
-        if _is_by_band([layer.bandName(number) for number in range(1, count + 1)], count // len(texts)):
+        names = [_named(layer.bandName(number)) for number in range(1, count + 1)]
+        if follow_band_by_band(names, count // len(texts)):
             text = tr(
                 "The bands of '{name}' follow band by band, not date by date: bring them into the order of the dates."
             )
@@ -149,10 +151,9 @@ def _texts(text: str) -> list[str]:
     return [part for part in text.replace(";", ",").replace(" ", ",").split(",") if part]
 
 
-def _is_by_band(shown: Sequence[str], count: int) -> bool:
-    """Whether names, as QGIS shows them ("Band 1: red"), say that the first ``count`` bands are one band of several dates."""
-    names = [name.split(": ", 1)[1] if ": " in name else "" for name in shown]
-    return count > 1 and all(names[:count]) and len(set(names[:count])) == 1 and len(set(names)) > 1
+def _named(shown: str) -> str:
+    """The name of a band in what QGIS shows ("Band 1: red"); empty where it has none."""
+    return shown.partition(": ")[2]
 
 
 def _day_in(name: str) -> Optional[date]:
