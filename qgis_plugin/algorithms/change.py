@@ -192,12 +192,12 @@ class ChangeAlgorithm(ModelAlgorithm):
         sides = plan.before, plan.after
         model = Model(plan.model, plan.before.provider, threads=plan.before.threads)
         with ExitStack() as stack:
-            before, after = rasters = [stack.enter_context(closing(one.raster())) for one in sides]
+            before, after = rasters = [stack.enter_context(closing(one.pixels())) for one in sides]
             grid = before.grid
-            on = (side_on([one], [None], grid, dated=False) for one in rasters)
+            first, last = (side_on([one], [None], grid, dated=False) for one in rasters)
             limits = reached(plan.before.options.limits, [[before], [after]], grid)
             options = replace(plan.before.options, limits=limits)
-            with closing(ChangeJob(model, *on, options)) as job:
+            with closing(ChangeJob(model, first, last, options)) as job:
                 text = tr("Model: {name}, run by {provider}")
                 feedback.pushInfo(text.format(name=job.card.name, provider=model.provider))
                 for note in job.notes():

@@ -142,8 +142,10 @@ class RunPlan:
         Raises:
             InputFault: a layer cannot be read, has no such mask band, or does not belong to the others.
         """
-        if self.series:
-            return open_series(self.series, self.hides)
+        return open_series(self.series, self.hides) if self.series else self.pixels()
+
+    def pixels(self) -> Pixels:
+        """The layer alone, opened anew; see ``raster``."""
         return masked(self.layer.open(self.card.gsd, self.options.limits.box), self.hides)
 
 
