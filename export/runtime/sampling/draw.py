@@ -72,9 +72,9 @@ class _Draw:
     def sample(self) -> Drawn:
         counts = self._count()
         mapped: dict[int, tuple[int, float]] = {}
-        for (value, _), (pixels, m2) in sorted(counts.items()):
-            before = mapped.get(value, (0, 0.0))
-            mapped[value] = (before[0] + pixels, before[1] + m2)
+        for (number, _), (pixels, m2) in sorted(counts.items()):
+            before = mapped.get(number, (0, 0.0))
+            mapped[number] = (before[0] + pixels, before[1] + m2)
         strata = self._strata(counts)
         numbers = {(s.value, False): at for at, s in enumerate(strata) if s.value >= 0}
         numbers.update({key: len(strata) - 1 for key in counts if key[1]})
@@ -220,7 +220,8 @@ class _Draw:
         taken = [found[:0] for found in candidates]
         near = _Near(self.wanted.distance)
         for number in sorted(range(len(strata)), key=lambda at: (strata[at].m2, at)):
-            found, kept = candidates[number], []
+            found = candidates[number]
+            kept: list[int] = []
             for at, place in enumerate(self._metres(found[:, 0])):
                 if len(kept) == strata[number].points:
                     break

@@ -83,7 +83,14 @@ def write_sample(
     """
     empty = np.full(len(drawn), "", object)
     numbers = np.arange(1, len(drawn) + 1)
-    columns = [numbers, drawn.stratum.astype(np.int32), drawn.value.astype(np.int32), empty, empty, empty]
+    columns: list[np.ndarray] = [
+        numbers,
+        drawn.stratum.astype(np.int32),
+        drawn.value.astype(np.int32),
+        empty,
+        empty,
+        empty,
+    ]
     places = np.column_stack(grid.at(drawn.columns + 0.5, drawn.rows + 0.5))
     if vector.write(out, POINTS, "Point", grid, _COLUMNS, [(vector.points(places), columns)]) != len(drawn):
         raise InputFault("incomplete", where=out.name)

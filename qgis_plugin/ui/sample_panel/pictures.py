@@ -30,7 +30,7 @@ class Picture(QWidget):
         stack(QVBoxLayout(self), self.title, self.canvas).setContentsMargins(0, 0, 0, 0)
 
     def _line(self, color: str, width: int) -> QgsRubberBand:
-        line = QgsRubberBand(self.canvas, QgsWkbTypes.GeometryType.PolygonGeometry)
+        line = QgsRubberBand(self.canvas, QgsWkbTypes.GeometryType.PolygonGeometry)  # type: ignore[attr-defined]  # not in qgis-stubs
         line.setStrokeColor(QColor(color))
         line.setFillColor(QColor(0, 0, 0, 0))
         line.setWidth(width)
