@@ -166,15 +166,19 @@ def report_of(
 
 
 def sampled_areas(
-    counts: np.ndarray, mapped: np.ndarray, names: list[str], notes: list[Message], kind: str = "classes_not_sampled"
+    counts: np.ndarray, mapped: np.ndarray, names: list[str], notes: list[Message], *, drawn: bool = False
 ) -> np.ndarray:
-    """Areas of strata without those that were never sampled, from (H, C) counts; notes tell of those and of other poor ones."""
+    """Areas of strata without those that were never sampled, from (H, C) counts.
+
+    Notes tell of those and of other poor ones. Strata are classes of the map, or those of a ``drawn`` sample.
+    """
     sampled = counts.sum(axis=1)
     bare = (sampled == 0) & (mapped > 0)
     if bare.any():
         missed = ", ".join(name for name, is_bare in zip(names, bare) if is_bare)
         share = float(mapped[bare].sum() / mapped.sum())
-        notes.append(Message(kind, {"classes": missed, "share": share}))
+        facts = {"classes": missed, "share": share}
+        notes.append(Message("strata_not_sampled" if drawn else "classes_not_sampled", facts))
     alike = (counts.max(axis=1) == sampled) & (mapped > 0)
     for single in (True, False):
         which = alike & (sampled == 1 if single else sampled > 1)

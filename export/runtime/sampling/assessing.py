@@ -51,7 +51,7 @@ def assess_sample(
 
     whole = np.array([one.m2 for one in sample.strata])
     by_truth = units.sum(axis=1)
-    weighed = sampled_areas(by_truth, whole, [one.name for one in sample.strata], notes, "strata_not_sampled")
+    weighed = sampled_areas(by_truth, whole, [one.name for one in sample.strata], notes, drawn=True)
     own = [index.get(one.value, -1) if found is None else -1 for one in sample.strata]
     pixels = np.array([one.pixels for one in sample.strata], float)
     of_map = np.array([areas.get(value, 0.0) for value in classes])

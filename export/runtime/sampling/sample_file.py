@@ -248,7 +248,6 @@ def save_answers(path: Path, points: Sequence[Point], patience: float = _PATIENC
 @contextmanager
 def _database(path: Path, mode: str, patience: float) -> Iterator[sqlite3.Connection]:
     """A file within a transaction, which is undone if anything fails."""
-    failed = "not_readable" if mode == "ro" else "not_writable"
     try:
         with closing(sqlite3.connect(path, timeout=patience, isolation_level=None)) as database:
             for name in ("IsEmpty", "MinX", "MaxX", "MinY", "MaxY"):  # GDAL's triggers name them; no geometry changes
@@ -263,7 +262,7 @@ def _database(path: Path, mode: str, patience: float) -> Iterator[sqlite3.Connec
     except sqlite3.Error as error:
         if "locked" in str(error) or "busy" in str(error):
             raise InputFault("sample_locked", where=path) from error
-        raise InputFault(failed, where=path, reason=str(error)) from error
+        raise InputFault("not_readable" if mode == "ro" else "not_writable", where=path, reason=str(error)) from error
 
 
 def _unused(shape: bytes) -> None:

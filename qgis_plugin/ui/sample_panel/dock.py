@@ -40,7 +40,7 @@ from ...texts import tr
 from ..label_panel.parts import Foot
 from ..widgets import PluginWindow, button, paragraph, stack
 from .answers import Answers
-from .pictures import Pictures
+from .pictures import ImagePair
 
 KEYS = "123456789abcdefghijklmnopqrstuvwxyz"  # one for each class, in their order
 BACK, SKIP = Qt.Key.Key_Backspace, Qt.Key.Key_Space
@@ -70,7 +70,7 @@ class SamplePanel(QDockWidget):
     def __init__(self, iface, open_help) -> None:
         super().__init__(tr("GeoAware: label a sample"), iface.mainWindow())
         self.setObjectName("geoawareSample")
-        self.answers, self.pictures = Answers(self), Pictures(tr("Before"), tr("After"))
+        self.answers, self.pictures = Answers(self), ImagePair(tr("Before"), tr("After"))
         self.before, self.after = self._layers(), self._layers()
         self.file, self.progress = paragraph(tr("No sample is open.")), paragraph()
         self.classes, self.notes, self.foot = QListWidget(), QLineEdit(), Foot()

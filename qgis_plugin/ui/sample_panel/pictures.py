@@ -47,7 +47,7 @@ class Picture(QWidget):
         self.canvas.setLayers([])
 
 
-class Pictures(QWidget):
+class ImagePair(QWidget):
     """The two of them; the second is hidden where there is one image."""
 
     def __init__(self, before: str, after: str) -> None:
