@@ -2368,6 +2368,10 @@ Una muestra hecha con «Extraer una muestra de un mapa» contiene sus propios es
         <translation>{problem}. {count} respuestas esperan en este panel y se guardan en cuanto sea posible.</translation>
     </message>
     <message>
+        <source>The sample could not be written; these answers, by number of their point, are not in it: {answers}</source>
+        <translation>No se pudo escribir la muestra; estas respuestas, por número de su punto, no están en ella: {answers}</translation>
+    </message>
+    <message>
         <source>The answers to the sample before could not be saved; it stays open.</source>
         <translation>No se pudieron guardar las respuestas de la muestra anterior; sigue abierta.</translation>
     </message>

@@ -204,6 +204,17 @@ def test_while_another_program_writes_answers_wait_and_nothing_is_lost(panel, sa
     assert panel.foot.message.text.text() == ""
 
 
+def test_answers_that_cannot_be_saved_at_the_end_are_in_the_log(panel, sample):
+    told = []
+    QgsApplication.messageLog().messageReceived.connect(lambda text, tag, level: told.append(text))
+    with closing(sqlite3.connect(sample, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        press(panel, Qt.Key.Key_2, "2")
+        panel.stop()
+        other.execute("ROLLBACK")
+    assert [text.rpartition(": ")[2] for text in told if "could not be written" in text] == ["1 crops"]
+
+
 def test_another_file_and_a_missing_one_get_one_sentence(panel, change_map, tmp_path):
     panel.open(change_map)
     until(lambda: "no sample that was drawn from a map" in panel.foot.message.text.text())

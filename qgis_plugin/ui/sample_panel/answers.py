@@ -61,6 +61,12 @@ class Answers(QObject):
         """Number of points whose answers are not in the file yet."""
         return len(self._waiting)
 
+    @property
+    def unsaved(self) -> str:
+        """The answers that are not in the file yet, as text."""
+        points = sorted(self._waiting.values(), key=lambda point: point.number)
+        return "; ".join(" ".join(filter(None, (str(one.number), one.answer, one.notes))) for one in points)
+
     def open(self, path: Path) -> None:
         """Read a file in the background; ``opened`` or ``problem`` follows."""
 

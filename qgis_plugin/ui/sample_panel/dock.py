@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from qgis.core import (
+    Qgis,
     QgsApplication,
     QgsMapLayerProxyModel,
     QgsProcessingAlgRunnerTask,
@@ -152,7 +153,12 @@ class SamplePanel(QDockWidget):
     def stop(self) -> None:
         """Save what waits and stop drawing; called when the plugin is unloaded."""
         self.answers.note(self.notes.text().strip())
-        self.answers.close()
+        if not self.answers.close():
+            text = tr(
+                "The sample could not be written; these answers, by number of their point, are not in it: {answers}"
+            )
+            log: Any = QgsApplication.messageLog()
+            log.logMessage(text.format(answers=self.answers.unsaved), "GeoAware", Qgis.MessageLevel.Critical)
         self.pictures.stop()
         if self._task is not None:
             self._task.cancel()
