@@ -10,6 +10,7 @@ from export.runtime.errors import InputFault
 from export.runtime.raster.dates import (
     date_beside,
     date_in_name,
+    date_in_table,
     date_in_tags,
     date_of_item,
     day_of_year,
@@ -117,6 +118,21 @@ def test_a_table_gives_files_and_dates_in_its_order(tmp_path):
             read_dates(table)
     with pytest.raises(InputFault, match="No such file"):
         read_dates(Path(tmp_path / "none.csv"))
+
+
+def test_the_row_of_a_table_that_holds_most_of_a_path_gives_its_date(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one, other = utc(2024, 6, 30), utc(2023, 6, 30)
+    rows = [("s.tif", one), ("old/s.tif", other), ("s.tif", one), (str(tmp_path / "deep" / "s.tif"), other)]
+    assert date_in_table("new/s.tif", rows) == one
+    assert date_in_table("/data/old/s.tif", rows) == date_in_table(r"C:\data\old\s.tif", rows) == other
+    assert date_in_table("s.tif", [("./s.tif", one)]) == one
+    assert date_in_table("as.tif", rows) is None
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "s.tif").touch()
+    assert date_in_table("deep/s.tif", rows) == other
+    with pytest.raises(InputFault, match="more than one \\(2023-06-30, 2024-06-30\\): keep one row"):
+        date_in_table("s.tif", [("s.tif", one), ("s.tif", other)])
 
 
 def test_days_of_the_year_begin_with_one():

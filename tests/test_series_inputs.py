@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 from pyproj import Transformer
+from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
 
 from export.batch.inputs import Raster
@@ -135,6 +136,9 @@ def test_dates_that_are_not_known_are_named_with_a_remedy(tmp_path, model, scene
     assert "--skip-bad" in text
     (tmp_path / "dates.csv").write_text("file,date\ns_2024-01-10.tif,2024-01-10\n")
     assert "has no row for" in refused(capsys, *arguments, "--dates", tmp_path / "dates.csv")
+    (tmp_path / "dates.csv").write_text("file,date\nnoname.tif,2024-01-10\nnoname.tif,2024-02-10\n")
+    text = refused(capsys, *arguments, "--dates", tmp_path / "dates.csv")
+    assert "noname.tif: the table of dates gives it more than one (2024-01-10, 2024-02-10): keep one row" in text
     assert "2 dates for 4 rasters" in refused(capsys, *arguments, "--dates", "2024-01-01", "2024-01-02")
     assert "--dates: '2024-13-01' is no date" in refused(capsys, *arguments, "--dates", "2024-13-01", "2024-01-02")
     assert "--date-format %Q" in refused(capsys, *arguments, "--date-format", "%Q")
@@ -204,6 +208,21 @@ def test_a_mask_is_a_band_of_the_raster_or_an_asset_of_its_item(tmp_path, model,
     }.items():
         found = mapped(tmp_path, model, *words, out=name)
         np.testing.assert_allclose(found[:, seen], answer[:, seen], atol=1e-4, err_msg=name)
+        assert np.isnan(found[:, ~seen]).all()
+
+
+def test_a_mask_among_the_bands_of_a_raster_is_no_data_and_no_alpha_channel(tmp_path, model, scenes):
+    hidden = np.random.default_rng(5).random((3, *SHAPE)) < 0.3
+    stack, seen = np.stack([read(path) for path in scenes]), ~hidden.all(axis=0)
+    for name, order, alpha in (("last", (0, 1, 2, 3), True), ("first", (3, 0, 1, 2), False)):
+        (tmp_path / name).mkdir()
+        for day, pixels, one in zip(DAYS, stack, hidden):
+            path = write(tmp_path / name / f"q_{day}.tif", np.concatenate([pixels, one[None]])[list(order)])
+            with rasterio.open(path, "r+") as file:
+                file.colorinterp = [*[ColorInterp.gray] * 3, ColorInterp.alpha if alpha else ColorInterp.gray]
+        number = order.index(3) + 1
+        found = mapped(tmp_path, model, tmp_path / name, "--mask-band", number, "--mask-values", 1, out=f"out_{name}")
+        np.testing.assert_allclose(found[:, seen], expected(stack, ~hidden)[:, seen], atol=1e-4, err_msg=name)
         assert np.isnan(found[:, ~seen]).all()
 
 
@@ -301,6 +320,16 @@ def test_a_stack_that_does_not_divide_or_goes_band_by_band_is_refused(tmp_path, 
     with rasterio.open(stack, "r+") as file:
         file.descriptions = ("red",) * 3 + ("green",) * 3
     assert "band by band" in refused(capsys, *arguments, "2024-01-10", "2024-04-09")
+    with rasterio.open(stack, "r+") as file:
+        file.descriptions = ("red_1", "red_2", "red_3", "green_1", "green_2", "green_3")
+    assert "band by band" in refused(capsys, *arguments, "2024-01-10", "2024-04-09")
+    with rasterio.open(stack, "r+") as file:
+        file.descriptions = [
+            f"{band}_{day}" for day in ("2024-01-10", "2024-04-09") for band in ("red", "green", "blue")
+        ]
+    text = refused(capsys, *arguments, "2024-04-09", "2024-01-10")
+    assert "by the names of its bands its dates are 2024-01-10, 2024-04-09" in text
+    assert call(main, *arguments, "2024-01-15", "2024-04-15") == 0
 
 
 def test_a_date_of_the_files_own_making_and_one_that_differs_are_said(tmp_path, model, scenes, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -35,9 +36,17 @@ def check_date_format(form: str) -> None:
         raise UserError(f"--date-format {form}: {error}; write it like %Y-%m-%d") from error
 
 
-def read_dates(table: Path) -> dict[str, datetime]:
+def read_dates(table: Path) -> list[tuple[str, datetime]]:
     """Read a CSV with the columns ``file`` and ``date`` (ISO 8601); a ``UserError`` if a date is invalid."""
     try:
-        return dict(dates.read_dates(table))
+        return dates.read_dates(table)
+    except InputFault as fault:
+        raise UserError(str(fault)) from fault
+
+
+def date_in_table(path: Path, rows: Sequence[tuple[str, datetime]]) -> datetime | None:
+    """The date of a file by the rows of a table, None where none is of it; a ``UserError`` where they give it several."""
+    try:
+        return dates.date_in_table(str(path), rows)
     except InputFault as fault:
         raise UserError(str(fault)) from fault

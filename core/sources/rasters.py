@@ -24,7 +24,7 @@ from rasterio.windows import Window as RasterWindow
 
 from core.errors import InputFault, UserError, first_line
 from core.imagery.crops import guess_unit, majority
-from core.imagery.dates import parse_date, read_dates
+from core.imagery.dates import date_in_table, parse_date, read_dates
 from core.imagery.georasters import band_names, full_turn, ground, open_raster, pixel_size_m, stored_type
 from core.imagery.labels import LabelPolygons, LabelRaster, open_labels, read_legend
 from core.imagery.pixels import read_on_grid
@@ -320,8 +320,8 @@ def _scenes(arguments: argparse.Namespace) -> tuple[list[Scene], list[tuple[str,
                 scenes.append(Scene(path.name, **vars(product)))
             elif dates is None:
                 scenes.append(Scene.of_file(where, parse_date(path, arguments.date_format)))
-            elif path.name in dates:
-                scenes.append(Scene.of_file(where, dates[path.name]))
+            elif date := date_in_table(path, dates):
+                scenes.append(Scene.of_file(where, date))
             else:
                 raise UserError(f"{path}: {arguments.dates} has no row for {path.name}")
         except UserError as error:

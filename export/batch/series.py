@@ -23,9 +23,12 @@ from export.runtime.raster.dates import (
     check_date_format,
     date_beside,
     date_in_name,
+    date_in_table,
     date_in_tags,
+    is_row_of,
     iso_date,
     read_dates,
+    texts_of,
 )
 from export.runtime.raster.mask_band import MaskBand
 from export.runtime.raster.names import absolute, is_far, is_path, short, stem
@@ -103,7 +106,7 @@ def series_of(
         return found
     if rules.listed and len(rules.listed) != len(rasters):
         raise InputFault.worded(f"--dates: {len(rules.listed)} dates for {len(rasters)} rasters; give one for each")
-    table = dict(read_dates(rules.table)) if rules.table else {}
+    table = read_dates(rules.table) if rules.table else []
     masks_of = _Masks(mask, area) if mask else None
     for number, raster in enumerate(rasters):
         try:
@@ -166,7 +169,7 @@ def _dated(
     raster: Raster,
     given: datetime | None,
     rules: DateRules,
-    table: dict[str, datetime],
+    table: Sequence[tuple[str, datetime]],
     masks_of: _Masks | None,
     area: Area | None,
     notes: list[Message],
@@ -176,10 +179,10 @@ def _dated(
     if given is not None:
         date = given
     elif rules.table:
-        rows = [date for file, date in table.items() if file and f"/{raster.where}".endswith(f"/{file}")]
-        if not rows:
+        found = date_in_table(raster.where, table)
+        if found is None:
             raise InputFault.worded(f"{raster.where}: {rules.table} has no row for {short(raster.where)}")
-        date = rows[0]
+        date = found
     else:
         date = _own_date(raster, rules.form, tags, notes)
     return DatedRaster(date, raster, (), masks_of.of(raster, date) if masks_of else None)
@@ -197,6 +200,8 @@ def _own_date(raster: Raster, form: str | None, tags: dict[str, str], notes: lis
         named = date_in_name(raster.name if raster.parts else where.split("?")[0], form)
     except InputFault as fault:
         found: DateFound | None = stated or created
+        if raster.parts:
+            raise InputFault.worded(f"{where}: states no datetime, and its id holds no date; {_REMEDY}") from fault
         if form or found is None:
             raise InputFault.worded(f"{fault}; {_REMEDY}") from fault
         if found is created:
@@ -241,7 +246,7 @@ def _dates_of_stack(raster: Raster, rules: DateRules) -> tuple[datetime, ...]:
         return ()
     if rules.table:
         rows = read_dates(rules.table, named=False)
-        dates = [date for file, date in rows if not file or f"/{raster.where}".endswith(f"/{file}")]
+        dates = [date for file, date in rows if not file or is_row_of(raster.where, file)]
         return tuple(dates) if len(dates) > 1 else ()
     return rules.listed if len(rules.listed) > 1 else ()
 
@@ -265,10 +270,31 @@ def _of_stack(
         )
     if len(set(dates)) < len(dates):
         raise InputFault.worded(f"{raster.where}: two of its dates are the same; see --dates")
+    told = [date for group in groups if (date := _date_in_names([names[number - 1] for number in group]))]
+    if len(told) == len(dates) and _order(told) != _order(dates):
+        raise InputFault.worded(
+            f"{raster.where}: by the names of its bands its dates are {texts_of(told)}, in this order, but --dates gives "
+            f"{texts_of(dates)}; give the dates in the order of the bands"
+        )
     own = MaskFile(mask) if mask else None
     yield from sorted(
         (DatedRaster(date, raster, group, own) for date, group in zip(dates, groups)), key=lambda one: one.date
     )
+
+
+def _date_in_names(names: Sequence[str]) -> datetime | None:
+    """The date that the names of bands hold; None where they hold none, or several."""
+    dates = set()
+    for name in names:
+        try:
+            dates.add(date_in_name(f"{name}.tif"))
+        except InputFault:
+            return None
+    return dates.pop() if len(dates) == 1 else None
+
+
+def _order(dates: Sequence[datetime]) -> list[int]:
+    return sorted(range(len(dates)), key=dates.__getitem__)
 
 
 class _Masks:

@@ -159,6 +159,7 @@ MESSAGES: dict[str, str] = {
     "several_dates": "its name holds more than one date",
     "several_dates_of_form": "its name holds more than one date of the form {form}",
     "no_dates_table": "needs the columns file and date, with dates like 2024-06-30 ({reason})",
+    "several_rows": "the table of dates gives it more than one ({dates}): keep one row of it",
     "mask_values": "'{text}' is no value that a mask band can hold; write values like 3, ranges like 8-10 and bits like bit3",
     "mask_unknown": "'{name}' says nothing of the values to drop; state them, or take one of {known}",
     "mask_beyond": "its mask band {name} holds {value:g}, which is beyond {low:g} to {high:g}: it is no such band",
@@ -185,9 +186,7 @@ MESSAGES: dict[str, str] = {
         "from its overviews of {overview:.4g} m"
     ),
     "not_resampled": "its pixels are {pixel:.4g} m, the model learned from {model:.4g} m: fed as they are",
-    "area_distortion": (
-        "areas are measured in its projection, which shows {times:.3g} times the true area at its middle"
-    ),
+    "area_distortion": "areas are measured in its projection, which shows {times:.3g} times the true area at its middle",
     "bounds_order": "the bounds {west:g} {south:g} {east:g} {north:g} must be west, south, east, north",
     "bounds_apart": "the bounds lie at both ends of it, and polygons are given too: map each end alone",
     "bounds_outside": "the bounds lie outside it (it covers {extent}): nothing to map",

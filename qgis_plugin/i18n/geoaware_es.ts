@@ -1304,6 +1304,10 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>la ficha {card} que está junto a él valdría en lugar de la suya; quite ese archivo o elija otro nombre</translation>
     </message>
     <message>
+        <source>the table of dates gives it more than one ({dates}): keep one row of it</source>
+        <translation>la tabla de fechas le da más de una ({dates}): deje una sola de sus filas</translation>
+    </message>
+    <message>
         <source>time is known after the first batch</source>
         <translation>el tiempo se sabrá tras el primer lote</translation>
     </message>

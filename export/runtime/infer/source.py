@@ -362,7 +362,8 @@ class Source:
 
 def alpha_bands(pixels: Pixels) -> tuple[list[int], list[int]]:
     """Numbers of the bands that a file calls alpha: those that are, by a sample of their values, and those that are not."""
-    called = [number for number in range(1, len(pixels.bands) + 1) if number not in pixels.usable]
+    mask = getattr(pixels, "set_aside", 0)  # of a raster that is seen through a band of its own
+    called = [number for number in range(1, len(pixels.bands) + 1) if number not in (mask, *pixels.usable)]
     alphas = [
         number for number in called if is_alpha(_sample(pixels, [number], lambda one, *which: one.read(*which))[0])
     ]

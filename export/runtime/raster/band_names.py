@@ -336,5 +336,11 @@ def related(one: str, other: str) -> bool:
 
 def follow_band_by_band(names: Sequence[str], count: int) -> bool:
     """Whether the names of a stack of dates, ``count`` bands each, say that one band of all dates comes first, then the next."""
-    first = names[:count]
-    return count > 1 and all(first) and len(set(first)) == 1 and len(set(names)) > 1
+    plain = [_without_date(name) for name in names]
+    first = plain[:count]
+    return count > 1 and all(first) and len(set(first)) == 1 and len(set(plain)) > 1
+
+
+def _without_date(name: str) -> str:
+    """The name of a band without the parts that are numbers or dates: red of red_1 and of 20240110_red."""
+    return " ".join(part for part in re.split(r"[_\s.:-]+", name.lower()) if not re.fullmatch(r"\d[\dtz]*", part))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputFault
+from .names import absolute
 
 _DIGITS = {"%Y": r"\d{4}", "%j": r"\d{3}"}  # every other directive: two digits
 # Whole dates that nothing else looks like. A year, a month or a day of the year may as well be the number of a tile.
@@ -204,7 +205,7 @@ def read_dates(table: Path, named: bool = True) -> list[tuple[str, datetime]]:
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             rows = [
-                (row["file"] if named else str(row.get("file") or ""), iso_date(row["date"]))
+                (str((row["file"] if named else row.get("file")) or "").strip(), iso_date(row["date"]))
                 for row in csv.DictReader(file)
             ]
     except (OSError, UnicodeDecodeError, KeyError, ValueError, TypeError, csv.Error) as error:
@@ -212,6 +213,25 @@ def read_dates(table: Path, named: bool = True) -> list[tuple[str, datetime]]:
     if not rows:
         raise InputFault("no_dates_table", where=table, reason="it has no rows")
     return rows
+
+
+def is_row_of(where: str, file: str) -> bool:
+    """Whether a table's ``file`` is the name of a raster, or the end of its path."""
+    end = f"/{file}".replace("\\", "/").replace("/./", "/")
+    return bool(file) and any(f"/{one}".replace("\\", "/").endswith(end) for one in (where, absolute(where)))
+
+
+def date_in_table(where: str, rows: Sequence[tuple[str, datetime]]) -> datetime | None:
+    """The date of a raster by the rows of a table, of several the one that holds most of its path; None where none is of it.
+
+    Raises:
+        InputFault: rows give it different dates.
+    """
+    own = [(len(file), date) for file, date in rows if is_row_of(where, file)]
+    dates = sorted({date for length, date in own if length == max(own)[0]})
+    if len(dates) > 1:
+        raise InputFault("several_rows", where=where, dates=texts_of(dates))
+    return dates[0] if dates else None
 
 
 def day_of_year(date: datetime) -> int:

@@ -76,6 +76,8 @@ class Masked(_View):
         if number is None:
             shown = ", ".join(band.shown or str(place) for place, band in enumerate(bands[:20], start=1))
             raise InputFault("mask_missing", where=(of or pixels).name, name=rule.name, bands=shown)
+        if of is None:  # neither a band that a model reads nor an alpha channel
+            self.set_aside, self.usable = number, [one for one in pixels.usable if one != number]
         self._number, self._nodata = number, (of or pixels).nodata(number)
         self._mask: Read = self._own if of is None else onto(self._own, of, pixels.grid, nearest=True)
         if of:
