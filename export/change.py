@@ -41,7 +41,7 @@ from export.runtime.model.read_card import card_of_file
 from export.runtime.model.session import Model
 from export.runtime.model.units import INPUTS
 from export.runtime.raster.dates import date_in_name, date_in_tags
-from export.runtime.raster.names import short, stem
+from export.runtime.raster.names import absolute, short, stem
 from export.runtime.results.assessment import true_field
 from export.wording import words
 
@@ -117,6 +117,16 @@ class Period:
         return [_day_of(one) for one in self.pixels]
 
 
+def _order_of(sides: Sequence[Period]) -> list[str]:
+    """What is wrong with the order of the sides, as far as their days are known."""
+    before, after = ([day for day in side.days if day] for side in sides)
+    if not (before and after) or max(before) <= min(after):
+        return []
+    return [
+        f"the rasters before are of {max(before)}, later than those after ({min(after)}): changes are told backwards"
+    ]
+
+
 def _day_of(pixels: RasterPixels) -> date | None:
     try:
         return date_in_name(short(pixels.name)).date()
@@ -132,6 +142,10 @@ def compare(arguments: argparse.Namespace) -> None:
         RuntimeFault: nothing was written.
     """
     card = card_of_file(arguments.card) if arguments.card else None
+    given = [absolute(name) for name in (*arguments.before, *arguments.after)]
+    for name in given:
+        if given.count(name) > 1:
+            raise InputFault.worded(f"{name}: is given twice; give each raster once, before or after")
     with ExitStack() as stack:
         stack.enter_context(reading(arguments.before[0]))
         sides = tuple(
@@ -156,6 +170,8 @@ def compare(arguments: argparse.Namespace) -> None:
         )
         before, after = (side_on(side.pixels, side.days, grid, model.card.dates > 0) for side in sides)
         job = stack.enter_context(closing(ChangeJob(model, before, after, options)))
+        for text in _order_of(sides):
+            print(f"warning: {text}", file=sys.stderr)
         for note in job.notes():
             warn(note)
         _write(arguments, job, targets, sides, sample)

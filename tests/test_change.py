@@ -423,7 +423,29 @@ def test_a_model_of_series_needs_to_know_the_days(two, tmp_path, capfd):
     run("--before", *days[:2], "--after", days[2], "--model", model, "--out", tmp_path / "out", "--name", "n")
     assert read(tmp_path / "out" / "n.tif").shape == (1, 70, 90)
     assert call(change.main, *two, "--model", model, "--out", tmp_path / "out", "--name", "m") == 2
-    assert "nothing says when it was taken" in capfd.readouterr().err
+    assert (
+        "nothing says when it was taken, which the model needs to know; write the date into" in capfd.readouterr().err
+    )
+    same = write_raster(tmp_path / "t_20210110.tif", scene(5))
+    assert (
+        call(change.main, "--before", days[0], "--after", days[2], same, "--model", model, "--out", tmp_path / "o") == 2
+    )
+    assert "s_20210110.tif: is of 2021-01-10, as is" in capfd.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+def test_rasters_that_are_given_twice_are_refused_and_a_reversed_order_is_said(two, model, tmp_path, capfd):
+    assert call(change.main, two[0], two[0], "--model", model, "--out", tmp_path / "out") == 2
+    assert f"{two[0]}: is given twice" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+    days = [write_raster(tmp_path / f"s_{day}.tif", scene(n)) for n, day in enumerate(("20210110", "20200610"))]
+    run(*days, "--model", model, "--out", tmp_path / "out")
+    assert (
+        "before are of 2021-01-10, later than those after (2020-06-10): changes are told backwards"
+        in capfd.readouterr().err
+    )
+    run(*days[::-1], "--model", model, "--out", tmp_path / "out")
+    assert "backwards" not in capfd.readouterr().err
 
 
 def test_planted_changes_lie_where_they_are_said_to_lie_and_nowhere_else():

@@ -9,6 +9,7 @@ from datetime import date
 from typing import Any
 
 from ..errors import InputFault
+from ..infer.inputs.days import check_days
 from ..infer.inputs.onto import box_on, is_shifted
 from ..infer.inputs.series import Dated, Series
 from ..infer.layout import Limits
@@ -38,6 +39,8 @@ def side_on(rasters: Sequence[Pixels], days: Sequence[date | None], grid: Any, d
     for raster, day in zip(rasters, days):
         if dated and day is None:
             raise InputFault("change_day", where=raster.name)
+    if dated:
+        check_days([(day, raster) for day, raster in zip(days, rasters) if day])
     known = [day or date(1, 1, 1 + number) for number, day in enumerate(days)] if dated else _numbered(len(rasters))
     return Series([Dated(day, raster) for day, raster in zip(known, rasters)], grid)
 
