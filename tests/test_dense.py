@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from core.networks.encoders import Encoder, ModelSpec
 from core.networks.heads import build
 from core.networks.weights import load_model, save_model
-from export import quantize, to_onnx
+from export import to_onnx
+from export.model_files import quantize
 from export.model_files.dense import FACTOR, TILE, DenseFeatures, border_of
 from export.model_files.quantize import real_tiles, training_tiles
 from export.runtime.model.session import Model

@@ -13,7 +13,8 @@ from core.networks.encoders import ModelSpec
 from core.networks.heads import build
 from core.networks.weights import load_model, save_model
 from core.store.read import ChipStore
-from export import quantize, to_onnx
+from export import to_onnx
+from export.model_files import quantize
 from export.model_files.quantize import Comparison, mosaic, padded, real_tiles
 from export.rasterio_io.stac import multihash
 from export.runtime.model.session import Model

@@ -10,7 +10,8 @@ from benchmarks.starter import cards, recipes, steps
 from benchmarks.starter.recipes import Effort
 from core.errors import UserError
 from core.evaluation.intervals import share_score
-from export import plugin, predict, quantize
+from export import plugin, predict
+from export.model_files import quantize
 from export.rasterio_io.stac import multihash
 from export.runtime.model.session import Model
 from tests.conftest import call, make_small_sample, write_raster
