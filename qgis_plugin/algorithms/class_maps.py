@@ -200,7 +200,7 @@ class AssessAlgorithm(ClassMapAlgorithm):
 
     def _report(self, plan: MapPlan, feedback) -> Report:
         if plan.layer is None:
-            assert plan.drawn is not None  # as planned
+            assert plan.drawn is not None  # nosec B101  # as planned
             return assess_sample(plan.drawn)
         classes = plan.open()
         with closing(classes.pixels):

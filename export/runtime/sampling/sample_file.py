@@ -184,12 +184,8 @@ def read_sample(path: Path) -> SampleFile:
         raise InputFault("not_a_sample", where=path)
     with _database(path, "ro", _PATIENCE) as database:
         settings = dict(database.execute(f"SELECT name, value FROM {SETTINGS}"))  # nosec B608
-        strata = tuple(
-            Stratum(*row)
-            for row in database.execute(
-                f"SELECT name, kind, class, pixels, m2, accuracy, points FROM {STRATA} ORDER BY stratum"
-            )  # nosec B608
-        )
+        query = f"SELECT name, kind, class, pixels, m2, accuracy, points FROM {STRATA} ORDER BY stratum"  # nosec B608
+        strata = tuple(Stratum(*row) for row in database.execute(query))
         rows = database.execute(f"SELECT class, name, color, pixels, m2 FROM {CLASSES} ORDER BY fid").fetchall()  # nosec B608
         points = tuple(
             Point(fid, number, *_place(shape), stratum, mapped, answer or "", notes or "", bool(labelled))

@@ -208,7 +208,7 @@ class SamplePanel(QDockWidget):
 
     def _opened(self) -> None:
         sample = self.answers.sample
-        assert sample is not None  # it was opened
+        assert sample is not None  # nosec B101  # it was opened
         layer = QgsVectorLayer(f"{sample.path}|layername={POINTS}", "", "ogr")
         self.pictures.set_crs(layer.crs())
         with suppress(KeyError, ValueError):
