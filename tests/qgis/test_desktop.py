@@ -52,7 +52,8 @@ def test_layers_of_several_dates_are_mapped_by_clicks(tmp_path):
     seen = screen.launch(model, files[0], tmp_path / "out", 300, series=files[1:])
     assert seen["finished"], seen
     assert seen["left"] == []
-    assert seen["fit"] == ["Layer and model fit."]
+    (note,) = seen["fit"]
+    assert "of it hold no data at any date" in note
     assert seen["marks"][0].startswith("2024-01-20 · scene_20240120 · no data ")
     assert "scene_20240120 (+2): number of dates" in seen["layers"]
     assert seen["read"].endswith(f", dates: {valid[:, 35, 45].sum()}")
