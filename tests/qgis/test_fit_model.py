@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("qgis.core", reason="QGIS's Python packages are not installed here")
 import onnx
+from onnx import numpy_helper
 from osgeo import ogr, osr
 from qgis.core import QgsProcessingException, QgsProcessingFeedback, QgsRasterLayer, QgsVectorLayer
 
@@ -136,20 +137,28 @@ def given(scene: Path, tmp_path: Path, *names: str, **more) -> dict:
     }  # fmt: skip
 
 
-def graph(path: Path) -> bytes:
-    """What a model computes, without what is said about it."""
-    return onnx.load(str(path)).graph.SerializeToString()
+def check_same_model(one: Path, other: Path) -> None:
+    """Two models compute the same, to what numpy's linear algebra rounds: QGIS's numpy is built with another one on Debian 13."""
+    first, second = (onnx.load(str(path)).graph for path in (one, other))
+    weights, others = ([numpy_helper.to_array(part) for part in graph.initializer] for graph in (first, second))
+    for mine, theirs in zip(weights, others):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5 * max(np.abs(theirs).max(initial=0), 1e-9))
+    for graph in (first, second):
+        for part in graph.initializer:
+            part.ClearField("raw_data")
+    assert first.SerializeToString() == second.SerializeToString()
 
 
 @needs_python
 def test_model_map_and_figures_are_those_of_the_command_line(running, scene, made, tmp_path):
     outputs = {"OUTPUT": str(tmp_path / "map.tif"), "CONFIDENCE": str(tmp_path / "sure.tif"), "AREAS": "memory:"}
     found = run("fitmodel", **given(scene, tmp_path, **outputs, REPORT=str(tmp_path / "report.html")))
-    assert graph(tmp_path / "ground.onnx") == graph(made / "ground.onnx")
+    check_same_model(tmp_path / "ground.onnx", made / "ground.onnx")
     classes = rasters.band(tmp_path / "map.tif")
     assert sorted(np.unique(classes).tolist()) == [1, 2, 3, 255]
     np.testing.assert_array_equal(classes, rasters.band(made / "scene.tif"))
-    np.testing.assert_array_equal(rasters.band(tmp_path / "sure.tif"), rasters.band(made / "scene_confidence.tif"))
+    other = rasters.band(made / "scene_confidence.tif").astype(int)
+    assert np.abs(other - rasters.band(tmp_path / "sure.tif")).max() <= 1  # per cent, rounded
     rows = list(csv.DictReader((made / "scene_areas.csv").read_text().splitlines()))
     table = [feature.attributes() for feature in found["AREAS"].getFeatures()]
     assert [row[:3] for row in table] == [[int(row["class"]), row["name"], int(row["pixels"])] for row in rows]
@@ -169,7 +178,8 @@ def test_the_saved_model_gives_the_map_pixel_for_pixel(running, scene, made, tmp
     for mine, segmented, predicted in (("map", "again", "scene"), ("sure", "again_sure", "scene_confidence")):
         expected = rasters.band(tmp_path / f"{mine}.tif")
         np.testing.assert_array_equal(rasters.band(tmp_path / f"{segmented}.tif"), expected)
-        np.testing.assert_array_equal(rasters.band(made / "predicted" / f"{predicted}.tif"), expected)
+        other = rasters.band(made / "predicted" / f"{predicted}.tif").astype(int)
+        assert np.abs(other - expected).max() <= (mine == "sure")  # per cent, rounded: of a model fitted elsewhere
 
 
 @needs_python
@@ -177,14 +187,14 @@ def test_several_rasters_and_the_polygons_of_a_mask(running, scene, made, tmp_pa
     run("fitmodel", **given(
         scene, tmp_path, "scene", "other", FEATURES="auto", MASK=str(scene / "part.gpkg"), OUTPUT=str(tmp_path / "map.tif"),
     ))  # fmt: skip
-    assert graph(tmp_path / "ground.onnx") == graph(made / "both.onnx")
+    check_same_model(tmp_path / "ground.onnx", made / "both.onnx")
     np.testing.assert_array_equal(rasters.band(tmp_path / "map.tif"), rasters.band(made / "part" / "scene.tif"))
 
 
 @needs_python
 def test_bands_and_nodata_are_chosen(running, scene, made, tmp_path):
     run("fitmodel", **given(scene, tmp_path, "bare", BANDS="3, 1", NODATA=0))
-    assert graph(tmp_path / "ground.onnx") == graph(made / "bare.onnx")
+    check_same_model(tmp_path / "ground.onnx", made / "bare.onnx")
 
 
 def test_layers_may_be_removed_and_the_cache_is_used_again(running, scene, tmp_path):
