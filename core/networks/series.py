@@ -13,6 +13,7 @@ without any have weight 0. Where no date holds data the output means nothing. Th
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 import torch.nn.functional as F
@@ -129,7 +130,7 @@ class DatePooling(nn.Module):
         return (grouped * weights.unsqueeze(3)).sum(dim=1).reshape(places, channels, rows, columns)
 
 
-class SeriesNetwork(nn.Module):
+class SeriesNetwork(nn.Module, ABC):
     """What both tasks share: encoding of the dates, the head's optional location."""
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -154,7 +155,7 @@ class SeriesNetwork(nn.Module):
             valid: (T, rows, cols) bool, where a date holds data.
             day_of_year: (T,), 1 to 366.
             longitude: (rows, cols), degrees; only of a network with location.
-            latitude: likewise.
+            latitude: (rows, cols), degrees; only of a network with location.
         """
         more = [part if part is None else part[None] for part in (longitude, latitude)]
         logits = self.of_places(pixels[None], valid[None], day_of_year[None], *more)
@@ -173,8 +174,9 @@ class SeriesNetwork(nn.Module):
 
         A series with fewer dates than the longest is filled up with dates that hold nothing.
         """
-        raise NotImplementedError
+        return self.of_maps(self.encoded(pixels, valid), valid, day_of_year, longitude, latitude)
 
+    @abstractmethod
     def of_maps(
         self,
         maps: list[Tensor],
@@ -184,7 +186,6 @@ class SeriesNetwork(nn.Module):
         latitude: Tensor | None = None,
     ) -> Tensor:
         """Logits of N series whose dates are encoded: ``maps`` of each date as (N, T, channels, rows, cols)."""
-        raise NotImplementedError
 
     def encoded(self, pixels: Tensor, valid: Tensor) -> list[Tensor]:
         """Maps of the encoder, each (N, T, channels, rows, cols); dates that hold nothing are zeros."""
@@ -199,9 +200,9 @@ class SeriesNetwork(nn.Module):
             maps.append(part.reshape(*pixels.shape[:2], *part.shape[1:]))
         return maps
 
+    @abstractmethod
     def maps(self, images: Tensor) -> list[Tensor]:
         """What the head reads of (M, bands, rows, cols) images."""
-        raise NotImplementedError
 
 
 class SeriesSegmenter(SeriesNetwork):
@@ -242,7 +243,7 @@ class SeriesSegmenter(SeriesNetwork):
         if rows % STRIDE or columns % STRIDE:
             padding = (0, -columns % STRIDE, 0, -rows % STRIDE)
             pixels, valid = F.pad(pixels, padding, value=torch.nan), F.pad(valid, padding, value=False)
-        return self.of_maps(self.encoded(pixels, valid), valid, day_of_year, longitude, latitude)[..., :rows, :columns]
+        return super().of_places(pixels, valid, day_of_year, longitude, latitude)[..., :rows, :columns]
 
     def of_maps(
         self,
@@ -306,17 +307,6 @@ class SeriesClassifier(SeriesNetwork):
     def maps(self, images: Tensor) -> list[Tensor]:
         """The pooled features, as a map of one pixel."""
         return [self.encoder(images)[..., None, None]]
-
-    def of_places(
-        self,
-        pixels: Tensor,
-        valid: Tensor,
-        day_of_year: Tensor,
-        longitude: Tensor | None = None,
-        latitude: Tensor | None = None,
-    ) -> Tensor:
-        """Logits (N, classes) of N series."""
-        return self.of_maps(self.encoded(pixels, valid), valid, day_of_year, longitude, latitude)
 
     def of_maps(
         self,
