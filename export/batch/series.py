@@ -19,12 +19,10 @@ from export.runtime.messages import Message
 from export.runtime.raster.band_names import follow_band_by_band
 from export.runtime.raster.dates import (
     CREATED,
-    DateFound,
     check_date_format,
-    date_beside,
     date_in_name,
     date_in_table,
-    date_in_tags,
+    date_stated,
     is_row_of,
     iso_date,
     read_dates,
@@ -41,7 +39,7 @@ _SIZES = re.compile(r"\d{2,3}m")  # in names of files: 20m
 
 @dataclass(frozen=True)
 class DateRules:
-    """How dates are told: by a table (file, date), by a list of dates in the order of the rasters or of a stack, or by names."""
+    """Where dates come from: a table (file, date), a list of dates in the order of the rasters or of a stack, or names."""
 
     table: Path | None = None
     listed: tuple[datetime, ...] = ()
@@ -193,21 +191,18 @@ def _own_date(raster: Raster, form: str | None, tags: dict[str, str], notes: lis
     if raster.date:
         return raster.date
     where = raster.where
-    tagged = date_in_tags(tags)
-    created = tagged if tagged and tagged.how == CREATED else None
-    stated = (tagged if not created else None) or (date_beside(Path(where)) if is_path(where) else None)
+    stated = date_stated(tags, Path(where) if is_path(where) else None)
     try:
         named = date_in_name(raster.name if raster.parts else where.split("?")[0], form)
     except InputFault as fault:
-        found: DateFound | None = stated or created
         if raster.parts:
             raise InputFault.worded(f"{where}: states no datetime, and its id holds no date; {_REMEDY}") from fault
-        if form or found is None:
+        if form or stated is None:
             raise InputFault.worded(f"{fault}; {_REMEDY}") from fault
-        if found is created:
-            notes.append(Message("date_of_file", {"where": where, "date": f"{found.date:%Y-%m-%d}", "tag": CREATED}))
-        return found.date
-    if stated and stated.date.date() != named.date():
+        if stated.how == CREATED:
+            notes.append(Message("date_of_file", {"where": where, "date": f"{stated.date:%Y-%m-%d}", "tag": CREATED}))
+        return stated.date
+    if stated and stated.how != CREATED and stated.date.date() != named.date():
         facts = {"where": where, "date": f"{named:%Y-%m-%d}", "other": f"{stated.date:%Y-%m-%d}", "how": stated.how}
         notes.append(Message("dates_differ", facts))
     return named

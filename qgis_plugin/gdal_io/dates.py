@@ -10,7 +10,7 @@ from qgis.core import Qgis, QgsProviderRegistry, QgsRasterLayer
 
 from ..runtime.errors import InputFault
 from ..runtime.messages import Message
-from ..runtime.raster.dates import CREATED, DateFound, date_beside, date_in_name, date_in_tags, iso_date
+from ..runtime.raster.dates import CREATED, DateFound, date_in_name, date_stated, iso_date
 from ..texts import tr, words
 from .calls import ask
 
@@ -76,5 +76,4 @@ def _beside(path: Path) -> Optional[DateFound]:
         tags = ask("not_readable", path, gdal.OpenEx, str(path), flags).GetMetadata() or {}
     except InputFault:  # which is reported when its pixels are read
         tags = {}
-    stated = date_in_tags(tags)
-    return (date_beside(path) if stated is None or stated.how == CREATED else None) or stated
+    return date_stated(tags, path)

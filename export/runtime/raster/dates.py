@@ -144,6 +144,14 @@ def date_beside(path: Path) -> DateFound | None:
     return None
 
 
+def date_stated(tags: Mapping[str, str], path: Path | None) -> DateFound | None:
+    """The date that a raster's metadata state, else a file beside it, else that of the file itself (``CREATED``)."""
+    found = date_in_tags(tags)
+    if path is None or (found and found.how != CREATED):
+        return found
+    return date_beside(path) or found
+
+
 def _date_in_xml(text: str) -> datetime | None:
     dates = (_date_of(match[2]) for match in _XML.finditer(text))
     return next((date for date in dates if date), None)
