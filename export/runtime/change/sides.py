@@ -10,13 +10,11 @@ from typing import Any
 
 from ..errors import InputFault
 from ..infer.inputs.days import check_days
-from ..infer.inputs.onto import box_on, is_shifted
+from ..infer.inputs.onto import EDGE, box_on, is_shifted
 from ..infer.inputs.series import Dated, Series
 from ..infer.layout import Limits
 from ..infer.source import Pixels
 from ..raster.window import Window
-
-_EDGE = 0.01  # px: a raster that reaches so little into a pixel does not hold it
 
 
 def side_on(rasters: Sequence[Pixels], days: Sequence[date | None], grid: Any, dated: bool) -> Pixels | Series:
@@ -36,23 +34,29 @@ def side_on(rasters: Sequence[Pixels], days: Sequence[date | None], grid: Any, d
         and _meets(only, grid)
     ):
         return only
-    for raster, day in zip(rasters, days):
-        if dated and day is None:
-            raise InputFault("change_day", where=raster.name)
+    known = _known(rasters, days) if dated else _numbered(rasters)
     if dated:
-        check_days([(day, raster) for day, raster in zip(days, rasters) if day])
-    known = [day or date(1, 1, 1 + number) for number, day in enumerate(days)] if dated else _numbered(len(rasters))
-    return Series([Dated(day, raster) for day, raster in zip(known, rasters)], grid)
+        check_days((one.date, one.pixels) for one in known)
+    return Series(known, grid)
 
 
-def _numbered(count: int) -> list[date]:
-    """Days that keep rasters apart whose days do not count."""
-    return [date.fromordinal(1 + number) for number in range(count)]
+def _known(rasters: Sequence[Pixels], days: Sequence[date | None]) -> list[Dated]:
+    found = []
+    for raster, day in zip(rasters, days):
+        if day is None:
+            raise InputFault("change_day", where=raster.name)
+        found.append(Dated(day, raster))
+    return found
+
+
+def _numbered(rasters: Sequence[Pixels]) -> list[Dated]:
+    """With days that keep rasters apart whose days do not count."""
+    return [Dated(date.fromordinal(number), raster) for number, raster in enumerate(rasters, start=1)]
 
 
 def _meets(raster: Pixels, grid: Any) -> bool:
     left, top, _, _ = box_on(raster, grid)
-    return max(abs(left), abs(top)) < _EDGE
+    return max(abs(left), abs(top)) < EDGE
 
 
 def reached(limits: Limits, sides: Sequence[Sequence[Pixels]], grid: Any) -> Limits:
@@ -64,9 +68,9 @@ def reached(limits: Limits, sides: Sequence[Sequence[Pixels]], grid: Any) -> Lim
     window = grid.whole
     for rasters in sides:
         lefts, tops, rights, bottoms = zip(*(box_on(one, grid) for one in rasters))
-        first_row, first_column = (max(math.floor(min(of) + _EDGE), 0) for of in (tops, lefts))
+        first_row, first_column = (max(math.floor(min(of) + EDGE), 0) for of in (tops, lefts))
         last_row, last_column = (
-            min(math.ceil(max(of) - _EDGE), length) for of, length in ((bottoms, grid.height), (rights, grid.width))
+            min(math.ceil(max(of) - EDGE), length) for of, length in ((bottoms, grid.height), (rights, grid.width))
         )
         reach = Window(first_row, first_column, last_row - first_row, last_column - first_column)
         window = window.intersection(reach) if min(reach.height, reach.width) > 0 else None

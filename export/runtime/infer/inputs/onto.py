@@ -17,7 +17,7 @@ from ..source import Pixels
 
 _TOLERANCE = 0.05  # px: so far off, at most, a pixel is looked up in another raster
 _DEGREES = 1e-5  # of longitude and latitude: a metre
-_EDGE = 0.01  # px: a raster that reaches so little into a pixel does not hold it
+EDGE = 0.01  # px: a raster that reaches so little into a pixel does not hold it
 _SAME_SIZE = 1e-6  # part of a pixel's size by which equal ones may differ
 _FAR_NORTH = 85.0  # degrees of latitude, beyond which longitudes change too fast to be interpolated
 
@@ -110,8 +110,8 @@ def common_grid(rasters: Sequence[Pixels]) -> Any:
     edges = [next(n for n, other in enumerate(members) if is_shifted(raster, other.grid)) for raster in members]
     reference = members[Counter(edges).most_common(1)[0][0]].grid  # of as many, the first
     boxes = np.array([box_on(raster, reference) for raster in rasters])
-    left, top = np.floor(boxes[:, :2].min(axis=0) + _EDGE).astype(int).tolist()
-    right, bottom = np.ceil(boxes[:, 2:].max(axis=0) - _EDGE).astype(int).tolist()
+    left, top = np.floor(boxes[:, :2].min(axis=0) + EDGE).astype(int).tolist()
+    right, bottom = np.ceil(boxes[:, 2:].max(axis=0) - EDGE).astype(int).tolist()
     a, b, _, d, e, _ = reference.transform[:6]
     x, y = reference.at(left, top)
     return replace(
