@@ -32,7 +32,7 @@ class Moments(NamedTuple):
         valid: (N, T, rows, cols) bool, where a date holds data; dates that fill up a short series hold none.
         days: of the year, (N, T), 1 to 366.
         longitude: (N, rows, cols), degrees, of the centre of the place; None of a network without location.
-        latitude: likewise.
+        latitude: of the same place, (N, rows, cols), degrees.
     """
 
     valid: Tensor

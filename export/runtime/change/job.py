@@ -35,7 +35,8 @@ class ChangeRows:
 
     Attributes:
         top: first row in the grid.
-        before: (rows, width) bool: where that side holds data; ``after`` likewise.
+        before: (rows, width) bool: where the date before holds data.
+        after: (rows, width) bool: where the date after does.
         inside: (rows, width) bool: what was asked for.
         former: (rows, width) positions of the classes before in the legend, ``latter`` after; None for features.
         change: (rows, width) float32: of classes the probability that they differ, of features their cosine distance, 0 to

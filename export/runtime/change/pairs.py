@@ -71,7 +71,7 @@ class PairCounts:
 
     Attributes:
         pixels: (K, K), before down, after across.
-        m2: (K, K) likewise.
+        m2: (K, K), before down, after across.
         before_only: pixels that hold data before only, ``after_only`` after only, ``neither`` at neither date.
     """
 
