@@ -434,6 +434,16 @@ def test_a_model_of_series_needs_to_know_the_days(two, tmp_path, capfd):
     assert not (tmp_path / "o").exists()
 
 
+def test_a_run_that_fails_leaves_no_folder(two, model, tmp_path, capfd):
+    (tmp_path / "there").mkdir()
+    empty = write_raster(tmp_path / "empty.tif", np.zeros((3, 70, 90), np.uint8), nodata=0)
+    for out in ("new/folder", "there"):
+        assert call(change.main, two[0], empty, "--model", model, "--out", tmp_path / out) == 2
+    assert "no pixel holds data at both dates" in capfd.readouterr().err
+    assert not (tmp_path / "new").exists()
+    assert not [*(tmp_path / "there").iterdir()]  # it was not made by the run
+
+
 def test_rasters_that_are_given_twice_are_refused_and_a_reversed_order_is_said(two, model, tmp_path, capfd):
     assert call(change.main, two[0], two[0], "--model", model, "--out", tmp_path / "out") == 2
     assert f"{two[0]}: is given twice" in capfd.readouterr().err

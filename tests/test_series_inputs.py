@@ -308,6 +308,15 @@ def test_models_and_options_that_do_not_fit_are_said(tmp_path, model, one_date, 
         assert f"{option[0]} requires --series" in capsys.readouterr().err
 
 
+def test_a_warning_of_a_stack_names_it_once(tmp_path, model, capsys):
+    values = np.concatenate([values_of(seed) for seed in (1, 2, 3)])
+    values[:, :10] = 0
+    stack = write(tmp_path / "stack.tif", values, nodata=0)
+    days = ("--dates", *DAYS, "--bands", 1, 2, 3)
+    assert call(main, model, "--series", stack, *days, "--out", tmp_path / "out") == 0
+    assert f"warning: {stack}: 25% of it hold no data at any date" in capsys.readouterr().err
+
+
 def test_a_stack_that_does_not_divide_or_goes_band_by_band_is_refused(tmp_path, model, capsys):
     stack = write(tmp_path / "stack.tif", np.concatenate([values_of(1), values_of(2)]))
     arguments = (model, "--series", stack, "--out", tmp_path / "out", "--dates")

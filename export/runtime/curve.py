@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -83,8 +84,8 @@ def similarity(vectors: Sequence[np.ndarray | None]) -> np.ndarray:
     return found
 
 
-class _Dated:
-    """Rasters with dates, which are asked one after the other.
+class _Dated(ABC):
+    """Rasters with dates, of which a place is asked for.
 
     ``rasters`` are in any order; one that could not be opened is the fault that says why, and a gap.
     """
@@ -96,6 +97,7 @@ class _Dated:
             raise InputFault("no_dated_rasters")
         self.days, self.rasters = list(days), list(rasters)
 
+    @abstractmethod
     def at(self, places: Sequence[Place], keep_going: KeepGoing = lambda: True) -> Iterator[DateReading]:
         """Yield a reading for each day, the first one first; ``places`` are those of each raster.
 
@@ -103,6 +105,17 @@ class _Dated:
             ModelFault: the model fails.
             Cancelled: ``keep_going`` returned False.
         """
+
+    @abstractmethod
+    def notes(self) -> list[Message]:
+        """What should be read with the curve, as far as rasters were read; each kind of note once."""
+
+
+class _EachAlone(_Dated):
+    """Each raster is asked by itself."""
+
+    def at(self, places: Sequence[Place], keep_going: KeepGoing = lambda: True) -> Iterator[DateReading]:
+        """Yield a reading for each day; see ``_Dated``."""
         order = sorted(range(len(self.days)), key=lambda number: (self.days[number], number))
         waiting: list[DateReading] = []
         for number in order:
@@ -114,10 +127,6 @@ class _Dated:
                 raise Cancelled()
             waiting.append(self._reading(number, places[number], keep_going))
         yield _first(waiting)
-
-    def notes(self) -> list[Message]:
-        """What should be read with the curve, as far as rasters were read; each kind of note once."""
-        return []
 
     def _reading(self, number: int, place: Place, keep_going: KeepGoing) -> DateReading:
         day, raster = self.days[number], self.rasters[number]
@@ -131,16 +140,16 @@ class _Dated:
             return DateReading(day, number, None, Message("no_data"))
         return DateReading(day, number, found)
 
+    @abstractmethod
     def _read(self, number: int, place: Place, keep_going: KeepGoing) -> np.ndarray | None:
         """(lines,) of a raster at a place; None where it holds no data; an InputFault is a gap."""
-        raise NotImplementedError
 
 
 def _first(readings: Sequence[DateReading]) -> DateReading:
     return next((one for one in readings if one.values is not None), readings[0])
 
 
-class BandCurve(_Dated):
+class BandCurve(_EachAlone):
     """What the bands hold: all but alpha channels, those of the first raster, found in the others by the rules for models.
 
     Values are as the files state them, their scale and offset applied. Where a raster is a Sentinel-2 product, all are brought
@@ -191,7 +200,7 @@ class BandCurve(_Dated):
         return found
 
 
-class AnswerCurve(_Dated):
+class AnswerCurve(_EachAlone):
     """What a model of one date says of each date: as in its map of that raster, to the same bits."""
 
     def __init__(

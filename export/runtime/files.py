@@ -96,15 +96,15 @@ def undisturbed() -> Iterator[None]:
 class Staging:
     """A hidden folder in the target folder: results are made in it and moved out when all are sound.
 
-    Leaving the ``with`` block removes the folder and whatever was not moved. A process that is killed leaves the
+    Leaving the ``with`` block removes the folder and whatever was not moved, and the target folder if it was made for
+    nothing. A process that is killed leaves the
     folder: ``clear_leftovers`` knows it by its lock, which ends with the process.
     """
 
     def __init__(self, folder: Path) -> None:
         """Make the folder; raises InputFault if nothing can be written there."""
-        self.folder = folder
+        self.folder, self._made = folder, _not_there(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             self._inside, self._lock = _locked_folder(folder)
         except OSError as error:
             raise InputFault("not_writable", where=folder, reason=error.strerror or error) from error
@@ -130,6 +130,9 @@ class Staging:
         with undisturbed():
             shutil.rmtree(self._inside, ignore_errors=True)
             self._lock.close()
+            with suppress(OSError):  # something is in it, or another process was quicker
+                for folder in self._made:
+                    folder.rmdir()
 
 
 def commit(stagings: Iterable[Staging]) -> None:
@@ -190,11 +193,17 @@ class _Move:
                 os.replace(self._former, self.target)
 
 
+def _not_there(folder: Path) -> list[Path]:
+    """The folders that are missing, the innermost first."""
+    return [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
+
+
 def _locked_folder(folder: Path) -> tuple[Path, IO[str]]:
-    """A new folder and its lock; again, where another process took it for a leftover before it was locked."""
+    """A new folder and its lock; again, where another process took it for a leftover, or ``folder`` for one that it made in vain."""
     while True:
-        inside = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
+        folder.mkdir(parents=True, exist_ok=True)
         try:
+            inside = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
             lock = open(inside / _LOCK, "w")  # noqa: SIM115  # closed with the folder
         except FileNotFoundError:
             continue

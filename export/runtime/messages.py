@@ -159,6 +159,7 @@ MESSAGES: dict[str, str] = {
     "several_dates": "its name holds more than one date",
     "several_dates_of_form": "its name holds more than one date of the form {form}",
     "no_dates_table": "needs the columns file and date, with dates like 2024-06-30 ({reason})",
+    "dates_unread": "cannot be read ({reason}): name a CSV with the columns file and date, or write dates like 2024-06-30",
     "several_rows": "the table of dates gives it more than one ({dates}): keep one row of it",
     "mask_values": "'{text}' is no value that a mask band can hold; write values like 3, ranges like 8-10 and bits like bit3",
     "mask_unknown": "'{name}' says nothing of the values to drop; state them, or take one of {known}",

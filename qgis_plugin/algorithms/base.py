@@ -262,7 +262,6 @@ class Algorithm(QgsProcessingAlgorithm):
             raise InputFault.worded(
                 tr("{name}: choose a file name that ends in {suffix}").format(name=path.name, suffix=suffix)
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def write_table(self, parameters, name: str, context, kinds: dict[str, str], rows: Iterable[Sequence]) -> str:

@@ -131,6 +131,10 @@ class ChangeAlgorithm(ModelAlgorithm):
                 "The model '{name}' reads a series of dates: compare periods with python -m export.change --before … --after …"
             )
             raise InputFault.worded(text.format(name=card.name))
+        layers = [self.parameterAsRasterLayer(parameters, name, context) for name in (self.INPUT, self.AFTER)]
+        if all(layers) and layers[0].source() == layers[1].source():
+            text = tr("'{name}' is given as the layer before and as the layer after: choose two different ones.")
+            raise InputFault.worded(text.format(name=layers[0].name()))
         before = super().plan(parameters, context)
         after = super().plan({**parameters, self.INPUT: parameters[self.AFTER], "EXTENT": None, "MASK": None}, context)
         grid, exact = grid_of(self.parameterAsRasterLayer(parameters, self.INPUT, context))

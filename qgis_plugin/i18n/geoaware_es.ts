@@ -816,6 +816,10 @@ Nada sale de este equipo, salvo que la propia capa sea un servicio.</translation
         <translation>está lejos de {other}, cuya máscara debe ser</translation>
     </message>
     <message>
+        <source>cannot be read ({reason}): name a CSV with the columns file and date, or write dates like 2024-06-30</source>
+        <translation>no se puede leer ({reason}): indique un CSV con las columnas file y date, o escriba fechas como 2024-06-30</translation>
+    </message>
+    <message>
         <source>needs the columns file and date, with dates like 2024-06-30 ({reason})</source>
         <translation>necesita las columnas file y date, con fechas como 2024-06-30 ({reason})</translation>
     </message>
@@ -2910,6 +2914,10 @@ La probabilidad solo está calibrada con lugares de referencia de los que se sab
     <message>
         <source>Changed area, hectares</source>
         <translation>Superficie con cambio, hectáreas</translation>
+    </message>
+    <message>
+        <source>'{name}' is given as the layer before and as the layer after: choose two different ones.</source>
+        <translation>'{name}' se indica como capa anterior y como capa posterior: elija dos distintas.</translation>
     </message>
     <message>
         <source>Give either reference places or a distance of a change.</source>

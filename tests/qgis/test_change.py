@@ -105,4 +105,9 @@ def test_what_does_not_fit_is_one_sentence_and_leaves_nothing(running, world, tm
         run("change", **given(world, "encoder.onnx", tmp_path / "out", **more))
     with pytest.raises(QgsProcessingException, match="would overwrite"):
         run("change", **given(world, "classes.onnx", tmp_path / "out", OUTPUT=str(world / "y1990.tif")))
-    assert not (tmp_path / "out").exists() or not [*(tmp_path / "out").iterdir()]
+    with pytest.raises(QgsProcessingException, match="'y1990' is given as the layer before and as the layer after"):
+        run("change", **given(world, "classes.onnx", tmp_path / "out", AFTER=str(world / "y1990.tif")))
+    rasters.write(tmp_path / "empty.tif", np.zeros((3, 70, 90), np.uint8), nodata=0)  # found out at the end
+    with pytest.raises(QgsProcessingException, match="no pixel holds data at both dates"):
+        run("change", **given(world, "classes.onnx", tmp_path / "out", AFTER=str(tmp_path / "empty.tif")))
+    assert not (tmp_path / "out").exists()

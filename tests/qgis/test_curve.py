@@ -244,6 +244,9 @@ def test_bands_of_one_layer_are_dates(running, desktop, curve, layers, tmp_path)
     window = curve._window
     window.layers.setLayer(stack)
     window.series.tick(())
+    columns = window.series.list
+    seen = [columns.headerItem().text(one) for one in range(4) if not columns.isColumnHidden(one)]
+    assert seen == ["Layer", "Date"]  # nobody reads samples here
     assert window.problem().startswith("No date is known of stack")
     for text, reason in (
         ("2024-13-01", "is no date"),

@@ -216,7 +216,9 @@ def read_dates(table: Path, named: bool = True) -> list[tuple[str, datetime]]:
                 (str((row["file"] if named else row.get("file")) or "").strip(), iso_date(row["date"]))
                 for row in csv.DictReader(file)
             ]
-    except (OSError, UnicodeDecodeError, KeyError, ValueError, TypeError, csv.Error) as error:
+    except OSError as error:
+        raise InputFault("dates_unread", where=table, reason=error.strerror or str(error)) from error
+    except (UnicodeDecodeError, KeyError, ValueError, TypeError, csv.Error) as error:
         raise InputFault("no_dates_table", where=table, reason=str(error)) from error
     if not rows:
         raise InputFault("no_dates_table", where=table, reason="it has no rows")

@@ -29,7 +29,7 @@ class DatesWindow(PluginWindow):
 
     def __init__(self, parent=None) -> None:
         super().__init__(tr("GeoAware: layers and dates"), parent)
-        self.layers, self.series, self.band_dates = QgsMapLayerComboBox(), SeriesBox(), QLineEdit()
+        self.layers, self.series, self.band_dates = QgsMapLayerComboBox(), SeriesBox(looked_at=False), QLineEdit()
         self.layers.setFilters(QgsMapLayerProxyModel.Filter.RasterLayer)
         self.series.setCollapsed(False)
         self.band_dates.setPlaceholderText("2024-01-15, 2024-04-15, …")

@@ -37,7 +37,8 @@ class SeriesBox(QgsCollapsibleGroupBox):
 
     changed = pyqtSignal()
 
-    def __init__(self) -> None:
+    def __init__(self, looked_at: bool = True) -> None:
+        """``looked_at``: whether somebody shows the shares of layers, ``Looking``; else there are no columns for them."""
         super().__init__(tr("Dates"))
         self._first: Optional[QgsRasterLayer] = None
         self._ticked: set[str] = set()  # ids
@@ -53,6 +54,7 @@ class SeriesBox(QgsCollapsibleGroupBox):
         self.list.header().setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
         for column in (_DAY, _GAPS, _MASKED):
             self.list.header().setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+            self.list.setColumnHidden(column, column != _DAY and not looked_at)
         self.list.setMinimumHeight(_ROWS * self.list.fontMetrics().height() * 3 // 2)
         self.list.itemChanged.connect(self._edited)
         self.list.itemDoubleClicked.connect(self._edit)

@@ -54,7 +54,7 @@ class Series:
         rasters = [one.pixels for one in self.dated]
         self.grid = common_grid(rasters) if grid is None else grid
         first, last = rasters[0].name, rasters[-1].name
-        self.name = first if len(rasters) == 1 else f"{first} … {last}"
+        self.name = first if first == last else f"{first} … {last}"
         self._check_apart()
 
     def of(self, day: date) -> list[Pixels]:
