@@ -132,3 +132,57 @@ def test_keys_are_put_back_beside_their_queries():
     expected = side_by_side(images, images, cluster).contrast
     torch.testing.assert_close(dealt(images, images[order], cluster, order=order).contrast, expected)
     torch.testing.assert_close(dealt.queue, side_by_side.queue)
+
+
+def test_the_other_date_can_be_one_more_negative():
+    query, key = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    queue, against = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0, 1.0], [0.0, 1.0]])
+    # first query: positive 1, negatives 0 and 0; second: positive 0, negative 1, its other date left out
+    first = -math.log(math.exp(2) / (math.exp(2) + 2))
+    second = -math.log(1 / (1 + math.exp(2)))
+    alone = torch.tensor([False, True])
+    found = info_nce(query, key, queue, 0.5, against=against, alone=alone).item()
+    assert found == pytest.approx((first + second) / 2, abs=1e-6)
+
+
+@pytest.mark.parametrize("season", ["ignore", "keep", "both"])
+def test_each_embedding_has_its_own_positive_and_queue(season):
+    moco = tiny(season=season)
+    images, dates, views = torch.randn(3, 4, 3, 2, 2)
+    order, alone = torch.tensor([2, 0, 3, 1]), torch.tensor([False, True, False, False])
+    cluster = torch.zeros(4, dtype=torch.long)
+    trunk, head = moco.encoder_q
+    ignore = [nn.functional.normalize(head(trunk(part)), dim=1).detach() for part in (images, dates, views)]
+    keep = ignore
+    if season == "both":
+        keep = [nn.functional.normalize(moco.keep_q(trunk(part)), dim=1).detach() for part in (images, dates, views)]
+    queues = moco.queue.clone(), (moco.queue_keep if season == "both" else moco.queue).clone()
+    ignored = info_nce(ignore[0], ignore[1], queues[0], moco.T)
+    kept = info_nce(keep[0], keep[2], queues[1], moco.T, against=keep[1], alone=alone)
+    expected = {"ignore": ignored, "keep": kept, "both": (ignored + kept) / 2}[season]
+    again = None if season == "ignore" else views[order]
+    losses = moco(images, dates[order], cluster, order=order, im_again=again, alone=alone)
+    torch.testing.assert_close(losses.contrast, expected)
+    first = ignore[2] if season == "keep" else ignore[1]
+    torch.testing.assert_close(moco.queue[:, :4], first.T)
+    if season == "both":
+        torch.testing.assert_close(moco.queue_keep[:, :4], keep[2].T)
+        torch.testing.assert_close(moco.queue_keep[:, 4:], queues[1][:, 4:])
+
+
+def test_both_embeddings_learn_and_their_key_sides_follow():
+    moco = tiny(season="both", m=0.9)
+    before = [p.clone() for p in moco.keep_k.parameters()]
+    moco.keep_q[0].weight.data += 1.0
+    images = torch.randn(4, 3, 2, 2)
+    moco(images, images, torch.zeros(4, dtype=torch.long), im_again=images).total.backward()
+    torch.testing.assert_close(moco.keep_k[0].weight, before[0] + 0.1)
+    assert all(p.grad is not None for p in [*moco.keep_q.parameters(), *moco.encoder_q.parameters()])
+    assert all(p.grad is None for p in [*moco.keep_k.parameters(), *moco.encoder_k.parameters()])
+
+
+@pytest.mark.parametrize(("season", "again"), [("ignore", True), ("keep", False), ("both", False)])
+def test_views_of_the_same_images_are_needed_where_the_season_is_kept_and_only_there(season, again):
+    images = torch.randn(4, 3, 2, 2)
+    with pytest.raises(ValueError, match=f"season {season}"):
+        tiny(season=season)(images, images, torch.zeros(4, dtype=torch.long), im_again=images if again else None)

@@ -23,11 +23,11 @@ from core import train
 from core.errors import UserError
 from core.method.moco import MoCo
 from core.method.pairs import AHEAD, Gap, PairLoader, Pairs
-from core.method.views import Views
+from core.method.views import MOVED, Views
 from core.store.build import build
 from core.store.read import ChipStore
 from core.training import pretrain
-from core.training.moco_module import EVERY, Pretraining, Watch, fitting_batch
+from core.training.moco_module import EVERY, OPTIMIZERS, Pretraining, Watch, fitting_batch, scaled_lr
 from core.training.trainer import pick_precision
 from tests.conftest import call
 from tests.processes import GroupedMoCo, SmoothEncoder
@@ -250,10 +250,10 @@ def test_a_batch_size_that_fits_is_estimated_from_smaller_steps():
 def test_out_of_memory_suggests_a_batch_size_that_fits(ramp, tmp_path, capsys, monkeypatch):
     plain = MoCo.forward
 
-    def small_device(self, im_q, *rest):
+    def small_device(self, im_q, *rest, **more):
         if len(im_q) > 4:
             raise torch.OutOfMemoryError("simulated")
-        return plain(self, im_q, *rest)
+        return plain(self, im_q, *rest, **more)
 
     monkeypatch.setattr(MoCo, "forward", small_device)
     assert call(train.main, *options(ramp, tmp_path / "run")) == 2
@@ -290,14 +290,15 @@ class NoWaiting(TorchDispatchMode):
 @pytest.mark.parametrize("geo_head", ["projection", "trunk"])
 def test_a_step_never_waits_for_the_device(ramp, geo_head):
     pairs = all_pairs(ramp, temporal=True)
-    loader = PairLoader(pairs, 8)
+    loader = PairLoader(pairs, 8, again=True)
     trunk = nn.Sequential(nn.Flatten(), nn.Linear(128, 6))
-    moco = MoCo(trunk, 6, dim=4, K=16, clusters=2, geo_head=geo_head, mask_same_place=True)
-    module = Pretraining(moco, Views(jitter_chance=0.8, grey=0.2, blur=0.5), loader, 0.1, 10)
+    moco = MoCo(trunk, 6, dim=4, K=16, clusters=2, geo_head=geo_head, mask_same_place=True, season="both")
+    views = Views(jitter_chance=0.8, grey=0.2, blur=0.5)
+    module = Pretraining(moco, views, loader, 0.1, 10, pair_views="jittered")
     batch = next(iter(loader))
     with NoWaiting():
-        im_q, im_k = module.pair_of_views(batch)
-        moco(im_q.nan_to_num(), im_k.nan_to_num(), batch.cluster, batch.places, batch.order).total.backward()
+        im_q, im_k, again = (part.nan_to_num() for part in (*module.pair_of_views(batch), module.view_again(batch)))
+        moco(im_q, im_k, batch.cluster, batch.places, batch.order, again, batch.alone).total.backward()
     with pytest.raises(AssertionError), NoWaiting():
         torch.ones(()).item()
 
@@ -380,16 +381,123 @@ def test_chips_are_handed_over_as_stored(ramp, store):
     assert batch.queries.dtype == torch.uint16
     assert batch.query_valid.dtype == torch.bool
     assert torch.equal(batch.keys, batch.queries[batch.order])  # its own partner, in the keys' order
+    assert batch.alone.all()
     plain = next(iter(PairLoader(all_pairs(store, False), 8)))
     assert plain.queries.dtype == torch.uint8
     assert plain.query_valid is None  # no pixel is missing
+
+
+def test_the_queries_are_read_again_in_the_order_of_the_keys(ramp):
+    batch = next(iter(PairLoader(all_pairs(ramp, True), 8, again=True)))
+    assert torch.equal(batch.again, batch.queries[batch.order])
+    assert not torch.equal(batch.again, batch.keys)
+    assert not batch.alone.any()  # every place of this store has two dates
+    assert next(iter(PairLoader(all_pairs(ramp, True), 8))).again is None
+
+
+# Views of pairs
+
+
+def pretraining(pairs: Pairs, pair_views: str, views: Views, rank: int = 0, processes: int = 1) -> Pretraining:
+    loader = PairLoader(pairs, 8, rank=rank, processes=processes)
+    moco = MoCo(nn.Sequential(nn.Flatten(), nn.Linear(2 * SIDE**2, 6)), 6, dim=4, K=16)
+    return Pretraining(moco, views, loader, 0.1, 10, pair_views=pair_views)
+
+
+SIDE = 16
+PLAIN = Views(jitter=0.0)  # geometry alone
+
+
+def of_positions(batch, alone: bool):
+    """The batch with chips whose values are the row and the column of each pixel, the same in all of them."""
+    here = torch.stack(torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")).float()
+    chips = here.expand(len(batch.queries), 2, SIDE, SIDE)
+    return batch._replace(
+        queries=chips, keys=chips, query_valid=None, key_valid=None, alone=torch.full_like(batch.alone, alone)
+    )
+
+
+def test_two_dates_share_their_geometry_and_two_views_of_one_image_never_do(ramp):
+    pairs = all_pairs(ramp, True)
+    batch = next(iter(PairLoader(pairs, 8)))
+    apart = {}
+    for how in ("shared", "jittered", "independent"):
+        module = pretraining(pairs, how, PLAIN)
+        one, other = module.pair_of_views(of_positions(batch, alone=False))
+        apart[how] = (one[batch.order] - other).abs().amax(dim=(1, 2, 3))
+        one, other = module.pair_of_views(of_positions(batch, alone=True))
+        assert (one[batch.order] - other).abs().amax(dim=(1, 2, 3)).min() > 1
+    assert (apart["shared"] == 0).all()
+    assert apart["jittered"].min() > 0
+    assert apart["jittered"].max() <= MOVED + 1e-4
+    assert apart["independent"].min() > MOVED
+
+
+def test_colours_of_two_dates_change_each_on_its_own(ramp):
+    pairs = all_pairs(ramp, True)
+    batch = of_positions(next(iter(PairLoader(pairs, 8))), alone=False)
+    one, other = pretraining(pairs, "shared", Views()).pair_of_views(batch)
+    gains = one[batch.order].std(dim=(2, 3)) / other.std(dim=(2, 3))
+    assert (gains - 1).abs().min() > 1e-3
+
+
+@pytest.mark.parametrize("how", ["shared", "jittered"])
+def test_the_views_of_a_pair_do_not_depend_on_the_number_of_processes(ramp, how):
+    pairs = all_pairs(ramp, True)
+    whole = pretraining(pairs, how, Views()).pair_of_views(next(iter(PairLoader(pairs, 8))))
+    shares = []
+    for rank in range(2):
+        batch = next(iter(PairLoader(pairs, 8, rank=rank, processes=2)))
+        shares.append(pretraining(pairs, how, Views(), rank, 2).pair_of_views(batch))
+    for side, of_both in zip(whole, zip(*shares)):
+        torch.testing.assert_close(torch.cat(of_both), side, equal_nan=True)
+
+
+# Optimisers
+
+
+def test_adamw_warms_up_and_both_optimisers_end_at_zero(ramp):
+    rates = {}
+    for name in ("sgd", "adamw"):
+        moco = MoCo(nn.Sequential(nn.Flatten(), nn.Linear(12, 6)), 6, dim=4, K=16)
+        module = Pretraining(moco, Views(), PairLoader(all_pairs(ramp, True), 8), 0.5, 100, optimizer=name)
+        made = module.configure_optimizers()
+        assert type(made["optimizer"]).__name__.lower() == name
+        rates[name] = [made["lr_scheduler"]["scheduler"].lr_lambdas[0](step) for step in range(101)]
+    cosine = [0.5 * (1 + math.cos(math.pi * step / 100)) for step in range(101)]
+    assert rates["sgd"] == pytest.approx(cosine)
+    assert rates["adamw"][:5] == pytest.approx([(step + 1) / 5 * cosine[step] for step in range(5)])
+    assert rates["adamw"][5:] == pytest.approx(cosine[5:])
+
+
+def test_learning_rates_are_those_of_a_batch_of_256():
+    assert scaled_lr("sgd", None, 256) == OPTIMIZERS["sgd"]
+    assert scaled_lr("sgd", 0.3, 64) == pytest.approx(0.075)
+    assert scaled_lr("adamw", 0.004, 64) == pytest.approx(0.002)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--season", "winter"], "--season winter: choose one of ignore, keep, both"),
+        (["--pair-views", "same"], "--pair-views same: choose one of shared, jittered, independent"),
+        (["--optimizer", "lion"], "--optimizer lion: choose one of sgd, adamw"),
+        (["--season", "keep", "--variant", "moco"], "--season keep: --variant moco has no temporal pairs; omit"),
+        (["--pair-views", "jittered", "--variant", "moco-geo"], "--pair-views jittered: --variant moco-geo has no"),
+        (["--season", "keep", "--mask-same-place"], "--mask-same-place: with --season keep the other dates of a place"),
+    ],
+)
+def test_options_of_pairs_that_do_not_fit_are_refused(ramp, tmp_path, capsys, wrong, said):
+    assert call(train.main, *options(ramp, tmp_path / "x", *wrong)) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
 
 
 # Several processes
 
 
 def test_two_processes_have_the_losses_of_one_with_batch_norm_in_two_groups(ramp, tmp_path, monkeypatch):
-    more = ["--mask-same-place", "--lr", 1.0]
+    more = ["--mask-same-place", "--lr", 1.0, "--season", "both", "--pair-views", "jittered"]
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     process = started(*options(ramp, tmp_path / "two", *more), launcher=launcher, module="tests.processes")
     monkeypatch.setattr(pretrain, "Encoder", SmoothEncoder)
@@ -452,6 +560,6 @@ def test_the_method_has_the_same_defaults_in_python_and_in_the_shell():
     method = {name: parameter.default for name, parameter in inspect.signature(MoCo).parameters.items()}
     shell = train._parser().parse_args(["pretrain", "--data", "s", "--out", "r"]).pretrain.as_dict()
     names = {"K": "queue", "m": "momentum", "T": "temperature"}
-    names |= {name: name for name in ("alpha", "beta", "geo_head", "mask_same_place")}
+    names |= {name: name for name in ("alpha", "beta", "geo_head", "mask_same_place", "season")}
     assert {name: method[name] for name in names} == {name: shell[option] for name, option in names.items()}
     assert set(method) - set(names) == {"trunk", "width", "dim", "clusters"}  # not options of the shell, or structural

@@ -42,6 +42,10 @@ class PairBatch(NamedTuple):
         cluster: (n,) geo cluster of each query.
         places: (N,) place number of each query of the whole step.
         order: (N,) key i of the step belongs to query ``order[i]``.
+        alone: (N,) bool, queries of the step whose partner is the same image.
+        again: (n, bands, rows, cols) chips as stored of the queries ``order[share]`` themselves, whose partners ``keys``
+            are; None unless asked for.
+        again_valid: (n, rows, cols) bool, or None.
         step: counted from the start of the run.
     """
 
@@ -52,6 +56,9 @@ class PairBatch(NamedTuple):
     cluster: Tensor
     places: Tensor
     order: Tensor
+    alone: Tensor
+    again: Tensor | None
+    again_valid: Tensor | None
     step: int
 
 
@@ -162,10 +169,20 @@ class PairLoader:
     """
 
     def __init__(
-        self, pairs: Pairs, batch_size: int, *, rank: int = 0, processes: int = 1, pinned: bool = False
+        self,
+        pairs: Pairs,
+        batch_size: int,
+        *,
+        rank: int = 0,
+        processes: int = 1,
+        pinned: bool = False,
+        again: bool = False,
     ) -> None:
-        """``batch_size`` is a multiple of ``processes``; ``pinned`` memory can be copied while a GPU computes."""
-        self.pairs, self.batch_size, self.pinned = pairs, batch_size, pinned
+        """Batches of ``batch_size`` pairs, a multiple of ``processes``.
+
+        ``pinned`` memory can be copied while a GPU computes; ``again`` reads the queries a second time, as keys.
+        """
+        self.pairs, self.batch_size, self.pinned, self.again = pairs, batch_size, pinned, again
         share = batch_size // processes
         self.share = slice(rank * share, (rank + 1) * share)
         self.step = 0
@@ -215,11 +232,24 @@ class PairLoader:
         """This process's share of a batch."""
         pairs, step = self.pairs, epoch * len(self) + number
         order = np.random.default_rng([pairs.seed, step, KEYS]).permutation(len(items))
+        partners = pairs.partners(items, epoch)
         queries, query_valid = pairs.read(items[self.share])
-        keys, key_valid = pairs.read(pairs.partners(items[order[self.share]], epoch))
+        keys, key_valid = pairs.read(partners[order[self.share]])
+        again, again_valid = pairs.read(items[order[self.share]]) if self.again else (None, None)
         places = torch.from_numpy(pairs.place_of[items].astype(np.int64))
-        cluster = pairs.clusters[places[self.share]]
-        batch = PairBatch(queries, keys, query_valid, key_valid, cluster, places, torch.from_numpy(order), step)
+        batch = PairBatch(
+            queries=queries,
+            keys=keys,
+            query_valid=query_valid,
+            key_valid=key_valid,
+            cluster=pairs.clusters[places[self.share]],
+            places=places,
+            order=torch.from_numpy(order),
+            alone=torch.from_numpy(partners == items),
+            again=again,
+            again_valid=again_valid,
+            step=step,
+        )
         if not self.pinned:
             return batch
         tensors = {name: part.pin_memory() for name, part in batch._asdict().items() if isinstance(part, Tensor)}

@@ -14,6 +14,10 @@ from torch import Tensor
 
 from core.errors import UserError
 
+PAIR_VIEWS = ("shared", "jittered", "independent")  # geometry of two dates of a place
+PAIR_VIEW = "independent"
+MOVED = 2.0  # px between the crops of two dates, at most, where they are jittered
+
 
 class Draw:
     """Random numbers, one per image: a process draws for the whole batch and takes its part of it.
@@ -30,6 +34,10 @@ class Draw:
     def __call__(self, low: float, high: float) -> Tensor:
         """(n,) uniform numbers."""
         return torch.empty(self.total, device=self.device).uniform_(low, high, generator=self.generator)[self.part]
+
+    def of_all(self) -> Draw:
+        """The same numbers for all images of the batch."""
+        return Draw(self.total, self.device, generator=self.generator)
 
 
 def as_float(chips: Tensor, valid: Tensor | None) -> Tensor:
@@ -77,13 +85,14 @@ class Views:
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"--views.{name.replace('_', '-')} {getattr(self, name)}: must be between 0 and 1")
 
-    def __call__(self, chips: Tensor, draw: Draw | None = None) -> Tensor:
+    def __call__(self, chips: Tensor, draw: Draw | None = None, crops: Tensor | None = None) -> Tensor:
         """One random view (N, bands, size, size) of each chip (N, bands, rows, cols): float, raw values, NaN for no data.
 
-        ``draw`` gives the random parameters, by default from torch's global generator.
+        ``draw`` gives the random parameters, by default from torch's global generator; ``crops``, from ``crops``, those of
+        the geometry.
         """
         draw = draw or Draw(len(chips), chips.device)
-        views = self._crop(chips, draw)
+        views = self._cut(chips, self.crops(draw) if crops is None else crops)
         if self.jitter:
             changed = colour_jitter(views, self.jitter, draw)
             views = changed if self.jitter_chance == 1 else _mix(views, changed, self.jitter_chance, draw)
@@ -93,8 +102,11 @@ class Views:
             views = _mix(views, _blurred(views, draw), self.blur, draw)
         return views
 
-    def _crop(self, chips: Tensor, draw: Draw) -> Tensor:
-        """Random resized crop with aspect 3/4 to 4/3, flipped and rotated, in one bilinear resampling."""
+    def crops(self, draw: Draw) -> Tensor:
+        """Random geometry (n, 2, 3): a crop with aspect 3/4 to 4/3, flipped and turned.
+
+        Affine from the view to its chip, both from -1 to 1, as ``torch.nn.functional.affine_grid`` takes it.
+        """
         area, aspect = draw(self.scale, 1), draw(-0.2877, 0.2877).exp()  # log of 4/3
         height, width = (area / aspect).sqrt().clamp(max=1), (area * aspect).sqrt().clamp(max=1)
         row, column = (1 - height) * draw(-1, 1), (1 - width) * draw(-1, 1)
@@ -104,12 +116,33 @@ class Views:
         if self.turn:
             quarter = draw(0, 4).floor() * (torch.pi / 2)
         cos, sin = quarter.cos().round(), quarter.sin().round()
-        theta = torch.stack(
-            [width * cos * mirror, -width * sin, column, height * sin * mirror, height * cos, row], dim=1
-        )
+        theta = [width * cos * mirror, -width * sin, column, height * sin * mirror, height * cos, row]
+        return torch.stack(theta, dim=1).view(-1, 2, 3)
+
+    def crops_of_pairs(self, draw: Draw, alone: Tensor, how: str, size: int) -> tuple[Tensor, Tensor]:
+        """Geometry of both images of each pair, (n, 2, 3) each: one of ``PAIR_VIEWS``, for chips of ``size`` px.
+
+        Pairs that are ``alone``, (n,) bool, are of one image and always independent: nothing else tells their views apart.
+        """
+        one, another = self.crops(draw), self.crops(draw)
+        if how == "independent":
+            return one, another
+        same = moved(one, MOVED, size, draw) if how == "jittered" else one
+        return one, torch.where(alone[:, None, None], another, same)
+
+    def _cut(self, chips: Tensor, crops: Tensor) -> Tensor:
+        """Views with the geometry (N, 2, 3), in one bilinear resampling."""
         shape = [*chips.shape[:2], *([self.size] * 2 if self.size else chips.shape[2:])]
-        grid = F.affine_grid(theta.view(-1, 2, 3), shape, align_corners=False)
+        grid = F.affine_grid(crops, shape, align_corners=False)
         return F.grid_sample(chips, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def moved(crops: Tensor, pixels: float, size: int, draw: Draw) -> Tensor:
+    """Crops (n, 2, 3) of chips of ``size`` px, each moved by up to so many pixels along rows and columns, within its chip."""
+    shift = torch.stack([draw(-1, 1), draw(-1, 1)], dim=1) * (2 * pixels / size)  # a chip is 2 wide
+    room = 1 - crops[:, :, :2].abs().sum(dim=2)  # on either side of a crop in the middle
+    centre = torch.minimum(torch.maximum(crops[:, :, 2] + shift, -room), room)
+    return torch.cat([crops[:, :, :2], centre[:, :, None]], dim=2)
 
 
 def _mix(plain: Tensor, changed: Tensor, probability: float, draw: Draw) -> Tensor:

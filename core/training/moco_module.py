@@ -28,6 +28,9 @@ from core.training.checkpoints import checkpoint_state
 EVERY = 50  # steps between two checks of the losses: each waits for the device
 COLLAPSED = 0.1  # of Losses.feature_std, which is about 1 for a healthy representation
 PATIENCE = 0.2  # fraction of the run after which the geo head should beat chance
+# Learning rates of a batch of 256 (scaled with the batch size, or its root), and the warm-up, a fraction of the run.
+OPTIMIZERS = {"sgd": 0.06, "adamw": 0.001}
+WARM_UP = {"sgd": 0.0, "adamw": 0.05}
 MARGIN = 0.9  # usable fraction of the free memory: the rest is lost to fragmentation and library workspaces
 
 
@@ -36,14 +39,27 @@ class Pretraining(L.LightningModule):
 
     losses: Losses  # of the last step, for callbacks
 
-    def __init__(self, moco: MoCo, views: Views, loader: PairLoader, lr: float, steps: int) -> None:
+    def __init__(
+        self,
+        moco: MoCo,
+        views: Views,
+        loader: PairLoader,
+        lr: float,
+        steps: int,
+        *,
+        optimizer: str = "sgd",
+        pair_views: str = "independent",
+    ) -> None:
+        """Train with ``lr``, already scaled, for ``steps`` steps."""
         super().__init__()
         self.moco, self.views, self.loader, self.lr, self.steps = moco, views, loader, lr, steps
+        self.optimizer, self.pair_views = optimizer, pair_views
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         """One batch of pairs."""
         im_q, im_k = self.pair_of_views(batch)
-        losses = self.moco(im_q, im_k, batch.cluster, batch.places, batch.order)
+        again = self.view_again(batch)
+        losses = self.moco(im_q, im_k, batch.cluster, batch.places, batch.order, again, batch.alone)
         self.losses = replace(losses, total=losses.total.detach())
         logged = {"loss" if name == "total" else name: value for name, value in vars(self.losses).items()}
         self.log_dict(logged, sync_dist=self.trainer.world_size > 1)
@@ -54,14 +70,34 @@ class Pretraining(L.LightningModule):
 
     @torch.no_grad()
     def pair_of_views(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
-        """Two (n, bands, rows, cols) float32 batches; their parameters are a function of the seed and the step."""
-        generator = torch.Generator(self.device)
-        seeds = np.random.SeedSequence([self.loader.pairs.seed, batch.step]).generate_state(1, np.uint64)
-        generator.manual_seed(int(seeds[0] >> np.uint64(1)))
-        draw = Draw(len(batch.order), self.device, self.loader.share, generator)
+        """Two (n, bands, rows, cols) float32 batches; their parameters are a function of the seed and the step.
+
+        Two views of one image always have a geometry each.
+        """
+        draw = self._draw(batch)
         with torch.autocast(self.device.type, enabled=False):
-            im_q = self.views(as_float(batch.queries, batch.query_valid), draw)
-            return im_q, self.views(as_float(batch.keys, batch.key_valid), draw)
+            queries, keys = as_float(batch.queries, batch.query_valid), as_float(batch.keys, batch.key_valid)
+            if self.pair_views == "independent":
+                return self.views(queries, draw), self.views(keys, draw)
+            # Of the whole batch, since keys come in another order than queries.
+            one, other = self.views.crops_of_pairs(draw.of_all(), batch.alone, self.pair_views, queries.shape[-1])
+            own = self.loader.share
+            return self.views(queries, draw, one[own]), self.views(keys, draw, other[batch.order[own]])
+
+    @torch.no_grad()
+    def view_again(self, batch: PairBatch) -> Tensor | None:
+        """Another view of the queries' own images, (n, bands, rows, cols), in the order of the keys; None if not read."""
+        if batch.again is None:
+            return None
+        with torch.autocast(self.device.type, enabled=False):
+            return self.views(as_float(batch.again, batch.again_valid), self._draw(batch, 1))
+
+    def _draw(self, batch: PairBatch, *purpose: int) -> Draw:
+        """This process's part of the step's random numbers."""
+        generator = torch.Generator(self.device)
+        seeds = np.random.SeedSequence([self.loader.pairs.seed, batch.step, *purpose]).generate_state(1, np.uint64)
+        generator.manual_seed(int(seeds[0] >> np.uint64(1)))
+        return Draw(len(batch.order), self.device, self.loader.share, generator)
 
     def on_train_epoch_end(self) -> None:
         """Log the kNN accuracy on the validation places."""
@@ -78,14 +114,31 @@ class Pretraining(L.LightningModule):
         self.moco.train()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """SGD as in the paper, with a cosine schedule per step."""
+        """SGD as in the paper, or AdamW after a warm-up; both with a cosine schedule per step."""
         parameters = [p for p in self.parameters() if p.requires_grad]
-        optimizer = torch.optim.SGD(parameters, self.lr, momentum=0.9, weight_decay=1e-4)
+        optimizer: torch.optim.Optimizer
+        if self.optimizer == "adamw":
+            optimizer = torch.optim.AdamW(parameters, self.lr)
+        else:
+            optimizer = torch.optim.SGD(parameters, self.lr, momentum=0.9, weight_decay=1e-4)
+        warm = max(1, round(WARM_UP[self.optimizer] * self.steps))
+
         # A function of the step only, so that a resumed run with more epochs follows its own cosine.
-        cosine = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cosine, "interval": "step"}}
+        def rate(step: int) -> float:
+            return min(1.0, (step + 1) / warm) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def scaled_lr(optimizer: str, lr: float | None, batch_size: int) -> float:
+    """Learning rate of a batch size from that of 256 (the optimizer's own by default).
+
+    Proportional to the batch size for SGD (Goyal et al. 2017, arXiv 1706.02677), to its square root for AdamW (Malladi et
+    al. 2022, arXiv 2205.10287).
+    """
+    ratio = batch_size / 256
+    return (OPTIMIZERS[optimizer] if lr is None else lr) * (ratio if optimizer == "sgd" else ratio**0.5)
 
 
 def validation_knn(encoder: torch.nn.Module, store: ChipStore, device: torch.device) -> float | None:
@@ -205,7 +258,8 @@ def _peak(module: Pretraining, pairs: int) -> int:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     views, clusters = module.views(chips), torch.zeros(pairs, dtype=torch.long, device=device)
+    again = None if module.moco.season == "ignore" else module.views(chips)
     with module.trainer.precision_plugin.forward_context():
-        module.moco(views, module.views(chips), clusters).total.backward()
+        module.moco(views, module.views(chips), clusters, im_again=again).total.backward()
     module.zero_grad()
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0

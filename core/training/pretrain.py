@@ -18,17 +18,19 @@ from core.files import write_json
 from core.method import moco
 from core.method.moco import MoCo
 from core.method.pairs import MAX_GAP_DAYS, Gap, PairLoader, Pairs
-from core.method.views import Views
+from core.method.views import PAIR_VIEW, PAIR_VIEWS, Views
 from core.networks.encoders import Encoder, ModelSpec, check_size
 from core.networks.weights import save_model
 from core.runs import check_positive, check_seed, pick_device, start_run
 from core.store.read import ChipStore
-from core.training.moco_module import Pretraining, Watch, out_of_memory
+from core.training.moco_module import OPTIMIZERS, Pretraining, Watch, out_of_memory, scaled_lr
 from core.training.trainer import check_choice, fit, join_processes, make_loggers, pick_precision, processes
 from core.version import version_and_commit
 
 # Options that define the network, the queue or the pairs: they cannot change on resume.
-_FIXED = ("variant", "arch", "batch_size", "queue", "clusters", "geo_head", "min_gap", "max_gap", "seed")
+_FIXED = (
+    "variant", "arch", "batch_size", "queue", "clusters", "geo_head", "season", "min_gap", "max_gap", "optimizer", "seed",
+)  # fmt: skip
 
 
 def pretrain(
@@ -38,7 +40,8 @@ def pretrain(
     arch: str = "resnet18",
     epochs: int = 100,
     batch_size: int = 256,
-    lr: float = 0.06,
+    optimizer: str = "sgd",
+    lr: float | None = None,
     temperature: float = moco.TEMPERATURE,
     momentum: float = moco.MOMENTUM,
     queue: int = moco.QUEUE_LENGTH,
@@ -49,6 +52,8 @@ def pretrain(
     mask_same_place: bool = False,
     min_gap: float = 0.0,
     max_gap: float | None = None,
+    season: str = moco.SEASON,
+    pair_views: str = PAIR_VIEW,
     views: Views = Views(),  # noqa: B008 - frozen
     precision: str = "auto",
     compile: bool = False,
@@ -70,7 +75,8 @@ def pretrain(
         arch: resnet18, resnet34, resnet50 or a timm model with feature maps at strides 4 to 32, such as convnext_atto.
         epochs: Passes over all images.
         batch_size: Pairs per step, over all processes.
-        lr: Learning rate of SGD for a batch of 256; scaled linearly with the batch size.
+        optimizer: sgd (as in the paper) or adamw, which warms up over the first twentieth of the run.
+        lr: Learning rate for a batch of 256, scaled with the batch size, with adamw with its root; by default 0.06 for sgd, 0.001 for adamw.
         temperature: Divisor of the cosine similarities (0.02 in the authors' code).
         momentum: Of the key encoder (0.999 in the paper, for runs of hundreds of thousands of steps).
         queue: Number of negatives, at least the batch size (65,536 in the paper).
@@ -81,6 +87,8 @@ def pretrain(
         mask_same_place: Do not use other keys of the query's own place as negatives.
         min_gap: Minimum number of days between the two dates of a temporal pair.
         max_gap: Maximum number of days between them; unlimited by default.
+        season: Two dates of a place are a positive pair (ignore), different (keep: another view of the image is the positive) or both, in two embeddings.
+        pair_views: Crops, flips and turns of two dates of a place: shared, jittered (moved by up to 2 px) or independent; of one image always the last.
         views: Strength of the augmentations.
         precision: auto (bf16 where it is faster), 32-true or bf16-mixed.
         compile: Compile the encoders with torch.compile; the first steps are slow, so use it for long runs.
@@ -112,11 +120,13 @@ def _run(options: SimpleNamespace, store: ChipStore, places: pd.DataFrame, spec:
     cluster_of, clusters = np.zeros(len(places), int), 0
     if "geo" in options.variant:
         cluster_of, clusters = _geo_clusters(options, places)
-    gap = Gap(options.min_gap, options.max_gap)
-    pairs = Pairs(store, places, cluster_of, "tp" in options.variant, options.seed, gap)
+    gap, temporal = Gap(options.min_gap, options.max_gap), "tp" in options.variant
+    season, pair_views = (options.season, options.pair_views) if temporal else ("ignore", "independent")
+    pairs = Pairs(store, places, cluster_of, temporal, options.seed, gap)
     largest = np.bincount(cluster_of[pairs.place_of]).max() / len(pairs) if clusters else None
     batch_size = min(options.batch_size, len(pairs) // count * count)
-    loader = PairLoader(pairs, batch_size, rank=rank, processes=count, pinned=device.type == "cuda")
+    pinned, again = device.type == "cuda", season != "ignore"
+    loader = PairLoader(pairs, batch_size, rank=rank, processes=count, pinned=pinned, again=again)
     if rank == 0:
         _print_start(options, places, pairs)
         if batch_size < options.batch_size:
@@ -135,11 +145,20 @@ def _run(options: SimpleNamespace, store: ChipStore, places: pd.DataFrame, spec:
         beta=options.beta,
         geo_head=options.geo_head,
         mask_same_place=options.mask_same_place,
+        season=season,
     )
     if options.compile:  # only the encoders: the rest is a few small matrices
         model.encoder_q[0].compile()
         model.encoder_k[0].compile()
-    module = Pretraining(model, options.views, loader, options.lr * batch_size / 256, steps)
+    module = Pretraining(
+        model,
+        options.views,
+        loader,
+        scaled_lr(options.optimizer, options.lr, batch_size),
+        steps,
+        optimizer=options.optimizer,
+        pair_views=pair_views,
+    )
     watch, loggers = Watch(out, largest, steps), options.loggers
     try:
         finished = fit(module, loader, None, options, command="pretrain", callbacks=[watch], loggers=loggers)
@@ -171,6 +190,9 @@ def _check(options: SimpleNamespace) -> None:
     check_seed(options.seed)
     check_choice("variant", options.variant, moco.VARIANTS)
     check_choice("geo-head", options.geo_head, moco.GEO_HEADS)
+    check_choice("optimizer", options.optimizer, tuple(OPTIMIZERS))
+    check_choice("season", options.season, moco.SEASONS)
+    check_choice("pair-views", options.pair_views, PAIR_VIEWS)
     least, most = options.min_gap, options.max_gap
     if not 0 <= least <= MAX_GAP_DAYS or (most is not None and not least <= most <= MAX_GAP_DAYS):
         raise UserError(
@@ -178,6 +200,14 @@ def _check(options: SimpleNamespace) -> None:
         )
     if (least or most is not None) and "tp" not in options.variant:
         raise UserError(f"--min-gap, --max-gap: --variant {options.variant} has no temporal pairs; omit these options")
+    for name, usual in (("season", moco.SEASON), ("pair_views", PAIR_VIEW)):
+        if (value := getattr(options, name)) != usual and "tp" not in options.variant:
+            name = name.replace("_", "-")
+            raise UserError(f"--{name} {value}: --variant {options.variant} has no temporal pairs; omit this option")
+    if options.season == "keep" and options.mask_same_place:
+        raise UserError(
+            "--mask-same-place: with --season keep the other dates of a place are negatives; omit one of them"
+        )
     count = processes()[1]
     if options.batch_size > options.queue:
         raise UserError(f"--batch-size {options.batch_size}: must not exceed --queue {options.queue}")
