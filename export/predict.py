@@ -31,7 +31,7 @@ from export.rasterio_io.vectors import Area
 from export.runtime.errors import InputFault, RuntimeFault
 from export.runtime.files import clear_leftovers, free_memory
 from export.runtime.infer.layout import Options
-from export.runtime.infer.source import Choice
+from export.runtime.infer.source import Choice, Source
 from export.runtime.infer.sweep import Sweep
 from export.runtime.messages import size_text
 from export.runtime.model.providers import PRECISIONS, PROVIDERS
@@ -303,7 +303,9 @@ def _series(
     card, rules = model.card, DateRules.of(arguments.dates or (), arguments.date_format)
     if card.dates and arguments.combine:
         raise InputFault.worded("--combine: the model reads all dates itself; leave it out")
-    found = series_of(arguments.rasters, bands, out, rules, mask, arguments.skip_bad, request.area)
+    choice = request.options.choice
+    fits = partial(Source, card=card, choice=choice)
+    found = series_of(arguments.rasters, bands, out, rules, mask, arguments.skip_bad, request.area, fits)
     days = sorted({one.date.date() for one in found.rasters})
     notes = [words(note) for note in found.notes] + [f"left out: {reason}" for reason in found.bad]
     if card.dates and len(days) == 1:

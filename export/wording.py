@@ -25,6 +25,7 @@ REMEDIES = {
         ),
         "; see --bands",
     ),
+    "corrupt": "; copy it again, or leave it out",
     "change_day": "; write the date into its name, such as scene_20240630.tif",
     "needs_series": "; give its dates with --series",
     "no_series": "; leave --series or --combine out",

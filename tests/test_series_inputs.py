@@ -157,6 +157,57 @@ def test_a_date_that_cannot_be_read_is_left_out_only_when_asked(tmp_path, model,
     np.testing.assert_allclose(found, expected(np.stack([read(path) for path in scenes])), atol=1e-4)
 
 
+def test_a_raster_without_the_models_bands_is_left_out_only_when_asked(tmp_path, model, scenes, capsys):
+    write(tmp_path / "scenes" / "s_2024-09-01.tif", values_of(4)[:2], nodata=0)
+    arguments = (model, "--series", tmp_path / "scenes", "--name", "map", "--out", tmp_path / "out")
+    text = refused(capsys, *arguments)
+    assert "s_2024-09-01.tif: " in text
+    assert "or leave out what is bad with --skip-bad" in text
+    assert call(main, *arguments, "--skip-bad", "--probabilities") == 1
+    assert "left out: " in (said := capsys.readouterr().err)
+    assert "s_2024-09-01.tif" in said
+    found = read(tmp_path / "out" / "map_probabilities.tif")
+    np.testing.assert_allclose(found, expected(np.stack([read(path) for path in scenes])), atol=1e-4)
+
+
+def test_a_block_that_cannot_be_read_ends_the_run_with_its_raster_and_place(tmp_path, model, scenes, capsys):
+    big = np.random.default_rng(9).integers(1, 255, (3, 512, 512)).astype(np.uint8)
+    folder = tmp_path / "large"
+    folder.mkdir()
+    for day in DAYS:
+        write(folder / f"s_{day}.tif", big, nodata=0, tiled=True, blockxsize=128, blockysize=128, compress="deflate")
+    bad = folder / "s_2024-04-09.tif"
+    with rasterio.open(bad) as file:  # none of those that are probed before the run
+        at, size = (int(file.get_tag_item(f"BLOCK_{what}_3_1", "TIFF", bidx=1)) for what in ("OFFSET", "SIZE"))
+    with bad.open("r+b") as file:
+        file.seek(at)
+        file.write(bytes(size))
+    arguments = (model, "--series", folder, "--name", "map", "--out", tmp_path / "out", "--skip-bad")
+    text = refused(capsys, *arguments)
+    assert "s_2024-04-09.tif: corrupt or truncated file: pixels from row " in text
+    assert "; copy it again, or leave it out" in text
+    assert not [*(tmp_path / "out").glob("map*")]
+    shutil.copy(folder / "s_2024-01-10.tif", bad)
+    assert call(main, *arguments) == 0
+
+
+def test_maps_of_an_earlier_run_among_the_scenes_are_no_dates(tmp_path, model, scenes, capsys):
+    arguments = (model, "--series", f"{tmp_path}/scenes/*.tif", "--out", tmp_path / "scenes", "--date-count")
+    assert call(main, *arguments) == 0
+    before = read(tmp_path / "scenes" / "scenes.tif")
+    capsys.readouterr()
+    shutil.copy(tmp_path / "scenes" / "scenes.tif", tmp_path / "scenes" / "map_2024-02-02.tif")
+    assert call(main, *arguments, "--probabilities") == 0
+    said = capsys.readouterr().err
+    for name in ("scenes", "scenes_dates", "map_2024-02-02"):
+        assert f"{name}.tif: left out: " in said
+    np.testing.assert_array_equal(read(tmp_path / "scenes" / "scenes.tif"), before)
+    found = read(tmp_path / "scenes" / "scenes_probabilities.tif")
+    np.testing.assert_allclose(found, expected(np.stack([read(path) for path in scenes])), atol=1e-4)
+    text = refused(capsys, model, "--series", tmp_path / "scenes" / "map_2024-02-02.tif", "--out", tmp_path / "out")
+    assert "no raster of the series can be used" in text
+
+
 def clouds(path: Path, hidden: np.ndarray, transform: Affine = NORTH, value: int = 9) -> Path:
     return write(path, np.where(hidden, value, 4).astype(np.uint8)[None], transform)
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from export.batch.inputs import SUFFIXES, DatedRaster, Raster, expanded
-from export.rasterio_io.dated import MaskFile
+from export.rasterio_io.dated import MaskFile, SceneFile
 from export.rasterio_io.pixels import RasterPixels
 from export.rasterio_io.run import reading
 from export.rasterio_io.vectors import Area
 from export.runtime.errors import InputFault
+from export.runtime.infer.source import Pixels
 from export.runtime.messages import Message
 from export.runtime.raster.band_names import follow_band_by_band
 from export.runtime.raster.dates import (
@@ -31,6 +32,7 @@ from export.runtime.raster.dates import (
 from export.runtime.raster.mask_band import MaskBand
 from export.runtime.raster.names import absolute, is_far, is_path, short, stem
 from export.runtime.raster.window import Window
+from export.runtime.results.writing import MADE_BY
 
 _REMEDY = "give a table with --dates, or say with --date-format how names hold their date"
 _PROBE = 64  # px a side that are read of the first and the last corner and of the middle
@@ -82,15 +84,17 @@ def series_of(
     mask: MaskBand | None = None,
     skip_bad: bool = False,
     area: Area | None = None,
+    fits: Callable[[Pixels], object] = lambda pixels: None,
 ) -> FoundSeries:
     """The rasters that the arguments of the command line name, with their dates and masks.
 
     ``bands`` are those of the model, for Items with one file per band; rasters in the folder ``out`` are no inputs. One
     raster with several dates listed, or in a table of several rows, is a stack: all bands of the first date, then those of
-    the next.
+    the next. ``fits`` raises an InputFault for an open raster that the model cannot read. Maps that a run made before are
+    no dates.
 
     Raises:
-        InputFault: a date is not known, a mask is missing, or a raster cannot be read and is not to be skipped.
+        InputFault: a date is not known, a mask is missing, or a raster cannot be read or does not fit and is not to be skipped.
     """
     inputs = {absolute(raster.where): raster for word in words for raster in expanded(word, bands, out)}
     masks = {where for where, raster in inputs.items() if mask and _is_mask(raster, mask)}
@@ -109,7 +113,15 @@ def series_of(
     for number, raster in enumerate(rasters):
         try:
             given = rules.listed[number] if rules.listed else None
-            one = _dated(raster, given, rules, table, masks_of, area, found.notes)
+            tags = _tags(raster, area)
+            if tags.get("TIFFTAG_SOFTWARE") == MADE_BY:
+                sentence = f"{raster.where}: left out: a run made it, it is a result and no date"
+                found.notes.append(Message("worded", {"sentence": sentence}))
+                continue
+            one = _dated(raster, given, rules, table, masks_of, tags, found.notes)
+            if not raster.parts:  # of an Item the bands are known, and lie in files of their own
+                with reading(raster.where), closing(SceneFile(None, raster.where, (), one.mask).open(area)) as pixels:
+                    fits(pixels)
         except InputFault as fault:
             if not skip_bad:
                 raise InputFault.worded(f"{fault}; or leave out what is bad with --skip-bad") from fault
@@ -117,7 +129,8 @@ def series_of(
             continue
         found.rasters.append(one)
     if not found.rasters:
-        raise InputFault.worded(f"no raster of the series can be used: {found.bad[0]}")
+        why = [*found.bad, *map(str, found.notes)][0]
+        raise InputFault.worded(f"no raster of the series can be used: {why}")
     found.rasters.sort(key=lambda one: one.date)
     return found
 
@@ -169,11 +182,10 @@ def _dated(
     rules: DateRules,
     table: Sequence[tuple[str, datetime]],
     masks_of: _Masks | None,
-    area: Area | None,
+    tags: dict[str, str],
     notes: list[Message],
 ) -> DatedRaster:
     """A raster, its date and its mask."""
-    tags = _tags(raster, area)
     if given is not None:
         date = given
     elif rules.table:

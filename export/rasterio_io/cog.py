@@ -19,6 +19,7 @@ from export.rasterio_io.grid import Grid, raster_window
 from export.runtime.errors import InputFault, first_line
 from export.runtime.raster.window import Window
 from export.runtime.results.vectors import KeepGoing
+from export.runtime.results.writing import MADE_BY
 
 BLOCK = 512  # px: side of a block of the result
 # What rasterio raises when a file cannot be written; a ValueError there is a mistake in the call.
@@ -64,6 +65,7 @@ class RasterioWriter:
         self._sums = [0] * len(names)  # CRC-32 of each band's rows: a full disk may lose blocks silently
         with writing(path):
             self._file = rasterio.open(path, "w+", **profile)
+            self._file.update_tags(TIFFTAG_SOFTWARE=MADE_BY)
             for number, name in enumerate(names, start=1):
                 self._file.set_band_description(number, name)
             if colors:

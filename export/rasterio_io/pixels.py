@@ -126,7 +126,8 @@ class RasterPixels:
                 masked = masked_bands(self.dataset, bands)
                 masks: Any = self.dataset.read_masks(masked, window=where) if masked else np.ones_like(pixels[:1])
         except RASTER_ERRORS as error:
-            raise InputFault("corrupt", where=self.name, reason=reason_of(error)) from error
+            row, column = window.row + 1, window.column + 1
+            raise InputFault("corrupt", where=self.name, reason=reason_of(error), row=row, column=column) from error
         return pixels, masks.all(axis=0)
 
     def overview(self, bands: Sequence[int], factor: float) -> Pixels | None:

@@ -45,6 +45,8 @@ def joined(
     root = _root(grid)
     names = [path.relative_to(folder).as_posix() if folder else os.path.abspath(path) for _, path in parts]
     with rasterio.open(parts[0][1]) as first:
+        if made_by := first.tags().get("TIFFTAG_SOFTWARE"):
+            _add(_add(root, "Metadata"), "MDI", made_by, key="TIFFTAG_SOFTWARE")
         for number, description in enumerate(first.descriptions, start=1):
             band = _band(root, number, first, number, description or "")
             if legend and np.dtype(first.dtypes[0]) == np.uint8:

@@ -222,7 +222,7 @@ MESSAGES: dict[str, str] = {
         "are kept as they are"
     ),
     # reading and writing
-    "corrupt": "corrupt or truncated file ({reason})",
+    "corrupt": "corrupt or truncated file: pixels from row {row}, column {column} on cannot be read ({reason})",
     "pixel_type": "its pixels are {dtype}; a model reads numbers",
     "complex": "its pixels are complex numbers: their magnitude is taken",
     "container": "holds several rasters on one grid, taken as its bands: {names}",

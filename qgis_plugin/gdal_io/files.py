@@ -126,8 +126,15 @@ class FilePixels:
         return bool(self._covers) or any(self._has_mask(band) or self.layer.empty.get(band) for band in bands)
 
     def read(self, bands: Sequence[int], window: Window) -> tuple[np.ndarray, np.ndarray]:
+        try:
+            return self._read(bands, window)
+        except InputFault as fault:
+            row, column, reason = window.row + 1, window.column + 1, fault.message.fields["reason"]
+            raise InputFault("corrupt", where=self.layer.uri, reason=reason, row=row, column=column) from fault
+
+    def _read(self, bands: Sequence[int], window: Window) -> tuple[np.ndarray, np.ndarray]:
         box = (window.column, window.row, window.width, window.height)
-        corrupt = ("corrupt", self.layer.uri)
+        corrupt = ("not_readable", self.layer.uri)
         pixels, valid = [], np.ones((window.height, window.width), bool)
         with self._lock:
             for number in bands:

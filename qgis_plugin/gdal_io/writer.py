@@ -10,6 +10,7 @@ from osgeo import gdal, osr
 
 from ..runtime.errors import InputFault
 from ..runtime.results.vectors import KeepGoing
+from ..runtime.results.writing import MADE_BY
 from .calls import ask, cancellable
 from .grid import LayerGrid
 
@@ -43,6 +44,7 @@ class GdalWriter:
         if not grid.wkt_beside:
             self._file.SetSpatialRef(osr.SpatialReference(grid.crs))
         self._file.SetGeoTransform(grid.geotransform)
+        self._file.SetMetadataItem("TIFFTAG_SOFTWARE", MADE_BY)
         for number, name in enumerate(names, start=1):
             band = self._file.GetRasterBand(number)
             band.SetNoDataValue(nodata)

@@ -2544,8 +2544,8 @@ Una muestra hecha con «Extraer una muestra de un mapa» contiene sus propios es
         <translation>{width} px son demasiado anchos: se necesitan {needed:size} de memoria y hay {free:size} libres; procéselo por partes</translation>
     </message>
     <message>
-        <source>corrupt or truncated file ({reason})</source>
-        <translation>archivo dañado o incompleto ({reason})</translation>
+        <source>corrupt or truncated file: pixels from row {row}, column {column} on cannot be read ({reason})</source>
+        <translation>archivo dañado o incompleto: no se pueden leer los píxeles a partir de la fila {row}, columna {column} ({reason})</translation>
     </message>
     <message>
         <source>its pixels are {dtype}; a model reads numbers</source>

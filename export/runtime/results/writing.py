@@ -22,6 +22,7 @@ from .vectors import STEP, KeepGoing, Polygons, VectorOut, write_objects, write_
 
 RASTERS = ("map", "confidence", "probabilities", "dates", "picture")
 LAND_COVER = ["land cover"]  # band of a map of classes
+MADE_BY = "GeoAware"  # tag TIFFTAG_SOFTWARE of a raster, by which it is known where it lies among rasters to map
 COPIES = 2.4  # of a raster, while it becomes a COG: the plain file, the COG, its overviews
 
 
