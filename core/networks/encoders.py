@@ -14,6 +14,7 @@ import torchvision
 from torch import Tensor, nn
 
 from core.errors import UserError
+from core.networks import small_maps
 from core.store.read import ChipStore, LandClass
 
 ARCHS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")  # torchvision's; timm has the others
@@ -139,6 +140,8 @@ class Encoder(nn.Module):
             nn.init.kaiming_normal_(self.trunk.conv1.weight, mode="fan_out", nonlinearity="relu")
             width = self.trunk.fc.in_features
             self.trunk.fc = nn.Identity()
+            for stage in self._stages():
+                small_maps.convert(stage)
             self.channels = [bands, 64, *(width // 2**n for n in (3, 2, 1, 0))]
         else:
             self.trunk = _timm_trunk(spec.arch, bands)
@@ -148,8 +151,8 @@ class Encoder(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features (N, width)."""
-        scaled = self.standardise(pixels)
-        return self.trunk(scaled) if self.is_resnet else self.trunk(scaled)[-1].mean(dim=(2, 3))
+        last = self.pyramid(pixels)[-1]
+        return self.trunk.avgpool(last).flatten(1) if self.is_resnet else last.mean(dim=(2, 3))
 
     def pyramid(self, pixels: Tensor) -> list[Tensor]:
         """The standardised input, then maps at strides 2, 4, 8, 16, 32, as segmentation-models-pytorch's decoders expect.
@@ -162,10 +165,17 @@ class Encoder(nn.Module):
             return self.trunk(scaled)
         trunk = self.trunk
         stem = trunk.relu(trunk.bn1(trunk.conv1(scaled)))
-        maps = [scaled, stem, trunk.layer1(trunk.maxpool(stem))]
-        for layer in (trunk.layer2, trunk.layer3, trunk.layer4):
-            maps.append(layer(maps[-1]))
+        part = trunk.maxpool(stem)
+        if small_maps.pays(part):
+            part = small_maps.arranged(part)
+        maps = [scaled, stem]
+        for stage in self._stages():
+            part = stage(part)
+            maps.append(part)
         return maps
+
+    def _stages(self) -> list[nn.Module]:
+        return [self.trunk.layer1, self.trunk.layer2, self.trunk.layer3, self.trunk.layer4]
 
 
 def _timm_trunk(arch: str, bands: int) -> nn.Module:
