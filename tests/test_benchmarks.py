@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks.few_labels import __main__ as few_labels
 from benchmarks.learning import __main__ as learning
-from benchmarks.learning import jobs, page
+from benchmarks.learning import choices, jobs, page
 from tests.conftest import call, make_small_sample, write_raster
 
 
@@ -78,6 +78,29 @@ def test_the_learning_benchmark_runs_and_goes_on_where_it_stopped(tmp_path, tiny
     assert call(learning.main, *arguments) == 0
     assert len(results.read_text().splitlines()) == len(whole.splitlines()) + 1  # the one that was cut off
     assert written.read_text() == first
+
+
+def test_choices_are_measured_with_what_they_name_and_written_beside_the_rest_of_the_page(tmp_path, monkeypatch):
+    used = []
+    plain = jobs.pretrain
+    monkeypatch.setattr(jobs, "pretrain", lambda *a, **more: used.append(more) or plain(*a, **more))
+    written = tmp_path / "learning.md"
+    written.write_text("# What pretraining gains\n\n## EuroSAT\n\n1\n")
+    names = ("moco, sgd", "moco-geo-tp, shared, adamw, both")
+    arguments = [
+        "--quick", "--seeds", "1", "--sample", make_small_sample(tmp_path / "sample", months=2),
+        "--work", tmp_path / "work", "--page", written,
+    ]  # fmt: skip
+    for _ in range(2):  # the second time nothing is measured
+        assert call(choices.main, *arguments, "--choices", *names) == 0
+    assert [each["variant"] for each in used] == ["moco", "moco-geo-tp"]
+    assert used[1] | {"optimizer": "adamw", "pair_views": "shared", "season": "both"} == used[1]
+    text = written.read_text()
+    assert text.startswith("# What pretraining gains\n\n## EuroSAT\n\n1\n\n## Views of two dates")
+    assert text.count("## Views of two dates") == 1
+    assert "| untrained | 1 |" in text
+    assert "| points over moco, sgd |" in text
+    assert all(f"| {name} | 1 |" in text for name in names)
 
 
 def test_a_comparison_is_settled_only_where_its_interval_says_so():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.learning import __doc__ as about
 from benchmarks.learning import page
+from benchmarks.learning.choices import write_section
 from benchmarks.learning.jobs import Bench, Job, Plan, measure_pace
 from benchmarks.learning.lanes import keep, read_results, run_all
 from benchmarks.learning.stores import ROOT, make_store
@@ -67,6 +68,7 @@ def _run(options: argparse.Namespace) -> None:
             _measure_paces(bench, names, results)
         run_all(bench, plan.jobs(), results, options.lanes or _lanes(options.device))
     page.write(options.page, plan, read_results(results), options.work)
+    write_section(options.page, options.work)
     print(options.page.read_text())
 
 

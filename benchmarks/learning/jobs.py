@@ -37,6 +37,22 @@ CHANGES: dict[str, dict[str, Any]] = {
     "geo head on the trunk": {"geo_head": "trunk"},
     "keys of the same place masked": {"mask_same_place": True},
 }
+# How two dates are used, and the optimiser: ``python -m benchmarks.learning.choices``.
+_BUDGET = {"epochs": 2, "batch_size": 128}
+_INDEPENDENT = {"pair_views": "independent", "season": "ignore"}
+_SHARED = {"pair_views": "shared", "season": "ignore"}
+CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
+    "moco, sgd": ("moco", {"optimizer": "sgd"}),
+    "moco, adamw": ("moco", {"optimizer": "adamw"}),
+    "moco-tp, independent, sgd": ("moco-tp", {"optimizer": "sgd"} | _INDEPENDENT),
+    "moco-tp, shared, sgd": ("moco-tp", {"optimizer": "sgd"} | _SHARED),
+    "moco-geo-tp, shared, sgd": ("moco-geo-tp", {"optimizer": "sgd"} | _SHARED),
+    "moco-geo-tp, independent, adamw": ("moco-geo-tp", {"optimizer": "adamw"} | _INDEPENDENT),
+    "moco-geo-tp, shared, adamw": ("moco-geo-tp", {"optimizer": "adamw"} | _SHARED),
+    "moco-geo-tp, jittered, adamw": ("moco-geo-tp", {"optimizer": "adamw"} | _SHARED | {"pair_views": "jittered"}),
+    "moco-geo-tp, shared, adamw, season kept": ("moco-geo-tp", {"optimizer": "adamw"} | _SHARED | {"season": "keep"}),
+    "moco-geo-tp, shared, adamw, both": ("moco-geo-tp", {"optimizer": "adamw"} | _SHARED | {"season": "both"}),
+}
 # EuroSAT's chips have 64 px: half of that sees three times the pairs in the same time (measured: notes.md).
 SETTINGS: dict[str, dict[str, Any]] = {"eurosat": {"views": Views(size=32)}}
 FRACTIONS = {0.01: 40, 0.1: 8, 1.0: 2}  # of the labels, and the epochs of fine-tuning: few labels need more passes
@@ -56,7 +72,7 @@ class Job:
         measure: frozen (kNN, logistic regression, retrieval), fine-tuned, or detection.
         seed: of pretraining, of the images that stand for a place, of fine-tuning.
         minutes: of pretraining.
-        change: one of CHANGES, or none.
+        change: one of CHANGES or CHOICES, or none.
         fraction: of the labels that fine-tuning sees.
     """
 
@@ -242,8 +258,8 @@ class Bench:
             torch.manual_seed(job.seed)
             save_model(path, spec, Encoder(spec))
             return path
-        options = {"variant": job.method, "seed": job.seed, "device": self.device} | self.settings(job)
-        options |= {"epochs": self.epochs(job)} | (_small(store) if self.quick else {})
+        options = {"variant": job.method, "seed": job.seed, "device": self.device, "epochs": self.epochs(job)}
+        options |= self.settings(job) | (_small(store) | {"epochs": 1} if self.quick else {})
         try:
             pretrain(store.path, out, **options, resume=(out / "last.ckpt").exists(), overwrite=True)
         except UserError as error:
@@ -256,11 +272,12 @@ class Bench:
 
     def settings(self, job: Job) -> dict[str, Any]:
         """What differs from the defaults of ``pretrain``."""
-        return SETTINGS.get(job.data, {}) | CHANGES.get(job.change, {})
+        chosen = _BUDGET | CHOICES[job.change][1] if job.change in CHOICES else {}
+        return SETTINGS.get(job.data, {}) | CHANGES.get(job.change, {}) | chosen
 
     def epochs(self, job: Job) -> int:
         """Passes that fit into the job's budget."""
-        return 1 if self.quick else max(1, int(60 * job.minutes / self.pace[job.data]))
+        return 1 if self.quick or not job.minutes else max(1, int(60 * job.minutes / self.pace[job.data]))
 
 
 def measure_pace(bench: Bench, job: Job) -> float:

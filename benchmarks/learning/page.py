@@ -127,7 +127,7 @@ def claims(plan: Plan, records: Records) -> str:
             rows.append([sentence, column, _points(gain), verdict])
     if not rows:
         return ""
-    return "## The paper's claims\n\n" + _table(["claim", "measure", "points", "here"], rows)
+    return "## The paper's claims\n\n" + table(["claim", "measure", "points", "here"], rows)
 
 
 def bluemarble(plan: Plan, records: Records, work: Path, path: Path) -> str:
@@ -208,10 +208,10 @@ def eurosat(plan: Plan, records: Records, work: Path, path: Path) -> str:
         found = tuned(records, "eurosat", seeds, minutes, "moco", fraction)
         if len(found) == 2:
             scratch, better = found[SCRATCH], found[TUNED]
-            cells = (_cell(scratch, column), _cell(better, column), _gain(better, scratch, column))
+            cells = (cell(scratch, column), cell(better, column), gain(better, scratch, column))
             rows.append([f"{fraction:.0%}", f"{epochs}", *cells])
     if rows:
-        parts += ["### Fine-tuned with few labels", _table(["labels", "epochs", SCRATCH, TUNED, "points"], rows)]
+        parts += ["### Fine-tuned with few labels", table(["labels", "epochs", SCRATCH, TUNED, "points"], rows)]
     return "\n\n".join(parts)
 
 
@@ -231,7 +231,7 @@ def dubai(plan: Plan, records: Records, work: Path, path: Path) -> str:
              f"{100 * np.mean([record['ap50'] for record in found]):.1f} %"]
             for name, found in runs.items()
         ]  # fmt: skip
-        parts.append(_table(["AP50", *(f"seed {seed}" for seed in few), "mean"], rows))
+        parts.append(table(["AP50", *(f"seed {seed}" for seed in few), "mean"], rows))
     return "\n\n".join(parts)
 
 
@@ -244,42 +244,43 @@ def _places(path: Path, minutes: float, seeds: int) -> str:
     )
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    table = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in table)
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown."""
+    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *rows])
 
 
 def _accuracies(runs: Runs) -> str:
     names = columns(runs, "hits")
-    return _table(["", *names], [[method, *(_cell(found, name) for name in names)] for method, found in runs.items()])
+    return table(["", *names], [[method, *(cell(found, name) for name in names)] for method, found in runs.items()])
 
 
 def _floor(floor: Runs) -> str:
     if not floor:
         return ""
-    reached = (f"{_cell(floor[FLOOR], name)} ({name})" for name in columns(floor, "hits"))
+    reached = (f"{cell(floor[FLOOR], name)} ({name})" for name in columns(floor, "hits"))
     return f"Baseline, colour statistics: {', '.join(reached)}."
 
 
 def _recalls(runs: Runs) -> str:
     names = columns(runs, "recall")
-    rows = [[method, *(_cell(found, name) for name in names)] for method, found in runs.items()]
+    rows = [[method, *(cell(found, name) for name in names)] for method, found in runs.items()]
     chance = next(iter(runs.values()))[0]["chance"]
-    return _table(["", *names], [*rows, ["chance", *(f"{100 * chance[name]:.1f} %" for name in names)]])
+    return table(["", *names], [*rows, ["chance", *(f"{100 * chance[name]:.1f} %" for name in names)]])
 
 
-def _cell(found: list[Record], column: str) -> str:
+def cell(found: list[Record], column: str) -> str:
+    """A method's mean over seeds and places, with its interval."""
     return str(mean_score(values(found, column)))
 
 
 def _budgets(curve: dict[float, Runs]) -> str:
     measures = ["knn, all dates", "logistic, all dates", "logistic, dates stacked"]
     rows = [
-        [f"{minutes:g} min", name, *(_cell(runs[name], column) for column in measures)]
+        [f"{minutes:g} min", name, *(cell(runs[name], column) for column in measures)]
         for minutes, runs in curve.items()
         for name in ("moco", "moco-geo-tp")
     ]
-    return _table(["", "", *measures], rows)
+    return table(["", "", *measures], rows)
 
 
 def _comparisons(runs: Runs, base: str = "moco") -> str:
@@ -288,13 +289,14 @@ def _comparisons(runs: Runs, base: str = "moco") -> str:
     if not others:
         return ""
     names = columns({base: runs[base]}, "hits") + columns({base: runs[base]}, "recall")
-    rows = [[method, *(_gain(runs[method], runs[base], name) for name in names)] for method in others]
-    return _table([f"points over {base}", *names], rows)
+    rows = [[method, *(gain(runs[method], runs[base], name) for name in names)] for method in others]
+    return table([f"points over {base}", *names], rows)
 
 
-def _gain(found: list[Record], base: list[Record], column: str) -> str:
-    gain = gain_score(values(found, column) - values(base, column))
-    return _points(gain) if _verdict(gain) == "not settled" else f"**{_points(gain)}**"
+def gain(found: list[Record], base: list[Record], column: str) -> str:
+    """Points of a method over another, paired by place and seed; bold where they are settled."""
+    score = gain_score(values(found, column) - values(base, column))
+    return _points(score) if _verdict(score) == "not settled" else f"**{_points(score)}**"
 
 
 def _points(gain: Score) -> str:

@@ -1,0 +1,102 @@
+"""Views of two dates, season and optimiser, on Blue Marble: ``python -m benchmarks.learning.choices``.
+
+Each choice trains the same number of steps. Results are appended to choices.jsonl in the folder of work, so that the same
+command resumes; the section of the page is written anew, and the rest of the page is left alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from benchmarks.few_labels.page import write
+from benchmarks.learning import page
+from benchmarks.learning.jobs import CHOICES, UNTRAINED, Bench, Job, Record
+from benchmarks.learning.lanes import keep, read_results
+from benchmarks.learning.stores import ROOT, make_store
+from core.errors import run_command
+
+RESULTS = "choices.jsonl"
+TITLE = "Views of two dates, season, optimiser"
+HEAD = "# What pretraining gains"
+BASE = "moco, sgd"
+TEXT = """Blue Marble, frozen features, 240 steps of 128 pairs (two passes over the images) for every choice, with
+learning rate and warm-up as `pretrain` has them. "shared" and "jittered": crops, flips and turns of two dates are the same or
+differ by 2 px at most, where the paper's are independent. "both": an embedding that ignores the season beside one that keeps it
+(Mañas et al. 2021). Recall at 1 with features standardised, and whitened, by training images."""
+
+
+def jobs_of(choices: Iterable[str], seeds: range) -> dict[str, list[Job]]:
+    """Jobs of the untrained network and of each choice, one a seed; in the order in which they are best run."""
+    jobs = {UNTRAINED: [Job("bluemarble", UNTRAINED, seed=seed) for seed in seeds]}
+    for name in choices:
+        jobs[name] = [Job("bluemarble", CHOICES[name][0], seed=seed, change=name) for seed in seeds]
+    return jobs
+
+
+def section(records: dict[str, Record], most: int = 10) -> list[str]:
+    """Tables of the choices that are measured, with the seeds that they have; none without ``BASE``, which all are compared with."""
+    found = {}
+    for name, jobs in jobs_of(CHOICES, range(most)).items():
+        count = next((seed for seed, job in enumerate(jobs) if job.key not in records), most)
+        if count:
+            found[name] = [records[job.key] for job in jobs[:count]]
+    if BASE not in found:
+        return []
+    rows, gains = [], []
+    columns = page.columns(found, "hits") + page.columns(found, "recall")
+    for name, runs in found.items():
+        rows.append([name, f"{len(runs)}", *(page.cell(runs, column) for column in columns)])
+        both = min(len(runs), len(found[BASE]))
+        if name != BASE:
+            gains.append([name, *(page.gain(runs[:both], found[BASE][:both], column) for column in columns)])
+    return [page.table(["", "seeds", *columns], rows), page.table([f"points over {BASE}", *columns], gains)]
+
+
+def write_section(path: Path, work: Path) -> None:
+    """Put the results so far into the page; without any the page stays as it is."""
+    tables = section(read_results(work / RESULTS))
+    if tables:
+        write(
+            path, TITLE, [*TEXT.splitlines(), *(line for table in tables for line in ("", *table.splitlines()))], HEAD
+        )
+
+
+def main() -> int:
+    """Measure what is not measured yet, and write the section."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.learning.choices", description=__doc__)
+    parser.add_argument(
+        "--sample", type=Path, help="copy of the quickstart's sample (default: as the quickstart finds it)"
+    )
+    parser.add_argument("--choices", nargs="*", choices=tuple(CHOICES), default=list(CHOICES))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--work", type=Path, default=Path("build/learning"), help="store, runs, results")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "benchmarks" / "learning.md")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only-page", action="store_true", help="only write the section from existing results")
+    parser.add_argument("--quick", action="store_true", help="one epoch of everything, as a test")
+    options = parser.parse_args()
+    return run_command(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    results = options.work / RESULTS
+    if not options.only_page:
+        options.work.mkdir(parents=True, exist_ok=True)
+        make_store("bluemarble", options.sample, options.work)
+        bench = Bench(options.work, options.device, {}, options.quick)
+        jobs = jobs_of(options.choices, range(options.seeds))
+        for seed in range(options.seeds):  # all choices with one seed, then the next
+            for job in (of_seeds[seed] for of_seeds in jobs.values()):
+                if job.key not in read_results(results):
+                    torch.manual_seed(job.seed)
+                    keep(results, bench.measure(job) | {"key": job.key})
+    write_section(options.page, options.work)
+    print("\n\n".join(section(read_results(results))))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
