@@ -17,11 +17,12 @@ import rasterio
 import shapely
 from tqdm import tqdm
 
-from export.batch.inputs import is_file_name
+from export.batch.inputs import Raster, is_file_name
+from export.batch.series import masked
 from export.fit import run, warn
 from export.rasterio_io.cog import RasterioWriter
+from export.rasterio_io.dated import SceneFile
 from export.rasterio_io.grid import Grid
-from export.rasterio_io.pixels import RasterPixels
 from export.rasterio_io.polygons import placed, read_features
 from export.rasterio_io.run import reading, room_for_blocks, shown_on
 from export.rasterio_io.stac import Inputs, write_item
@@ -41,6 +42,7 @@ from export.runtime.model.read_card import card_of_file
 from export.runtime.model.session import Model
 from export.runtime.model.units import INPUTS
 from export.runtime.raster.dates import date_in_name, date_in_tags
+from export.runtime.raster.mask_band import MaskBand, mask_band
 from export.runtime.raster.names import absolute, short, stem
 from export.runtime.results.assessment import true_field
 from export.wording import words
@@ -87,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--nodata", type=float, metavar="V", help="nodata value, if the files do not declare one")
     add("--input", choices=INPUTS, default="auto", help="pixel values, as in export.predict (default: auto)")
     add("--offset", type=float, metavar="V", help="added to Sentinel-2 values (default: from each file)")
+    add("--mask-band", metavar="BAND", help="band that hides pixels, such as clouds, as in export.predict")
+    add("--mask-values", nargs="+", metavar="V", help="values of it that hide a pixel (default: the preset's)")
     add = parser.add_argument_group("area").add_argument
     add("--bounds", type=float, nargs=4, metavar=("W", "S", "E", "N"), help="compare only this area")
     add("--crs", help="CRS of --bounds, e.g. EPSG:4326 (default: that of the first raster before)")
@@ -104,7 +108,22 @@ def _parser() -> argparse.ArgumentParser:
 class Period:
     """Rasters of one side, opened."""
 
-    pixels: tuple[RasterPixels, ...]
+    pixels: tuple[Any, ...]
+
+    @classmethod
+    def opened(cls, names: Sequence[str], mask: MaskBand | None, stack: ExitStack) -> Period:
+        """Open rasters, without what a mask band hides; ``stack`` closes them.
+
+        Raises:
+            InputFault: one cannot be read, or has no such band.
+        """
+        given = [Raster(stem(name), name) for name in names]
+        if mask:
+            given = masked(given, mask)
+            if len(given) < len(names):
+                raise InputFault.worded(f"{', '.join(names)}: one of them is a mask; name the rasters that it hides")
+        scenes = (SceneFile(None, one.where, (), one.mask) for one in given)
+        return cls(tuple(stack.enter_context(closing(one.open())) for one in scenes))
 
     @property
     def name(self) -> str:
@@ -127,7 +146,7 @@ def _order_of(sides: Sequence[Period]) -> list[str]:
     ]
 
 
-def _day_of(pixels: RasterPixels) -> date | None:
+def _day_of(pixels: Any) -> date | None:
     try:
         return date_in_name(short(pixels.name)).date()
     except InputFault:
@@ -146,12 +165,10 @@ def compare(arguments: argparse.Namespace) -> None:
     for name in given:
         if given.count(name) > 1:
             raise InputFault.worded(f"{name}: is given twice; give each raster once, before or after")
+    mask = mask_band(arguments.mask_band, arguments.mask_values or ()) if arguments.mask_band else None
     with ExitStack() as stack:
         stack.enter_context(reading(arguments.before[0]))
-        sides = tuple(
-            Period(tuple(stack.enter_context(closing(RasterPixels(name))) for name in names))
-            for names in (arguments.before, arguments.after)
-        )
+        sides = tuple(Period.opened(names, mask, stack) for names in (arguments.before, arguments.after))
         model = Model(arguments.model, arguments.provider, card, arguments.threads)
         for note in model.notes:
             print(words(note), file=sys.stderr)
@@ -174,7 +191,7 @@ def compare(arguments: argparse.Namespace) -> None:
             print(f"warning: {text}", file=sys.stderr)
         for note in job.notes():
             warn(note)
-        _write(arguments, job, targets, sides, sample)
+        _write(arguments, job, targets, sides, sample, f"{mask.name}: {mask.said}" if mask else "")
 
 
 def _write(
@@ -183,6 +200,7 @@ def _write(
     targets: ChangeTargets,
     sides: Sequence[Period],
     sample: KnownPlaces | None,
+    mask: str,
 ) -> None:
     names = sides[0].name, sides[1].name
     clear_leftovers(arguments.out)
@@ -202,7 +220,7 @@ def _write(
             "decision": results.report.decision(),
         }  # fmt: skip
         shown = replace(job.card, task="segmentation", classes=results.shown)
-        write_item(item, job.grid, shown, arguments.model, Inputs(" to ".join(names)), files, asked)
+        write_item(item, job.grid, shown, arguments.model, Inputs(" to ".join(names), mask=mask), files, asked)
         results.commit()
     for note in results.report.notes():
         warn(note)
@@ -238,6 +256,8 @@ def _check(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> No
         parser.error("give two rasters, before and after, or --before and --after")
     if arguments.name is not None and not is_file_name(arguments.name):
         parser.error(f"--name {arguments.name}: is no file name; give one without folders, such as change")
+    if arguments.mask_values and not arguments.mask_band:
+        parser.error("--mask-values requires --mask-band")
     if arguments.crs and not arguments.bounds:
         parser.error("--crs requires --bounds")
     if arguments.threshold is not None and not 0 <= arguments.threshold <= 2:

@@ -363,6 +363,26 @@ def test_bad_input_is_one_sentence(two, model, tmp_path, capfd):
     assert two[0].read_bytes() == before
 
 
+def test_what_a_mask_band_hides_has_no_data_at_that_date(two, model, tmp_path, capfd):
+    hidden = np.zeros((70, 90), bool)
+    hidden[30:45, 10:60] = True
+    write_raster(tmp_path / "y1990_SCL.tif", np.where(hidden, 9, 4).astype(np.uint8)[None])
+    write_raster(tmp_path / "y2020_SCL.tif", np.full((1, 70, 90), 4, np.uint8))
+    run(*two, "--model", model, "--out", tmp_path / "all")
+    run(*two, "--model", model, "--out", tmp_path / "clear", "--mask-band", "scl")
+    for end in ("", "_probability"):
+        whole, clear = (read(tmp_path / out / f"y1990_to_y2020{end}.tif")[0] for out in ("all", "clear"))
+        np.testing.assert_array_equal(clear, np.where(hidden, 255, whole))
+    item = json.loads((tmp_path / "clear" / "y1990_to_y2020.stac.json").read_text())
+    assert item["properties"]["geoaware:mask"].startswith("SCL: 0-1, 3")
+    capfd.readouterr()
+    bad = (tmp_path / "y1990_SCL.tif", two[1], "--model", model, "--out", tmp_path / "out", "--mask-band", "scl")
+    assert call(change.main, *bad) == 2
+    assert "one of them is a mask" in capfd.readouterr().err
+    assert call(change.main, *two, "--model", model, "--out", tmp_path / "out", "--mask-band", "qa_pixel") == 2
+    assert "y1990.tif: has no band QA_PIXEL" in capfd.readouterr().err
+
+
 def test_a_raster_that_is_shifted_by_whole_pixels_is_compared_where_both_overlap(two, model, tmp_path):
     run(*two, "--model", model, "--out", tmp_path / "out", "--name", "whole")
     part = write_raster(tmp_path / "part.tif", read(two[1])[:, 10:, 20:80], origin=(500_200, 4_999_900), nodata=0)

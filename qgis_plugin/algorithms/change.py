@@ -28,7 +28,8 @@ from ..runtime.model.session import Model
 from ..runtime.results.assessment import true_field
 from ..texts import number, tr, words
 from .base import progress_of
-from .run_model import RUNNING, ModelAlgorithm
+from .run_model import RUNNING
+from .series import MaskedAlgorithm
 
 _HECTARES = 1e4
 
@@ -51,7 +52,7 @@ class _ChangePlan:
         return (*self.before.files, *self.after.files)
 
 
-class ChangeAlgorithm(ModelAlgorithm):
+class ChangeAlgorithm(MaskedAlgorithm):
     """Compares what a model says of two layers."""
 
     NAME = "change"
@@ -89,6 +90,7 @@ class ChangeAlgorithm(ModelAlgorithm):
         self.add_outputs()
         self._add_reference()
         self._add_input()
+        self.add_masking()
         self.add_options()
         self._add_run()
 

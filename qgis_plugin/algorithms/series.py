@@ -21,10 +21,37 @@ from ..texts import tr
 from .run_model import ModelAlgorithm
 
 
-class SeriesAlgorithm(ModelAlgorithm):
+class MaskedAlgorithm(ModelAlgorithm):
+    """Runs a model over a raster layer, a band of which may hide pixels."""
+
+    MASK_BAND, MASK_VALUES = "MASK_BAND", "MASK_VALUES"
+
+    def add_masking(self):
+        """Declare the mask band."""
+        hint = tr(
+            "Band of each layer that says where it shows clouds: scl (Sentinel-2), qa_pixel (Landsat), s2cloudless, or the "
+            "name or number of another band together with its values to drop."
+        )
+        label = tr("Mask band")
+        self.add(QgsProcessingParameterString(self.MASK_BAND, label, None, False, True), hint, advanced=True)
+        hint = tr(
+            "Values, ranges (8-10) and bits (bit3) that hide a pixel, separated by commas; empty: those of the preset."
+        )
+        label = tr("Mask values")
+        self.add(QgsProcessingParameterString(self.MASK_VALUES, label, None, False, True), hint, advanced=True)
+
+    def hides(self, parameters, context) -> Optional[MaskBand]:
+        band = self.parameterAsString(parameters, self.MASK_BAND, context)
+        values = self.parameterAsString(parameters, self.MASK_VALUES, context)
+        if values and not band:
+            raise InputFault.worded(tr("'{parameter}' needs a mask band.").format(parameter=tr("Mask values")))
+        return mask_band(band, [values] if values else ()) if band else None
+
+
+class SeriesAlgorithm(MaskedAlgorithm):
     """Runs a model over a raster layer, or over several of one place at different dates."""
 
-    SERIES, DATES, MASK_BAND, MASK_VALUES = "SERIES", "DATES", "MASK_BAND", "MASK_VALUES"
+    SERIES, DATES = "SERIES", "DATES"
 
     def add_layers(self):
         super().add_layers()
@@ -52,31 +79,10 @@ class SeriesAlgorithm(ModelAlgorithm):
                 return False, tr("'{name}' cannot be read: its source is gone or broken.").format(name=one)
         return super().checkParameterValues(parameters, context)
 
-    def add_masking(self):
-        """Declare the mask band."""
-        hint = tr(
-            "Band of each layer that says where it shows clouds: scl (Sentinel-2), qa_pixel (Landsat), s2cloudless, or the "
-            "name or number of another band together with its values to drop."
-        )
-        label = tr("Mask band")
-        self.add(QgsProcessingParameterString(self.MASK_BAND, label, None, False, True), hint, advanced=True)
-        hint = tr(
-            "Values, ranges (8-10) and bits (bit3) that hide a pixel, separated by commas; empty: those of the preset."
-        )
-        label = tr("Mask values")
-        self.add(QgsProcessingParameterString(self.MASK_VALUES, label, None, False, True), hint, advanced=True)
-
     def add_date_count(self):
         """Declare the raster with the number of dates."""
         hint = tr("How many dates hold data at each pixel; only of a series.")
         self.add_raster_output("DATE_COUNT", tr("Number of dates"), hint)
-
-    def hides(self, parameters, context) -> Optional[MaskBand]:
-        band = self.parameterAsString(parameters, self.MASK_BAND, context)
-        values = self.parameterAsString(parameters, self.MASK_VALUES, context)
-        if values and not band:
-            raise InputFault.worded(tr("'{parameter}' needs a mask band.").format(parameter=tr("Mask values")))
-        return mask_band(band, [values] if values else ()) if band else None
 
     def series(self, parameters, context, first: QgsRasterLayer) -> tuple[DatedLayer, ...]:
         layers, others = [first], self.parameterAsLayerList(parameters, self.SERIES, context) or []

@@ -63,7 +63,7 @@ def pixels(path: Path) -> np.ndarray:
 
 
 @needs_python
-@pytest.mark.parametrize("case", ["classes", "calibrated", "encoder", "extent"])
+@pytest.mark.parametrize("case", ["classes", "calibrated", "encoder", "extent", "mask"])
 def test_files_are_those_of_the_command_line(running, world, tmp_path, case):
     model = "encoder.onnx" if case == "encoder" else "classes.onnx"
     out, mine = tmp_path / "cli", tmp_path / "mine"
@@ -77,6 +77,10 @@ def test_files_are_those_of_the_command_line(running, world, tmp_path, case):
     if case == "extent":
         call += ["--bounds", "500150", "4999500", "500600", "4999900"]
         more["EXTENT"] = "500150,500600,4999500,4999900 [EPSG:32633]"
+    if case == "mask":
+        call += ["--mask-band", "3", "--mask-values", "85-255"]
+        more |= {"MASK_BAND": "3", "MASK_VALUES": "85-255", "BANDS": [1, 2, 2]}
+        call += ["--bands", "1", "2", "2"]
     subprocess.run([PYTHON, "-c", RUN_ALL], input=json.dumps([call]), text=True, check=True, cwd=ROOT, timeout=300)
     made = run("change", **given(world, model, mine, **more))
     strength = "distance" if case == "encoder" else "probability"
