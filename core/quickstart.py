@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,6 +26,9 @@ from core.runs import start_run
 from core.store.read import UNLABELLED, ChipStore
 from core.version import ROOT
 
+if TYPE_CHECKING:
+    from core.sources.sample import Sample
+
 MAP = "landcover"
 
 
@@ -32,25 +36,25 @@ def quickstart(
     out: Path = Path("outputs/quickstart"),
     data: Path | None = None,
     pretrain_epochs: int = 9,
-    finetune_epochs: int = 6,
+    finetune_epochs: int = 36,
     labels_fraction: float = 0.5,
     device: str = "auto",
     seed: int = 0,
 ) -> Path:
-    """Pretrain, probe, fine-tune, export and map the Blue Marble sample: about nine minutes on two CPU cores.
+    """Pretrain, probe, fine-tune, export and map the Blue Marble sample.
 
     Args:
         out: Folder for the results; replaces an earlier quickstart.
         data: Local copy of the sample; by default GEOAWARE_SAMPLE, or it is downloaded.
         pretrain_epochs: Epochs of pretraining with twelve months; raised for fewer months, to keep the number of steps.
-        finetune_epochs: Epochs of fine-tuning with twelve months; raised for fewer months.
+        finetune_epochs: Epochs of fine-tuning.
         labels_fraction: Fraction of the training places whose labels are used.
         device: auto, cpu, cuda or another device name of torch.
         seed: Random seed.
     """
     settings = dict(locals())
     from core.report.quickstart_report import write_report
-    from core.sources.sample import WORLD, find_sample, make_store
+    from core.sources.sample import find_sample, make_store
 
     started = time.monotonic()
     sample = find_sample(data)
@@ -62,28 +66,44 @@ def quickstart(
     print(f"chip store for the map: {tally}", flush=True)
     longer = 12 / len(sample.months)  # fewer images per epoch, so more epochs
     python = _Commands(out, ["--device", device, "--seed", str(seed)])
-    encoder, model, month = out / "encoder.safetensors", out / f"{MAP}.onnx", sample.months[sample.reference_month]
+    encoder = out / "encoder.safetensors"
     python.train(
         "pretrain", out / "store", "--variant", "moco-geo-tp", "--epochs", round(pretrain_epochs * longer),
         "--out", out / "pretrain",
     )  # fmt: skip
     shutil.copyfile(out / "pretrain" / "encoder.safetensors", encoder)
     python.train("probe", out / "store", "--encoder", encoder, "--out", out / "probe")
-    python.train(
-        "finetune", out / "store-map", "--task", "segmentation", "--encoder", encoder, "--labels-fraction", labels_fraction,
-        "--epochs", round(finetune_epochs * longer), "--batch-size", 32, "--out", out / "finetune",
-    )  # fmt: skip
-    python.run("export.to_onnx", out / "finetune", "--out", model, "--name", "World land cover (IGBP), Blue Marble")
-    python.run(
-        "export.predict", model, month, "--out", out, "--crs", WORLD.crs, "--bounds", *WORLD.bounds, "--confidence",
-        "--name", MAP,
-    )  # fmt: skip
+    _map(python, out, sample, encoder, finetune_epochs, labels_fraction)
 
     metrics = _metrics(out, store, map_store, len(sample.months)) | {"seconds": round(time.monotonic() - started)}
     write_json(out / "metrics.json", metrics)
     write_report(out, sample, metrics, python.lines)
     _print_summary(out, metrics)
     return out
+
+
+def _map(python: _Commands, out: Path, sample: Sample, encoder: Path, epochs: int, labels_fraction: float) -> None:
+    """Fine-tune, export and map: a model of a series and all months, or of one date where there is only one."""
+    from core.sources.sample import WORLD
+
+    months, one = sorted(sample.months), out / f"{MAP}.onnx"
+    model, beside = one, []
+    dates: list[object] = []
+    series: list[object] = []
+    if len(months) > 1:
+        model, beside = out / f"{MAP}_series.onnx", ["--single-date", one]
+        dates = ["--dates", len(months), "--temporal", "composite"]
+        series = ["--series", "--dates", *(f"2004-{month:02}-01" for month in months)]
+    python.train(
+        "finetune", out / "store-map", "--task", "segmentation", *dates, "--encoder", encoder,
+        "--labels-fraction", labels_fraction, "--epochs", epochs, "--batch-size", 16, "--out", out / "finetune",
+    )  # fmt: skip
+    name = "World land cover (IGBP), Blue Marble"
+    python.run("export.to_onnx", out / "finetune", "--out", model, *beside, "--name", name)
+    python.run(
+        "export.predict", model, *(sample.months[month] for month in months), "--out", out, "--crs", WORLD.crs,
+        "--bounds", *WORLD.bounds, "--confidence", "--name", MAP, *series,
+    )  # fmt: skip
 
 
 class _Commands:

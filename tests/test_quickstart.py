@@ -14,6 +14,7 @@ from core import train
 from core.quickstart import map_agreement
 from core.sources.sample import IGBP
 from core.store.read import ChipStore
+from export.runtime.model.session import Model
 from tests.conftest import call
 
 OUT = Path(__file__).parents[1] / "build" / "test-quickstart"  # the Makefile names it to the plugin's tests
@@ -29,7 +30,7 @@ def quickstart(real, tmp_path_factory):
         )
     (sample / "labels_mcd12c1").symlink_to(real / "labels_mcd12c1")
     shutil.rmtree(OUT, ignore_errors=True)
-    arguments = ["quickstart", "--data", sample, "--pretrain-epochs", 1, "--finetune-epochs", 1, "--out", OUT]
+    arguments = ["quickstart", "--data", sample, "--pretrain-epochs", 1, "--finetune-epochs", 3, "--out", OUT]
     assert call(train.main, *arguments) == 0
     june = np.array(Image.open(sample / "bluemarble_monthly_2004" / "200406.jpg"))
     europe = june[500:900, 2600:3100].transpose(2, 0, 1)
@@ -42,14 +43,21 @@ def quickstart(real, tmp_path_factory):
 
 
 def test_the_quickstart_writes_all_that_it_promises(quickstart):
-    names = "encoder.safetensors landcover.onnx landcover.mlm.json landcover.tif landcover.qml metrics.json report.html"
-    for name in names.split():
+    names = "encoder.safetensors landcover_series.onnx landcover.onnx landcover.mlm.json landcover.tif landcover.qml"
+    for name in [*names.split(), "metrics.json", "report.html"]:
         assert (quickstart / name).stat().st_size > 0
     page = (quickstart / "report.html").read_text()
     assert "10 months are missing" in page
     assert "June and October" in page
     assert page.count("data:image/png;base64") == 2
     assert "python -m export.predict" in page
+    assert "Predicted from 2 months" in page
+
+
+def test_the_map_is_made_by_a_model_of_series_and_the_plugin_gets_one_of_a_date(quickstart):
+    series, single = (Model(quickstart / f"landcover{name}.onnx").card for name in ("_series", ""))
+    assert (series.dates, single.dates) == (2, 0)
+    assert [entry.value for entry in series.classes] == [entry.value for entry in single.classes]
 
 
 def test_the_map_is_the_whole_world_in_igbp_numbers(quickstart):

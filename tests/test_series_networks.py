@@ -7,7 +7,7 @@ import torch
 
 from core.networks.encoders import Encoder, ModelSpec
 from core.networks.heads import build
-from core.networks.series import DatePooling, DateWeights, DayEncoding, LocationEncoding
+from core.networks.series import TEMPORAL, DatePooling, DateWeights, DayEncoding, LocationEncoding, MonthlyComposites
 from core.networks.weights import load_model, save_model
 from core.store.read import LandClass
 
@@ -50,7 +50,7 @@ def degrees(size: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
 EVERY = [
     (task, temporal, location)
     for task in ("segmentation", "classification")
-    for temporal in ("attention", "mean")
+    for temporal in TEMPORAL
     for location in (False, True)
 ]
 
@@ -72,7 +72,7 @@ def test_any_number_and_order_of_dates(task, temporal, location):
 
 
 @pytest.mark.parametrize("task", ["segmentation", "classification"])
-@pytest.mark.parametrize("temporal", ["attention", "mean"])
+@pytest.mark.parametrize("temporal", TEMPORAL)
 @torch.inference_mode()
 def test_what_is_not_valid_does_not_count(task, temporal):
     model = network(task, temporal=temporal)
@@ -122,6 +122,43 @@ def test_batches_with_unequal_numbers_of_dates_say_the_same(task, temporal, loca
     both = model.of_places(*batch, *more)
     for number, one in enumerate((short, long)):
         torch.testing.assert_close(both[number : number + 1], model(*one, *where), atol=1e-4, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_monthly_composites_are_weighted_means_of_the_dates_near_a_month():
+    torch.manual_seed(0)
+    composites = MonthlyComposites(2)
+    seen = []
+    composites.layers.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    days = torch.tensor([[15.2, 45.7, 196.3]])
+    scaled, valid = torch.randn(1, 3, 2, 4, 4), torch.ones(1, 3, 4, 4, dtype=torch.bool)
+    valid[0, 0, 0, 0] = valid[0, :, 1, 1] = False
+    assert composites(scaled, valid, days).shape == (1, MonthlyComposites.WIDTH, 4, 4)
+    months = seen[0].reshape(12, 2, 4, 4)
+    middles = (np.arange(12) + 0.5) * 365.25 / 12
+    apart = np.cos((days.numpy() - middles[:, None]) / 365.25 * 2 * np.pi)
+    weights = np.exp(22.0 * (apart - 1)) + 1e-3  # (months, dates)
+    held = valid[0].numpy()[None, :] * weights[:, :, None, None]
+    total = np.maximum(held.sum(1), 1e-9)
+    expected = (held[:, :, None] * scaled[0].numpy()[None]).sum(1) / total[:, None]
+    np.testing.assert_allclose(months, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(months[6, :, 2, 2], scaled[0, 2, :, 2, 2], atol=0.01, rtol=0.01)
+    torch.testing.assert_close(
+        months[0, :, 0, 0], scaled[0, 1, :, 0, 0], atol=0.1, rtol=0.1
+    )  # the next date fills its gap
+    assert (months[:, :, 1, 1] == 0).all()
+
+
+@torch.inference_mode()
+def test_the_encoder_reads_one_image_of_a_composite():
+    model = network("segmentation", temporal="composite")
+    images = []
+    model.encoder.standardise.register_forward_hook(lambda _, inputs, __: images.append(inputs[0]))
+    pixels, valid, days = series(5)
+    model(pixels, valid, days)
+    assert images[-1].shape == (1, 2, 64, 64)
+    mean = np.nanmean(np.where(valid[:, None], pixels, np.nan), axis=0)
+    np.testing.assert_allclose(images[-1][0], mean, rtol=1e-5, atol=1e-4)
 
 
 def test_dates_without_data_leave_batch_norm_alone():

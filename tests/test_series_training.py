@@ -78,15 +78,19 @@ def tune(store, encoder, out, *more) -> int:
     return call(train.main, "finetune", *arguments, *more)
 
 
+@pytest.mark.parametrize("temporal", ["attention", "composite"])
 @pytest.mark.parametrize("task", ["segmentation", "classification"])
-def test_classes_that_only_the_order_of_dates_tells_apart_are_learned(task, seasons, encoder, tmp_path, capsys):
-    out = tmp_path / "run"
-    assert tune(seasons, encoder, out, "--task", task, "--dates", 9, "--epochs", 8, "--batch-size", 32) == 0
+def test_classes_that_only_the_order_of_dates_tells_apart_are_learned(
+    task, temporal, seasons, encoder, tmp_path, capsys
+):
+    out, images = tmp_path / "run", 32 if temporal == "attention" else 8
+    options = ("--task", task, "--dates", 9, "--temporal", temporal, "--epochs", 8, "--batch-size", images)
+    assert tune(seasons, encoder, out, *options) == 0
     assert "have at most 4 images; training uses 4" in capsys.readouterr().out
     result = json.loads((out / "metrics.json").read_text())
     assert result["accuracy"] > 0.9
-    assert (result["dates"], result["temporal"], result["location"]) == (4, "attention", False)
-    assert "reads a series of dates (attention)" in (out / "report.html").read_text()
+    assert (result["dates"], result["temporal"], result["location"]) == (4, temporal, False)
+    assert f"reads a series of dates ({temporal})" in (out / "report.html").read_text()
     spec, network = load_model(out / "model.safetensors")
     assert (spec.task, spec.dates) == (task, 4)
     data = LabelledSeries(seasons, series_places(seasons, "test", task), task, 4, False)
@@ -217,7 +221,7 @@ def test_what_no_series_can_be_learned_from_gets_one_sentence(seasons, encoder, 
         ("--dates 4: the task detection has no series", seasons, ("--dates", 4, "--task", "detection")),
         ("--location: is of models that read a series; add --dates", seasons, ("--location",)),
         ("--temporal mean: is of models that read a series; add --dates", seasons, ("--temporal", "mean")),
-        ("--temporal max: choose one of attention, mean", seasons, ("--dates", 4, "--temporal", "max")),
+        ("--temporal max: choose one of attention, composite, mean", seasons, ("--dates", 4, "--temporal", "max")),
         (f"{bare.path}: its images have no dates", bare, ("--dates", 4, "--task", "classification")),
         (f"{once.path}: has one date a place", once, ("--dates", 4)),
         (f"{nowhere.path}: 256 of 256 images have no coordinates", nowhere, ("--dates", 4, "--location")),

@@ -83,9 +83,17 @@ def with_head(
     dates = features.shape[1]
     train, test = (torch.from_numpy(np.flatnonzero(side)) for side in (~places.test, places.test))
 
+    pixels = model.encoder.standardise(torch.from_numpy(store.pixels(places.rows.ravel()))).unflatten(
+        0, places.rows.shape
+    )
+
     def logits(chosen: Tensor, cover: Tensor) -> Tensor:
+        months = None
+        if model.months is not None:
+            valid = (cover > 0)[..., None, None].expand(-1, -1, *pixels.shape[-2:])
+            months = model.months(pixels[chosen], valid, days[chosen]).mean(dim=(2, 3))
         where = list(lonlat[chosen].T) if location else None
-        return model.of_features(scaled[chosen], cover, days[chosen], where)
+        return model.of_features(scaled[chosen], cover, days[chosen], months, where)
 
     _learn(model, logits, torch.tensor(places.labels).long(), train, dates, single=use in (ONE, AVERAGED))
     model.eval()

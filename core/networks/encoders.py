@@ -33,7 +33,7 @@ class ModelSpec:
         description: training method and data.
         decoder: for segmentation: unet, deeplabv3plus or fpn.
         dates: 0 for a model of one date; of a model that reads a series the most dates seen in training.
-        temporal: how a series is pooled: attention or mean.
+        temporal: how a series is read: attention, composite or mean.
         location: whether a series' longitude and latitude are read too.
     """
 

@@ -1,13 +1,15 @@
 """Networks that read a series of dates of one place: an encoder shared by the dates, and a head that pools them.
 
-Each date is encoded on its own. Attention then weighs the dates: lightweight temporal attention, whose queries are learned
-and the same for all places (L-TAE: Garnot and Landrieu 2020, https://arxiv.org/abs/2007.00586), computed on the map at
-stride 16 and brought to every level of the pyramid, where each head weighs a group of channels (U-TAE: Garnot and Landrieu
-2021, https://arxiv.org/abs/2107.07933). The decoder runs once, on the pooled pyramid.
+``ModelSpec.temporal`` says how. "attention": each date is encoded on its own, and attention weighs the dates: lightweight
+temporal attention, whose queries are learned and the same for all places (L-TAE: Garnot and Landrieu 2020,
+https://arxiv.org/abs/2007.00586), computed on the map at stride 16 and brought to every level of the pyramid, where each head
+weighs a group of channels (U-TAE: Garnot and Landrieu 2021, https://arxiv.org/abs/2107.07933); the decoder runs once, on the
+pooled pyramid. "composite": the encoder reads the mean of the dates, one image, at the cost of one date. Beside either, the
+pixels' own course of the year goes to the last layer (``MonthlyComposites``). The baseline is "mean": every date encoded,
+and the mean over the valid ones.
 
 The number of dates is free, their order does not matter, and a date counts at a place as far as it holds data there: dates
-without any have weight 0. Where no date holds data the output means nothing. The baseline is the mean over the valid dates
-(``ModelSpec.temporal`` "mean").
+without any have weight 0. Where no date holds data the output means nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from torch import Tensor, nn
 from core.networks.decoders import STRIDE, decoder_of
 from core.networks.encoders import Encoder, ModelSpec
 
-TEMPORAL = ("attention", "mean")
+TEMPORAL = ("attention", "composite", "mean")
 HEADS = 16  # fewer where the channels of an encoder cannot be split so
 PLACES = 4  # level of the pyramid whose pixels are the places of the attention: stride 16
 VALUES = 3  # levels from this one on (stride 8) have value projections; finer ones would cost more than they say
@@ -31,6 +33,9 @@ YEAR = 365.25
 HARMONICS = 6  # of the year: enough to tell months
 OCTAVES = 4  # of the unit vector
 SEASON = 1.5  # logit of a head's own season at first; that of the opposite season is its negative
+MONTHS = 12
+SHARPNESS = 22.0  # a date counts in a month 1/19 at 30 days from its middle, and 1/60,000 at 60
+REST = 1e-3  # weight of any date in any month: a month without dates gets the mean of those there are
 _NEVER = -1e4  # logit of a date without data; finite, so that a place without any date gives no NaN
 
 
@@ -130,14 +135,53 @@ class DatePooling(nn.Module):
         return (grouped * weights.unsqueeze(3)).sum(dim=1).reshape(places, channels, rows, columns)
 
 
+class MonthlyComposites(nn.Module):
+    """Composites of the twelve months of each pixel, at full resolution, and two layers on each pixel: ``WIDTH`` channels.
+
+    Attention weighs dates at a place of 16 px; the course of the year of a pixel tells apart what is smaller. A date counts in
+    a month by its distance within the year, and the gaps of a pixel are filled by the dates next to them.
+    """
+
+    WIDTH = 32
+
+    def __init__(self, bands: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(MONTHS * bands, HIDDEN, 1), nn.BatchNorm2d(HIDDEN), nn.ReLU(),
+            nn.Conv2d(HIDDEN, self.WIDTH, 1), nn.BatchNorm2d(self.WIDTH), nn.ReLU(),
+        )  # fmt: skip
+
+    def forward(self, scaled: Tensor, valid: Tensor, day_of_year: Tensor) -> Tensor:
+        """(N, ``WIDTH``, rows, cols).
+
+        Args:
+            scaled: standardised pixels, finite, (N, T, bands, rows, cols).
+            valid: (N, T, rows, cols) bool.
+            day_of_year: (N, T), 1 to 366.
+        """
+        places, _, bands, rows, columns = scaled.shape
+        middles = (torch.arange(MONTHS, device=scaled.device) + 0.5) * (2 * math.pi / MONTHS)
+        apart = day_of_year.float().unsqueeze(1) * (2 * math.pi / YEAR) - middles.view(1, -1, 1)
+        weights = ((apart.cos() - 1) * SHARPNESS).exp() + REST  # (N, months, T)
+        held = valid.to(scaled.dtype)
+        sums = weights @ (scaled * held.unsqueeze(2)).flatten(2)
+        counts = (weights @ held.flatten(2)).clamp(min=REST / 2)
+        months = sums.reshape(places, MONTHS, bands, -1) / counts.unsqueeze(2)
+        return self.layers(months.reshape(places, MONTHS * bands, rows, columns))
+
+
 class SeriesNetwork(nn.Module, ABC):
-    """What both tasks share: encoding of the dates, the head's optional location."""
+    """What both tasks share: encoding of the dates, composites of the months, the head's optional location."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.encoder = Encoder(spec)
-        self.attentive, self.days = spec.temporal == "attention", DayEncoding()
+        self.attentive, self.composite = (spec.temporal == name for name in TEMPORAL[:2])
+        self.days = DayEncoding()
+        self.months = MonthlyComposites(len(spec.bands)) if self.attentive or self.composite else None
         self.location = LocationEncoding() if spec.location else None
+        self.more = MonthlyComposites.WIDTH if self.months else 0  # channels of the head that no decoder gives it
+        self.more += LocationEncoding.WIDTH if self.location else 0
         self.heads = math.gcd(HEADS, *self.encoder.channels[1:])
 
     def forward(
@@ -160,7 +204,7 @@ class SeriesNetwork(nn.Module, ABC):
         more = [part if part is None else part[None] for part in (longitude, latitude)]
         logits = self.of_places(pixels[None], valid[None], day_of_year[None], *more)
         # An exported mean has the same inputs, though it does not look at the days.
-        return logits if self.attentive else logits + 0 * day_of_year.sum()
+        return logits if self.months else logits + 0 * day_of_year.sum()
 
     def of_places(
         self,
@@ -174,7 +218,13 @@ class SeriesNetwork(nn.Module, ABC):
 
         A series with fewer dates than the longest is filled up with dates that hold nothing.
         """
-        return self.of_maps(self.encoded(pixels, valid), valid, day_of_year, longitude, latitude)
+        months = None
+        if self.months is not None:
+            scaled = self.encoder.standardise(torch.where(valid.unsqueeze(2), pixels, torch.nan))
+            months = self.months(scaled, valid, day_of_year)
+        if self.composite:
+            pixels, valid, day_of_year = _one_composite(pixels, valid, day_of_year)
+        return self.of_maps(self.encoded(pixels, valid), valid, day_of_year, months, longitude, latitude)
 
     @abstractmethod
     def of_maps(
@@ -182,10 +232,14 @@ class SeriesNetwork(nn.Module, ABC):
         maps: list[Tensor],
         valid: Tensor,
         day_of_year: Tensor,
+        months: Tensor | None = None,
         longitude: Tensor | None = None,
         latitude: Tensor | None = None,
     ) -> Tensor:
-        """Logits of N series whose dates are encoded: ``maps`` of each date as (N, T, channels, rows, cols)."""
+        """Logits of N series whose dates are encoded: ``maps`` of each date as (N, T, channels, rows, cols).
+
+        ``months`` are those of ``MonthlyComposites``, (N, channels, rows, cols), of a network that has them.
+        """
 
     def encoded(self, pixels: Tensor, valid: Tensor) -> list[Tensor]:
         """Maps of the encoder, each (N, T, channels, rows, cols); dates that hold nothing are zeros."""
@@ -205,6 +259,13 @@ class SeriesNetwork(nn.Module, ABC):
         """What the head reads of (M, bands, rows, cols) images."""
 
 
+def _one_composite(pixels: Tensor, valid: Tensor, day_of_year: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The mean of the valid dates of each pixel as a series of one date; NaN where there is none."""
+    held = valid.unsqueeze(2)
+    mean = torch.where(held, pixels, 0.0).sum(dim=1, keepdim=True) / held.sum(dim=1, keepdim=True)
+    return mean, valid.any(dim=1, keepdim=True), day_of_year[:, :1]
+
+
 class SeriesSegmenter(SeriesNetwork):
     """A class per pixel: the pooled pyramid and one decoder."""
 
@@ -220,9 +281,8 @@ class SeriesSegmenter(SeriesNetwork):
             for level, width in enumerate(channels[1:], start=1)
         )
         self.decoder, width, kernel, upsampling = decoder_of(spec.decoder, channels)
-        width += LocationEncoding.WIDTH if self.location else 0
         self.upsampling = nn.UpsamplingBilinear2d(scale_factor=upsampling) if upsampling > 1 else nn.Identity()
-        self.head = SegmentationHead(width, len(spec.classes), kernel_size=kernel)
+        self.head = SegmentationHead(width + self.more, len(spec.classes), kernel_size=kernel)
         initialize_decoder(self.decoder)
         initialize_head(self.head)
 
@@ -243,6 +303,7 @@ class SeriesSegmenter(SeriesNetwork):
         if rows % STRIDE or columns % STRIDE:
             padding = (0, -columns % STRIDE, 0, -rows % STRIDE)
             pixels, valid = F.pad(pixels, padding, value=torch.nan), F.pad(valid, padding, value=False)
+            longitude, latitude = (None if part is None else F.pad(part, padding) for part in (longitude, latitude))
         return super().of_places(pixels, valid, day_of_year, longitude, latitude)[..., :rows, :columns]
 
     def of_maps(
@@ -250,6 +311,7 @@ class SeriesSegmenter(SeriesNetwork):
         maps: list[Tensor],
         valid: Tensor,
         day_of_year: Tensor,
+        months: Tensor | None = None,
         longitude: Tensor | None = None,
         latitude: Tensor | None = None,
     ) -> Tensor:
@@ -259,10 +321,10 @@ class SeriesSegmenter(SeriesNetwork):
         for weights, part, pool in zip(self.date_weights(maps[PLACES], days, valid), maps[1:], self.pooling):
             pooled.append(pool(part, days, weights))
         decoded = self.upsampling(self.decoder(pooled))
+        if months is not None:
+            decoded = torch.cat([decoded, months], dim=1)
         if self.location is not None and longitude is not None:
-            place = self.location(longitude, latitude).permute(0, 3, 1, 2)
-            padding = (0, decoded.shape[-1] - place.shape[-1], 0, decoded.shape[-2] - place.shape[-2])
-            decoded = torch.cat([decoded, F.pad(place, padding)], dim=1)
+            decoded = torch.cat([decoded, self.location(longitude, latitude).permute(0, 3, 1, 2)], dim=1)
         return self.head(decoded)
 
     def date_weights(self, features: Tensor, days: Tensor, valid: Tensor) -> list[Tensor]:
@@ -302,7 +364,7 @@ class SeriesClassifier(SeriesNetwork):
         width = self.encoder.width
         self.weights = DateWeights(width, self.heads) if self.attentive else None
         self.pooling = DatePooling(width, projected=self.attentive)
-        self.head = nn.Linear(width + (LocationEncoding.WIDTH if self.location else 0), len(spec.classes))
+        self.head = nn.Linear(width + self.more, len(spec.classes))
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """The pooled features, as a map of one pixel."""
@@ -313,6 +375,7 @@ class SeriesClassifier(SeriesNetwork):
         maps: list[Tensor],
         valid: Tensor,
         day_of_year: Tensor,
+        months: Tensor | None = None,
         longitude: Tensor | None = None,
         latitude: Tensor | None = None,
     ) -> Tensor:
@@ -322,17 +385,33 @@ class SeriesClassifier(SeriesNetwork):
         middle = None
         if longitude is not None and latitude is not None:
             middle = [part[:, part.shape[1] // 2, part.shape[2] // 2] for part in (longitude, latitude)]
-        return self.of_features(features[..., 0, 0], cover, day_of_year, middle)
+        course = None if months is None else months.mean(dim=(2, 3))
+        return self.of_features(features[..., 0, 0], cover, day_of_year, course, middle)
 
     def of_features(
-        self, features: Tensor, cover: Tensor, day_of_year: Tensor, lonlat: list[Tensor] | None = None
+        self,
+        features: Tensor,
+        cover: Tensor,
+        day_of_year: Tensor,
+        months: Tensor | None = None,
+        lonlat: list[Tensor] | None = None,
     ) -> Tensor:
-        """Logits (N, classes) of features (N, T, width), the share of valid pixels (N, T), days (N, T), degrees 2 x (N,)."""
+        """Logits (N, classes) of features.
+
+        Args:
+            features: (N, T, width).
+            cover: share of valid pixels, (N, T).
+            day_of_year: (N, T).
+            months: mean over the pixels of ``MonthlyComposites``, (N, channels), of a network that has them.
+            lonlat: degrees, 2 x (N,), of a network with location.
+        """
         days, weights = self.days(day_of_year), cover.unsqueeze(-1)
         if self.weights is not None:
             weights = self.weights(features.unsqueeze(2), days, cover.unsqueeze(-1))[:, :, 0] * weights
         weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-6)
         pooled = self.pooling(features[..., None, None], days, weights[..., None, None]).flatten(1)
+        if months is not None:
+            pooled = torch.cat([pooled, months], dim=1)
         if self.location is not None and lonlat is not None:
             pooled = torch.cat([pooled, self.location(*lonlat)], dim=1)
         return self.head(pooled)

@@ -44,7 +44,7 @@ def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) 
         "</div>",
         "<h2>Map and reference</h2>",
         image(picture),
-        f"<p>Predicted from one month ({calendar.month_name[sample.reference_month]}), trained with the labels of "
+        f"<p>Predicted from {_months_text(sample)}, trained with the labels of "
         f"{tuning['labelled_places']} places. {metrics['map']['classes_used']} classes occur in the map. "
         "Held-out blocks are strips of 20 degrees of longitude used neither for the encoder nor for the map model.</p>",
         "<h2>Training</h2>",
@@ -66,6 +66,10 @@ def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) 
     return path
 
 
+def _months_text(sample: Sample) -> str:
+    return "one month" if len(sample.months) == 1 else f"{len(sample.months)} months"
+
+
 def _missing_months(sample: Sample) -> str:
     count, names = len(sample.months), " and ".join(calendar.month_name[month] for month in sorted(sample.months))
     return (
@@ -84,7 +88,7 @@ def _map_figure(path: Path, sample: Sample) -> Figure:
     palette = np.full((256, 3), 255, np.uint8)  # nodata is white
     palette[[entry.value for entry in IGBP]] = class_colours(IGBP)
     figure = Figure(figsize=(11, 12.2), layout="constrained")
-    titles = ("GeoAware, from one month of imagery", "Reference: MODIS land cover 2019")
+    titles = (f"GeoAware, from {_months_text(sample)} of imagery", "Reference: MODIS land cover 2019")
     for axis, numbers, text in zip(figure.subplots(2, 1), maps, titles):
         axis.imshow(palette[numbers], extent=(-180, 180, -90, 90), interpolation="nearest")
         axis.set(title=text, xticks=range(-180, 181, 60), yticks=range(-90, 91, 30))

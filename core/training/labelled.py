@@ -68,6 +68,7 @@ class Labelled:
         self.boxes = read_objects(store) if task == "detection" else {}
         self.longest = max(map(len, self.items))
         self.most = MAX_DATES  # in a training step
+        self.images = min(self.most, self.longest)  # of an item that the encoder reads in a training step
 
     def thinned(self, rows: np.ndarray) -> np.ndarray:
         """The images of an item in a training step: of a long sequence a random subset."""
@@ -115,7 +116,7 @@ class ShuffledLoader:
         """Batches of about that many images, and of at least two items for batch norm."""
         self.data, self.seed = data, seed
         self.items = data.items * 2 if len(data.items) == 1 else data.items
-        self.size = min(max(2, images // min(data.most, data.longest)), len(self.items))
+        self.size = min(max(2, images // data.images), len(self.items))
         self.step = 0  # batches since the start of the run
 
     def __len__(self) -> int:

@@ -22,12 +22,22 @@ CROPS = Views(scale=0.5, jitter=0)  # the same for all dates of a place
 class LabelledSeries(Labelled):
     """Places with their dates; an item holds the index rows of a place.
 
-    ``dates`` is the largest number of them in a training step; evaluation takes all.
+    ``dates`` is the largest number of them in a training step; evaluation takes all. Of a ``composite`` the encoder reads one
+    image.
     """
 
-    def __init__(self, store: ChipStore, places: list[np.ndarray], task: str, dates: int, location: bool) -> None:
+    def __init__(
+        self,
+        store: ChipStore,
+        places: list[np.ndarray],
+        task: str,
+        dates: int,
+        location: bool,
+        composite: bool = False,
+    ) -> None:
         super().__init__(store, places, "sequence")
         self.task, self.most, self.location = task, dates, location
+        self.images = 1 if composite else min(dates, self.longest)
         self.numbers = store.column("place_number")
         self.days = pd.DatetimeIndex(store.column("datetime")).day_of_year.to_numpy()
 
