@@ -92,7 +92,7 @@ def _map(python: _Commands, out: Path, sample: Sample, encoder: Path, epochs: in
     series: list[object] = []
     if len(months) > 1:
         model, beside = out / f"{MAP}_series.onnx", ["--single-date", one]
-        dates = ["--dates", len(months), "--temporal", "composite"]
+        dates = ["--dates", len(months)]
         series = ["--series", "--dates", *(f"2004-{month:02}-01" for month in months)]
     python.train(
         "finetune", out / "store-map", "--task", "segmentation", *dates, "--encoder", encoder,

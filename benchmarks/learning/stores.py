@@ -30,8 +30,9 @@ def make_store(name: str, source: Path | None, work: Path) -> None:
     out = work.resolve() / name
     if out.exists():
         return
-    if name == "bluemarble":
-        prepare("sample", *(["--data", source.resolve()] if source else []), "--out", out)
+    if name in ("bluemarble", "map"):  # the quickstart's two
+        larger = ["--map"] if name == "map" else []
+        prepare("sample", *larger, *(["--data", source.resolve()] if source else []), "--out", out)
         return
     if source is None:
         raise ValueError(f"{name} has no folder")

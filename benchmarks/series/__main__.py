@@ -14,7 +14,7 @@ import torch
 from benchmarks.learning.lanes import keep, read_results
 from benchmarks.learning.stores import ROOT, make_store
 from benchmarks.series import __doc__ as about
-from benchmarks.series import page
+from benchmarks.series import page, pixels
 from benchmarks.series.heads import ATTENTION, AVERAGED, MEAN, ONE, Places, boosted, on_sphere, with_head
 from core.errors import UserError, run_command
 from core.evaluation.probe import colours_of
@@ -40,6 +40,7 @@ def main() -> int:
         metavar="NAME=FILE",
         help="an encoder.safetensors beside the untrained one",
     )
+    add("--trained", metavar="NAME", help="of the encoders: the one that models of pixels are fine-tuned from")
     add("--seeds", type=int, default=5, help="of the heads")
     add("--work", type=Path, default=Path("build/series"), help="store, features, results.jsonl")
     add("--page", type=Path, default=ROOT / "docs" / "benchmarks" / "series.md")
@@ -55,7 +56,12 @@ def _run(options: argparse.Namespace) -> None:
         raise UserError("--encoder: give NAME=FILE")
     if not options.only_page:
         make_store("bluemarble", options.sample, options.work)
-        _measure(options, {"untrained": ""} | {name: file for name, _, file in named}, results)
+        files = {name: file for name, _, file in named}
+        if options.trained and options.trained not in files:
+            raise UserError(f"--trained {options.trained}: is none of --encoder")
+        _measure(options, {"untrained": ""} | files, results)
+        if options.trained:
+            _fine_tune(options, options.trained, files[options.trained], results)
     page.write(options.page, read_results(results), ChipStore(options.work / "bluemarble"))
 
 
@@ -78,6 +84,23 @@ def _measure(options: argparse.Namespace, encoders: dict[str, str], results: Pat
                 for location in (False, True):
                     key = page.key(name, use, location, seed)
                     once(key, partial(with_head, store, places, encoded, use, seed, location=location))
+
+
+def _fine_tune(options: argparse.Namespace, name: str, file: str, results: Path) -> None:
+    """Models of pixels; the land of the map store is that of the quickstart."""
+    store, done = ChipStore(options.work / "bluemarble"), read_results(results)
+    places, out = Places.of(store), options.work / "run"
+    make_store("map", options.sample, options.work)
+    for seed in range(options.seeds):
+        for location in (False, True):
+            key = page.key(name, pixels.VOTE, location, seed)
+            if key not in done:
+                right = pixels.vote(store, places, file, out, seed, location=location)
+                keep(results, {"key": key, "hits": "".join("01"[int(hit)] for hit in right)})
+        for kind in pixels.MAPS:
+            if (key := f"{page.MAP}|{kind}|{seed}") not in done:
+                found = pixels.of_map(ChipStore(options.work / "map"), file, out, kind, seed)
+                keep(results, {"key": key, **found})
 
 
 def _encoded(store: ChipStore, places: Places, file: str, kept: Path) -> np.ndarray:

@@ -18,6 +18,7 @@ from typing import Any
 
 import onnxruntime
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.networks.encoders import ModelSpec
@@ -29,11 +30,11 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "benchmarks" / "series_speed.md"
 DATES = 12
 TARGET, HEAD = 12.5, 0.10
-CASES = [  # architecture, task, px of a tile
-    ("resnet18", "segmentation", 128),
-    ("resnet10t", "segmentation", 128),
-    ("resnet18", "classification", 64),
-    ("resnet10t", "classification", 64),
+CASES = [  # architecture, task, px of a tile, how the dates are read
+    (arch, task, tile, temporal)
+    for temporal in ("composite", "attention")
+    for task, tile in (("segmentation", 128), ("classification", 64))
+    for arch in ("resnet18", "resnet10t")
 ]
 
 
@@ -62,17 +63,18 @@ class Decoded(nn.Module):
         network = self.network
         if isinstance(network, SeriesSegmenter):
             image = pooled[0].new_zeros(1, 3, 2 * pooled[0].shape[2], 2 * pooled[0].shape[3])  # decoders ignore it
-            return network.head(network.upsampling(network.decoder([image, *pooled])))
+            decoded = network.upsampling(network.decoder([image, *pooled]))
+            return network.head(F.pad(decoded, (0, 0, 0, 0, 0, network.more)))
         assert isinstance(network, SeriesClassifier)
-        return network.head(pooled[0].flatten(1))
+        return network.head(F.pad(pooled[0].flatten(1), (0, network.more)))
 
 
-def network_of(arch: str, task: str, tile: int) -> SeriesNetwork:
+def network_of(arch: str, task: str, tile: int, temporal: str) -> SeriesNetwork:
     """Untrained, with statistics as of Blue Marble."""
     classes = tuple(LandClass(number, f"class {number}", palette(number)) for number in range(12))
     spec = ModelSpec(
         task, arch, ("red", "green", "blue"), "8-bit colour", (0, 255), (80.0,) * 3, (60.0,) * 3, None, tile, classes,
-        dates=DATES,
+        dates=DATES, temporal=temporal,
     )  # fmt: skip
     torch.manual_seed(0)
     network = build(spec).eval()
@@ -100,9 +102,9 @@ def runner(
     return lambda: session.run(None, feed)
 
 
-def measured(arch: str, task: str, tile: int, rounds: int) -> dict[str, float]:
-    """Milliseconds: ``encoder`` of one date, ``encoders`` of all at once, ``decoder``, and the whole ``series``."""
-    network = network_of(arch, task, tile)
+def measured(arch: str, task: str, tile: int, temporal: str, rounds: int) -> dict[str, float]:
+    """Milliseconds: ``encoder`` of one date, ``encoders`` of all that it reads at once, ``decoder``, and the whole ``series``."""
+    network = network_of(arch, task, tile, temporal)
     pixels = torch.rand(DATES, 3, tile, tile) * 255
     series = pixels, torch.rand(DATES, tile, tile) < 0.8, torch.linspace(1, 340, DATES)
     maps = Maps(network)
@@ -110,7 +112,7 @@ def measured(arch: str, task: str, tile: int, rounds: int) -> dict[str, float]:
         pooled = maps(pixels[:1])
     calls = {
         "encoder": runner(maps, (pixels[:1],)),
-        "encoders": runner(maps, (pixels,)),
+        "encoders": runner(maps, (pixels[:1] if network.composite else pixels,)),
         "decoder": runner(Decoded(network), pooled),
         "series": runner(network, series, tuple(part[:2] for part in series)),
     }
@@ -124,13 +126,13 @@ def measured(arch: str, task: str, tile: int, rounds: int) -> dict[str, float]:
     return {name: 1000 * min(times[1:]) for name, times in seconds.items()}
 
 
-def row(case: tuple[str, str, int], ms: dict[str, float]) -> str:
+def row(case: tuple[str, str, int, str], ms: dict[str, float]) -> str:
     """Of the table."""
-    arch, task, tile = case
+    arch, task, tile, temporal = case
     one, every, decoder, series = (ms[name] for name in ("encoder", "encoders", "decoder", "series"))
     head = series - every - decoder
     return (
-        f"| {task}, {arch}, {tile} px | {one:.1f} | {every:.0f} | {decoder:.1f} | {series:.0f} | {series / one:.1f} | "
+        f"| {temporal}, {task}, {arch}, {tile} px | {one:.1f} | {every:.0f} | {decoder:.1f} | {series:.0f} | {series / one:.1f} | "
         f"{(series - decoder) / one:.1f} | {series / (one + decoder):.1f} | {100 * head / every:.1f} % |"
     )
 
@@ -139,16 +141,16 @@ def page(rows: list[str], rounds: int) -> str:
     """The text of the page."""
     return f"""# Speed of models that read a series of dates
 
-`python -m benchmarks.series.speed`, {datetime.now(UTC):%Y-%m-%d}: untrained networks with temporal attention and {DATES} dates, in
+`python -m benchmarks.series.speed`, {datetime.now(UTC):%Y-%m-%d}: untrained networks that read {DATES} dates, in
 onnxruntime {onnxruntime.__version__} on one thread of a CPU; processor time, the least of {rounds} rounds in turns. Reading is not
-included. The temporal head is what is left of a series without the encoder on {DATES} dates at once and the decoder (for a class
-per place: a linear layer); it is compared with the encoder's part.
+included. The temporal head is what is left of a series without the encoder (on all dates at once, or on the one image of a composite)
+and the decoder (for a class per place: a linear layer); it is compared with the encoder's part.
 
 Targets: a series takes at most {TARGET:g} times the encoder's time of one date; the temporal head at most {HEAD:.0%} of the
 encoder's. The ratios are those of the series to the encoder on one date, the same without the decoder, and of the series to a map
 of one date (encoder and decoder, which runs once for a series too).
 
-| network, tile | encoder (ms) | {DATES} dates (ms) | decoder (ms) | series (ms) | to encoder | without decoder | to a map | head |
+| network, tile | encoder (ms) | encoder in the series (ms) | decoder (ms) | series (ms) | to encoder | without decoder | to a map | head |
 |---|---:|---:|---:|---:|---:|---:|---:|---:|
 {chr(10).join(rows)}
 

@@ -1,12 +1,12 @@
 """Networks that read a series of dates of one place: an encoder shared by the dates, and a head that pools them.
 
-``ModelSpec.temporal`` says how. "attention": each date is encoded on its own, and attention weighs the dates: lightweight
-temporal attention, whose queries are learned and the same for all places (L-TAE: Garnot and Landrieu 2020,
-https://arxiv.org/abs/2007.00586), computed on the map at stride 16 and brought to every level of the pyramid, where each head
-weighs a group of channels (U-TAE: Garnot and Landrieu 2021, https://arxiv.org/abs/2107.07933); the decoder runs once, on the
-pooled pyramid. "composite": the encoder reads the mean of the dates, one image, at the cost of one date. Beside either, the
-pixels' own course of the year goes to the last layer (``MonthlyComposites``). The baseline is "mean": every date encoded,
-and the mean over the valid ones.
+``ModelSpec.temporal`` says how. "composite": the encoder reads the mean of the dates, one image, at the cost of one date.
+"attention": each date is encoded on its own, and attention weighs the dates: lightweight temporal attention, whose queries
+are learned and the same for all places (L-TAE: Garnot and Landrieu 2020, https://arxiv.org/abs/2007.00586), computed on the
+map at stride 16 and brought to every level of the pyramid, where each head weighs a group of channels (U-TAE: Garnot and
+Landrieu 2021, https://arxiv.org/abs/2107.07933); the decoder runs once, on the pooled pyramid. Beside either, the pixels' own
+course of the year goes to the last layer (``MonthlyComposites``). The baseline is "mean": every date encoded, and the mean
+over the valid ones.
 
 The number of dates is free, their order does not matter, and a date counts at a place as far as it holds data there: dates
 without any have weight 0. Where no date holds data the output means nothing.
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from core.networks.decoders import STRIDE, decoder_of
 from core.networks.encoders import Encoder, ModelSpec
 
-TEMPORAL = ("attention", "composite", "mean")
+TEMPORAL = ("composite", "attention", "mean")
 HEADS = 16  # fewer where the channels of an encoder cannot be split so
 PLACES = 4  # level of the pyramid whose pixels are the places of the attention: stride 16
 VALUES = 3  # levels from this one on (stride 8) have value projections; finer ones would cost more than they say
@@ -176,7 +176,7 @@ class SeriesNetwork(nn.Module, ABC):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.encoder = Encoder(spec)
-        self.attentive, self.composite = (spec.temporal == name for name in TEMPORAL[:2])
+        self.composite, self.attentive = (spec.temporal == name for name in TEMPORAL[:2])
         self.days = DayEncoding()
         self.months = MonthlyComposites(len(spec.bands)) if self.attentive or self.composite else None
         self.location = LocationEncoding() if spec.location else None

@@ -51,7 +51,7 @@ def finetune(
     decoder: str = "unet",
     mode: str = "full",
     dates: int | None = None,
-    temporal: str = "attention",
+    temporal: str = "composite",
     location: bool = False,
     labels_fraction: float = 1.0,
     epochs: int = 20,
@@ -78,8 +78,8 @@ def finetune(
         mode: full (train all weights) or linear (freeze the encoder).
         dates: Train a model that reads a series: one result from any number of dates of a place, with gaps. The number is the
             most dates of a place in a training step, at random; for segmentation and classification.
-        temporal: With --dates: attention (each date encoded, and weighed by lightweight temporal attention with the day of the
-            year), composite (the mean of the dates encoded: many times faster) or mean (each date encoded, without its day).
+        temporal: With --dates: composite (the mean of the dates encoded: as fast as one date), attention (each date encoded, and
+            weighed by lightweight temporal attention with the day of the year) or mean (each date encoded, without its day).
             The first two read composites of the months for each pixel too.
         location: With --dates: read longitude and latitude too; the report has the accuracy of coordinates alone beside it.
         labels_fraction: Fraction of the training places whose labels are used, above 0 and at most 1.
@@ -230,7 +230,10 @@ def _check(options: SimpleNamespace) -> None:
 
 def _check_series_options(options: SimpleNamespace) -> None:
     if options.dates is None:
-        for name, given in (("temporal mean", options.temporal != "attention"), ("location", options.location)):
+        for name, given in (
+            (f"temporal {options.temporal}", options.temporal != TEMPORAL[0]),
+            ("location", options.location),
+        ):
             if given:
                 raise UserError(f"--{name}: is of models that read a series; add --dates")
         return
