@@ -274,6 +274,14 @@ def installed(task: dict) -> Iterator[float | Callable]:
     shoot(task, "plugin_install")
 
 
+def add_model(path: str) -> Path:
+    """Put a model into the plugin's library; where it lies there."""
+    from geoaware.ui import models
+
+    models.folder().mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy(path, models.folder()))
+
+
 def tool_button(action):
     """The visible button of an action in a toolbar; other toolbars make room for it where the window is too narrow."""
     from qgis.PyQt.QtWidgets import QApplication, QToolBar

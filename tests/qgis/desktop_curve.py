@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.qgis.desktop import click, installed, left_behind, opened, tool_button, with_plugin
+from tests.qgis.desktop import add_model, click, installed, left_behind, opened, tool_button, with_plugin
 from tests.qgis.desktop_labels import Heart, on_screen, picture, type_text
 
 
@@ -28,6 +28,8 @@ def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
     iface.layerTreeView().selectAll()
     yield from with_plugin(task)
     plugin = plugins["geoaware"]
+    if task["model"]:
+        add_model(task["model"])
     click(tool_button(plugin.curve_action))
     yield lambda: plugin.desk.curve is not None and plugin.desk.curve.isVisible()
     dock = plugin.desk.curve

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.qgis.desktop import click, ended, opened, result_page, shoot, tool_button, top, with_onnxruntime, with_plugin
+from tests.qgis.desktop import (
+    add_model,
+    click,
+    ended,
+    opened,
+    result_page,
+    shoot,
+    tool_button,
+    top,
+    with_onnxruntime,
+    with_plugin,
+)
 
 
 def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
@@ -27,11 +38,7 @@ def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
     dialog.resize(1080, 760)
     yield 1
     if task["model"]:
-        from geoaware.ui import models
-
-        models.folder().mkdir(parents=True, exist_ok=True)
-        (models.folder() / Path(task["model"]).name).write_bytes(Path(task["model"]).read_bytes())
-        dialog.fill_models(models.folder() / Path(task["model"]).name)
+        dialog.fill_models(add_model(task["model"]))
         yield 0.5
     dialog.series.setCollapsed(False)
     dialog.findChild(QScrollArea).verticalScrollBar().setValue(0)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("qgis.core", reason="QGIS's Python packages are not installed here")
+from osgeo import gdal
 from qgis.core import QgsPointXY, QgsProject, QgsRasterLayer
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
@@ -37,6 +38,20 @@ def box(running):
 def layers(folder, *names: str) -> list[QgsRasterLayer]:
     pixels = np.ones((3, 20, 20), np.uint8)
     return [shown(rasters.write(folder / f"{name}.tif", pixels, nodata=0), name) for name in names]
+
+
+def test_a_layer_whose_gaps_are_in_a_mask_is_like_one_without_gaps(box, tmp_path, qgis_new_project):
+    first, other = layers(tmp_path, "a_20240101", "b_20240301")
+    path = rasters.write(tmp_path / "c_20240501.tif", np.ones((3, 20, 20), np.uint8))
+    dataset = gdal.Open(str(path), gdal.GA_Update)
+    dataset.CreateMaskBand(gdal.GMF_PER_DATASET)
+    dataset.GetRasterBand(1).GetMaskBand().WriteArray(np.eye(20, dtype=np.uint8) * 255)
+    dataset = None
+    masked = shown(path, "c_20240501")
+    assert (masked.bandCount(), first.bandCount()) == (4, 3)  # QGIS shows the mask as an alpha channel
+    box.set_first(first)
+    QTest.mouseClick(box.alike, LEFT)
+    assert box.layers == [first, other, masked]
 
 
 def item_of(box, layer):

@@ -194,7 +194,7 @@ class SeriesBox(QgsCollapsibleGroupBox):
 
     def _is_alike(self, layer: QgsRasterLayer) -> bool:
         first = self._first
-        if first is None or layer is first or layer.bandCount() != first.bandCount() or not self.day(layer):
+        if first is None or layer is first or _band_count(layer) != _band_count(first) or not self.day(layer):
             return False
         near = layer.crs() != first.crs() or layer.extent().intersects(first.extent())
         return near and layer.providerType() == first.providerType()
@@ -282,6 +282,12 @@ class SeriesBox(QgsCollapsibleGroupBox):
 def _raster(key: str) -> Optional[QgsRasterLayer]:
     layer = QgsProject.instance().mapLayer(key)
     return layer if isinstance(layer, QgsRasterLayer) else None
+
+
+def _band_count(layer: QgsRasterLayer) -> int:
+    """Without an alpha channel, as which QGIS shows the mask of a file."""
+    renderer = layer.renderer()
+    return int(layer.bandCount()) - bool(renderer is not None and renderer.alphaBand() > 0)
 
 
 def _band_name(layer: QgsRasterLayer, number: int) -> str:
