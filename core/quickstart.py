@@ -183,7 +183,7 @@ def _print_summary(out: Path, metrics: dict) -> None:
     knn, area = metrics["probe"]["all_dates"], metrics["map"]["all_pixels"]
     print(
         f"\nkNN, all dates: {knn['trained']['knn']['accuracy']['value']:.1%} with the encoder, "
-        f"{knn['untrained']['knn']['accuracy']['value']:.1%} untrained, {knn['colour_statistics']['boosting']['accuracy']['value']:.1%} by colour statistics"
+        f"{knn['untrained']['knn']['accuracy']['value']:.1%} untrained, {knn['colour_statistics']['forest']['accuracy']['value']:.1%} by colour statistics"
         f"\nmap on held-out blocks: {area['accuracy']:.1%} of the pixels agree with MODIS, majority class {area['majority_class']:.1%}; "
         f"{metrics['map']['classes_used']} classes"
         f"\n{metrics['seconds'] // 60} min {metrics['seconds'] % 60} s. Open {out / 'report.html'} in a browser; "

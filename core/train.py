@@ -9,10 +9,10 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from core.errors import run_command
-from core.evaluation.probe import probe
 from core.quickstart import quickstart
 from core.training.finetune import finetune
 from core.training.pretrain import pretrain
+from core.training.probe import probe
 
 COMMANDS: dict[str, Callable[..., Any]] = {each.__name__: each for each in (quickstart, pretrain, probe, finetune)}
 

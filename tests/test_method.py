@@ -19,8 +19,8 @@ from scipy.ndimage import gaussian_filter
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
+from core.evaluation.classify import knn_predict
 from core.evaluation.intervals import gain_score
-from core.evaluation.probe import knn_predict
 from core.method.moco import MoCo, assign_geo_clusters, fit_geo_clusters
 from core.method.pairs import PairLoader, Pairs
 from core.method.views import Views, as_float

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks import coverage
+from core.evaluation.classify import knn_predict, logistic
+from core.evaluation.floors import colour_statistics
 from core.evaluation.intervals import (
     advantage,
     few_places,
@@ -13,7 +15,7 @@ from core.evaluation.intervals import (
     prediction_scores,
     share_score,
 )
-from core.evaluation.probe import METHODS, colour_statistics, knn_predict, logistic_predict, text_table
+from core.evaluation.words import text_table
 
 
 def test_knn_takes_the_majority_of_the_nearest_by_direction():
@@ -84,10 +86,10 @@ def test_features_of_many_dimensions_give_the_same_regression_as_spelled_out(mon
     labels = rng.integers(0, 3, 240)
     points = centres[labels] + rng.normal(0, 6, (240, 200))
     train, val, queries = (points[:60], labels[:60]), (points[60:120], labels[60:120]), points[120:]
-    monkeypatch.setattr("core.evaluation.probe.PENALTIES", (0.01,))
+    monkeypatch.setattr("core.evaluation.classify.PENALTIES", (0.01,))
     plain = LogisticRegression(C=0.01, max_iter=2000).fit(*train)
     assert 0.4 < (plain.predict(queries) == labels[120:]).mean() < 1
-    assert (logistic_predict(train, val, queries) == plain.predict(queries)).mean() > 0.98
+    assert (logistic(train, val, queries).test == plain.predict(queries)).mean() > 0.98
 
 
 def test_of_places_that_are_right_or_wrong_the_limits_are_exact():

@@ -128,7 +128,7 @@ def test_the_encoder_is_compared_with_an_untrained_one(run, store, tmp_path, cap
         score = result[dates]["trained"]["knn"]["accuracy"]
         assert score["low"] <= score["value"] <= score["high"]
     assert "majority class" in capsys.readouterr().out
-    assert result["all_dates"]["colour_statistics"]["boosting"]["accuracy"]["value"] > 0.9  # this world is colour
+    assert result["all_dates"]["colour_statistics"]["forest"]["accuracy"]["value"] > 0.9  # this world is colour
 
 
 def test_few_labels_make_a_model_that_knows_the_classes(tuned):

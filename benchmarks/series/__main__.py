@@ -17,7 +17,7 @@ from benchmarks.series import __doc__ as about
 from benchmarks.series import page, pixels
 from benchmarks.series.heads import ATTENTION, AVERAGED, MEAN, ONE, Places, boosted, on_sphere, with_head
 from core.errors import UserError, run_command
-from core.evaluation.probe import colours_of
+from core.evaluation.floors import colours_of
 from core.networks.encoders import Encoder, ModelSpec, features
 from core.networks.weights import load_encoder
 from core.runs import pick_device

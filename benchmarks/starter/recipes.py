@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks.learning.stores import ROOT, eurosat_table
 from benchmarks.starter.steps import Steps
 from core.errors import UserError
+from core.evaluation.classify import knn_correct
 from core.evaluation.intervals import Score, mean_score, share_score
-from core.evaluation.probe import knn_correct
 from core.method.views import Views
 from core.quickstart import place_confusions
 from core.sources.sample import WORLD, find_sample

@@ -1,69 +1,114 @@
-"""``core.train probe``: evaluates frozen features with kNN, logistic regression, and retrieval across dates.
+"""What frozen features of an encoder are worth: labels, and retrieval across dates, against floors.
 
 Protocol: features of the backbone after average pooling, standardised with the training places; kNN by cosine
-similarity, majority of k; logistic regression with C chosen on the validation places. "One date" represents a place by
-one image, "all dates" by the mean of its features over all dates, "dates stacked" by the concatenated features of its
-dates if all places have the same number of dates. The split is that of the store: spatial blocks, or the split files of
-a dataset. Intervals: 95 %, over test places, see ``core.evaluation.intervals``. Retrieval needs no labels: see
-``core.evaluation.retrieval``.
+similarity, majority of k; logistic regression with C chosen on the validation places; with location, a random forest on
+their principal components and the coordinates. "One date" represents a place by one image, "all dates" by the mean of
+its features over all dates, "dates stacked" by the concatenated features of its dates if all places have the same number
+of dates. The split is that of the store: spatial blocks, or the split files of a dataset. Intervals: 95 %, over test
+places, see ``core.evaluation.intervals``. Retrieval needs no labels: see ``core.evaluation.retrieval``.
+
+The floors: an untrained network, and random forests that know the colours, the coordinates, or both. Of kNN and
+logistic regression the one that is better on the validation places stands for an encoder in the comparisons.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from itertools import product
-from pathlib import Path
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from core.errors import UserError
-from core.evaluation.intervals import Score, advantage, few_places, gain_score, mean_score, prediction_scores
-from core.evaluation.retrieval import TOP, Retrieval
-from core.files import write_json
-from core.networks.encoders import Encoder, features
-from core.networks.weights import load_encoder
-from core.runs import check_seed, pick_device, start_run
-from core.store.read import ChipStore, images_of
+from core.evaluation.classify import K_NEIGHBOURS, Prediction, Side, forest, knn, knn_correct, logistic
+from core.evaluation.floors import colours_of, coordinates
+from core.evaluation.intervals import Score, advantage, gain_score, mean_score, prediction_scores
+from core.evaluation.protocol import DATES, Protocol
+from core.evaluation.retrieval import SCALINGS, TOP, Retrieval
+from core.evaluation.scores import per_class
+from core.evaluation.stages import stage_features
+from core.networks.encoders import Encoder, ModelSpec, features
+from core.store.read import ChipStore
 
-K_NEIGHBOURS = 5
-PENALTIES = (0.0001, 0.001, 0.01, 0.1)  # candidates for C of the logistic regression
-DATES = ("one_date", "all_dates", "stacked")  # how a place is represented
-METHODS = ("untrained", "trained", "colour_statistics")
-MAX_STACKED = 50_000  # training images: more stacked features would take hours and gigabytes
-_QUERY_BLOCK = 512  # queries compared at once
-Side = tuple[np.ndarray, np.ndarray]  # features or index rows (N, ...), labels (N,)
+ENCODERS = ("untrained", "trained")
+FLOORS = ("coordinates", "colour_statistics", "colours_and_coordinates")
+METHODS = (*ENCODERS, *FLOORS)
+COMPONENTS = 32  # of the features beside the coordinates: the trees choose among few columns
+Predictions = dict[str, Prediction]  # by classifier
+Kinds = dict[str, Predictions]  # by method
 
 
-def knn_predict(train: Side, queries: np.ndarray, k: int = K_NEIGHBOURS) -> np.ndarray:
-    """Majority class of the k training features nearest to each of (M, D) queries by cosine, (M,).
+@dataclass(frozen=True)
+class Probed:
+    """What was measured, and the features it was measured on.
 
-    Ties go to the nearer neighbours.
+    Attributes:
+        result: the content of probe.json.
+        rows: (N,) index rows of the features, sorted.
+        vectors: of each method the features of its stages, (N, D) each.
+        protocol: the questions about labels, None without any.
+        retrieval: the questions across dates, None where places have one date.
     """
-    known, labels = train
-    queries, known = _unit(queries), _unit(known)
-    blocks = np.array_split(queries, max(1, -(-len(queries) // _QUERY_BLOCK)))  # memory: block x N, not M x N
-    nearest = np.concatenate([_nearest(block @ known.T, k) for block in blocks])
-    # Weights fall slightly with the rank of a neighbour, which only decides ties.
-    weights = 1 - np.arange(nearest.shape[1]) * 1e-3
-    votes = np.zeros((len(queries), labels.max() + 1))
-    for rank, weight in enumerate(weights):
-        votes[np.arange(len(queries)), labels[nearest[:, rank]]] += weight
-    return votes.argmax(axis=1)
+
+    result: dict[str, Any]
+    rows: np.ndarray
+    vectors: dict[str, dict[str, np.ndarray]]
+    protocol: Protocol | None
+    retrieval: Retrieval | None
 
 
-def _nearest(similarity: np.ndarray, k: int) -> np.ndarray:
-    """Columns of the k largest values of each row, in descending order."""
-    k = min(k, similarity.shape[1])
-    nearest = np.sort(np.argpartition(-similarity, k - 1, axis=1)[:, :k], axis=1)
-    order = np.argsort(-np.take_along_axis(similarity, nearest, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(nearest, order, axis=1)
+def questions(store: ChipStore, seed: int) -> tuple[Protocol | None, Retrieval | None]:
+    """What a store can be asked: labels, if it has any, and retrieval across dates, if test places have two.
+
+    Raises:
+        UserError: neither.
+    """
+    protocol = Protocol(store, seed) if (store.places["label"] >= 0).any() else None
+    retrieval = Retrieval.plan(store, seed)
+    if protocol is None and retrieval is None:
+        raise UserError(f"{store.path}: has neither labels nor test places with two dates: nothing to evaluate")
+    return protocol, retrieval
+
+
+def measure(
+    store: ChipStore,
+    spec: ModelSpec,
+    encoder: Encoder,
+    asked: tuple[Protocol | None, Retrieval | None],
+    seed: int,
+    device: torch.device,
+) -> Probed:
+    """Evaluate the features of an encoder, and of an untrained one of the same specification.
+
+    Args:
+        store: the images.
+        spec: of the encoder.
+        encoder: trained.
+        asked: see ``questions``.
+        seed: of the untrained encoder and of the forests.
+        device: of the encoders.
+    """
+    protocol, retrieval = asked
+    rows = np.unique(np.concatenate([part.rows for part in asked if part is not None]))
+    torch.manual_seed(seed)
+    encoders = {"untrained": Encoder(spec), "trained": encoder}
+    vectors = {
+        name: stage_features(model, store, rows, device)
+        for name, model in tqdm(encoders.items(), desc="probing", unit="encoder")
+    }
+    vectors["colour_statistics"] = {"last": colours_of(store, rows)}
+    result: dict[str, Any] = {}
+    if protocol is not None:
+        at = np.searchsorted(rows, protocol.rows)
+        labelled = {name: {stage: values[at] for stage, values in stages.items()} for name, stages in vectors.items()}
+        result |= _with_labels(labelled, protocol, seed)
+    if retrieval is not None:
+        result["retrieval"] = _across_dates(vectors, retrieval, rows, device)
+    return Probed(json.loads(json.dumps(result, default=asdict)), rows, vectors, protocol, retrieval)
 
 
 def knn_accuracy(encoder: torch.nn.Module, store: ChipStore, train: Side, val: Side, device: torch.device) -> float:
@@ -72,232 +117,163 @@ def knn_accuracy(encoder: torch.nn.Module, store: ChipStore, train: Side, val: S
     return float(knn_correct((known, train[1]), (queries, val[1])).mean())
 
 
-def knn_correct(train: Side, queries: Side) -> np.ndarray:
-    """(M,) bool, whether kNN on standardised features predicts the label of each query."""
-    scaler = StandardScaler().fit(train[0])
-    predicted = knn_predict((scaler.transform(train[0]), train[1]), scaler.transform(queries[0]))
-    return predicted == queries[1]
+def predict(everything: np.ndarray, protocol: Protocol, dates: str) -> Predictions:
+    """Answers of kNN and logistic regression from (len(rows), D) features."""
+    train, val, test = _standardised(everything, protocol, dates)
+    return {"knn": knn(train, val, test), "logistic": logistic(train, val, test)}
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+def with_location(everything: np.ndarray, protocol: Protocol, dates: str, seed: int) -> Prediction:
+    """Answer of a forest on the whitened principal components of (len(rows), D) features and the coordinates."""
+    train, val, test = _standardised(everything, protocol, dates)
+    most = min(COMPONENTS, *train[0].shape)
+    components = PCA(most, whiten=True, svd_solver="randomized", random_state=seed).fit(train[0])
+    sides = (components.transform(part) for part in (train[0], val[0], test))
+    known, unknown, queries = (
+        np.hstack([part, coordinates(protocol.lonlat(side))]) for part, side in zip(sides, ("train", "val", "test"))
+    )
+    return forest((known, train[1]), (unknown, val[1]), queries, seed)
 
 
-def colour_statistics(pixels: np.ndarray) -> np.ndarray:
-    """Mean, std, minimum and maximum of each band: (N, bands, rows, cols) to (N, 4 x bands)."""
-    flat = pixels.reshape(*pixels.shape[:2], -1)
-    return np.concatenate([f(flat, axis=2) for f in (np.nanmean, np.nanstd, np.nanmin, np.nanmax)], axis=1)
-
-
-class Protocol:
-    """Which images represent a place, and which places are on which side of the split.
-
-    ``rows`` are the index rows whose features are needed, sorted; ``dates`` those of ``DATES`` that are possible.
-    """
-
-    def __init__(self, store: ChipStore, seed: int) -> None:
-        """Select places and images.
-
-        Raises:
-            UserError: a side has no labels, or the training side has one class only.
-        """
-        places = store.places[store.places["label"] >= 0]
-        self.sides = {side: places[places["split"] == side] for side in ("train", "val", "test")}
-        if any(side.empty for side in self.sides.values()):
-            raise UserError(f"{store.path}: the probe needs labelled places in the splits train, val and test")
-        if self.sides["train"]["label"].nunique() < 2:
-            raise UserError(f"{store.path}: its training places have only one class; a probe needs two")
-        self.images = {name: images_of(side) for name, side in self.sides.items()}
-        self.rows = np.sort(np.concatenate([rows for images in self.images.values() for rows in images]))
-        counts = {len(rows) for images in self.images.values() for rows in images}
-        repeated = counts != {1}
-        stackable = repeated and len(counts) == 1 and counts.pop() * len(self.images["train"]) <= MAX_STACKED
-        self.dates = DATES[: 1 + repeated + stackable]
-        self.random_rows = {
-            name: [np.random.default_rng([seed, i]).choice(images, 1) for i, images in enumerate(places)]
-            for name, places in self.images.items()
-        }
-
-    def vectors(self, everything: np.ndarray, side: str, dates: str) -> np.ndarray:
-        """One vector per place from (len(rows), D) features: (places, D), or (places, dates x D) if stacked."""
-        chosen = self.random_rows[side] if dates == "one_date" else self.images[side]
-        each = [everything[np.searchsorted(self.rows, rows)] for rows in chosen]
-        return np.stack([dated.ravel() if dates == "stacked" else dated.mean(axis=0) for dated in each])
-
-    def labels(self, side: str) -> np.ndarray:
-        """Class of each place of a side."""
-        return self.sides[side]["label"].to_numpy()
-
-
-def predict(everything: np.ndarray, protocol: Protocol, dates: str) -> dict[str, np.ndarray]:
-    """Labels of the test places predicted by kNN and logistic regression from (len(rows), D) features."""
-    scaler = StandardScaler().fit(protocol.vectors(everything, "train", dates))
-    train, val, test = (scaler.transform(protocol.vectors(everything, s, dates)) for s in ("train", "val", "test"))
-    known = (train, protocol.labels("train"))
-    return {
-        "knn": knn_predict(known, test),
-        "logistic": logistic_predict(known, (val, protocol.labels("val")), test),
+def floor_of(statistics: np.ndarray | None, protocol: Protocol, dates: str, seed: int, *, located: bool) -> Prediction:
+    """Answer of a forest on (len(rows), D) colour statistics, on the coordinates, or on both."""
+    parts = {
+        side: np.hstack(
+            [
+                *([] if statistics is None else [protocol.vectors(statistics, side, dates)]),
+                *([coordinates(protocol.lonlat(side))] if located else []),
+            ]
+        )
+        for side in ("train", "val", "test")
     }
+    known, unknown = ((parts[side], protocol.labels(side)) for side in ("train", "val"))
+    return forest(known, unknown, parts["test"], seed)
 
 
-def logistic_predict(train: Side, val: Side, queries: np.ndarray) -> np.ndarray:
-    """Labels (M,) of (M, D) queries by logistic regression, its penalty chosen on the validation places."""
-    known, unknown = train[0], val[0]
-    if known.shape[1] > len(known):
-        # The penalised weights lie in the span of the training features: the regression in that subspace, with as many
-        # dimensions as places, is the same.
-        span = np.linalg.svd(known, full_matrices=False)[2].T
-        known, unknown, queries = known @ span, unknown @ span, queries @ span
-    with threadpool_limits(1):  # hundreds of small products: ten times slower with several threads
-        models = [LogisticRegression(C=penalty, max_iter=2000).fit(known, train[1]) for penalty in PENALTIES]
-    return max(models, key=lambda model: model.score(unknown, val[1])).predict(queries)
+def _standardised(everything: np.ndarray, protocol: Protocol, dates: str) -> tuple[Side, Side, np.ndarray]:
+    """Training and validation places with their labels, and test places, in units of the training places."""
+    train, val, test = (protocol.vectors(everything, side, dates) for side in ("train", "val", "test"))
+    scaler = StandardScaler().fit(train)
+    known, unknown = (
+        (scaler.transform(part), protocol.labels(side)) for part, side in ((train, "train"), (val, "val"))
+    )
+    return known, unknown, scaler.transform(test)
 
 
-def colour_baseline(statistics: np.ndarray, protocol: Protocol, dates: str, seed: int) -> np.ndarray:
-    """Labels of the test places predicted from colour statistics by gradient boosting: a baseline without encoder."""
-    train, test = (protocol.vectors(statistics, side, dates) for side in ("train", "test"))
-    model = HistGradientBoostingClassifier(random_state=seed, max_iter=100, early_stopping=False)
-    return model.fit(train, protocol.labels("train")).predict(test)
-
-
-def colours_of(store: ChipStore, rows: np.ndarray) -> np.ndarray:
-    """Colour statistics of the images of (N,) index rows, read in blocks."""
-    blocks = np.array_split(rows, max(1, len(rows) // 2000))
-    return np.concatenate([colour_statistics(store.pixels(block)) for block in blocks])
-
-
-def probe(
-    data: Path,
-    encoder: str,
-    out: Path | None = None,
-    device: str = "auto",
-    seed: int = 0,
-    overwrite: bool = False,
-) -> dict:
-    """Evaluate the frozen features of an encoder against an untrained encoder and against colour statistics.
-
-    Args:
-        data: Folder of a chip store; without labels only retrieval across dates is evaluated.
-        encoder: encoder.safetensors of a pretraining run, third-party weights (.pth.tar, .pth, .safetensors), or torchgeo:ResNet50_Weights.NAME.
-        out: Folder for probe.json; optional.
-        device: auto, cpu, cuda, cuda:1 and so on, or mps.
-        seed: Random seed of the chosen dates and of the untrained encoder.
-        overwrite: Replace the folder.
-    """
-    settings = dict(locals())
-    check_seed(seed)
-    store = ChipStore(data)
-    spec, trained = load_encoder(encoder, store)
-    protocol = Protocol(store, seed) if (store.places["label"] >= 0).any() else None
-    retrieval = Retrieval.plan(store, seed)
-    if protocol is None and retrieval is None:
-        raise UserError(f"{data}: has neither labels nor test places with two dates: nothing to evaluate")
-    target = pick_device(device)
-    if out is not None:
-        start_run(out, settings, overwrite=overwrite)
-    torch.manual_seed(seed)
-    rows = np.unique(np.concatenate([part.rows for part in (protocol, retrieval) if part is not None]))
-    encoders = {"untrained": Encoder(spec), "trained": trained}
-    vectors = {
-        name: features(model, store, rows, target)
-        for name, model in tqdm(encoders.items(), desc="probing", unit="encoder")
-    }
-    vectors["colour_statistics"] = colours_of(store, rows)
-    result: dict = {}
-    if protocol is not None:
-        labelled = np.searchsorted(rows, protocol.rows)
-        result |= _with_labels({name: values[labelled] for name, values in vectors.items()}, protocol, seed)
-    if retrieval is not None:
-        result["retrieval"] = _across_dates(vectors, retrieval, rows, target)
-    as_json = json.loads(json.dumps(result, default=asdict))
-    print(text_table(as_json))
-    if out is not None:
-        write_json(out / "probe.json", as_json)
-    return as_json
-
-
-def _with_labels(vectors: dict[str, np.ndarray], protocol: Protocol, seed: int) -> dict:
-    """Scores of kNN, logistic regression and the colour baseline on the test places."""
+def _with_labels(vectors: dict[str, dict[str, np.ndarray]], protocol: Protocol, seed: int) -> dict:
+    """Scores of the encoders and of the floors on the test places."""
     labels = protocol.labels("test")
     result: dict = {
         "test_places": len(labels),
         "train_places": len(protocol.labels("train")),
         "k": K_NEIGHBOURS,
         "majority_class": float(np.bincount(labels).max() / len(labels)),
+        "located": protocol.located,
     }
+    where = floor_of(None, protocol, DATES[0], seed, located=True) if protocol.located else None
     for dates in protocol.dates:
-        predicted = {name: predict(vectors[name], protocol, dates) for name in ("untrained", "trained")}
-        predicted["colour_statistics"] = {
-            "boosting": colour_baseline(vectors["colour_statistics"], protocol, dates, seed)
-        }
+        said = _answers(vectors, protocol, dates, seed)
+        if where is not None:
+            said["coordinates"] = {"forest": where}
         result[dates] = {
-            name: {kind: prediction_scores(answers, labels) for kind, answers in kinds.items()}
-            for name, kinds in predicted.items()
+            name: {kind: prediction_scores(answer.test, labels) for kind, answer in kinds.items()}
+            for name, kinds in said.items()
         }
         result[dates]["advantage_over_untrained"] = {
-            kind: advantage(answers, predicted["untrained"][kind], labels)
-            for kind, answers in predicted["trained"].items()
+            kind: advantage(said["trained"][kind].test, said["untrained"][kind].test, labels)
+            for kind in said["trained"]
+        }
+        result[dates] |= _comparisons(said, labels)
+        result[dates]["classes"] = _classes(said, labels, protocol.classes)
+    return result
+
+
+def _answers(vectors: dict[str, dict[str, np.ndarray]], protocol: Protocol, dates: str, seed: int) -> Kinds:
+    """Of each method the answers of its classifiers."""
+    said: Kinds = {}
+    for name in ENCODERS:
+        stages = vectors[name]
+        said[name] = predict(stages["last"], protocol, dates)
+        train, val, test = _standardised(stages["third"], protocol, dates)
+        said[name]["knn_third_stage"] = knn(train, val, test)
+        if protocol.located:
+            said[name]["forest_with_location"] = with_location(stages["last"], protocol, dates, seed)
+    colours = vectors["colour_statistics"]["last"]
+    said["colour_statistics"] = {"forest": floor_of(colours, protocol, dates, seed, located=False)}
+    if protocol.located:
+        said["colours_and_coordinates"] = {"forest": floor_of(colours, protocol, dates, seed, located=True)}
+    return said
+
+
+def chosen(kinds: Predictions) -> str:
+    """The classifier that stands for an encoder: the better one on the validation places."""
+    return max(("knn", "logistic"), key=lambda kind: kinds[kind].validated)
+
+
+def _comparisons(said: Kinds, labels: np.ndarray) -> dict:
+    """Paired differences in accuracy between the encoder and every floor, without and with its location."""
+    best = {name: chosen(said[name]) for name in ENCODERS}
+    ours, untrained = (said[name][best[name]].test for name in ("trained", "untrained"))
+    against = {"untrained": advantage(ours, untrained, labels)}
+    against |= {name: advantage(ours, said[name]["forest"].test, labels) for name in FLOORS if name in said}
+    result: dict = {"chosen": best, "advantage": against}
+    if "forest_with_location" in said["trained"]:
+        located = said["trained"]["forest_with_location"].test
+        others = {"untrained": said["untrained"]["forest_with_location"].test} | {
+            name: said[name]["forest"].test for name in ("coordinates", "colours_and_coordinates")
+        }
+        result["advantage_with_location"] = {name: advantage(located, other, labels) for name, other in others.items()}
+    return result
+
+
+def _classes(said: Kinds, labels: np.ndarray, names: list[str]) -> list[dict]:
+    """How well each class of the test places is told from the others, and what it is taken for."""
+    answers = {name: said[name][chosen(said[name])].test for name in ENCODERS}
+    answers["colour_statistics"] = said["colour_statistics"]["forest"].test
+    counts = {name: _confusion(answer, labels, len(names)) for name, answer in answers.items()}
+    tables = {name: per_class(count, names) for name, count in counts.items()}
+    rows = []
+    for number, row in enumerate(tables["trained"]):
+        if not row["support"]:
+            continue
+        wrong = counts["trained"][number].copy()
+        wrong[number] = 0
+        taken = names[int(wrong.argmax())] if wrong.any() else None
+        scores = {name: table[number]["f1"] for name, table in tables.items()}
+        rows.append({"class": row["class"], "support": row["support"], "f1": scores, "recall": row["recall"],
+                     "taken_for": taken, "taken": float(wrong.max() / row["support"])})  # fmt: skip
+    return rows
+
+
+def _confusion(said: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    return np.bincount(labels.astype(np.int64) * classes + said, minlength=classes**2).reshape(classes, classes)
+
+
+def _across_dates(
+    vectors: dict[str, dict[str, np.ndarray]], retrieval: Retrieval, rows: np.ndarray, device: torch.device
+) -> dict:
+    """Recall of retrieving a place at another date, for each scaling and stage, and the gain over an untrained encoder."""
+    result: dict = {
+        "places": retrieval.places,
+        "pairs_of_dates": len(retrieval.queries),
+        "chance": {f"recall_at_{top}": retrieval.chance(top) for top in TOP},
+    }
+    for kind in SCALINGS:
+        found = {
+            name: {stage: retrieval.recalls(values, rows, device, kind) for stage, values in stages.items()}
+            for name, stages in vectors.items()
+        }
+        result[kind] = {
+            name: {stage: _recall(mean_score, by_top) for stage, by_top in stages.items()}
+            for name, stages in found.items()
+        }
+        ours = found["trained"]["last"]
+        result[kind]["advantage"] = {
+            name: _recall(gain_score, {top: ours[top] - found[name]["last"][top] for top in TOP})
+            for name in ("untrained", "colour_statistics")
         }
     return result
 
 
-def _across_dates(vectors: dict[str, np.ndarray], retrieval: Retrieval, rows: np.ndarray, device: torch.device) -> dict:
-    """Recall of retrieving a place at another date, and the gain over an untrained encoder."""
-    recalls = {name: retrieval.recalls(values, rows, device) for name, values in vectors.items()}
-    return {
-        "places": retrieval.places,
-        "pairs_of_dates": len(retrieval.queries),
-        "chance": {f"recall_at_{top}": retrieval.chance(top) for top in TOP},
-        **{
-            name: {f"recall_at_{top}": mean_score(values) for top, values in by_top.items()}
-            for name, by_top in recalls.items()
-        },
-        "advantage_over_untrained": {
-            f"recall_at_{top}": gain_score(recalls["trained"][top] - recalls["untrained"][top]) for top in TOP
-        },
-    }
-
-
-def text_table(result: dict) -> str:
-    """The content of probe.json as text, one line per method."""
-    lines = ["no labels: no accuracy"]
-    if "test_places" in result:
-        lines = [f"{result['test_places']} test places; majority class: {100 * result['majority_class']:.1f} %"]
-        lines += _warning(result["test_places"])
-    possible = [dates for dates in DATES if dates in result]
-    for dates, name in product(possible, METHODS):
-        for kind, scores in result[dates][name].items():
-            names = f"{title(dates)}, {title(name)}, {kind}"
-            accuracy, macro_f1 = Score(**scores["accuracy"]), Score(**scores["macro_f1"])
-            lines.append(f"{names:<46} accuracy {accuracy}, macro-F1 {macro_f1}")
-    for dates in possible:
-        for kind, score in result[dates]["advantage_over_untrained"].items():
-            lines.append(f"{title(dates)}, {kind}: gain over untrained, accuracy {Score(**score)}")
-    return "\n".join(lines + _retrieval_lines(result.get("retrieval")))
-
-
-def _warning(places: int) -> list[str]:
-    few = few_places(places)
-    return [f"warning: {few}"] if few else []
-
-
-def _retrieval_lines(retrieval: dict | None) -> list[str]:
-    if retrieval is None:
-        return ["no retrieval across dates: fewer than two test places have two dates"]
-    recalls = {
-        name: ", ".join(f"at {top} {Score(**retrieval[name][f'recall_at_{top}'])}" for top in TOP)
-        for name in (*METHODS, "advantage_over_untrained")
-    }
-    recalls["chance"] = ", ".join(f"at {top} {100 * retrieval['chance'][f'recall_at_{top}']:.1f} %" for top in TOP)
-    return [
-        f"retrieval of the same place at another date among {retrieval['places']} places "
-        f"({retrieval['pairs_of_dates']} pairs of dates)",
-        *_warning(retrieval["places"]),
-        *(f"{'retrieval, ' + title(name):<46} recall {recalls[name]}" for name in (*METHODS, "chance")),
-        f"retrieval: gain over untrained, recall {recalls['advantage_over_untrained']}",
-    ]
-
-
-def title(name: str) -> str:
-    """Readable form of a key of the result."""
-    return "dates stacked" if name == "stacked" else name.replace("_", " ")
+def _recall(score: Any, by_top: dict[int, np.ndarray]) -> dict[str, Score]:
+    return {f"recall_at_{top}": score(values) for top, values in by_top.items()}

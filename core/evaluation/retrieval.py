@@ -1,7 +1,7 @@
 """Cross-date retrieval: how well features identify the same place at another date, without labels.
 
 Protocol: each image of one date is a query for its own place among all places of the test side at another date, by
-cosine similarity of features standardised with training images. Dates are numbered within a place: in a round the query
+cosine similarity of features that were standardised, or whitened, with training images. Dates are numbered within a place: in a round the query
 of every place is its a-th image and the answer its b-th, with a and b drawn per round. Ties count as failures, so that
 constant features retrieve nothing.
 """
@@ -14,15 +14,45 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 
 from core.store.read import ChipStore, images_of
 
 TOP = (1, 10)
 ROUNDS = 30  # maximum number of pairs of dates
 MAX_PLACES = 10_000  # of more, a random sample
-SCALING_IMAGES = 2000  # training images used to standardise the features
+SCALING_IMAGES = 2000  # training images used to standardise or whiten the features
+SCALINGS = ("standardised", "whitened")
+_RIDGE = 1e-3  # of the mean variance, added to each direction's: the least of 2000 images say nothing
 _BLOCK = 1024  # queries compared at once: memory is proportional to block x places
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What makes features comparable by their cosine, fitted on training images."""
+
+    mean: np.ndarray  # (D,)
+    matrix: np.ndarray  # (D,), or (D, D) where directions are mixed
+
+    @classmethod
+    def fit(cls, known: np.ndarray, kind: str) -> Scaling:
+        """Unit variance of each of (N, D) features, or, whitened, of every direction in their space."""
+        known = known.astype(np.float64)
+        mean, deviation = known.mean(axis=0), known.std(axis=0)
+        deviation[deviation < 1e-6 * max(float(deviation.max()), 1e-12)] = 1.0
+        if kind == "standardised":
+            return cls(mean, 1 / deviation)
+        scaled = (known - mean) / deviation
+        variances, axes = np.linalg.eigh(scaled.T @ scaled / len(scaled))
+        variances = np.maximum(variances, 0)
+        ridge = _RIDGE * max(float(variances.mean()), 1e-12)
+        return cls(mean, axes / (deviation[:, None] * np.sqrt(variances + ridge)))
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """Unit vectors (N, D) float32; features that are all alike give zeros."""
+        scaled = (features - self.mean).astype(np.float32)
+        matrix = self.matrix.astype(np.float32)
+        scaled = scaled * matrix if matrix.ndim == 1 else scaled @ matrix
+        return (scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -62,28 +92,28 @@ class Retrieval:
         """Recall of a random guess."""
         return min(1.0, top / self.places)
 
-    def recalls(self, everything: np.ndarray, rows: np.ndarray, device: torch.device) -> dict[int, np.ndarray]:
+    def scaled(self, everything: np.ndarray, rows: np.ndarray, kind: str) -> np.ndarray:
+        """Unit vectors (N, D) of (N, D) features of the index rows, by one of ``SCALINGS``."""
+        return Scaling.fit(everything[np.searchsorted(rows, self.scaling)], kind)(everything)
+
+    def recalls(
+        self, everything: np.ndarray, rows: np.ndarray, device: torch.device, kind: str = SCALINGS[0]
+    ) -> dict[int, np.ndarray]:
         """Fraction of the rounds in which each place was retrieved.
 
         Args:
             everything: (N, D) features.
             rows: (N,) their index rows, sorted; a superset of ``self.rows``.
             device: of the matrix products.
+            kind: one of ``SCALINGS``.
 
         Returns:
             For each of ``TOP``, (places,) from 0 to 1.
         """
-        known = everything[np.searchsorted(rows, self.scaling)]
-        mean, deviation = known.mean(axis=0), known.std(axis=0)
-        deviation[deviation < 1e-6 * max(float(deviation.max()), 1e-12)] = 1.0
-
-        def vectors(chosen: np.ndarray) -> torch.Tensor:
-            scaled = (everything[np.searchsorted(rows, chosen)] - mean) / deviation
-            return F.normalize(torch.from_numpy(scaled.astype(np.float32)).to(device), dim=1)
-
+        vectors = torch.from_numpy(self.scaled(everything, rows, kind)).to(device)
         hits = {top: np.zeros(self.places) for top in TOP}
         for queries, answers in zip(self.queries, self.answers):
-            rank = ranks(vectors(queries), vectors(answers))
+            rank = ranks(*(vectors[np.searchsorted(rows, chosen)] for chosen in (queries, answers)))
             for top in TOP:
                 hits[top] += rank < top
         return {top: count / len(self.queries) for top, count in hits.items()}

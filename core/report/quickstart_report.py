@@ -12,11 +12,12 @@ import rasterio
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from core.evaluation.probe import text_table
 from core.evaluation.scores import per_class
+from core.report.encoder_report import encoder_sections
 from core.report.pictures import class_colours
 from core.report.webpage import class_cell, curves, html_table, image, tile, webpage
 from core.sources.sample import IGBP, Sample
+from core.store.read import ChipStore
 
 
 def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) -> Path:
@@ -49,10 +50,8 @@ def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) 
         "Held-out blocks are strips of 20 degrees of longitude used neither for the encoder nor for the map model.</p>",
         "<h2>Training</h2>",
         image(_curves(out)),
-        "<h2>Evaluation of the encoder</h2>",
-        f"<pre>{html.escape(text_table(probe))}</pre>",
-        "<p><small>The test places lie in other spatial blocks; retrieval uses no labels. Intervals: 95 %, over places. "
-        "Colour statistics with gradient boosting are a baseline without an encoder.</small></p>",
+        "<h2>Is the encoder worth using?</h2>",
+        *encoder_sections(out / "probe", ChipStore(out / "store")),
         "<h2>Metrics per class of the map</h2>",
         _class_table(np.array(metrics["map"]["confusion"])),
         "<h2>Commands of each step</h2>",

@@ -22,7 +22,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from tqdm import tqdm
 
 from core.errors import UserError
-from core.evaluation.probe import K_NEIGHBOURS, knn_correct
+from core.evaluation.classify import K_NEIGHBOURS, knn_correct
 from core.store.read import UNLABELLED, ChipStore, images_of
 from core.training.labelled import labelled_places
 from export.runtime.model.session import Model
