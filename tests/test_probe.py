@@ -136,12 +136,11 @@ def test_macro_f1_and_gains_hold_the_truth_with_few_places():
 def test_fewer_than_eight_places_are_said():
     assert few_places(8) is None
     scores = prediction_scores(np.array([0, 1, 1, 0, 1]), np.array([0, 1, 1, 0, 0]))
-    kinds = {"knn": {name: asdict(score) for name, score in scores.items()}}
-    gain = {"knn": asdict(gain_score(np.zeros(5)))}
-    result = {
-        "test_places": 5,
-        "majority_class": 0.6,
-        "one_date": {**dict.fromkeys(METHODS, kinds), "advantage_over_untrained": gain},
-    }
+    kinds = {name: {key: asdict(score) for key, score in scores.items()} for name in ("knn", "forest")}
+    none = asdict(gain_score(np.zeros(5)))
+    part = dict.fromkeys(("untrained", "trained", "colour_statistics"), kinds)
+    part |= {"advantage_over_untrained": {"knn": none}, "chosen": {"trained": "knn"}, "classes": []}
+    part |= {"advantage": {"untrained": none, "colour_statistics": none}}
+    result = {"test_places": 5, "majority_class": 0.6, "one_date": part}
     lines = text_table(result).splitlines()
     assert lines[1].startswith("warning: 5 test places: the 95 % intervals need 8 or more")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from core import train
-from core.evaluation.retrieval import Retrieval, ranks
+from core.evaluation.retrieval import SCALINGS, Retrieval, Scaling, ranks
 from core.networks.encoders import Encoder, ModelSpec
 from core.networks.weights import save_model
 from core.store.build import build
@@ -34,6 +34,27 @@ def test_features_that_name_the_place_find_it_and_noise_finds_it_by_chance(store
     noise = plan.recalls(np.random.default_rng(0).normal(size=(len(number), 8)), plan.rows, CPU)
     assert noise[1].mean() == pytest.approx(plan.chance(1), abs=0.05)
     assert noise[10].mean() == pytest.approx(plan.chance(10), abs=0.1)
+
+
+def test_whitening_finds_what_a_direction_common_to_all_features_hides(store):
+    plan = Retrieval.plan(store, 0)
+    rng, number = np.random.default_rng(0), store.column("place_number")[plan.rows]
+    place, date = rng.normal(size=(number.max() + 1, 8))[number], rng.normal(size=(len(number), 1))
+    vectors = place + 20 * date  # the same in all features: the cosine sees little else
+    plain, white = (plan.recalls(vectors, plan.rows, CPU, kind)[1].mean() for kind in SCALINGS)
+    assert plain < 0.7
+    assert white > plain + 0.2
+
+
+def test_whitened_features_are_those_of_scikit_learn_where_images_are_many():
+    from sklearn.decomposition import PCA
+
+    rng = np.random.default_rng(0)
+    known = rng.normal(size=(20_000, 6)) @ rng.normal(size=(6, 6)) + 3
+    ours = Scaling.fit(known, "whitened")(known[:50])
+    whole = PCA(whiten=True).fit(known / known.std(axis=0)).transform(known[:50] / known.std(axis=0))
+    theirs = whole / np.linalg.norm(whole, axis=1, keepdims=True)
+    assert np.allclose(ours @ ours.T, theirs @ theirs.T, atol=0.02)  # but for turns and flips of the axes
 
 
 def test_blocks_change_nothing(store, monkeypatch):
@@ -79,8 +100,11 @@ def test_a_store_without_labels_is_measured_by_retrieval_alone(world, encoder, t
     assert set(result) == {"retrieval"}
     found = result["retrieval"]
     assert found["chance"]["recall_at_1"] == pytest.approx(1 / found["places"])
-    score = found["trained"]["recall_at_10"]
+    score = found["whitened"]["trained"]["third"]["recall_at_10"]
     assert score["low"] <= score["value"] <= score["high"]
+    page = (tmp_path / "p" / "report.html").read_text()
+    assert "Is the encoder worth using?" in page
+    assert page.count("data:image/png;base64") == 2
     printed = capsys.readouterr().out
     assert "no labels" in printed
     assert "retrieval, chance" in printed

@@ -125,6 +125,7 @@ def test_the_encoder_is_compared_with_an_untrained_one(run, store, tmp_path, cap
     result = json.loads((tmp_path / "probe" / "probe.json").read_text())
     for dates in ("one_date", "all_dates", "stacked"):
         assert {"trained", "untrained", "colour_statistics", "advantage_over_untrained"} <= set(result[dates])
+        assert {"coordinates", "colours_and_coordinates", "advantage", "advantage_with_location"} <= set(result[dates])
         score = result[dates]["trained"]["knn"]["accuracy"]
         assert score["low"] <= score["value"] <= score["high"]
     assert "majority class" in capsys.readouterr().out

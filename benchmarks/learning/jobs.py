@@ -12,8 +12,11 @@ import torch
 
 from benchmarks.logs import pairs_per_second, read_log
 from core.errors import UserError
-from core.evaluation.probe import Protocol, colour_baseline, colours_of, predict, title
-from core.evaluation.retrieval import TOP, Retrieval
+from core.evaluation.floors import colours_of
+from core.evaluation.probe import floor_of, predict, with_location
+from core.evaluation.protocol import Protocol
+from core.evaluation.retrieval import SCALINGS, TOP, Retrieval
+from core.evaluation.words import title
 from core.method.views import Views
 from core.networks.encoders import Encoder, ModelSpec, features
 from core.networks.weights import load_encoder, load_model, save_model
@@ -24,6 +27,8 @@ from core.training.pretrain import pretrain
 
 VARIANTS = ("moco", "moco-geo", "moco-tp", "moco-geo-tp")
 UNTRAINED, FLOOR = "untrained", "colour statistics"
+WHERE, BOTH = "coordinates", "colours and coordinates"
+FLOORS = (FLOOR, WHERE, BOTH)  # without a network
 # One setting of ours put back to the paper's, or one that the paper leaves open, under moco-geo-tp.
 CHANGES: dict[str, dict[str, Any]] = {
     "temperature 0.02": {"temperature": 0.02},
@@ -68,7 +73,7 @@ class Job:
 
     Attributes:
         data: name of the store.
-        method: a variant of pretraining, UNTRAINED or FLOOR.
+        method: a variant of pretraining, UNTRAINED or one of FLOORS.
         measure: frozen (kNN, logistic regression, retrieval), fine-tuned, or detection.
         seed: of pretraining, of the images that stand for a place, of fine-tuning.
         minutes: of pretraining.
@@ -129,8 +134,11 @@ class Plan:
         return range(min(most, self.seeds))
 
     def bluemarble(self) -> list[Job]:
-        """Every variant with every seed, the floor, fine-tuning."""
-        jobs = _frozen("bluemarble", range(self.seeds), VARIANTS, self.minutes)
+        """Every variant with every seed, the floors, fine-tuning."""
+        jobs = [
+            *(Job("bluemarble", name) for name in FLOORS),
+            *_frozen("bluemarble", range(self.seeds), VARIANTS, self.minutes),
+        ]
         for seed in range(self.seeds):
             for start in (Job("bluemarble", UNTRAINED), Job("bluemarble", "moco-geo-tp", minutes=self.minutes)):
                 jobs.append(replace(start, measure="fine-tuned", seed=seed))
@@ -202,17 +210,22 @@ class Bench:
         protocol = Protocol(store, job.seed) if (store.places["label"] >= 0).any() else None
         plan = Retrieval.plan(store, 0)  # the same questions for all
         rows = np.unique(np.concatenate([part.rows for part in (protocol, plan) if part is not None]))
-        if job.method == FLOOR:
+        everything = None
+        if job.method in (FLOOR, BOTH):
             everything = colours_of(store, rows)
-        else:
+        elif job.method != WHERE:
             encoder = load_encoder(str(self.encoder(job, store)), store)[1]
             everything = features(encoder, store, rows, pick_device(self.device))
         record: Record = {}
         if protocol is not None:
-            record["hits"] = _hits(protocol, everything[np.searchsorted(rows, protocol.rows)], job)
-        if plan is not None:
-            found = plan.recalls(everything, rows, pick_device(self.device))
-            record["recall"] = {f"recall at {top}": found[top].round(4).tolist() for top in TOP}
+            labelled = None if everything is None else everything[np.searchsorted(rows, protocol.rows)]
+            record |= _hits(protocol, labelled, job)
+        if plan is not None and everything is not None and job.method != BOTH:
+            record["recall"] = {}
+            for kind in SCALINGS:
+                found = plan.recalls(everything, rows, pick_device(self.device), kind)
+                suffix = "" if kind == SCALINGS[0] else f", {kind}"
+                record["recall"] |= {f"recall at {top}{suffix}": found[top].round(4).tolist() for top in TOP}
             record["chance"] = {f"recall at {top}": plan.chance(top) for top in TOP}
         return record
 
@@ -295,17 +308,24 @@ def _small(store: ChipStore) -> dict[str, Any]:
     return {"batch_size": batch, "queue": 4 * batch, "clusters": 5}
 
 
-def _hits(protocol: Protocol, everything: np.ndarray, job: Job) -> dict[str, str]:
-    def said(dates: str) -> dict[str, np.ndarray]:
-        if job.method == FLOOR:
-            return {"boosting": colour_baseline(everything, protocol, dates, job.seed)}
-        return predict(everything, protocol, dates)
-
-    return {
-        f"{kind}, {title(dates)}": _right(answer, protocol.labels("test"))
-        for dates in protocol.dates
-        for kind, answer in said(dates).items()
-    }
+def _hits(protocol: Protocol, everything: np.ndarray | None, job: Job) -> Record:
+    """Right and wrong answers with each use of the dates; of encoders also with the coordinates beside the features."""
+    record: Record = {"hits": {}}
+    for dates in protocol.dates:
+        if job.method in FLOORS:
+            answers = {"forest": floor_of(everything, protocol, dates, job.seed, located=job.method != FLOOR)}
+        else:
+            assert everything is not None
+            answers = predict(everything, protocol, dates)
+            if protocol.located:
+                located = with_location(everything, protocol, dates, job.seed)
+                record.setdefault("located", {})[f"with location, {title(dates)}"] = _right(
+                    located.test, protocol.labels("test")
+                )
+        record["hits"] |= {
+            f"{kind}, {title(dates)}": _right(answer.test, protocol.labels("test")) for kind, answer in answers.items()
+        }
+    return record
 
 
 def _right(said: np.ndarray, labels: np.ndarray) -> str:

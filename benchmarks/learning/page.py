@@ -10,7 +10,18 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from benchmarks.learning.jobs import CHANGES, DETECTION_EPOCHS, FLOOR, FRACTIONS, UNTRAINED, VARIANTS, Job, Plan, Record
+from benchmarks.learning.jobs import (
+    CHANGES,
+    DETECTION_EPOCHS,
+    FLOOR,
+    FLOORS,
+    FRACTIONS,
+    UNTRAINED,
+    VARIANTS,
+    Job,
+    Plan,
+    Record,
+)
 from core.evaluation.intervals import Score, gain_score, mean_score
 from core.store.read import ChipStore
 
@@ -30,8 +41,9 @@ that `moco` completes in that time on the idle machine; every variant trains tha
 Values are means over seeds; in brackets 95 % intervals over seeds and test places. Features are frozen,
 after average pooling. kNN: 5 neighbours, cosine. Logistic regression: penalty chosen on validation places. "One date"
 describes a place by one image, "all dates" by the mean of its features, "dates stacked" by the concatenated features of
-its dates, in order of the months. The baseline without a network is gradient boosting on colour statistics (mean, standard
-deviation, minimum and maximum of each band). Comparisons are paired by test place and seed, in percentage points, and
+its dates, in order of the months. The floors without a network are random forests on colour statistics (mean, standard
+deviation, minimum and maximum of each band), on the coordinates of the place, and on both; "with location" is one on the
+encoder's features (32 principal components) and the coordinates. Comparisons are paired by test place and seed, in percentage points, and
 **bold** where the interval excludes 0; the others are not settled."""
 
 
@@ -83,16 +95,18 @@ def tuned(records: Records, data: str, seeds: range, minutes: float, method: str
     return known({name: of_seeds(records, job, seeds) for name, job in jobs.items()})
 
 
+PARTS = ("hits", "located", "recall")
+
+
 def values(records: list[Record], column: str) -> np.ndarray:
     """(seeds, places) of a column of the tables."""
-    if column in records[0].get("hits", {}):
-        return np.array([[float(right) for right in record["hits"][column]] for record in records])
-    return np.array([record["recall"][column] for record in records])
+    found = [next(record[part][column] for part in PARTS if column in record.get(part, {})) for record in records]
+    return np.array([[float(value) for value in row] for row in found])
 
 
 def has(records: list[Record], column: str) -> bool:
-    """Whether a method was measured so."""
-    return column in records[0].get("hits", {}) or column in records[0].get("recall", {})
+    """Whether a method was measured so, with every seed."""
+    return all(any(column in record.get(part, {}) for part in PARTS) for record in records)
 
 
 def columns(runs: Runs, part: str) -> list[str]:
@@ -134,13 +148,17 @@ def bluemarble(plan: Plan, records: Records, work: Path, path: Path) -> str:
     """Labels with one date and with all, retrieval, comparisons, ablations, the curve."""
     seeds = range(plan.seeds)
     runs = variants(records, "bluemarble", seeds, plan.minutes)
-    floor = known({FLOOR: of_seeds(records, Job("bluemarble", FLOOR), range(1))})
+    floor = known({name: of_seeds(records, Job("bluemarble", name), range(1)) for name in FLOORS})
     tuning = tuned(records, "bluemarble", seeds, plan.minutes, "moco-geo-tp")
     parts = ["## Blue Marble", _places(work / "bluemarble", plan.minutes, plan.seeds)]
     if not runs:
         return "\n\n".join(parts)
     dots(path.with_name("learning-bluemarble.png"), runs, floor)
-    parts += ["![Accuracy of each method with its interval](learning-bluemarble.png)", _accuracies(runs), _floor(floor)]
+    parts += [
+        "![Accuracy of each method with its interval](learning-bluemarble.png)",
+        _accuracies(runs),
+        *_with_location(runs, floor),
+    ]
     if len(tuning) == 2:
         parts += [
             f"### Fine-tuned, all labels, {FRACTIONS[1.0]} epochs",
@@ -261,16 +279,29 @@ def _floor(floor: Runs) -> str:
     return f"Baseline, colour statistics: {', '.join(reached)}."
 
 
+def _with_location(runs: Runs, floor: Runs) -> list[str]:
+    """The floors, and the encoders with the coordinates beside their features."""
+    if not floor:
+        return []
+    names = columns(floor, "hits")
+    rows = [[method, *(cell(found, name) for name in names)] for method, found in floor.items()]
+    for method, found in runs.items():
+        if located := columns({method: found}, "located"):
+            rows.append([f"{method}, with location", *(cell(found, name) for name in located)])
+    return ["### Floors, and features with location", table(["", *(name.split(", ")[1] for name in names)], rows)]
+
+
 def _recalls(runs: Runs) -> str:
     names = columns(runs, "recall")
+    runs = {method: found for method, found in runs.items() if has(found, names[0])}
     rows = [[method, *(cell(found, name) for name in names)] for method, found in runs.items()]
     chance = next(iter(runs.values()))[0]["chance"]
-    return table(["", *names], [*rows, ["chance", *(f"{100 * chance[name]:.1f} %" for name in names)]])
+    return table(["", *names], [*rows, ["chance", *(f"{100 * chance[name.split(',')[0]]:.1f} %" for name in names)]])
 
 
 def cell(found: list[Record], column: str) -> str:
     """A method's mean over seeds and places, with its interval."""
-    return str(mean_score(values(found, column)))
+    return str(mean_score(values(found, column))) if has(found, column) else ""
 
 
 def _budgets(curve: dict[float, Runs]) -> str:
@@ -295,6 +326,8 @@ def _comparisons(runs: Runs, base: str = "moco") -> str:
 
 def gain(found: list[Record], base: list[Record], column: str) -> str:
     """Points of a method over another, paired by place and seed; bold where they are settled."""
+    if not (has(found, column) and has(base, column)):
+        return ""
     score = gain_score(values(found, column) - values(base, column))
     return _points(score) if _verdict(score) == "not settled" else f"**{_points(score)}**"
 
@@ -315,7 +348,7 @@ COLOURS = ("#2f6db5", "#0b5d3b", "#c77c11", "#8a4fa3")
 
 
 def dots(path: Path, runs: Runs, floor: Runs) -> None:
-    """Accuracy of each method with its interval, one panel per use of the dates; dotted: colour statistics."""
+    """Accuracy of each method with its interval, one panel per use of the dates; lines: the floors."""
     names = columns(runs, "hits")
     kinds, ways = (list(dict.fromkeys(part)) for part in zip(*(name.split(", ") for name in names)))
     height = 0.5 * len(runs) + 1.2
@@ -326,9 +359,10 @@ def dots(path: Path, runs: Runs, floor: Runs) -> None:
             at = np.arange(len(runs)) + 0.24 * (number - (len(kinds) - 1) / 2)
             middle, spread = _bars(scores)
             axis.errorbar(middle, at, xerr=spread, fmt="o", color=colour, label=kind, linewidth=2, markersize=5)
-        if floor:
-            best = mean_score(values(floor[FLOOR], f"boosting, {way}"))
-            axis.axvline(100 * best.value, color="black", linestyle=":", label=FLOOR)
+        for (name, found), style in zip(floor.items(), (":", "-.", "--")):
+            if has(found, f"forest, {way}"):
+                value = mean_score(values(found, f"forest, {way}")).value
+                axis.axvline(100 * value, color="black", linestyle=style, label=name)
         axis.set(title=way, xlabel="correct test places, %")
         _tidy(axis)
     axes[0].set_yticks(range(len(runs)), list(runs))
@@ -346,7 +380,7 @@ def _bars(scores: list[Score]) -> tuple[np.ndarray, np.ndarray]:
 def lines(path: Path, curve: dict[float, Runs], floor: Runs) -> None:
     """Accuracy against minutes of pretraining; a line for stacked colour statistics."""
     figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
-    column, floors = "logistic, dates stacked", "boosting, dates stacked"
+    column, floors = "logistic, dates stacked", "forest, dates stacked"
     for colour, method in zip(COLOURS, ("moco", "moco-geo-tp")):
         scores = [mean_score(values(runs[method], column)) for runs in curve.values()]
         middle, spread = _bars(scores)

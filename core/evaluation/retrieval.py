@@ -14,6 +14,7 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.covariance import ledoit_wolf
 
 from core.store.read import ChipStore, images_of
 
@@ -22,7 +23,6 @@ ROUNDS = 30  # maximum number of pairs of dates
 MAX_PLACES = 10_000  # of more, a random sample
 SCALING_IMAGES = 2000  # training images used to standardise or whiten the features
 SCALINGS = ("standardised", "whitened")
-_RIDGE = 1e-3  # of the mean variance, added to each direction's: the least of 2000 images say nothing
 _BLOCK = 1024  # queries compared at once: memory is proportional to block x places
 
 
@@ -42,10 +42,9 @@ class Scaling:
         if kind == "standardised":
             return cls(mean, 1 / deviation)
         scaled = (known - mean) / deviation
-        variances, axes = np.linalg.eigh(scaled.T @ scaled / len(scaled))
-        variances = np.maximum(variances, 0)
-        ridge = _RIDGE * max(float(variances.mean()), 1e-12)
-        return cls(mean, axes / (deviation[:, None] * np.sqrt(variances + ridge)))
+        covariance, _ = ledoit_wolf(scaled, assume_centered=True)  # shrunk, the more the fewer the images
+        variances, axes = np.linalg.eigh(covariance)
+        return cls(mean, axes / (deviation[:, None] * np.sqrt(np.maximum(variances, 1e-12))))
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """Unit vectors (N, D) float32; features that are all alike give zeros."""

@@ -170,10 +170,12 @@ def _advice(result: dict[str, Any], others: list[str]) -> list[str]:
         lines.append(
             "fine-tune the whole encoder (core.train finetune): frozen features are not better than colours here."
         )
-    if any(
-        "coordinates" in name and Score(**gain).high < 0 for part in labels for name, gain in part["advantage"].items()
-    ):
-        lines.append("give the model the coordinates too (finetune --dates N --location): they alone, or with the colours, tell more about these classes than the frozen features.")  # fmt: skip
+    where = ("coordinates", "colours_and_coordinates")
+    if any(Score(**part["advantage"][name]).high < 0 for part in labels for name in where if name in part["advantage"]):
+        lines.append(
+            "give the model the coordinates too (core.train finetune --dates N --location): alone or with the colours they tell "
+            "more about these classes than the frozen features."
+        )
     if "retrieval" in others:
         found = {stage: part[_FIRST]["value"] for stage, part in result["retrieval"]["whitened"]["trained"].items()}
         best = max(found, key=lambda stage: found[stage])

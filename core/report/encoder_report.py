@@ -114,7 +114,8 @@ def _scores(result: dict[str, Any]) -> Figure:
             axes.errorbar(
                 100 * score.value, names.index(name), xerr=ends, fmt="o", color=colour, linewidth=2, markersize=6
             )
-            axes.annotate(f"{100 * score.value:.1f}", (100 * score.value, names.index(name)), (0, 5), textcoords="offset points", ha="center", fontsize=8)  # fmt: skip
+            at = (100 * score.value, names.index(name))
+            axes.annotate(f"{at[0]:.1f}", at, (0, 5), textcoords="offset points", ha="center", fontsize=8)
         axes.set_title(text, loc="left", fontsize=10)
         axes.set_xlabel("% of the test places")
         axes.set_yticks(range(len(names)), names, fontsize=9)
