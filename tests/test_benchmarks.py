@@ -3,10 +3,14 @@
 import io
 import json
 import tarfile
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from benchmarks.few_labels import __main__ as few_labels
 from benchmarks.learning import __main__ as learning
@@ -151,3 +155,50 @@ def test_the_few_labels_benchmark_measures_what_is_missing_and_writes_its_sectio
     assert "## Speed\n\nkept" in text
     few_labels.main()
     assert (tmp_path / "work" / "accuracy.jsonl").read_text() == written
+
+
+def test_the_spatial_split_of_eurosat_is_measured_once_and_written(tmp_path):
+    folder = make_eurosat(tmp_path / "eurosat")
+    for ours, theirs in (("train", "train"), ("valid", "val"), ("test", "test")):
+        names = (folder / f"split_{ours}.txt").read_text().split()
+        (folder / f"eurosat-spatial-{theirs}.txt").write_text("\n".join(names))
+    page_path = tmp_path / "learning.md"
+    page_path.write_text("# What pretraining gains\n\n## Blue Marble\n\nkept\n")
+    arguments = [
+        "--eurosat", folder, "--work", tmp_path / "work", "--page", page_path, "--minutes", "1", "--sizes", "64",
+        "--quick", "--device", "cpu", "--fine-tune",
+    ]  # fmt: skip
+    assert call(eurosat.main, *arguments) == 0
+    results = (tmp_path / "work" / "eurosat.jsonl").read_text()
+    written = page_path.read_text()
+    for expected in ("## Blue Marble\n\nkept", "| moco, 1 min | ", "| random convolutions | ", "| from scratch | "):
+        assert expected in written
+    assert call(eurosat.main, *arguments) == 0
+    assert (tmp_path / "work" / "eurosat.jsonl").read_text() == results  # nothing was measured again
+    assert page_path.read_text() == written
+
+
+def test_the_linear_classifier_sees_training_and_validation_images_and_its_penalty_is_chosen():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 300)
+    vectors = rng.normal(size=(3, 8))[labels] + rng.normal(0, 1.5, (300, 8))
+    side = np.array(["train", "val", "test"])[np.arange(300) % 3]
+    store = SimpleNamespace(
+        column={"label": labels, "place_number": np.arange(300)}.get, places=pd.DataFrame({"split": side})
+    )
+    record = eurosat.judged(vectors, store)
+    both = side != "test"
+    scaled = StandardScaler().fit(vectors[both]).transform(vectors)
+    expected = LogisticRegression(C=record["C"], max_iter=5000).fit(scaled[both], labels[both])
+    hits = np.array([int(hit) for hit in record["hits"]["linear"]])
+    assert np.mean(hits == (expected.predict(scaled[~both]) == labels[~both])) > 0.97
+    chosen = [LogisticRegression(C=penalty, max_iter=5000).fit(scaled[side == "train"], labels[side == "train"])
+              .score(scaled[side == "val"], labels[side == "val"]) for penalty in eurosat.PENALTIES]  # fmt: skip
+    assert chosen[eurosat.PENALTIES.index(record["C"])] >= max(chosen) - 0.02
+
+
+def test_bootstraps_give_the_binomial_interval():
+    hits = "".join("01"[number % 10 < 8] for number in range(5400))
+    low, high = (float(part) for part in eurosat.interval([hits]).split("(")[1].rstrip(")").split(" to "))
+    error = 100 * np.sqrt(0.8 * 0.2 / 5400)
+    assert high - low == pytest.approx(2 * 1.96 * error, rel=0.2)

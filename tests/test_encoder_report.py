@@ -163,5 +163,6 @@ def test_the_report_holds_verdict_picture_and_classes(store, probed, tmp_path):
     page = write_encoder_report(tmp_path, store, probed).read_text()
     assert verdict(probed.result).headline in page
     assert "Classes that it separates" in page
-    assert Image.open(tmp_path / "neighbours.png").width == round(WIDTH * DPI)
+    with Image.open(tmp_path / "neighbours.png") as picture:
+        assert picture.width == round(WIDTH * DPI)
     assert all(part in page for part in encoder_sections(tmp_path, store)[:2])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from core import train
-from core.evaluation.retrieval import SCALINGS, Retrieval, Scaling, ranks
+from core.evaluation.retrieval import SCALINGS, CosineScaling, Retrieval, ranks
 from core.networks.encoders import Encoder, ModelSpec
 from core.networks.weights import save_model
 from core.store.build import build
@@ -39,7 +39,7 @@ def test_features_that_name_the_place_find_it_and_noise_finds_it_by_chance(store
 def test_whitening_finds_what_a_direction_common_to_all_features_hides(store):
     plan = Retrieval.plan(store, 0)
     rng, number = np.random.default_rng(0), store.column("place_number")[plan.rows]
-    place, date = rng.normal(size=(number.max() + 1, 8))[number], rng.normal(size=(len(number), 1))
+    place, date = rng.normal(size=(number.max() + 1, 32))[number], rng.normal(size=(len(number), 1))
     vectors = place + 20 * date  # the same in all features: the cosine sees little else
     plain, white = (plan.recalls(vectors, plan.rows, CPU, kind)[1].mean() for kind in SCALINGS)
     assert plain < 0.7
@@ -51,7 +51,7 @@ def test_whitened_features_are_those_of_scikit_learn_where_images_are_many():
 
     rng = np.random.default_rng(0)
     known = rng.normal(size=(20_000, 6)) @ rng.normal(size=(6, 6)) + 3
-    ours = Scaling.fit(known, "whitened")(known[:50])
+    ours = CosineScaling.fit(known, "whitened")(known[:50])
     whole = PCA(whiten=True).fit(known / known.std(axis=0)).transform(known[:50] / known.std(axis=0))
     theirs = whole / np.linalg.norm(whole, axis=1, keepdims=True)
     assert np.allclose(ours @ ours.T, theirs @ theirs.T, atol=0.02)  # but for turns and flips of the axes

@@ -7,5 +7,5 @@
 
 It uses the project's own commands and functions. ``jobs`` defines the measurements, ``lanes`` runs them in parallel and
 appends each result to results.jsonl, ``page`` writes the results so far. An interrupted benchmark resumes with the same
-command.
+command. ``choices`` and ``eurosat`` are commands of their own, for a section each.
 """

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from benchmarks.learning import __doc__ as about
-from benchmarks.learning import page
+from benchmarks.learning import eurosat, page
 from benchmarks.learning.choices import write_section
 from benchmarks.learning.jobs import Bench, Job, Plan, measure_pace
 from benchmarks.learning.lanes import keep, read_results, run_all
@@ -69,6 +69,7 @@ def _run(options: argparse.Namespace) -> None:
         run_all(bench, plan.jobs(), results, options.lanes or _lanes(options.device))
     page.write(options.page, plan, read_results(results), options.work)
     write_section(options.page, options.work)
+    eurosat.write_section(options.page, options.work)
     print(options.page.read_text())
 
 

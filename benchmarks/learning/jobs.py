@@ -59,7 +59,7 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "moco-geo-tp, shared, adamw, both": ("moco-geo-tp", {"optimizer": "adamw"} | _SHARED | {"season": "both"}),
 }
 # EuroSAT's chips have 64 px: half of that sees three times the pairs in the same time (measured: notes.md).
-SETTINGS: dict[str, dict[str, Any]] = {"eurosat": {"views": Views(size=32)}}
+SETTINGS: dict[str, dict[str, Any]] = {name: {"views": Views(size=32)} for name in ("eurosat", "eurosat-spatial")}
 FRACTIONS = {0.01: 40, 0.1: 8, 1.0: 2}  # of the labels, and the epochs of fine-tuning: few labels need more passes
 DETECTION_EPOCHS = 6
 BATCH = 256

@@ -36,7 +36,7 @@ def make_store(name: str, source: Path | None, work: Path) -> None:
         return
     if source is None:
         raise ValueError(f"{name} has no folder")
-    {"peru": peru, "eurosat": eurosat, "dubai": dubai}[name](source.resolve(), out)
+    {"peru": peru, "eurosat": eurosat, "eurosat-spatial": eurosat_spatial, "dubai": dubai}[name](source.resolve(), out)
 
 
 def peru(folder: Path, out: Path) -> None:
@@ -44,23 +44,40 @@ def peru(folder: Path, out: Path) -> None:
     prepare("rasters", *sorted(folder.glob("*.tif")), "--size", 32, "--date-format", "%Y", "--out", out)
 
 
+SPLITS = {"train": "split_train", "val": "split_valid", "test": "split_test"}  # at random
+SPATIAL = {side: f"eurosat-spatial-{side}" for side in ("train", "val", "test")}  # by longitude; torchgeo's
+
+
 def eurosat(folder: Path, out: Path) -> None:
     """The tar with its split files, as a table of images."""
-    table, root = eurosat_table(folder, out.with_name("eurosat-files"))
+    _eurosat(folder, out, SPLITS)
+
+
+def eurosat_spatial(folder: Path, out: Path) -> None:
+    """The same images, the sides apart on the ground."""
+    _eurosat(folder, out, SPATIAL)
+
+
+def _eurosat(folder: Path, out: Path, splits: dict[str, str]) -> None:
+    table, root = eurosat_table(folder, out.with_name("eurosat-files"), splits)
     prepare("table", table, "--root", root, "--size", 64, "--coordinates", "none", "--out", out)
 
 
-def eurosat_table(folder: Path, files: Path) -> tuple[Path, Path]:
-    """Unpack EuroSAT, and list its images with class and side: a CSV, and the folder that its paths start from."""
+def eurosat_table(folder: Path, files: Path, splits: dict[str, str] = SPLITS) -> tuple[Path, Path]:
+    """Unpack EuroSAT, and list its images with class and side: a CSV, and the folder that its paths start from.
+
+    The lists of a split name files, with or without the folder of their class.
+    """
     with tarfile.open(next(folder.glob("*.tar"))) as archive:
         archive.extractall(files, filter="data")
     root = next(path for path in sorted(files.iterdir()) if path.is_dir())
     rows = [
-        {"path": name, "label": name.split("/")[0], "split": side}
-        for side, file in (("train", "split_train"), ("val", "split_valid"), ("test", "split_test"))
+        {"path": f"{label}/{name.split('/')[-1]}", "label": label, "split": side}
+        for side, file in splits.items()
         for name in (folder / f"{file}.txt").read_text().split()
+        for label in [name.split("/")[0] if "/" in name else name.rsplit("_", 1)[0]]
     ]
-    table = files / "images.csv"
+    table = files / f"{splits['train']}.csv"
     pd.DataFrame(rows).to_csv(table, index=False)
     return table, root
 

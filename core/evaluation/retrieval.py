@@ -27,14 +27,14 @@ _BLOCK = 1024  # queries compared at once: memory is proportional to block x pla
 
 
 @dataclass(frozen=True)
-class Scaling:
+class CosineScaling:
     """What makes features comparable by their cosine, fitted on training images."""
 
     mean: np.ndarray  # (D,)
     matrix: np.ndarray  # (D,), or (D, D) where directions are mixed
 
     @classmethod
-    def fit(cls, known: np.ndarray, kind: str) -> Scaling:
+    def fit(cls, known: np.ndarray, kind: str) -> CosineScaling:
         """Unit variance of each of (N, D) features, or, whitened, of every direction in their space."""
         known = known.astype(np.float64)
         mean, deviation = known.mean(axis=0), known.std(axis=0)
@@ -93,7 +93,7 @@ class Retrieval:
 
     def scaled(self, everything: np.ndarray, rows: np.ndarray, kind: str) -> np.ndarray:
         """Unit vectors (N, D) of (N, D) features of the index rows, by one of ``SCALINGS``."""
-        return Scaling.fit(everything[np.searchsorted(rows, self.scaling)], kind)(everything)
+        return CosineScaling.fit(everything[np.searchsorted(rows, self.scaling)], kind)(everything)
 
     def recalls(
         self, everything: np.ndarray, rows: np.ndarray, device: torch.device, kind: str = SCALINGS[0]

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from core.evaluation.probe import ENCODERS, Probed
-from core.evaluation.retrieval import SCALING_IMAGES, Scaling
+from core.evaluation.retrieval import SCALING_IMAGES, CosineScaling
 from core.report.pictures import DPI, EDGE, INK, MUTED, WIDTH, Canvas, Painter, page_style
 from core.report.store_picture import date_text
 from core.store.read import ChipStore
@@ -58,7 +58,7 @@ def search(store: ChipStore, probed: Probed) -> Search:
     found, ranks = {}, {}
     for name in ENCODERS:
         features = probed.vectors[name]["last"]
-        fitted = Scaling.fit(features[np.searchsorted(probed.rows, known)], "whitened")
+        fitted = CosineScaling.fit(features[np.searchsorted(probed.rows, known)], "whitened")
         ask, answer = (fitted(features[np.searchsorted(probed.rows, rows)]) for rows in (asked[numbers], candidates))
         similarity = ask @ answer.T
         if plan is None:
