@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.few_labels import __main__ as few_labels
 from benchmarks.learning import __main__ as learning
-from benchmarks.learning import choices, jobs, page
+from benchmarks.learning import choices, eurosat, jobs, page
 from tests.conftest import call, make_small_sample, write_raster
 
 
@@ -25,7 +25,8 @@ def make_eurosat(folder):
     lists = {"train": [], "valid": [], "test": []}
     with tarfile.open(folder / "eurosat.tar", "w") as archive:
         for number in range(60):
-            name = f"{'Forest' if number % 2 else 'River'}/{number}.jpg"
+            kind = "Forest" if number % 2 else "River"
+            name = f"{kind}/{kind}_{number}.jpg"
             buffer = io.BytesIO()
             pixels = rng.integers(0, 100 + 100 * (number % 2), (64, 64, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(buffer, "jpeg")
@@ -161,7 +162,7 @@ def test_the_spatial_split_of_eurosat_is_measured_once_and_written(tmp_path):
     folder = make_eurosat(tmp_path / "eurosat")
     for ours, theirs in (("train", "train"), ("valid", "val"), ("test", "test")):
         names = (folder / f"split_{ours}.txt").read_text().split()
-        (folder / f"eurosat-spatial-{theirs}.txt").write_text("\n".join(names))
+        (folder / f"eurosat-spatial-{theirs}.txt").write_text("\n".join(name.split("/")[1] for name in names))
     page_path = tmp_path / "learning.md"
     page_path.write_text("# What pretraining gains\n\n## Blue Marble\n\nkept\n")
     arguments = [
