@@ -49,7 +49,7 @@ def test_the_quickstart_writes_all_that_it_promises(quickstart):
     page = (quickstart / "report.html").read_text()
     assert "10 months are missing" in page
     assert "June and October" in page
-    assert page.count("data:image/png;base64") == 2
+    assert page.count("data:image/png;base64") == 4
     assert "python -m export.predict" in page
     assert "Predicted from 2 months" in page
 
