@@ -167,12 +167,12 @@ def test_the_spatial_split_of_eurosat_is_measured_once_and_written(tmp_path):
     page_path.write_text("# What pretraining gains\n\n## Blue Marble\n\nkept\n")
     arguments = [
         "--eurosat", folder, "--work", tmp_path / "work", "--page", page_path, "--minutes", "1", "--sizes", "64",
-        "--quick", "--device", "cpu", "--fine-tune",
+        "--quick", "--device", "cpu",
     ]  # fmt: skip
     assert call(eurosat.main, *arguments) == 0
     results = (tmp_path / "work" / "eurosat.jsonl").read_text()
     written = page_path.read_text()
-    for expected in ("## Blue Marble\n\nkept", "| moco, 1 min | ", "| random convolutions | ", "| from scratch | "):
+    for expected in ("## Blue Marble\n\nkept", "| moco, 1 min | ", "| random convolutions | "):
         assert expected in written
     assert call(eurosat.main, *arguments) == 0
     assert (tmp_path / "work" / "eurosat.jsonl").read_text() == results  # nothing was measured again
@@ -196,6 +196,18 @@ def test_the_linear_classifier_sees_training_and_validation_images_and_its_penal
     chosen = [LogisticRegression(C=penalty, max_iter=5000).fit(scaled[side == "train"], labels[side == "train"])
               .score(scaled[side == "val"], labels[side == "val"]) for penalty in eurosat.PENALTIES]  # fmt: skip
     assert chosen[eurosat.PENALTIES.index(record["C"])] >= max(chosen) - 0.02
+
+
+def test_few_labels_are_a_table_with_a_column_for_each_fraction():
+    records = {
+        f"{start} {fraction}": {"start": start, "fraction": fraction, "hits": {"fine-tuned, one date": "1110" * 20}}
+        for start in ("from scratch", "moco, 15 min")
+        for fraction in eurosat.FEW[:2]
+    }
+    (table,) = eurosat._few(records)
+    assert table.splitlines()[0].startswith("| fine-tuned with | 1% of the labels, 40 epochs | 10% of the labels")
+    assert table.splitlines()[2].startswith("| from scratch | 75.0 % (")
+    assert table.splitlines()[3].endswith("|  |")  # not measured yet
 
 
 def test_bootstraps_give_the_binomial_interval():

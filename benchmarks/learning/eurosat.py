@@ -108,7 +108,8 @@ def described(probe: Probe, bench: Bench, store: ChipStore) -> np.ndarray:
 
         bands = len(store.info.bands)
         mean, std = (torch.tensor(part).view(-1, 1, 1) for part in (store.info.mean, store.info.std))
-        return features(_Scaled(RCF(bands, features=512, kernel_size=3, seed=0), mean, std), store, rows, device)
+        network = _Scaled(RCF(bands, features=512, kernel_size=3, seed=0), mean, std)
+        return features(network, store, rows, device, batch_size=64)  # its maps are as large as the images
     path = bench.encoder(probe.job, store) if probe.job else probe.file
     encoder: nn.Module = load_encoder(str(path), store)[1]
     return features(
