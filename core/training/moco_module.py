@@ -118,9 +118,9 @@ class Pretraining(L.LightningModule):
         parameters = [p for p in self.parameters() if p.requires_grad]
         optimizer: torch.optim.Optimizer
         if self.optimizer == "adamw":
-            optimizer = torch.optim.AdamW(parameters, self.lr)
+            optimizer = torch.optim.AdamW(parameters, self.lr, fused=True)
         else:
-            optimizer = torch.optim.SGD(parameters, self.lr, momentum=0.9, weight_decay=1e-4)
+            optimizer = torch.optim.SGD(parameters, self.lr, momentum=0.9, weight_decay=1e-4, fused=True)
         warm = max(1, round(WARM_UP[self.optimizer] * self.steps))
 
         # A function of the step only, so that a resumed run with more epochs follows its own cosine.

@@ -63,7 +63,7 @@ class FineTuning(L.LightningModule, ABC, Generic[Targets]):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with a one-cycle schedule per step."""
         parameters = [p for p in self.model.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, self.lr, weight_decay=1e-2)
+        optimizer = torch.optim.AdamW(parameters, self.lr, weight_decay=1e-2, fused=True)
         cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.lr, total_steps=self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
