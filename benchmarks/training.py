@@ -2,8 +2,11 @@
 
 Compares whole training loops on the same chips, encoder, size and batch, in turns: ``core.train pretrain``, torchgeo's
 MoCoTask with its own augmentations, and lightly's MoCo v2 with per-sample torchvision views and two workers (``pip install
--e .[benchmark]``). Times come from each run's TensorBoard log, from the first logged step (already warm) to the last. With
-a CUDA device also ResNet-50 at 224 px: compared with the same step on tensors already on the device, memory, and the
+-e .[benchmark]``). On a CPU the processor time of one thread counts, with that of workers, so that other programs on the
+machine change little; on a GPU the clock of each run's TensorBoard log. Both from the first logged step (already warm) to
+the last. A profile of one step says what it is spent on, beside the same step with torch's own convolutions.
+
+With a CUDA device also ResNet-50 at 224 px: compared with the same step on tensors already on the device, memory, and the
 fraction of peak bf16 throughput.
 """
 
@@ -11,7 +14,9 @@ from __future__ import annotations
 
 import argparse
 import copy
+import gc
 import os
+import resource
 import shlex
 import sys
 import tempfile
@@ -31,18 +36,20 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.data import make_rasters, make_store
-from benchmarks.logs import Log, pairs_per_second, read_log
+from benchmarks.logs import Log, ProcessorTime, pairs_per_second, read_log
 from core.method.moco import MoCo
 from core.method.pairs import PairBatch, PairLoader, Pairs
 from core.method.views import Views, as_float
-from core.networks.encoders import Encoder, ModelSpec
+from core.networks import small_maps
+from core.networks.encoders import Encoder, ModelSpec, faster_in_bf16
 from core.store.read import ChipStore
 from core.training.moco_module import Pretraining
 from core.training.pretrain import pretrain
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "training.md"
 QUEUE, DIM, TEMPERATURE, MOMENTUM = 4096, 128, 0.2, 0.99
-PRECISIONS = ("bf16-mixed", "32-true")
+SIZES = (32, 64)  # px of a chip on a CPU
+LOGGER = "benchmarks.logs.ProcessorTime"
 
 
 # --- three loops ---
@@ -51,15 +58,10 @@ PRECISIONS = ("bf16-mixed", "32-true")
 def ours(store: ChipStore, out: Path, batch: int, precision: str, device: str, **options: Any) -> Log:
     """``core.train pretrain``, one epoch, with its own defaults."""
     pretrain(
-        store.path, out, variant="moco-tp", epochs=1, batch_size=batch, queue=QUEUE, precision=precision,
-        device=device, **options,
+        store.path, out, variant="moco-geo-tp", season="ignore", epochs=1, batch_size=batch, queue=QUEUE,
+        precision=precision, device=device, loggers=[{"class_path": LOGGER}], **options,
     )  # fmt: skip
     return read_log(out)
-
-
-def compiled(store: ChipStore, out: Path, batch: int, precision: str, device: str) -> Log:
-    """The same with ``--compile``; what compiling itself takes lies before the first logged step."""
-    return ours(store, out, batch, precision, device, compile=True)
 
 
 class Glued(Dataset):
@@ -150,7 +152,7 @@ def lightly(store: ChipStore, out: Path, batch: int, precision: str, device: str
 
 def _fit(module: L.LightningModule, loader: Any, out: Path, precision: str, device: str) -> Log:
     trainer = L.Trainer(
-        max_epochs=1, accelerator=device, devices=1, precision=precision, logger=TensorBoardLogger(out),
+        max_epochs=1, accelerator=device, devices=1, precision=precision, logger=[TensorBoardLogger(out), ProcessorTime()],
         enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
         log_every_n_steps=max(1, min(10, len(loader) // 2)),
     )  # fmt: skip
@@ -164,35 +166,148 @@ LOOPS = {
     "lightly": (lightly, "train_loss"),
 }
 PEERS = list(LOOPS)[1:]
-LOOPS["GeoAware `--compile`"] = (compiled, "loss")
+
+
+def processor_rate(batch: int, workers: float) -> float:
+    """Pairs per second of processor time of the newest run; ``workers`` is that of its other processes, s, all steps."""
+    (first, start), (last, end) = ProcessorTime.marks[0], ProcessorTime.marks[-1]
+    if last == first:
+        raise SystemExit("too few steps to time: give a larger --side or a smaller --batch")
+    share = (last - first) / (last + 1)
+    return batch * (last - first) / (end - start + share * workers)
+
+
+def _of_others() -> float:
+    """Processor time of processes that have ended, s."""
+    gc.collect()  # a loader's workers end with it
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def compare(store: ChipStore, work: Path, batch: int, repeats: int, device: str) -> str:
     """The three in turn, so that changes of the machine's speed affect all of them."""
     rates: dict[tuple[str, str], list[float]] = {}
     waits: dict[str, list[float]] = {}
+    fast = faster_in_bf16(torch.device(device))
+    precisions = ("bf16-mixed", "32-true") if fast else ("32-true",)
     for repeat in range(repeats):
-        for precision in PRECISIONS:
+        for precision in precisions:
             for name, (loop, scalar) in LOOPS.items():
+                before = _of_others()
                 log = loop(store, work / f"{loop.__name__}-{precision}-{repeat}", batch, precision, device)
-                rates.setdefault((precision, name), []).append(pairs_per_second(log, scalar, batch))
+                on_clock = device == "cuda"
+                rate = (
+                    pairs_per_second(log, scalar, batch) if on_clock else processor_rate(batch, _of_others() - before)
+                )
+                rates.setdefault((precision, name), []).append(rate)
                 waits.setdefault(precision, []).extend(value for _, _, value in log.get("data_wait", [])[1:])
-                print(f"{precision}, {name}: {rates[precision, name][-1]:.0f} pairs/s", flush=True)
-    head = ["precision", *LOOPS, "ours / the faster peer", "gained by compiling"]
+                print(f"{precision}, {name}: {rate:.0f} pairs/s", flush=True)
+    pixels = store.info.chip_size**2
+    parameters = sum(part.numel() for part in Encoder(ModelSpec.of_store(store, "resnet18")).parameters())
+    head = ["precision", *LOOPS, "ours / the faster peer", "images x pixels x parameters per second, ours"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for precision in PRECISIONS:
+    for precision in precisions:
         each = {name: np.array(rates[precision, name]) for name in LOOPS}
         faster = np.max([each[name] for name in PEERS], axis=0)
         ratio = np.median(each["GeoAware"] / faster)  # within a repeat
         cells = " | ".join(f"{np.median(rate):.0f} pairs/s" for rate in each.values())
-        gain = np.median(each["GeoAware `--compile`"] / each["GeoAware"])
-        lines.append(f"| {precision} | {cells} | {ratio:.2f} | {gain:.2f} |")
+        work_done = 2 * np.median(each["GeoAware"]) * pixels * parameters
+        lines.append(f"| {precision} | {cells} | {ratio:.2f} | {work_done:.2g} |")
     waited = "; ".join(f"{precision} {100 * np.mean(values):.2f} %" for precision, values in waits.items() if values)
+    time_of = "clock" if device == "cuda" else "processor time of one thread and of loaders' workers"
     return (
-        f"ResNet-18, {store.info.chip_size} px, batch {batch}, queue {QUEUE}, {device}; medians of {repeats} repeats.\n\n"
+        f"ResNet-18 ({parameters / 1e6:.1f} million parameters), {store.info.chip_size} px, batch {batch}, queue {QUEUE}, {device}, "
+        f"{time_of}; medians of {repeats} repeats.\n\n"
         + "\n".join(lines)
         + f"\n\nShare of our steps spent waiting for data (`data_wait` of the log): {waited or 'not logged'}."
     )
+
+
+# --- a step on a CPU ---
+
+PARTS = (  # of a step, by the names of torch's operations in the profile
+    ("convolutions of the stages: products of matrices and their transforms", ("bmm", "baddbmm", "mm", "addmm")),
+    ("first convolution", ("convolution",)),
+    ("batch norm", ("batch_norm",)),
+    ("ReLU and max pooling", ("clamp_min", "threshold", "max_pool")),
+    ("optimiser and key encoder's momentum", ("_fused", "lerp", "Optimizer")),
+)
+
+
+def profile(store: ChipStore, batch: int, repeats: int) -> str:
+    """What a step of ``moco-geo-tp`` is spent on, against torch's own convolutions, and against its arithmetic."""
+    loader = _loader(store, batch)
+    torch.manual_seed(0)
+    module = _module(loader, "resnet18", 1000, clusters=100)
+    optimizer: Any = module.configure_optimizers()
+    optimizer, pairs, pays = optimizer["optimizer"], next(iter(loader)), small_maps.pays
+
+    def step() -> None:
+        module.moco(*module.pair_of_views(pairs), pairs.cluster, pairs.places, pairs.order).total.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def measured() -> float:
+        start = time.process_time()
+        step()
+        return time.process_time() - start
+
+    times: dict[str, list[float]] = {"ours": [], "torch's": []}
+    with torch.profiler.profile() as profiled:
+        step()
+    try:
+        for number in range(2 * repeats + 2):
+            plain = number % 2 == 1
+            small_maps.pays = (lambda maps: False) if plain else pays  # type: ignore[assignment]
+            seconds = measured()
+            if number > 1:  # the first of each warms up
+                times["torch's" if plain else "ours"].append(seconds)
+    finally:
+        small_maps.pays = pays  # type: ignore[assignment]
+    spent: dict[str, float] = {}
+    for event in profiled.key_averages():
+        part = next((part for part, names in PARTS if any(name in event.key for name in names)), "everything else")
+        spent[part] = spent.get(part, 0.0) + event.self_cpu_time_total
+    total, rate = sum(spent.values()), matrix_rate()
+    ours_, torchs = (float(np.median(values)) for values in times.values())
+    ratio = float(np.median(np.array(times["torch's"]) / np.array(times["ours"])))
+    small, plain_flops = operations(store, batch, pays), operations(store, batch, lambda maps: False)
+    rows = "\n".join(
+        f"| {part} | {100 * value / total:.0f} % |" for part, value in sorted(spent.items(), key=lambda x: -x[1])
+    )
+    return (
+        f"A step of `moco-geo-tp`, ResNet-18, {store.info.chip_size} px, {batch} pairs, one thread, in turns: {ours_:.2f} s of processor "
+        f"time, and {torchs:.2f} s with torch's convolutions (oneDNN), the same network: **{ratio:.2f} times as fast**. It takes "
+        f"{small / 1e9:.0f} billion operations of multiplication and addition (torch's: {plain_flops / 1e9:.0f}, most of them with the "
+        f"padding of small maps); a large fp32 product of matrices reaches {rate / 1e9:.0f} billion a second here, so that no step of this "
+        f"arithmetic takes less than {small / rate:.2f} s: {100 * small / rate / ours_:.0f} % of ours.\n\n"
+        f"| part of our step | time |\n|---|---|\n{rows}"
+    )
+
+
+def operations(store: ChipStore, batch: int, pays: Callable[[Tensor], bool]) -> float:
+    """Operations of a step in convolutions and products of matrices, forward and backward; a multiply-add is two."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    loader = _loader(store, batch)
+    module, pairs, kept = _module(loader, "resnet18", 1), next(iter(loader)), small_maps.pays
+    small_maps.pays = pays  # type: ignore[assignment]
+    try:
+        with FlopCounterMode(display=False) as counter:
+            module.moco(*module.pair_of_views(pairs), pairs.cluster).total.backward()
+    finally:
+        small_maps.pays = kept  # type: ignore[assignment]
+    return counter.get_total_flops()
+
+
+def matrix_rate(side: int = 2048, repeats: int = 5) -> float:
+    """What a large fp32 matrix product reaches on one thread, operations per second of processor time, at best."""
+    a, best = torch.randn(side, side), np.inf
+    for _ in range(repeats):
+        start = time.process_time()
+        a @ a
+        best = min(best, time.process_time() - start)
+    return 2 * side**3 / best
 
 
 # --- a GPU ---
@@ -214,9 +329,9 @@ class Again:
             yield self.batch
 
 
-def _module(loader: PairLoader, arch: str, steps: int) -> Pretraining:
+def _module(loader: PairLoader, arch: str, steps: int, clusters: int = 0) -> Pretraining:
     encoder = Encoder(ModelSpec.of_store(loader.pairs.store, arch)).to(memory_format=torch.channels_last)
-    moco = MoCo(encoder, encoder.width, K=QUEUE, m=MOMENTUM, T=TEMPERATURE)
+    moco = MoCo(encoder, encoder.width, K=QUEUE, m=MOMENTUM, T=TEMPERATURE, clusters=clusters)
     return Pretraining(moco, Views(), loader, 0.03, steps)
 
 
@@ -289,19 +404,30 @@ def main() -> None:
     sections = []
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        paths = make_rasters(work / "scenes", None, options.side)
-        make_store(paths, work / "store")
-        store = ChipStore(work / "store")
-        sections.append(compare(store, work, options.batch, options.repeats, "cpu"))
+        torch.set_num_threads(1)
+        for size in SIZES:  # as many chips of either size
+            part = work / f"{size}"
+            part.mkdir()
+            make_store(make_rasters(part / "scenes", None, options.side * size // 64), part / "store", size=size)
+            small = ChipStore(part / "store")
+            sections.append(f"## Chips of {size} px, CPU")
+            sections += [
+                compare(small, part, options.batch, options.repeats, "cpu"),
+                profile(small, options.batch, options.repeats),
+            ]
         if torch.cuda.is_available():
+            paths = make_rasters(work / "scenes", None, options.side)
+            make_store(paths, work / "store")
+            store = ChipStore(work / "store")
+            sections.append("## GPU")
             sections.append(compare(store, work / "cuda", options.batch, options.repeats, "cuda"))
             make_store(paths, work / "store224", size=224)
             sections.append(gpu(ChipStore(work / "store224"), work, options.gpu_batch, options.repeats))
     head = (
         f"# Speed of pretraining\n\nMade by `{shlex.join(['python', '-m', 'benchmarks.training', *sys.argv[1:]])}` on "
         f"{os.cpu_count()} CPU cores: whole training loops, "
-        "timed by their own logs from the first logged step to the last, in turn within one run. Reading pairs from "
-        "the store against GeoTIFF: [data.md](data.md)."
+        "from the first logged step to the last, in turn within one run. Reading pairs from the "
+        "store against GeoTIFF: [data.md](data.md)."
     )
     options.page.parent.mkdir(parents=True, exist_ok=True)
     options.page.write_text("\n\n".join([head, *sections]) + "\n")

@@ -266,13 +266,14 @@ def _one_image(maps: Tensor) -> Tensor:
 
 
 def pays(maps: Tensor) -> bool:
-    """Whether maps (N, channels, rows, cols) are computed here: small, fp32, on a CPU, and not for an export."""
+    """Whether maps (N, channels, rows, cols) are computed here: small, fp32, on a CPU, neither exported nor compiled."""
     return (
         maps.device.type == "cpu"
         and maps.dtype == torch.float32
         and max(maps.shape[2:]) <= LARGEST
         and not torch.is_autocast_enabled("cpu")
         and not torch.onnx.is_in_onnx_export()
+        and not torch.compiler.is_compiling()
     )
 
 
