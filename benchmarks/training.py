@@ -48,7 +48,6 @@ from core.training.pretrain import pretrain
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "training.md"
 QUEUE, DIM, TEMPERATURE, MOMENTUM = 4096, 128, 0.2, 0.99
-SIZES = (32, 64)  # px of a chip on a CPU
 LOGGER = "benchmarks.logs.ProcessorTime"
 
 
@@ -253,8 +252,6 @@ def profile(store: ChipStore, batch: int, repeats: int) -> str:
         return time.process_time() - start
 
     times: dict[str, list[float]] = {"ours": [], "torch's": []}
-    with torch.profiler.profile() as profiled:
-        step()
     try:
         for number in range(2 * repeats + 2):
             plain = number % 2 == 1
@@ -264,6 +261,8 @@ def profile(store: ChipStore, batch: int, repeats: int) -> str:
                 times["torch's" if plain else "ours"].append(seconds)
     finally:
         small_maps.pays = pays  # type: ignore[assignment]
+    with torch.profiler.profile() as profiled:
+        step()
     spent: dict[str, float] = {}
     for event in profiled.key_averages():
         part = next((part for part, names in PARTS if any(name in event.key for name in names)), "everything else")
@@ -397,6 +396,7 @@ def main() -> None:
     parser.add_argument(
         "--side", type=int, default=4096, help="side of the generated rasters in px; larger means longer runs"
     )
+    parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64], help="sizes of a chip on a CPU, px")
     parser.add_argument("--gpu-batch", type=int, default=256, help="batch size of ResNet-50 at 224 px")
     parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args()
@@ -405,7 +405,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         torch.set_num_threads(1)
-        for size in SIZES:  # as many chips of either size
+        for size in options.sizes:  # as many chips of either size
             part = work / f"{size}"
             part.mkdir()
             make_store(make_rasters(part / "scenes", None, options.side * size // 64), part / "store", size=size)
