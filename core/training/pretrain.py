@@ -91,7 +91,7 @@ def pretrain(
         pair_views: Crops, flips and turns of two dates of a place: shared, jittered (moved by up to 2 px) or independent; of one image always the last.
         views: Strength of the augmentations.
         precision: auto (bf16 where it is faster), 32-true or bf16-mixed.
-        compile: Compile the encoders with torch.compile; the first steps are slow, so use it for long runs, but not for ResNets and chips of up to 64 px on a CPU.
+        compile: Compile the encoders with torch.compile; the first steps are slow, so use it for long runs, but not on a CPU for ResNets and chips up to 64 px.
         device: auto, cpu, cuda, cuda:1 and so on, or mps.
         seed: Random seed of weights, order, partners and views.
         loggers: Lightning loggers in addition to CSV and TensorBoard, each a class_path with its init_args.
