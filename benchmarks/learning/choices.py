@@ -26,7 +26,8 @@ BASE = "moco, sgd"
 TEXT = """Blue Marble, frozen features, 240 steps of 128 pairs (two passes over the images) for every choice, with
 learning rate and warm-up as `pretrain` has them. "shared" and "jittered": crops, flips and turns of two dates are the same or
 differ by 2 px at most, where the paper's are independent. "both": an embedding that ignores the season beside one that keeps it
-(Mañas et al. 2021). Recall at 1 with features standardised, and whitened, by training images."""
+(Mañas et al. 2021). Recall at 1 with features standardised, and whitened, by training images. The intervals
+of rows with one seed are over test places alone, and say nothing about another seed."""
 
 
 def jobs_of(choices: Iterable[str], seeds: range) -> dict[str, list[Job]]:

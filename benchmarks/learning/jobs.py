@@ -34,7 +34,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "temperature 0.02": {"temperature": 0.02},
     "momentum 0.999": {"momentum": 0.999},
     "queue 65,536": {"queue": 65536},
-    "learning rate 0.03": {"lr": 0.03},
+    "sgd, learning rate 0.03": {"optimizer": "sgd", "lr": 0.03},
     "jitter 0.4 in 80 %, grey in 20 %": {"views": Views(jitter=0.4, jitter_chance=0.8, grey=0.2)},
     "blur in 50 %": {"views": Views(blur=0.5)},
     "no quarter turns": {"views": Views(turn=False)},
@@ -49,13 +49,19 @@ _SHARED = {"pair_views": "shared", "season": "ignore"}
 CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "moco, sgd": ("moco", {"optimizer": "sgd"}),
     "moco, adamw": ("moco", {"optimizer": "adamw"}),
+    "moco-geo, adamw": ("moco-geo", {"optimizer": "adamw"}),
     "moco-tp, independent, sgd": ("moco-tp", {"optimizer": "sgd"} | _INDEPENDENT),
     "moco-tp, shared, sgd": ("moco-tp", {"optimizer": "sgd"} | _SHARED),
+    "moco-geo-tp, independent, sgd": ("moco-geo-tp", {"optimizer": "sgd"} | _INDEPENDENT),
     "moco-geo-tp, shared, sgd": ("moco-geo-tp", {"optimizer": "sgd"} | _SHARED),
     "moco-geo-tp, independent, adamw": ("moco-geo-tp", {"optimizer": "adamw"} | _INDEPENDENT),
     "moco-geo-tp, shared, adamw": ("moco-geo-tp", {"optimizer": "adamw"} | _SHARED),
     "moco-geo-tp, jittered, adamw": ("moco-geo-tp", {"optimizer": "adamw"} | _SHARED | {"pair_views": "jittered"}),
     "moco-geo-tp, shared, adamw, season kept": ("moco-geo-tp", {"optimizer": "adamw"} | _SHARED | {"season": "keep"}),
+    "moco-geo-tp, independent, adamw, both": (
+        "moco-geo-tp",
+        {"optimizer": "adamw"} | _INDEPENDENT | {"season": "both"},
+    ),
     "moco-geo-tp, shared, adamw, both": ("moco-geo-tp", {"optimizer": "adamw"} | _SHARED | {"season": "both"}),
 }
 # EuroSAT's chips have 64 px: half of that sees three times the pairs in the same time (measured: notes.md).
