@@ -36,7 +36,7 @@ def quickstart(
     out: Path = Path("outputs/quickstart"),
     data: Path | None = None,
     pretrain_epochs: int = 9,
-    finetune_epochs: int = 36,
+    finetune_epochs: int = 18,
     labels_fraction: float = 0.5,
     device: str = "auto",
     seed: int = 0,
@@ -96,7 +96,7 @@ def _map(python: _Commands, out: Path, sample: Sample, encoder: Path, epochs: in
         series = ["--series", "--dates", *(f"2004-{month:02}-01" for month in months)]
     python.train(
         "finetune", out / "store-map", "--task", "segmentation", *dates, "--encoder", encoder,
-        "--labels-fraction", labels_fraction, "--epochs", epochs, "--batch-size", 16, "--out", out / "finetune",
+        "--labels-fraction", labels_fraction, "--epochs", epochs, "--batch-size", 16, "--lr", 0.003, "--out", out / "finetune",
     )  # fmt: skip
     name = "World land cover (IGBP), Blue Marble"
     python.run("export.to_onnx", out / "finetune", "--out", model, *beside, "--name", name)
