@@ -110,7 +110,7 @@ def test_the_authors_checkpoints_give_torchvisions_features(module, geo, stores,
     torch.save(authors_checkpoint(model, module, geo), tmp_path / "moco_geo+tp.pth.tar")
     spec, encoder = load_encoder(tmp_path / "moco_geo+tp.pth.tar", stores())
     reference = without_head(model)
-    assert torch.equal(features(encoder, pixels), features(reference, imagenet(pixels)))
+    torch.testing.assert_close(features(encoder, pixels), features(reference, imagenet(pixels)), rtol=1e-3, atol=1e-3)
     by_the_book = Normalize(IMAGENET_MEAN, IMAGENET_STD)(pixels / 255)
     torch.testing.assert_close(features(encoder, pixels), features(reference, by_the_book), rtol=1e-3, atol=1e-4)
     assert (spec.arch, spec.bands, spec.unit) == ("resnet50", RGB, BYTES)
@@ -125,7 +125,9 @@ def test_a_plain_state_dict_is_recognised_by_its_keys(arch, suffix, stores, pixe
     (save_file if suffix == ".safetensors" else torch.save)(model.state_dict(), path)
     spec, encoder = load_encoder(path, stores())
     assert spec.arch == arch
-    assert torch.equal(features(encoder, pixels), features(without_head(model), imagenet(pixels)))
+    torch.testing.assert_close(
+        features(encoder, pixels), features(without_head(model), imagenet(pixels)), rtol=1e-3, atol=1e-3
+    )
 
 
 def test_files_from_before_batches_were_counted_are_read(stores, pixels, tmp_path):
@@ -133,7 +135,9 @@ def test_files_from_before_batches_were_counted_are_read(stores, pixels, tmp_pat
     state = {key: value for key, value in model.state_dict().items() if "num_batches" not in key}
     torch.save(state, tmp_path / "old.pth")
     encoder = load_encoder(tmp_path / "old.pth", stores())[1]
-    assert torch.equal(features(encoder, pixels), features(without_head(model), imagenet(pixels)))
+    torch.testing.assert_close(
+        features(encoder, pixels), features(without_head(model), imagenet(pixels)), rtol=1e-3, atol=1e-3
+    )
 
 
 class Malice:
