@@ -42,7 +42,7 @@ from export.runtime.errors import RuntimeFault
 from export.runtime.model.session import Model
 
 OPSET, IR = 17, 8
-SERIES_TILE = 128  # px, where each date is encoded: twelve take about the memory of one date at 256 px
+SERIES_TILE = 128  # px: twelve dates of it take about the memory of one date at 256 px
 # Maximum difference between torch and onnxruntime: of probabilities and scores; of boxes in px.
 TOLERANCE = 1e-3
 WEIGHTS = ("model.safetensors", "encoder.safetensors")  # of a finetune and a pretrain run
@@ -95,7 +95,7 @@ def export_onnx(
         source: folder of a run, or a safetensors file.
         out: the ONNX file; ``<out>.mlm.json`` is written beside it.
         data: the chip store of training; by default that of the run's config.yaml.
-        tile_size: rows = columns of the input, px; by default 256 for segmentation, 128 where each date of a series is encoded, 512 with ``dense``, else the chip size.
+        tile_size: rows = columns of the input, px; by default 256 for segmentation, 128 for that of a series, 512 with ``dense``, else the chip size.
         name: title of the model; by default the file name.
         dense: export maps of an encoder's stages (``export.model_files.dense``) instead of one vector per chip.
         int8: quantise to 8-bit integers; prints accuracy and speed.
@@ -218,7 +218,7 @@ def _tile_size(spec: ModelSpec, requested: int | None, dense: bool) -> int:
             raise UserError(f"--tile-size {requested}: must be a multiple of {STRIDE}, the network's stride")
         return requested
     if spec.task == "segmentation":
-        return SERIES_TILE if spec.dates and spec.temporal != "composite" else 256
+        return SERIES_TILE if spec.dates else 256
     return TILE if dense else spec.chip_size
 
 
@@ -354,8 +354,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", type=Path, metavar="STORE", help="chip store of training (default: from the run's config.yaml)")
     add(
         "--tile-size", type=int,
-        help="rows = columns of the input in pixels (default: 256 for segmentation, 128 where each date of a series is "
-        "encoded, 512 with --dense, else the chip size)",
+        help="rows = columns of the input in pixels (default: 256 for segmentation, 128 for that of a series of dates, 512 "
+        "with --dense, else the chip size)",
     )  # fmt: skip
     add(
         "--dense", action="store_true",

@@ -112,7 +112,7 @@ def test_the_authors_checkpoints_give_torchvisions_features(module, geo, stores,
     reference = without_head(model)
     torch.testing.assert_close(features(encoder, pixels), features(reference, imagenet(pixels)), rtol=1e-3, atol=1e-3)
     by_the_book = Normalize(IMAGENET_MEAN, IMAGENET_STD)(pixels / 255)
-    torch.testing.assert_close(features(encoder, pixels), features(reference, by_the_book), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(features(encoder, pixels), features(reference, by_the_book), rtol=1e-3, atol=1e-3)
     assert (spec.arch, spec.bands, spec.unit) == ("resnet50", RGB, BYTES)
     said = capsys.readouterr().out
     assert "scaled as in training: '8-bit values, 0 to 255', mean 123.675, 116.28, 103.53" in said
