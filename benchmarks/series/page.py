@@ -23,10 +23,10 @@ HEAD = """# Series of dates
 Made by `python -m benchmarks.series`; the numbers come from its runs alone. Blue Marble, {dates} months, ResNet-18, {train:,} training and
 {test:,} test places in other strips of longitude; {machine}. **Encoders are frozen**: each image is encoded once, and the heads of
 `core.networks.series` learn on the features ({epochs} epochs, dates dropped at random, dropout), {seeds} seeds of the heads and one of each
-encoder. The last row of an encoder, *{vote}*, is a model of a class per pixel, trained from the masks of the same places with
-its encoder ({vote_epochs} epochs); a place gets the class of land with the most probability over its pixels. Values are the accuracy over
-test places, in brackets 95 % intervals over seeds and places. Comparisons are paired by place
-and seed, in percentage points, and **bold** where the interval excludes 0."""
+encoder. Values are the accuracy over test places, in brackets 95 % intervals over seeds and places. Comparisons are paired by place and
+seed, in percentage points, and **bold** where the interval excludes 0."""
+VOTES = f"""*{VOTE}* is a model of a class per pixel, trained from the masks of the same places with its encoder ({VOTE_EPOCHS} epochs); a place
+gets the class of land with the most probability over its pixels."""
 
 
 def floors(where: np.ndarray, colours: np.ndarray) -> dict[str, np.ndarray]:
@@ -54,9 +54,11 @@ def write(path: Path, records: Records, store: ChipStore) -> None:
     encoders = list(dict.fromkeys(method for method, use in runs if use))
     head = HEAD.format(
         dates=store.places["count"].max(), train=sides["train"], test=sides["test"], epochs=EPOCHS, seeds=seeds,
-        vote=VOTE, vote_epochs=VOTE_EPOCHS, machine=f"{os.cpu_count()} CPU cores, {platform.machine()}",
+        machine=f"{os.cpu_count()} CPU cores, {platform.machine()}",
     )  # fmt: skip
     parts = [head, "## Floors without an encoder", _floors(runs), "## Heads", _heads(runs, encoders)]
+    if any(use.startswith(VOTE) for _, use in runs):
+        parts.append(VOTES)
     parts += ["## Comparisons", _comparisons(runs, encoders), "## Pixels of the map", _maps(records)]
     if NOTES.exists():
         parts.append(NOTES.read_text().strip())
