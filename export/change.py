@@ -142,7 +142,7 @@ def _order_of(sides: Sequence[Period]) -> list[str]:
     if not (before and after) or max(before) <= min(after):
         return []
     return [
-        f"the rasters before are of {max(before)}, later than those after ({min(after)}): changes are told backwards"
+        f"the rasters before are of {max(before)}, later than those after ({min(after)}): the map shows changes from the later to the earlier date"
     ]
 
 

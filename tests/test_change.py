@@ -471,7 +471,7 @@ def test_rasters_that_are_given_twice_are_refused_and_a_reversed_order_is_said(t
     days = [write_raster(tmp_path / f"s_{day}.tif", scene(n)) for n, day in enumerate(("20210110", "20200610"))]
     run(*days, "--model", model, "--out", tmp_path / "out")
     assert (
-        "before are of 2021-01-10, later than those after (2020-06-10): changes are told backwards"
+        "before are of 2021-01-10, later than those after (2020-06-10): the map shows changes from the later to the earlier date"
         in capfd.readouterr().err
     )
     run(*days[::-1], "--model", model, "--out", tmp_path / "out")

@@ -93,7 +93,7 @@ def test_classes_are_told_apart_or_not():
         {"class": "heath", "f1": {"trained": 0.5}, "recall": 0.5, "taken_for": "moor", "taken": 0.5},
     ]
     assert class_sentences({"one_date": {"classes": rows}}) == [
-        "Tells well from the others, by F1: water (95.0 %).",
+        "Separates well, by F1: water (95.0 %).",
         "Hardly: moor (0.0 %, mostly taken for heath).",
     ]
 

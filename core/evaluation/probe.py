@@ -227,7 +227,7 @@ def _comparisons(said: Kinds, labels: np.ndarray) -> dict:
 
 
 def _classes(said: Kinds, labels: np.ndarray, names: list[str]) -> list[dict]:
-    """How well each class of the test places is told from the others, and what it is taken for."""
+    """Scores of each class on the test places, and the class that it is mostly mistaken for."""
     answers = {name: said[name][chosen(said[name])].test for name in ENCODERS}
     answers["colour_statistics"] = said["colour_statistics"]["forest"].test
     counts = {name: _confusion(answer, labels, len(names)) for name, answer in answers.items()}

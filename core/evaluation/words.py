@@ -23,7 +23,7 @@ USES = {
     "retrieval": "finding a place again at another date",
 }
 STAGES = {"last": "", "third": ", third stage", "first_three": ", stages 1 to 3"}
-WELL, HARDLY = 0.7, 0.3  # F1 of a class that is told well from the others, or hardly
+WELL, HARDLY = 0.7, 0.3  # F1 of a class that is separated well, or hardly
 _FIRST = f"recall_at_{TOP[0]}"
 
 
@@ -72,11 +72,7 @@ def class_sentences(result: dict[str, Any]) -> list[str]:
     hardly = [
         f"{row['class']} ({_percent(f1[row['class']])}{_taken(row)})" for row in rows if f1[row["class"]] < HARDLY
     ]
-    lines = [
-        f"Tells well from the others, by F1: {_listed(well)}."
-        if well
-        else "Tells no class well from the others (F1 of 70 %)."
-    ]
+    lines = [f"Separates well, by F1: {_listed(well)}." if well else "Separates no class well (F1 of 70 % or more)."]
     return lines + ([f"Hardly: {_listed(hardly)}."] if hardly else [])
 
 
