@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -26,13 +25,13 @@ from torch import Tensor, nn
 
 from benchmarks.few_labels.page import write
 from benchmarks.learning import page
-from benchmarks.learning.jobs import FRACTIONS, UNTRAINED, Bench, Job, Record, measure_pace
+from benchmarks.learning.jobs import FRACTIONS, UNTRAINED, Bench, Job, Record, marks, measure_pace
 from benchmarks.learning.lanes import keep, read_results
 from benchmarks.learning.stores import ROOT, make_store
 from core.errors import UserError, run_command
 from core.evaluation.classify import knn_predict
 from core.evaluation.floors import colours_of
-from core.networks.encoders import features
+from core.networks.encoders import ModelSpec, Standardise, features
 from core.networks.weights import load_encoder
 from core.runs import pick_device
 from core.store.read import ChipStore
@@ -106,29 +105,14 @@ def described(probe: Probe, bench: Bench, store: ChipStore) -> np.ndarray:
     if probe.name == CONVOLUTIONS:
         from torchgeo.models import RCF  # slow to import
 
-        bands = len(store.info.bands)
-        mean, std = (torch.tensor(part).view(-1, 1, 1) for part in (store.info.mean, store.info.std))
-        network = _Scaled(RCF(bands, features=512, kernel_size=3, seed=0), mean, std)
+        spec = ModelSpec.of_store(store, "resnet18")  # for its scaling
+        network = nn.Sequential(Standardise(spec), RCF(len(spec.bands), features=512, kernel_size=3, seed=0))
         return features(network, store, rows, device, batch_size=64)  # its maps are as large as the images
     path = bench.encoder(probe.job, store) if probe.job else probe.file
     encoder: nn.Module = load_encoder(str(path), store)[1]
     return features(
         encoder if probe.size == NATIVE else Resized(encoder, probe.size), store, rows, device, batch_size=128
     )
-
-
-class _Scaled(nn.Module):
-    """Standardises the bands before a network that does not."""
-
-    def __init__(self, network: nn.Module, mean: Tensor, std: Tensor) -> None:
-        super().__init__()
-        self.network = network
-        self.register_buffer("mean", mean)
-        self.register_buffer("std", std)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """(N, D) of (N, bands, rows, cols)."""
-        return self.network((pixels - self.mean) / self.std)
 
 
 def judged(vectors: np.ndarray, store: ChipStore) -> Record:
@@ -149,7 +133,7 @@ def judged(vectors: np.ndarray, store: ChipStore) -> Record:
             "kNN": knn_predict((scaled[both], labels[both]), scaled[rows["test"]]),
             "linear": linear.predict(scaled[rows["test"]]),
         }
-    right = {name: "".join("01"[int(hit)] for hit in answer == labels[rows["test"]]) for name, answer in said.items()}
+    right = {name: marks(answer == labels[rows["test"]]) for name, answer in said.items()}
     return {"hits": right, "C": best}
 
 

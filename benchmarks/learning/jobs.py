@@ -244,7 +244,7 @@ class Bench:
         labels = protocol.labels("test")
         return {
             "hits": {
-                f"fine-tuned, {title(dates)}": _right(protocol.vectors(shares, "test", dates).argmax(axis=1), labels)
+                f"fine-tuned, {title(dates)}": marks(protocol.vectors(shares, "test", dates).argmax(axis=1) == labels)
                 for dates in protocol.dates
                 if dates != "stacked"
             }
@@ -325,15 +325,15 @@ def _hits(protocol: Protocol, everything: np.ndarray | None, job: Job) -> Record
             answers = predict(everything, protocol, dates)
             if protocol.located:
                 located = with_location(everything, protocol, dates, job.seed)
-                record.setdefault("located", {})[f"with location, {title(dates)}"] = _right(
-                    located.test, protocol.labels("test")
+                record.setdefault("located", {})[f"with location, {title(dates)}"] = marks(
+                    located.test == protocol.labels("test")
                 )
         record["hits"] |= {
-            f"{kind}, {title(dates)}": _right(answer.test, protocol.labels("test")) for kind, answer in answers.items()
+            f"{kind}, {title(dates)}": marks(answer.test == protocol.labels("test")) for kind, answer in answers.items()
         }
     return record
 
 
-def _right(said: np.ndarray, labels: np.ndarray) -> str:
+def marks(right: np.ndarray) -> str:
     """One character a place: 1 where it is named rightly."""
-    return "".join("01"[int(right)] for right in said == labels)
+    return "".join("01"[int(hit)] for hit in right)

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.learning.jobs import marks
 from benchmarks.learning.lanes import keep, read_results
 from benchmarks.learning.stores import ROOT, make_store
 from benchmarks.series import __doc__ as about
 from benchmarks.series import page, pixels
-from benchmarks.series.heads import ATTENTION, AVERAGED, MEAN, ONE, Places, boosted, on_sphere, with_head
+from benchmarks.series.heads import ATTENTION, AVERAGED, MEAN, ONE, Places, boosted, with_head
 from core.errors import UserError, run_command
-from core.evaluation.floors import colours_of
+from core.evaluation.floors import colours_of, coordinates
 from core.networks.encoders import Encoder, ModelSpec, features
 from core.networks.weights import load_encoder
 from core.runs import pick_device
@@ -71,10 +72,10 @@ def _measure(options: argparse.Namespace, encoders: dict[str, str], results: Pat
 
     def once(key: str, measure: Callable[[], np.ndarray]) -> None:
         if key not in done:
-            keep(results, {"key": key, "hits": "".join("01"[int(right)] for right in measure())})
+            keep(results, {"key": key, "hits": marks(measure())})
             print(key, flush=True)
 
-    where, colours = on_sphere(places), colours_of(store, places.rows.ravel()).reshape(len(places.rows), -1)
+    where, colours = coordinates(places.lonlat), colours_of(store, places.rows.ravel()).reshape(len(places.rows), -1)
     for name, vectors in page.floors(where, colours).items():
         once(f"{name}|0", partial(boosted, places, vectors, 0))
     for name, file in encoders.items():
@@ -96,7 +97,7 @@ def _fine_tune(options: argparse.Namespace, name: str, file: str, results: Path)
             key = page.key(name, pixels.VOTE, location, seed)
             if key not in done:
                 right = pixels.vote(store, places, file, out, seed, location=location)
-                keep(results, {"key": key, "hits": "".join("01"[int(hit)] for hit in right)})
+                keep(results, {"key": key, "hits": marks(right)})
         for kind in pixels.MAPS:
             if (key := f"{page.MAP}|{kind}|{seed}") not in done:
                 found = pixels.of_map(ChipStore(options.work / "map"), file, out, kind, seed)

@@ -61,12 +61,6 @@ def boosted(places: Places, vectors: np.ndarray, seed: int) -> np.ndarray:
     return model.predict(vectors[places.test]) == places.labels[places.test]
 
 
-def on_sphere(places: Places) -> np.ndarray:
-    """Degrees and unit vector, (places, 5)."""
-    lon, lat = np.radians(places.lonlat).T
-    return np.column_stack([places.lonlat, np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
-
-
 def with_head(
     store: ChipStore, places: Places, features: np.ndarray, use: str, seed: int, *, location: bool
 ) -> np.ndarray:

@@ -7,7 +7,6 @@ import numpy as np
 from core.store.read import ChipStore
 from core.store.sphere import unit_vectors
 
-_OCTAVES = 4
 _BLOCK = 2000  # images read at once
 
 
@@ -24,12 +23,5 @@ def colours_of(store: ChipStore, rows: np.ndarray) -> np.ndarray:
 
 
 def coordinates(lonlat: np.ndarray) -> np.ndarray:
-    """(N, 2) degrees to (N, 5) for trees: longitude and latitude, and the point on the unit sphere."""
+    """(N, 2) degrees to (N, 5): longitude and latitude, and the point on the unit sphere."""
     return np.hstack([lonlat, unit_vectors(lonlat)])
-
-
-def waves(lonlat: np.ndarray) -> np.ndarray:
-    """(N, 2) degrees to (N, 27) for linear models: the point on the unit sphere, and its sines and cosines in octaves."""
-    points = unit_vectors(lonlat)
-    turns = [points * (np.pi * 2**octave) for octave in range(_OCTAVES)]
-    return np.hstack([points, *(f(turn) for turn in turns for f in (np.sin, np.cos))])

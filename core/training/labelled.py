@@ -68,7 +68,11 @@ class Labelled:
         self.boxes = read_objects(store) if task == "detection" else {}
         self.longest = max(map(len, self.items))
         self.most = MAX_DATES  # in a training step
-        self.images = min(self.most, self.longest)  # of an item that the encoder reads in a training step
+
+    @property
+    def images(self) -> int:
+        """Of an item that the encoder reads in a training step, at most."""
+        return min(self.most, self.longest)
 
     def thinned(self, rows: np.ndarray) -> np.ndarray:
         """The images of an item in a training step: of a long sequence a random subset."""

@@ -9,6 +9,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor
 
 from core.errors import UserError
+from core.evaluation.floors import coordinates
 from core.method.views import Views, colour_jitter
 from core.store.read import UNLABELLED, ChipStore, images_of
 from core.training.labelled import IGNORED, Labelled, LabelledBatch, Moments, rotated
@@ -37,9 +38,14 @@ class LabelledSeries(Labelled):
     ) -> None:
         super().__init__(store, places, "sequence")
         self.task, self.most, self.location = task, dates, location
-        self.images = 1 if composite else min(dates, self.longest)
+        self.composite = composite
         self.numbers = store.column("place_number")
         self.days = pd.DatetimeIndex(store.column("datetime")).day_of_year.to_numpy()
+
+    @property
+    def images(self) -> int:
+        """Of a place that the encoder reads in a training step."""
+        return 1 if self.composite else super().images
 
     def thinned(self, rows: np.ndarray) -> np.ndarray:
         """At most ``dates`` of a place's dates, at random; of half the places fewer, down to one."""
@@ -164,11 +170,9 @@ def coordinates_floor(data: LabelledSeries, test: LabelledSeries, classes: int, 
 
 
 def _coordinates(data: LabelledSeries) -> np.ndarray:
-    """Longitude, latitude and unit vector of each place, (N, 5)."""
+    """What trees read of where each place lies, (N, 5)."""
     first = [rows[0] for rows in data.items]
-    degrees = np.stack([data.store.column(name)[first] for name in ("lon", "lat")], axis=1)
-    lon, lat = np.radians(degrees).T
-    return np.column_stack([degrees, np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+    return coordinates(np.stack([data.store.column(name)[first] for name in ("lon", "lat")], axis=1))
 
 
 def _counts(data: LabelledSeries, classes: int) -> np.ndarray:
