@@ -39,7 +39,7 @@ def start_run(
             raise UserError(f"{out}: has no last.ckpt to resume from; omit --resume to start the run")
         if not zipfile.is_zipfile(checkpoint):
             raise UserError(f"{checkpoint}: corrupt or truncated file; start again with --overwrite")
-        _check_unchanged(out / "config.yaml", settings, fixed)
+        _check_unchanged(out, settings, fixed)
     elif out.exists():
         if not overwrite:
             raise UserError(f"{out}: already exists; choose another --out, or add --overwrite to replace it")
@@ -53,8 +53,18 @@ def start_run(
     write_json(out / "version.json", versions)
 
 
-def _check_unchanged(config: Path, settings: dict[str, Any], fixed: Sequence[str]) -> None:
-    before = (yaml.safe_load(config.read_text()) or {}) if config.is_file() else {}
+def settings_of(out: Path) -> dict[str, Any]:
+    """The settings in the folder of a run; empty if it holds none. ``UserError`` if its config.yaml is not readable."""
+    config = out / "config.yaml"
+    try:
+        found = yaml.safe_load(config.read_text()) if config.is_file() else None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{config}: is not readable as YAML ({first_line(error)}); restore or remove it") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _check_unchanged(out: Path, settings: dict[str, Any], fixed: Sequence[str]) -> None:
+    before = settings_of(out)
     now = {name: _as_yaml(settings[name]) for name in fixed if name in before}
     changed = [f"{_flag(name)} {before[name]} is now {now[name]}" for name in now if before[name] != now[name]]
     if changed:

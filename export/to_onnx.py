@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-import yaml
 from torch import Tensor, nn
 
 from core.errors import UserError, run_command
@@ -31,6 +30,7 @@ from core.networks.encoders import Encoder, ModelSpec
 from core.networks.heads import NETWORKS, encoder_of
 from core.networks.series import SeriesNetwork
 from core.networks.weights import check_fit, load_model
+from core.runs import settings_of
 from core.store.read import ChipStore
 from export.model_files.dense import TILE, DenseFeatures, drop_stages, properties
 from export.model_files.mlm import metadata, model_item
@@ -128,7 +128,7 @@ def export_onnx(
             "--int8: not supported for detectors, whose graph computes boxes with too much precision for 8 bits; export in fp32"
         )
     _check_series(spec, weights, int8, single_date, out)
-    run = _Run(store, _tile_size(spec, tile_size, dense), name, _settings(weights), int8, force)
+    run = _Run(store, _tile_size(spec, tile_size, dense), name, settings_of(weights.parent), int8, force)
     difference = _export(run, spec, _as_exported(spec, network, dense, store), out)
     if single_date and isinstance(network, SeriesNetwork):
         day, run = day_of_year or SUMMER, replace(run, name=f"{name}, one date" if name else None)
@@ -274,17 +274,11 @@ def _weights_file(source: Path) -> Path:
 
 
 def _store_of(weights: Path) -> Path:
-    data = _settings(weights).get("data")
+    data = settings_of(weights.parent).get("data")
     if not data:
         config = weights.parent / "config.yaml"
         raise UserError(f"{config}: contains no chip store, or is not there; give the store with --data")
     return Path(data)
-
-
-def _settings(weights: Path) -> dict[str, Any]:
-    """Those of the run that made the weights, empty if they lie elsewhere."""
-    config = weights.parent / "config.yaml"
-    return (yaml.safe_load(config.read_text()) or {}) if config.is_file() else {}
 
 
 def _write(model: nn.Module, spec: ModelSpec, tile: int, path: Path, card: dict[str, str]) -> None:

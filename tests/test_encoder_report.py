@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
+from core.errors import UserError
 from core.evaluation.classify import forest, logistic
 from core.evaluation.floors import coordinates
 from core.evaluation.intervals import gain_score, prediction_scores
@@ -16,10 +17,12 @@ from core.evaluation.protocol import Protocol
 from core.evaluation.stages import stage_features
 from core.evaluation.words import class_sentences, verdict
 from core.networks.encoders import Encoder, ModelSpec, features
+from core.networks.weights import save_model
 from core.report.encoder_report import encoder_sections, write_encoder_report
 from core.report.neighbours import QUERIES, search
 from core.report.pictures import DPI, WIDTH
 from core.runs import pick_device
+from core.training.probe import probe
 
 
 def scored(share: float) -> dict:
@@ -84,6 +87,48 @@ def test_lost_retrieval_names_the_stage_that_finds_more():
     white["advantage"] = {"untrained": {"recall_at_1": gained(-10)}, "colour_statistics": {"recall_at_1": gained(5)}}
     judged = verdict({"retrieval": {"places": 100, "whitened": white}})
     assert any("third stage: 50.0 % at the first try, the last stage 30.0 %" in line for line in judged.advice)
+
+
+RUN = {"variant": "moco-geo-tp", "epochs": 20, "optimizer": "sgd", "pair_views": "independent", "season": "ignore"}
+LOST = {name: -5 for name in BETTER}
+WHITE = {"trained": {"last": {"recall_at_1": {"value": 0.3}}}, "advantage": {"untrained": {"recall_at_1": gained(-10)}}}
+
+
+@pytest.mark.parametrize(
+    ("pretraining", "dates", "named"),
+    [
+        (RUN, 2, {"--epochs, now 20", "--optimizer adamw", "--pair-views shared", "--season both"}),
+        (RUN | {"variant": "moco-geo"}, 2, {"--epochs, now 20", "--optimizer adamw", "--variant moco-geo-tp"}),
+        (RUN | {"variant": "moco"}, 1, {"--epochs, now 20", "--optimizer adamw", "more dates of each place"}),
+        (RUN | {"optimizer": "adamw", "pair_views": "shared", "season": "both"}, 2, {"--epochs, now 20"}),
+        (None, 2, {"(--epochs)"}),
+    ],
+)
+def test_what_to_try_are_options_that_the_run_did_not_use_and_its_dates_allow(pretraining, dates, named):
+    result = {"one_date": part(LOST, LOCATED)}
+    if dates == 2:
+        result |= {"all_dates": part(LOST, LOCATED), "retrieval": {"places": 100, "whitened": WHITE}}
+    if pretraining:
+        result["pretraining"] = pretraining
+    advice = " ".join(verdict(result).advice)
+    every = {"--optimizer", "--pair-views", "--season", "--variant", "more dates"}
+    assert all(name in advice for name in named)
+    assert {name for name in every if name in advice} == {name for name in every if any(name in one for one in named)}
+
+
+def test_a_probe_tells_the_options_of_the_pretraining(store, probed, tmp_path, monkeypatch):
+    monkeypatch.setattr("core.training.probe.measure", lambda *_: probed)
+    spec = ModelSpec.of_store(store, "resnet18")
+    for name, config in (("run", "variant: moco\nepochs: 7\nlr: 0.1"), ("other", "name: mine")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(config)
+        save_model(tmp_path / name / "encoder.safetensors", spec, Encoder(spec))
+    assert "pretraining" not in probe(store.path, str(tmp_path / "other" / "encoder.safetensors"))
+    found = probe(store.path, str(tmp_path / "run" / "encoder.safetensors"))
+    assert found.pop("pretraining") == {"variant": "moco", "epochs": 7}
+    (tmp_path / "run" / "config.yaml").write_text("a: [")
+    with pytest.raises(UserError, match=r"config.yaml: is not readable as YAML"):
+        probe(store.path, str(tmp_path / "run" / "encoder.safetensors"))
 
 
 def test_classes_are_told_apart_or_not():

@@ -1,6 +1,7 @@
 """Encoders of others: exact small copies of their files, read and fitted to a store's bands and unit."""
 
 import os
+import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +15,15 @@ from core import train
 from core.errors import UserError
 from core.networks.adapt import SENTINEL2, PixelUnit, adapt_filters, match_bands
 from core.networks.encoders import Encoder, ModelSpec, check_arch
-from core.networks.weights import IMAGENET_MEAN, IMAGENET_STD, _normalisation, load_encoder, load_model, save_model
+from core.networks.weights import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    _normalisation,
+    _torchgeo_unit,
+    load_encoder,
+    load_model,
+    save_model,
+)
 from core.store.build import build
 from export import to_onnx
 from export.model_files.quantize import real_tiles
@@ -337,7 +346,8 @@ def test_0_to_1_is_brightness(text):
 def torchgeo_weights():
     import torchgeo.models as models
 
-    return [w for kind in (models.ResNet18_Weights, models.ResNet50_Weights, models.ResNet152_Weights) for w in kind]
+    resnets = (models.ResNet18_Weights, models.ResNet50_Weights, models.ResNet152_Weights)
+    return [w for kind in (*resnets, models.Swin_V2_T_Weights, models.Swin_V2_B_Weights) for w in kind]
 
 
 @pytest.fixture
@@ -408,7 +418,9 @@ def test_a_damaged_download_is_refused(served, stores):
 
 
 def test_an_unknown_name_of_torchgeo_is_refused_with_those_alike(stores):
-    with pytest.raises(UserError, match=r"no such ResNet weights; similar names: ResNet50_Weights.FMOW_RGB_GASSL"):
+    with pytest.raises(
+        UserError, match=r"no such weights of a ResNet .*; similar names: ResNet50_Weights.FMOW_RGB_GASSL"
+    ):
         load_encoder("torchgeo:ResNet50_Weights.FMOW_GASSL", stores())
 
 
@@ -442,11 +454,96 @@ def test_each_family_of_torchgeo_fits_the_stores_that_are_made_of_its_sensor(nam
     assert features(encoder, torch.zeros(1, len(bands), 32, 32)).isfinite().all()
 
 
+SWIN = "torchgeo:Swin_V2_T_Weights.SENTINEL2_SI_RGB_SATLAS"
+
+
+def test_torchgeos_swin_transformers_have_the_maps_of_its_own_model(served, stores, pixels):
+    from torchgeo.models import swin_v2_t
+
+    torch.manual_seed(0)
+    model = swin_v2_t().eval()
+    served(model.state_dict())
+    store = stores(unit="8-bit colour, 0 to 255")
+    spec, encoder = load_encoder(SWIN, store)
+    assert spec.arch == "torchgeo:swin_v2_t"
+    with torch.inference_mode():
+        maps, part = encoder.pyramid(pixels), pixels / 255
+        for level, layers in enumerate(
+            (model.features[:2], model.features[2:4], model.features[4:6], model.features[6:])
+        ):
+            part = layers(part)
+            torch.testing.assert_close(maps[2 + level], part.permute(0, 3, 1, 2), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(encoder(pixels), part.mean(dim=(1, 2)), rtol=1e-4, atol=1e-5)
+
+
+def test_torchgeos_swin_transformers_are_tuned_from_their_weights_and_exported(served, stores, tmp_path):
+    from torchgeo.models import swin_v2_t
+
+    served(swin_v2_t().state_dict())
+    store = stores()
+    given = ["--data", store.path, "--encoder", SWIN, "--out", tmp_path / "tuned", "--device", "cpu"]
+    assert call(train.main, "finetune", *given, "--task", "classification", "--epochs", 1) == 0
+    assert load_model(tmp_path / "tuned" / "model.safetensors")[0].arch == "torchgeo:swin_v2_t"
+    assert call(to_onnx.main, tmp_path / "tuned", "--out", tmp_path / "m.onnx") == 0
+    tiles = real_tiles(store, 32, count=2)
+    with torch.inference_mode():
+        expected = (
+            load_model(tmp_path / "tuned" / "model.safetensors")[1](torch.from_numpy(tiles)).softmax(dim=1).numpy()
+        )
+    np.testing.assert_allclose(Model(tmp_path / "m.onnx").run(tiles), expected, atol=1e-4)
+
+
+def test_torchgeos_swin_transformers_take_other_bands(served, stores, capsys):
+    from torchgeo.models import swin_v2_t
+
+    model = swin_v2_t()
+    served(model.state_dict())
+    encoder = load_encoder(SWIN, stores(("B08", "B04"), BYTES))[1]
+    first = model.features[0][0].weight
+    expected = torch.stack([first.mean(dim=1), first[:, 0]], dim=1) * 1.5
+    torch.testing.assert_close(encoder.trunk.features[0][0].weight, expected)
+    assert "uses B04 as B04; B08 with the mean of all filters" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "why"),
+    [
+        (
+            "SENTINEL1_SI_SATLAS",
+            "backscatter in dB (Sentinel-1 GRD)",
+            "'backscatter scaled to 255 as in SatlasPretrain'",
+        ),
+        ("SENTINEL2_SI_RGB_SATLAS", "reflectance x 10000", "'8-bit values, 0 to 255'"),
+    ],
+)
+def test_weights_of_satlas_are_refused_other_units(name, unit, why, served, stores):
+    from torchgeo.models import swin_v2_b
+
+    model = swin_v2_b()
+    bands = ("VH", "VV") if "SENTINEL1" in name else RGB
+    model.features[0][0] = torch.nn.Conv2d(len(bands), 128, 4, 4)
+    served(model.state_dict())
+    with pytest.raises(UserError, match=f"was trained on {why}"):
+        load_encoder(f"torchgeo:Swin_V2_B_Weights.{name}", stores(bands, unit, "float32", 40))
+
+
+def test_landsats_digital_numbers_of_satlas_are_not_taken_for_reflectance():
+    assert _torchgeo_unit("LANDSAT_SI_SATLAS", 16320) == "Landsat Level-1 digital numbers"
+    assert PixelUnit.of(_torchgeo_unit("LANDSAT_OLI_SR_MOCO", 255)).quantity == "brightness"
+
+
+def test_without_torchgeo_its_architectures_name_the_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchgeo.models", None)
+    with pytest.raises(UserError, match=r"--arch torchgeo:swin_v2_t: needs torchgeo .*pip install torchgeo"):
+        check_arch("torchgeo:swin_v2_t")
+
+
 # Networks.
 
 
 @pytest.mark.parametrize(
-    "arch", ["resnet34", "resnet50", "convnext_atto", "swin_tiny_patch4_window7_224", "regnetx_002"]
+    "arch",
+    ["resnet34", "resnet50", "convnext_atto", "swin_tiny_patch4_window7_224", "regnetx_002", "torchgeo:swin_v2_t"],
 )
 def test_a_pyramid_holds_the_input_and_five_strides(arch):
     check_arch(arch)
@@ -467,6 +564,8 @@ def test_a_pyramid_holds_the_input_and_five_strides(arch):
         ("resnet5", "similar names: .*resnet50"),
         ("vit_tiny_patch16_224", "has no feature maps"),
         ("hf-hub:timm/resnet18.a1_in1k", "choose resnet18"),
+        ("torchgeo:vit_small_patch16_224", "choose one of torchgeo's torchgeo:swin_t, .*no feature maps"),
+        ("torchgeo:resnet18", "its ResNets are resnet18"),
     ],
 )
 def test_networks_without_a_pyramid_and_unknown_ones_are_refused(arch, why):

@@ -48,7 +48,8 @@ def verdict(result: dict[str, Any]) -> Verdict:
     """Judge the content of probe.json.
 
     In a use the encoder must beat an untrained network and the colours, and, where places have coordinates, with them the
-    coordinates and the colours with coordinates; each by an interval above 0.
+    coordinates and the colours with coordinates; each by an interval above 0. ``pretraining`` holds the options of the
+    encoder's run, where they are known.
     """
     uses = [use for use in USES if use in result]
     worth = [use for use in uses if all(Score(**gain).low > 0 for gain in _decisive(result[use], use))]
@@ -156,8 +157,8 @@ def _advice(result: dict[str, Any], others: list[str]) -> list[str]:
     """What to try where the encoder is not better than every floor."""
     if not others:
         return []
-    lines = ["pretrain longer (--epochs), or on more images of the same kind."]
     labels = [result[use] for use in others if use != "retrieval"]
+    lines = _pretraining_advice(result, others)
     if any(Score(**part["advantage"]["untrained"]).low <= 0 for part in labels):
         lines.append(
             "look at the losses of the pretraining: an encoder that is no better than an untrained one has learned nothing."
@@ -180,6 +181,29 @@ def _advice(result: dict[str, Any], others: list[str]) -> list[str]:
                 f"to find places again, use the whitened features of {'the third stage' if best == 'third' else 'stages 1 to 3'}: "
                 f"{_percent(found[best])} at the first try, the last stage {_percent(found['last'])}."
             )
+    return lines
+
+
+def _pretraining_advice(result: dict[str, Any], others: list[str]) -> list[str]:
+    """What to change in the pretraining: of its options those that it did not use, and that its dates allow."""
+    options = result.get("pretraining", {})
+    now = f", now {options['epochs']}" if "epochs" in options else ""
+    lines = [f"pretrain longer (--epochs{now}), or on more images of the same kind."]
+    if not options:
+        return lines
+    if options.get("optimizer") == "sgd":
+        lines.append("pretrain with --optimizer adamw: on small stores it learns more in the same number of steps.")
+    if not (DATES[1] in result or "retrieval" in result):
+        lines.append(
+            "give the store more dates of each place: pairs of dates teach what a place looks like in other seasons."
+        )
+    elif "tp" not in options["variant"]:
+        lines.append(f"pretrain with --variant {options['variant']}-tp: it pairs the dates of a place.")
+    else:
+        if "retrieval" in others and options.get("pair_views") == "independent":
+            lines.append("pretrain with --pair-views shared: two dates of a place then show the same pixels.")
+        if set(others) & set(DATES) and options.get("season") == "ignore":
+            lines.append("pretrain with --season both: a second embedding keeps what the season says about a class.")
     return lines
 
 

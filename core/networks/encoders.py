@@ -14,7 +14,7 @@ import torchvision
 from torch import Tensor, nn
 
 from core.errors import UserError
-from core.networks import small_maps
+from core.networks import small_maps, torchgeo_swins
 from core.store.read import ChipStore, LandClass
 
 ARCHS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")  # torchvision's; timm has the others
@@ -26,7 +26,7 @@ class ModelSpec:
 
     Attributes:
         task: embedding, classification, sequence, segmentation or detection.
-        arch: one of ``ARCHS``, or the name of a timm model.
+        arch: one of ``ARCHS``, the name of a timm model, or ``torchgeo:`` and one of ``torchgeo_swins.SWINS``.
         value_range: lowest and highest value seen in training.
         chip_size: rows = columns seen in training, px.
         classes: in the order of the output; empty for an embedding.
@@ -75,12 +75,17 @@ def check_arch(arch: str) -> None:
     """Raise ``UserError``, with similar names, unless it is one of ``ARCHS`` or a timm model with a feature pyramid."""
     if arch in ARCHS:
         return
+    if arch.startswith(torchgeo_swins.PREFIX):
+        torchgeo_swins.check_name(arch)
+        return
     import timm  # slow to import, and ResNets do without
 
     if not timm.is_model(arch):
         similar = difflib.get_close_matches(arch, timm.list_models(), cutoff=0.5)
         hint = f"; similar names: {', '.join(similar)}" if similar else ""
-        raise UserError(f"--arch {arch}: choose {', '.join(ARCHS)} or a timm model with a feature pyramid{hint}")
+        raise UserError(
+            f"--arch {arch}: choose {', '.join(ARCHS)}, torchgeo:NAME or a timm model with a feature pyramid{hint}"
+        )
     strides = [64 // size for size in _map_sizes(arch, 3, 64) or []]
     if strides != [1, 2, 4, 8, 16, 32]:  # plain transformers have one stride, others one image size
         raise UserError(
@@ -97,10 +102,10 @@ def check_size(arch: str, bands: int, size: int) -> None:
 
 
 def _map_sizes(arch: str, bands: int, size: int) -> list[int] | None:
-    """Columns of each feature map of a timm model for square images; None if it does not accept them."""
+    """Columns of each feature map of a network for square images; None if it does not accept them."""
     try:
         with torch.device("meta"), torch.inference_mode():  # shapes only: no memory, no time
-            return [part.shape[-1] for part in _timm_trunk(arch, bands).eval()(torch.zeros(1, bands, size, size))]
+            return [part.shape[-1] for part in _trunk(arch, bands).eval()(torch.zeros(1, bands, size, size))]
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError):
         return None
 
@@ -144,7 +149,7 @@ class Encoder(nn.Module):
                 small_maps.convert(stage)
             self.channels = [bands, 64, *(width // 2**n for n in (3, 2, 1, 0))]
         else:
-            self.trunk = _timm_trunk(spec.arch, bands)
+            self.trunk = _trunk(spec.arch, bands)
             self.channels = list(self.trunk.out_channels)
         self.is_resnet = spec.arch in ARCHS
         self.width = self.channels[-1]
@@ -178,8 +183,10 @@ class Encoder(nn.Module):
         return [self.trunk.layer1, self.trunk.layer2, self.trunk.layer3, self.trunk.layer4]
 
 
-def _timm_trunk(arch: str, bands: int) -> nn.Module:
-    """An untrained timm model that returns the feature maps of ``Encoder.pyramid``."""
+def _trunk(arch: str, bands: int) -> nn.Module:
+    """An untrained model of timm or torchgeo that returns the feature maps of ``Encoder.pyramid``."""
+    if arch.startswith(torchgeo_swins.PREFIX):
+        return torchgeo_swins.SwinTrunk(arch, bands)
     import segmentation_models_pytorch as smp  # slow to import, and ResNets do without
 
     options = {"dynamic_img_size": True} if arch.startswith("swin") else {}

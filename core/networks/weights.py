@@ -1,7 +1,7 @@
 """Trained weights: model files with their specification, and weights of others, adapted to a chip store (``--encoder``).
 
 Supported are encoder.safetensors of a pretraining run, checkpoints of the paper's authors (Ayush et al. 2021), state
-dicts with torchvision's names for a ResNet, and torchgeo's ResNet weights. No code in a file is executed: pickles are
+dicts with torchvision's names for a ResNet, and torchgeo's weights of ResNets and Swin transformers. No code in a file is executed: pickles are
 loaded with ``weights_only``.
 """
 
@@ -30,6 +30,8 @@ from core.networks.decoders import DECODERS
 from core.networks.encoders import ARCHS, Encoder, ModelSpec, check_arch
 from core.networks.heads import NETWORKS, build
 from core.networks.series import SERIES_NETWORKS, TEMPORAL
+from core.networks.torchgeo_swins import PREFIX as TORCHGEO
+from core.networks.torchgeo_swins import SWINS
 from core.store.read import ChipStore
 from export.runtime.raster.sentinel2 import REFLECTANCE
 
@@ -38,7 +40,9 @@ BYTES = "8-bit values, 0 to 255"
 # Of RGB / 255, for torchvision's own weights and the authors'.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-TORCHGEO = "torchgeo:"
+_LETTERS = {"R": "red", "G": "green", "B": "blue"}  # torchgeo's names of NAIP's bands
+_TORCHGEO_ENUMS = ("ResNet", "Swin_V2_")  # torchgeo's weights of other Swin transformers are of street scenes
+_HEADS = ("fc.", "norm.", "head.")  # of ResNets and Swin transformers
 # Raised by torch.load for files that hold no weights.
 _UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError)
 
@@ -122,7 +126,7 @@ def mismatches(expected: dict[str, Tensor], actual: dict[str, Tensor]) -> list[s
 def load_encoder(name: str | Path, store: ChipStore) -> tuple[ModelSpec, Encoder]:
     """Read an encoder and adapt it to the imagery of a store; prints each adaptation.
 
-    ``name`` is a file, or one of torchgeo's ResNet weights such as ``torchgeo:ResNet50_Weights.FMOW_RGB_GASSL``.
+    ``name`` is a file, or torchgeo weights such as ``torchgeo:ResNet50_Weights.FMOW_RGB_GASSL``.
     Returns the specification for the store's imagery, and the encoder in eval mode, on the CPU.
 
     Raises:
@@ -222,7 +226,7 @@ def _trunk_of(name: str, content: Any) -> tuple[dict[str, Tensor], bool]:
         raise UserError(f"{name}: contains no state dict; expected weights with torchvision's names for a ResNet")
     tensors = {str(key).removeprefix("module."): tensor for key, tensor in state.items()}
     query = {key.removeprefix("encoder_q."): t for key, t in tensors.items() if key.startswith("encoder_q.")}
-    trunk = {key: tensor for key, tensor in (query or tensors).items() if not key.startswith("fc.")}
+    trunk = {key: tensor for key, tensor in (query or tensors).items() if not key.startswith(_HEADS)}
     return trunk, bool(query)
 
 
@@ -268,31 +272,42 @@ def _from_torchgeo(name: str) -> Weights:
         ) from error
     trunk, _ = _trunk_of(name, content)
     arch = type(weight).__name__.removesuffix("_Weights").lower()  # meta["model"] is wrong for some
-    bands = tuple(weight.meta.get("bands") or RGB)
+    if arch in SWINS:
+        arch = TORCHGEO + arch
+    bands = tuple(_LETTERS.get(band, band) for band in weight.meta.get("bands") or RGB)
     mean, std = _normalisation(weight.transforms, len(bands))
-    unit = REFLECTANCE if max(*mean, *std) > 500 else BYTES  # by the magnitude of their scaling
-    if weight.name.startswith("SENTINEL1"):
-        unit = "backscatter in dB"
     if "_MS_SATLAS" in weight.name:
         # Its RGB is Sentinel-2's true-colour image, where 255 is a reflectance of 0.3558.
         std = tuple(3558.0 if value == 255 else value for value in std)
-    spec = _spec(bands, unit, mean, std, f"torchgeo's {weight}")
+    spec = _spec(bands, _torchgeo_unit(weight.name, max(*mean, *std)), mean, std, f"torchgeo's {weight}")
     sensor = adapt.LANDSAT_OLI if weight.name.startswith("LANDSAT") else adapt.SENTINEL2
     if weight.name.startswith(("LANDSAT_TM", "LANDSAT_ETM")):
         sensor = adapt.LANDSAT_TM
     return _identify(name, trunk, spec, sensor, (arch,))
 
 
+def _torchgeo_unit(name: str, largest: float) -> str:
+    """The unit of the images that weights were trained on, from their name and the largest number of their scaling."""
+    satlas = name.endswith("_SATLAS")
+    if name.startswith("SENTINEL1"):
+        return "backscatter scaled to 255 as in SatlasPretrain" if satlas else "backscatter in dB"
+    if name.startswith("LANDSAT") and satlas:
+        return "Landsat Level-1 digital numbers"
+    return REFLECTANCE if largest > 500 else BYTES
+
+
 def _torchgeo_weight(name: str) -> Any:
     """The entry of torchgeo's enums for ``torchgeo:ResNet50_Weights.NAME``."""
     import torchgeo.models  # slow to import
 
-    enums = [getattr(torchgeo.models, entry) for entry in dir(torchgeo.models) if entry.startswith("ResNet")]
+    enums = [getattr(torchgeo.models, entry) for entry in dir(torchgeo.models) if entry.startswith(_TORCHGEO_ENUMS)]
     known: dict[str, Any] = {str(weight): weight for weights in enums for weight in weights}
     entry = name.removeprefix(TORCHGEO)
     if entry not in known:
         similar = difflib.get_close_matches(entry, known, cutoff=0) or list(known)[:3]
-        raise UserError(f"{name}: torchgeo has no such ResNet weights; similar names: {', '.join(similar)}")
+        raise UserError(
+            f"{name}: torchgeo has no such weights of a ResNet or Swin transformer; similar names: {', '.join(similar)}"
+        )
     return known[entry]
 
 

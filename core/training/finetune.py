@@ -70,7 +70,7 @@ def finetune(
 
     Args:
         data: Folder of a chip store with labels.
-        encoder: encoder.safetensors of a pretraining run, third-party weights (.pth.tar, .pth, .safetensors), or torchgeo:ResNet50_Weights.NAME.
+        encoder: encoder.safetensors of a pretraining run, third-party weights (.pth.tar, .pth, .safetensors), or torchgeo:ResNet50_Weights.NAME and the like.
         out: Folder of the run; the results are model.safetensors and report.html.
         task: segmentation (a class per pixel), classification (a class per image), sequence (a class per place, from all
             its dates) or detection (bounding boxes).

@@ -72,7 +72,7 @@ def pretrain(
         data: Folder of the chip store.
         out: Folder of the run; the result is encoder.safetensors.
         variant: moco, moco-geo, moco-tp or moco-geo-tp. "tp" pairs two dates of a place, "geo" adds the geo-location pretext.
-        arch: resnet18, resnet34, resnet50 or a timm model with feature maps at strides 4 to 32, such as convnext_atto.
+        arch: resnet18, resnet34, resnet50, torchgeo:swin_v2_t, or a timm model with feature maps at strides 4 to 32, such as convnext_atto.
         epochs: Passes over all images.
         batch_size: Pairs per step, over all processes.
         optimizer: sgd (as in the paper) or adamw, which warms up over the first twentieth of the run.
