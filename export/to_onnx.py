@@ -25,7 +25,6 @@ from torch import Tensor, nn
 
 from core.errors import UserError, run_command
 from core.files import write_json
-from core.networks.decoders import STRIDE
 from core.networks.encoders import Encoder, ModelSpec
 from core.networks.heads import NETWORKS, encoder_of
 from core.networks.series import SeriesNetwork
@@ -214,8 +213,8 @@ def _check_gain(comparison: Comparison, out: Path, force: bool) -> None:
 
 def _tile_size(spec: ModelSpec, requested: int | None, dense: bool) -> int:
     if requested is not None:
-        if requested < STRIDE or requested % STRIDE:
-            raise UserError(f"--tile-size {requested}: must be a multiple of {STRIDE}, the network's stride")
+        if requested < spec.stride or requested % spec.stride:
+            raise UserError(f"--tile-size {requested}: must be a multiple of {spec.stride}, the network's stride")
         return requested
     if spec.task == "segmentation":
         return SERIES_TILE if spec.dates else 256

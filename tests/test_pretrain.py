@@ -157,9 +157,9 @@ def test_a_run_cannot_resume_with_other_images(ramp):
 
 def test_maps_of_one_pixel_learn_in_fp32_on_a_cpu(ramp, tmp_path, capsys):
     cpu = torch.device("cpu")
-    assert pick_precision("auto", cpu, 16) == "32-true"
-    assert pick_precision("bf16-mixed", cpu, 17) == "bf16-mixed"
-    assert pick_precision("bf16-mixed", torch.device("meta"), 8) == "bf16-mixed"
+    assert pick_precision("auto", cpu, 16, 32) == "32-true"
+    assert pick_precision("bf16-mixed", cpu, 17, 32) == "bf16-mixed"
+    assert pick_precision("bf16-mixed", torch.device("meta"), 8, 32) == "bf16-mixed"
     assert call(train.main, *options(ramp, tmp_path / "x", "--precision", "bf16-mixed")) == 2
     assert "--precision bf16-mixed: gives wrong gradients on a CPU" in capsys.readouterr().err
 

@@ -6,6 +6,8 @@ import difflib
 import json
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
+from operator import mul
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,10 @@ from core.networks import small_maps, torchgeo_swins
 from core.store.read import ChipStore, LandClass
 
 ARCHS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")  # torchvision's; timm has the others
+STRIDE = 32  # px of the image in a pixel of the last map: of every network, unless a ResNet is made for small chips
+# Strides of a ResNet's first convolution, max-pool and stages 2 to 4, by the total: where resolution is kept for small chips.
+LAYOUTS = {32: (2, 2, 2, 2, 2), 16: (2, 1, 2, 2, 2), 8: (2, 1, 1, 2, 2)}
+SMALL_CHIPS: dict[int, int] = {}  # largest image, px, and the stride that a ResNet for it gets; larger ones ``STRIDE``
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class ModelSpec:
         dates: 0 for a model of one date; of a model that reads a series the most dates seen in training.
         temporal: how a series is read: attention, composite or mean.
         location: whether a series' longitude and latitude are read too.
+        stride: px of the image in a pixel of the last map; one of ``LAYOUTS`` for a ResNet, else ``STRIDE``. The weights
+            are the same for each, so they mean nothing without it.
     """
 
     task: str
@@ -53,13 +61,14 @@ class ModelSpec:
     dates: int = 0
     temporal: str = "attention"
     location: bool = False
+    stride: int = STRIDE
 
     @classmethod
-    def of_store(cls, store: ChipStore, arch: str) -> ModelSpec:
+    def of_store(cls, store: ChipStore, arch: str, stride: int = STRIDE) -> ModelSpec:
         """Specification of an encoder for the imagery of a store, scaled by the statistics of its training places."""
-        check_arch(arch)
+        check_arch(arch, stride)
         same = ("bands", "unit", "value_range", "mean", "std", "gsd", "chip_size", "license")
-        return cls("embedding", arch, **{name: getattr(store.info, name) for name in same})
+        return cls("embedding", arch, **{name: getattr(store.info, name) for name in same}, stride=stride)
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
@@ -71,8 +80,19 @@ class ModelSpec:
         return cls(**fields)
 
 
-def check_arch(arch: str) -> None:
-    """Raise ``UserError``, with similar names, unless it is one of ``ARCHS`` or a timm model with a feature pyramid."""
+def stride_for(arch: str, size: int) -> int:
+    """The stride of a new network for images of ``size`` = rows = columns, px."""
+    fitting = [stride for largest, stride in sorted(SMALL_CHIPS.items()) if size <= largest]
+    return fitting[0] if fitting and arch in ARCHS else STRIDE
+
+
+def check_arch(arch: str, stride: int = STRIDE) -> None:
+    """Raise ``UserError`` unless it is one of ``ARCHS`` or a timm model with a feature pyramid, of such a stride."""
+    if stride not in (LAYOUTS if arch in ARCHS else (STRIDE,)):
+        known = (
+            f"{arch} takes {', '.join(map(str, LAYOUTS))}" if arch in ARCHS else f"{arch} has {STRIDE}; leave it out"
+        )
+        raise UserError(f"--stride {stride}: {known}")
     if arch in ARCHS:
         return
     if arch.startswith(torchgeo_swins.PREFIX):
@@ -130,10 +150,11 @@ class Standardise(nn.Module):
 class Encoder(nn.Module):
     """A backbone without head: raw pixels (N, bands, rows, cols) to features (N, ``width``) after average pooling.
 
-    ``channels`` are those of each map of ``pyramid``.
+    ``channels`` and ``strides``, px, are those of each map of ``pyramid``; ``stride`` is the last.
     """
 
     channels: list[int]
+    strides: list[int]
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -145,14 +166,21 @@ class Encoder(nn.Module):
             nn.init.kaiming_normal_(self.trunk.conv1.weight, mode="fan_out", nonlinearity="relu")
             width = self.trunk.fc.in_features
             self.trunk.fc = nn.Identity()
+            stem, pool, *others = LAYOUTS[spec.stride]
+            if pool == 1:
+                self.trunk.maxpool = nn.Identity()
+            for stage, stride in zip(self._stages()[1:], others):
+                _begin_with_stride(stage, stride)
             for stage in self._stages():
                 small_maps.convert(stage)
             self.channels = [bands, 64, *(width // 2**n for n in (3, 2, 1, 0))]
+            self.strides = [1, *accumulate((stem, pool, *others), mul)]
         else:
             self.trunk = _trunk(spec.arch, bands)
             self.channels = list(self.trunk.out_channels)
+            self.strides = [2**level for level in range(6)]
         self.is_resnet = spec.arch in ARCHS
-        self.width = self.channels[-1]
+        self.width, self.stride = self.channels[-1], self.strides[-1]
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features (N, width)."""
@@ -160,9 +188,9 @@ class Encoder(nn.Module):
         return self.trunk.avgpool(last).flatten(1) if self.is_resnet else last.mean(dim=(2, 3))
 
     def pyramid(self, pixels: Tensor) -> list[Tensor]:
-        """The standardised input, then maps at strides 2, 4, 8, 16, 32, as segmentation-models-pytorch's decoders expect.
+        """The standardised input, then maps at ``strides``: 2, 4, 8, 16, 32, or less for small chips.
 
-        ``pixels`` are (N, bands, rows, cols), rows and cols multiples of 32. Networks that start at stride 4 return a map
+        ``pixels`` are (N, bands, rows, cols), rows and cols multiples of ``stride``. Networks that start at stride 4 return a map
         of 0 channels at stride 2; VGGs return their own first map instead of the input.
         """
         scaled = self.standardise(pixels)
@@ -181,6 +209,13 @@ class Encoder(nn.Module):
 
     def _stages(self) -> list[nn.Module]:
         return [self.trunk.layer1, self.trunk.layer2, self.trunk.layer3, self.trunk.layer4]
+
+
+def _begin_with_stride(stage: nn.Module, stride: int) -> None:
+    """Set the stride of a ResNet's stage 2, 3 or 4, which lies in its first block."""
+    block = stage[0]  # type: ignore[index]
+    strided = block.conv2 if hasattr(block, "conv3") else block.conv1
+    strided.stride = block.downsample[0].stride = (stride, stride)
 
 
 def _trunk(arch: str, bands: int) -> nn.Module:

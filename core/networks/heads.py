@@ -18,12 +18,11 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from core.networks.decoders import STRIDE, decoder_of
+from core.networks.decoders import decoder_of
 from core.networks.encoders import Encoder, ModelSpec
 from core.networks.series import SERIES_NETWORKS
 
-# Smallest anchor of each level, px: half of RetinaNet's own, because objects in overhead imagery are small.
-ANCHORS = (16, 32, 64, 128, 256)
+ANCHOR = 2  # pixels of its map in the smallest anchor: half of RetinaNet's own, because objects in overhead imagery are small
 PYRAMID_CHANNELS = 256  # as in the RetinaNet paper
 
 
@@ -49,7 +48,7 @@ class Segmenter(nn.Module):
 
         super().__init__()
         self.encoder = Encoder(spec)
-        self.decoder, width, kernel, upsampling = decoder_of(spec.decoder, self.encoder.channels)
+        self.decoder, width, kernel, upsampling = decoder_of(spec.decoder, self.encoder)
         self.head = SegmentationHead(width, len(spec.classes), kernel_size=kernel, upsampling=upsampling)
         initialize_decoder(self.decoder)
         initialize_head(self.head)
@@ -57,15 +56,16 @@ class Segmenter(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits (N, classes, rows, cols)."""
         rows, columns = pixels.shape[-2:]
-        return self.head(self.decoder(self.encoder.pyramid(pad_to_stride(pixels))))[..., :rows, :columns]
+        maps = self.encoder.pyramid(pad_to_stride(pixels, self.encoder.stride))
+        return self.head(self.decoder(maps))[..., :rows, :columns]
 
 
-def pad_to_stride(pixels: Tensor) -> Tensor:
-    """Pad images (N, bands, rows, cols) at the bottom and right with NaN to multiples of ``STRIDE``."""
+def pad_to_stride(pixels: Tensor, stride: int) -> Tensor:
+    """Pad images (N, bands, rows, cols) at the bottom and right with NaN to multiples of ``stride``, px."""
     rows, columns = pixels.shape[-2:]
-    if rows % STRIDE == 0 and columns % STRIDE == 0:
+    if rows % stride == 0 and columns % stride == 0:
         return pixels
-    return F.pad(pixels, (0, -columns % STRIDE, 0, -rows % STRIDE), value=torch.nan)
+    return F.pad(pixels, (0, -columns % stride, 0, -rows % stride), value=torch.nan)
 
 
 class Detector(RetinaNet):
@@ -76,20 +76,22 @@ class Detector(RetinaNet):
     """
 
     def __init__(self, spec: ModelSpec) -> None:
+        encoder = Encoder(spec)
+        strides = [*encoder.strides[3:], 2 * encoder.stride, 4 * encoder.stride]
         # Group norm keeps activations from vanishing at the start, as in torchvision's retinanet_resnet50_fpn_v2.
         anchors = AnchorGenerator(
-            tuple(tuple(round(size * 2 ** (third / 3)) for third in range(3)) for size in ANCHORS),
-            ((0.5, 1.0, 2.0),) * len(ANCHORS),
+            tuple(tuple(round(ANCHOR * stride * 2 ** (third / 3)) for third in range(3)) for stride in strides),
+            ((0.5, 1.0, 2.0),) * len(strides),
         )
         super().__init__(
-            _Pyramid(Encoder(spec)),
+            _Pyramid(encoder),
             len(spec.classes),
             anchor_generator=anchors,
             head=_Head(
                 PYRAMID_CHANNELS, anchors.num_anchors_per_location()[0], len(spec.classes), partial(nn.GroupNorm, 32)
             ),
         )
-        self.transform = _PadOnly(1, 1, [], [])  # its scaling and its sizes are not used
+        self.transform = _PadOnly(1, 1, [], [], encoder.stride)  # its scaling and its sizes are not used
 
     @property
     def encoder(self) -> Encoder:
@@ -98,7 +100,7 @@ class Detector(RetinaNet):
 
 
 class _Pyramid(nn.Module):
-    """Feature pyramid network on the encoder's maps at strides 8, 16 and 32, with two coarser levels."""
+    """Feature pyramid network on the encoder's last three maps (strides 8, 16 and 32, or less for small chips), and two coarser levels."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -121,8 +123,8 @@ class _PadOnly(GeneralizedRCNNTransform):
     def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
         return image, target
 
-    def batch_images(self, images: list[Tensor], size_divisible: int = STRIDE) -> Tensor:
-        return pad_to_stride(torch.stack(images))
+    def batch_images(self, images: list[Tensor], size_divisible: int = 32) -> Tensor:
+        return pad_to_stride(torch.stack(images), self.size_divisible)
 
 
 class _Head(RetinaNetHead):

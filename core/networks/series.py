@@ -16,17 +16,18 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.networks.decoders import STRIDE, decoder_of
+from core.networks.decoders import decoder_of
 from core.networks.encoders import Encoder, ModelSpec
 
 TEMPORAL = ("composite", "attention", "mean")
 HEADS = 16  # fewer where the channels of an encoder cannot be split so
-PLACES = 4  # level of the pyramid whose pixels are the places of the attention: stride 16
+PLACES = 4  # level of the pyramid whose pixels are the places of the attention: stride 16, or less for small chips
 VALUES = 3  # levels from this one on (stride 8) have value projections; finer ones would cost more than they say
 HIDDEN = 64
 YEAR = 365.25
@@ -280,7 +281,7 @@ class SeriesSegmenter(SeriesNetwork):
             DatePooling(width, projected=self.attentive and level >= VALUES)
             for level, width in enumerate(channels[1:], start=1)
         )
-        self.decoder, width, kernel, upsampling = decoder_of(spec.decoder, channels)
+        self.decoder, width, kernel, upsampling = decoder_of(spec.decoder, self.encoder)
         self.upsampling = nn.UpsamplingBilinear2d(scale_factor=upsampling) if upsampling > 1 else nn.Identity()
         self.head = SegmentationHead(width + self.more, len(spec.classes), kernel_size=kernel)
         initialize_decoder(self.decoder)
@@ -299,9 +300,9 @@ class SeriesSegmenter(SeriesNetwork):
         latitude: Tensor | None = None,
     ) -> Tensor:
         """Logits (N, classes, rows, cols) of N series."""
-        rows, columns = pixels.shape[-2:]
-        if rows % STRIDE or columns % STRIDE:
-            padding = (0, -columns % STRIDE, 0, -rows % STRIDE)
+        (rows, columns), stride = pixels.shape[-2:], self.encoder.stride
+        if rows % stride or columns % stride:
+            padding = (0, -columns % stride, 0, -rows % stride)
             pixels, valid = F.pad(pixels, padding, value=torch.nan), F.pad(valid, padding, value=False)
             longitude, latitude = (None if part is None else F.pad(part, padding) for part in (longitude, latitude))
         return super().of_places(pixels, valid, day_of_year, longitude, latitude)[..., :rows, :columns]
@@ -328,10 +329,11 @@ class SeriesSegmenter(SeriesNetwork):
         return self.head(decoded)
 
     def date_weights(self, features: Tensor, days: Tensor, valid: Tensor) -> list[Tensor]:
-        """Weights at strides 2 to 32, each (N, T, heads, rows, cols) with a sum of 1 over the dates, or of 0 without data."""
+        """Weights at the strides of the pyramid, each (N, T, heads, rows, cols) with a sum of 1 over the dates, or of 0 without data."""
         cover, covers = valid.flatten(0, 1).unsqueeze(1).float(), []
-        for _ in range(5):
-            cover = F.avg_pool2d(cover, 2)
+        strides = self.encoder.strides
+        for finer, stride in pairwise(strides):
+            cover = F.avg_pool2d(cover, stride // finer) if stride > finer else cover
             covers.append(cover)
         wanted = None
         if self.weights is not None:
@@ -340,20 +342,20 @@ class SeriesSegmenter(SeriesNetwork):
             wanted = self.weights(features.flatten(3).transpose(2, 3), days, at)
             wanted = wanted.transpose(2, 3).reshape(-1, self.heads, rows, columns)
         weights = []
-        for level, cover in enumerate(covers, start=1):
-            part = cover if wanted is None else _at_level(wanted, level) * cover
+        for stride, cover in zip(strides[1:], covers):
+            part = cover if wanted is None else _at_stride(wanted, strides[PLACES], stride) * cover
             part = part.reshape(features.shape[0], -1, *part.shape[1:])
             weights.append(part / part.sum(dim=1, keepdim=True).clamp(min=1e-6))
         return weights
 
 
-def _at_level(weights: Tensor, level: int) -> Tensor:
-    """Weights (N, heads, rows, cols) of the places at another level of the pyramid."""
-    if level > PLACES:
-        return F.avg_pool2d(weights, 2 ** (level - PLACES))
-    if level == PLACES:
+def _at_stride(weights: Tensor, own: int, stride: int) -> Tensor:
+    """Weights (N, heads, rows, cols) of places of ``own`` px at another stride, px."""
+    if stride > own:
+        return F.avg_pool2d(weights, stride // own)
+    if stride == own:
         return weights
-    return F.interpolate(weights, scale_factor=2.0 ** (PLACES - level), mode="bilinear")
+    return F.interpolate(weights, scale_factor=own / stride, mode="bilinear")
 
 
 class SeriesClassifier(SeriesNetwork):

@@ -92,7 +92,7 @@ def load_model(path: Path) -> tuple[ModelSpec, nn.Module]:
         raise UserError(f"{path}: has no GeoAware metadata; choose a file written by core.train")
     try:
         spec = ModelSpec.from_json(metadata["geoaware"])
-        check_arch(spec.arch)
+        check_arch(spec.arch, spec.stride)
         tasks = SERIES_NETWORKS if spec.dates else NETWORKS
         for field, known in (("task", tasks), ("decoder", DECODERS), ("temporal", TEMPORAL)):
             if getattr(spec, field) not in known:

@@ -22,6 +22,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from core.errors import UserError, first_line
 from core.files import flush
 from core.method.pairs import PairLoader
+from core.networks.encoders import STRIDE
 from core.training.labelled import ShuffledLoader
 
 MAX_INTERVAL = 120.0  # seconds of training that a kill can lose
@@ -54,8 +55,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class Checkpoints(Checkpoint):
     """Saves ten times a run and every two minutes, or every given number of steps; on SIGTERM saves and stops."""
 
-    def __init__(self, path: Path, loader: PairLoader | ShuffledLoader, steps: int, every: int | None = None) -> None:
-        """``steps`` are those of the run; ``every`` replaces the intervals above."""
+    def __init__(
+        self,
+        path: Path,
+        loader: PairLoader | ShuffledLoader,
+        steps: int,
+        every: int | None = None,
+        stride: int = STRIDE,
+    ) -> None:
+        """``steps`` are those of the run; ``every`` replaces the intervals above; ``stride`` is the encoder's."""
+        self.stride = stride
         self.path, self.loader, self.steps, self.every = path, loader, steps, every
         self.due = self.sigterm = False
         self.saved = time.monotonic()
@@ -66,10 +75,19 @@ class Checkpoints(Checkpoint):
         states = {"torch": torch.get_rng_state(), "numpy": np.random.get_state(), "python": random.getstate()}  # noqa: NPY002
         if torch.cuda.is_initialized():
             states["cuda"] = torch.cuda.get_rng_state()
-        return {"random": states, "loader": self.loader.state_dict()}
+        return {"random": states, "loader": self.loader.state_dict(), "stride": self.stride}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the position; the generators are restored when training starts, since set-up may draw from them."""
+        """Restore the position; the generators are restored when training starts, since set-up may draw from them.
+
+        Raises:
+            UserError: the weights are of an encoder of another stride, which no shape of theirs shows.
+        """
+        if (stride := state_dict.get("stride", STRIDE)) != self.stride:
+            raise UserError(
+                f"{self.path}: its encoder has a stride of {stride} px, but that of this run {self.stride}: the --encoder was "
+                "replaced; give the original one, or start again with --overwrite"
+            )
         self.loader.load_state_dict(state_dict["loader"])  # Lightning does so only in the middle of an epoch
         self.random = state_dict["random"]
 

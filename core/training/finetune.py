@@ -12,7 +12,7 @@ import torch
 
 from core.errors import UserError
 from core.files import write_json
-from core.networks.decoders import DECODERS, STRIDE
+from core.networks.decoders import DECODERS
 from core.networks.encoders import Encoder, ModelSpec, check_size
 from core.networks.heads import build, encoder_of
 from core.networks.series import TEMPORAL
@@ -104,10 +104,10 @@ def finetune(
     spec = replace(spec, task=task, decoder=decoder, classes=store.info.classes, chip_size=size, gsd=gsd)
     spec = replace(spec, dates=options.dates or 0, temporal=temporal, location=location)
     if task in ("segmentation", "detection"):  # images are padded
-        size = -(-size // STRIDE) * STRIDE
+        size = -(-size // spec.stride) * spec.stride
     check_size(spec.arch, len(spec.bands), size)
     target = pick_device(device)
-    chosen = pick_precision(precision, target, size)
+    chosen = pick_precision(precision, target, size, spec.stride)
     L.seed_everything(seed, verbose=False)
     start_run(out, vars(options), overwrite=overwrite, resume=resume, fixed=_FIXED)
     options.device, options.precision = target, chosen

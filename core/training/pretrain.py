@@ -19,7 +19,7 @@ from core.method import moco
 from core.method.moco import MoCo
 from core.method.pairs import MAX_GAP_DAYS, Gap, PairLoader, Pairs
 from core.method.views import PAIR_VIEW, PAIR_VIEWS, Views
-from core.networks.encoders import Encoder, ModelSpec, check_size
+from core.networks.encoders import Encoder, ModelSpec, check_size, stride_for
 from core.networks.weights import save_model
 from core.runs import check_positive, check_seed, pick_device, start_run
 from core.store.read import ChipStore
@@ -29,7 +29,7 @@ from core.version import version_and_commit
 
 # Options that define the network, the queue or the pairs: they cannot change on resume.
 _FIXED = (
-    "variant", "arch", "batch_size", "queue", "clusters", "geo_head", "season", "min_gap", "max_gap", "optimizer", "seed",
+    "variant", "arch", "stride", "batch_size", "queue", "clusters", "geo_head", "season", "min_gap", "max_gap", "optimizer", "seed",
 )  # fmt: skip
 
 
@@ -38,6 +38,7 @@ def pretrain(
     out: Path,
     variant: str = "moco-geo-tp",
     arch: str = "resnet18",
+    stride: int | None = None,
     epochs: int = 100,
     batch_size: int = 256,
     optimizer: str = "sgd",
@@ -73,6 +74,7 @@ def pretrain(
         out: Folder of the run; the result is encoder.safetensors.
         variant: moco, moco-geo, moco-tp or moco-geo-tp. "tp" pairs two dates of a place, "geo" adds the geo-location pretext.
         arch: resnet18, resnet34, resnet50, torchgeo:swin_v2_t, or a timm model with feature maps at strides 4 to 32, such as convnext_atto.
+        stride: Of a ResNet's last map, 32, 16 or 8 px: smaller ones suit small chips, and cost more; by default from the size of the views.
         epochs: Passes over all images.
         batch_size: Pairs per step, over all processes.
         optimizer: sgd (as in the paper) or adamw, which warms up over the first twentieth of the run.
@@ -102,11 +104,9 @@ def pretrain(
     options = SimpleNamespace(**locals())
     _check(options)
     store, places = _training_places(data, variant)
-    spec, size = ModelSpec.of_store(store, arch), views.size or store.info.chip_size
-    check_size(arch, len(spec.bands), size)
-    target = pick_device(device)
-    chosen = pick_precision(precision, target, size)
-    more_loggers = make_loggers(loggers)
+    spec, size = _specification(options, store)
+    target, more_loggers = pick_device(device), make_loggers(loggers)
+    chosen = pick_precision(precision, target, size, spec.stride)
     if processes()[0] == 0:
         start_run(out, vars(options), overwrite=overwrite, resume=resume, fixed=_FIXED)
     options.device, options.precision, options.loggers = join_processes(target), chosen, more_loggers
@@ -185,7 +185,7 @@ def _run(options: SimpleNamespace, store: ChipStore, places: pd.DataFrame, spec:
 
 def _check(options: SimpleNamespace) -> None:
     """Raise ``UserError`` for options that are out of range or contradict each other."""
-    names = ("epochs", "batch_size", "lr", "temperature", "queue", "clusters", "checkpoint_every")
+    names = ("stride", "epochs", "batch_size", "lr", "temperature", "queue", "clusters", "checkpoint_every")
     check_positive(**{name: getattr(options, name) for name in names})
     check_seed(options.seed)
     check_choice("variant", options.variant, moco.VARIANTS)
@@ -221,6 +221,15 @@ def _check(options: SimpleNamespace) -> None:
         if not 0 <= getattr(options, name) < math.inf:
             raise UserError(f"--{name} {getattr(options, name)}: must be at least 0")
     options.views.check()
+
+
+def _specification(options: SimpleNamespace, store: ChipStore) -> tuple[ModelSpec, int]:
+    """The encoder's specification, and the size of the views, px; the stride that is chosen becomes one of the options."""
+    size = options.views.size or store.info.chip_size
+    options.stride = options.stride or stride_for(options.arch, size)
+    spec = ModelSpec.of_store(store, options.arch, options.stride)
+    check_size(spec.arch, len(spec.bands), size)
+    return spec, size
 
 
 def _training_places(data: Path, variant: str) -> tuple[ChipStore, pd.DataFrame]:

@@ -20,12 +20,11 @@ from torch.utils.data import DataLoader
 
 from core.errors import UserError
 from core.method.pairs import PairLoader
-from core.networks.encoders import faster_in_bf16
+from core.networks.encoders import Encoder, faster_in_bf16
 from core.training.checkpoints import AtomicCheckpointIO, Checkpoints, Stopped
 from core.training.labelled import ShuffledLoader
 
 MAX_VALIDATIONS = 10  # a run: with short epochs, more would take longer than training
-SMALL = 16  # px: a network of stride 32 reaches maps of one pixel before its last stage
 _EXPECTED = (
     ".*does not have many workers",  # reading a batch is two array look-ups
     ".*Checkpoint directory .* exists and is not empty",  # on resume
@@ -41,22 +40,23 @@ def check_choice(name: str, value: str, known: Collection[str]) -> None:
         raise UserError(f"--{name} {value}: choose one of {', '.join(known)}")
 
 
-def pick_precision(name: str, device: torch.device, size: int) -> str:
+def pick_precision(name: str, device: torch.device, size: int, stride: int) -> str:
     """``auto``: bf16 where it is faster and correct, with weights in fp32.
 
     On a CPU the bf16 gradient of a convolution with stride 2 over a map of one pixel is uninitialised memory
-    (torch 2.15 with oneDNN: values up to 1e36).
+    (torch 2.15 with oneDNN: values up to 1e36). A network reaches such maps on images of half its ``stride``, px.
 
     Raises:
         UserError: an unknown name, or bf16 on a CPU for images of this size (rows = columns, px).
     """
     check_choice("precision", name, ("auto", "32-true", "bf16-mixed"))
-    wrong = device.type == "cpu" and size <= SMALL
+    most = stride // 2
+    wrong = device.type == "cpu" and size <= most
     if name == "auto":
         return "bf16-mixed" if faster_in_bf16(device) and not wrong else "32-true"
     if name == "bf16-mixed" and wrong:
         raise UserError(
-            f"--precision bf16-mixed: gives wrong gradients on a CPU for images of up to {SMALL} px, "
+            f"--precision bf16-mixed: gives wrong gradients on a CPU for images of up to {most} px, "
             f"and these have {size} px; choose auto or 32-true"
         )
     return name
@@ -116,7 +116,8 @@ def fit(
     csv = CSVLogger(out, name="", version=name, flush_logs_every_n_steps=log_every)  # nothing is lost on a kill
     count = processes()[1]
     local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    last = Checkpoints(out / "last.ckpt", train, epochs * steps, options.checkpoint_every)
+    stride = next(part.stride for part in module.modules() if isinstance(part, Encoder))
+    last = Checkpoints(out / "last.ckpt", train, epochs * steps, options.checkpoint_every, stride)
     trainer = L.Trainer(
         max_epochs=epochs,
         accelerator="gpu" if device.type == "cuda" else device.type,

@@ -2,8 +2,9 @@
 
 A place of the map is ``FACTOR`` px wide. Each stage is standardised by the statistics of its channels on chips of the store
 and divided by the root of their number, so that the features of every stage together have a variance of 1. Deeper stages
-reach ``FACTOR`` by bilinear interpolation; that of stride 2 by averages. The encoder's last stage, at stride 32, is left out:
-it has most of the weights, says least about a place, and its receptive field is the widest.
+reach ``FACTOR`` by bilinear interpolation; those of stride 2 by averages. The encoder's last stage, at stride 32, is left out:
+it has most of the weights, says least about a place, and its receptive field is the widest. The stages of an encoder for small
+chips have strides of 2 to 8.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from torch import Tensor, nn
 from core.networks.encoders import Encoder
 
 FACTOR = 4
-STRIDES = (2, 4, 8, 16)  # of the stages that are used
+LEVELS = range(1, 5)  # of the encoder's pyramid: the stages that are used
 TILE = 512  # px, unless one is asked for
 _STEP = 32  # px; sides of tiles are multiples of it
 _LEAST_SPREAD = 0.05  # of a stage's usual deviation: channels that say next to nothing are not amplified further
+_BORDER_STEP = 16  # px: the deepest stage's stride, or a multiple of it
 _UNBOUNDED = 8  # a tile over this is the border where the receptive field is unbounded or too wide
 
 
@@ -34,7 +36,7 @@ class EncoderStage:
 
     Attributes:
         tensor: its name inside the graph: standardised (N, count, tile / stride, tile / stride), not yet at ``FACTOR``.
-        stride: px; of the stage at stride 2, whose tensor is averaged already, ``FACTOR``.
+        stride: px; of a stage at stride 2, whose tensor is averaged already, ``FACTOR``.
         first: the stage's first channel in the features.
         count: number of its channels.
         stage: stride of the encoder's own map, px.
@@ -48,25 +50,26 @@ class EncoderStage:
 
 
 class DenseFeatures(nn.Module):
-    """Raw pixels (N, bands, T, T), T a multiple of 32, to (N, D, T / 4, T / 4), and the tensors of ``stages``."""
+    """Raw pixels (N, bands, T, T), T a multiple of the encoder's stride, to (N, D, T / 4, T / 4), and the tensors of ``stages``."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
+        # Networks that start at stride 4 have no channels at stride 2.
+        self.levels = [level for level in LEVELS if encoder.channels[level]]
         self.stages: list[EncoderStage] = []
         first = 0
-        for stage in STRIDES:
-            count = encoder.channels[_level(stage)]
-            if count:  # networks that start at stride 4 have none at stride 2
-                self.stages.append(EncoderStage(f"stride_{stage}", max(stage, FACTOR), first, count, stage))
-                first += count
+        for level in self.levels:
+            count, stage = encoder.channels[level], encoder.strides[level]
+            self.stages.append(EncoderStage(f"map_{level}", max(stage, FACTOR), first, count, stage))
+            first += count
         self.scales = [torch.ones(stage.count, 1, 1) for stage in self.stages]
         self.shifts = [torch.zeros(stage.count, 1, 1) for stage in self.stages]
 
     def _maps(self, pixels: Tensor) -> list[Tensor]:
         """The map of each stage, as it is."""
         pyramid = self.encoder.pyramid(pixels)
-        return [_averaged(pyramid[_level(stage.stage)], stage) for stage in self.stages]
+        return [_averaged(pyramid[level], stage) for level, stage in zip(self.levels, self.stages)]
 
     def learn(self, tiles: np.ndarray) -> None:
         """Standardise by the statistics of raw (N, bands, rows, columns)."""
@@ -127,12 +130,12 @@ class DenseFeatures(nn.Module):
 
 
 def border_of(reach: int | None, tile: int) -> int:
-    """Px at each edge of a tile of which the host makes no use, in whole steps of the deepest stage.
+    """Px at each edge of a tile of which the host makes no use, in whole steps of ``_BORDER_STEP``.
 
     They hold the receptive field, and one place more, so that hosts may interpolate between places of a tile alone. An
     eighth of the tile where more than half of it would be lost, or where the field has no end.
     """
-    step = STRIDES[-1]
+    step = _BORDER_STEP
     exact = -(-(reach + FACTOR) // step) * step if reach is not None else tile
     return exact if exact <= tile // 4 else tile // _UNBOUNDED // step * step
 
@@ -152,11 +155,6 @@ def properties(dense: DenseFeatures, tile: int) -> dict[str, Any]:
 def drop_stages(graph: onnx.ModelProto) -> None:
     """Make the features the only output; the tensors of the stages keep their names inside the graph."""
     del graph.graph.output[1:]
-
-
-def _level(stride: int) -> int:
-    """Index in ``Encoder.pyramid``."""
-    return stride.bit_length() - 1
 
 
 def _averaged(values: Tensor, stage: EncoderStage) -> Tensor:

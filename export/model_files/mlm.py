@@ -18,7 +18,7 @@ from stac_model.schema import MLModelExtension, MLModelProperties
 
 from core.files import sha256
 from core.networks.decoders import DECODERS
-from core.networks.encoders import ModelSpec
+from core.networks.encoders import STRIDE, ModelSpec
 from core.store.read import ChipStore
 from export.runtime.model.card import MLM_TASKS
 from export.runtime.model.item import item_id, license_fields, mlm_name, slug
@@ -113,7 +113,7 @@ def model_item(
 
 def _hyperparameters(spec: ModelSpec, settings: dict[str, Any]) -> ModelHyperParameters:
     """What a training run was set to, nested settings as ``views.size``; of files and machines nothing."""
-    found: dict[str, Any] = {"arch": spec.arch, "chip_size": spec.chip_size}
+    found: dict[str, Any] = {"arch": spec.arch, "stride": spec.stride, "chip_size": spec.chip_size}
     if spec.dates:
         found |= {"dates": spec.dates, "temporal": spec.temporal, "location": spec.location}
     for key, value in settings.items():
@@ -146,7 +146,7 @@ def _mlm_properties(
     pooling = f", temporal {spec.temporal}" if spec.dates else ""
     return MLModelProperties(
         name=name,
-        architecture=family + spec.arch + pooling,
+        architecture=family + spec.arch + (f", stride {spec.stride}" if spec.stride != STRIDE else "") + pooling,
         tasks={task},
         framework="ONNX",
         total_parameters=parameters,
