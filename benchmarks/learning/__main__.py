@@ -11,6 +11,7 @@ from benchmarks.learning import eurosat, page
 from benchmarks.learning.choices import write_section
 from benchmarks.learning.jobs import Bench, Job, Plan, measure_pace
 from benchmarks.learning.lanes import keep, read_results, run_all
+from benchmarks.learning.references import REFERENCES
 from benchmarks.learning.stores import ROOT, make_store
 from core.errors import run_command
 
@@ -37,6 +38,12 @@ def _parser() -> argparse.ArgumentParser:
         help="minutes of pretraining on EuroSAT (default 15)",
     )
     parser.add_argument("--curve", type=float, nargs="*", default=list(Plan.curve), help="further budgets in minutes")
+    parser.add_argument(
+        "--references",
+        type=Path,
+        metavar="DIR",
+        help="folder of the weights of Galileo-nano and Presto (galileo_nano, presto): measures them on Blue Marble too; needs rslearn",
+    )
     parser.add_argument("--work", type=Path, default=Path("build/learning"), help="stores, runs, results.jsonl")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "benchmarks" / "learning.md")
     parser.add_argument("--device", default="auto")
@@ -57,13 +64,21 @@ def main() -> int:
 def _run(options: argparse.Namespace) -> None:
     folders = {"bluemarble": options.sample} | {name: getattr(options, name) for name in SOURCES[1:]}
     names = tuple(name for name in SOURCES if name == "bluemarble" or folders[name])
-    plan = Plan(names, options.seeds, options.minutes, tuple(options.curve), eurosat_minutes=options.eurosat_minutes)
+    references = tuple(REFERENCES) if options.references else ()
+    plan = Plan(
+        names,
+        options.seeds,
+        options.minutes,
+        tuple(options.curve),
+        eurosat_minutes=options.eurosat_minutes,
+        references=references,
+    )
     options.work.mkdir(parents=True, exist_ok=True)
     results = options.work / "results.jsonl"
     if not options.only_page:
         for name in names:
             make_store(name, folders[name], options.work)
-        bench = Bench(options.work, options.device, {}, options.quick)
+        bench = Bench(options.work, options.device, {}, options.quick, options.references)
         if not options.quick:
             _measure_paces(bench, names, results)
         run_all(bench, plan.jobs(), results, options.lanes or _lanes(options.device))

@@ -16,6 +16,7 @@ from benchmarks.few_labels.page import write
 from benchmarks.learning import page
 from benchmarks.learning.jobs import CHOICES, UNTRAINED, Bench, Job, Record
 from benchmarks.learning.lanes import keep, read_results
+from benchmarks.learning.references import REFERENCES
 from benchmarks.learning.stores import ROOT, make_store
 from core.errors import run_command
 
@@ -27,12 +28,13 @@ TEXT = """Blue Marble, frozen features, 240 steps of 128 pairs (two passes over 
 learning rate and warm-up as `pretrain` has them. "shared" and "jittered": crops, flips and turns of two dates are the same or
 differ by 2 px at most, where the paper's are independent. "both": an embedding that ignores the season beside one that keeps it
 (Mañas et al. 2021). Recall at 1 with features standardised, and whitened, by training images. The intervals
-of rows with one seed are over test places alone, and say nothing about another seed."""
+of rows with one seed are over test places alone, and say nothing about another seed. Galileo-nano and Presto see the red, green and
+blue of one image and its month."""
 
 
 def jobs_of(choices: Iterable[str], seeds: range) -> dict[str, list[Job]]:
-    """Jobs of the untrained network and of each choice, one a seed; in the order in which they are best run."""
-    jobs = {UNTRAINED: [Job("bluemarble", UNTRAINED, seed=seed) for seed in seeds]}
+    """Jobs of the references and of the untrained network, and of each choice; one a seed, in the order in which they are best run."""
+    jobs = {name: [Job("bluemarble", name, seed=seed) for seed in seeds] for name in (*REFERENCES, UNTRAINED)}
     for name in choices:
         jobs[name] = [Job("bluemarble", CHOICES[name][0], seed=seed, change=name) for seed in seeds]
     return jobs
@@ -74,6 +76,12 @@ def main() -> int:
     )
     parser.add_argument("--choices", nargs="*", choices=tuple(CHOICES), default=list(CHOICES))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--references",
+        type=Path,
+        metavar="DIR",
+        help="folder of the weights of Galileo-nano and Presto (galileo_nano, presto), measured once; needs rslearn",
+    )
     parser.add_argument("--work", type=Path, default=Path("build/learning"), help="store, runs, results")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "benchmarks" / "learning.md")
     parser.add_argument("--device", default="cpu")
@@ -88,11 +96,13 @@ def _run(options: argparse.Namespace) -> None:
     if not options.only_page:
         options.work.mkdir(parents=True, exist_ok=True)
         make_store("bluemarble", options.sample, options.work)
-        bench = Bench(options.work, options.device, {}, options.quick)
+        bench = Bench(options.work, options.device, {}, options.quick, options.references)
         jobs = jobs_of(options.choices, range(options.seeds))
         for seed in range(options.seeds):  # all choices with one seed, then the next
             for job in (of_seeds[seed] for of_seeds in jobs.values()):
-                if job.key not in read_results(results):
+                if job.key not in read_results(results) and (
+                    job.method not in REFERENCES or (options.references and not seed)
+                ):
                     torch.manual_seed(job.seed)
                     keep(results, bench.measure(job) | {"key": job.key})
     write_section(options.page, options.work)

@@ -27,6 +27,7 @@ from benchmarks.few_labels.page import write
 from benchmarks.learning import page
 from benchmarks.learning.jobs import FRACTIONS, UNTRAINED, Bench, Job, Record, marks, measure_pace
 from benchmarks.learning.lanes import keep, read_results
+from benchmarks.learning.references import REFERENCES
 from benchmarks.learning.stores import ROOT, make_store
 from core.errors import UserError, run_command
 from core.evaluation.classify import knn_predict
@@ -102,6 +103,8 @@ def described(probe: Probe, bench: Bench, store: ChipStore) -> np.ndarray:
     rows, device = np.arange(len(store)), pick_device(bench.device)
     if probe.name == STATISTICS:
         return colours_of(store, rows)
+    if probe.name in REFERENCES:
+        return bench.described(probe.name, store, rows)
     if probe.name == CONVOLUTIONS:
         from torchgeo.models import RCF  # slow to import
 
@@ -153,7 +156,7 @@ def pretrained(minutes: float, seed: int) -> Job:
 
 def probes(options: argparse.Namespace) -> list[Probe]:
     """All measurements on frozen features, the cheap ones first."""
-    cheap = [Probe(STATISTICS), Probe(CONVOLUTIONS)]
+    cheap = [Probe(STATISTICS), Probe(CONVOLUTIONS), *(Probe(name) for name in REFERENCES if options.references)]
     named = [Probe(name, file=file) for name, file in (entry.split("=", 1) for entry in options.encoder)]
     seeds = range(options.seeds)
     ours = [Probe(UNTRAINED, Job(DATA, UNTRAINED, seed=seed)) for seed in seeds]
@@ -247,6 +250,12 @@ def main() -> int:
         metavar="NAME=FILE",
         help="weights from elsewhere, as --encoder of probe takes them",
     )
+    add(
+        "--references",
+        type=Path,
+        metavar="DIR",
+        help="folder of the weights of Galileo-nano and Presto (galileo_nano, presto); needs rslearn",
+    )
     add("--fine-tune", action="store_true", help="also fine-tune with 1, 10 and 100 %% of the labels")
     add("--work", type=Path, default=Path("build/learning"), help="store, runs, results")
     add("--page", type=Path, default=ROOT / "docs" / "benchmarks" / "learning.md")
@@ -272,7 +281,10 @@ def _measure(options: argparse.Namespace, results: Path) -> None:
     if options.eurosat is None and not (options.work / DATA).exists():
         raise UserError(f"--eurosat: name the folder of EuroSAT; {options.work / DATA} is not made yet")
     make_store(DATA, options.eurosat, options.work)
-    store, bench = ChipStore(options.work / DATA), Bench(options.work, options.device, {}, options.quick)
+    store, bench = (
+        ChipStore(options.work / DATA),
+        Bench(options.work, options.device, {}, options.quick, options.references),
+    )
     if options.minutes and not options.quick:
         bench.pace[DATA] = _pace(bench, results)
     for probe in probes(options):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.learning.references import REFERENCES, described, read_reference
 from benchmarks.logs import pairs_per_second, read_log
 from core.errors import UserError
 from core.evaluation.floors import colours_of
@@ -79,7 +80,7 @@ class Job:
 
     Attributes:
         data: name of the store.
-        method: a variant of pretraining, UNTRAINED or one of FLOORS.
+        method: a variant of pretraining, UNTRAINED, one of FLOORS or one of REFERENCES.
         measure: frozen (kNN, logistic regression, retrieval), fine-tuned, or detection.
         seed: of pretraining, of the images that stand for a place, of fine-tuning.
         minutes: of pretraining.
@@ -119,6 +120,7 @@ class Plan:
         curve: further budgets of it.
         change_minutes: of an ablation.
         peru_minutes, eurosat_minutes, dubai_minutes: of a pretraining there.
+        references: of REFERENCES those that are measured on Blue Marble.
     """
 
     data: tuple[str, ...]
@@ -129,6 +131,7 @@ class Plan:
     peru_minutes: float = 0.5
     eurosat_minutes: float = 15.0
     dubai_minutes: float = 3.0
+    references: tuple[str, ...] = ()
 
     def jobs(self) -> list[Job]:
         """All of it: first what pretrains, then what begins with those encoders; the variants before the details."""
@@ -142,7 +145,7 @@ class Plan:
     def bluemarble(self) -> list[Job]:
         """Every variant with every seed, the floors, fine-tuning."""
         jobs = [
-            *(Job("bluemarble", name) for name in FLOORS),
+            *(Job("bluemarble", name) for name in (*FLOORS, *self.references)),
             *_frozen("bluemarble", range(self.seeds), VARIANTS, self.minutes),
         ]
         for seed in range(self.seeds):
@@ -198,12 +201,14 @@ class Bench:
         pace: seconds of an epoch on this whole machine, by store; epochs follow from it, so
             that a budget means the same for every variant, whatever else the machine does.
         quick: one epoch of everything, small batches.
+        references: folder of the weights of REFERENCES.
     """
 
     work: Path
     device: str
     pace: dict[str, float]
     quick: bool = False
+    references: Path | None = None
 
     def measure(self, job: Job) -> Record:
         """Run a job."""
@@ -219,6 +224,8 @@ class Bench:
         everything = None
         if job.method in (FLOOR, BOTH):
             everything = colours_of(store, rows)
+        elif job.method in REFERENCES:
+            everything = self.described(job.method, store, rows)
         elif job.method != WHERE:
             encoder = load_encoder(str(self.encoder(job, store)), store)[1]
             everything = features(encoder, store, rows, pick_device(self.device))
@@ -234,6 +241,11 @@ class Bench:
                 record["recall"] |= {f"recall at {top}{suffix}": found[top].round(4).tolist() for top in TOP}
             record["chance"] = {f"recall at {top}": plan.chance(top) for top in TOP}
         return record
+
+    def described(self, name: str, store: ChipStore, rows: np.ndarray) -> np.ndarray:
+        """Features of a reference."""
+        assert self.references is not None
+        return described(read_reference(name, self.references), store, rows, pick_device(self.device))
 
     def fine_tuned(self, job: Job, store: ChipStore) -> Record:
         """The whole network learns from labels; a place's dates are averaged as probabilities."""

@@ -22,6 +22,7 @@ from benchmarks.learning.jobs import (
     Plan,
     Record,
 )
+from benchmarks.learning.references import REFERENCES
 from core.evaluation.intervals import Score, gain_score, mean_score
 from core.store.read import ChipStore
 
@@ -45,6 +46,10 @@ its dates, in order of the months. The floors without a network are random fores
 deviation, minimum and maximum of each band), on the coordinates of the place, and on both; "with location" is one on the
 encoder's features (32 principal components) and the coordinates. Comparisons are paired by test place and seed, in percentage points, and
 **bold** where the interval excludes 0; the others are not settled."""
+
+REFERENCES_TEXT = """Galileo-nano and Presto (published encoders for Sentinel-2 of 10 m, by the classes of rslearn; one run, intervals over test
+places alone) get what the others get: red, green and blue of one image, each band with the mean and standard deviation of their training
+data, and its month where there are dates; no location and no other bands. Both were made for series of many bands."""
 
 
 def write(path: Path, plan: Plan, records: Records, work: Path) -> None:
@@ -149,6 +154,7 @@ def bluemarble(plan: Plan, records: Records, work: Path, path: Path) -> str:
     seeds = range(plan.seeds)
     runs = variants(records, "bluemarble", seeds, plan.minutes)
     floor = known({name: of_seeds(records, Job("bluemarble", name), range(1)) for name in FLOORS})
+    others = known({name: of_seeds(records, Job("bluemarble", name), range(1)) for name in REFERENCES})
     tuning = tuned(records, "bluemarble", seeds, plan.minutes, "moco-geo-tp")
     parts = ["## Blue Marble", _places(work / "bluemarble", plan.minutes, plan.seeds)]
     if not runs:
@@ -156,8 +162,9 @@ def bluemarble(plan: Plan, records: Records, work: Path, path: Path) -> str:
     dots(path.with_name("learning-bluemarble.png"), runs, floor)
     parts += [
         "![Accuracy of each method with its interval](learning-bluemarble.png)",
-        _accuracies(runs),
-        *_with_location(runs, floor),
+        _accuracies(runs | others),
+        *([REFERENCES_TEXT] if others else []),
+        *_with_location(runs | others, floor),
     ]
     if len(tuning) == 2:
         parts += [
@@ -168,7 +175,7 @@ def bluemarble(plan: Plan, records: Records, work: Path, path: Path) -> str:
     parts += [
         "### The same place at another date",
         "Each image is a query for its own place among all test places at another date; no labels.",
-        _recalls(runs | floor),
+        _recalls(runs | others | floor),
         "### Which variant is better",
         _comparisons(runs),
     ]
