@@ -64,7 +64,7 @@ def settings_of(out: Path) -> dict[str, Any]:
 
 
 def _check_unchanged(out: Path, settings: dict[str, Any], fixed: Sequence[str]) -> None:
-    before = {"stride": 32} | settings_of(out)  # runs of older versions name none
+    before = {"stride": 32, "geo_loss": "clusters"} | settings_of(out)  # runs of older versions name none
     now = {name: _as_yaml(settings[name]) for name in fixed if name in before}
     changed = [f"{_flag(name)} {before[name]} is now {now[name]}" for name in now if before[name] != now[name]]
     if changed:

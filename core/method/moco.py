@@ -22,10 +22,12 @@ import torch.nn.functional as F
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
+from core.method.georank import rank_loss
 from core.store.sphere import unit_vectors
 
 VARIANTS = ("moco", "moco-geo", "moco-tp", "moco-geo-tp")
 GEO_HEADS = ("projection", "trunk")
+GEO_LOSSES = ("clusters", "rank")
 SEASONS = ("ignore", "keep", "both")
 # Defaults for stores of thousands of images, here and in core.train pretrain; the paper's are in configs/paper.
 QUEUE_LENGTH, MOMENTUM, TEMPERATURE = 4096, 0.99, 0.2
@@ -108,7 +110,7 @@ class Losses:
     Attributes:
         total: alpha * contrast + beta * geo.
         contrast: the InfoNCE loss, nats; with two embeddings the mean of both.
-        geo: cross-entropy of the geo cluster, nats; 0 without a geo head.
+        geo: cross-entropy of the geo cluster, nats, or the loss of GeoRank; 0 without the geo-location pretext.
         geo_accuracy: fraction of queries whose cluster is predicted; 0 without a geo head.
         feature_std: mean over D of the queries' standard deviation, times sqrt(D): about 1 for unit vectors spread
             evenly over the sphere, 0 for a collapsed representation.
@@ -133,6 +135,7 @@ class MoCo(nn.Module):
     queue_keep: Tensor
     queue_places: Tensor
     queue_ptr: Tensor
+    where: Tensor | None
 
     def __init__(
         self,
@@ -149,6 +152,7 @@ class MoCo(nn.Module):
         geo_head: str = "projection",
         mask_same_place: bool = False,
         season: str = SEASON,
+        where: np.ndarray | None = None,
     ) -> None:
         """Build both encoders from one trunk, raw pixels to features (N, width), with projections of width ``dim``, D.
 
@@ -156,11 +160,14 @@ class MoCo(nn.Module):
         geo-location pretext; ``alpha`` and ``beta`` weigh the contrastive and the geo-location loss. The geo head reads
         the un-normalised ``projection``, as in the authors' code, or the features of the ``trunk``, as in the paper's
         formula; with two embeddings the projection is that of "ignore". ``mask_same_place`` leaves queued keys of the
-        query's own place out of the negatives, except where the season is kept.
+        query's own place out of the negatives, except where the season is kept. ``where``, (places, 2) degrees, asks for
+        GeoRank's loss on the projection.
         """
         super().__init__()
         self.K, self.m, self.T, self.alpha, self.beta = K, m, T, alpha, beta
         self.season = season
+        points = None if where is None else torch.from_numpy(unit_vectors(where)).float()
+        self.register_buffer("where", points, persistent=False)
         self.encoder_q = nn.Sequential(trunk, _head(width, dim))
         self.encoder_k = copy.deepcopy(self.encoder_q).requires_grad_(False)
         self.geo_input, self.mask_same_place = geo_head, mask_same_place
@@ -231,7 +238,7 @@ class MoCo(nn.Module):
             im_q: (n, bands, rows, cols) raw pixels.
             im_k: (n, bands, rows, cols) raw pixels of other views of places of the same batch.
             cluster: (n,) geo cluster of each query; unused without a geo head.
-            places: (N,) place number of each query of the batch; needed to mask keys of the same place.
+            places: (N,) place number of each query of the batch; needed to mask keys of the same place, and for GeoRank.
             order: (N,) key i belongs to query ``order[i]`` of the batch; None if they are aligned.
             im_again: (n, bands, rows, cols) raw pixels of other views of the queries' own images, in the order of
                 ``im_k``; needed where the season is kept.
@@ -267,6 +274,9 @@ class MoCo(nn.Module):
             logits = self.geo_head(features if self.geo_input == "trunk" else projections[0]).float()
             geo = F.cross_entropy(logits, cluster)
             accuracy = (logits.argmax(dim=1) == cluster).float().mean()
+        if self.where is not None and places is not None:
+            with torch.autocast(im_q.device.type, enabled=False):
+                geo = rank_loss(q[0], k[0], self.where[places], start)
         self.enqueue((again if self.season == "keep" else k)[0], places, again[1] if self.season == "both" else None)
         spread = q[0].detach().std(dim=0).mean() * q[0].shape[1] ** 0.5
         return Losses(self.alpha * contrast + self.beta * geo, contrast.detach(), geo.detach(), accuracy, spread)

@@ -260,6 +260,6 @@ def _peak(module: Pretraining, pairs: int) -> int:
     views, clusters = module.views(chips), torch.zeros(pairs, dtype=torch.long, device=device)
     again = None if module.moco.season == "ignore" else module.views(chips)
     with module.trainer.precision_plugin.forward_context():
-        module.moco(views, module.views(chips), clusters, im_again=again).total.backward()
+        module.moco(views, module.views(chips), clusters, clusters, im_again=again).total.backward()
     module.zero_grad()
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0

@@ -29,7 +29,7 @@ from core.version import version_and_commit
 
 # Options that define the network, the queue or the pairs: they cannot change on resume.
 _FIXED = (
-    "variant", "arch", "stride", "batch_size", "queue", "clusters", "geo_head", "season", "min_gap", "max_gap", "optimizer", "seed",
+    "variant", "arch", "stride", "batch_size", "queue", "geo_loss", "clusters", "geo_head", "season", "min_gap", "max_gap", "optimizer", "seed",
 )  # fmt: skip
 
 
@@ -46,6 +46,7 @@ def pretrain(
     temperature: float = moco.TEMPERATURE,
     momentum: float = moco.MOMENTUM,
     queue: int = moco.QUEUE_LENGTH,
+    geo_loss: str = "clusters",
     clusters: int = 100,
     geo_head: str = "projection",
     alpha: float = 1.0,
@@ -82,6 +83,7 @@ def pretrain(
         temperature: Divisor of the cosine similarities (0.02 in the authors' code).
         momentum: Of the key encoder (0.999 in the paper, for runs of hundreds of thousands of steps).
         queue: Number of negatives, at least the batch size (65,536 in the paper).
+        geo_loss: Of the geo-location pretext: predict a cluster of places (clusters, as in the paper) or GeoRank's (rank), without a head.
         clusters: Number of geo clusters.
         geo_head: Input of the geo head: projection (128 numbers, as in the authors' code) or trunk (features, as in the paper).
         alpha: Weight of the contrastive loss.
@@ -104,21 +106,22 @@ def pretrain(
     options = SimpleNamespace(**locals())
     _check(options)
     store, places = _training_places(data, variant)
-    spec, size = _specification(options, store)
     target, more_loggers = pick_device(device), make_loggers(loggers)
-    chosen = pick_precision(precision, target, size, spec.stride)
+    spec, chosen = _specification(options, store, target)
     if processes()[0] == 0:
         start_run(out, vars(options), overwrite=overwrite, resume=resume, fixed=_FIXED)
     options.device, options.precision, options.loggers = join_processes(target), chosen, more_loggers
-    L.seed_everything(seed, verbose=False)
     return _run(options, store, places, spec)
 
 
 def _run(options: SimpleNamespace, store: ChipStore, places: pd.DataFrame, spec: ModelSpec) -> Path | None:
     """Train and write the encoder; None if the run was stopped by SIGTERM."""
+    L.seed_everything(options.seed, verbose=False)
     out, device, (rank, count) = options.out, options.device, processes()
-    cluster_of, clusters = np.zeros(len(places), int), 0
-    if "geo" in options.variant:
+    cluster_of, clusters, where = np.zeros(len(places), int), 0, None
+    if "geo" in options.variant and options.geo_loss == "rank":
+        where = places[["lon", "lat"]].to_numpy()
+    elif "geo" in options.variant:
         cluster_of, clusters = _geo_clusters(options, places)
     gap, temporal = Gap(options.min_gap, options.max_gap), "tp" in options.variant
     season, pair_views = (options.season, options.pair_views) if temporal else ("ignore", "independent")
@@ -146,6 +149,7 @@ def _run(options: SimpleNamespace, store: ChipStore, places: pd.DataFrame, spec:
         geo_head=options.geo_head,
         mask_same_place=options.mask_same_place,
         season=season,
+        where=where,
     )
     if options.compile:  # only the encoders: the rest is a few small matrices
         model.encoder_q[0].compile()
@@ -190,6 +194,9 @@ def _check(options: SimpleNamespace) -> None:
     check_seed(options.seed)
     check_choice("variant", options.variant, moco.VARIANTS)
     check_choice("geo-head", options.geo_head, moco.GEO_HEADS)
+    check_choice("geo-loss", options.geo_loss, moco.GEO_LOSSES)
+    if options.geo_loss == "rank" and "geo" not in options.variant:
+        raise UserError(f"--geo-loss rank: --variant {options.variant} has no geo-location pretext; omit this option")
     check_choice("optimizer", options.optimizer, tuple(OPTIMIZERS))
     check_choice("season", options.season, moco.SEASONS)
     check_choice("pair-views", options.pair_views, PAIR_VIEWS)
@@ -223,13 +230,13 @@ def _check(options: SimpleNamespace) -> None:
     options.views.check()
 
 
-def _specification(options: SimpleNamespace, store: ChipStore) -> tuple[ModelSpec, int]:
-    """The encoder's specification, and the size of the views, px; the stride that is chosen becomes one of the options."""
+def _specification(options: SimpleNamespace, store: ChipStore, device: torch.device) -> tuple[ModelSpec, str]:
+    """The encoder's specification, and the precision; the stride that is chosen becomes one of the options."""
     size = options.views.size or store.info.chip_size
     options.stride = options.stride or stride_for(options.arch, size)
     spec = ModelSpec.of_store(store, options.arch, options.stride)
     check_size(spec.arch, len(spec.bands), size)
-    return spec, size
+    return spec, pick_precision(options.precision, device, size, spec.stride)
 
 
 def _training_places(data: Path, variant: str) -> tuple[ChipStore, pd.DataFrame]:

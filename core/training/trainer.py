@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from core.errors import UserError
 from core.method.pairs import PairLoader
-from core.networks.encoders import Encoder, faster_in_bf16
+from core.networks.encoders import STRIDE, Encoder, faster_in_bf16
 from core.training.checkpoints import AtomicCheckpointIO, Checkpoints, Stopped
 from core.training.labelled import ShuffledLoader
 
@@ -116,7 +116,7 @@ def fit(
     csv = CSVLogger(out, name="", version=name, flush_logs_every_n_steps=log_every)  # nothing is lost on a kill
     count = processes()[1]
     local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    stride = next(part.stride for part in module.modules() if isinstance(part, Encoder))
+    stride = next((part.stride for part in module.modules() if isinstance(part, Encoder)), STRIDE)
     last = Checkpoints(out / "last.ckpt", train, epochs * steps, options.checkpoint_every, stride)
     trainer = L.Trainer(
         max_epochs=epochs,
