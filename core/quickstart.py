@@ -1,19 +1,19 @@
 """``core.train quickstart``: the whole workflow on real imagery, from the sample to a map and a report.
 
-Each step runs one of the project's commands, which the report lists. Modules that need rasterio are imported late:
-pretraining from a chip store works without it.
+Each step is one of the project's commands, which the report lists with the time that it took. They run in this process:
+torch and what is built on it take seconds to import. Modules that need rasterio are imported late: pretraining from a chip
+store works without it.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,6 @@ from core.evaluation.scores import scores
 from core.files import write_json
 from core.runs import start_run
 from core.store.read import UNLABELLED, ChipStore
-from core.version import ROOT
 
 if TYPE_CHECKING:
     from core.sources.sample import Sample
@@ -60,24 +59,31 @@ def quickstart(
     sample = find_sample(data)
     start_run(out, settings, overwrite=True)
     print(f"sample: {len(sample.months)} months of 2004, from {sample.origin}", flush=True)
-    store, tally = make_store(sample, out / "store", overwrite=True)
-    print(f"chip store for the encoder: {tally}", flush=True)
-    map_store, tally = make_store(sample, out / "store-map", map_windows=True, overwrite=True)
-    print(f"chip store for the map: {tally}", flush=True)
-    longer = 12 / len(sample.months)  # fewer images per epoch, so more epochs
     python = _Commands(out, ["--device", device, "--seed", str(seed)])
+    with python.timed("chip store"):
+        store, tally = make_store(sample, out / "store", overwrite=True)
+        print(f"chip store for the encoder: {tally}", flush=True)
+    with python.timed("chip store for the map"):
+        map_store, tally = make_store(sample, out / "store-map", map_windows=True, overwrite=True)
+        print(f"chip store for the map: {tally}", flush=True)
+    longer = 12 / len(sample.months)  # fewer images per epoch, so more epochs
     encoder = out / "encoder.safetensors"
     python.train(
         "pretrain", out / "store", "--variant", "moco-geo-tp", "--epochs", round(pretrain_epochs * longer),
         "--out", out / "pretrain",
     )  # fmt: skip
-    shutil.copyfile(out / "pretrain" / "encoder.safetensors", encoder)
+    shutil.copyfile(_result(out / "pretrain" / "encoder.safetensors"), encoder)
     python.train("probe", out / "store", "--encoder", encoder, "--out", out / "probe")
     _map(python, out, sample, encoder, finetune_epochs, labels_fraction)
 
-    metrics = _metrics(out, store, map_store, len(sample.months)) | {"seconds": round(time.monotonic() - started)}
+    metrics = _metrics(out, store, map_store, len(sample.months)) | {
+        "seconds": round(time.monotonic() - started),
+        "steps": python.seconds,
+    }
     write_json(out / "metrics.json", metrics)
-    write_report(out, sample, metrics, python.lines)
+    write_report(
+        out, sample, metrics, [f"{line}  # {_clock(took)}" for line, took in zip(python.lines, python.seconds.values())]
+    )
     _print_summary(out, metrics)
     return out
 
@@ -99,33 +105,45 @@ def _map(python: _Commands, out: Path, sample: Sample, encoder: Path, epochs: in
         "--labels-fraction", labels_fraction, "--epochs", epochs, "--batch-size", 16, "--lr", 0.003, "--out", out / "finetune",
     )  # fmt: skip
     name = "World land cover (IGBP), Blue Marble"
-    python.run("export.to_onnx", out / "finetune", "--out", model, *beside, "--name", name)
+    _result(out / "finetune" / "model.safetensors")
+    python.run("export", "export.to_onnx", out / "finetune", "--out", model, *beside, "--name", name)
     python.run(
-        "export.predict", model, *(sample.months[month] for month in months), "--out", out, "--crs", WORLD.crs,
+        "map", "export.predict", model, *(sample.months[month] for month in months), "--out", out, "--crs", WORLD.crs,
         "--bounds", *WORLD.bounds, "--confidence", "--name", MAP, *series,
     )  # fmt: skip
 
 
+def _result(path: Path) -> Path:
+    """The file of a finished step; ``UserError`` where SIGTERM stopped the step before."""
+    if not path.exists():
+        raise UserError(f"{path}: the quickstart was stopped before it was made; start it again")
+    return path
+
+
 class _Commands:
-    """Runs the project's commands in subprocesses and records them for the report."""
+    """Runs the project's commands, records them for the report, and the seconds of each step."""
 
     def __init__(self, out: Path, common: Sequence[str]) -> None:
-        self.common = common
+        self.common, self.seconds = common, dict[str, float]()
         prepare = "python -m core.prepare sample"
         self.lines = [f"{prepare} --out {out / 'store'}", f"{prepare} --map --out {out / 'store-map'}"]
 
-    def train(self, name: str, store: Path, *options: object) -> None:
-        self.run("core.train", name, "--data", store, *options, *self.common)
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self.seconds[step] = round(time.monotonic() - started, 1)
 
-    def run(self, module: str, *options: object) -> None:
-        arguments = [module, *(str(option) for option in options)]
-        self.lines.append("python -m " + shlex.join(arguments))
+    def train(self, name: str, store: Path, *options: object) -> None:
+        self.run(name, "core.train", name, "--data", store, *options, *self.common)
+
+    def run(self, step: str, module: str, *options: object) -> None:
+        arguments = [str(option) for option in options]
+        self.lines.append("python -m " + shlex.join([module, *arguments]))
         print(f"\n$ {self.lines[-1]}", flush=True)
-        # The subprocess finds the checkout whatever the current folder is.
-        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-        done = subprocess.run([sys.executable, "-m", *arguments], env=os.environ | {"PYTHONPATH": path}, check=False)
-        if done.returncode:
-            raise UserError(f"the step '{self.lines[-1]}' failed; see its message above")
+        with self.timed(step):
+            if import_module(module).main(arguments):
+                raise UserError(f"the step '{self.lines[-1]}' failed; see its message above")
 
 
 def _metrics(out: Path, store: ChipStore, map_store: ChipStore, months: int) -> dict:
@@ -180,12 +198,18 @@ def _class_numbers(path: Path, store: ChipStore) -> np.ndarray:
 
 
 def _print_summary(out: Path, metrics: dict) -> None:
+    steps = ", ".join(f"{step} {_clock(took)}" for step, took in metrics["steps"].items())
     knn, area = metrics["probe"]["all_dates"], metrics["map"]["all_pixels"]
     print(
         f"\nkNN, all dates: {knn['trained']['knn']['accuracy']['value']:.1%} with the encoder, "
         f"{knn['untrained']['knn']['accuracy']['value']:.1%} untrained, {knn['colour_statistics']['forest']['accuracy']['value']:.1%} by colour statistics"
         f"\nmap on held-out blocks: {area['accuracy']:.1%} of the pixels agree with MODIS, majority class {area['majority_class']:.1%}; "
         f"{metrics['map']['classes_used']} classes"
-        f"\n{metrics['seconds'] // 60} min {metrics['seconds'] % 60} s. Open {out / 'report.html'} in a browser; "
+        f"\n{_clock(metrics['seconds'])} min: {steps}. Open {out / 'report.html'} in a browser; "
         f"in QGIS: Layer > Add Layer > Add Raster Layer > {out / (MAP + '.tif')} (colours load automatically)"
     )
+
+
+def _clock(seconds: float) -> str:
+    """Minutes and seconds."""
+    return f"{round(seconds) // 60}:{round(seconds) % 60:02}"

@@ -223,10 +223,10 @@ def _is_batch(words: list[str]) -> bool:
     return len(words) > 1 or not is_one(words[0])
 
 
-def main() -> int:
+def main(line: list[str] | None = None) -> int:
     """Parse the command line and predict; returns the exit code."""
     parser = _parser()
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(line)
     request = _request(arguments, parser)
     _check(arguments, parser)
     logging.getLogger("rasterio").addHandler(logging.NullHandler())  # GDAL's errors are in our own messages

@@ -373,9 +373,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> int:
+def main(line: list[str] | None = None) -> int:
     """Parse the command line and export."""
-    arguments = _parser().parse_args()
+    arguments = _parser().parse_args(line)
     onefile = vars(arguments).pop("onefile")
 
     def export() -> None:

@@ -1,6 +1,7 @@
 """The whole path on two real months, with few steps; its model serves the plugin's tests too."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def test_the_quickstart_writes_all_that_it_promises(quickstart):
     assert "June and October" in page
     assert page.count("data:image/png;base64") == 4
     assert "python -m export.predict" in page
+    assert len(re.findall(r"^(?:<pre>)?python -m .*  # \d+:\d\d(?:</pre>)?$", page, re.MULTILINE)) == 7
     assert "Predicted from 2 months" in page
 
 
@@ -74,6 +76,9 @@ def test_the_metrics_are_those_of_the_map(quickstart):
     metrics = json.loads((quickstart / "metrics.json").read_text())
     store = ChipStore(quickstart / "store-map")
     assert map_agreement(quickstart / "landcover.tif", store) == metrics["map"]
+    steps = metrics["steps"]
+    assert [*steps] == ["chip store", "chip store for the map", "pretrain", "probe", "finetune", "export", "map"]
+    assert sum(steps.values()) <= metrics["seconds"] + 1
     assert metrics["map"]["all_pixels"]["accuracy"] > metrics["map"]["all_pixels"]["majority_class"]
 
 

@@ -7,6 +7,7 @@ import torchvision
 from torch import nn
 
 from core.networks import small_maps
+from core.networks.decoders import decoder_of
 from core.networks.encoders import Encoder, ModelSpec
 
 # Of values and gradients, relative to their norm; torch's own convolutions reach 3e-6 against double precision.
@@ -104,6 +105,25 @@ def test_the_pyramid_is_that_of_the_plain_convolutions(monkeypatch):
     for part, wanted in zip(own, expected, strict=True):
         assert part.shape == wanted.shape
         assert difference(part, wanted) < TOLERANCE
+
+
+def test_the_decoder_is_that_of_the_plain_convolutions(monkeypatch):
+    decoder, channels = decoder_of("unet", [3, 64, 64, 128, 256, 512])[0], (3, 64, 64, 128, 256, 512)
+    assert sum(type(module) is small_maps.Conv2d for module in decoder.modules()) == 10
+    for module in [*decoder.modules()]:  # smooth, as above
+        if isinstance(module, nn.Sequential) and isinstance(module[-1], nn.ReLU):
+            module[-1] = nn.Softplus()
+    maps = [torch.randn(4, width, 64 >> level, 64 >> level) for level, width in enumerate(channels)]
+    maps[2:] = [small_maps.arranged(part) for part in maps[2:]]
+    results = []
+    for pays in (small_maps.pays, lambda maps: False):
+        monkeypatch.setattr(small_maps, "pays", pays)
+        given = [part.clone().requires_grad_() for part in maps[1:]]
+        decoded = decoder.train()([maps[0], *given])
+        wanted = torch.linspace(-1, 1, decoded.numel()).view_as(decoded)
+        results.append([decoded, *torch.autograd.grad((decoded * wanted).sum(), [*given, *decoder.parameters()])])
+    for own, plain_one in zip(*results, strict=True):
+        assert difference(own, plain_one) < DEEP
 
 
 def test_gradients_after_features_without_gradients():

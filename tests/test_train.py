@@ -472,3 +472,9 @@ def test_a_finetuning_that_was_interrupted_resumes_exactly(run, store, tmp_path,
     assert call(train.main, *options, "--out", tmp_path / "cut", "--resume") == 0
     cut, whole = (load_file(tmp_path / name / "model.safetensors") for name in ("cut", "whole"))
     assert all(torch.equal(cut[name], whole[name]) for name in whole)
+
+
+def test_the_command_imports_torch_only_when_it_runs():
+    """Processes that cut chips for a quickstart import ``core.train`` too."""
+    seen = "import sys, core.train; raise SystemExit(sorted({'torch', 'lightning', 'sklearn'} & set(sys.modules)) or 0)"
+    assert subprocess.run([sys.executable, "-c", seen], check=False).returncode == 0

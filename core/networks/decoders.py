@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from core.networks.encoders import Encoder
 
+from core.networks import small_maps
+
 DECODERS = {"unet": "U-Net", "deeplabv3plus": "DeepLabV3+", "fpn": "FPN"}
 
 
@@ -22,7 +24,9 @@ def decoder_of(name: str, encoder: Encoder) -> tuple[nn.Module, int, int, int]:
 
     if name == "unet":
         widths = (256, 128, 64, 32, 16)
-        return UnetDecoder(channels, widths), widths[-1], 3, 1
+        unet = UnetDecoder(channels, widths)
+        small_maps.convert(unet)
+        return unet, widths[-1], 3, 1
     if name == "fpn":
         decoder = FPNDecoder(channels)
         decoder.register_forward_pre_hook(_Halving(strides))

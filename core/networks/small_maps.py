@@ -1,4 +1,4 @@
-"""Convolutions of ResNets on small maps, computed on a CPU with fewer products; weights and results are those of torch.
+"""Convolutions of ResNets and of U-Net's decoder on small maps, computed on a CPU with fewer products; weights and results are those of torch.
 
 On a chip of 32 px the stages of a ResNet see maps of 8, 4, 2 and 1 px. There a 3 x 3 kernel falls mostly on padding, and the
 convolutions of oneDNN spend most of their time on zeros, above all in the backward pass. Here each axis of a map is cut into
@@ -207,13 +207,14 @@ class _Convolution(torch.autograd.Function):
         (kernel, *kept), plan = ctx.saved_tensors, ctx.plan
         images, channels = ctx.size[:2]
         width, ((down, across), tiles) = kernel.shape[1], (plan.products, plan.tiles)
-        out, of_kernel = _in_rows(gradients[0]), torch.zeros_like(kernel)
+        out, of_kernel = _in_rows(gradients[0]), None
         result = _blank(ctx.size, out)
         of_maps = _in_rows(result.zero_())
         for row, part in zip(plan.rows, kept):
             up = (row.A.T @ out[row.first : row.last].view(row.last - row.first, -1)).view(down, plan.out[1], -1)
             up = torch.bmm(plan.A.T.expand(down, -1, -1), up).view(down * across, tiles * images, width)
-            of_kernel.baddbmm_(up.transpose(1, 2), part)
+            across_rows = up.transpose(1, 2)
+            of_kernel = across_rows @ part if of_kernel is None else of_kernel.baddbmm_(across_rows, part)
             up = torch.bmm(up, kernel).view(down, across * tiles, -1)
             up = torch.bmm(plan.B.T.expand(down, -1, -1), up).view(down, -1)
             of_maps[row.start : row.stop].view(row.stop - row.start, -1).addmm_(row.B.T, up)
@@ -283,7 +284,7 @@ def arranged(maps: Tensor) -> Tensor:
 
 
 class Conv2d(nn.Conv2d):
-    """A convolution of a ResNet: 3 x 3 with padding 1, or 1 x 1, stride 1 or 2, no bias."""
+    """A convolution of 3 x 3 with padding 1, or 1 x 1, stride 1 or 2, no bias."""
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, out channels, rows, cols)."""
@@ -310,7 +311,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 def convert(module: nn.Module) -> None:
-    """Replace the convolutions and batch norms in a ResNet's stage that are computed here; parameters remain."""
+    """Replace the convolutions and batch norms of a network that are computed here; parameters remain."""
     for name, child in module.named_children():
         other: nn.Module | None = None
         if type(child) is nn.BatchNorm2d:

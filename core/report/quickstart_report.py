@@ -54,7 +54,7 @@ def write_report(out: Path, sample: Sample, metrics: dict, commands: list[str]) 
         *encoder_sections(out / "probe", ChipStore(out / "store")),
         "<h2>Metrics per class of the map</h2>",
         _class_table(np.array(metrics["map"]["confusion"])),
-        "<h2>Commands of each step</h2>",
+        "<h2>Commands of each step, and the minutes that it took</h2>",
         f"<pre>{html.escape(chr(10).join(commands))}</pre>",
         "<p>In QGIS: <i>Layer &gt; Add Layer &gt; Add Raster Layer</i>, choose <code>landcover.tif</code>; "
         "names and colours load from <code>landcover.qml</code>. "

@@ -40,6 +40,7 @@ _FIXED = (
     "lr",
     "seed",
 )
+_SELDOM = 6  # training reads at least so many images for each that validation reads
 _TEST_BATCH = 256  # images in a batch without gradients
 
 
@@ -135,9 +136,9 @@ def _run(
     )
     at_once = min(_TEST_BATCH, options.batch_size) if task == "detection" else _TEST_BATCH  # its maps are large
     val, test = (data[side].loader(at_once) if side in data else None for side in ("val", "test"))
-    # With few labels, or few of the dates in a step, validation would take most of the time.
+    # A curve to look at, no more: it may take about a twentieth of the time, and a pass without gradients takes a third.
     read = sum(min(len(rows), options.dates or len(rows)) for rows in places["train"])
-    validations = options.epochs * read // max(1, images["val"])
+    validations = options.epochs * read // max(1, _SELDOM * images["val"])
     if not fit(module, train, val, options, command="finetune", validations=validations):
         return None
     model = out / "model.safetensors"
