@@ -12,7 +12,7 @@ from core.errors import UserError
 from core.evaluation.classify import forest, logistic
 from core.evaluation.floors import coordinates
 from core.evaluation.intervals import gain_score, prediction_scores
-from core.evaluation.probe import floor_of, measure, questions, with_location
+from core.evaluation.probe import answers_of, floor_of, measure, predict, questions, with_location
 from core.evaluation.protocol import Protocol
 from core.evaluation.stages import stage_features
 from core.evaluation.words import class_sentences, verdict
@@ -169,6 +169,26 @@ def test_floors_are_forests_on_what_they_are_named_after(store):
         known, unknown = ((table[side], protocol.labels(side)) for side in ("train", "val"))
         expected = forest(known, unknown, table["test"], 0).test
         assert np.array_equal(floor_of(given, protocol, "all_dates", 0, located=located).test, expected)
+
+
+def test_encoders_answered_side_by_side_say_what_each_says_alone(store):
+    protocol, rng = Protocol(store, 0), np.random.default_rng(0)
+    labels = store.column("label")[protocol.rows, None]
+    stages = {
+        name: rng.normal(size=(len(labels), 8)) + labels * weight
+        for name, weight in (("untrained", 0.2), ("trained", 1.0))
+    }
+    vectors = {name: {"last": part, "third": part[:, :4]} for name, part in stages.items()}
+    said = answers_of(vectors | {"colour_statistics": {"last": labels}}, protocol, "all_dates", 0)
+    for name, part in stages.items():
+        alone = predict(part, protocol, "all_dates") | {
+            "forest_with_location": with_location(part, protocol, "all_dates", 0)
+        }
+        alone["knn_third_stage"] = predict(part[:, :4], protocol, "all_dates")["knn"]
+        assert said[name].keys() == alone.keys()
+        for kind, answer in alone.items():
+            assert np.array_equal(said[name][kind].test, answer.test)
+            assert said[name][kind].validated == answer.validated
 
 
 def test_location_beside_features_tells_what_only_the_location_knows(store, monkeypatch):

@@ -14,6 +14,8 @@ logistic regression the one that is better on the validation places stands for a
 from __future__ import annotations
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,6 +23,7 @@ import numpy as np
 import torch
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from core.errors import UserError
@@ -172,7 +175,7 @@ def _with_labels(vectors: dict[str, dict[str, np.ndarray]], protocol: Protocol, 
     }
     where = floor_of(None, protocol, DATES[0], seed, located=True) if protocol.located else None
     for dates in protocol.dates:
-        said = _answers(vectors, protocol, dates, seed)
+        said = answers_of(vectors, protocol, dates, seed)
         if where is not None:
             said["coordinates"] = {"forest": where}
         result[dates] = {
@@ -188,16 +191,20 @@ def _with_labels(vectors: dict[str, dict[str, np.ndarray]], protocol: Protocol, 
     return result
 
 
-def _answers(vectors: dict[str, dict[str, np.ndarray]], protocol: Protocol, dates: str, seed: int) -> Kinds:
+def answers_of(vectors: dict[str, dict[str, np.ndarray]], protocol: Protocol, dates: str, seed: int) -> Kinds:
     """Of each method the answers of its classifiers."""
-    said: Kinds = {}
-    for name in ENCODERS:
-        stages = vectors[name]
-        said[name] = predict(stages["last"], protocol, dates)
+
+    def of_stages(stages: dict[str, np.ndarray]) -> Predictions:
         train, val, test = _standardised(stages["third"], protocol, dates)
-        said[name]["knn_third_stage"] = knn(train, val, test)
-        if protocol.located:
-            said[name]["forest_with_location"] = with_location(stages["last"], protocol, dates, seed)
+        return predict(stages["last"], protocol, dates) | {"knn_third_stage": knn(train, val, test)}
+
+    # Side by side: the many small products of a logistic regression are no work for several threads.
+    cores = os.cpu_count() or 1
+    with threadpool_limits(max(1, cores // len(ENCODERS))), ThreadPoolExecutor(min(len(ENCODERS), cores)) as pool:
+        said: Kinds = dict(zip(ENCODERS, pool.map(of_stages, (vectors[name] for name in ENCODERS))))
+    if protocol.located:
+        for name in ENCODERS:
+            said[name]["forest_with_location"] = with_location(vectors[name]["last"], protocol, dates, seed)
     colours = vectors["colour_statistics"]["last"]
     said["colour_statistics"] = {"forest": floor_of(colours, protocol, dates, seed, located=False)}
     if protocol.located:

@@ -207,14 +207,13 @@ class _Convolution(torch.autograd.Function):
         (kernel, *kept), plan = ctx.saved_tensors, ctx.plan
         images, channels = ctx.size[:2]
         width, ((down, across), tiles) = kernel.shape[1], (plan.products, plan.tiles)
-        out, of_kernel = _in_rows(gradients[0]), None
+        out, of_kernel = _in_rows(gradients[0]), torch.empty_like(kernel)
         result = _blank(ctx.size, out)
         of_maps = _in_rows(result.zero_())
-        for row, part in zip(plan.rows, kept):
+        for number, (row, part) in enumerate(zip(plan.rows, kept)):
             up = (row.A.T @ out[row.first : row.last].view(row.last - row.first, -1)).view(down, plan.out[1], -1)
             up = torch.bmm(plan.A.T.expand(down, -1, -1), up).view(down * across, tiles * images, width)
-            across_rows = up.transpose(1, 2)
-            of_kernel = across_rows @ part if of_kernel is None else of_kernel.baddbmm_(across_rows, part)
+            of_kernel.baddbmm_(up.transpose(1, 2), part, beta=min(number, 1))  # the first one sets it
             up = torch.bmm(up, kernel).view(down, across * tiles, -1)
             up = torch.bmm(plan.B.T.expand(down, -1, -1), up).view(down, -1)
             of_maps[row.start : row.stop].view(row.stop - row.start, -1).addmm_(row.B.T, up)

@@ -26,7 +26,7 @@ from core.networks.encoders import STRIDE
 from core.training.labelled import ShuffledLoader
 
 MAX_INTERVAL = 120.0  # seconds of training that a kill can lose
-MIN_INTERVAL = 10.0  # seconds between the ten regular checkpoints, so that short runs do not only write
+MIN_INTERVAL = 30.0  # seconds between the ten regular checkpoints, so that short runs do not only write
 SYNC_STEPS = 10  # steps between two points where the processes agree whether to save or stop
 
 
