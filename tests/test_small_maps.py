@@ -108,7 +108,8 @@ def test_the_pyramid_is_that_of_the_plain_convolutions(monkeypatch):
 
 
 def test_the_decoder_is_that_of_the_plain_convolutions(monkeypatch):
-    decoder, channels = decoder_of("unet", [3, 64, 64, 128, 256, 512])[0], (3, 64, 64, 128, 256, 512)
+    encoder = Encoder(spec())
+    decoder, channels = decoder_of("unet", encoder)[0], encoder.channels
     assert sum(type(module) is small_maps.Conv2d for module in decoder.modules()) == 10
     for module in [*decoder.modules()]:  # smooth, as above
         if isinstance(module, nn.Sequential) and isinstance(module[-1], nn.ReLU):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.networks.encoders import Encoder
-
 from core.networks import small_maps
+from core.networks.encoders import Encoder
 
 DECODERS = {"unet": "U-Net", "deeplabv3plus": "DeepLabV3+", "fpn": "FPN"}
 
