@@ -421,12 +421,16 @@ def test_two_dates_share_their_geometry_and_two_views_of_one_image_never_do(ramp
     pairs = all_pairs(ramp, True)
     batch = next(iter(PairLoader(pairs, 8)))
     apart = {}
-    for how in ("shared", "jittered", "independent"):
+    for how in ("whole", "shared", "jittered", "independent"):
         module = pretraining(pairs, how, PLAIN)
-        one, other = module.pair_of_views(of_positions(batch, alone=False))
+        chips = of_positions(batch, alone=False)
+        one, other = module.pair_of_views(chips)
+        if how == "whole":
+            torch.testing.assert_close(one, chips.queries, atol=1e-4, rtol=0)
         apart[how] = (one[batch.order] - other).abs().amax(dim=(1, 2, 3))
         one, other = module.pair_of_views(of_positions(batch, alone=True))
         assert (one[batch.order] - other).abs().amax(dim=(1, 2, 3)).min() > 1
+    assert (apart["whole"] == 0).all()
     assert (apart["shared"] == 0).all()
     assert apart["jittered"].min() > 0
     assert apart["jittered"].max() <= MOVED + 1e-4
@@ -441,7 +445,7 @@ def test_colours_of_two_dates_change_each_on_its_own(ramp):
     assert (gains - 1).abs().min() > 1e-3
 
 
-@pytest.mark.parametrize("how", ["shared", "jittered"])
+@pytest.mark.parametrize("how", ["whole", "shared", "jittered"])
 def test_the_views_of_a_pair_do_not_depend_on_the_number_of_processes(ramp, how):
     pairs = all_pairs(ramp, True)
     whole = pretraining(pairs, how, Views()).pair_of_views(next(iter(PairLoader(pairs, 8))))
@@ -480,7 +484,7 @@ def test_learning_rates_are_those_of_a_batch_of_256():
     ("wrong", "said"),
     [
         (["--season", "winter"], "--season winter: choose one of ignore, keep, both"),
-        (["--pair-views", "same"], "--pair-views same: choose one of shared, jittered, independent"),
+        (["--pair-views", "same"], "--pair-views same: choose one of whole, shared, jittered, independent"),
         (["--optimizer", "lion"], "--optimizer lion: choose one of sgd, adamw"),
         (["--season", "keep", "--variant", "moco"], "--season keep: --variant moco has no temporal pairs; omit"),
         (["--pair-views", "jittered", "--variant", "moco-geo"], "--pair-views jittered: --variant moco-geo has no"),

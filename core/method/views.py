@@ -14,7 +14,7 @@ from torch import Tensor
 
 from core.errors import UserError
 
-PAIR_VIEWS = ("shared", "jittered", "independent")  # geometry of two dates of a place
+PAIR_VIEWS = ("whole", "shared", "jittered", "independent")  # geometry of two dates of a place
 PAIR_VIEW = "independent"
 MOVED = 2.0  # px between the crops of two dates, at most, where they are jittered
 
@@ -127,8 +127,10 @@ class Views:
         one, another = self.crops(draw), self.crops(draw)
         if how == "independent":
             return one, another
-        same = moved(one, MOVED, size, draw) if how == "jittered" else one
-        return one, torch.where(alone[:, None, None], another, same)
+        first = torch.eye(2, 3, device=one.device).expand_as(one) if how == "whole" else one
+        second = moved(one, MOVED, size, draw) if how == "jittered" else first
+        alone = alone[:, None, None]
+        return torch.where(alone, one, first), torch.where(alone, another, second)
 
     def _cut(self, chips: Tensor, crops: Tensor) -> Tensor:
         """Views with the geometry (N, 2, 3), in one bilinear resampling."""
