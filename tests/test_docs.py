@@ -23,7 +23,7 @@ def test_every_path_on_the_pages_exists():
     checked = 0
     for page in PAGES:
         text = page.read_text()
-        links = [page.parent / link for link in re.findall(r"\]\(([^)#:]+)[^)]*\)", text)]
+        links = [page.parent / link for link in re.findall(r"\]\((?!https:)([^)#:]+)[^)]*\)", text)]
         named = [ROOT / path for path in re.findall(rf"`((?:{'|'.join(OURS)})/[\w./-]+)`", text)]
         missing = [str(path) for path in links + named if not path.exists()]
         assert missing == [], page.name

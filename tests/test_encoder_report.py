@@ -97,7 +97,7 @@ WHITE = {"trained": {"last": {"recall_at_1": {"value": 0.3}}}, "advantage": {"un
 @pytest.mark.parametrize(
     ("pretraining", "dates", "named"),
     [
-        (RUN, 2, {"--epochs, now 20", "--optimizer adamw", "--pair-views shared", "--season both"}),
+        (RUN, 2, {"--epochs, now 20", "--optimizer adamw", "--pair-views whole", "--season both"}),
         (RUN | {"variant": "moco-geo"}, 2, {"--epochs, now 20", "--optimizer adamw", "--variant moco-geo-tp"}),
         (RUN | {"variant": "moco"}, 1, {"--epochs, now 20", "--optimizer adamw", "more dates of each place"}),
         (RUN | {"optimizer": "adamw", "pair_views": "shared", "season": "both"}, 2, {"--epochs, now 20"}),

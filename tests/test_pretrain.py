@@ -554,7 +554,9 @@ def test_each_configuration_is_understood(whose, variant, capsys):
     for name, value in written.items():
         assert printed[name] == value
     if whose == "ours":  # they say what happens without any option
-        train_parser = train._parser().parse_args(["pretrain", "--data", "s", "--out", "r"]).pretrain.as_dict()
+        train_parser = (
+            train._parser(train._commands()).parse_args(["pretrain", "--data", "s", "--out", "r"]).pretrain.as_dict()
+        )
         assert written | {"variant": ""} == {name: train_parser[name] for name in written} | {"variant": ""}
     else:
         assert printed["queue"] == 65536
@@ -562,8 +564,14 @@ def test_each_configuration_is_understood(whose, variant, capsys):
 
 def test_the_method_has_the_same_defaults_in_python_and_in_the_shell():
     method = {name: parameter.default for name, parameter in inspect.signature(MoCo).parameters.items()}
-    shell = train._parser().parse_args(["pretrain", "--data", "s", "--out", "r"]).pretrain.as_dict()
+    shell = train._parser(train._commands()).parse_args(["pretrain", "--data", "s", "--out", "r"]).pretrain.as_dict()
     names = {"K": "queue", "m": "momentum", "T": "temperature"}
     names |= {name: name for name in ("alpha", "beta", "geo_head", "mask_same_place", "season")}
     assert {name: method[name] for name in names} == {name: shell[option] for name, option in names.items()}
-    assert set(method) - set(names) == {"trunk", "width", "dim", "clusters"}  # not options of the shell, or structural
+    assert set(method) - set(names) == {
+        "trunk",
+        "width",
+        "dim",
+        "clusters",
+        "where",
+    }  # not options of the shell, or structural

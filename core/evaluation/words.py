@@ -201,7 +201,7 @@ def _pretraining_advice(result: dict[str, Any], others: list[str]) -> list[str]:
         lines.append(f"pretrain with --variant {options['variant']}-tp: it pairs the dates of a place.")
     else:
         if "retrieval" in others and options.get("pair_views") == "independent":
-            lines.append("pretrain with --pair-views shared: two dates of a place then show the same pixels.")
+            lines.append("pretrain with --pair-views whole: two dates of a place then show the same pixels.")
         if set(others) & set(DATES) and options.get("season") == "ignore":
             lines.append("pretrain with --season both: a second embedding keeps what the season says about a class.")
     return lines
