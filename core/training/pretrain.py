@@ -92,8 +92,7 @@ def pretrain(
         min_gap: Minimum number of days between the two dates of a temporal pair.
         max_gap: Maximum number of days between them; unlimited by default.
         season: Two dates of a place are a positive pair (ignore), different (keep: another view of the image is the positive) or both, in two embeddings.
-        pair_views: Crops, flips and turns of two dates of a place: none (whole), the same (shared), the same but moved by up to 2 px (jittered),
-            or independent, as in the paper and as of two views of one image.
+        pair_views: Crops, flips and turns of two dates of a place: none (whole), shared, jittered (shared, but up to 2 px apart) or independent.
         views: Strength of the augmentations.
         precision: auto (bf16 where it is faster), 32-true or bf16-mixed.
         compile: Compile the encoders with torch.compile; the first steps are slow, so use it for long runs, but not on a CPU for ResNets and chips up to 64 px.
