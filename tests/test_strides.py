@@ -138,19 +138,8 @@ def test_pretraining_records_the_stride_and_resumes_with_no_other(store, tmp_pat
 
 def test_a_map_learned_on_it_fits_its_pixels_and_is_exported(store, tmp_path, capsys):
     encoder, out, onnx = file_of(store, tmp_path / "e.safetensors"), tmp_path / "run", tmp_path / "m.onnx"
-    options = [
-        "finetune",
-        "--data",
-        store.path,
-        "--encoder",
-        encoder,
-        "--out",
-        out,
-        "--device",
-        "cpu",
-        "--precision",
-        "32-true",
-    ]
+    options = ["finetune", "--data", store.path, "--encoder", encoder, "--out", out]
+    options += ["--device", "cpu", "--precision", "32-true"]
     assert call(train.main, *options, "--epochs", 2, "--batch-size", 16, "--labels-fraction", 0.6) == 0
     result = json.loads((out / "metrics.json").read_text())
     assert result["accuracy"] > result["majority_class"] + 0.2
@@ -171,8 +160,10 @@ def test_a_map_learned_on_it_fits_its_pixels_and_is_exported(store, tmp_path, ca
     inner = answer[24:56]
     left, right = inner[0, 8], inner[0, 70]
     assert left != right
-    # A misplaced map would move the whole border by several pixels; single rows differ by a pixel or two with the threads of the training.
-    assert abs(np.median((inner == right).argmax(axis=1)) - 36) <= 1
+    # Half a place would be 8 px; single rows differ by a pixel or two with the threads of the training.
+    apart = np.abs((inner == right).argmax(axis=1) - 36)
+    assert np.median(apart) <= 1
+    assert apart.max() <= 2
 
 
 @pytest.mark.parametrize("decoder", DECODERS)

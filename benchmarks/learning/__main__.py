@@ -11,7 +11,7 @@ from benchmarks.learning import eurosat, page
 from benchmarks.learning.choices import write_section
 from benchmarks.learning.jobs import Bench, Job, Plan, measure_pace
 from benchmarks.learning.lanes import keep, read_results, run_all
-from benchmarks.learning.references import REFERENCES
+from benchmarks.learning.references import REFERENCES, add_option
 from benchmarks.learning.stores import ROOT, make_store
 from core.errors import run_command
 
@@ -38,12 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         help="minutes of pretraining on EuroSAT (default 15)",
     )
     parser.add_argument("--curve", type=float, nargs="*", default=list(Plan.curve), help="further budgets in minutes")
-    parser.add_argument(
-        "--references",
-        type=Path,
-        metavar="DIR",
-        help="folder of the weights of Galileo-nano and Presto (galileo_nano, presto): measures them on Blue Marble too; needs rslearn",
-    )
+    add_option(parser)
     parser.add_argument("--work", type=Path, default=Path("build/learning"), help="stores, runs, results.jsonl")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "benchmarks" / "learning.md")
     parser.add_argument("--device", default="auto")

@@ -16,7 +16,7 @@ from benchmarks.few_labels.page import write
 from benchmarks.learning import page
 from benchmarks.learning.jobs import CHOICES, UNTRAINED, Bench, Job, Record
 from benchmarks.learning.lanes import keep, read_results
-from benchmarks.learning.references import REFERENCES
+from benchmarks.learning.references import REFERENCES, add_option
 from benchmarks.learning.stores import ROOT, make_store
 from core.errors import run_command
 
@@ -28,8 +28,7 @@ TEXT = """Blue Marble, frozen features, 240 steps of 128 pairs (two passes over 
 learning rate and warm-up as `pretrain` has them. "shared" and "jittered": crops, flips and turns of two dates are the same or
 differ by 2 px at most, where the paper's are independent. "both": an embedding that ignores the season beside one that keeps it
 (Mañas et al. 2021). Recall at 1 with features standardised, and whitened, by training images. The intervals
-of rows with one seed are over test places alone, and say nothing about another seed. Galileo-nano and Presto see the red, green and
-blue of one image and its month."""
+of rows with one seed are over test places alone, and say nothing about another seed."""
 
 
 def jobs_of(choices: Iterable[str], seeds: range) -> dict[str, list[Job]]:
@@ -56,7 +55,8 @@ def section(records: dict[str, Record], most: int = 10) -> list[str]:
         both = min(len(runs), len(found[BASE]))
         if name != BASE:
             gains.append([name, *(page.gain(runs[:both], found[BASE][:both], column) for column in columns)])
-    return [page.table(["", "seeds", *columns], rows), page.table([f"points over {BASE}", *columns], gains)]
+    about = [page.REFERENCES_TEXT] if REFERENCES.keys() & found.keys() else []
+    return [page.table(["", "seeds", *columns], rows), *about, page.table([f"points over {BASE}", *columns], gains)]
 
 
 def write_section(path: Path, work: Path) -> None:
@@ -76,12 +76,7 @@ def main() -> int:
     )
     parser.add_argument("--choices", nargs="*", choices=tuple(CHOICES), default=list(CHOICES))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument(
-        "--references",
-        type=Path,
-        metavar="DIR",
-        help="folder of the weights of Galileo-nano and Presto (galileo_nano, presto), measured once; needs rslearn",
-    )
+    add_option(parser)
     parser.add_argument("--work", type=Path, default=Path("build/learning"), help="store, runs, results")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "benchmarks" / "learning.md")
     parser.add_argument("--device", default="cpu")

@@ -49,7 +49,7 @@ encoder's features (32 principal components) and the coordinates. Comparisons ar
 
 REFERENCES_TEXT = """Galileo-nano and Presto (published encoders for Sentinel-2 of 10 m, by the classes of rslearn; one run, intervals over test
 places alone) get what the others get: red, green and blue of one image, each band with the mean and standard deviation of their training
-data, and its month where there are dates; no location and no other bands. Both were made for series of many bands."""
+data, and its month, June where there are no dates; no location and no other bands. Both were made for series of many bands."""
 
 
 def write(path: Path, plan: Plan, records: Records, work: Path) -> None:

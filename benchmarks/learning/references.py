@@ -9,6 +9,7 @@ Galileo describes an image by the mean of its tokens, Presto, which reads pixels
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,8 @@ from core.store.read import ChipStore
 
 COLOURS = (("blue", "B02", "B2"), ("green", "B03", "B3"), ("red", "B04", "B4"))  # in the order of both models
 JUNE = 5  # months are counted from 0
-TOKENS, PIXELS = (
-    8,
-    16,
-)  # a side of the image: of Galileo's patches, at most 8 px each, and of the pixels that Presto reads
+# A side of the image: of Galileo's patches, at most 8 px each, and of the pixels that Presto reads.
+TOKENS, PIXELS = 8, 16
 
 
 class Galileo(nn.Module):
@@ -93,6 +92,16 @@ class Presto(nn.Module):
 
 
 REFERENCES: dict[str, type[nn.Module]] = {"Galileo-nano": Galileo, "Presto": Presto}
+
+
+def add_option(parser: argparse.ArgumentParser) -> None:
+    """``--references``, of every command that can measure them."""
+    parser.add_argument(
+        "--references",
+        type=Path,
+        metavar="DIR",
+        help="folder of the weights of Galileo-nano and Presto (galileo_nano, presto), measured once; needs rslearn",
+    )
 
 
 def read_reference(name: str, folder: Path) -> nn.Module:
