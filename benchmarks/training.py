@@ -55,9 +55,9 @@ LOGGER = "benchmarks.logs.ProcessorTime"
 
 
 def ours(store: ChipStore, out: Path, batch: int, precision: str, device: str, **options: Any) -> Log:
-    """``core.train pretrain``, one epoch, with its own defaults."""
+    """``core.train pretrain``, one epoch, with the pairs, views and optimiser of the paper, as the peers have them."""
     pretrain(
-        store.path, out, variant="moco-geo-tp", season="ignore", epochs=1, batch_size=batch, queue=QUEUE,
+        store.path, out, variant="moco-geo-tp", season="ignore", pair_views="independent", optimizer="sgd", epochs=1, batch_size=batch, queue=QUEUE,
         precision=precision, device=device, loggers=[{"class_path": LOGGER}], **options,
     )  # fmt: skip
     return read_log(out)
@@ -187,7 +187,7 @@ def compare(store: ChipStore, work: Path, batch: int, repeats: int, device: str)
     """The three in turn, so that changes of the machine's speed affect all of them."""
     rates: dict[tuple[str, str], list[float]] = {}
     waits: dict[str, list[float]] = {}
-    fast = faster_in_bf16(torch.device(device))
+    fast = faster_in_bf16(torch.device(device), store.info.chip_size)
     precisions = ("bf16-mixed", "32-true") if fast else ("32-true",)
     for repeat in range(repeats):
         for precision in precisions:
@@ -330,7 +330,7 @@ class Again:
 
 def _module(loader: PairLoader, arch: str, steps: int, clusters: int = 0) -> Pretraining:
     encoder = Encoder(ModelSpec.of_store(loader.pairs.store, arch)).to(memory_format=torch.channels_last)
-    moco = MoCo(encoder, encoder.width, K=QUEUE, m=MOMENTUM, T=TEMPERATURE, clusters=clusters)
+    moco = MoCo(encoder, encoder.width, K=QUEUE, m=MOMENTUM, T=TEMPERATURE, clusters=clusters, season="ignore")
     return Pretraining(moco, Views(), loader, 0.03, steps)
 
 

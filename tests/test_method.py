@@ -96,7 +96,7 @@ def learn(store: ChipStore, variant: str, seed: int) -> nn.Module:
         clusters, count = assign_geo_clusters(lonlat, centres), len(centres)
     loader = PairLoader(Pairs(store, places, clusters, "tp" in variant, seed), BATCH)
     trunk, views = _trunk(store), Views()
-    moco = MoCo(trunk, WIDTH, dim=32, K=8 * BATCH, m=0.99, T=0.1, clusters=count).train()
+    moco = MoCo(trunk, WIDTH, dim=32, K=8 * BATCH, m=0.99, T=0.1, clusters=count, season="ignore").train()
     optimizer = torch.optim.SGD([p for p in moco.parameters() if p.requires_grad], 0.15, 0.9, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS * len(loader))
     for _ in range(EPOCHS):

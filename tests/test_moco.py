@@ -12,6 +12,7 @@ from core.training.moco_module import COLLAPSED
 
 def tiny(clusters: int = 0, **options) -> MoCo:
     torch.manual_seed(0)
+    options = {"season": "ignore"} | options
     return MoCo(nn.Sequential(nn.Flatten(), nn.Linear(12, 6)), 6, dim=4, K=8, clusters=clusters, **options)
 
 
@@ -168,6 +169,25 @@ def test_each_embedding_has_its_own_positive_and_queue(season):
     if season == "both":
         torch.testing.assert_close(moco.queue_keep[:, :4], keep[2].T)
         torch.testing.assert_close(moco.queue_keep[:, 4:], queues[1][:, 4:])
+
+
+def test_the_embedding_that_keeps_the_season_and_the_geo_head_read_a_view_of_their_own():
+    moco = tiny(season="both", clusters=3)
+    whole, dates, again, crop = torch.randn(4, 4, 3, 2, 2)
+    queues, geo_head, cluster = (moco.queue.clone(), moco.queue_keep.clone()), moco.geo_head, torch.arange(4) % 3
+    trunk, head = moco.encoder_q
+
+    def unit(embed, part):
+        return nn.functional.normalize(embed(trunk(part)), dim=1).detach()
+
+    ignored = info_nce(unit(head, whole), unit(head, dates), queues[0], moco.T)
+    none = torch.zeros(4, dtype=torch.bool)
+    keep = moco.keep_q
+    kept = info_nce(unit(keep, crop), unit(keep, again), queues[1], moco.T, against=unit(keep, dates), alone=none)
+    geo = nn.functional.cross_entropy(geo_head(keep(trunk(crop))), cluster).detach()
+    losses = moco(whole, dates, cluster, im_again=again, im_keep=crop)
+    torch.testing.assert_close(losses.contrast, (ignored + kept) / 2)
+    torch.testing.assert_close(losses.geo, geo)
 
 
 def test_both_embeddings_learn_and_their_key_sides_follow():

@@ -23,7 +23,7 @@ from core import train
 from core.errors import UserError
 from core.method.moco import MoCo
 from core.method.pairs import AHEAD, Gap, PairLoader, Pairs
-from core.method.views import MOVED, Views
+from core.method.views import MOVED, Views, as_float
 from core.store.build import build
 from core.store.read import ChipStore
 from core.training import pretrain
@@ -158,6 +158,7 @@ def test_a_run_cannot_resume_with_other_images(ramp):
 def test_maps_of_one_pixel_learn_in_fp32_on_a_cpu(ramp, tmp_path, capsys):
     cpu = torch.device("cpu")
     assert pick_precision("auto", cpu, 16, 32) == "32-true"
+    assert pick_precision("auto", cpu, 32, 32) == "32-true"  # and small images, which are faster so
     assert pick_precision("bf16-mixed", cpu, 17, 32) == "bf16-mixed"
     assert pick_precision("bf16-mixed", torch.device("meta"), 8, 32) == "bf16-mixed"
     assert call(train.main, *options(ramp, tmp_path / "x", "--precision", "bf16-mixed")) == 2
@@ -398,9 +399,11 @@ def test_the_queries_are_read_again_in_the_order_of_the_keys(ramp):
 # Views of pairs
 
 
-def pretraining(pairs: Pairs, pair_views: str, views: Views, rank: int = 0, processes: int = 1) -> Pretraining:
-    loader = PairLoader(pairs, 8, rank=rank, processes=processes)
-    moco = MoCo(nn.Sequential(nn.Flatten(), nn.Linear(2 * SIDE**2, 6)), 6, dim=4, K=16)
+def pretraining(
+    pairs: Pairs, pair_views: str, views: Views, rank: int = 0, processes: int = 1, season: str = "ignore"
+) -> Pretraining:
+    loader = PairLoader(pairs, 8, rank=rank, processes=processes, again=season != "ignore")
+    moco = MoCo(nn.Sequential(nn.Flatten(), nn.Linear(2 * SIDE**2, 6)), 6, dim=4, K=16, season=season)
     return Pretraining(moco, views, loader, 0.1, 10, pair_views=pair_views)
 
 
@@ -445,6 +448,22 @@ def test_colours_of_two_dates_change_each_on_its_own(ramp):
     assert (gains - 1).abs().min() > 1e-3
 
 
+def test_beside_whole_pairs_the_kept_season_gets_crops_whatever_the_number_of_processes(ramp):
+    pairs = all_pairs(ramp, temporal=True)
+    module = pretraining(pairs, "whole", PLAIN, season="both")
+    batch = next(iter(module.loader))
+    crops, (queries, _) = module.view_to_keep(batch), module.pair_of_views(batch)
+    again = module.view_again(batch)
+    own = as_float(batch.queries, batch.query_valid)
+    torch.testing.assert_close(queries, own, equal_nan=True)
+    assert ((crops - own).abs() > 1).flatten(1).any(dim=1).all()
+    assert ((crops - again[torch.argsort(batch.order)]).abs() > 1).flatten(1).any(dim=1).all()
+    parts = [pretraining(pairs, "whole", PLAIN, rank, 2, "both") for rank in range(2)]
+    torch.testing.assert_close(torch.cat([part.view_to_keep(next(iter(part.loader))) for part in parts]), crops, equal_nan=True)
+    for season, how in (("ignore", "whole"), ("keep", "whole"), ("both", "shared")):
+        assert pretraining(pairs, how, PLAIN, season=season).view_to_keep(batch) is None
+
+
 @pytest.mark.parametrize("how", ["whole", "shared", "jittered"])
 def test_the_views_of_a_pair_do_not_depend_on_the_number_of_processes(ramp, how):
     pairs = all_pairs(ramp, True)
@@ -463,7 +482,7 @@ def test_the_views_of_a_pair_do_not_depend_on_the_number_of_processes(ramp, how)
 def test_adamw_warms_up_and_both_optimisers_end_at_zero(ramp):
     rates = {}
     for name in ("sgd", "adamw"):
-        moco = MoCo(nn.Sequential(nn.Flatten(), nn.Linear(12, 6)), 6, dim=4, K=16)
+        moco = MoCo(nn.Sequential(nn.Flatten(), nn.Linear(12, 6)), 6, dim=4, K=16, season="ignore")
         module = Pretraining(moco, Views(), PairLoader(all_pairs(ramp, True), 8), 0.5, 100, optimizer=name)
         made = module.configure_optimizers()
         assert type(made["optimizer"]).__name__.lower() == name

@@ -30,8 +30,8 @@ GEO_HEADS = ("projection", "trunk")
 GEO_LOSSES = ("clusters", "rank")
 SEASONS = ("ignore", "keep", "both")
 # Defaults for stores of thousands of images, here and in core.train pretrain; the paper's are in configs/paper.
-QUEUE_LENGTH, MOMENTUM, TEMPERATURE = 4096, 0.99, 0.2
-SEASON = "ignore"
+QUEUE_LENGTH, MOMENTUM, TEMPERATURE = 4096, 0.99, 0.05
+SEASON = "both"
 NO_PLACE = -1  # place of the random vectors that initialise the queue
 
 
@@ -159,9 +159,9 @@ class MoCo(nn.Module):
         ``K``, ``m`` and ``T`` are those of the paper; ``K`` is at least the batch size. 0 ``clusters`` disable the
         geo-location pretext; ``alpha`` and ``beta`` weigh the contrastive and the geo-location loss. The geo head reads
         the un-normalised ``projection``, as in the authors' code, or the features of the ``trunk``, as in the paper's
-        formula; with two embeddings the projection is that of "ignore". ``mask_same_place`` leaves queued keys of the
+        formula; with two embeddings those of "keep". ``mask_same_place`` leaves queued keys of the
         query's own place out of the negatives, except where the season is kept. ``where``, (places, 2) degrees, asks for
-        GeoRank's loss on the projection.
+        GeoRank's loss on the projection that the geo head reads.
         """
         super().__init__()
         self.K, self.m, self.T, self.alpha, self.beta = K, m, T, alpha, beta
@@ -231,6 +231,7 @@ class MoCo(nn.Module):
         order: Tensor | None = None,
         im_again: Tensor | None = None,
         alone: Tensor | None = None,
+        im_keep: Tensor | None = None,
     ) -> Losses:
         """Losses of one process's n queries of a batch of N; updates the key encoder and the queue.
 
@@ -243,14 +244,18 @@ class MoCo(nn.Module):
             im_again: (n, bands, rows, cols) raw pixels of other views of the queries' own images, in the order of
                 ``im_k``; needed where the season is kept.
             alone: (N,) bool, queries for which ``im_k`` shows the same image; None if there are none.
+            im_keep: (n, bands, rows, cols) raw pixels of the queries' images as "keep" of "both" is to see them; None if
+                ``im_q`` serves both embeddings.
 
         Raises:
             ValueError: the season is kept, and ``im_again`` is missing.
         """
         if (im_again is None) != (self.season == "ignore"):
             raise ValueError(f"season {self.season}: needs views of the same images if it is kept, and only then")
-        features = self.encoder_q[0](im_q)  # n x width
-        projections = [head(features).float() for head in self._heads("q")]  # n x D
+        features = [self.encoder_q[0](im_q)]  # n x width
+        if self.season == "both":
+            features.append(features[0] if im_keep is None else self.encoder_q[0](im_keep))
+        projections = [head(part).float() for head, part in zip(self._heads("q"), features)]  # n x D
         q = [F.normalize(projection, dim=1) for projection in projections]
         self.momentum_update()
         k = self.keys(im_k, order)  # N x D
@@ -271,12 +276,12 @@ class MoCo(nn.Module):
         contrast = torch.stack(losses).mean()
         geo = accuracy = torch.zeros((), device=im_q.device)
         if self.geo_head is not None:
-            logits = self.geo_head(features if self.geo_input == "trunk" else projections[0]).float()
+            logits = self.geo_head(features[-1] if self.geo_input == "trunk" else projections[-1]).float()
             geo = F.cross_entropy(logits, cluster)
             accuracy = (logits.argmax(dim=1) == cluster).float().mean()
         if self.where is not None and places is not None:
             with torch.autocast(im_q.device.type, enabled=False):
-                geo = rank_loss(q[0], k[0], self.where[places], start)
+                geo = rank_loss(q[-1], again[-1], self.where[places], start)
         self.enqueue((again if self.season == "keep" else k)[0], places, again[1] if self.season == "both" else None)
         spread = q[0].detach().std(dim=0).mean() * q[0].shape[1] ** 0.5
         return Losses(self.alpha * contrast + self.beta * geo, contrast.detach(), geo.detach(), accuracy, spread)

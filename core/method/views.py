@@ -15,7 +15,7 @@ from torch import Tensor
 from core.errors import UserError
 
 PAIR_VIEWS = ("whole", "shared", "jittered", "independent")  # geometry of two dates of a place
-PAIR_VIEW = "independent"
+PAIR_VIEW = "whole"
 MOVED = 2.0  # px between the crops of two dates, at most, where they are jittered
 
 

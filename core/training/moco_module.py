@@ -21,7 +21,7 @@ from core.errors import UserError
 from core.evaluation.probe import knn_accuracy
 from core.method.moco import Losses, MoCo
 from core.method.pairs import PairBatch, PairLoader
-from core.method.views import Draw, Views, as_float
+from core.method.views import PAIR_VIEW, Draw, Views, as_float
 from core.store.read import ChipStore
 from core.training.checkpoints import checkpoint_state
 
@@ -47,8 +47,8 @@ class Pretraining(L.LightningModule):
         lr: float,
         steps: int,
         *,
-        optimizer: str = "sgd",
-        pair_views: str = "independent",
+        optimizer: str = "adamw",
+        pair_views: str = PAIR_VIEW,
     ) -> None:
         """Train with ``lr``, already scaled, for ``steps`` steps."""
         super().__init__()
@@ -59,7 +59,8 @@ class Pretraining(L.LightningModule):
         """One batch of pairs."""
         im_q, im_k = self.pair_of_views(batch)
         again = self.view_again(batch)
-        losses = self.moco(im_q, im_k, batch.cluster, batch.places, batch.order, again, batch.alone)
+        keep = self.view_to_keep(batch)
+        losses = self.moco(im_q, im_k, batch.cluster, batch.places, batch.order, again, batch.alone, keep)
         self.losses = replace(losses, total=losses.total.detach())
         logged = {"loss" if name == "total" else name: value for name, value in vars(self.losses).items()}
         self.log_dict(logged, sync_dist=self.trainer.world_size > 1)
@@ -91,6 +92,17 @@ class Pretraining(L.LightningModule):
             return None
         with torch.autocast(self.device.type, enabled=False):
             return self.views(as_float(batch.again, batch.again_valid), self._draw(batch, 1))
+
+    @torch.no_grad()
+    def view_to_keep(self, batch: PairBatch) -> Tensor | None:
+        """A crop of the queries for the embedding that keeps the season, where their pairs are whole and it has a partner.
+
+        Whole images are too easily told apart: crops are what that embedding learns from. None where one view serves both.
+        """
+        if self.moco.season != "both" or self.pair_views != "whole":
+            return None
+        with torch.autocast(self.device.type, enabled=False):
+            return self.views(as_float(batch.queries, batch.query_valid), self._draw(batch, 2))
 
     def _draw(self, batch: PairBatch, *purpose: int) -> Draw:
         """This process's part of the step's random numbers."""
@@ -260,6 +272,7 @@ def _peak(module: Pretraining, pairs: int) -> int:
     views, clusters = module.views(chips), torch.zeros(pairs, dtype=torch.long, device=device)
     again = None if module.moco.season == "ignore" else module.views(chips)
     with module.trainer.precision_plugin.forward_context():
-        module.moco(views, module.views(chips), clusters, clusters, im_again=again).total.backward()
+        keep = module.views(chips) if again is not None and module.pair_views == "whole" else None
+        module.moco(views, module.views(chips), clusters, clusters, im_again=again, im_keep=keep).total.backward()
     module.zero_grad()
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0

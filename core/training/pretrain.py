@@ -40,8 +40,8 @@ def pretrain(
     arch: str = "resnet18",
     stride: int | None = None,
     epochs: int = 100,
-    batch_size: int = 256,
-    optimizer: str = "sgd",
+    batch_size: int = 64,
+    optimizer: str = "adamw",
     lr: float | None = None,
     temperature: float = moco.TEMPERATURE,
     momentum: float = moco.MOMENTUM,
@@ -78,7 +78,7 @@ def pretrain(
         stride: Of a ResNet's last map, 32, 16 or 8 px: smaller ones suit small chips, and cost more; by default from the size of the views.
         epochs: Passes over all images.
         batch_size: Pairs per step, over all processes.
-        optimizer: sgd (as in the paper) or adamw, which warms up over the first twentieth of the run.
+        optimizer: adamw, which warms up over the first twentieth of the run, or sgd (as in the paper).
         lr: Learning rate for a batch of 256, scaled with the batch size, with adamw with its root; by default 0.06 for sgd, 0.001 for adamw.
         temperature: Divisor of the cosine similarities (0.02 in the authors' code).
         momentum: Of the key encoder (0.999 in the paper, for runs of hundreds of thousands of steps).
@@ -91,8 +91,8 @@ def pretrain(
         mask_same_place: Do not use other keys of the query's own place as negatives.
         min_gap: Minimum number of days between the two dates of a temporal pair.
         max_gap: Maximum number of days between them; unlimited by default.
-        season: Two dates of a place are a positive pair (ignore), different (keep: another view of the image is the positive) or both, in two embeddings.
-        pair_views: Crops, flips and turns of two dates of a place: none (whole), shared, jittered (shared, but up to 2 px apart) or independent.
+        season: Two dates of a place are a positive pair (ignore, as in the paper), different (keep: another view of the image is the positive) or both, in two embeddings.
+        pair_views: Crops, flips and turns of two dates of a place: none (whole), shared, jittered (shared, but up to 2 px apart) or independent (as in the paper).
         views: Strength of the augmentations.
         precision: auto (bf16 where it is faster), 32-true or bf16-mixed.
         compile: Compile the encoders with torch.compile; the first steps are slow, so use it for long runs, but not on a CPU for ResNets and chips up to 64 px.

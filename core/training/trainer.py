@@ -53,7 +53,7 @@ def pick_precision(name: str, device: torch.device, size: int, stride: int) -> s
     most = stride // 2
     wrong = device.type == "cpu" and size <= most
     if name == "auto":
-        return "bf16-mixed" if faster_in_bf16(device) and not wrong else "32-true"
+        return "bf16-mixed" if faster_in_bf16(device, size) and not wrong else "32-true"
     if name == "bf16-mixed" and wrong:
         raise UserError(
             f"--precision bf16-mixed: gives wrong gradients on a CPU for images of up to {most} px, "
