@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from core.method.moco import NO_PLACE, MoCo, info_nce
+from core.method.moco import NO_PLACE, SOFTER, MoCo, info_nce
 from core.training.moco_module import COLLAPSED
 
 
@@ -159,7 +159,8 @@ def test_each_embedding_has_its_own_positive_and_queue(season):
         keep = [nn.functional.normalize(moco.keep_q(trunk(part)), dim=1).detach() for part in (images, dates, views)]
     queues = moco.queue.clone(), (moco.queue_keep if season == "both" else moco.queue).clone()
     ignored = info_nce(ignore[0], ignore[1], queues[0], moco.T)
-    kept = info_nce(keep[0], keep[2], queues[1], moco.T, against=keep[1], alone=alone)
+    softer = SOFTER * moco.T if season == "both" else moco.T
+    kept = info_nce(keep[0], keep[2], queues[1], softer, against=keep[1], alone=alone)
     expected = {"ignore": ignored, "keep": kept, "both": (ignored + kept) / 2}[season]
     again = None if season == "ignore" else views[order]
     losses = moco(images, dates[order], cluster, order=order, im_again=again, alone=alone)
@@ -183,7 +184,9 @@ def test_the_embedding_that_keeps_the_season_and_the_geo_head_read_a_view_of_the
     ignored = info_nce(unit(head, whole), unit(head, dates), queues[0], moco.T)
     none = torch.zeros(4, dtype=torch.bool)
     keep = moco.keep_q
-    kept = info_nce(unit(keep, crop), unit(keep, again), queues[1], moco.T, against=unit(keep, dates), alone=none)
+    kept = info_nce(
+        unit(keep, crop), unit(keep, again), queues[1], SOFTER * moco.T, against=unit(keep, dates), alone=none
+    )
     geo = nn.functional.cross_entropy(geo_head(keep(trunk(crop))), cluster).detach()
     losses = moco(whole, dates, cluster, im_again=again, im_keep=crop)
     torch.testing.assert_close(losses.contrast, (ignored + kept) / 2)

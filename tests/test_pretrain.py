@@ -459,7 +459,9 @@ def test_beside_whole_pairs_the_kept_season_gets_crops_whatever_the_number_of_pr
     assert ((crops - own).abs() > 1).flatten(1).any(dim=1).all()
     assert ((crops - again[torch.argsort(batch.order)]).abs() > 1).flatten(1).any(dim=1).all()
     parts = [pretraining(pairs, "whole", PLAIN, rank, 2, "both") for rank in range(2)]
-    torch.testing.assert_close(torch.cat([part.view_to_keep(next(iter(part.loader))) for part in parts]), crops, equal_nan=True)
+    torch.testing.assert_close(
+        torch.cat([part.view_to_keep(next(iter(part.loader))) for part in parts]), crops, equal_nan=True
+    )
     for season, how in (("ignore", "whole"), ("keep", "whole"), ("both", "shared")):
         assert pretraining(pairs, how, PLAIN, season=season).view_to_keep(batch) is None
 

@@ -49,9 +49,7 @@ def section(records: dict[str, Record], most: int = 10) -> list[str]:
     if BASE not in found:
         return []
     columns = page.columns(found, "hits") + page.columns(found, "recall")
-    rows = [
-        [name, f"{len(runs)}", *(page.cell(runs, column) for column in columns)] for name, runs in found.items()
-    ]
+    rows = [[name, f"{len(runs)}", *(page.cell(runs, column) for column in columns)] for name, runs in found.items()]
     tables = [page.table(["", "seeds", *columns], rows)]
     tables += [page.REFERENCES_TEXT] if REFERENCES.keys() & found.keys() else []
     for base in (name for name in BASES if name in found):
