@@ -91,8 +91,8 @@ def pretrain(
         mask_same_place: Do not use other keys of the query's own place as negatives.
         min_gap: Minimum number of days between the two dates of a temporal pair.
         max_gap: Maximum number of days between them; unlimited by default.
-        season: Two dates of a place are a positive pair (ignore, as in the paper), different (keep: another view of the image is the positive) or both, in two embeddings.
-        pair_views: Crops, flips and turns of two dates of a place: none (whole), shared, jittered (shared, but up to 2 px apart) or independent (as in the paper).
+        season: Two dates of a place are a positive pair (ignore, as in the paper), different (keep: another view of the image is the positive) or both.
+        pair_views: Crops, flips and turns of two dates of a place: none (whole), shared, jittered (shared, up to 2 px apart) or independent (as in the paper).
         views: Strength of the augmentations.
         precision: auto (bf16 where it is faster), 32-true or bf16-mixed.
         compile: Compile the encoders with torch.compile; the first steps are slow, so use it for long runs, but not on a CPU for ResNets and chips up to 64 px.
