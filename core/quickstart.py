@@ -36,8 +36,8 @@ OVERLAP = 16
 def quickstart(
     out: Path = Path("outputs/quickstart"),
     data: Path | None = None,
-    pretrain_epochs: int = 9,
-    finetune_epochs: int = 18,
+    pretrain_epochs: int = 3,
+    finetune_epochs: int = 22,
     labels_fraction: float = 0.5,
     device: str = "auto",
     seed: int = 0,

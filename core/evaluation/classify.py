@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 K_NEIGHBOURS = 5
 PENALTIES = (0.0001, 0.001, 0.01, 0.1)  # candidates for C of the logistic regression
-TREES = 200
+TREES = 100
 _TREE_SAMPLES = 20_000  # of the training places a tree sees at most: more cost time and say little
 _QUERY_BLOCK = 512  # queries compared at once
 _TOLERANCE = 1e-3  # of the gradient; a tenth of it takes three times as long and changes one answer in 500
