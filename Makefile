@@ -36,7 +36,7 @@ $(VENV)/.done: pyproject.toml constraints.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,dev]'
 	@touch $@
 
-quickstart: setup  ## pretrain, evaluate, export and map real imagery (about nine minutes); writes outputs/quickstart
+quickstart: setup  ## pretrain, evaluate, export and map real imagery (about five minutes); writes outputs/quickstart
 	$(RUN) -m core.train quickstart
 
 test: setup  ## run all tests; installs QGIS from the system's packages if possible
