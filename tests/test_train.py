@@ -242,6 +242,8 @@ def test_bad_input_of_training_gets_one_sentence(run, store, tmp_path, capsys):
             "pretrain",
             "--data",
             store.path,
+            "--batch-size",
+            256,
             "--queue",
             100,
             "--out",
