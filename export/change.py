@@ -170,8 +170,6 @@ def compare(arguments: argparse.Namespace) -> None:
         stack.enter_context(reading(arguments.before[0]))
         sides = tuple(Period.opened(names, mask, stack) for names in (arguments.before, arguments.after))
         model = Model(arguments.model, arguments.provider, card, arguments.threads)
-        for note in model.notes:
-            print(words(note), file=sys.stderr)
         grid = sides[0].pixels[0].grid
         targets = _targets(arguments, model.card)
         read = [str(path) for path in (arguments.model, arguments.reference, arguments.mask) if path]
@@ -187,6 +185,8 @@ def compare(arguments: argparse.Namespace) -> None:
         )
         before, after = (side_on(side.pixels, side.days, grid, model.card.dates > 0) for side in sides)
         job = stack.enter_context(closing(ChangeJob(model, before, after, options)))
+        if job.before.why:
+            print(words(job.before.why), file=sys.stderr)
         for text in _order_of(sides):
             print(f"warning: {text}", file=sys.stderr)
         for note in job.notes():

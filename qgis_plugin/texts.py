@@ -12,8 +12,9 @@ from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import QLocale
 from qgis.PyQt.QtXml import QDomDocument
 
+from .runtime.amounts import duration_text, size_text
 from .runtime.errors import RuntimeFault
-from .runtime.messages import MESSAGES, Message, Words, duration_text, size_text
+from .runtime.messages import MESSAGES, Message, Words
 
 FOLDER = Path(__file__).resolve().parent / "i18n"
 

@@ -17,6 +17,12 @@ REAL = Path(__file__).parents[2] / "shared" / "data"
 UTM = "EPSG:32633"
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch) -> None:
+    """What trials of providers find is kept apart from the user's."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 def write_raster(
     path: Path,
     pixels: np.ndarray,

@@ -497,7 +497,8 @@ def test_an_error_of_our_own_is_not_reported_as_a_bad_model(tmp_path, monkeypatc
             raise ValueError("operands could not be broadcast together")
 
     model = Model(write_strongest_band(tmp_path / "m.onnx"), "cpu")
-    monkeypatch.setattr(model, "_session", Broken())
+    monkeypatch.setattr(model, "_opened", Broken)
+    model.rest()
     with pytest.raises(ValueError, match="broadcast"):
         model.run(np.zeros((1, 3, 32, 32), np.float32))
 

@@ -212,8 +212,7 @@ def test_rasters_smaller_than_a_tile(tmp_path, shape):
 @pytest.mark.parametrize("provider", ["auto", "cpu", "CPUExecutionProvider"])
 def test_the_provider_that_runs_is_named(tmp_path, provider):
     found = Model(write_strongest_band(tmp_path / "m.onnx"), provider).provider
-    assert found == "CPUExecutionProvider" or provider == "auto"
-    assert found.endswith("ExecutionProvider")
+    assert found == "CPUExecutionProvider"
 
 
 @pytest.mark.parametrize(
@@ -222,7 +221,7 @@ def test_the_provider_that_runs_is_named(tmp_path, provider):
         ({"provider": "cuda"}, "this onnxruntime has no CUDAExecutionProvider; it has"),
         ({"provider": "abacus"}, "this onnxruntime has no abacus"),
         ({"precision": "bf16"}, "calculates in fp32 only"),
-        ({"precision": "fp8"}, "'fp8' is none of fp32, fp16, bf16"),
+        ({"precision": "fp8"}, "'fp8' is none of fp32, bf16, fp16"),
     ],
 )
 def test_what_is_not_there_is_refused_not_replaced(tmp_path, options, message):
@@ -253,36 +252,3 @@ def test_a_fixed_batch_does_not_change_a_bit(tmp_path):
             swept(Model(write_given(path, activation="logits"), "cpu", threads=2), image, probabilities=True)
         )
     assert all(same(answer, answers[0]) for answer in answers)
-
-
-def openvino() -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
-    if "OpenVINOExecutionProvider" not in onnxruntime.get_available_providers():
-        pytest.skip("this onnxruntime is not that of the package onnxruntime-openvino")
-
-
-def test_openvino_gives_the_same_bits_each_time_and_nearly_the_cpus_answer(tmp_path):
-    openvino()
-    image = image_of((3, 150, 170))
-    expected = swept(wide_model(tmp_path / "m.onnx"), image, probabilities=True)
-    models = [Model(tmp_path / "m.onnx", "openvino") for _ in range(2)]
-    first, second = (swept(model, image, probabilities=True, read_ahead=n) for n, model in enumerate(models))
-    assert models[0].provider == "OpenVINOExecutionProvider"
-    assert same(first, second)
-    np.testing.assert_allclose(first[2], expected[2], atol=1e-4)
-
-
-def test_auto_measures_what_is_there_and_says_how_fast_each_is(tmp_path):
-    openvino()
-    notes = [str(note) for note in Model(write_strongest_band(tmp_path / "m.onnx")).notes]
-    assert any(note.startswith("OpenVINOExecutionProvider: ") and note.endswith(" tiles/s") for note in notes)
-    assert any(note.startswith("CPUExecutionProvider: ") for note in notes)
-    assert notes[-1].endswith(" runs")
-
-
-def test_openvino_takes_its_precision_as_json(tmp_path):
-    openvino()
-    image = image_of((3, 64, 64))
-    expected = swept(wide_model(tmp_path / "m.onnx"), image)[0]
-    found = swept(Model(tmp_path / "m.onnx", "openvino", precision="bf16"), image)[0]
-    assert (found == expected).mean() > 0.9

@@ -82,13 +82,6 @@ def test_threads_shrink_with_the_dates_that_memory_must_hold(tmp_path, monkeypat
     assert single.for_dates(9) is single
 
 
-def test_providers_are_timed_on_a_series(tmp_path, monkeypatch):
-    path = write_series(tmp_path / "m.onnx", True, tile_size=TILE, dates=3)
-    names = ["CPUExecutionProvider"] * 2
-    monkeypatch.setattr("export.runtime.model.session.chosen", lambda provider: names)
-    assert [note.kind for note in Model(path).notes] == ["provider_speed", "provider_speed", "provider_chosen"]
-
-
 def test_an_output_that_states_no_shape_is_tried_with_a_series(tmp_path):
     path = write_series(tmp_path / "m.onnx", True, tile_size=TILE)
     graph = onnx.load(path)

@@ -13,7 +13,7 @@ from core.errors import UserError
 from core.store.index import check_gpkg, write_gpkg
 from core.store.read import SPLITS, ChipStore
 from core.store.summary import Summary, counted, degrees
-from export.runtime.messages import size_text
+from export.runtime.amounts import size_text
 
 _LISTED = 30  # classes in the text's table
 _BAR = 24  # characters

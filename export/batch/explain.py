@@ -13,12 +13,13 @@ from export.batch.run import block_side, blocks, placed
 from export.rasterio_io.dated import open_input
 from export.rasterio_io.run import Request, notes_of, reading
 from export.runtime.files import free_memory
-from export.runtime.infer.estimate import estimated
 from export.runtime.infer.explain import Fact, facts, said
 from export.runtime.infer.inputs.series import opened
 from export.runtime.infer.job import Job
 from export.runtime.infer.layout import Layout
 from export.runtime.infer.scenes import cell_size
+from export.runtime.infer.timing.estimate import estimated
+from export.runtime.infer.timing.trial import decided
 from export.runtime.messages import Message
 from export.runtime.model.session import Model
 from export.wording import words
@@ -53,7 +54,8 @@ def explained(
                 targets = request.targets(out / raster.name, model.card.task)
                 targets.check(request.sources(pixels))
                 with closing(Job(model, pixels, request.on(pixels), cut[0] if cut else None)) as job:
-                    notes = notes_of(job, request)
+                    job, others = decided(job)
+                    notes = [*others, *notes_of(job, request)]
                     opening += time.perf_counter() - begun
                     estimate = estimated(job, opening, lambda: True)
                     files = [path.name for path in targets.paths]

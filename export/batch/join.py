@@ -17,7 +17,7 @@ from export.batch.units import Settings, Unit, blocks_folder
 from export.rasterio_io.cog import RasterioWriter, checksums, cog_options, writing
 from export.rasterio_io.dated import open_input
 from export.rasterio_io.grid import Grid, raster_window
-from export.rasterio_io.run import as_json, inputs_of, reading
+from export.rasterio_io.run import as_json, inputs_of, reading, run_by
 from export.rasterio_io.stac import write_item
 from export.rasterio_io.vectors import PyogrioVectors
 from export.rasterio_io.vrt import joined
@@ -62,8 +62,8 @@ def join(settings: Settings, unit: Unit, model: Model) -> None:
     with Staging(target.parent) as staging, explained(targets.files["map"], int(1.4 * size) * merge):
         item = staging.keep(targets.item.name)  # first: it takes its place last
         files = _Joining(staging, targets, grid, blocks, model.card, merge).files()
-        inputs = inputs_of(unit.raster, unit.scenes)
-        write_item(item, grid, model.card, settings.model, inputs, files, as_json(request), unit.checksum)
+        inputs, by = inputs_of(unit.raster, unit.scenes), run_by(unit.runner or model.runner, unit.why)
+        write_item(item, grid, model.card, settings.model, inputs, files, as_json(request), unit.checksum, by)
         with holding(settings.out, settings.run), undisturbed():
             staging.commit()
             _tidy(target, set() if merge else {path.name for _, path in blocks})

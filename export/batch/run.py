@@ -35,10 +35,14 @@ from export.rasterio_io.vrt import Layer, described, stacked
 from export.runtime.errors import InputFault, RuntimeFault, first_line
 from export.runtime.files import clear_leftovers
 from export.runtime.infer.inputs.series import Series, opened
+from export.runtime.infer.job import Job
 from export.runtime.infer.layout import Layout
 from export.runtime.infer.scenes import cell_size
 from export.runtime.infer.source import Pixels
 from export.runtime.infer.sweep import Sweep, place_grid
+from export.runtime.infer.timing.trial import decided
+from export.runtime.messages import Message
+from export.runtime.model.providers import available, provider_of
 from export.runtime.model.session import Model
 from export.runtime.raster.names import absolute, is_far
 from export.runtime.raster.window import Window
@@ -60,7 +64,8 @@ class Whole:
 class Plan:
     """The units of a run, planned raster by raster.
 
-    ``cut`` holds rasters whose blocks are being made, and ``made_of`` the files of all that are, by name.
+    ``cut`` holds rasters whose blocks are being made, and ``made_of`` the files of all that are, by name; ``notes`` what the user
+    should read of the raster that was planned last.
     """
 
     def __init__(
@@ -79,6 +84,7 @@ class Plan:
         self._cut = checksum(self._one, side, settings.merge)
         self.cut: dict[str, Whole] = {}
         self.made_of: dict[str, tuple[str, ...]] = {}
+        self.notes: list[Message] = []
 
     def is_done(self, raster: Raster) -> bool:
         """Whether a raster's map is up to date and complete; the raster itself is not opened."""
@@ -111,9 +117,11 @@ class Plan:
             suffix = ".vrt" if cut and not self.settings.merge else ".tif"
             request.targets(out / raster.name, self._opened.card.task, suffix).check(request.sources(pixels))
             files = tuple(members_of(pixels)) or (where,)
+            runner, why = self._runner(raster, pixels, cut)
         self.made_of[raster.name] = files
         options = self._with(self._cut if cut else self._one, raster)
-        whole = self._unit(Unit(raster.name, where, "", input_checksum(files), options, scenes=scenes))
+        made = Unit(raster.name, where, "", input_checksum(files), options, scenes=scenes, runner=runner, why=why)
+        whole = self._unit(made)
         if not cut:
             return [whole]
         folder = blocks_folder(Path(whole.name)).as_posix()
@@ -130,6 +138,22 @@ class Plan:
             withdraw(out / whole.name)
         self.cut[whole.name] = Whole(replace(whole, parts=parts), {unit.name for unit in units})
         return units
+
+    def _runner(self, raster: Raster, pixels: Pixels | Series, cut: list[Window]) -> tuple[str, Message | None]:
+        """What runs a raster, the same for all its blocks: of an interrupted run what made the others; and why."""
+        if not self._opened.undecided:
+            return "", None
+        folder = f"{blocks_folder(Path(raster.name)).as_posix()}/"
+        entries = [entry for name, entry in self.manifest.entries.items() if cut and name.startswith(folder)]
+        for runner in {entry["provider"] for entry in entries if entry.get("provider")}:
+            if provider_of(runner)[0] in available():
+                found: tuple[str, Message | None] = runner, Message("trial_before", {"runner": runner})
+                break
+        else:
+            job, others = decided(Job(self._opened, pixels, self.settings.request.on(pixels)))
+            found, self.notes = (job.model.runner, job.why), others
+        self.notes += [found[1]] if found[1] else []
+        return found
 
     def _with(self, options: str, raster: Raster) -> str:
         """Checksum of options, and of what dates and masks a raster has."""
@@ -222,6 +246,9 @@ class Batch:
             except RuntimeFault as fault:
                 self._fail(raster.name, words(fault))
                 continue
+            for note in self.plan.notes:
+                self._show(f"{raster.name}: {words(note)}")
+            self.plan.notes.clear()
             whole = self.plan.cut.get(raster.name)
             if whole:
                 self._bar.total += len(whole.join.parts)

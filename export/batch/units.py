@@ -63,6 +63,7 @@ class Unit:
         block: window of the map; None for the whole map.
         parts: name and window of the blocks to join, for a unit that only joins.
         of: for a block, name of the whole map's results.
+        runner: what runs the model, as ``Model.runner`` names it, and ``why``; empty: what the settings name.
     """
 
     name: str
@@ -74,6 +75,8 @@ class Unit:
     scenes: tuple[SceneFile, ...] = ()
     parts: tuple[tuple[str, Window], ...] = ()
     of: str = ""
+    runner: str = ""
+    why: Message | None = None
 
 
 @dataclass(frozen=True)

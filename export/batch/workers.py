@@ -30,6 +30,7 @@ from export.runtime.errors import Cancelled, InputFault, RuntimeFault, first_lin
 from export.runtime.files import undisturbed
 from export.runtime.infer.sweep import Progress
 from export.runtime.messages import Message
+from export.runtime.model.providers import provider_of
 from export.runtime.model.session import Model
 from export.wording import words
 
@@ -253,7 +254,7 @@ def work(settings: Settings, unit: Unit, model: Callable[[], Model], progress: P
         return Outcome(unit, with_times(out, files))
     notes: list[Message] = []
     try:
-        opened = model()
+        opened = model() if unit.parts or not unit.runner else model().on(*provider_of(unit.runner))
         if unit.parts:
             join(settings, unit, opened)
         else:
@@ -264,7 +265,7 @@ def work(settings: Settings, unit: Unit, model: Callable[[], Model], progress: P
                 moving=partial(holding, out, settings.run),
             )  # fmt: skip
         files = with_times(out, recorded(out, name, unit.checksum) or {})
-        return Outcome(unit, files, "", tuple(notes), opened.provider, round(time.monotonic() - begun, 3))
+        return Outcome(unit, files, "", tuple(notes), opened.runner, round(time.monotonic() - begun, 3))
     except Cancelled:
         raise
     except RuntimeFault as fault:

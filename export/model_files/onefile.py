@@ -19,8 +19,8 @@ from google.protobuf.message import DecodeError, Message
 
 from core.errors import UserError
 from core.files import flush
+from export.runtime.amounts import size_text
 from export.runtime.errors import ModelFault
-from export.runtime.messages import size_text
 from export.runtime.model.guard import MAX_BYTES, read_header
 
 _BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}  # of types that share bytes

@@ -22,6 +22,7 @@ from export.runtime.errors import InputFault
 from export.runtime.infer.job import Job
 from export.runtime.infer.layout import Options
 from export.runtime.infer.sweep import Progress
+from export.runtime.infer.timing.trial import decided
 from export.runtime.learn.mapping import MapJob
 from export.runtime.messages import Message
 from export.runtime.model.session import Model
@@ -133,6 +134,11 @@ def map_raster(
             targets = request.targets(folder / name, model.card.task)
             targets.check(chain([str(model_path)], request.sources(pixels)))
             with closing(Job(model, pixels, request.on(pixels), block)) as job:
+                job, others = decided(job)
+                for message in others:
+                    note(message)
+                if job.why:
+                    print(words(job.why), file=sys.stderr)
                 for message in notes_of(job, request):
                     note(message)
                 rows = job.card.tile_size * (job.layout.scale.rows if job.layout.scale else 1)
@@ -162,10 +168,16 @@ def written(
         item = results.keep(targets.item)  # first: it takes its place last
         job.write(results, progress or shown_on(bar), lambda: True)
         files = results.finish(lambda: progress is None or progress(1, 1))
-        write_item(item, job.grid, job.card, model_path, inputs_of(raster, scenes), files, as_json(request), unit)
+        by = run_by(job.model.runner, job.why) if isinstance(job, Job) else {}
+        write_item(item, job.grid, job.card, model_path, inputs_of(raster, scenes), files, as_json(request), unit, by)
         with moving():
             results.commit()
     return {role: targets.item.parent / path.name for role, path in {**files, "stac": item}.items()}
+
+
+def run_by(runner: str, why: Message | None) -> dict[str, str]:
+    """What ran the model, for the record."""
+    return {"provider": runner} | ({"chosen": words(why)} if why else {})
 
 
 def _bytes_under(job: Job, rows: float) -> float:

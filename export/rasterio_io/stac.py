@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,11 +102,12 @@ def write_item(
     files: dict[str, Path],
     options: dict[str, Any],
     unit: str = "",
+    run_by: Mapping[str, str] | None = None,
 ) -> None:
     """Write the Item of a map to NAME.stac.json; NAME is its id.
 
     ``files`` are the results by role ("map", "confidence", ...), beside the Item; ``unit`` is the checksum of all that
-    they are made from, by which ``export.batch`` recognises a finished unit.
+    they are made from, by which ``export.batch`` recognises a finished unit; ``run_by`` what ran the model.
     """
     (box, outline), made = _footprint(grid), now()
     name = path.name.removesuffix(".stac.json")
@@ -118,6 +120,8 @@ def write_item(
         "geoaware:model": {"name": card.name, "file": model.name, "file:checksum": model_hash(model)},
         "geoaware:options": options,
     }
+    if run_by:
+        properties["geoaware:run_by"] = dict(run_by)
     if unit:
         properties[UNIT] = unit
     properties |= {"proj:code" if grid.epsg else "proj:wkt2": grid.crs_text}

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .amounts import duration_text, size_text
+
 # The field ``where``, if given, names the file or layer: it precedes the sentence. ``:size`` formats bytes, ``:duration`` seconds.
 MESSAGES: dict[str, str] = {
     "cancelled": "cancelled",
@@ -73,8 +75,20 @@ MESSAGES: dict[str, str] = {
     "onnxruntime_open": "onnxruntime cannot open it on {provider}: {reason}",
     "no_provider": "this onnxruntime has no {provider}; it has {available}",
     "provider_fell_back": "{provider} did not start; onnxruntime fell back to {other}",
-    "provider_speed": "{provider}: {speed:.1f} tiles/s",
-    "provider_chosen": "{provider} runs",
+    "no_openvino": "OpenVINO is not there; install the package openvino",
+    "openvino_start": "OpenVINO does not start: {reason}",
+    "openvino_failed": "OpenVINO failed: {reason}",
+    "trial_chosen": "{runner} runs it: {ratio:.1f} x the CPU in fp32, {equal:.2%} of the pixels equal on {count} sample tiles",
+    "trial_kept": "the CPU in fp32 runs it: nothing else was faster on sample tiles and gave the same classes",
+    "trial_apart": "{runner} is not used: {equal:.2%} of the pixels equal, confidences up to {apart:.2%} apart on {count} sample tiles",
+    "trial_sides": "the CPU in fp32 runs it: on the two dates the trials gave different answers",
+    "trial_before": "{runner} runs it, as it ran the blocks that are there",
+    "trial_alone": "the CPU in fp32 runs it: no other provider is installed (python -m export.devices lists what there is)",
+    "trial_task": "the CPU in fp32 runs it: others are tried for classes only, not for {task}",
+    "trial_service": "the CPU in fp32 runs it: others are not tried on services",
+    "trial_short": "the CPU in fp32 runs it: {count} tiles are too few to try others, from {least} on they are",
+    "trial_empty": "the CPU in fp32 runs it: {count} tiles with data were found to try others on, {needed} are needed",
+    "openvino_loops": "has loops, which OpenVINO does not stop in time; run it on the CPU provider",
     "unknown_precision": "the precision '{precision}' is none of {known}",
     "no_precision": "{provider} calculates in fp32 only; '{precision}' runs on OpenVINO or TensorRT",
     # the model card
@@ -386,22 +400,6 @@ MESSAGES: dict[str, str] = {
     "class_twice": "'{one}' and '{other}' in '{attribute}' differ by case, spaces or leading zeros only; write the class in one way",
     "no_class_value": "'{text}' in '{attribute}' is neither a class number nor a class name of the map",
 }
-
-
-def size_text(count: float) -> str:
-    """Format bytes for people."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
-
-
-def duration_text(seconds: float) -> str:
-    """Seconds for people, in seconds, minutes or hours."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{round(seconds / 3600, 1)} h"
 
 
 _FORMATS = {"size": size_text, "duration": duration_text}

@@ -205,7 +205,9 @@ class ChangeAlgorithm(MaskedAlgorithm):
             options = replace(plan.before.options, limits=limits)
             with closing(ChangeJob(model, first, last, options)) as job:
                 text = tr("Model: {name}, run by {provider}")
-                feedback.pushInfo(text.format(name=job.card.name, provider=model.provider))
+                feedback.pushInfo(text.format(name=job.card.name, provider=job.before.model.runner))
+                if job.before.why:
+                    feedback.pushInfo(words(job.before.why))
                 for note in job.notes():
                     feedback.pushWarning(words(note))
                 for pixels in (before, after):

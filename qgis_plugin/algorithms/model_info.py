@@ -9,9 +9,9 @@ from pathlib import Path
 from qgis.core import QgsProcessingOutputNumber, QgsProcessingOutputString, QgsProcessingParameterRasterLayer
 
 from ..gdal_io.job import RunPlan, card_in, open_job, snapshot
-from ..runtime.infer.estimate import estimated
 from ..runtime.infer.explain import facts, said
 from ..runtime.infer.layout import Options
+from ..runtime.infer.timing.estimate import estimated
 from ..runtime.model.card import ModelCard
 from ..texts import number, size, tr, words
 from .base import Algorithm

@@ -26,6 +26,7 @@ from ..runtime.infer.explain import facts, said
 from ..runtime.infer.layout import Options
 from ..runtime.infer.source import Choice
 from ..runtime.infer.sweep import Sweep
+from ..runtime.infer.timing.trial import decided
 from ..runtime.model.providers import PROVIDERS
 from ..runtime.model.units import INPUTS
 from ..runtime.raster.gaps import RULES
@@ -296,8 +297,13 @@ class ModelAlgorithm(Algorithm):
         """Run a model over a layer and write its files; the results are closed."""
         going = lambda: not feedback.isCanceled()  # noqa: E731
         with closing(open_job(plan)) as job:
+            job, others = decided(job)
             text = tr("Model: {name}, run by {provider}")
-            feedback.pushInfo(text.format(name=job.card.name, provider=job.model.provider))
+            feedback.pushInfo(text.format(name=job.card.name, provider=job.model.runner))
+            for note in others:
+                feedback.pushWarning(words(note))
+            if job.why:
+                feedback.pushInfo(words(job.why))
             if plan.series:
                 targets.check(files_read(job))
             for remark in plan.remarks:

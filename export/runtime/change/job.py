@@ -19,9 +19,11 @@ from ..infer.job import Job
 from ..infer.layout import Options
 from ..infer.source import Pixels
 from ..infer.sweep import Progress
+from ..infer.timing.trial import decided
 from ..messages import Message
 from ..model.answers import decide
 from ..model.card import ModelCard
+from ..model.providers import CPU
 from ..model.session import Model
 from ..raster.window import Window
 from ..results.rows import Rows
@@ -78,8 +80,11 @@ class ChangeJob:
         if (one.crs, tuple(one.transform), one.shape) != (other.crs, tuple(other.transform), other.shape):
             raise InputFault("change_grids", where=after.name, other=before.name)
         options = replace(options, run=replace(options.run, probabilities=True))
-        self.before = Job(model, before, options)
-        self.after = Job(model, after, options)
+        sides = Job(model, before, options), Job(model, after, options)
+        (self.before, one), (self.after, two) = (decided(side) for side in sides)
+        if self.before.model.runner != self.after.model.runner:
+            self.before, self.after = (side.run_by(model.on(CPU), Message("trial_sides")) for side in sides)
+        self._others = [*one, *two]
         self.options, self.card, self.grid = options, self.before.card, self.before.grid
         self.features = self.card.task == "embedding"
         if not self.features:
@@ -93,7 +98,9 @@ class ChangeJob:
 
     def notes(self) -> list[Message]:
         """What the user should know before a long run."""
-        return list({str(note): note for note in chain(*(job.notes(True) for job in self.sides))}.values())
+        return list(
+            {str(note): note for note in chain(*(job.notes(True) for job in self.sides), self._others)}.values()
+        )
 
     def rows(self, progress: Progress) -> Iterator[ChangeRows]:
         """Finished rows of ``grid``, from top to bottom.

@@ -15,12 +15,12 @@ from ..raster.lattice import stated_size
 from ..raster.names import short
 from ..raster.window import lattice
 from ..results.writing import room_needed
-from .estimate import Estimate
 from .inputs.onto import is_shifted
 from .inputs.series import SeriesSource
 from .job import Job, tile_grid
 from .scenes import COARSE
 from .source import Source
+from .timing.estimate import Estimate
 
 _NAMED = 12  # bands that are listed one by one
 
@@ -183,7 +183,10 @@ def _memory(job: Job) -> Fact:
 
 
 def _time(job: Job, estimate: Estimate) -> Fact:
-    label, ran = Message("label_time"), {"provider": job.model.provider, "threads": job.model.threads}
+    label, ran = Message("label_time"), {"provider": job.model.runner, "threads": job.model.threads}
+    why = (job.why,) if job.why else ()
     if estimate.seconds is None:
-        return Fact(label, (Message("time_unknown"),), (Message("run_by", ran),))
-    return Fact(label, (Message("time_expected", {"seconds": estimate.seconds}),), (Message("time_measured", ran),))
+        return Fact(label, (Message("time_unknown"),), (Message("run_by", ran), *why))
+    return Fact(
+        label, (Message("time_expected", {"seconds": estimate.seconds}),), (Message("time_measured", ran), *why)
+    )

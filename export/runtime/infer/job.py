@@ -57,7 +57,10 @@ class Job:
         model: with the output and the threshold that the options name.
         card: completed by what the model itself tells.
         grid: of the result.
+        why: of what runs it, where that was to be decided.
     """
+
+    why: Message | None = None
 
     def __init__(self, model: Model, raster: Pixels | Series, options: Options, block: Window | None = None) -> None:
         """Prepare; ``close`` releases the raster, or the rasters of a series.
@@ -104,14 +107,21 @@ class Job:
         other.grid = self.layout.result.crop(block)
         return other
 
+    def run_by(self, model: Model, why: Message) -> Job:
+        """The same run by the same model on another provider."""
+        other = copy.copy(self)
+        other.why = why
+        other.model = model.for_dates(len(self.source.dates))
+        return other
+
     def rows(self, progress: Progress) -> Iterator[Rows]:
         """Finished rows of ``grid``, from top to bottom."""
         answer = windows if self.card.task in COARSE else sweep
-        return self.layout.finish(answer(self._scan(progress)), self.block)
+        return self.layout.finish(answer(self.scan(progress)), self.block)
 
     def objects(self, progress: Progress) -> Objects:
         """Objects in pixels of ``layout.seen``."""
-        return detect(self._scan(progress))
+        return detect(self.scan(progress))
 
     def write(self, results: Results, progress: Progress, keep_going: KeepGoing) -> None:
         """Run the model and hand its answer to the results, which are not finished here."""
@@ -135,7 +145,8 @@ class Job:
         """Release the raster."""
         self.source.close()
 
-    def _scan(self, progress: Progress) -> Scan:
+    def scan(self, progress: Progress = lambda done, total: True) -> Scan:
+        """The raster and the model, as they meet tile by tile."""
         layout, seen = self.layout, self.layout.seen
         return Scan(self.model, layout.read, seen.height, seen.width, self.run, progress, layout.touches, self._dates())
 

@@ -1,8 +1,7 @@
-"""Starts onnxruntime on an available execution provider, with limited memory."""
+"""What can run a model: onnxruntime's execution providers, with limited memory, and OpenVINO."""
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -14,21 +13,28 @@ import numpy as np
 
 from ..errors import ModelFault, first_line
 from ..files import free_memory
+from .devices.openvino import OPENVINO, is_installed, is_openvino, openvino_devices
+from .devices.openvino import PRECISIONS as PRECISIONS  # for the hosts
+from .devices.plugins import is_accelerator, plugin_devices
 
 MINIMUM_ONNXRUNTIME = (1, 24, 1)  # older ones read any file on disk through external_data
 CPU = "CPUExecutionProvider"
-# What ``auto`` tries, by the short names that a user can give.
+# By the short names that a user can give.
 PROVIDERS = {
     "cpu": CPU,
-    "openvino": "OpenVINOExecutionProvider",
+    "openvino": OPENVINO,
+    "openvino-gpu": f"{OPENVINO}:GPU",
+    "openvino-npu": f"{OPENVINO}:NPU",
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
     "directml": "DmlExecutionProvider",
     "coreml": "CoreMLExecutionProvider",
+    "webgpu": "WebGpuExecutionProvider",
+    "tensorrt-rtx": "NvTensorRTRTXExecutionProvider",
+    "qnn": "QNNExecutionProvider",
 }
 # Providers that are only fast with many tiles at once. The number is fixed: the last bits of an output may depend on it.
 BATCHED = {"CUDAExecutionProvider": 8, "TensorrtExecutionProvider": 8, "DmlExecutionProvider": 4}
-PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 _LONGEST_LOOP = 30.0  # seconds for one call of a graph with loops
 _MEMORY_SHARE = 0.75  # of the free memory: the most that a model may use
 _bounded = False  # the allocator belongs to the process, not to a session
@@ -45,17 +51,41 @@ def onnxruntime_module() -> Any:
     return onnxruntime
 
 
-def chosen(provider: str) -> list[str]:
-    """Full names of the available providers that a user's choice stands for; raises ModelFault if there is none."""
-    available = onnxruntime_module().get_available_providers()
+def available() -> list[str]:
+    """Full names of the providers that are there, the CPU last; whether they start is not known."""
+    onnxruntime = onnxruntime_module()
+    there = onnxruntime.get_available_providers()
+    names = [name for name in PROVIDERS.values() if name in there and name != CPU]
+    plugins = [name for name, found in plugin_devices(onnxruntime).items() if is_accelerator(onnxruntime, found)]
+    return [*openvino_devices(), *plugins, *names, CPU]
+
+
+def runner_of(provider: str, precision: str) -> str:
+    """What runs a model, as a user reads it; ``provider_of`` reverses it."""
+    return provider if precision == "fp32" else f"{provider} {precision}"
+
+
+def provider_of(runner: str) -> tuple[str, str]:
+    """Provider and precision."""
+    provider, _, precision = runner.partition(" ")
+    return provider, precision or "fp32"
+
+
+def chosen(provider: str) -> str:
+    """Full name of the provider that a user's choice stands for; raises ModelFault if it is not there.
+
+    "auto" is the CPU, until ``infer.timing.trial`` has tried others on a raster.
+    """
     if provider == "auto":
-        # the CPU last: it always starts
-        names = [name for name in PROVIDERS.values() if name in available and name != CPU]
-        return [*names, CPU]
+        return CPU
     name = PROVIDERS.get(provider.lower(), provider)
-    if name not in available:
-        raise ModelFault("no_provider", provider=name, available=", ".join(available))
-    return [name]
+    if is_openvino(name) and not is_installed():
+        raise ModelFault("no_openvino")
+    onnxruntime = onnxruntime_module()
+    there = [*available(), *plugin_devices(onnxruntime), *onnxruntime.get_available_providers()]
+    if name not in there:
+        raise ModelFault("no_provider", provider=name, available=", ".join(dict.fromkeys(there)))
+    return name
 
 
 def start(model: str | Path | bytes, provider: str, precision: str | None, where: str = "") -> Any:
@@ -76,14 +106,13 @@ def start(model: str | Path | bytes, provider: str, precision: str | None, where
         options.enable_mem_pattern = False  # its plan is a second copy of all memory that a tile needs
         _bound_memory(onnxruntime)
         options.add_session_config_entry("session.use_env_allocators", "1")
-    settings = provider_options(provider, precision)
+    given: dict[str, Any] = {"providers": [provider], "provider_options": [provider_options(provider, precision)]}
+    if provider in plugin_devices(onnxruntime):
+        options.add_provider_for_devices(plugin_devices(onnxruntime)[provider], {})
+        given = {}
     try:
         session = onnxruntime.InferenceSession(
-            model if isinstance(model, bytes) else str(model),
-            options,
-            providers=[provider],
-            provider_options=[settings],
-            enable_fallback=0,
+            model if isinstance(model, bytes) else str(model), options, **given, enable_fallback=0
         )
     except Exception as error:
         if not is_of_onnxruntime(error):
@@ -97,15 +126,25 @@ def start(model: str | Path | bytes, provider: str, precision: str | None, where
 
 
 def called(
-    session: Any, names: Sequence[str] | None, feed: dict[str, np.ndarray], where: str, loops: bool = False
+    session: Any,
+    names: Sequence[str] | None,
+    feed: dict[str, np.ndarray],
+    where: str,
+    loops: bool = False,
+    last: bool = False,
 ) -> list[np.ndarray]:
     """The outputs of a session, all without names, for one batch of tiles; a graph with ``loops`` is stopped in time.
+
+    After the ``last`` call onnxruntime frees the memory that it keeps for the next one.
 
     Raises:
         ModelFault: onnxruntime fails, or answers with something else than numbers.
     """
     try:
         with _stopped_in_time(loops) as options:
+            if last:
+                options = options or onnxruntime_module().RunOptions()
+                options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
             answers = session.run(names, feed, options)
     except Exception as error:
         if not is_of_onnxruntime(error):
@@ -142,14 +181,14 @@ def _stopped_in_time(loops: bool) -> Iterator[Any]:
         timer.cancel()
 
 
-def provider_options(provider: str, precision: str | None) -> dict[str, str]:
-    """The provider's settings for a precision, None for its default; raises ModelFault if it does not support it."""
+def checked_precision(precision: str | None) -> None:
+    """Raise ModelFault if it is none of ``PRECISIONS``."""
     if precision is not None and precision not in PRECISIONS:
         raise ModelFault("unknown_precision", precision=precision, known=", ".join(PRECISIONS))
-    if provider == PROVIDERS["openvino"]:
-        # the JSON text itself: a path is not understood, and the option 'precision' falls back to another one
-        hint = {"INFERENCE_PRECISION_HINT": PRECISIONS[precision or "fp32"]}
-        return {"device_type": "CPU", "load_config": json.dumps({"CPU": hint})}
+
+
+def provider_options(provider: str, precision: str | None) -> dict[str, str]:
+    """The provider's settings for a precision, None for its default; raises ModelFault if it does not support it."""
     if provider == PROVIDERS["tensorrt"] and precision in ("fp16", "bf16"):
         return {f"trt_{precision}_enable": "1"}
     if precision in (None, "fp32"):

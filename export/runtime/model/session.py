@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import time
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,21 +12,20 @@ from typing import Any
 import numpy as np
 
 from ..errors import ModelFault
-from ..files import free_memory
+from ..files import free_memory, trim_memory
 from ..messages import Message
 from .answers import canonical, kind_of, with_channels
 from .card import ModelCard, ends
+from .devices.openvino import OPENVINO, OpenVinoSession, is_openvino
 from .guard import OnnxHeader, read_header
-from .providers import BATCHED, CPU, called, chosen, cores, start
+from .providers import BATCHED, CPU, called, checked_precision, chosen, cores, runner_of, start
 from .read_card import card_of, card_of_metadata
-from .tiles import LARGEST, Sizes, find, geometry
+from .tiles import BYTES_PER_PIXEL, Sizes, find, geometry, largest_for
 
 # Element types of onnx.proto that an image input may have.
 _DTYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 10: "float16"}
 _DTYPES[11] = "float64"
-_SMALLEST_CHOICE = 256  # px: of a tile, however little memory there is
 _BYTES_PER_DATE = 256  # of a pixel of a tile, for each date of a series beside the one that the encoder is at
-_BYTES_PER_PIXEL = 1024  # of a tile while it runs: about as much as a U-Net ResNet-18 in fp32 needs
 _LARGEST_BATCH = 256  # largest batch that a graph may require
 _LARGEST_ANSWER = 2**30  # bytes for one tile; 256 classes of 1024 x 1024 px reach it
 
@@ -35,8 +34,10 @@ class Model:
     """A model ready to run.
 
     Attributes:
+        file: its path, or its content.
         card: completed from the graph.
-        notes: how the provider was chosen.
+        provider: what runs it: a name of onnxruntime, or OpenVINO; ``precision`` is what that calculates in.
+        undecided: whether another provider may be taken, if it proves to be faster on a raster (``infer.timing.trial``).
         output: name of the graph's output that is used.
         channels: classes, values or features in the output; 0 for a detection.
         dense: whether the output of a tile is a map, not one vector.
@@ -60,8 +61,8 @@ class Model:
 
         Args:
             path: of the file; or its content.
-            provider: "auto" tries the available ones and takes the fastest; or one of ``providers.PROVIDERS``, or
-                onnxruntime's own name of a provider.
+            provider: one of ``providers.PROVIDERS``, or onnxruntime's own name of a provider; "auto" is the CPU until
+                ``infer.timing.trial`` has decided.
             card: by default ``<model>.card.json`` beside the file, else the one inside it.
             threads: on the CPU; by default as many as cores and memory allow.
             precision: "fp32", "fp16" or "bf16", if the provider supports it.
@@ -71,7 +72,7 @@ class Model:
             ModelFault: the file or its card is refused, or the provider is not available.
         """
         inside = isinstance(path, bytes)
-        self._file, self._where = path, (card.name if card else "") if inside else str(path)
+        self.file, self._where = path, (card.name if card else "") if inside else str(path)
         self._header = header = read_header(path, self._where)
         card = card or (
             card_of_metadata(header.metadata, "", header.input_shape) if inside else card_of(self._where, header)
@@ -85,11 +86,15 @@ class Model:
         self.card = _with_tile(card, header, self._where)
         self.output = self._named(output)
         self._check_size(self._stated(self.output))  # before anything runs
-        self.notes: tuple[Message, ...] = ()
-        self._session, self.provider = self._start(chosen(provider or CPU), precision)
-        self.batch = self._batch(self.provider)
-        self._threads, self.threads = threads, self._threads_for(threads, self.card.dates)
+        name, self.undecided = chosen(provider or CPU), provider == "auto"
+        self._sessions: dict[tuple[str, str], Any] = {}  # the one that is open, of this model and its copies
+        self._opening = threading.Lock()
+        self._threads = threads
+        later = is_openvino(name)  # once onnxruntime has run a tile
+        self._start(CPU if later else name, None if later else precision)
         self._use(self.output)
+        if later:
+            self._start(name, precision)
 
     def choose(self, output: str | None, threshold: float | None = None) -> Model:
         """This model, answering with another of the graph's outputs, or with another threshold; None leaves it.
@@ -104,6 +109,23 @@ class Model:
             other._use(self._named(output))
         return other
 
+    def on(self, provider: str, precision: str = "fp32") -> Model:
+        """This model, run by another provider, by its full name; itself, decided, if that runs it.
+
+        Raises:
+            ModelFault: the provider does not start.
+        """
+        other = copy.copy(self)
+        other.undecided = False
+        if (provider, precision) != (self.provider, self.precision):
+            other._start(provider, precision)
+        return other
+
+    @property
+    def runner(self) -> str:
+        """What runs it, as a user reads it; see ``providers.provider_of``."""
+        return runner_of(self.provider, self.precision)
+
     def for_dates(self, count: int) -> Model:
         """This model with as many threads as memory allows for series of so many dates; itself if it maps one date."""
         if not self.card.dates:
@@ -114,8 +136,9 @@ class Model:
 
     def _threads_for(self, asked: int | None, dates: int) -> int:
         """Calls at a time, by default as many as the memory for each allows."""
-        each = self.batch * self.card.tile_size**2 * (_BYTES_PER_PIXEL + _BYTES_PER_DATE * dates)
-        return asked or (max(1, min(cores(), int(free_memory() / 2 / each))) if self.provider == CPU else 1)
+        each = self.batch * self.card.tile_size**2 * (BYTES_PER_PIXEL + _BYTES_PER_DATE * dates)
+        on_cores = self.provider in (CPU, OPENVINO)
+        return asked or (max(1, min(cores(), int(free_memory() / 2 / each))) if on_cores else 1)
 
     def _batch(self, provider: str) -> int:
         """Tiles per call; a series is a call of its own."""
@@ -189,7 +212,7 @@ class Model:
         """
         if self.card.dates:
             raise ModelFault("needs_series", where=self._where, name=self.card.name)
-        return self._call(self._session, None, self._feed(tiles))
+        return self._call(None, self._feed(tiles))
 
     def _answer(self, tiles: np.ndarray) -> np.ndarray:
         """The chosen output for at most ``batch`` tiles; a smaller batch is padded, its output cut."""
@@ -199,7 +222,7 @@ class Model:
         return self._of_feed(self._feed(tiles))[:count]
 
     def _of_feed(self, feed: dict[str, np.ndarray]) -> np.ndarray:
-        return with_channels(self._call(self._session, [self.output], feed)[0], self.card.task)
+        return with_channels(self._call([self.output], feed)[0], self.card.task)
 
     def _feed(self, tiles: np.ndarray, *others: np.ndarray) -> dict[str, np.ndarray]:
         """The graph's inputs: raw tiles, and what goes with those of a series, in the order of ``guard.SERIES``."""
@@ -241,47 +264,54 @@ class Model:
             scaled = np.clip(np.rint(scaled) if self.whole_numbers else scaled, *ends(self._dtype))
         return scaled.astype(self._dtype, copy=False)
 
-    def _call(self, session: Any, names: Sequence[str] | None, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
-        return called(session, names, feed, self._where, self._header.loops)
+    def _call(self, names: Sequence[str] | None, feed: dict[str, np.ndarray], last: bool = False) -> list[np.ndarray]:
+        with self._opening:
+            key = self.provider, self.precision
+            if key not in self._sessions:
+                self._sessions[key] = self._opened()
+            session = self._sessions[key]
+        return called(session, names, feed, self._where, self._header.loops, last)
 
-    def _start(self, names: Sequence[str], precision: str | None) -> tuple[Any, str]:
-        """The fastest of these providers; the results of the others go into ``notes``."""
-        if len(names) == 1:
-            return self._opened(names[0], precision), names[0]
-        best: tuple[float, Any, str] = (0.0, None, "")  # the others are closed at once: each holds the weights
-        notes: list[Message] = []
-        faults: list[ModelFault] = []
-        for name in names:
-            try:
-                session = self._opened(name, precision)
-                speed = self._speed(session, name)
-            except ModelFault as fault:
-                faults.append(fault)
-                continue
-            notes.append(Message("provider_speed", {"provider": name, "speed": speed}))
-            best = max(best, (speed, session, name), key=lambda candidate: candidate[0])
-        _, session, fastest = best
-        if session is None:
-            raise faults[-1]
-        failures = (fault.message for fault in faults)
-        self.notes = (*notes, *failures, Message("provider_chosen", {"provider": fastest}))
-        return session, fastest
+    def rest(self) -> None:
+        """Run a tile of noise, then close the session and give back its memory; the next call opens another one."""
+        self._call(None, self._trial(self.batch), last=True)
+        self._sessions.clear()
+        trim_memory()
 
-    def _opened(self, provider: str, precision: str | None) -> Any:
-        """A session on a provider; the first one finds the tile size, if none is stated."""
-        session = start(self._file, provider, precision, self._where)
+    def _start(self, provider: str, precision: str | None) -> None:
+        """Have a provider run it. The first one, which is not OpenVINO, finds the tile size if none is stated."""
+        checked_precision(precision)
+        if is_openvino(provider):
+            if self._header.loops:
+                raise ModelFault("openvino_loops", where=self._where)
+            if self._sessions:
+                self.rest()  # its tile has run within onnxruntime's limit of memory
+        self.provider, self.precision, self.batch = provider, precision or "fp32", self._batch(provider)
+        self._sessions.clear()
+        self._sessions[self.provider, self.precision] = self._opened()
         if not self.card.tile_size:
-            self._find_tile(session)
-        return session
+            self._find_tile()
+        self.threads = self._threads_for(self._threads, self.card.dates)
 
-    def _find_tile(self, session: Any) -> None:
+    def _opened(self) -> Any:
+        if not is_openvino(self.provider):
+            return start(self.file, self.provider, self.precision, self._where)
+        shapes = {name: list(values.shape) for name, values in self._trial(self.batch).items()}
+        for name in ("pixels", "valid", "day_of_year") if self.card.dates else ():
+            shapes[name][0] = -1  # each tile has as many dates as hold data there
+        if self.sizes:
+            shapes[self._header.input_name][2:] = [-1, -1]
+        streams = self._threads_for(self._threads, self.card.dates)
+        return OpenVinoSession(self.file, shapes, (self.provider, self.precision), streams, self._where)
+
+    def _find_tile(self) -> None:
         """Find which tiles the graph takes, and choose the largest that memory allows."""
         failures: list[ModelFault] = []
 
         def answer(size: int) -> tuple[int, ...] | None:
             tiles = np.repeat(self._sample(size), self._header.input_shape[0] or 1, axis=0)
             try:
-                first = self._call(session, [self.output], self._feed(tiles))[0]
+                first = self._call([self.output], self._feed(tiles))[0]
             except ModelFault as fault:
                 if fault.message.kind != "onnxruntime_failed":
                     raise
@@ -293,20 +323,10 @@ class Model:
         if self.sizes is None:
             reason = failures[0].message.fields["reason"] if failures else Message("empty_output")
             raise ModelFault("no_tile_size", where=self._where, reason=reason)
-        size = self.sizes.up_to(_tile_for(free_memory() // 2))
+        size = self.sizes.up_to(largest_for(free_memory() // 2 // cores()))
         step, quarter = self.sizes.step or size, min(size // 4, 128)
         overlap = self.card.overlap or quarter // step * step or quarter  # so the same patches lie in every tile
         self.card = replace(self.card, tile_size=size, overlap=min(overlap, size - 1))
-
-    def _speed(self, session: Any, provider: str) -> float:
-        """Tiles per second, measured in the second of two calls."""
-        count = self._batch(provider)
-        feed = self._trial(count)
-        for _ in range(2):
-            before = time.perf_counter()
-            self._call(session, None, feed)
-        seconds = time.perf_counter() - before
-        return count / seconds * (cores() if provider == CPU else 1)
 
     def _sample(self, size: int = 0) -> np.ndarray:
         """One tile of noise within the range of values, the same each time; (1, bands, size, size)."""
@@ -428,10 +448,3 @@ def _with_tile(card: ModelCard, header: OnnxHeader, where: str) -> ModelCard:
     if any(size not in (None, needed) for size, needed in zip((bands, rows, columns), expected)):
         raise ModelFault("input_shape", where=where, shape=list(header.input_shape), expected=expected)
     return card
-
-
-def _tile_for(memory: int) -> int:
-    size = LARGEST
-    while size > _SMALLEST_CHOICE and size**2 * _BYTES_PER_PIXEL * cores() > memory:
-        size //= 2
-    return size

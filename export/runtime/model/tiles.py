@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Callable, Optional
 
+BYTES_PER_PIXEL = 1024  # of a tile while it runs: about as much as a U-Net ResNet-18 in fp32 needs
 LARGEST = 2048  # px: larger tiles no longer gain accuracy at their borders
+_SMALLEST = 256  # px: of the choice, however little memory there is
 # Tiles may grow by these px; together they are multiples of every number up to 20, and of the patches in use beyond it.
 _STEPS = (32, 48, 56, 40, 36, 60, 64, 44, 52, 68, 72, 76, 80, 96, 100, 112, 128, 192, 224, 256)
 _LEAST = (64, 256)  # px: where the search begins; some networks take no small tiles
@@ -74,3 +76,11 @@ def geometry(sides: Mapping[int, int]) -> tuple[int, int] | None:
     lost = {size - side for size, side in sides.items()}
     border, odd = divmod(lost.pop(), 2)
     return (border, 1) if not lost and not odd and border > 0 else None
+
+
+def largest_for(memory: int) -> int:
+    """The side of a tile that runs in so many bytes."""
+    size = LARGEST
+    while size > _SMALLEST and size**2 * BYTES_PER_PIXEL > memory:
+        size //= 2
+    return size

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Callable, Optional
 
 from ...gdal_io.job import RunPlan, open_job
-from ...runtime.infer.estimate import estimated
 from ...runtime.infer.explain import facts, said
+from ...runtime.infer.timing.estimate import estimated
 from ...runtime.results.writing import room_needed
 from ...texts import words
 

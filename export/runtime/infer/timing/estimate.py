@@ -8,10 +8,10 @@ from typing import Callable
 
 import numpy as np
 
-from ..errors import Cancelled
-from ..raster.window import Window
-from .job import Job, tile_grid
-from .sweep import Progress
+from ...errors import Cancelled
+from ...raster.window import Window
+from ..job import Job, tile_grid
+from ..sweep import Progress
 
 _MEASURED = 1.0  # seconds of inference that give the speed
 _SEARCH = 20.0  # seconds to find a tile that has data

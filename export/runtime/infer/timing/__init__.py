@@ -1,0 +1,1 @@
+"""What running a few tiles tells: how long a run takes, and what runs it fastest."""

@@ -1,0 +1,199 @@
+"""Chooses what runs a model: the fastest provider whose answers agree with the CPU's, tried on tiles of the raster itself."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ...errors import ModelFault
+from ...messages import Message
+from ...model.answers import decide
+from ...model.devices.known import Known
+from ...model.devices.openvino import OPENVINO, is_openvino, reduced_precisions
+from ...model.providers import CPU, available, provider_of, runner_of
+from ...model.session import Model
+from ...raster.window import TileGrid, Window
+from ..job import Job, tile_grid
+from ..sweep import Scan, place_grid
+
+TILES = 16  # that a reduced precision is compared on, spread over the raster
+TIMED = 4  # on which OpenVINO in fp32 is timed, and compared
+WORTH = 64  # tiles of a run from which on a trial costs less than it may save
+EQUAL = 0.995  # least share of the pixels that must get the same class
+NEAR = 0.02  # most that the confidence of 99 % of them may differ
+FASTER = 1.1  # times the CPU's speed, below which other last bits are not worth it
+_LOOKED_AT = 4 * TILES  # tiles that are read to find such as hold data
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a provider's answers compare with those of onnxruntime's CPU provider in fp32, on the same tiles.
+
+    Attributes:
+        equal: share of the pixels with the same class, 0 to 1.
+        apart: difference of their confidence that 99 % of them do not exceed, 0 to 1.
+    """
+
+    equal: float
+    apart: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether a map may be made that way."""
+        return self.equal >= EQUAL and self.apart <= NEAR
+
+
+def decided(job: Job) -> tuple[Job, list[Message]]:
+    """The job, run by the provider that ``auto`` stands for, and what spoke against others; itself where one was named.
+
+    What a trial finds is kept for the next run of the model on this computer: the same raster is not tried again, and on
+    others only what was faster. Models whose answers are no classes and short runs stay on the CPU.
+
+    Raises:
+        RuntimeFault: the raster cannot be read, or the model fails on the CPU.
+    """
+    if not job.model.undecided:
+        return job, []
+    base, scan, grid = job.model.on(CPU), job.scan(), _grid(job)
+    reason = _why_not(job, grid)
+    windows, digest = ([], "") if reason else _sample(scan, grid)
+    if not reason and len(windows) < TILES:
+        reason = Message("trial_empty", {"count": len(windows), "needed": TILES})
+    if reason:
+        return job.run_by(base, reason), []
+    known = Known.of(base.file, base.threads)
+    before = known.rasters.get(digest)
+    if before:
+        try:
+            return job.run_by(base.on(*provider_of(before["runner"])), Message(before["kind"], before["facts"])), []
+        except (ModelFault, KeyError, TypeError):  # it is gone, or the file was changed
+            del known.rasters[digest]
+    model, why, notes = _Trial(scan, base, windows, known).run()
+    known.rasters[digest] = {"runner": model.runner, "kind": why.kind, "facts": why.fields}
+    known.save()
+    return job.run_by(model, why), notes
+
+
+def _grid(job: Job) -> TileGrid:
+    seen = job.layout.seen
+    grid = tile_grid(job.layout, job.card, job.run)
+    if job.model.dense or grid is None:
+        return place_grid(job.model, seen.height, seen.width, job.run)
+    return grid
+
+
+def _why_not(job: Job, grid: TileGrid) -> Message | None:
+    """Why nothing is tried; None: something is."""
+    if available() == [CPU]:
+        return Message("trial_alone")
+    if job.card.task not in ("segmentation", "classification"):
+        return Message("trial_task", {"task": job.card.task})
+    if not job.source.sampled:
+        return Message("trial_service")
+    if len(grid) < WORTH:
+        return Message("trial_short", {"count": len(grid), "least": WORTH})
+    return None
+
+
+def _sample(scan: Scan, grid: TileGrid) -> tuple[list[Window], str]:
+    """Tiles with data, spread over the raster: as many as are compared, or all that are found; and their checksum."""
+    places = [(top, left) for top in grid.tops for left in grid.lefts]
+    order = np.linspace(0, len(places) - 1, min(_LOOKED_AT, len(places))).astype(int)
+    found: list[Window] = []
+    digest = hashlib.sha256()
+    for number in np.concatenate([order[first::4] for first in range(4)]):  # a quarter, from everywhere, then the next
+        top, left = places[number]
+        (window,) = scan.windows([top], [left], grid.tile_size)
+        tile = scan.tile(window)
+        if tile.pixels is not None:
+            found.append(window)
+            digest.update(np.ascontiguousarray(tile.pixels))
+            digest.update(np.ascontiguousarray(tile.mask))
+        if len(found) == TILES:
+            break
+    return found, digest.hexdigest()
+
+
+@dataclass
+class _Answers:
+    """What a model says of some tiles: class and confidence of every pixel with data, and how many tiles a second it runs."""
+
+    classes: list[np.ndarray]
+    confidence: list[np.ndarray]
+    speed: float
+
+    def compared(self, other: _Answers) -> Agreement:
+        """With another model's, which may be of fewer tiles."""
+        count = len(other.classes)
+        equal = np.concatenate(self.classes[:count]) == np.concatenate(other.classes)
+        apart = np.abs(np.concatenate(self.confidence[:count]) - np.concatenate(other.confidence))
+        return Agreement(float(equal.mean()), float(np.percentile(apart, 99)))
+
+
+@dataclass
+class _Trial:
+    """A trial of all providers on the same tiles of a raster."""
+
+    scan: Scan
+    base: Model
+    windows: list[Window]
+    known: Known
+
+    def run(self) -> tuple[Model, Message, list[Message]]:
+        """The model on the best provider, why, and what spoke against others."""
+        notes: list[Message] = []
+        candidates = [one for one in _candidates() if self.known.ratios.get(runner_of(*one), FASTER) >= FASTER]
+        best, fastest, why = self.base, 1.0, Message("trial_kept")
+        if not candidates:
+            return best, why, notes
+        exact = (OPENVINO, "fp32")  # others may calculate in less, whatever they are asked for
+        reference = self._asked(self.base, self.windows[:TIMED] if candidates == [exact] else self.windows)
+        self.base.rest()
+        for provider, precision in candidates:
+            if provider == best.provider:  # in fp32, what it does well in fewer bits
+                continue
+            windows = self.windows[:TIMED] if (provider, precision) == exact else self.windows
+            try:
+                model = self.base.on(provider, precision)
+                answers = self._asked(model, windows)
+            except ModelFault as fault:
+                notes.append(fault.message)
+                continue
+            found, ratio = reference.compared(answers), answers.speed / reference.speed
+            self.known.ratios[model.runner] = ratio
+            facts: dict[str, Any] = {"runner": model.runner, "ratio": ratio, "count": len(windows)}
+            facts |= {"equal": found.equal, "apart": found.apart}
+            if not found.holds:
+                notes.append(Message("trial_apart", facts))
+            elif ratio >= max(FASTER, fastest):
+                best, fastest, why = model, ratio, Message("trial_chosen", facts)
+        return best, why, notes
+
+    def _asked(self, model: Model, windows: list[Window]) -> _Answers:
+        scan, card = replace(self.scan, model=model), model.card
+        for _ in scan.answers(windows[:1]):  # the first call of all is slow
+            pass
+        begun, found = time.perf_counter(), _Answers([], [], 0.0)
+        for tile, answer in scan.answers(windows):
+            assert answer is not None  # nosec B101  # they hold data
+            if answer.ndim == 3:
+                answer = answer[:, : tile.valid.shape[0], : tile.valid.shape[1]][:, tile.valid]
+            classes, sure = decide(answer.reshape(len(answer), -1), card)
+            found.classes.append(classes)
+            found.confidence.append(sure)
+        found.speed = len(windows) / (time.perf_counter() - begun)
+        return found
+
+
+def _candidates() -> Iterator[tuple[str, str]]:
+    """Providers and precisions that may be faster than the CPU in fp32, the likely ones first."""
+    for provider in available():
+        if is_openvino(provider):
+            yield from ((provider, precision) for precision in (*reduced_precisions(provider), "fp32"))
+        elif provider != CPU:
+            yield provider, "fp32"

@@ -1,0 +1,208 @@
+"""OpenVINO beside onnxruntime, and what ``--provider auto`` decides on tiles of the raster."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import closing
+
+import numpy as np
+import pytest
+import rasterio
+
+from export import devices, predict
+from export.rasterio_io.pixels import RasterPixels
+from export.runtime.errors import ModelFault
+from export.runtime.infer.job import Job
+from export.runtime.infer.layout import Options
+from export.runtime.infer.timing import trial
+from export.runtime.infer.timing.trial import decided
+from export.runtime.model.devices import known, openvino
+from export.runtime.model.session import Model
+from tests.conftest import call, write_raster
+from tests.models import write_given, write_graph, write_model, write_series
+from tests.test_batch import noise, random_model
+from tests.test_runtime_models import image_of, swept
+from tests.test_runtime_sweep import FLOAT, same, wide_model
+
+pytest.importorskip("openvino")
+CPU, OPENVINO = "CPUExecutionProvider", "OpenVINO"
+
+
+@pytest.fixture
+def has_bf16() -> None:
+    if "bf16" not in openvino.reduced_precisions(OPENVINO):
+        pytest.skip("this processor has no units for bf16")
+
+
+@pytest.fixture
+def any_speed(monkeypatch) -> None:
+    """Agreement alone decides, not how fast this computer is now."""
+    monkeypatch.setattr(trial, "FASTER", 0.0)
+
+
+def job_of(model, raster) -> Job:
+    return Job(Model(model), RasterPixels(str(raster)), Options())
+
+
+def lossy(path, factor: float = 1e4):
+    """A model whose classes depend on the last bits of fp32: a large number is added to the bands, and taken away again."""
+    kernel = np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1)
+    nodes = [
+        ("Conv", ["image", "kernel", "much"], "raised", {}),
+        ("Conv", ["raised", "kernel", "little"], "lowered", {}),
+        ("Softmax", ["lowered"], "out", {"axis": 1}),
+    ]
+    nodes = [(operator, into, [out], attributes) for operator, into, out, attributes in nodes]
+    weights = {"kernel": kernel, "much": np.full(3, factor, np.float32), "little": np.full(3, -factor, np.float32)}
+    write_graph(path, nodes, {"out": (FLOAT, ["batch", 3, 64, 64])}, weights, ("batch", 3, 64, 64))
+    return write_given(path, tile_size=64, overlap=16)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_openvino_gives_the_same_bits_for_any_number_of_threads_and_nearly_the_cpus_answer(tmp_path, threads):
+    image = image_of((3, 150, 170))
+    expected = swept(wide_model(tmp_path / "m.onnx"), image, probabilities=True)
+    models = [Model(tmp_path / "m.onnx", "openvino", threads=count) for count in (1, threads)]
+    first, second = (swept(model, image, probabilities=True, read_ahead=n) for n, model in enumerate(models))
+    assert models[1].runner == OPENVINO
+    assert models[1].threads == threads
+    assert same(first, second)
+    np.testing.assert_allclose(first[2], expected[2], atol=1e-4)
+
+
+def test_openvino_runs_series_of_any_number_of_dates(tmp_path):
+    path = write_series(tmp_path / "m.onnx", True, tile_size=32, dates=3)
+    models = [Model(path, provider) for provider in ("cpu", "openvino")]
+    for dates in (1, 3, 5):
+        pixels, valid = image_of((dates * 3, 32, 32)).reshape(dates, 3, 32, 32), np.ones((dates, 32, 32), bool)
+        valid[0, :10] = dates == 1
+        place = np.random.default_rng(0).normal(size=(2, 32, 32))
+        answers = [model.run_series(pixels, valid, np.linspace(1, 300, dates), place) for model in models]
+        np.testing.assert_allclose(*answers, atol=1e-5)
+
+
+def test_openvino_refuses_a_model_with_loops(tmp_path, monkeypatch):
+    path = write_model(tmp_path / "m.onnx", np.eye(3).reshape(3, 3, 1, 1))
+    monkeypatch.setattr("export.runtime.model.session.read_header", looping)
+    with pytest.raises(ModelFault, match="has loops, which OpenVINO does not stop in time"):
+        Model(path, "openvino")
+
+
+def looping(path, where):
+    from dataclasses import replace
+
+    from export.runtime.model.guard import read_header
+
+    return replace(read_header(path, where), loops=True)
+
+
+def test_openvino_that_is_not_installed_is_named_with_its_package(tmp_path, monkeypatch):
+    path = write_model(tmp_path / "m.onnx", np.eye(3).reshape(3, 3, 1, 1))
+    monkeypatch.setattr("export.runtime.model.providers.is_installed", lambda: False)
+    with pytest.raises(ModelFault, match="install the package openvino"):
+        Model(path, "openvino")
+
+
+def test_openvino_sends_nothing_when_it_is_imported(tmp_path):
+    code = "from export.runtime.model.devices.openvino import openvino_devices; import sys; print(openvino_devices(), [*sys.modules])"
+    environment = {**os.environ, "HOME": str(tmp_path), "CI": ""}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert "'OpenVINO'" in done.stdout
+    assert "'openvino_telemetry'" not in done.stdout
+    assert not (tmp_path / "intel").exists()  # where its package for telemetry keeps the id of this computer
+
+
+def test_auto_takes_what_agrees_on_tiles_of_the_raster_and_remembers_it(tmp_path, any_speed, monkeypatch):
+    model, raster = random_model(tmp_path / "m.onnx"), write_raster(tmp_path / "a.tif", noise(500, 500), nodata=0)
+    with closing(job_of(model, raster)) as job:
+        chosen, _ = decided(job)
+        assert chosen.model.provider == OPENVINO
+        assert chosen.why.kind == "trial_chosen"
+        assert chosen.why.fields["equal"] >= trial.EQUAL
+        assert "of the pixels equal on" in str(chosen.why)
+        monkeypatch.setattr(trial._Trial, "run", None)  # not called again for the same raster
+        again, _ = decided(job)
+        assert (again.model.runner, str(again.why)) == (chosen.model.runner, str(chosen.why))
+    other = write_raster(tmp_path / "b.tif", noise(500, 500, seed=1), nodata=0)
+    with closing(job_of(model, other)) as job, pytest.raises(TypeError):
+        decided(job)
+
+
+def test_auto_refuses_a_precision_that_changes_the_classes(tmp_path, any_speed, has_bf16):
+    model, raster = lossy(tmp_path / "m.onnx"), write_raster(tmp_path / "a.tif", noise(500, 500), nodata=0)
+    with closing(job_of(model, raster)) as job:
+        chosen, notes = decided(job)
+    assert chosen.model.runner in (OPENVINO, CPU)
+    assert [note.kind for note in notes] == ["trial_apart"]
+    assert str(notes[0]).startswith("OpenVINO bf16 is not used: ")
+    assert notes[0].fields["equal"] < trial.EQUAL
+
+
+def test_a_map_by_auto_differs_from_the_cpus_by_no_more_than_it_says(tmp_path, any_speed):
+    model, raster = random_model(tmp_path / "m.onnx"), write_raster(tmp_path / "a.tif", noise(700, 700), nodata=0)
+    assert call(predict.main, model, raster, "--out", tmp_path / "auto") == 0
+    assert call(predict.main, model, raster, "--out", tmp_path / "cpu", "--provider", "cpu") == 0
+    maps = []
+    for folder in ("auto", "cpu"):
+        with rasterio.open(tmp_path / folder / "a.tif") as source:
+            maps.append(source.read(1))
+    assert (maps[0] == maps[1]).mean() >= trial.EQUAL
+    facts = json.loads((tmp_path / "auto" / "a.stac.json").read_text())["properties"]["geoaware:run_by"]
+    assert facts["provider"].startswith(OPENVINO)
+    assert "of the pixels equal" in facts["chosen"]
+
+
+def test_auto_says_why_it_stays_on_the_cpu(tmp_path, capsys):
+    model, raster = random_model(tmp_path / "m.onnx"), write_raster(tmp_path / "a.tif", noise(100, 100), nodata=0)
+    assert call(predict.main, model, raster, "--out", tmp_path / "out") == 0
+    assert "the CPU in fp32 runs it: 4 tiles are too few to try others, from 64 on they are" in capsys.readouterr().err
+    empty = write_raster(tmp_path / "empty.tif", np.zeros((3, 500, 500), np.uint8), nodata=0)
+    with closing(job_of(model, empty)) as job:
+        assert decided(job)[0].why.kind == "trial_empty"
+
+
+def test_exact_stays_on_onnxruntime_in_fp32(tmp_path, any_speed):
+    model, raster = random_model(tmp_path / "m.onnx"), write_raster(tmp_path / "a.tif", noise(500, 500), nodata=0)
+    assert call(predict.main, model, raster, "--out", tmp_path / "out", "--exact") == 0
+    facts = json.loads((tmp_path / "out" / "a.stac.json").read_text())["properties"]["geoaware:run_by"]
+    assert facts == {"provider": CPU}
+
+
+def test_a_resumed_map_stays_with_what_ran_its_other_blocks(tmp_path, any_speed, capsys):
+    model, raster, out = random_model(tmp_path / "m.onnx"), tmp_path / "a.tif", tmp_path / "out"
+    write_raster(raster, noise(600, 600), nodata=0)
+    options = [model, raster, "--out", out, "--block", 256]
+    assert call(predict.main, *options, "--provider", "cpu") == 0
+    block = next((out / "a_blocks").glob("*_confidence.tif"), None) or next((out / "a_blocks").glob("*.tif"))
+    block.unlink()
+    assert call(predict.main, *options) == 0
+    assert f"{CPU} runs it, as it ran the blocks that are there" in capsys.readouterr().err
+
+
+def test_what_is_known_of_a_computer_survives_a_corrupt_file(tmp_path):
+    path = random_model(tmp_path / "m.onnx")
+    before = known.Known.of(path, 2)
+    before.ratios[OPENVINO] = 2.5
+    before.save()
+    assert known.Known.of(path, 2).ratios == {OPENVINO: 2.5}
+    assert known.Known.of(path, 1).ratios == {}
+    assert known.Known.of(lossy(tmp_path / "other.onnx"), 2).ratios == {}
+    (known.cache_folder() / "providers.json").write_text('{"half')
+    assert known.Known.of(path, 2).ratios == {}
+
+
+def test_the_list_of_devices_names_what_is_there_and_how_fast_it_is(tmp_path, capsys, monkeypatch):
+    path = random_model(tmp_path / "m.onnx")
+    monkeypatch.setattr(devices, "_SECONDS", 0.05)
+    monkeypatch.setattr(sys, "argv", ["devices", str(path)])
+    assert devices.main() == 0
+    text = capsys.readouterr().out
+    assert "processor: " in text
+    assert "--provider auto chooses among: OpenVINO, " in text
+    assert "pip install onnxruntime-ep-webgpu" in text
+    assert "  CPUExecutionProvider: " in text
+    assert "  OpenVINO: " in text
+    monkeypatch.setattr(sys, "argv", ["devices", str(tmp_path / "none.onnx")])
+    assert devices.main() == 2
+    assert "none.onnx" in capsys.readouterr().err
