@@ -156,7 +156,10 @@ def test_a_map_by_auto_differs_from_the_cpus_by_no_more_than_it_says(tmp_path, a
 def test_auto_says_why_it_stays_on_the_cpu(tmp_path, capsys):
     model, raster = random_model(tmp_path / "m.onnx"), write_raster(tmp_path / "a.tif", noise(100, 100), nodata=0)
     assert call(predict.main, model, raster, "--out", tmp_path / "out") == 0
-    assert "the CPU in fp32 runs it: 4 tiles are too few to try others, from 64 on they are" in capsys.readouterr().err
+    assert (
+        "onnxruntime on the CPU runs it: 4 tiles are too few to try others, from 64 on they are"
+        in capsys.readouterr().err
+    )
     empty = write_raster(tmp_path / "empty.tif", np.zeros((3, 500, 500), np.uint8), nodata=0)
     with closing(job_of(model, empty)) as job:
         assert decided(job)[0].why.kind == "trial_empty"

@@ -117,9 +117,10 @@ class Plan:
             suffix = ".vrt" if cut and not self.settings.merge else ".tif"
             request.targets(out / raster.name, self._opened.card.task, suffix).check(request.sources(pixels))
             files = tuple(members_of(pixels)) or (where,)
-            runner, why = self._runner(raster, pixels, cut)
         self.made_of[raster.name] = files
         options = self._with(self._cut if cut else self._one, raster)
+        with reading(*raster.read), closing(open_input(where, scenes, request.area)) as pixels:
+            runner, why = self._runner(raster, pixels, bool(cut))
         made = Unit(raster.name, where, "", input_checksum(files), options, scenes=scenes, runner=runner, why=why)
         whole = self._unit(made)
         if not cut:
@@ -139,7 +140,7 @@ class Plan:
         self.cut[whole.name] = Whole(replace(whole, parts=parts), {unit.name for unit in units})
         return units
 
-    def _runner(self, raster: Raster, pixels: Pixels | Series, cut: list[Window]) -> tuple[str, Message | None]:
+    def _runner(self, raster: Raster, pixels: Pixels | Series, cut: bool) -> tuple[str, Message | None]:
         """What runs a raster, the same for all its blocks: of an interrupted run what made the others; and why."""
         if not self._opened.undecided:
             return "", None

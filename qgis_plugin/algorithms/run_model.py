@@ -148,7 +148,9 @@ class ModelAlgorithm(Algorithm):
     def _add_run(self):
         label, hint = tr("Average over flips and rotations"), tr("Slightly more accurate, and eight times slower.")
         self.add(QgsProcessingParameterBoolean(self.TTA, label, defaultValue=False), hint, advanced=True)
-        hint = tr("ONNX Runtime execution provider; auto is the fastest available. The log names it.")
+        hint = tr(
+            "OpenVINO or an execution provider of ONNX Runtime; auto is the fastest that gives the same classes on tiles of the layer."
+        )
         self.add_choice(self.PROVIDER, tr("Execution provider"), ["auto", *PROVIDERS], hint)
         hint = tr("CPU threads; empty: as many as cores and memory allow.")
         self.add_number(self.THREADS, tr("Threads"), hint, least=1)

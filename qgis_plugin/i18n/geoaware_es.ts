@@ -180,8 +180,8 @@
         <translation>Una banda por clase, de 0 a 1.</translation>
     </message>
     <message>
-        <source>'Install' downloads onnxruntime {minimum} or newer and nothing else: about {download} from the package index of pip, {disk} on disk. It goes into the folder below, in your profile; the system and the folders of QGIS are not changed. To uninstall it, delete the folder.</source>
-        <translation>«Instalar» descarga onnxruntime {minimum} o posterior y nada más: unos {download} del índice de paquetes de pip, {disk} en el disco. Se guarda en la carpeta de abajo, en su perfil; no se modifican ni el sistema ni las carpetas de QGIS. Para desinstalarlo, borre la carpeta.</translation>
+        <source>'Install' downloads onnxruntime {minimum} or newer, and OpenVINO, which runs models faster: about {download} from the package index of pip, {disk} on disk. It goes into the folder below, in your profile; the system and the folders of QGIS are not changed. To uninstall it, delete the folder.</source>
+        <translation>«Instalar» descarga onnxruntime {minimum} o posterior, y OpenVINO, que ejecuta los modelos más deprisa: unos {download} del índice de paquetes de pip, {disk} en el disco. Se guarda en la carpeta de abajo, en su perfil; no se modifican ni el sistema ni las carpetas de QGIS. Para desinstalarlo, borre la carpeta.</translation>
     </message>
     <message>
         <source>A file in any format that GDAL reads, or a service (WMS, XYZ tiles, WCS). Services need an extent or polygons.</source>
@@ -496,8 +496,8 @@ Imagen: los tres primeros componentes principales de las características, como 
         <translation>Extraer características de una capa ráster</translation>
     </message>
     <message>
-        <source>ONNX Runtime execution provider; auto is the fastest available. The log names it.</source>
-        <translation>Proveedor de ejecución de ONNX Runtime; auto es el más rápido disponible. El registro lo nombra.</translation>
+        <source>OpenVINO or an execution provider of ONNX Runtime; auto is the fastest that gives the same classes on tiles of the layer.</source>
+        <translation>OpenVINO o un proveedor de ejecución de ONNX Runtime; auto es el más rápido que da las mismas clases en teselas de la capa.</translation>
     </message>
     <message>
         <source>Extent</source>
@@ -1680,16 +1680,64 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>este onnxruntime no tiene {provider}; tiene {available}</translation>
     </message>
     <message>
+        <source>OpenVINO is not there; install the package openvino</source>
+        <translation>OpenVINO no está; instale el paquete openvino</translation>
+    </message>
+    <message>
+        <source>OpenVINO does not start: {reason}</source>
+        <translation>OpenVINO no arranca: {reason}</translation>
+    </message>
+    <message>
+        <source>OpenVINO failed: {reason}</source>
+        <translation>OpenVINO falló: {reason}</translation>
+    </message>
+    <message>
+        <source>{runner} runs it: {ratio:.1f} x onnxruntime on the CPU, {equal:.2%} of the pixels equal on {count} sample tiles</source>
+        <translation>lo ejecuta {runner}: {ratio:.1f} veces onnxruntime en la CPU, {equal:.2%} de los píxeles iguales en {count} teselas de muestra</translation>
+    </message>
+    <message>
+        <source>onnxruntime on the CPU runs it: nothing else was faster on sample tiles and gave the same classes</source>
+        <translation>lo ejecuta onnxruntime en la CPU: nada fue más rápido en teselas de muestra con las mismas clases</translation>
+    </message>
+    <message>
+        <source>{runner} is not used: {equal:.2%} of the pixels equal, confidences up to {apart:.2%} apart on {count} sample tiles</source>
+        <translation>no se usa {runner}: {equal:.2%} de los píxeles iguales, confianzas con hasta {apart:.2%} de diferencia en {count} teselas de muestra</translation>
+    </message>
+    <message>
+        <source>onnxruntime on the CPU runs it: on the two dates the trials gave different answers</source>
+        <translation>lo ejecuta onnxruntime en la CPU: en las dos fechas las pruebas dieron respuestas distintas</translation>
+    </message>
+    <message>
+        <source>{runner} runs it, as it ran the blocks that are there</source>
+        <translation>lo ejecuta {runner}, como los bloques que ya existen</translation>
+    </message>
+    <message>
+        <source>onnxruntime on the CPU runs it: no other provider is installed (python -m export.devices lists what there is)</source>
+        <translation>lo ejecuta onnxruntime en la CPU: no hay otro proveedor instalado (python -m export.devices muestra lo que hay)</translation>
+    </message>
+    <message>
+        <source>onnxruntime on the CPU runs it: others are tried for classes only, not for {task}</source>
+        <translation>lo ejecuta onnxruntime en la CPU: otros solo se prueban con clases, no con {task}</translation>
+    </message>
+    <message>
+        <source>onnxruntime on the CPU runs it: others are not tried on services</source>
+        <translation>lo ejecuta onnxruntime en la CPU: otros no se prueban con servicios</translation>
+    </message>
+    <message>
+        <source>onnxruntime on the CPU runs it: {count} tiles are too few to try others, from {least} on they are</source>
+        <translation>lo ejecuta onnxruntime en la CPU: {count} teselas son pocas para probar otros; se prueban a partir de {least}</translation>
+    </message>
+    <message>
+        <source>onnxruntime on the CPU runs it: {count} tiles with data were found to try others on, {needed} are needed</source>
+        <translation>lo ejecuta onnxruntime en la CPU: se hallaron {count} teselas con datos para probar otros y hacen falta {needed}</translation>
+    </message>
+    <message>
+        <source>has loops, which OpenVINO does not stop in time; run it on the CPU provider</source>
+        <translation>tiene bucles, que OpenVINO no detiene a tiempo; ejecútelo con el proveedor cpu</translation>
+    </message>
+    <message>
         <source>{provider} did not start; onnxruntime fell back to {other}</source>
         <translation>{provider} no arrancó; onnxruntime recurrió a {other}</translation>
-    </message>
-    <message>
-        <source>{provider}: {speed:.1f} tiles/s</source>
-        <translation>{provider}: {speed:.1f} teselas/s</translation>
-    </message>
-    <message>
-        <source>{provider} runs</source>
-        <translation>se ejecuta en {provider}</translation>
     </message>
     <message>
         <source>the precision '{precision}' is none of {known}</source>

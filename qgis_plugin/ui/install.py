@@ -23,7 +23,7 @@ from ..texts import tr
 from .widgets import PluginWindow, button, paragraph, stack
 
 _WIDTH, _OUTPUT = 640, 150  # px: minimum width, minimum height of pip's output
-_DOWNLOAD, _ON_DISK = "20 MB", "70 MB"  # of onnxruntime 1.24 to 1.31 for Linux, Windows and macOS
+_DOWNLOAD, _ON_DISK = "80 MB", "260 MB"  # of onnxruntime 1.31 and OpenVINO 2026.4 for Linux, and about that elsewhere
 
 
 def python_of_qgis() -> Optional[Path]:
@@ -41,14 +41,17 @@ def python_of_qgis() -> Optional[Path]:
 def pip_arguments(target: Path, wheels: Optional[Path] = None) -> list[str]:
     """Arguments of Python to install a wheel for QGIS's Python, whichever Python runs pip.
 
-    Only onnxruntime is downloaded: QGIS includes numpy, and the other dependencies are not needed.
-    A folder of ``wheels`` makes it work without a network.
+    Only onnxruntime and OpenVINO are downloaded: QGIS includes numpy, and the other dependencies are not needed.
+    A folder of ``wheels`` makes it work without a network; it may lack OpenVINO's.
     """
     source = ["--no-index", "--find-links", str(wheels)] if wheels else []
+    packages: tuple[str, ...] = onnxruntime_help.PACKAGES
+    if wheels and not any(wheels.glob("openvino-*.whl")):
+        packages = packages[:1]
     return [
         *("-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--no-deps"),
         *("--only-binary=:all:", "--python-version", onnxruntime_help.PYTHON, *source),
-        *("--target", str(target), f"onnxruntime>={onnxruntime_help.MINIMUM}"),
+        *("--target", str(target), *packages),
     ]
 
 
@@ -221,7 +224,7 @@ def _about(reason: str) -> str:
     if blocked:
         return f"{reason}\n\n{about}\n\n{blocked}"
     what = tr(
-        "'Install' downloads onnxruntime {minimum} or newer and nothing else: about {download} from the "
+        "'Install' downloads onnxruntime {minimum} or newer, and OpenVINO, which runs models faster: about {download} from the "
         "package index of pip, {disk} on disk. It goes into the folder below, in your profile; the system "
         "and the folders of QGIS are not changed. To uninstall it, delete the folder."
     )

@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import InputFault
 from ..messages import Message
 from ..raster.legend import from_to
-from .timing.estimates import Accuracy, StratifiedCounts, by_class, stratified, total
+from .estimates import Accuracy, StratifiedCounts, by_class, stratified, total
 
 GUESSES = ("class", "reference", "label", "value", "name")  # attributes that hold the true class, where none is named
 

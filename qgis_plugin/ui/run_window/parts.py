@@ -29,7 +29,7 @@ from qgis.PyQt.QtWidgets import (
 from ...algorithms.model_info import fact_table
 from ...texts import duration, size, tr
 from ..widgets import stack, wrapped_list, wrapped_text
-from .timing.estimate import Preview
+from .estimate import Preview
 
 
 class AreaBox(QGroupBox):

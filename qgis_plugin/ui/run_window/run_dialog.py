@@ -37,11 +37,11 @@ from ..pages import card_page
 from ..run_queue import Run, RunQueue
 from ..runs_view import RunsView
 from ..widgets import Background, PluginWindow, button, narrow_list, split, stack, wrapped_text
+from .estimate import Preview, preview
 from .looking import Looking
 from .options_box import OptionsBox
 from .parts import AreaBox, BandsBox, FitView
 from .series_box import SeriesBox
-from .timing.estimate import Preview, preview
 
 _PAUSE = 250  # ms without a change before the run is estimated
 _SIZE = (940, 680)
