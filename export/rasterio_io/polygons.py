@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import pyogrio
 import pyproj
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 from pyproj.exceptions import CRSError, ProjError
 from rasterio.features import rasterize
 
@@ -21,7 +19,6 @@ from export.runtime.raster.shapes import footprint
 from export.runtime.raster.shapes.footprint import Move, Way
 from export.runtime.raster.shapes.polygons import Polygons
 
-PYOGRIO_ERRORS = (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError, OSError)
 _SIDES = 1000  # pieces of a ring, at least, that is moved to degrees
 _LONG = 1000  # corners of a polygon that is cut to a window before it is burnt
 # Codes of WKB (polyhedral surface, TIN, triangle, polygon) and those as which shapely knows the same.
@@ -37,6 +34,14 @@ class Features(NamedTuple):
     columns: list[np.ndarray]
 
 
+def vector_library() -> tuple[Any, tuple[type[Exception], ...]]:
+    """Pyogrio and its errors. Imported here: it takes geopandas with it where that is installed, for half a second."""
+    import pyogrio
+    from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
+
+    return pyogrio, (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError, OSError)
+
+
 def read_features(path: Path, layer: str | None = None, columns: Sequence[str] | None = None) -> Features:
     """The shapes of a file that are neither missing nor empty, with all their attributes or those named.
 
@@ -45,6 +50,8 @@ def read_features(path: Path, layer: str | None = None, columns: Sequence[str] |
     """
     if not Path(path).exists():
         raise InputFault("no_such_file", where=path)
+    pyogrio, library_errors = vector_library()
+    errors: tuple[type[Exception], ...] = (*library_errors, CRSError)
     try:
         meta, _, wkb, values = pyogrio.raw.read(path, layer=layer or _first_layer(path), columns=columns)
         if wkb is None:
@@ -57,7 +64,7 @@ def read_features(path: Path, layer: str | None = None, columns: Sequence[str] |
         usable = shapely.is_valid_input(shapes) & ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
         crs = pyproj.CRS.from_user_input(meta["crs"])
         return Features(_made_valid(shapes[usable]), crs, list(meta["fields"]), [column[usable] for column in values])
-    except (*PYOGRIO_ERRORS, CRSError) as error:
+    except errors as error:
         raise InputFault.worded(f"{path}: cannot be read as points or polygons ({first_line(error)})") from error
     except shapely.errors.ShapelyError as error:
         raise InputFault.worded(f"{path}: holds invalid shapes ({first_line(error)})") from error
@@ -65,7 +72,8 @@ def read_features(path: Path, layer: str | None = None, columns: Sequence[str] |
 
 def _first_layer(path: Path) -> str | None:
     """First layer with shapes: QGIS keeps styles as another layer of a GeoPackage."""
-    return next((str(name) for name, kind in pyogrio.list_layers(path) if kind is not None), None)
+    layers = vector_library()[0].list_layers(path)
+    return next((str(name) for name, kind in layers if kind is not None), None)
 
 
 def _known(wkb: bytes) -> bytes:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyogrio
 import pyproj
 import rasterio
 import shapely
@@ -17,7 +16,7 @@ from rasterio.features import shapes as outlines_of
 
 from export.rasterio_io.cog import writing
 from export.rasterio_io.grid import Grid, crs_of
-from export.rasterio_io.polygons import PYOGRIO_ERRORS, polygons_on, read_features, turn_of
+from export.rasterio_io.polygons import polygons_on, read_features, turn_of, vector_library
 from export.runtime.errors import InputFault, first_line
 from export.runtime.infer.layout import Limits
 from export.runtime.raster.lattice import Bounds, eastwards
@@ -98,6 +97,7 @@ class PyogrioVectors:
         """Write features into a new GeoPackage and count them there."""
         multi = {"promote_to_multi": True} if kind.startswith("Multi") else {}
         append = False
+        pyogrio, errors = vector_library()
         for shapes_, values in batches:
             outlines = np.array(shapes_, object)
             if len(outlines):  # a ring that meets itself at a corner is no valid polygon: there the patch has a hole
@@ -108,7 +108,7 @@ class PyogrioVectors:
                     out, shapely.to_wkb(outlines), list(values), list(columns), geometry_type=kind,
                     crs=grid.crs.to_wkt(), driver="GPKG", layer=layer, append=append, **multi,
                 )  # fmt: skip
-            except PYOGRIO_ERRORS as error:
+            except errors as error:
                 raise InputFault("write_failed", where=out.name, reason=first_line(error)) from error
             append = True
         return int(pyogrio.read_info(out, layer=layer)["features"])
