@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -274,3 +275,21 @@ def _deepness_classes(metadata: dict[str, str]) -> tuple[LandClass, ...]:
         names = names[0] if names and isinstance(names[0], dict) else dict(enumerate(names))
     numbered = sorted((int(number), str(name)) for number, name in names.items())
     return tuple(LandClass(number, name, palette(number)) for number, name in numbered)
+
+
+def with_tile(card: ModelCard, header: OnnxHeader, where: str) -> ModelCard:
+    """The card with its own tile size or the graph's; 0 if neither states one."""
+    _, bands, rows, columns = header.input_shape
+    takes = (bool(header.others), "longitude" in header.others)
+    if takes != (card.dates > 0, card.location):
+        inputs = ", ".join((header.input_name, *header.others))
+        raise ModelFault(
+            "series_card", where=where, inputs=inputs, dates=card.dates, location=str(card.location).lower()
+        )
+    if not card.tile_size and (rows or columns):
+        size = rows or columns or 0
+        card = replace(card, tile_size=size, overlap=min(card.overlap or min(size // 4, 128), size - 1))
+    expected = (len(card.bands), card.tile_size, card.tile_size)
+    if any(size not in (None, needed) for size, needed in zip((bands, rows, columns), expected)):
+        raise ModelFault("input_shape", where=where, shape=list(header.input_shape), expected=expected)
+    return card

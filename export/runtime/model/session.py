@@ -17,9 +17,9 @@ from ..messages import Message
 from .answers import canonical, kind_of, with_channels
 from .card import ModelCard, ends
 from .devices.openvino import OPENVINO, OpenVinoSession, is_openvino
-from .guard import OnnxHeader, read_header
+from .guard import read_header
 from .providers import BATCHED, CPU, called, checked_precision, chosen, cores, runner_of, start
-from .read_card import card_of, card_of_metadata
+from .read_card import card_of, card_of_metadata, with_tile
 from .tiles import BYTES_PER_PIXEL, Sizes, find, geometry, largest_for
 
 # Element types of onnx.proto that an image input may have.
@@ -27,6 +27,7 @@ _DTYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int
 _DTYPES[11] = "float64"
 _BYTES_PER_DATE = 256  # of a pixel of a tile, for each date of a series beside the one that the encoder is at
 _LARGEST_BATCH = 256  # largest batch that a graph may require
+Feed = dict[str, np.ndarray]  # the graph's inputs by name
 _LARGEST_ANSWER = 2**30  # bytes for one tile; 256 classes of 1024 x 1024 px reach it
 
 
@@ -83,12 +84,12 @@ class Model:
             raise ModelFault("batch_too_large", where=self._where, count=header.input_shape[0], limit=_LARGEST_BATCH)
         self._dtype = np.dtype(_DTYPES[header.input_kind])
         self.sizes: Sizes | None = None
-        self.card = _with_tile(card, header, self._where)
+        self.card = with_tile(card, header, self._where)
         self.output = self._named(output)
         self._check_size(self._stated(self.output))  # before anything runs
         name, self.undecided = chosen(provider or CPU), provider == "auto"
         self._sessions: dict[tuple[str, str], Any] = {}  # the one that is open, of this model and its copies
-        self._opening = threading.Lock()
+        self._opening, self._small = threading.Lock(), False
         self._threads = threads
         later = is_openvino(name)  # once onnxruntime has run a tile
         self._start(CPU if later else name, None if later else precision)
@@ -221,17 +222,17 @@ class Model:
             tiles = np.concatenate([tiles, np.repeat(tiles[-1:], self.batch - count, axis=0)])
         return self._of_feed(self._feed(tiles))[:count]
 
-    def _of_feed(self, feed: dict[str, np.ndarray]) -> np.ndarray:
-        return with_channels(self._call([self.output], feed)[0], self.card.task)
+    def _of_feed(self, feed: Feed, last: bool = False) -> np.ndarray:
+        return with_channels(self._call([self.output], feed, last)[0], self.card.task)
 
-    def _feed(self, tiles: np.ndarray, *others: np.ndarray) -> dict[str, np.ndarray]:
+    def _feed(self, tiles: np.ndarray, *others: np.ndarray) -> Feed:
         """The graph's inputs: raw tiles, and what goes with those of a series, in the order of ``guard.SERIES``."""
         feed = {self._header.input_name: self._scaled(tiles)}
         for name, values in zip(self._header.others, others):
             feed[name] = np.ascontiguousarray(values, bool if name == "valid" else np.float32)
         return feed
 
-    def _trial(self, count: int, size: int = 0) -> dict[str, np.ndarray]:
+    def _trial(self, count: int, size: int = 0) -> Feed:
         """The graph's inputs for so many tiles of noise; of a series for as many dates as in training, at most a year's months."""
         tile, dates = self._sample(size), min(self.card.dates, 12)
         if not dates:
@@ -264,17 +265,19 @@ class Model:
             scaled = np.clip(np.rint(scaled) if self.whole_numbers else scaled, *ends(self._dtype))
         return scaled.astype(self._dtype, copy=False)
 
-    def _call(self, names: Sequence[str] | None, feed: dict[str, np.ndarray], last: bool = False) -> list[np.ndarray]:
+    def _call(self, names: Sequence[str] | None, feed: Feed, last: bool = False) -> list[np.ndarray]:
         with self._opening:
             key = self.provider, self.precision
             if key not in self._sessions:
                 self._sessions[key] = self._opened()
             session = self._sessions[key]
+        self._small = last
         return called(session, names, feed, self._where, self._header.loops, last)
 
     def rest(self) -> None:
-        """Run a tile of noise, then close the session and give back its memory; the next call opens another one."""
-        self._call(None, self._trial(self.batch), last=True)
+        """Close the session, which has run a tile, and give back its memory; the next call opens another one."""
+        if not self._small:
+            self._call(None, self._trial(self.batch), last=True)
         self._sessions.clear()
         trim_memory()
 
@@ -378,7 +381,7 @@ class Model:
     def _tried(self, size: int) -> np.ndarray:
         """The output for one tile of noise."""
         try:
-            answer = self._of_feed(self._trial(self.batch, size))[:1]
+            answer = self._of_feed(self._trial(self.batch, size), last=True)[:1]
         except ModelFault as fault:
             if fault.message.kind != "onnxruntime_failed" or any(self._header.input_shape[2:]):
                 raise
@@ -430,21 +433,3 @@ class Model:
         other.card = replace(self.card, tile_size=size, overlap=min(self.card.overlap, size // 2))
         other._shape = self._shape_for(size, self._shape[0])
         return other
-
-
-def _with_tile(card: ModelCard, header: OnnxHeader, where: str) -> ModelCard:
-    """The card with its own tile size or the graph's; 0 if neither states one."""
-    _, bands, rows, columns = header.input_shape
-    takes = (bool(header.others), "longitude" in header.others)
-    if takes != (card.dates > 0, card.location):
-        inputs = ", ".join((header.input_name, *header.others))
-        raise ModelFault(
-            "series_card", where=where, inputs=inputs, dates=card.dates, location=str(card.location).lower()
-        )
-    if not card.tile_size and (rows or columns):
-        size = rows or columns or 0
-        card = replace(card, tile_size=size, overlap=min(card.overlap or min(size // 4, 128), size - 1))
-    expected = (len(card.bands), card.tile_size, card.tile_size)
-    if any(size not in (None, needed) for size, needed in zip((bands, rows, columns), expected)):
-        raise ModelFault("input_shape", where=where, shape=list(header.input_shape), expected=expected)
-    return card
