@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=4096, help="rows and columns of the raster (default: 4096)")
     parser.add_argument("--large", type=int, default=16384, help="side of the raster whose memory is measured; 0: none")
     parser.add_argument("--rounds", type=int, default=3, help="repetitions (default: 3)")
-    parser.add_argument("--predict", default="", help="further options of export.predict, e.g. '--provider openvino'")
+    parser.add_argument("--predict", default="", help="further options of export.predict, e.g. '--tta'")
     parser.add_argument("--peers", action="store_true", help="also measure the loops that a user would write")
     parser.add_argument(
         "--real",
@@ -62,6 +62,7 @@ def main() -> None:
 
 
 def _measure(folder: Path, arguments: argparse.Namespace) -> str:
+    from export.devices import flags
     from export.runtime.raster.window import TileGrid
 
     _python("--child", "model", folder)  # torch stays out of this process
@@ -70,51 +71,74 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> str:
     tiles = len(TileGrid(arguments.side, arguments.side, TILE, OVERLAP))
     options = arguments.predict.split()
     peers = list(PEERS) if arguments.peers else []
-    seconds: dict[str, list[float]] = {kind: [] for kind in ("help", "predict", "bare", *peers)}
-    memory: dict[str, list[float]] = {kind: [] for kind in seconds}
+    kinds = ("help", "exact", "first", "auto", "bare", "bare auto", *peers)
+    seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
+    memory: dict[str, list[float]] = {kind: [] for kind in kinds}
     predict = ["-m", "export.predict", model, raster, "--out", folder / "out", *options]
-    for _ in range(arguments.rounds):
-        for kind in seconds:
-            if kind == "bare":
-                seconds[kind].append(float(_python("--child", "bare", model, tiles, *_provider(options))))
+    for number in range(arguments.rounds):
+        os.environ["XDG_CACHE_HOME"] = str(folder / f"cache{number}")  # where auto keeps what it found
+        for kind in kinds:
+            if kind.startswith("bare"):
+                runner = _runner(folder / "out" / "raster.stac.json") if kind == "bare auto" else ["cpu", "fp32"]
+                seconds[kind].append(float(_python("--child", "bare", model, tiles, *runner)))
                 continue
-            command = {"help": ["-m", "export.predict", "--help"], "predict": predict}.get(kind)
-            command = command or ["-m", "benchmarks.inference", "--child", kind, folder, raster]
+            command = {"help": ["-m", "export.predict", "--help"], "exact": [*predict, "--exact"]}.get(kind)
+            command = command or (
+                ["-m", "benchmarks.inference", "--child", kind, folder, raster] if kind in PEERS else predict
+            )
             took, peak, said = run(command)
             seconds[kind].append(float(said) if kind in PEERS else took)
             memory[kind].append(peak)
-    start, bare = median(seconds["help"]), median(seconds["bare"])
-    ours = median(seconds["predict"]) - start
+    start = median(seconds["help"])
+    took = {
+        kind: median(values) - (start if kind in ("exact", "first", "auto") else 0) for kind, values in seconds.items()
+    }
+    facts = json.loads((folder / "out" / "raster.stac.json").read_text())["properties"]["geoaware:run_by"]
+    chosen = facts["provider"]
+    names = {
+        "bare": "onnxruntime alone, the same tiles",
+        "exact": "`export.predict --exact`",
+        "bare auto": f"{chosen} alone, the same tiles",
+        "first": "`export.predict`, the first time with this raster",
+        "auto": "`export.predict` again",
+        **PEERS,
+    }
     lines = [
         "# Batch prediction",
         "",
         f"Made by `python -m benchmarks.inference {shlex.join(sys.argv[1:])}`: U-Net ResNet-18, {CLASSES} classes, "
         f"{TILE} px tiles, {OVERLAP} px overlap, {arguments.side} x {arguments.side} uint8 RGB in deflate: {tiles} tiles; "
-        f"{os.cpu_count()} CPU cores; medians of {arguments.rounds} interleaved rounds. The time of `export.predict --help` "
-        f"is subtracted from that of the whole process ({start:.1f} s); the others count from when their packages are "
-        "imported and their model is loaded.",
+        f"{os.cpu_count()} CPU cores ({' '.join(flags())}); medians of {arguments.rounds} interleaved rounds. The time of "
+        f"`export.predict --help` is subtracted from that of whole processes ({start:.1f} s); the others count from when their packages "
+        "are imported and their model is loaded.",
         "",
-        "| what | seconds | to onnxruntime alone | peak memory |",
+        f"`--provider auto`: {facts['chosen']}.",
+        "",
+        "| what | seconds | speed, `--exact` is 1 | peak memory |",
         "|---|---|---|---|",
-        f"| onnxruntime alone, the same tiles | {bare:.1f} | 1.00 | |",
-        f"| `export.predict {arguments.predict}`".rstrip("`").rstrip()
-        + f"` | {ours:.1f} | {ours / bare:.2f} | {median(memory['predict']):.0f} MB |",
     ]
-    for kind in peers:
-        took = median(seconds[kind])
-        lines.append(f"| {PEERS[kind]} | {took:.1f} | {took / bare:.2f} | {median(memory[kind]):.0f} MB |")
+    for kind in ("bare", "exact", "bare auto", "first", "auto", *peers):
+        peak = f"{median(memory[kind]):.0f} MB" if memory[kind] else ""
+        lines.append(f"| {names[kind]} | {took[kind]:.1f} | {took['exact'] / took[kind]:.2f} | {peak} |")
     if arguments.large:
         raster = folder / "large.tif"
         _python("--child", "raster", raster, arguments.large)  # a process counts the memory of the one that started it
-        took, peak, _ = run(["-m", "export.predict", model, raster, "--out", folder / "out", *options])
+        whole, peak, _ = run(["-m", "export.predict", model, raster, "--out", folder / "out", *options])
         many = len(TileGrid(arguments.large, arguments.large, TILE, OVERLAP))
-        took -= start
+        speed = took["exact"] / tiles * many / (whole - start)
         lines.append(
-            f"| the same on {arguments.large} x {arguments.large}, {many} tiles | {took:.1f} | {took / (bare / tiles * many):.2f} | {peak:.0f} MB |"
+            f"| `export.predict`, {arguments.large} x {arguments.large}, {many} tiles | {whole - start:.1f} | {speed:.2f} | {peak:.0f} MB |"
         )
     if arguments.real:
         lines += ["", _same(folder, *arguments.real, options)]
     return "\n".join(lines) + "\n"
+
+
+def _runner(item: Path) -> list[str]:
+    """Provider and precision that ran a map."""
+    from export.runtime.model.providers import provider_of
+
+    return [*provider_of(json.loads(item.read_text())["properties"]["geoaware:run_by"]["provider"])]
 
 
 def _same(folder: Path, model: Path, raster: Path, options: list[str]) -> str:
@@ -122,7 +146,7 @@ def _same(folder: Path, model: Path, raster: Path, options: list[str]) -> str:
     import rasterio
 
     maps = []
-    for name, chosen in (("cpu", ["--provider", "cpu"]), ("given", options)):
+    for name, chosen in (("cpu", ["--exact"]), ("given", options)):
         run(["-m", "export.predict", model.resolve(), raster.resolve(), "--out", folder / name, *chosen])
         with rasterio.open(folder / name / f"{raster.stem}.tif") as source:
             maps.append(source.read(1, masked=True))
@@ -175,14 +199,6 @@ def run(command: list) -> tuple[float, float, str]:
 def _python(*arguments: object) -> str:
     command = [sys.executable, "-m", "benchmarks.inference", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-
-
-def _provider(options: list[str]) -> list[str]:
-    """Provider and precision out of export.predict's options, for the bare run."""
-    found = {
-        name: options[options.index(f"--{name}") + 1] for name in ("provider", "precision") if f"--{name}" in options
-    }
-    return [found.get("provider", "cpu"), found.get("precision", "fp32")]
 
 
 # What runs in processes of its own

@@ -58,8 +58,7 @@ def main() -> int:
 def listed() -> Iterator[str]:
     """What is there, and what could be."""
     onnxruntime = onnxruntime_module()
-    name, flags = _processor()
-    yield f"processor: {name}, cores used: {cores()}; {' '.join(flag for flag in _FLAGS if flag in flags)}".rstrip("; ")
+    yield f"processor: {processor()[0]}, cores used: {cores()}; {' '.join(flags())}".rstrip("; ")
     yield f"onnxruntime {onnxruntime.__version__}: {', '.join(onnxruntime.get_available_providers())}"
     for plugin in installed():
         yield f"{plugin.replace('_', '-')}: installed"
@@ -115,7 +114,12 @@ def _speed(model: Model) -> float:
         return done / (time.perf_counter() - begun)
 
 
-def _processor() -> tuple[str, set[str]]:
+def flags() -> list[str]:
+    """What the processor has of the units that make models faster."""
+    return [flag for flag in _FLAGS if flag in processor()[1]]
+
+
+def processor() -> tuple[str, set[str]]:
     """Its name, and what it can do where Linux tells."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")

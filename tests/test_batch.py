@@ -250,7 +250,7 @@ def large(tmp_path_factory) -> tuple:
     """A raster of many blocks, its arguments, and what an undisturbed run makes of it."""
     folder = tmp_path_factory.mktemp("large")
     raster = write_raster(folder / "large.tif", noise(600, 1000), nodata=0, compress="deflate")
-    words = (random_model(folder / "model.onnx"), raster, "--block", 256, "--threads", 1)
+    words = (random_model(folder / "model.onnx"), raster, "--block", 256, "--threads", 1, "--exact")
     assert call(predict.main, *words, "--out", folder / "undisturbed") == 0
     return words, folder / "undisturbed"
 

@@ -252,3 +252,17 @@ def test_a_fixed_batch_does_not_change_a_bit(tmp_path):
             swept(Model(write_given(path, activation="logits"), "cpu", threads=2), image, probabilities=True)
         )
     assert all(same(answer, answers[0]) for answer in answers)
+
+
+def test_tiles_of_one_colour_are_run_once_and_get_the_same_bits(tmp_path, monkeypatch):
+    model, image = wide_model(tmp_path / "m.onnx"), image_of((3, 300, 410))
+    image[:, 100:, :250] = 7
+    expected = swept(model, image, probabilities=True)
+    ran = []
+    monkeypatch.setattr(Model, "run", lambda own, tiles, run=Model.run: ran.append(len(tiles)) or run(own, tiles))
+    assert same(swept(model, image, probabilities=True), expected)
+    once = len(ran)
+    ran.clear()
+    monkeypatch.setattr("export.runtime.infer.sweep._COLOURS", 0)
+    assert same(swept(model, image, probabilities=True), expected)
+    assert once < len(ran) - 5

@@ -35,6 +35,7 @@ _END: Any = object()  # follows the last item that is read ahead
 Progress = Callable[[int, int], bool]  # takes tiles done and tiles in all after each tile; False cancels
 PIECE = 64  # finished rows that are handed out at once
 WAITING_BYTES = 48 * 1024**2  # of answers that wait while finished rows are written
+_COLOURS = 8  # whose answers are kept
 READ_BYTES = 16 * 1024**2  # of tiles of a series that are read ahead, and again of those that wait to be run
 
 
@@ -116,10 +117,11 @@ class Scan:
         """
         groups = _groups(map(self.tile, windows), 1 if self.dates else self.model.batch)
         queue, spare = waiting(self.model, self.options, len(self.dates.day_of_year) if self.dates else 0)
-        for finished in mapped(self._run, ahead(groups, queue), self.model.threads, spare):
+        run = partial(self._run, {})
+        for finished in mapped(run, ahead(groups, queue), self.model.threads, spare):
             yield from finished
 
-    def _run(self, group: list[Tile]) -> list[tuple[Tile, np.ndarray | None]]:
+    def _run(self, known: dict[bytes, np.ndarray], group: list[Tile]) -> list[tuple[Tile, np.ndarray | None]]:
         model = self.model
         cut = model.card.border // model.factor
         tiles = [tile for tile in group if tile.pixels is not None]
@@ -129,7 +131,8 @@ class Scan:
         if self.dates:
             answers = map(partial(self._answer_of_dates, self.dates), tiles)
         else:
-            answers = iter(self._ask(model.run, np.stack([padded(tile, model.card) for tile in tiles])))
+            pixels = np.stack([padded(tile, model.card) for tile in tiles])
+            answers = iter(self._ask_once(pixels, known) if len(pixels) == 1 else self._ask(model.run, pixels))
         results = []
         for tile in group:
             answer = None if tile.pixels is None else next(answers)
@@ -139,6 +142,17 @@ class Scan:
                 answer = answer.repeat(model.factor, axis=1).repeat(model.factor, axis=2)
             results.append((replace(tile, pixels=None), answer))
         return results
+
+    def _ask_once(self, pixels: np.ndarray, known: dict[bytes, np.ndarray]) -> np.ndarray:
+        """The answer for one tile; that for a tile of one colour is kept in ``known`` for the next of the same."""
+        if self.model.batch > 1 or not (pixels == pixels[..., :1, :1]).all():
+            return self._ask(self.model.run, pixels)
+        colour = pixels[..., 0, 0].tobytes()
+        if colour not in known and len(known) < _COLOURS:
+            answer = self._ask(self.model.run, pixels)
+            answer.setflags(write=False)
+            known[colour] = answer
+        return known[colour] if colour in known else self._ask(self.model.run, pixels)
 
     def _ask(self, run: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
         """The answer of a model for arrays whose last two axes are a tile's, turned to all sides if that was asked for."""
