@@ -12,7 +12,7 @@ import rasterio
 
 from export import devices, predict
 from export.rasterio_io.pixels import RasterPixels
-from export.runtime.errors import ModelFault
+from export.runtime.errors import Cancelled, ModelFault
 from export.runtime.infer.job import Job
 from export.runtime.infer.layout import Options
 from export.runtime.infer.timing import trial
@@ -127,6 +127,12 @@ def test_auto_takes_what_agrees_on_tiles_of_the_raster_and_remembers_it(tmp_path
     other = write_raster(tmp_path / "b.tif", noise(500, 500, seed=1), nodata=0)
     with closing(job_of(model, other)) as job, pytest.raises(TypeError):
         decided(job)
+
+
+def test_a_trial_can_be_cancelled(tmp_path):
+    model, raster = random_model(tmp_path / "m.onnx"), write_raster(tmp_path / "a.tif", noise(500, 500), nodata=0)
+    with closing(job_of(model, raster)) as job, pytest.raises(Cancelled):
+        decided(job, lambda: False)
 
 
 def test_auto_refuses_a_precision_that_changes_the_classes(tmp_path, any_speed, has_bf16):

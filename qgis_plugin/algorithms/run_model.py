@@ -299,7 +299,7 @@ class ModelAlgorithm(Algorithm):
         """Run a model over a layer and write its files; the results are closed."""
         going = lambda: not feedback.isCanceled()  # noqa: E731
         with closing(open_job(plan)) as job:
-            job, others = decided(job)
+            job, others = decided(job, going)
             text = tr("Model: {name}, run by {provider}")
             feedback.pushInfo(text.format(name=job.card.name, provider=job.model.runner))
             for note in others:

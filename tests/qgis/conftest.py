@@ -62,6 +62,12 @@ def no_traceback_windows(monkeypatch: pytest.MonkeyPatch):
     assert seen == [], "\n".join(seen)
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What trials of providers find is kept apart from the user's."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     return write_strongest_band(tmp_path / "colours.onnx")

@@ -24,5 +24,5 @@ numpy=$("$python" -c 'import numpy; print(numpy.__version__)')
 # GDAL's Python was compiled against the system's numpy, so that version stays; ml_dtypes (which onnx needs) asks
 # for no numpy in its metadata, but from 0.6 on fails with one older than 1.25.
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-  "numpy==$numpy" 'onnxruntime>=1.24.1' 'onnx>=1.21' 'ml_dtypes<0.6' 'pytest>=8' 'pytest-qgis>=2' 'hypothesis>=6.100'
+  "numpy==$numpy" 'onnxruntime>=1.24.1' 'openvino>=2025.4' 'onnx>=1.21' 'ml_dtypes<0.6' 'pytest>=8' 'pytest-qgis>=2' 'hypothesis>=6.100'
 touch "$venv/.done"

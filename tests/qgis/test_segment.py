@@ -286,6 +286,21 @@ def test_log_names_the_execution_provider_and_the_bands(running, raster, model, 
     assert feedback.warnings == []
 
 
+def test_openvino_runs_a_large_layer_once_its_classes_agree_there(running, model, scene, tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    from geoaware.runtime.infer.timing import trial
+
+    monkeypatch.setattr(trial, "FASTER", 0.0)  # how fast this computer is now does not count
+    large = rasters.write(tmp_path / "large.tif", np.tile(scene[0], (1, 6, 5)), nodata=0)
+    feedback = Feedback()
+    run(str(large), model, tmp_path / "out.tif", feedback)
+    assert any(text.startswith("Model: tiny colours, run by OpenVINO") for text in feedback.infos)
+    assert any("% of the pixels equal on" in text for text in feedback.infos)
+    run(str(large), model, tmp_path / "exact.tif", PROVIDER="cpu")
+    exact = rasters.band(tmp_path / "exact.tif")
+    assert (rasters.band(tmp_path / "out.tif") == exact).mean() >= trial.EQUAL
+
+
 def test_another_pixel_size_is_said_and_resampled(running, raster, scene, tmp_path):
     feedback = Feedback()
     run(str(raster), write_strongest_band(tmp_path / "m.onnx", gsd=20.0), tmp_path / "out.tif", feedback, GRID="model")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ...errors import ModelFault
+from ...errors import Cancelled, ModelFault
 from ...messages import Message
 from ...model.answers import decide
 from ...model.devices.known import Known
@@ -48,7 +49,7 @@ class Agreement:
         return self.equal >= EQUAL and self.apart <= NEAR
 
 
-def decided(job: Job) -> tuple[Job, list[Message]]:
+def decided(job: Job, keep_going: Callable[[], bool] = lambda: True) -> tuple[Job, list[Message]]:
     """The job, run by the provider that ``auto`` stands for, and what spoke against others; itself where one was named.
 
     What a trial finds is kept for the next run of the model on this computer: the same raster is not tried again, and on
@@ -56,6 +57,7 @@ def decided(job: Job) -> tuple[Job, list[Message]]:
 
     Raises:
         RuntimeFault: the raster cannot be read, or the model fails on the CPU.
+        Cancelled: ``keep_going`` returned False.
     """
     if not job.model.undecided:
         return job, []
@@ -73,7 +75,7 @@ def decided(job: Job) -> tuple[Job, list[Message]]:
             return job.run_by(base.on(*provider_of(before["runner"])), Message(before["kind"], before["facts"])), []
         except (ModelFault, KeyError, TypeError):  # it is gone, or the file was changed
             del known.rasters[digest]
-    model, why, notes = _Trial(scan, base, windows, known).run()
+    model, why, notes = _Trial(scan, base, windows, known, keep_going).run()
     known.rasters[digest] = {"runner": model.runner, "kind": why.kind, "facts": why.fields}
     known.save()
     return job.run_by(model, why), notes
@@ -143,6 +145,7 @@ class _Trial:
     base: Model
     windows: list[Window]
     known: Known
+    keep_going: Callable[[], bool]
 
     def run(self) -> tuple[Model, Message, list[Message]]:
         """The model on the best provider, why, and what spoke against others."""
@@ -176,16 +179,19 @@ class _Trial:
 
     def _asked(self, model: Model, windows: list[Window]) -> _Answers:
         scan, card = replace(self.scan, model=model), model.card
-        for _ in scan.answers(windows[:1]):  # the first call of all is slow
-            pass
+        with closing(scan.answers(windows[:1])) as first:  # the first call of all is slow
+            next(first)
         begun, found = time.perf_counter(), _Answers([], [], 0.0)
-        for tile, answer in scan.answers(windows):
-            assert answer is not None  # nosec B101  # they hold data
-            if answer.ndim == 3:
-                answer = answer[:, : tile.valid.shape[0], : tile.valid.shape[1]][:, tile.valid]
-            classes, sure = decide(answer.reshape(len(answer), -1), card)
-            found.classes.append(classes)
-            found.confidence.append(sure)
+        with closing(scan.answers(windows)) as answers:
+            for tile, answer in answers:
+                if not self.keep_going():
+                    raise Cancelled()
+                assert answer is not None  # nosec B101  # they hold data
+                if answer.ndim == 3:
+                    answer = answer[:, : tile.valid.shape[0], : tile.valid.shape[1]][:, tile.valid]
+                classes, sure = decide(answer.reshape(len(answer), -1), card)
+                found.classes.append(classes)
+                found.confidence.append(sure)
         found.speed = len(windows) / (time.perf_counter() - begun)
         return found
 
