@@ -151,7 +151,7 @@ class _Trial:
         """The model on the best provider, why, and what spoke against others."""
         notes: list[Message] = []
         candidates = [one for one in _candidates() if self.known.ratios.get(runner_of(*one), FASTER) >= FASTER]
-        best, fastest, why = self.base, 1.0, Message("trial_kept")
+        best, fastest, why = self.base, FASTER, Message("trial_kept")
         if not candidates:
             return best, why, notes
         exact = (OPENVINO, "fp32")  # others may calculate in less, whatever they are asked for
@@ -173,7 +173,7 @@ class _Trial:
             facts |= {"equal": found.equal, "apart": found.apart}
             if not found.holds:
                 notes.append(Message("trial_apart", facts))
-            elif ratio >= max(FASTER, fastest):
+            elif ratio >= fastest:
                 best, fastest, why = model, ratio, Message("trial_chosen", facts)
         return best, why, notes
 
