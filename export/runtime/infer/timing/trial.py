@@ -26,6 +26,7 @@ TILES = 16  # that a reduced precision is compared on, spread over the raster
 TIMED = 4  # on which OpenVINO in fp32 is timed, and compared
 WORTH = 64  # tiles of a run from which on a trial costs less than it may save
 EQUAL = 0.995  # least share of the pixels that must get the same class
+SAME = 0.9999  # the same for fp32, on the few tiles that it is timed on: 8-bit models differ by more than rounding
 NEAR = 0.02  # most that the confidence of 99 % of them may differ
 FASTER = 1.1  # times the CPU's speed, below which other last bits are not worth it
 _LOOKED_AT = 4 * TILES  # tiles that are read to find such as hold data
@@ -43,10 +44,9 @@ class Agreement:
     equal: float
     apart: float
 
-    @property
-    def holds(self) -> bool:
-        """Whether a map may be made that way."""
-        return self.equal >= EQUAL and self.apart <= NEAR
+    def holds(self, least: float = EQUAL) -> bool:
+        """Whether a map may be made that way: ``least`` is the share of pixels that must be equal."""
+        return self.equal >= least and self.apart <= NEAR
 
 
 def decided(job: Job, keep_going: Callable[[], bool] = lambda: True) -> tuple[Job, list[Message]]:
@@ -171,7 +171,7 @@ class _Trial:
             self.known.ratios[model.runner] = ratio
             facts: dict[str, Any] = {"runner": model.runner, "ratio": ratio, "count": len(windows)}
             facts |= {"equal": found.equal, "apart": found.apart}
-            if not found.holds:
+            if not found.holds(SAME if (provider, precision) == exact else EQUAL):
                 notes.append(Message("trial_apart", facts))
             elif ratio >= fastest:
                 best, fastest, why = model, ratio, Message("trial_chosen", facts)
