@@ -120,7 +120,7 @@ class Plan:
         self.made_of[raster.name] = files
         options = self._with(self._cut if cut else self._one, raster)
         with reading(*raster.read), closing(open_input(where, scenes, request.area)) as pixels:
-            runner, why = self._runner(raster, pixels, bool(cut))
+            runner, why = self._runner(raster, pixels, cut)
         made = Unit(raster.name, where, "", input_checksum(files), options, scenes=scenes, runner=runner, why=why)
         whole = self._unit(made)
         if not cut:
@@ -140,7 +140,7 @@ class Plan:
         self.cut[whole.name] = Whole(replace(whole, parts=parts), {unit.name for unit in units})
         return units
 
-    def _runner(self, raster: Raster, pixels: Pixels | Series, cut: bool) -> tuple[str, Message | None]:
+    def _runner(self, raster: Raster, pixels: Pixels | Series, cut: list[Window]) -> tuple[str, Message | None]:
         """What runs a raster, the same for all its blocks: of an interrupted run what made the others; and why."""
         if not self._opened.undecided:
             return "", None
@@ -151,7 +151,7 @@ class Plan:
                 found: tuple[str, Message | None] = runner, Message("trial_before", {"runner": runner})
                 break
         else:
-            job, others = decided(Job(self._opened, pixels, self.settings.request.on(pixels)))
+            job, others = decided(Job(self._opened, pixels, self.settings.request.on(pixels), cut[0] if cut else None))
             found, self.notes = (job.model.runner, job.why), others
         self.notes += [found[1]] if found[1] else []
         return found
