@@ -97,8 +97,9 @@ def _why_not(job: Job, grid: TileGrid) -> Message | None:
         return Message("trial_task", {"task": job.card.task})
     if not job.source.sampled:
         return Message("trial_service")
-    if len(grid) < WORTH:
-        return Message("trial_short", {"count": len(grid), "least": WORTH})
+    count = round(len(grid) * job.share_touched())
+    if count < WORTH:
+        return Message("trial_short", {"count": count, "least": WORTH})
     return None
 
 
