@@ -36,6 +36,7 @@ from export.runtime.files import clear_leftovers
 from export.runtime.infer.layout import Options
 from export.runtime.infer.source import Choice
 from export.runtime.infer.sweep import Sweep
+from export.runtime.infer.timing.trial import told
 from export.runtime.model.card import ModelCard
 from export.runtime.model.providers import PROVIDERS
 from export.runtime.model.read_card import card_of_file
@@ -185,8 +186,8 @@ def compare(arguments: argparse.Namespace) -> None:
         )
         before, after = (side_on(side.pixels, side.days, grid, model.card.dates > 0) for side in sides)
         job = stack.enter_context(closing(ChangeJob(model, before, after, options)))
-        if job.before.why:
-            print(words(job.before.why), file=sys.stderr)
+        for message in told(job.before):
+            print(words(message), file=sys.stderr)
         for text in _order_of(sides):
             print(f"warning: {text}", file=sys.stderr)
         for note in job.notes():

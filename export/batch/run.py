@@ -40,7 +40,7 @@ from export.runtime.infer.layout import Layout
 from export.runtime.infer.scenes import cell_size
 from export.runtime.infer.source import Pixels
 from export.runtime.infer.sweep import Sweep, place_grid
-from export.runtime.infer.timing.trial import decided
+from export.runtime.infer.timing.trial import decided, told
 from export.runtime.messages import Message
 from export.runtime.model.providers import available, provider_of
 from export.runtime.model.session import Model
@@ -149,11 +149,11 @@ class Plan:
         for runner in {entry["provider"] for entry in entries if entry.get("provider")}:
             if provider_of(runner)[0] in available():
                 found: tuple[str, Message | None] = runner, Message("trial_before", {"runner": runner})
+                self.notes = [found[1]]  # type: ignore[list-item]
                 break
         else:
             job, others = decided(Job(self._opened, pixels, self.settings.request.on(pixels), cut[0] if cut else None))
-            found, self.notes = (job.model.runner, job.why), others
-        self.notes += [found[1]] if found[1] else []
+            found, self.notes = (job.model.runner, job.why), [*others, *told(job)]
         return found
 
     def _with(self, options: str, raster: Raster) -> str:

@@ -22,7 +22,7 @@ from export.runtime.errors import InputFault
 from export.runtime.infer.job import Job
 from export.runtime.infer.layout import Options
 from export.runtime.infer.sweep import Progress
-from export.runtime.infer.timing.trial import decided
+from export.runtime.infer.timing.trial import decided, told
 from export.runtime.learn.mapping import MapJob
 from export.runtime.messages import Message
 from export.runtime.model.session import Model
@@ -137,8 +137,8 @@ def map_raster(
                 job, others = decided(job)
                 for message in others:
                     note(message)
-                if job.why:
-                    print(words(job.why), file=sys.stderr)
+                for message in told(job):
+                    print(words(message), file=sys.stderr)
                 for message in notes_of(job, request):
                     note(message)
                 rows = job.card.tile_size * (job.layout.scale.rows if job.layout.scale else 1)

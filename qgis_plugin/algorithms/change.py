@@ -24,6 +24,7 @@ from ..runtime.change.job import TASKS, ChangeJob
 from ..runtime.change.results import ChangeResults, ChangeTargets, truth_names
 from ..runtime.change.sides import reached, side_on
 from ..runtime.errors import InputFault
+from ..runtime.infer.timing.trial import told
 from ..runtime.model.session import Model
 from ..runtime.results.assessment import true_field
 from ..texts import number, tr, words
@@ -206,8 +207,8 @@ class ChangeAlgorithm(MaskedAlgorithm):
             with closing(ChangeJob(model, first, last, options)) as job:
                 text = tr("Model: {name}, run by {provider}")
                 feedback.pushInfo(text.format(name=job.card.name, provider=job.before.model.runner))
-                if job.before.why:
-                    feedback.pushInfo(words(job.before.why))
+                for note in told(job.before):
+                    feedback.pushInfo(words(note))
                 for note in job.notes():
                     feedback.pushWarning(words(note))
                 for pixels in (before, after):

@@ -26,7 +26,7 @@ from ..runtime.infer.explain import facts, said
 from ..runtime.infer.layout import Options
 from ..runtime.infer.source import Choice
 from ..runtime.infer.sweep import Sweep
-from ..runtime.infer.timing.trial import decided
+from ..runtime.infer.timing.trial import decided, told
 from ..runtime.model.providers import PROVIDERS
 from ..runtime.model.units import INPUTS
 from ..runtime.raster.gaps import RULES
@@ -304,8 +304,8 @@ class ModelAlgorithm(Algorithm):
             feedback.pushInfo(text.format(name=job.card.name, provider=job.model.runner))
             for note in others:
                 feedback.pushWarning(words(note))
-            if job.why:
-                feedback.pushInfo(words(job.why))
+            for note in told(job):
+                feedback.pushInfo(words(note))
             if plan.series:
                 targets.check(files_read(job))
             for remark in plan.remarks:

@@ -69,16 +69,33 @@ def decided(job: Job, keep_going: Callable[[], bool] = lambda: True) -> tuple[Jo
     if reason:
         return job.run_by(base, reason), []
     known = Known.of(base.file, base.threads)
-    before = known.rasters.get(digest)
-    if before:
+    if digest in known.rasters:
         try:
-            return job.run_by(base.on(*provider_of(before["runner"])), Message(before["kind"], before["facts"])), []
-        except (ModelFault, KeyError, TypeError):  # it is gone, or the file was changed
+            why = _remembered(known.rasters[digest])
+            return job.run_by(base.on(*provider_of(why.fields.get("runner", CPU))), why), []
+        except (ModelFault, KeyError, TypeError, ValueError):  # it is gone, or somebody changed the file
             del known.rasters[digest]
     model, why, notes = _Trial(scan, base, windows, known, keep_going).run()
     known.rasters[digest] = {"runner": model.runner, "kind": why.kind, "facts": why.fields}
     known.save()
     return job.run_by(model, why), notes
+
+
+def told(job: Job) -> list[Message]:
+    """What the user should read unasked of what runs a job: that a trial found it, or an earlier run."""
+    return (
+        [job.why] if job.why and job.why.kind in ("trial_chosen", "trial_kept", "trial_before", "trial_sides") else []
+    )
+
+
+def _remembered(entry: dict[str, Any]) -> Message:
+    """Why something runs a raster, as the trial said it."""
+    facts = entry["facts"]
+    if entry["kind"] == "trial_kept":
+        return Message("trial_kept")
+    numbers: dict[str, Any] = {name: float(facts[name]) for name in ("ratio", "equal", "apart")}
+    numbers |= {"runner": str(entry["runner"]), "count": int(facts["count"])}
+    return Message("trial_chosen", numbers)
 
 
 def _grid(job: Job) -> TileGrid:
