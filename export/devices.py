@@ -27,7 +27,7 @@ from export.wording import words
 PACKAGES = (
     ("CPUs, GPUs and NPUs of Intel, CPUs of others", "openvino", "60 MB"),
     ("any GPU, through Vulkan, Direct3D 12 or Metal", "onnxruntime-ep-webgpu", "7 MB"),
-    ("GPUs of NVIDIA from the RTX series on", "onnxruntime-ep-nv-tensorrt-rtx", "several hundred MB"),
+    ("GPUs of NVIDIA from the RTX series on", "onnxruntime-ep-nv-tensorrt-rtx", "150 MB"),
     ("NPUs of Qualcomm", "onnxruntime-qnn", "100 MB"),
 )
 _FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "asimd", "bf16")

@@ -156,7 +156,7 @@ def _add_inference(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add(
         "--exact", dest="provider", action="store_const", const="cpu",
-        help="the same as --provider cpu: ONNX Runtime in fp32, the same bits on every computer of a kind",
+        help="the same as --provider cpu: ONNX Runtime on the CPU, in the precision of the model",
     )  # fmt: skip
     add("--precision", choices=tuple(PRECISIONS), help="numeric precision for inference")
     add(

@@ -17,7 +17,8 @@ from export.runtime.infer.job import Job
 from export.runtime.infer.layout import Options
 from export.runtime.infer.timing import trial
 from export.runtime.infer.timing.trial import decided
-from export.runtime.model.devices import known, openvino
+from export.runtime.model.devices import known, openvino, plugins
+from export.runtime.model.providers import onnxruntime_module
 from export.runtime.model.session import Model
 from tests.conftest import call, write_raster
 from tests.models import write_given, write_graph, write_model, write_series
@@ -214,3 +215,14 @@ def test_the_list_of_devices_names_what_is_there_and_how_fast_it_is(tmp_path, ca
     monkeypatch.setattr(sys, "argv", ["devices", str(tmp_path / "none.onnx")])
     assert devices.main() == 2
     assert "none.onnx" in capsys.readouterr().err
+
+
+def test_plugins_of_onnxruntime_are_found_and_a_broken_one_offers_nothing(tmp_path, monkeypatch):
+    package = tmp_path / "onnxruntime_ep_broken"
+    package.mkdir()
+    (package / "__init__.py").write_text("def get_library_path():\n    return '/none.so'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(plugins, "_found", None)
+    assert "onnxruntime_ep_broken" in plugins.installed()
+    assert "onnxruntime_ep_broken" not in plugins.plugin_devices(onnxruntime_module())
+    assert "onnxruntime-ep-broken: installed" in list(devices.listed())

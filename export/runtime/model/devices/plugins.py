@@ -1,4 +1,4 @@
-"""onnxruntime's plugin execution providers: packages named onnxruntime-ep-..., each with a library that onnxruntime loads."""
+"""onnxruntime's plugin execution providers: packages with a library each that onnxruntime loads, named onnxruntime-ep-..."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import pkgutil
 import threading
 from typing import Any
 
-_PREFIX = "onnxruntime_ep_"
+_PREFIX, _OTHERS = "onnxruntime_ep_", ("onnxruntime_qnn",)
 _lock = threading.Lock()
 _found: dict[str, list[Any]] | None = None  # a library belongs to the process
 
 
 def installed() -> list[str]:
     """Names of the modules of such packages; none is imported."""
-    return sorted(module.name for module in pkgutil.iter_modules() if module.name.startswith(_PREFIX))
+    names = (module.name for module in pkgutil.iter_modules())
+    return sorted(name for name in names if name.startswith(_PREFIX) or name in _OTHERS)
 
 
 def plugin_devices(onnxruntime: Any) -> dict[str, list[Any]]:
@@ -44,6 +45,7 @@ def _devices(onnxruntime: Any) -> list[Any]:
 def _register(onnxruntime: Any, name: str) -> None:
     try:
         module = importlib.import_module(name)
-        onnxruntime.register_execution_provider_library(name, module.get_library_path())
+        known_as = module.get_ep_name() if hasattr(module, "get_ep_name") else name  # some providers take this name
+        onnxruntime.register_execution_provider_library(known_as, module.get_library_path())
     except Exception:  # whatever a package of somebody else raises: what it lacks is listed by export.devices
         return
