@@ -56,9 +56,12 @@ def onnxruntime_module() -> Any:
 def available() -> list[str]:
     """Full names of the providers that are there, the CPU last; whether they start is not known."""
     onnxruntime = onnxruntime_module()
-    there = onnxruntime.get_available_providers()
-    names = [name for name in PROVIDERS.values() if name in there and name != CPU]
-    plugins = [name for name, found in plugin_devices(onnxruntime).items() if is_accelerator(onnxruntime, found)]
+    found = plugin_devices(onnxruntime)
+    there = (
+        set(onnxruntime.get_available_providers()) - found.keys() - {CPU}
+    )  # a plugin counts as built in once it is loaded
+    names = [name for name in PROVIDERS.values() if name in there]
+    plugins = [name for name, devices in found.items() if is_accelerator(onnxruntime, devices)]
     return [*openvino_devices(), *plugins, *names, CPU]
 
 
