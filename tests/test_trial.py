@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from export.runtime.infer.layout import Options
 from export.runtime.infer.timing import trial
 from export.runtime.infer.timing.trial import decided
 from export.runtime.model.devices import known, openvino, plugins
+from export.runtime.model.guard import read_header
 from export.runtime.model.providers import onnxruntime_module
 from export.runtime.model.session import Model
 from tests.conftest import call, write_raster
@@ -91,10 +93,6 @@ def test_openvino_refuses_a_model_with_loops(tmp_path, monkeypatch):
 
 
 def looping(path, where):
-    from dataclasses import replace
-
-    from export.runtime.model.guard import read_header
-
     return replace(read_header(path, where), loops=True)
 
 
@@ -127,6 +125,12 @@ def test_auto_takes_what_agrees_on_tiles_of_the_raster_and_remembers_it(tmp_path
         assert (again.model.runner, str(again.why)) == (chosen.model.runner, str(chosen.why))
     other = write_raster(tmp_path / "b.tif", noise(500, 500, seed=1), nodata=0)
     with closing(job_of(model, other)) as job, pytest.raises(TypeError):
+        decided(job)
+    another_card = replace(Model(model).card, fill=(1.0, 1.0, 1.0))
+    with (
+        closing(Job(Model(model, card=another_card), RasterPixels(str(raster)), Options())) as job,
+        pytest.raises(TypeError),
+    ):
         decided(job)
 
 

@@ -29,6 +29,7 @@ EQUAL = 0.995  # least share of the pixels that must get the same class
 SAME = 0.9999  # the same for fp32, on the few tiles that it is timed on: 8-bit models differ by more than rounding
 NEAR = 0.02  # most that the confidence of 99 % of them may differ
 FASTER = 1.1  # times the CPU's speed, below which other last bits are not worth it
+_TOLD = ("trial_chosen", "trial_kept", "trial_before", "trial_sides")
 _LOOKED_AT = 4 * TILES  # tiles that are read to find such as hold data
 
 
@@ -83,9 +84,7 @@ def decided(job: Job, keep_going: Callable[[], bool] = lambda: True) -> tuple[Jo
 
 def told(job: Job) -> list[Message]:
     """What the user should read unasked of what runs a job: that a trial found it, or an earlier run."""
-    return (
-        [job.why] if job.why and job.why.kind in ("trial_chosen", "trial_kept", "trial_before", "trial_sides") else []
-    )
+    return [job.why] if job.why and job.why.kind in _TOLD else []
 
 
 def _remembered(entry: dict[str, Any]) -> Message:
@@ -121,11 +120,14 @@ def _why_not(job: Job, grid: TileGrid) -> Message | None:
 
 
 def _sample(scan: Scan, grid: TileGrid) -> tuple[list[Window], str]:
-    """Tiles with data, spread over the raster: as many as are compared, or all that are found; and their checksum."""
+    """Tiles with data, spread over the raster: as many as are compared, or all that are found.
+
+    And a checksum of all that the answers depend on, but for the file of the model.
+    """
     places = [(top, left) for top in grid.tops for left in grid.lefts]
     order = np.linspace(0, len(places) - 1, min(_LOOKED_AT, len(places))).astype(int)
     found: list[Window] = []
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr((scan.model.card, scan.model.output, scan.options.tta)).encode())
     for number in np.concatenate([order[first::4] for first in range(4)]):  # a quarter, from everywhere, then the next
         top, left = places[number]
         (window,) = scan.windows([top], [left], grid.tile_size)
