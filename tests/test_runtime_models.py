@@ -43,9 +43,12 @@ def reader(image: np.ndarray, valid: np.ndarray | None = None):
     return read
 
 
-def swept(model: Model, image: np.ndarray, valid: np.ndarray | None = None, touches=lambda window: True, **options):
+def swept(
+    model: Model, image: np.ndarray, valid: np.ndarray | None = None, touches=lambda window: True, colours=8, **options
+):
     """(classes, confidence, values, valid) of a whole image; what the model does not give is None."""
-    parts = list(sweep(Scan(model, reader(image, valid), *image.shape[1:], Sweep(**options), touches=touches)))
+    scan = Scan(model, reader(image, valid), *image.shape[1:], Sweep(**options), touches=touches, colours=colours)
+    parts = list(sweep(scan))
     fields = []
     for name, axis in (("classes", 0), ("confidence", 0), ("values", 1), ("valid", 0)):
         arrays = [getattr(part, name) for part in parts]

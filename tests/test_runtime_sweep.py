@@ -263,6 +263,5 @@ def test_tiles_of_one_colour_are_run_once_and_get_the_same_bits(tmp_path, monkey
     assert same(swept(model, image, probabilities=True), expected)
     once = len(ran)
     ran.clear()
-    monkeypatch.setattr("export.runtime.infer.sweep._COLOURS", 0)
-    assert same(swept(model, image, probabilities=True), expected)
+    assert same(swept(model, image, probabilities=True, colours=0), expected)
     assert once < len(ran) - 5

@@ -115,7 +115,7 @@ def test_missing_onnxruntime_is_explained_and_nothing_is_installed_without_a_cli
     assert "The Python package onnxruntime is not installed." in about
     assert str(tmp_path / "geoaware_packages") in about
     assert command.startswith(f'python3 -m pip install --upgrade --no-deps --target "{tmp_path}')
-    assert command.endswith('"onnxruntime>=1.24.1"')
+    assert command.endswith('"onnxruntime>=1.24.1" "openvino>=2025.4"')
     assert QApplication.clipboard().text() == command
     assert running.desk.dialog is None
     assert list(tmp_path.iterdir()) == []

@@ -20,7 +20,7 @@ ROWS, BEGIN, PER_TILE = 6000, 3000, 0.02  # px; px above which nothing is to be 
 @pytest.fixture
 def ran(running, monkeypatch):
     """Tiles that were run; the clock goes on with nothing else."""
-    from geoaware.runtime.infer import estimate
+    from geoaware.runtime.infer.timing import estimate
     from geoaware.runtime.model.session import Model
     from geoaware.ui.run_window import estimate as window
 

@@ -25,7 +25,7 @@ from .layout import Layout, Options
 from .objects import detect
 from .scenes import COARSE, cell_size, scene_grid, windows
 from .source import Pixels
-from .sweep import Progress, Scan, Sweep, sweep, tile_overlap
+from .sweep import COLOURS, Progress, Scan, Sweep, sweep, tile_overlap
 
 _SAMPLE = 2000  # tiles that are compared with the polygons
 
@@ -58,9 +58,11 @@ class Job:
         card: completed by what the model itself tells.
         grid: of the result.
         why: of what runs it, where that was to be decided.
+        colours: see ``Scan``.
     """
 
     why: Message | None = None
+    colours: int = COLOURS
 
     def __init__(self, model: Model, raster: Pixels | Series, options: Options, block: Window | None = None) -> None:
         """Prepare; ``close`` releases the raster, or the rasters of a series.
@@ -148,7 +150,8 @@ class Job:
     def scan(self, progress: Progress = lambda done, total: True) -> Scan:
         """The raster and the model, as they meet tile by tile."""
         layout, seen = self.layout, self.layout.seen
-        return Scan(self.model, layout.read, seen.height, seen.width, self.run, progress, layout.touches, self._dates())
+        shape = seen.height, seen.width
+        return Scan(self.model, layout.read, *shape, self.run, progress, layout.touches, self._dates(), self.colours)
 
     def _dates(self) -> Dates | None:
         if not isinstance(self.source, SeriesSource):

@@ -35,7 +35,7 @@ _END: Any = object()  # follows the last item that is read ahead
 Progress = Callable[[int, int], bool]  # takes tiles done and tiles in all after each tile; False cancels
 PIECE = 64  # finished rows that are handed out at once
 WAITING_BYTES = 48 * 1024**2  # of answers that wait while finished rows are written
-_COLOURS = 8  # whose answers are kept
+COLOURS = 8
 READ_BYTES = 16 * 1024**2  # of tiles of a series that are read ahead, and again of those that wait to be run
 
 
@@ -76,6 +76,7 @@ class Scan:
         read: gives the pixels of a window that lies inside the raster; called by one thread at a time.
         touches: tiles whose window it refuses are neither read nor run, and their pixels are not valid.
         dates: of a series.
+        colours: of tiles of one colour, whose answers are kept for the next of the same.
     """
 
     model: Model
@@ -86,6 +87,7 @@ class Scan:
     progress: Progress = lambda done, total: True
     touches: Callable[[Window], bool] = lambda window: True
     dates: Dates | None = None
+    colours: int = COLOURS
 
     def windows(self, tops: Iterable[int], lefts: Iterable[int], size: int) -> list[Window]:
         """Tiles of ``size`` px that begin there, without what lies beyond the raster."""
@@ -148,7 +150,7 @@ class Scan:
         if self.model.batch > 1 or not (pixels == pixels[..., :1, :1]).all():
             return self._ask(self.model.run, pixels)
         colour = pixels[..., 0, 0].tobytes()
-        if colour not in known and len(known) < _COLOURS:
+        if colour not in known and len(known) < self.colours:
             answer = self._ask(self.model.run, pixels)
             answer.setflags(write=False)
             known[colour] = answer

@@ -42,6 +42,7 @@ def estimated(job: Job, opening: float, keep_going: Callable[[], bool]) -> Estim
     if not job.source.sampled:
         return estimate
     progress = _timed(estimate, job, opening, keep_going)
+    job.colours = 0  # tiles of one colour may lie first, and others after them
     try:
         if job.card.task == "detection":
             job.objects(progress)

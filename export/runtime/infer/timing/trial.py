@@ -198,7 +198,7 @@ class _Trial:
         return best, why, notes
 
     def _asked(self, model: Model, windows: list[Window]) -> _Answers:
-        scan, card = replace(self.scan, model=model), model.card
+        scan, card = replace(self.scan, model=model, colours=0), model.card
         with closing(scan.answers(windows[:1])) as first:  # the first call of all is slow
             next(first)
         begun, found = time.perf_counter(), _Answers([], [], 0.0)
