@@ -63,6 +63,7 @@ def main() -> None:
 
 def _measure(folder: Path, arguments: argparse.Namespace) -> str:
     from export.devices import flags
+    from export.runtime.model.providers import provider_of
     from export.runtime.raster.window import TileGrid
 
     _python("--child", "model", folder)  # torch stays out of this process
@@ -71,6 +72,7 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> str:
     tiles = len(TileGrid(arguments.side, arguments.side, TILE, OVERLAP))
     options = arguments.predict.split()
     peers = list(PEERS) if arguments.peers else []
+    item = folder / "out" / "raster.stac.json"
     kinds = ("help", "exact", "first", "auto", "bare", "bare auto", *peers)
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
     memory: dict[str, list[float]] = {kind: [] for kind in kinds}
@@ -79,7 +81,7 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> str:
         os.environ["XDG_CACHE_HOME"] = str(folder / f"cache{number}")  # where auto keeps what it found
         for kind in kinds:
             if kind.startswith("bare"):
-                runner = _runner(folder / "out" / "raster.stac.json") if kind == "bare auto" else ["cpu", "fp32"]
+                runner = provider_of(_run_by(item)["provider"]) if kind == "bare auto" else ("cpu", "fp32")
                 seconds[kind].append(float(_python("--child", "bare", model, tiles, *runner)))
                 continue
             command = {"help": ["-m", "export.predict", "--help"], "exact": [*predict, "--exact"]}.get(kind)
@@ -93,12 +95,11 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> str:
     took = {
         kind: median(values) - (start if kind in ("exact", "first", "auto") else 0) for kind, values in seconds.items()
     }
-    facts = json.loads((folder / "out" / "raster.stac.json").read_text())["properties"]["geoaware:run_by"]
-    chosen = facts["provider"]
+    facts = _run_by(item)
     names = {
         "bare": "onnxruntime alone, the same tiles",
         "exact": "`export.predict --exact`",
-        "bare auto": f"{chosen} alone, the same tiles",
+        "bare auto": f"{facts['provider']} alone, the same tiles",
         "first": "`export.predict`, the first time with this raster",
         "auto": "`export.predict` again",
         **PEERS,
@@ -134,11 +135,9 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _runner(item: Path) -> list[str]:
-    """Provider and precision that ran a map."""
-    from export.runtime.model.providers import provider_of
-
-    return [*provider_of(json.loads(item.read_text())["properties"]["geoaware:run_by"]["provider"])]
+def _run_by(item: Path) -> dict[str, str]:
+    """What ran a map, and why."""
+    return json.loads(item.read_text())["properties"]["geoaware:run_by"]
 
 
 def _same(folder: Path, model: Path, raster: Path, options: list[str]) -> str:
@@ -309,8 +308,9 @@ def _bare(model: Path, tiles: int, provider: str, precision: str) -> float:
 
 
 def _bare_openvino(model: Path, tiles: int, precision: str) -> float:
-    import openvino
+    from export.runtime.model.devices.openvino import silently_imported
 
+    openvino = silently_imported()
     core = openvino.Core()
     graph = core.read_model(str(model))
     graph.reshape([1, 3, TILE, TILE])

@@ -7,7 +7,6 @@ second each of them runs, on noise. Nothing is changed.
 from __future__ import annotations
 
 import argparse
-import platform
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +16,10 @@ import numpy as np
 
 from export.fit import run
 from export.runtime.errors import ModelFault
+from export.runtime.model.devices.known import processor
 from export.runtime.model.devices.openvino import is_installed, is_openvino, reduced_precisions
 from export.runtime.model.devices.plugins import installed, plugin_devices
-from export.runtime.model.providers import CPU, available, cores, onnxruntime_module, runner_of
+from export.runtime.model.providers import available, candidates, cores, onnxruntime_module, runner_of
 from export.runtime.model.session import Model
 from export.wording import words
 
@@ -90,15 +90,13 @@ def measured(path: Path) -> Iterator[str]:
     speed = slowest = _speed(model)
     yield f"{model.card.name}, tiles of {model.card.tile_size} px"
     yield f"  {model.runner}: {speed:.1f} tiles/s"
-    for provider in available():
-        precisions = [*reduced_precisions(provider), "fp32"] if is_openvino(provider) else ["fp32"]
-        for precision in precisions if provider != CPU else []:
-            try:
-                speed = _speed(model.on(provider, precision))
-            except ModelFault as fault:
-                yield f"  {runner_of(provider, precision)}: {words(fault)}"
-                continue
-            yield f"  {runner_of(provider, precision)}: {speed:.1f} tiles/s, {speed / slowest:.1f} x"
+    for provider, precision in candidates():
+        try:
+            speed = _speed(model.on(provider, precision))
+        except ModelFault as fault:
+            yield f"  {runner_of(provider, precision)}: {words(fault)}"
+            continue
+        yield f"  {runner_of(provider, precision)}: {speed:.1f} tiles/s, {speed / slowest:.1f} x"
 
 
 def _speed(model: Model) -> float:
@@ -117,17 +115,6 @@ def _speed(model: Model) -> float:
 def flags() -> list[str]:
     """What the processor has of the units that make models faster."""
     return [flag for flag in _FLAGS if flag in processor()[1]]
-
-
-def processor() -> tuple[str, set[str]]:
-    """Its name, and what it can do where Linux tells."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return platform.processor() or platform.machine(), set()
-    pairs = (line.partition(":")[::2] for line in text.splitlines())
-    found = {name.strip(): value.strip() for name, value in pairs}
-    return found.get("model name", platform.machine()), set(found.get("flags", found.get("Features", "")).split())
 
 
 if __name__ == "__main__":

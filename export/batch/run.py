@@ -119,8 +119,7 @@ class Plan:
             files = tuple(members_of(pixels)) or (where,)
         self.made_of[raster.name] = files
         options = self._with(self._cut if cut else self._one, raster)
-        with reading(*raster.read), closing(open_input(where, scenes, request.area)) as pixels:
-            runner, why = self._runner(raster, pixels, cut)
+        runner, why = self._runner(raster, where, scenes, cut)
         made = Unit(raster.name, where, "", input_checksum(files), options, scenes=scenes, runner=runner, why=why)
         whole = self._unit(made)
         if not cut:
@@ -140,21 +139,23 @@ class Plan:
         self.cut[whole.name] = Whole(replace(whole, parts=parts), {unit.name for unit in units})
         return units
 
-    def _runner(self, raster: Raster, pixels: Pixels | Series, cut: list[Window]) -> tuple[str, Message | None]:
+    def _runner(
+        self, raster: Raster, where: str, scenes: Sequence[SceneFile], cut: list[Window]
+    ) -> tuple[str, Message | None]:
         """What runs a raster, the same for all its blocks: of an interrupted run what made the others; and why."""
         if not self._opened.undecided:
             return "", None
-        folder = f"{blocks_folder(Path(raster.name)).as_posix()}/"
+        folder = blocks_folder(Path(raster.name)).as_posix() + "/"
         entries = [entry for name, entry in self.manifest.entries.items() if cut and name.startswith(folder)]
-        for runner in {entry["provider"] for entry in entries if entry.get("provider")}:
-            if provider_of(runner)[0] in available():
-                found: tuple[str, Message | None] = runner, Message("trial_before", {"runner": runner})
-                self.notes = [found[1]]  # type: ignore[list-item]
-                break
-        else:
-            job, others = decided(Job(self._opened, pixels, self.settings.request.on(pixels), cut[0] if cut else None))
-            found, self.notes = (job.model.runner, job.why), [*others, *told(job)]
-        return found
+        before = next((entry["provider"] for entry in entries if entry.get("provider")), "")
+        if before and provider_of(before)[0] in available():
+            self.notes = [Message("trial_before", {"runner": before})]
+            return before, self.notes[0]
+        request = self.settings.request
+        with reading(*raster.read), closing(open_input(where, scenes, request.area)) as pixels:
+            job, others = decided(Job(self._opened, pixels, request.on(pixels), cut[0] if cut else None))
+        self.notes = [*others, *told(job)]
+        return job.model.runner, job.why
 
     def _with(self, options: str, raster: Raster) -> str:
         """Checksum of options, and of what dates and masks a raster has."""

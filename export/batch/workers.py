@@ -254,18 +254,19 @@ def work(settings: Settings, unit: Unit, model: Callable[[], Model], progress: P
         return Outcome(unit, with_times(out, files))
     notes: list[Message] = []
     try:
-        opened = model() if unit.parts or not unit.runner else model().on(*provider_of(unit.runner))
+        opened = model()
         if unit.parts:
             join(settings, unit, opened)
         else:
+            opened = opened.on(*provider_of(unit.runner)) if unit.runner else opened
             request, target = settings.block_request if unit.block else settings.request, out / name
             map_raster(
                 opened, settings.model, unit.raster, target.parent, target.name, request,
                 scenes=unit.scenes, block=unit.block, unit=unit.checksum, note=notes.append, progress=progress,
-                moving=partial(holding, out, settings.run),
+                moving=partial(holding, out, settings.run), why=unit.why,
             )  # fmt: skip
         files = with_times(out, recorded(out, name, unit.checksum) or {})
-        return Outcome(unit, files, "", tuple(notes), opened.runner, round(time.monotonic() - begun, 3))
+        return Outcome(unit, files, "", tuple(notes), unit.runner or opened.runner, round(time.monotonic() - begun, 3))
     except Cancelled:
         raise
     except RuntimeFault as fault:

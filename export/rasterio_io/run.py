@@ -113,13 +113,15 @@ def map_raster(
     note: Callable[[Message], None] = _warn,
     progress: Progress | None = None,
     moving: Callable[[], AbstractContextManager[None]] = nullcontext,
+    why: Message | None = None,
 ) -> dict[str, Path]:
     """Map one raster, or only ``block`` of its map, which has the same bits as in the whole map.
 
     ``scenes`` are the files of a series, which ``raster`` then only names, or the raster with its mask.
     ``name`` is that of the results, without a suffix; ``unit`` a checksum of what they are made from, for the STAC Item.
     ``note`` takes what the user should read. ``progress`` is called after each tile with tiles done and tiles in all, and
-    again while files are made; False cancels; None shows a bar. The files take their names within ``moving``.
+    again while files are made; False cancels; None shows a bar. The files take their names within ``moving``. ``why`` is recorded
+    of what runs the model, where that was decided before.
 
     Returns:
         Role and file of each result.
@@ -139,6 +141,7 @@ def map_raster(
                     note(message)
                 for message in told(job):
                     print(words(message), file=sys.stderr)
+                job.why = job.why or why
                 for message in notes_of(job, request):
                     note(message)
                 rows = job.card.tile_size * (job.layout.scale.rows if job.layout.scale else 1)

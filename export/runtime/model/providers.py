@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import ModelFault, first_line
 from ..files import free_memory
-from .devices.openvino import OPENVINO, is_installed, is_openvino, openvino_devices
+from .devices.openvino import OPENVINO, is_installed, is_openvino, openvino_devices, reduced_precisions
 from .devices.openvino import PRECISIONS as PRECISIONS  # for the hosts
 from .devices.plugins import is_accelerator, plugin_devices
 
@@ -57,12 +57,20 @@ def available() -> list[str]:
     """Full names of the providers that are there, the CPU last; whether they start is not known."""
     onnxruntime = onnxruntime_module()
     found = plugin_devices(onnxruntime)
-    there = (
-        set(onnxruntime.get_available_providers()) - found.keys() - {CPU}
-    )  # a plugin counts as built in once it is loaded
+    # a plugin counts as built in once it is loaded
+    there = set(onnxruntime.get_available_providers()) - found.keys() - {CPU}
     names = [name for name in PROVIDERS.values() if name in there]
     plugins = [name for name, devices in found.items() if is_accelerator(onnxruntime, devices)]
     return [*openvino_devices(), *plugins, *names, CPU]
+
+
+def candidates() -> Iterator[tuple[str, str]]:
+    """Providers and precisions that may be faster than the CPU in fp32, the likely ones first."""
+    for provider in available():
+        if is_openvino(provider):
+            yield from ((provider, precision) for precision in (*reduced_precisions(provider), "fp32"))
+        elif provider != CPU:
+            yield provider, "fp32"
 
 
 def runner_of(provider: str, precision: str) -> str:
@@ -87,7 +95,10 @@ def chosen(provider: str) -> str:
     if is_openvino(name) and not is_installed():
         raise ModelFault("no_openvino")
     onnxruntime = onnxruntime_module()
-    there = [*available(), *plugin_devices(onnxruntime), *onnxruntime.get_available_providers()]
+    own = onnxruntime.get_available_providers()
+    if name in own:  # asked first: the others are loaded to be listed
+        return name
+    there = [*available(), *plugin_devices(onnxruntime), *own]
     if name not in there:
         raise ModelFault("no_provider", provider=name, available=", ".join(dict.fromkeys(there)))
     return name
@@ -112,9 +123,10 @@ def start(model: str | Path | bytes, provider: str, precision: str | None, where
         _bound_memory(onnxruntime)
         options.add_session_config_entry("session.use_env_allocators", "1")
     given: dict[str, Any] = {"providers": [provider], "provider_options": [provider_options(provider, precision)]}
-    if provider in plugin_devices(onnxruntime):
+    plugins = {} if provider == CPU else plugin_devices(onnxruntime)
+    if provider in plugins:
         settings = {"load_config": _F32} if provider.startswith("OpenVINO") else {}
-        options.add_provider_for_devices(plugin_devices(onnxruntime)[provider], settings)
+        options.add_provider_for_devices(plugins[provider], settings)
         given = {}
     try:
         session = onnxruntime.InferenceSession(

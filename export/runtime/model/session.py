@@ -284,14 +284,15 @@ class Model:
     def _start(self, provider: str, precision: str | None) -> None:
         """Have a provider run it. The first one, which is not OpenVINO, finds the tile size if none is stated."""
         checked_precision(precision)
-        if is_openvino(provider):
-            if self._header.loops:
-                raise ModelFault("openvino_loops", where=self._where)
-            if self._sessions:
-                self.rest()  # its tile has run within onnxruntime's limit of memory
-        self.provider, self.precision, self.batch = provider, precision or "fp32", self._batch(provider)
-        self._sessions.clear()
-        self._sessions[self.provider, self.precision] = self._opened()
+        key = provider, precision or "fp32"
+        if is_openvino(provider) and self._header.loops:
+            raise ModelFault("openvino_loops", where=self._where)
+        if is_openvino(provider) and self._sessions and key not in self._sessions:
+            self.rest()  # its tile has run within onnxruntime's limit of memory
+        (self.provider, self.precision), self.batch = key, self._batch(provider)
+        if key not in self._sessions:
+            self._sessions.clear()
+            self._sessions[key] = self._opened()
         if not self.card.tile_size:
             self._find_tile()
         self.threads = self._threads_for(self._threads, self.card.dates)

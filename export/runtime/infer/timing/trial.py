@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,8 +15,8 @@ from ...errors import Cancelled, ModelFault
 from ...messages import Message
 from ...model.answers import decide
 from ...model.devices.known import Known
-from ...model.devices.openvino import OPENVINO, is_openvino, reduced_precisions
-from ...model.providers import CPU, available, provider_of, runner_of
+from ...model.devices.openvino import OPENVINO
+from ...model.providers import CPU, available, candidates, provider_of, runner_of
 from ...model.session import Model
 from ...raster.window import TileGrid, Window
 from ..job import Job, tile_grid
@@ -29,7 +29,7 @@ EQUAL = 0.995  # least share of the pixels that must get the same class
 SAME = 0.9999  # the same for fp32, on the few tiles that it is timed on: 8-bit models differ by more than rounding
 NEAR = 0.02  # most that the confidence of 99 % of them may differ
 FASTER = 1.1  # times the CPU's speed, below which other last bits are not worth it
-_TOLD = ("trial_chosen", "trial_kept", "trial_before", "trial_sides")
+_TOLD = ("trial_chosen", "trial_kept", "trial_sides")
 _LOOKED_AT = 4 * TILES  # tiles that are read to find such as hold data
 
 
@@ -83,7 +83,7 @@ def decided(job: Job, keep_going: Callable[[], bool] = lambda: True) -> tuple[Jo
 
 
 def told(job: Job) -> list[Message]:
-    """What the user should read unasked of what runs a job: that a trial found it, or an earlier run."""
+    """What the user should read unasked of what runs a job: that a trial found it."""
     return [job.why] if job.why and job.why.kind in _TOLD else []
 
 
@@ -107,8 +107,6 @@ def _grid(job: Job) -> TileGrid:
 
 def _why_not(job: Job, grid: TileGrid) -> Message | None:
     """Why nothing is tried; None: something is."""
-    if available() == [CPU]:
-        return Message("trial_alone")
     if job.card.task not in ("segmentation", "classification"):
         return Message("trial_task", {"task": job.card.task})
     if not job.source.sampled:
@@ -116,6 +114,8 @@ def _why_not(job: Job, grid: TileGrid) -> Message | None:
     count = round(len(grid) * job.share_touched())
     if count < WORTH:
         return Message("trial_short", {"count": count, "least": WORTH})
+    if available() == [CPU]:  # asked last: OpenVINO takes a third of a second to import
+        return Message("trial_alone")
     return None
 
 
@@ -170,14 +170,14 @@ class _Trial:
     def run(self) -> tuple[Model, Message, list[Message]]:
         """The model on the best provider, why, and what spoke against others."""
         notes: list[Message] = []
-        candidates = [one for one in _candidates() if self.known.ratios.get(runner_of(*one), FASTER) >= FASTER]
+        tried = [one for one in candidates() if self.known.ratios.get(runner_of(*one), FASTER) >= FASTER]
         best, fastest, why = self.base, FASTER, Message("trial_kept")
-        if not candidates:
+        if not tried:
             return best, why, notes
         exact = (OPENVINO, "fp32")  # others may calculate in less, whatever they are asked for
-        reference = self._asked(self.base, self.windows[:TIMED] if candidates == [exact] else self.windows)
+        reference = self._asked(self.base, self.windows[:TIMED] if tried == [exact] else self.windows)
         self.base.rest()
-        for provider, precision in candidates:
+        for provider, precision in tried:
             if provider == best.provider:  # in fp32, what it does well in fewer bits
                 continue
             windows = self.windows[:TIMED] if (provider, precision) == exact else self.windows
@@ -214,12 +214,3 @@ class _Trial:
                 found.confidence.append(sure)
         found.speed = len(windows) / (time.perf_counter() - begun)
         return found
-
-
-def _candidates() -> Iterator[tuple[str, str]]:
-    """Providers and precisions that may be faster than the CPU in fp32, the likely ones first."""
-    for provider in available():
-        if is_openvino(provider):
-            yield from ((provider, precision) for precision in (*reduced_precisions(provider), "fp32"))
-        elif provider != CPU:
-            yield provider, "fp32"

@@ -8,7 +8,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,8 +38,7 @@ class Known:
         entry = _read().get(key, {})
         with contextlib.suppress(TypeError, ValueError, AttributeError, KeyError):
             ratios = {str(name): float(ratio) for name, ratio in entry["ratios"].items()}
-            rasters = {str(name): {"runner": str(one["runner"]), **one} for name, one in entry["rasters"].items()}
-            return cls(key, ratios, rasters)
+            return cls(key, ratios, dict(entry["rasters"]))
         return cls(key)
 
     def save(self) -> None:
@@ -59,11 +57,7 @@ class Known:
 
 def cache_folder() -> Path:
     """Where this user's programs keep what they can make again."""
-    home = Path.home()
-    usual = {"win32": home / "AppData" / "Local", "darwin": home / "Library" / "Caches"}.get(
-        sys.platform, home / ".cache"
-    )
-    return Path(os.environ.get("XDG_CACHE_HOME") or usual) / "geoaware"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "geoaware"
 
 
 def _read() -> dict[str, Any]:
@@ -80,8 +74,16 @@ def _computer(threads: int) -> str:
     for name in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions.append(f"{name} {importlib.metadata.version(name)}")
-    processor = platform.processor()
-    with contextlib.suppress(OSError):  # Linux names it here
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        processor = "".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
-    return "; ".join([platform.machine(), processor, f"{threads} threads", *versions])
+    name, flags = processor()
+    return "; ".join([platform.machine(), name, *sorted(flags), f"{threads} threads", *versions])
+
+
+def processor() -> tuple[str, set[str]]:
+    """Its name, and what it can do where Linux tells."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor() or platform.machine(), set()
+    pairs = (line.partition(":")[::2] for line in text.splitlines())
+    found = {name.strip(): value.strip() for name, value in pairs}
+    return found.get("model name", platform.machine()), set(found.get("flags", found.get("Features", "")).split())

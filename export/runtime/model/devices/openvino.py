@@ -19,7 +19,7 @@ OPENVINO = "OpenVINO"  # on the CPU; of other devices OpenVINO:GPU and so on
 PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 _CPU = "CPU"
 _TELEMETRY = "openvino_telemetry"
-_silent = threading.Lock()
+_importing = threading.Lock()
 
 
 def is_installed() -> bool:
@@ -119,18 +119,19 @@ class OpenVinoSession:
             self._requests.put(request)
 
 
-def _imported() -> Any:
+def silently_imported() -> Any:
     """The package, whose import (2026.4.1) makes an id of this computer in the user's home and sends it to Google Analytics.
 
     Without its package for that it uses an empty stand-in.
     """
-    if "openvino" in sys.modules or _TELEMETRY in sys.modules:
-        return importlib.import_module("openvino")
-    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # so its import fails
-    try:
-        return importlib.import_module("openvino")
-    finally:
-        del sys.modules[_TELEMETRY]
+    with _importing:
+        if "openvino" in sys.modules or _TELEMETRY in sys.modules:
+            return importlib.import_module("openvino")
+        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # so its import fails
+        try:
+            return importlib.import_module("openvino")
+        finally:
+            del sys.modules[_TELEMETRY]
 
 
 def _reason(error: RuntimeError) -> str:
@@ -142,7 +143,6 @@ def _reason(error: RuntimeError) -> str:
 def _core() -> Any:
     """OpenVINO's devices; raises ModelFault if the package does not start."""
     try:
-        with _silent:
-            return _imported().Core()
+        return silently_imported().Core()
     except (ImportError, OSError, RuntimeError) as error:
         raise ModelFault("openvino_start", reason=first_line(error)) from error
