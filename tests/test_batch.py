@@ -398,7 +398,7 @@ def test_real_scenes_in_blocks_by_two_workers_are_the_map_of_one(real, tmp_path)
     (tmp_path / "scenes").mkdir()
     for year in ("1985", "2020"):
         shutil.copy(source / f"{year}.tif", tmp_path / "scenes")
-    common = (predict.main, model, tmp_path / "scenes", "--bands", 1, 2, 3, "--nodata", 0)
+    common = (predict.main, model, tmp_path / "scenes", "--bands", 1, 2, 3, "--nodata", 0, "--exact")
     assert call(*common, "--out", tmp_path / "one", "--threads", 1) == 0
     assert call(*common, "--out", tmp_path / "many", "--workers", 2, "--block", 256) == 0
     assert same(tmp_path / "one", tmp_path / "many")
