@@ -13,6 +13,7 @@ neighbour will change, and is finished in between. So nothing waits but the rows
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -32,31 +33,43 @@ class Axis:
     overlap: int
     length: int
 
+    @cached_property
+    def ramp(self) -> np.ndarray:
+        """Weights of the px of an overlap that both tiles are used for, rising."""
+        ramp = hann_ramp(self.overlap)
+        return ramp[(ramp > 0) & (ramp < 1)]
+
+    @property
+    def unused(self) -> int:
+        """Px of an overlap, at either end, that only one of its tiles is used for."""
+        return (self.overlap - len(self.ramp)) // 2
+
     def span(self, start: int) -> tuple[int, int, int]:
         """Of the tile that begins there: the first px that it is used for, the first one that the next tile changes, its end."""
         number = self.starts.index(start)
-        end = min(start + self.tile, self.length)
-        first = self.starts[number - 1] + self.tile - self.overlap if number else start
-        return first, end - self.overlap if self._has_next(start) else end, end
+        first = self.starts[number - 1] + self.tile - self.overlap + self.unused if number else start
+        if start == self.starts[-1]:
+            return first, self.length, self.length
+        end = start + self.tile - self.unused
+        return first, end - len(self.ramp), end
+
+    def before(self, start: int) -> int:
+        """Px at the beginning of its span that the tile before it is used for as well."""
+        return len(self.ramp) if start != self.starts[0] else 0
 
     def weights(self, start: int) -> np.ndarray:
-        """Weights of that tile, one a px from the first that it is used for to its end; 1 at the raster's own edges."""
-        first, _, end = self.span(start)
-        weight, ramp = np.ones(end - first, np.float32), hann_ramp(self.overlap)
-        if self.overlap and start != self.starts[0]:
-            weight[: self.overlap] *= ramp
-        if self.overlap and self._has_next(start):
-            weight[-self.overlap :] *= ramp[::-1]
+        """Weights of that tile, one a px of its span; 1 at the raster's own edges."""
+        first, following, end = self.span(start)
+        weight = np.ones(end - first, np.float32)
+        weight[: self.before(start)] *= self.ramp[: self.before(start)]
+        weight[following - first :] *= self.ramp[: end - following][::-1]
         return weight
-
-    def _has_next(self, start: int) -> bool:
-        return start != self.starts[-1]
 
 
 class Blend:
     """Weighted sums that later tiles can still change.
 
-    Memory: 4 x (channels + 2) x overlap x width bytes, and some tiles.
+    Memory: 4 x (channels + 2) x width bytes for each row of tiles' ``Axis.ramp``, and some tiles.
     """
 
     def __init__(self, channels: int, area: Window, rows: Axis, columns: Axis, first: int, last: int) -> None:
@@ -68,7 +81,7 @@ class Blend:
         self.area, self.rows, self.columns = area, rows, columns
         self._first, end = columns.span(first)[0], columns.span(last)[2]
         # beside the sums: of weights, and of tiles that saw data there
-        self._below = np.zeros((channels + 2, rows.overlap, end - self._first), np.float32)
+        self._below = np.zeros((channels + 2, len(rows.ramp), end - self._first), np.float32)
         self._right = np.zeros((channels + 2, 0, 0), np.float32)
 
     def add(self, top: int, left: int, valid: np.ndarray, answer: np.ndarray | None) -> Block:
@@ -79,33 +92,53 @@ class Blend:
         Where the model gave no numbers (NaN, infinite) is not valid.
         """
         (row, next_row, bottom), (column, next_column, right) = self.rows.span(top), self.columns.span(left)
-        sums = np.zeros((len(self._below), bottom - row, right - column), np.float32)
         own = (slice(row - top, bottom - top), slice(column - left, right - left))
+        valid, height, width = valid[own], next_row - row, next_column - column
+        answer = None if answer is None else answer[(slice(None), *own)]
+        # Only where others change them are sums made: in between, most of a tile, its answer is what is finished.
+        inner = (slice(self.rows.before(top), height), slice(self.columns.before(left), width))
+        edges = _around(inner) if answer is not None else [(slice(None), slice(None))]
+        sums = np.empty((len(self._below), bottom - row, right - column), np.float32)
         with np.errstate(invalid="ignore", over="ignore"):  # numbers that are none are left out in the end
-            if answer is not None:
-                sums[-2] = self.rows.weights(top)[:, None] * self.columns.weights(left)
-                np.multiply(answer[(slice(None), *own)], sums[-2], out=sums[:-2])
-            sums[-1] = valid[own]
+            for edge in edges:
+                if answer is None:
+                    sums[:-1] = 0
+                else:
+                    sums[-2][edge] = self.rows.weights(top)[edge[0], None] * self.columns.weights(left)[edge[1]]
+                    np.multiply(answer[(slice(None), *edge)], sums[-2][edge], out=sums[(slice(-2), *edge)])
+                sums[-1][edge] = valid[edge]
             if column > self._first:
                 sums[:, :, : self._right.shape[2]] += self._right
-            self._right = sums[:, :, next_column - column :].copy()
-            sums = sums[:, :, : next_column - column]
+            self._right = sums[:, :, width:].copy()
+            sums = sums[:, :, :width]
             below = self._below[:, :, column - self._first : next_column - self._first]
             shared = min(below.shape[1], sums.shape[1])
             sums[:, :shared] += below[:, :shared]
-            left_over = sums[:, next_row - row :]
+            left_over = sums[:, height:]
             below[:, : left_over.shape[1]] = left_over
-            return self._finished(row, column, sums[:, : next_row - row])
+            sums, valid = sums[:, :height], valid[:height, :width].copy()
+            share = np.zeros_like(sums[:-2]) if answer is None else answer[:, :height, :width].copy()
+            for edge in edges:
+                weight = sums[-2][edge]
+                share[(slice(None), *edge)] = sums[(slice(-2), *edge)] / np.where(weight > 0, weight, 1)
+                valid[edge] = (sums[-1][edge] > 0) & (weight > 0)
+            valid &= np.isfinite(share.sum(axis=0))
+        return self._in_area(row, column, share, valid)
 
-    def _finished(self, row: int, column: int, sums: np.ndarray) -> Block:
-        area = self.area
-        rows = slice(max(area.row - row, 0), max(min(area.row + area.height - row, sums.shape[1]), 0))
-        columns = slice(max(area.column - column, 0), max(min(area.column + area.width - column, sums.shape[2]), 0))
-        sums = sums[:, rows, columns]
-        weight = sums[-2]
-        share = sums[:-2] / np.where(weight > 0, weight, 1)
-        valid = (sums[-1] > 0) & (weight > 0) & np.isfinite(share.sum(axis=0))
-        return row + rows.start, share, valid
+    def _in_area(self, row: int, column: int, share: np.ndarray, valid: np.ndarray) -> Block:
+        area, (height, width) = self.area, valid.shape
+        rows = slice(max(area.row - row, 0), max(min(area.row + area.height - row, height), 0))
+        columns = slice(max(area.column - column, 0), max(min(area.column + area.width - column, width), 0))
+        return row + rows.start, share[:, rows, columns], valid[rows, columns]
+
+
+def _around(inner: tuple[slice, slice]) -> list[tuple[slice, slice]]:
+    """What lies above, below, left and right of a rectangle; all where it is empty."""
+    rows, columns = inner
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return [(slice(None), slice(None))]
+    beside = (slice(columns.start), slice(columns.stop, None))
+    return [(slice(rows.start), slice(None)), (slice(rows.stop, None), slice(None)), *((rows, part) for part in beside)]
 
 
 def hann_ramp(overlap: int) -> np.ndarray:

@@ -352,7 +352,7 @@ def rows_of(card: ModelCard, top: int, share: np.ndarray, valid: np.ndarray, pro
     if card.task in ("segmentation", "classification"):
         number, sure = decide(share, card)
         legend = np.array([entry.value for entry in card.classes], card.class_dtype)
-        classes = np.where(valid, legend[number], card.class_dtype.type(card.nodata))
+        classes = np.where(valid, np.take(legend, number), card.class_dtype.type(card.nodata))
         sure = np.rint(np.clip(sure, 0, 1) * np.float32(100))
         confidence = np.where(valid, sure, NO_CONFIDENCE).astype(np.uint8)
     if classes is None or probabilities:
