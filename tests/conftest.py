@@ -10,6 +10,8 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
+from export.runtime.infer.timing import trial
+
 # A shell that runs the tests in its background has Ctrl-C ignored, and all that they start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -21,6 +23,12 @@ UTM = "EPSG:32633"
 def own_cache(tmp_path_factory, monkeypatch) -> None:
     """What trials of providers find is kept apart from the user's."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(autouse=True)
+def no_trials(monkeypatch) -> None:
+    """Nothing but the tests of trials lets the load of this computer decide what runs a model."""
+    monkeypatch.setattr(trial, "WORTH", 10**9)
 
 
 def write_raster(

@@ -32,6 +32,11 @@ pytest.importorskip("openvino")
 CPU, OPENVINO = "CPUExecutionProvider", "OpenVINO"
 
 
+@pytest.fixture(autouse=True)
+def no_trials() -> None:
+    """Here they are wanted."""
+
+
 @pytest.fixture
 def has_bf16() -> None:
     if "bf16" not in openvino.reduced_precisions(OPENVINO):
