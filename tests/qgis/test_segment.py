@@ -290,6 +290,7 @@ def test_openvino_runs_a_large_layer_once_its_classes_agree_there(running, model
     pytest.importorskip("openvino")
     from geoaware.runtime.infer.timing import trial
 
+    monkeypatch.setattr(trial, "WORTH", 64)
     monkeypatch.setattr(trial, "FASTER", 0.0)  # how fast this computer is now does not count
     large = rasters.write(tmp_path / "large.tif", np.tile(scene[0], (1, 6, 5)), nodata=0)
     feedback = Feedback()
