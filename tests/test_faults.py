@@ -15,7 +15,7 @@ from export.batch import manifest
 from export.batch.manifest import Manifest, holding
 from export.runtime import files
 from export.runtime.errors import InputFault
-from export.runtime.files import Staging, commit, undisturbed
+from export.runtime.files import Staging, commit, locked, undisturbed
 from tests.conftest import call, write_raster
 from tests.models import card_item, write_model
 from tests.test_batch import done, leftovers, noise, random_model, same, start, wait_for
@@ -115,18 +115,24 @@ def big(tmp_path: Path) -> tuple:
     return raster, "--block", 256, "--threads", 1, "--out", tmp_path / "out"
 
 
-def stopped_workers(parent: int) -> list[psutil.Process]:
-    workers = [child for child in psutil.Process(parent).children() if "spawn_main" in " ".join(child.cmdline())]
-    for worker in workers:
-        worker.suspend()
-    return workers
+def stopped_workers(parent: int, out: Path) -> list[psutil.Process]:
+    """Stopped at a moment when none of them gives files their names, which the next run would wait for."""
+    while True:
+        workers = [child for child in psutil.Process(parent).children() if "spawn_main" in " ".join(child.cmdline())]
+        for worker in workers:
+            worker.suspend()
+        with open(out / manifest.RUN) as file:
+            if locked(file):
+                return workers
+        for worker in workers:
+            worker.resume()
 
 
 def test_workers_of_a_killed_run_end_and_never_replace_what_the_next_run_made(big, tmp_path):
     one, two, out = random_model(tmp_path / "1.onnx"), other_model(tmp_path / "2.onnx"), tmp_path / "out"
     with start(one, *big, "--workers", 2) as running:
         wait_for(lambda: done(out) >= 2)
-        workers = stopped_workers(running.pid)
+        workers = stopped_workers(running.pid, out)
         running.kill()
         running.wait()
     assert call(predict.main, two, *big) == 0
@@ -162,7 +168,7 @@ def test_ctrl_c_ends_a_run_whose_workers_are_stopped(big, tmp_path):
     out = tmp_path / "out"
     with start(random_model(tmp_path / "1.onnx"), *big, "--workers", 2) as running:
         wait_for(lambda: done(out) >= 2)
-        stopped_workers(running.pid)
+        stopped_workers(running.pid, out)
         running.send_signal(signal.SIGINT)
         said = running.communicate(timeout=30)[1]  # 60 s before
     assert running.returncode == 130
