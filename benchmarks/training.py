@@ -35,7 +35,6 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.data import make_rasters, make_store
 from benchmarks.logs import Log, ProcessorTime, pairs_per_second, read_log
 from core.method.moco import MoCo
 from core.method.pairs import PairBatch, PairLoader, Pairs
@@ -80,15 +79,20 @@ class Glued(Dataset):
         return {"image": torch.cat(list(as_float(*self.pairs.read(both)))) / 255}
 
 
-def torchgeo(store: ChipStore, out: Path, batch: int, precision: str, device: str) -> Log:
+def torchgeo(
+    store: ChipStore, out: Path, batch: int, precision: str, device: str, arch: str = "resnet18", workers: int = 0
+) -> Log:
     """MoCoTask, version 2, with its own augmentations; the chips are read in the training process."""
     from torchgeo.trainers import MoCoTask
 
     task = MoCoTask(
-        model="resnet18", in_channels=3, version=2, layers=2, hidden_dim=512, output_dim=DIM, lr=0.03, weight_decay=1e-4,
+        model=arch, in_channels=3, version=2, layers=2, hidden_dim=512, output_dim=DIM, lr=0.03, weight_decay=1e-4,
         temperature=TEMPERATURE, memory_bank_size=QUEUE, moco_momentum=MOMENTUM, size=store.info.chip_size,
     )  # fmt: skip
-    return _fit(task, DataLoader(Glued(store), batch, shuffle=True, drop_last=True), out, precision, device)
+    loader = DataLoader(
+        Glued(store), batch, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=workers > 0
+    )
+    return _fit(task, loader, out, precision, device)
 
 
 class Pictures(Dataset):
@@ -112,14 +116,14 @@ class Pictures(Dataset):
 class LightlyMoCo(L.LightningModule):
     """MoCo v2 of lightly's parts, as its documentation puts them together."""
 
-    def __init__(self) -> None:
+    def __init__(self, arch: str = "resnet18") -> None:
         from lightly.loss import NTXentLoss
         from lightly.models.modules import MoCoProjectionHead
 
         super().__init__()
-        trunk = torchvision.models.resnet18()
-        trunk.fc = nn.Identity()
-        self.query = nn.Sequential(trunk, MoCoProjectionHead(512, 512, DIM))
+        trunk = getattr(torchvision.models, arch)()
+        width, trunk.fc = trunk.fc.in_features, nn.Identity()
+        self.query = nn.Sequential(trunk, MoCoProjectionHead(width, width, DIM))
         self.key = copy.deepcopy(self.query).requires_grad_(False)
         self.criterion = NTXentLoss(TEMPERATURE, memory_bank_size=(QUEUE, DIM))
 
@@ -140,13 +144,15 @@ class LightlyMoCo(L.LightningModule):
         return torch.optim.SGD(self.query.parameters(), 0.03, momentum=0.9, weight_decay=1e-4)
 
 
-def lightly(store: ChipStore, out: Path, batch: int, precision: str, device: str) -> Log:
-    """Lightly's MoCo v2 with its torchvision views, two workers."""
+def lightly(
+    store: ChipStore, out: Path, batch: int, precision: str, device: str, arch: str = "resnet18", workers: int = 2
+) -> Log:
+    """Lightly's MoCo v2 with its torchvision views."""
     from lightly.transforms import MoCoV2Transform
 
     pictures = Pictures(store, MoCoV2Transform(input_size=store.info.chip_size))
-    loader = DataLoader(pictures, batch, shuffle=True, drop_last=True, num_workers=2, persistent_workers=True)
-    return _fit(LightlyMoCo(), loader, out, precision, device)
+    loader = DataLoader(pictures, batch, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=True)
+    return _fit(LightlyMoCo(arch), loader, out, precision, device)
 
 
 def _fit(module: L.LightningModule, loader: Any, out: Path, precision: str, device: str) -> Log:
@@ -315,14 +321,14 @@ def matrix_rate(side: int = 2048, repeats: int = 5) -> float:
 class Again:
     """The same batch, on the device already, a number of times."""
 
-    def __init__(self, batch: PairBatch, times: int) -> None:
+    def __init__(self, batch: Any, times: int) -> None:
         self.batch, self.times = batch, times
 
     def __len__(self) -> int:
         """Number of batches."""
         return self.times
 
-    def __iter__(self) -> Iterator[PairBatch]:
+    def __iter__(self) -> Iterator[Any]:
         """The batch again and again."""
         for _ in range(self.times):
             yield self.batch
@@ -390,6 +396,8 @@ def gpu(store: ChipStore, work: Path, batch: int, repeats: int, arch: str = "res
 
 def main() -> None:
     """Measure and write the page."""
+    from benchmarks.data import make_rasters, make_store  # they need rasterio, which the GPU's part does without
+
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch", type=int, default=128)

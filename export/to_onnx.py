@@ -36,8 +36,8 @@ from export.model_files.mlm import metadata, model_item
 from export.model_files.onefile import one_file
 from export.model_files.quantize import MAX_LOSS, MIN_SPEEDUP, Comparison, quantize, real_tiles, training_tiles
 from export.model_files.series import SUMMER, OneDate, input_names, of_one_date, real_series
-from export.rasterio_io.stac import FILE_EXTENSION, multihash
 from export.runtime.errors import RuntimeFault
+from export.runtime.model.item import FILE_EXTENSION, multihash
 from export.runtime.model.session import Model
 
 OPSET, IR = 17, 8

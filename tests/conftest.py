@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
-from rasterio.transform import from_origin
 
 from export.runtime.infer.timing import trial
 
@@ -41,6 +39,9 @@ def write_raster(
     **profile,
 ) -> Path:
     """Write (bands, rows, cols) as a GeoTIFF with its upper left corner at ``origin``."""
+    import rasterio  # absent where only the GPU tests run
+    from rasterio.transform import from_origin
+
     bands, rows, columns = pixels.shape
     place = {"crs": crs, "transform": from_origin(*origin, pixel, pixel)} if crs else {}
     with rasterio.open(

@@ -16,7 +16,7 @@ from core.store.read import ChipStore
 from export import to_onnx
 from export.model_files import quantize
 from export.model_files.quantize import Comparison, mosaic, padded, real_tiles
-from export.rasterio_io.stac import multihash
+from export.runtime.model.item import multihash
 from export.runtime.model.session import Model
 from tests.conftest import call
 from tests.deepness import in_deepness

@@ -12,7 +12,7 @@ from core.errors import UserError
 from core.evaluation.intervals import share_score
 from export import plugin, predict
 from export.model_files import quantize
-from export.rasterio_io.stac import multihash
+from export.runtime.model.item import multihash
 from export.runtime.model.session import Model
 from tests.conftest import call, make_small_sample, write_raster
 from tests.test_benchmarks import make_eurosat

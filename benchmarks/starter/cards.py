@@ -14,7 +14,7 @@ from benchmarks.starter.recipes import Made
 from core.errors import UserError
 from core.files import write_json
 from export.model_files.quantize import MAX_LOSS
-from export.rasterio_io.stac import multihash
+from export.runtime.model.item import multihash
 from export.runtime.model.session import Model
 
 COMMAND = "make starter-models EUROSAT=folder"

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from export.rasterio_io.stac import UNIT, now, sha256
+from export.rasterio_io.stac import UNIT, now
 from export.runtime.errors import InputFault
-from export.runtime.files import locked
+from export.runtime.files import locked, sha256
 
 NAME = "manifest.jsonl"
 RUN = ".geoaware-lock"  # file with the id of the run that may give results their names

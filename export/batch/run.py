@@ -30,10 +30,10 @@ from export.rasterio_io.grid import Grid
 from export.rasterio_io.opening import RASTER_ERRORS
 from export.rasterio_io.pixels import RasterPixels
 from export.rasterio_io.run import Request, reading
-from export.rasterio_io.stac import model_hash, sha256
+from export.rasterio_io.stac import model_hash
 from export.rasterio_io.vrt import Layer, described, stacked
 from export.runtime.errors import InputFault, RuntimeFault, first_line
-from export.runtime.files import clear_leftovers
+from export.runtime.files import clear_leftovers, sha256
 from export.runtime.infer.inputs.series import Series, opened
 from export.runtime.infer.job import Job
 from export.runtime.infer.layout import Layout

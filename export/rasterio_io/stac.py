@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -19,12 +18,12 @@ from export.rasterio_io.grid import Grid
 from export.rasterio_io.polygons import cut_at_antimeridian, way
 from export.runtime.errors import InputFault
 from export.runtime.model.card import ModelCard
+from export.runtime.model.item import FILE_EXTENSION, multihash
 from export.runtime.raster.names import short
 from export.runtime.raster.shapes import footprint
 from export.runtime.raster.shapes.footprint import Way
 from export.runtime.results.writing import write_text
 
-FILE_EXTENSION = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 EXTENSIONS = (
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
     "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
@@ -48,17 +47,6 @@ MEDIA = {
 def now() -> str:
     """The time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def multihash(path: Path) -> str:
-    """SHA-256 of a file as the STAC file extension writes it."""
-    return f"1220{sha256(path)}"
 
 
 def model_hash(path: Path) -> str:

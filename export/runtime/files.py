@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import hashlib
 import os
 import shutil
 import signal
@@ -38,6 +39,15 @@ def taken(results: Iterable[Path], sources: Iterable[str]) -> tuple[Path, str] |
         if identity(source) in there:
             return there[identity(source)], source
     return None
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def identity(file: str | Path) -> tuple[int, int] | str:

@@ -10,12 +10,15 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
+from ..files import sha256
 from ..raster.legend import LandClass
 from .card import ModelCard
 
 MLM = "https://stac-extensions.github.io/mlm/v1.6.0/schema.json"
+FILE_EXTENSION = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 
 
 def mlm_name(title: str) -> str:
@@ -23,6 +26,11 @@ def mlm_name(title: str) -> str:
     plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode()
     name = re.sub("[^A-Za-z0-9_.-]+", " ", plain).strip(" _.-")
     return name if re.match("[A-Za-z]..", name) else f"model {name}".strip()
+
+
+def multihash(path: Path) -> str:
+    """SHA-256 of a file as the STAC file extension writes it."""
+    return f"1220{sha256(path)}"
 
 
 def slug(name: str) -> str:

@@ -1,0 +1,118 @@
+"""Part 3: a real run: EuroSAT's spatial split with ``moco`` in the frozen protocol, and Blue Marble with the default variant.
+
+The budget is divided by what was measured: a few epochs first, then as many as the time allows. The linear classifier is
+fitted on the CPU, in a process beside the next training. The encoder comes back in half precision.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from benchmarks.gpu.chips import unpack, world
+from benchmarks.gpu.notes import Notes, Setup
+from benchmarks.gpu.speed import rate
+from benchmarks.learning.eurosat import Probe, described, interval, judged
+from benchmarks.learning.jobs import Bench
+from benchmarks.logs import read_log
+from core.store.read import ChipStore
+from core.training.pretrain import pretrain
+from core.training.probe import probe
+
+BEST = 78.4  # %, linear at 64 px: ResNet-18, an hour on two cores (docs/benchmarks/learning.md)
+GOAL = 95.8  # %, ResNet-50 with MoCo on SSL4EO-S12, as torchgeo-bench publishes it
+EUROSAT = {"variant": "moco", "batch_size": 512, "queue": 4096}
+BLUEMARBLE: dict[str, Any] = {"batch_size": 512, "queue": 4096}  # and the defaults
+# Of the part's time: both trainings; the rest is for unpacking, pace, features and the classifiers.
+SHARES = {"eurosat": 0.45, "bluemarble": 0.12}
+
+
+def measure(setup: Setup, notes: Notes) -> None:
+    """Train on both, judge both."""
+    stores = {name: ChipStore(_store(setup, name)) for name in SHARES}
+    notes.add(unpacked=round(notes.seconds, 1), images={name: len(store) for name, store in stores.items()})
+    notes.add(goal=GOAL, best_on_two_cores=BEST, stage="generated" if setup.stage is None else "real imagery")
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as judges:
+        asked: dict[str, Future] = {}
+        with notes.attempt("eurosat, pretraining"):
+            encoder = _pretrained(setup, notes, "eurosat", stores["eurosat"], EUROSAT)
+            keep_half(encoder, setup.out / "encoder-half.safetensors")
+            for size in (64, 224):
+                with notes.attempt(f"eurosat, features at {size} px"):
+                    began = time.monotonic()
+                    probed, bench = Probe("moco", file=str(encoder), size=size), Bench(setup.work, setup.device, {})
+                    vectors = described(probed, bench, stores["eurosat"])
+                    notes.add(**{f"features_{size}_px_seconds": round(time.monotonic() - began, 1)})
+                    asked[f"eurosat_{size}_px"] = judges.submit(judged, vectors, stores["eurosat"])
+        with notes.attempt("bluemarble, pretraining and probe"):
+            encoder = _pretrained(setup, notes, "bluemarble", stores["bluemarble"], BLUEMARBLE)
+            said = probe(stores["bluemarble"].path, str(encoder), device=setup.device)
+            notes.add(bluemarble_one_date=_scores(said, "one_date"), bluemarble_all_dates=_scores(said, "all_dates"))
+        for name, answer in asked.items():
+            with notes.attempt(name):
+                record = answer.result()
+                hits = {kind: interval([marks]) for kind, marks in record["hits"].items()}
+                notes.add(**{name: {**hits, "C": record["C"]}})
+                share = 100 * np.mean([mark == "1" for mark in record["hits"]["linear"]])
+                notes.add(
+                    **{f"{name}_better_than_on_two_cores": bool(share > BEST), f"{name}_goal": bool(share >= GOAL)}
+                )
+
+
+def _store(setup: Setup, name: str) -> Path:
+    """The staged store; a generated one of the same kind in a small run."""
+    if setup.stage is not None and (setup.stage / name).is_dir():
+        return unpack(setup.stage / name, setup.work / name)
+    if not setup.small:
+        raise FileNotFoundError(f"{name}: --stage holds no such store; make it with benchmarks.gpu.stage")
+    dates, size = (1, 64) if name == "eurosat" else (3, 32)
+    return world(setup.work / name, 120, size, dates)
+
+
+def _pretrained(setup: Setup, notes: Notes, name: str, store: ChipStore, options: dict[str, Any]) -> Path:
+    """An encoder, trained for the share of the part's time."""
+    common = options | {"arch": setup.arch, "device": setup.device, "overwrite": True}
+    if setup.small:
+        common |= {"batch_size": 32, "queue": 64}
+    images = int(store.places_of("train")["count"].sum())
+    trial = setup.work / f"{name}-pace"
+    pretrain(store.path, trial, epochs=3, **common)
+    pace = images / rate(read_log(trial), "loss", min(common["batch_size"], images))
+    epochs = 2 if setup.small else max(5, int(SHARES[name] * setup.seconds / pace))
+    notes.add(**{f"{name}_seconds_of_an_epoch": round(pace, 2), f"{name}_epochs": epochs})
+    began, out = time.monotonic(), setup.work / f"{name}-run"
+    path = pretrain(store.path, out, epochs=epochs, **common)
+    if path is None:
+        raise RuntimeError(f"{name}: pretraining was stopped")
+    metrics = json.loads((out / "metrics.json").read_text())
+    took = time.monotonic() - began
+    notes.add(**{f"{name}_run": {"seconds": round(took, 1), "images/s": round(images * epochs / took), **metrics}})
+    return path
+
+
+def keep_half(encoder: Path, out: Path) -> None:
+    """Write an encoder's weights in half precision, with the same description."""
+    with safe_open(encoder, framework="pt") as file:
+        told = file.metadata()
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    save_file({name: part.half() if part.is_floating_point() else part for name, part in weights.items()}, out, told)
+
+
+def _scores(said: dict[str, Any], dates: str) -> dict[str, Any]:
+    """Accuracy of each method and classifier."""
+    found = said.get(dates, {})
+    return {
+        f"{method}, {kind}": scores["accuracy"]
+        for method, kinds in found.items()
+        if isinstance(kinds, dict)
+        for kind, scores in kinds.items()
+        if isinstance(scores, dict) and "accuracy" in scores
+    }
