@@ -85,7 +85,7 @@ def steps_of(store: ChipStore, device: str, count: int) -> tuple[list[float], to
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
-        losses.append(float(total))
+        losses.append(float(total.detach()))
     return losses, torch.cat([part.detach().cpu().ravel() for part in module.parameters()])
 
 

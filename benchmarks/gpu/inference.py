@@ -5,6 +5,8 @@ The pipeline is that of ``export.predict`` between reading and writing: tiles re
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +28,7 @@ from export.runtime.model.session import Model
 from export.runtime.raster.window import Read, TileGrid, Window
 from export.to_onnx import export_onnx
 
+ROOT = Path(__file__).parents[2]
 TRIED = (("cuda", "fp32"), ("cuda", "fp16"), ("tensorrt", "fp32"), ("tensorrt", "fp16"))
 OVERLAP = 0.15  # of a tile
 
@@ -43,6 +46,13 @@ def measure(setup: Setup, notes: Notes) -> None:
         cpu = Model(model, "cpu")
         expected, seconds = _classes(cpu, part)
         notes.add(cpu={"MPx/s": round(small**2 / 1e6 / seconds, 2), "threads": cpu.threads})
+    first = "cpu" if setup.small else "cuda"
+    with notes.attempt(f"{first} in a process without torch"):
+        code = f"from export.runtime.model.session import Model; print(Model({str(model)!r}, {first!r}).provider)"
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr.strip().split("\n")[-1])
+        notes.add(without_torch=done.stdout.strip())
     with notes.attempt("torch"):
         notes.add(torch=_torch(setup, tile))
     for provider, precision in [("cpu", "fp32")] if setup.small else TRIED:
@@ -55,7 +65,7 @@ def measure(setup: Setup, notes: Notes) -> None:
             bare = _bare(model, runner, 3 if setup.small else 40)
             _, seconds = _classes(runner, image)
             speed = side**2 / 1e6 / seconds
-            tiles = len(TileGrid(side, side, tile, runner.card.overlap))
+            tiles = len(TileGrid(side, side, tile, int(OVERLAP * tile)))
             alone = bare * side**2 / tiles / tile**2  # of the raster's pixels: overlapping ones count once
             notes.add(**{f"{provider}_{precision}": {
                 "MPx/s": round(speed, 2), "bare_MPx/s": round(alone, 2), "of_bare": round(speed / alone, 3),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -55,6 +56,7 @@ class Notes:
     failures: list[dict[str, str]] = field(default_factory=list)
     state: str = RUNNING
     began: float = field(default_factory=time.monotonic)
+    lock: threading.RLock = field(default_factory=threading.RLock)  # answers come from other threads
 
     @property
     def seconds(self) -> float:
@@ -63,16 +65,18 @@ class Notes:
 
     def add(self, **figures: Any) -> None:
         """Keep figures, and write the file: what is known survives a cut-off."""
-        self.figures |= figures
         for name, value in figures.items():
             print(f"{name}: {value}", flush=True)
-        self.write()
+        with self.lock:
+            self.figures |= figures
+            self.write()
 
     def fail(self, what: str, error: str, trace: str = "") -> None:
         """Keep a failure."""
-        self.failures.append({"what": what, "error": error, "traceback": trace})
         print(f"FAILED {what}: {error}\n{trace}", flush=True)
-        self.write()
+        with self.lock:
+            self.failures.append({"what": what, "error": error, "traceback": trace})
+            self.write()
 
     @contextmanager
     def attempt(self, what: str) -> Iterator[None]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import Future, ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -39,9 +39,8 @@ def measure(setup: Setup, notes: Notes) -> None:
     """Train on both, judge both."""
     stores = {name: ChipStore(_store(setup, name)) for name in SHARES}
     notes.add(unpacked=round(notes.seconds, 1), images={name: len(store) for name, store in stores.items()})
-    notes.add(goal=GOAL, best_on_two_cores=BEST, stage="generated" if setup.stage is None else "real imagery")
+    notes.add(goal=GOAL, best_on_two_cores=BEST, imagery="generated" if setup.small else "real")
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as judges:
-        asked: dict[str, Future] = {}
         with notes.attempt("eurosat, pretraining"):
             encoder = _pretrained(setup, notes, "eurosat", stores["eurosat"], EUROSAT)
             keep_half(encoder, setup.out / "encoder-half.safetensors")
@@ -51,28 +50,30 @@ def measure(setup: Setup, notes: Notes) -> None:
                     probed, bench = Probe("moco", file=str(encoder), size=size), Bench(setup.work, setup.device, {})
                     vectors = described(probed, bench, stores["eurosat"])
                     notes.add(**{f"features_{size}_px_seconds": round(time.monotonic() - began, 1)})
-                    asked[f"eurosat_{size}_px"] = judges.submit(judged, vectors, stores["eurosat"])
+                    asked = judges.submit(judged, vectors, stores["eurosat"])
+                    asked.add_done_callback(partial(_keep_answer, notes, f"eurosat_{size}_px"))
         with notes.attempt("bluemarble, pretraining and probe"):
             encoder = _pretrained(setup, notes, "bluemarble", stores["bluemarble"], BLUEMARBLE)
             said = probe(stores["bluemarble"].path, str(encoder), device=setup.device)
-            notes.add(bluemarble_one_date=_scores(said, "one_date"), bluemarble_all_dates=_scores(said, "all_dates"))
-        for name, answer in asked.items():
-            with notes.attempt(name):
-                record = answer.result()
-                hits = {kind: interval([marks]) for kind, marks in record["hits"].items()}
-                notes.add(**{name: {**hits, "C": record["C"]}})
-                share = 100 * np.mean([mark == "1" for mark in record["hits"]["linear"]])
-                notes.add(
-                    **{f"{name}_better_than_on_two_cores": bool(share > BEST), f"{name}_goal": bool(share >= GOAL)}
-                )
+            for dates in ("one_date", "all_dates"):
+                notes.add(**{f"bluemarble_{dates}": _scores(said, dates)})
+
+
+def _keep_answer(notes: Notes, name: str, answer: Future) -> None:
+    """Note the accuracies once a classifier is fitted."""
+    with notes.attempt(name):
+        record = answer.result()
+        share = 100 * record["hits"]["linear"].count("1") / len(record["hits"]["linear"])
+        said = {kind: interval([marks]) for kind, marks in record["hits"].items()}
+        notes.add(**{name: said | {"C": record["C"], "above_two_cores": share > BEST, "goal_reached": share >= GOAL}})
 
 
 def _store(setup: Setup, name: str) -> Path:
     """The staged store; a generated one of the same kind in a small run."""
-    if setup.stage is not None and (setup.stage / name).is_dir():
-        return unpack(setup.stage / name, setup.work / name)
     if not setup.small:
-        raise FileNotFoundError(f"{name}: --stage holds no such store; make it with benchmarks.gpu.stage")
+        if setup.stage is None or not (setup.stage / name).is_dir():
+            raise FileNotFoundError(f"{name}: --stage holds no such store; make it with benchmarks.gpu.stage")
+        return unpack(setup.stage / name, setup.work / name)
     dates, size = (1, 64) if name == "eurosat" else (3, 32)
     return world(setup.work / name, 120, size, dates)
 
@@ -106,13 +107,12 @@ def keep_half(encoder: Path, out: Path) -> None:
     save_file({name: part.half() if part.is_floating_point() else part for name, part in weights.items()}, out, told)
 
 
-def _scores(said: dict[str, Any], dates: str) -> dict[str, Any]:
-    """Accuracy of each method and classifier."""
-    found = said.get(dates, {})
-    return {
-        f"{method}, {kind}": scores["accuracy"]
-        for method, kinds in found.items()
+def _scores(said: dict[str, Any], dates: str) -> list[dict[str, Any]]:
+    """Accuracy of each method and classifier, in percent."""
+    return [
+        {"method": method, "classifier": kind, "accuracy": round(100 * scores["accuracy"]["value"], 1)}
+        for method, kinds in said[dates].items()
         if isinstance(kinds, dict)
         for kind, scores in kinds.items()
         if isinstance(scores, dict) and "accuracy" in scores
-    }
+    ]

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Everything that is to be proven on a GPU, in at most nine minutes: bash benchmarks/gpu/run.sh OUT [--stage FOLDER] [--small] ...
 # FOLDER is what `python -m benchmarks.gpu.stage FOLDER` made; its wheels are installed where this Python lacks their packages.
-# Further options: python -m benchmarks.gpu --help. PYTHON=... chooses another Python.
+# Further options: python -m benchmarks.gpu --help. PYTHON=... chooses another Python; ONNXRUNTIME_CUDA=FOLDER holds the parts
+# that `python -m benchmarks.gpu.stage FOLDER --onnxruntime-cuda VERSION` made.
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 2
 python=${PYTHON:-python3}
@@ -27,8 +28,11 @@ PY
     timeout 25 "$python" -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir --disable-pip-version-check \
       --find-links "$stage/wheels" --target "$site" $missing || echo "not all wheels could be installed"
   fi
-  [ -d "$stage/onnxruntime-cuda" ] && cp -r "$stage/onnxruntime-cuda/." "$site"
-  export PYTHONPATH="$site${PYTHONPATH:+:$PYTHONPATH}"
 fi
+if [ -n "${ONNXRUNTIME_CUDA:-}" ]; then  # before the Python's own onnxruntime
+  site=${site:-$(mktemp -d)}
+  cat "$ONNXRUNTIME_CUDA"/* | timeout 25 tar xJ -C "$site" || echo "the parts of onnxruntime could not be joined"
+fi
+[ -n "${site:-}" ] && export PYTHONPATH="$site${PYTHONPATH:+:$PYTHONPATH}"
 export PYTHONUNBUFFERED=1
 "$python" -m benchmarks.gpu "$@"
