@@ -122,7 +122,7 @@ def described(probe: Probe, bench: Bench, store: ChipStore) -> np.ndarray:
     )
 
 
-def judged(vectors: np.ndarray, store: ChipStore) -> Record:
+def judged(vectors: np.ndarray, store: ChipStore, threads: int = 1) -> Record:
     """Right and wrong answers on the test images, of kNN and of the linear classifier, from (images, D) features."""
     labels, side = store.column("label"), store.places["split"].to_numpy()[store.column("place_number")]
     rows = {name: np.flatnonzero((side == name) & (labels >= 0)) for name in ("train", "val", "test")}
@@ -130,7 +130,7 @@ def judged(vectors: np.ndarray, store: ChipStore) -> Record:
     scaled = StandardScaler().fit(vectors[both]).transform(vectors).astype(np.float32)
     model = LogisticRegression(max_iter=5000, tol=1e-3, warm_start=True)
     found: dict[float, float] = {}
-    with threadpool_limits(1):
+    with threadpool_limits(threads):
         for penalty in PENALTIES:
             model.set_params(C=penalty).fit(scaled[rows["train"]], labels[rows["train"]])
             found[penalty] = float(model.score(scaled[rows["val"]], labels[rows["val"]]))
