@@ -90,7 +90,7 @@ def steps_of(store: ChipStore, device: str, count: int) -> tuple[list[float], to
 
 
 @needs_gpu
-def test_a_step_on_a_gpu_is_that_of_the_cpu(land):
+def test_a_step_on_a_gpu_is_that_of_the_processor(land):
     (ours, weights), (theirs, expected) = steps_of(land, "cuda", 3), steps_of(land, "cpu", 3)
     np.testing.assert_allclose(ours, theirs, rtol=1e-3)
     assert float((weights - expected).norm() / expected.norm()) < 1e-4

@@ -17,7 +17,7 @@ from benchmarks.gpu import __main__ as command
 from benchmarks.gpu import inference, processes, real, speed, suite
 from benchmarks.gpu.chips import CLASSES, pack, unpack, world, write_store
 from benchmarks.gpu.kernels import MAGIC, without_other_kernels
-from benchmarks.gpu.notes import CUT, DONE, FAILED, Notes, Setup, end, run_part
+from benchmarks.gpu.notes import CUT, FAILED, Notes, Setup, end, run_part
 from benchmarks.learning.eurosat import described, judged
 from core.networks.encoders import Encoder, ModelSpec
 from core.networks.weights import load_encoder, save_model
@@ -38,8 +38,8 @@ def recorded(setup: Setup, name: str) -> dict:
 
 def test_all_limits_together_are_nine_minutes():
     waits = [int(wait) for wait in re.findall(r"timeout (\d+)", (ROOT / "benchmarks" / "gpu" / "run.sh").read_text())]
-    assert command.TOTAL + max(waits) <= 540
-    assert sum(command.PARTS.values()) + 2 * command.GRACE * len(command.PARTS) <= command.TOTAL + command.GRACE * 2
+    assert command.TOTAL + sum(waits) <= 540
+    assert sum(command.PARTS.values()) + 2 * command.GRACE < command.TOTAL  # each may have all of its time
     for name in command.PARTS:
         assert callable(importlib.import_module(f"benchmarks.gpu.{name}").measure)
 

@@ -31,32 +31,22 @@ def measure(setup: Setup, notes: Notes) -> None:
     store = world(setup.work / "store", places, 64)
     count = torch.cuda.device_count()
     notes.add(gpus=count, arch=ARCH, batch=batch)
-    options = [
-        "--epochs",
-        "2",
-        "--batch-size",
-        str(batch),
-        "--queue",
-        str(4 * batch),
-        "--clusters",
-        "5",
-        "--season",
-        "ignore",
-    ]
+    options = f"--epochs 2 --batch-size {batch} --queue {4 * batch} --clusters 5 --season ignore".split()
     options += ["--arch", ARCH, "--precision", "32-true", "--device", setup.device, "--data", str(store)]
-    one = setup.work / "one"
-    _wait([_start(setup, [], {}, [*options, "--out", str(one)], "one")], setup, notes)
-    two = setup.work / "two"
+    one, two = (setup.work / name for name in ("one", "two"))
     command = [*options, "--out", str(two)]
+    launched = [_start(setup, [], {}, [*options, "--out", str(one)], "one")]
     if count > 1:
-        launched = [_start(setup, ["--standalone", "--nproc-per-node", "2"], {}, command, "two")]
+        launched.append(_start(setup, ["--standalone", "--nproc-per-node", "2"], {}, command, "two"))
     else:
         point = f"127.0.0.1:{_free_port()}"
-        launched = [_start(setup, [
-            "--nnodes", "2", "--nproc-per-node", "1", "--node-rank", str(rank), "--rdzv-backend", "c10d", "--rdzv-endpoint", point,
-            "--rdzv-conf", f"is_host={int(rank == 0)}", "--local-addr", "127.0.0.1",
-        ], {"NCCL_HOSTID": f"host{rank}", "NCCL_SOCKET_IFNAME": "lo", "GLOO_SOCKET_IFNAME": "lo"}, command, f"two-{rank}")
-            for rank in range(2)]  # fmt: skip
+        nodes = (
+            f"--nnodes 2 --nproc-per-node 1 --rdzv-backend c10d --rdzv-endpoint {point} --local-addr 127.0.0.1".split()
+        )
+        here = {"NCCL_SOCKET_IFNAME": "lo", "NCCL_IB_DISABLE": "1", "GLOO_SOCKET_IFNAME": "lo"}
+        for rank in range(2):
+            node = [*nodes, "--node-rank", str(rank), "--rdzv-conf", f"is_host={int(rank == 0)}"]
+            launched.append(_start(setup, node, here | {"NCCL_HOSTID": f"host{rank}"}, command, f"two-{rank}"))
     _wait(launched, setup, notes)
     losses = [_losses(folder) for folder in (one, two)]
     steps = min(map(len, losses))

@@ -31,7 +31,8 @@ PY
 fi
 if [ -n "${ONNXRUNTIME_CUDA:-}" ]; then  # before the Python's own onnxruntime
   site=${site:-$(mktemp -d)}
-  cat "$ONNXRUNTIME_CUDA"/* | timeout 25 tar xJ -C "$site" || echo "the parts of onnxruntime could not be joined"
+  unpack='import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode="r|xz").extractall(sys.argv[1], filter="data")'
+  cat "$ONNXRUNTIME_CUDA"/* | timeout 25 "$python" -c "$unpack" "$site" || echo "the parts of onnxruntime could not be joined"
 fi
 [ -n "${site:-}" ] && export PYTHONPATH="$site${PYTHONPATH:+:$PYTHONPATH}"
 export PYTHONUNBUFFERED=1
