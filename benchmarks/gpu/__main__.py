@@ -40,6 +40,7 @@ PACKAGES = (
     "torchgeo",
     "rasterio",
 )
+ROOMY = 40 * 2**30  # bytes
 PIECE = 15_000_000  # bytes of a file in the bundle
 
 
@@ -64,6 +65,12 @@ def machine() -> list[str]:
         f"- {'; '.join(found)}",
         f"- providers of onnxruntime, then CUDA of torch and its devices: {'; '.join((asked.stdout or asked.stderr).split(chr(10)))}",
     ]  # fmt: skip
+
+
+def _memory() -> str | None:
+    """A folder in memory, where there is much of it: writing gigabytes of chips to a disk would take a part's time."""
+    there = Path("/dev/shm")
+    return str(there) if there.is_dir() and shutil.disk_usage(there).free > ROOMY else None
 
 
 def ran(name: str, options: argparse.Namespace, limit: float) -> None:
@@ -120,7 +127,7 @@ def main() -> int:
     if options.part:
         limit = options.limit or limits[options.part]
         measure = importlib.import_module(f"benchmarks.gpu.{options.part}").measure
-        with tempfile.TemporaryDirectory(prefix="geoaware-gpu-") as work:
+        with tempfile.TemporaryDirectory(prefix="geoaware-gpu-", dir=_memory()) as work:
             setup = Setup(options.out, Path(work), options.stage, options.small, options.device, limit)
             return not run_part(measure, options.part, setup)
     options.out.mkdir(parents=True, exist_ok=True)
