@@ -20,6 +20,8 @@ PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 _CPU = "CPU"
 _TELEMETRY = "openvino_telemetry"
 _importing = threading.Lock()
+# The first call of a process runs alone: where several threads make it, OpenVINO (2026.4.1) can wait for itself for ever.
+_first, _begun = threading.Lock(), threading.Event()
 
 
 def is_installed() -> bool:
@@ -109,6 +111,14 @@ class OpenVinoSession:
         Raises:
             ModelFault: OpenVINO fails.
         """
+        if _begun.is_set():
+            return self._answers(names, feed)
+        with _first:
+            answers = self._answers(names, feed)
+            _begun.set()
+            return answers
+
+    def _answers(self, names: Sequence[str] | None, feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         request = self._requests.get()
         try:
             answers = request.infer(dict(feed), share_inputs=True)
