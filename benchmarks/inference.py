@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def _measure(folder: Path, arguments: argparse.Namespace) -> str:
-    from export.devices import flags
+    from export.runtime.model.devices.known import fast_units
     from export.runtime.model.providers import provider_of
     from export.runtime.raster.window import TileGrid
 
@@ -109,7 +109,7 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> str:
         "",
         f"Made by `python -m benchmarks.inference {shlex.join(sys.argv[1:])}`: U-Net ResNet-18, {CLASSES} classes, "
         f"{TILE} px tiles, {OVERLAP} px overlap, {arguments.side} x {arguments.side} uint8 RGB in deflate: {tiles} tiles; "
-        f"{os.cpu_count()} CPU cores ({' '.join(flags())}); medians of {arguments.rounds} interleaved rounds. The time of "
+        f"{os.cpu_count()} CPU cores ({' '.join(fast_units())}); medians of {arguments.rounds} interleaved rounds. The time of "
         f"`export.predict --help` is subtracted from that of whole processes ({start:.1f} s); the others count from when their packages "
         "are imported and their model is loaded.",
         "",

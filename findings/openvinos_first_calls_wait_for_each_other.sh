@@ -4,7 +4,7 @@
 # may hang for ever, with the interpreter's lock held, so that nothing else runs and not even Ctrl+C is heard. One thread initialises a
 # static variable of the binding and lets go of the interpreter's lock while it imports numpy's types; the other has got that lock and
 # waits for the variable (__cxa_guard_acquire under pybind11's gil_safe_call_once_and_store, by gdb). After one call all is well.
-# Who meets it: whoever runs tiles in a pool of threads, as onnxruntime allows. Here about every second process hung; with the usual
+# Who meets it: whoever runs tiles in a pool of threads, as onnxruntime allows. Here 3 of 12 processes hung, in other trials half of them; with the usual
 # interval of switches fewer do. The remedy: the first call of a process runs alone.
 set -euo pipefail
 work=$(mktemp -d)

@@ -10,17 +10,18 @@ import importlib.util
 import platform
 import re
 import sys
+from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 from qgis.core import QgsApplication
 
-from .runtime.model.providers import MINIMUM_ONNXRUNTIME
+from .runtime.model.devices.packages import MINIMUM_ONNXRUNTIME, ONNXRUNTIME, OPENVINO, Package
 from .texts import tr
 
-MINIMUM = ".".join(map(str, MINIMUM_ONNXRUNTIME))
+MINIMUM = ONNXRUNTIME.least
 # OpenVINO runs models up to several times as fast on the same CPU; it has packages wherever onnxruntime has.
-PACKAGES = (f"onnxruntime>={MINIMUM}", "openvino>=2025.4")
+PACKAGES = (ONNXRUNTIME, OPENVINO)
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 OLDEST_PYTHON = (3, 11)  # the oldest that onnxruntime 1.24.1 has wheels for
 
@@ -119,13 +120,13 @@ def obstacle() -> str:
     return text.format(minimum=MINIMUM, version=platform.python_version())
 
 
-def install_command() -> str:
+def install_command(packages: Sequence[Package] = PACKAGES) -> str:
     """Command for a terminal; any Python can run it, the wheel is for the Python of QGIS."""
     python = "python" if sys.platform == "win32" else "python3"
-    packages = " ".join(f'"{name}"' for name in PACKAGES)
+    names = " ".join(f'"{one.requirement}"' for one in packages)
     return (
         f'{python} -m pip install --upgrade --no-deps --target "{packages_folder()}" --only-binary=:all: '
-        f"--python-version {PYTHON} {packages}"
+        f"--python-version {PYTHON} {names}"
     )
 
 

@@ -149,6 +149,7 @@ class GeoAwarePlugin:
         self.curve_action.setToolTip(tr("Click a place: what layers of several dates hold there, or a model says"))
         self._action("geoawareSample", tr("Label a sample…"), self.open_sample_panel)
         self._action("geoawareModels", tr("Models…"), self.desk.open_library)
+        self._action("geoawareDevices", tr("Devices…"), self.desk.open_devices)
         # the type is taken from an instance because the name of its enum differs between QGIS 3.22, 3.30 and 4
         for action in (self.action, self.labels_action):
             self.iface.addCustomActionForLayerType(action, "", QgsRasterLayer().type(), True)

@@ -34,9 +34,7 @@ MESSAGES: dict[str, str] = {
         "(dates), and may take longitude and latitude (rows, columns), with a free number of dates and rows = columns; "
         "found {inputs}"
     ),
-    "series_card": (
-        "its inputs are {inputs}, which does not fit dates: {dates} and location: {location} of its card (0: a model of one date)"
-    ),
+    "series_card": "its inputs are {inputs}, which does not fit dates: {dates} and location: {location} of its card (0: a model of one date)",
     "input_type": "its input has an element type that no raster has",
     "input_shape": "its input is {shape}, but its card says {expected}",
     "batch_too_large": "refused, it takes {count} tiles at once (limit {limit})",
@@ -44,12 +42,8 @@ MESSAGES: dict[str, str] = {
     "no_such_output": "has no output '{output}'; it has {outputs}",
     "empty_output": "its output is empty",
     "output_shape": "its output has the shape {shape}, which does not fit a {task} model",
-    "output_rows": (
-        "its output has {rows} rows for a tile of {tile}: neither an integer fraction of it, nor the tile without a border"
-    ),
-    "border": (
-        "its card leaves out {border} px at each edge, which does not fit its output of {rows} rows for a tile of {tile}"
-    ),
+    "output_rows": "its output has {rows} rows for a tile of {tile}: neither an integer fraction of it, nor the tile without a border",
+    "border": "its card leaves out {border} px at each edge, which does not fit its output of {rows} rows for a tile of {tile}",
     "output_classes": "it answers with {channels} channels, but its card names {classes} classes",
     "output_too_large": "refused, its output for one tile would take {size:size}",
     "detection_outputs": "a detection model needs three outputs: boxes, scores, labels",
@@ -75,6 +69,14 @@ MESSAGES: dict[str, str] = {
     "onnxruntime_open": "onnxruntime cannot open it on {provider}: {reason}",
     "no_provider": "this onnxruntime has no {provider}; it has {available}",
     "provider_fell_back": "{provider} did not start; onnxruntime fell back to {other}",
+    "no_onnxruntime": "onnxruntime cannot be used: {reason}",
+    "plugin_failed": "does not load: {reason}",
+    "no_device": "finds no device on this computer that it runs models on",
+    "for_any": "CPUs; needed for all models",
+    "for_intel": "CPUs, GPUs and NPUs of Intel, CPUs of others",
+    "for_gpus": "GPUs of any make, through Vulkan, Direct3D 12 or Metal",
+    "for_nvidia": "GPUs of NVIDIA from the RTX series on",
+    "for_qualcomm": "NPUs of Qualcomm",
     "no_openvino": "OpenVINO is not there; install the package openvino",
     "openvino_start": "OpenVINO does not start: {reason}",
     "openvino_failed": "OpenVINO failed: {reason}",
@@ -109,9 +111,7 @@ MESSAGES: dict[str, str] = {
     "card_classes": "classes must be a list, or an object that maps class values to names",
     "card_color": "'{color}' is not a colour like 1C6330",
     "card_overlap": "the overlap must be smaller than the tile",
-    "card_border": (
-        "a border needs an overlap of twice its size, and a model of the task segmentation, regression or embedding"
-    ),
+    "card_border": "a border needs an overlap of twice its size, and a model of the task segmentation, regression or embedding",
     "card_dates": "dates must be 0 to {limit}, and go with segmentation or classification only; a location goes with dates",
     "card_gsd": "the pixel size must be more than 0 and at most {limit:,} metres, not {gsd:g}",
     "deepness_type": "is a Deepness model of the type '{type}'; Segmentor, Regressor and Recognition run",

@@ -4,6 +4,10 @@
 <context>
     <name>GeoAware</name>
     <message>
+        <source>'Install' downloads {packages}: about {download} from the package index of pip, {disk} on disk. It goes into the folder below, in your profile; the system and the folders of QGIS are not changed. To uninstall all that was installed this way, delete the folder.</source>
+        <translation>«Instalar» descarga {packages}: unos {download} del índice de paquetes de pip, {disk} en disco. Va a la carpeta indicada abajo, en su perfil; no se cambian ni el sistema ni las carpetas de QGIS. Para desinstalar todo lo que se instaló así, borre la carpeta.</translation>
+    </message>
+    <message>
         <source>'{name}' cannot be read: its source is gone or broken.</source>
         <translation>No se puede leer «{name}»: su fuente falta o está dañada.</translation>
     </message>
@@ -56,6 +60,14 @@
         <translation>Una clase necesita un nombre.</translation>
     </message>
     <message>
+        <source>A package that is installed already is in use ({error}): restart QGIS and try again.</source>
+        <translation>Un paquete ya instalado está en uso ({error}): reinicie QGIS e inténtelo de nuevo.</translation>
+    </message>
+    <message>
+        <source>A run whose execution provider is 'auto' tries these on tiles of the layer itself, and takes the fastest that gives the same classes as onnxruntime on the CPU.</source>
+        <translation>Una ejecución cuyo proveedor de ejecución es «auto» los prueba con teselas de la propia capa y toma el más rápido que da las mismas clases que onnxruntime en la CPU.</translation>
+    </message>
+    <message>
         <source>Add a class first.</source>
         <translation>Añada primero una clase.</translation>
     </message>
@@ -72,6 +84,14 @@
         <translation>Todas las etiquetas están fuera de «{name}».</translation>
     </message>
     <message>
+        <source>GPUs of any make, through Vulkan, Direct3D 12 or Metal</source>
+        <translation>GPU de cualquier marca, mediante Vulkan, Direct3D 12 o Metal</translation>
+    </message>
+    <message>
+        <source>CPUs; needed for all models</source>
+        <translation>CPU; necesario para todos los modelos</translation>
+    </message>
+    <message>
         <source>Bands and texture</source>
         <translation>Bandas y textura</translation>
     </message>
@@ -82,6 +102,10 @@
     <message>
         <source>Brush (size: [ and ], or Shift and the wheel)</source>
         <translation>Pincel (tamaño: [ y ], o Mayús y la rueda)</translation>
+    </message>
+    <message>
+        <source>Cancel</source>
+        <translation>Cancelar</translation>
     </message>
     <message>
         <source>Choose a raster layer first.</source>
@@ -108,12 +132,28 @@
         <translation>Copiar las etiquetas de una capa vectorial con un campo de clases</translation>
     </message>
     <message>
+        <source>CPUs, GPUs and NPUs of Intel, CPUs of others</source>
+        <translation>CPU, GPU y NPU de Intel; CPU de otros</translation>
+    </message>
+    <message>
         <source>Delete</source>
         <translation>Borrar</translation>
     </message>
     <message>
         <source>Delete the stored features of this layer</source>
         <translation>Borrar las características guardadas de esta capa</translation>
+    </message>
+    <message>
+        <source>Device</source>
+        <translation>Dispositivo</translation>
+    </message>
+    <message>
+        <source>Devices…</source>
+        <translation>Dispositivos…</translation>
+    </message>
+    <message>
+        <source>does not load: {reason}</source>
+        <translation>no se carga: {reason}</translation>
     </message>
     <message>
         <source>Encoder</source>
@@ -128,8 +168,20 @@
         <translation>Borrador</translation>
     </message>
     <message>
+        <source>fails</source>
+        <translation>falla</translation>
+    </message>
+    <message>
         <source>Field of classes</source>
         <translation>Campo de clases</translation>
+    </message>
+    <message>
+        <source>finds no device on this computer that it runs models on</source>
+        <translation>no encuentra en este ordenador ningún dispositivo en el que ejecutar modelos</translation>
+    </message>
+    <message>
+        <source>Folder with the wheels</source>
+        <translation>Carpeta con los archivos wheel</translation>
     </message>
     <message>
         <source>From</source>
@@ -140,12 +192,28 @@
         <translation>De una capa…</translation>
     </message>
     <message>
+        <source>GeoAware: devices</source>
+        <translation>GeoAware: dispositivos</translation>
+    </message>
+    <message>
         <source>GeoAware: labels to map</source>
         <translation>GeoAware: de etiquetas a mapa</translation>
     </message>
     <message>
+        <source>GeoAware: looking for devices</source>
+        <translation>GeoAware: buscando dispositivos</translation>
+    </message>
+    <message>
+        <source>GeoAware: measuring {name}</source>
+        <translation>GeoAware: midiendo {name}</translation>
+    </message>
+    <message>
         <source>GeoAware: reading the models</source>
         <translation>GeoAware: leyendo los modelos</translation>
+    </message>
+    <message>
+        <source>GPUs of NVIDIA from the RTX series on</source>
+        <translation>GPU de NVIDIA a partir de la serie RTX</translation>
     </message>
     <message>
         <source>Help</source>
@@ -154,6 +222,10 @@
     <message>
         <source>In the profile</source>
         <translation>En el perfil</translation>
+    </message>
+    <message>
+        <source>Install…</source>
+        <translation>Instalar…</translation>
     </message>
     <message>
         <source>Key</source>
@@ -176,12 +248,28 @@
         <translation>De etiquetas a mapa…</translation>
     </message>
     <message>
-        <source>One band per class, 0 to 1.</source>
-        <translation>Una banda por clase, de 0 a 1.</translation>
+        <source>Looking at what is installed…</source>
+        <translation>Comprobando qué hay instalado…</translation>
     </message>
     <message>
-        <source>'Install' downloads onnxruntime {minimum} or newer, and OpenVINO, which runs models faster: about {download} from the package index of pip, {disk} on disk. It goes into the folder below, in your profile; the system and the folders of QGIS are not changed. To uninstall it, delete the folder.</source>
-        <translation>«Instalar» descarga onnxruntime {minimum} o posterior, y OpenVINO, que ejecuta los modelos más deprisa: unos {download} del índice de paquetes de pip, {disk} en el disco. Se guarda en la carpeta de abajo, en su perfil; no se modifican ni el sistema ni las carpetas de QGIS. Para desinstalarlo, borre la carpeta.</translation>
+        <source>Measure</source>
+        <translation>Medir</translation>
+    </message>
+    <message>
+        <source>Measuring… Other programs that run make it slower.</source>
+        <translation>Midiendo… Otros programas en marcha lo hacen más lento.</translation>
+    </message>
+    <message>
+        <source>Not installed</source>
+        <translation>Sin instalar</translation>
+    </message>
+    <message>
+        <source>NPUs of Qualcomm</source>
+        <translation>NPU de Qualcomm</translation>
+    </message>
+    <message>
+        <source>One band per class, 0 to 1.</source>
+        <translation>Una banda por clase, de 0 a 1.</translation>
     </message>
     <message>
         <source>A file in any format that GDAL reads, or a service (WMS, XYZ tiles, WCS). Services need an extent or polygons.</source>
@@ -190,6 +278,18 @@
     <message>
         <source>Only '{name}' has labels: label a second class.</source>
         <translation>Solo «{name}» tiene etiquetas: etiquete una segunda clase.</translation>
+    </message>
+    <message>
+        <source>onnxruntime cannot be used: {reason}</source>
+        <translation>no se puede usar onnxruntime: {reason}</translation>
+    </message>
+    <message>
+        <source>onnxruntime {minimum} or newer, and OpenVINO, which runs models faster</source>
+        <translation>onnxruntime {minimum} o posterior y OpenVINO, que ejecuta los modelos más rápido</translation>
+    </message>
+    <message>
+        <source>Package</source>
+        <translation>Paquete</translation>
     </message>
     <message>
         <source>Paint a few places of each class.</source>
@@ -204,12 +304,24 @@
         <translation>Polígono (se cierra con el botón derecho)</translation>
     </message>
     <message>
+        <source>Processor: {name}, cores used: {count}</source>
+        <translation>Procesador: {name}, núcleos usados: {count}</translation>
+    </message>
+    <message>
+        <source>Ratio</source>
+        <translation>Relación</translation>
+    </message>
+    <message>
         <source>Redo (Ctrl+Shift+Z)</source>
         <translation>Rehacer (Ctrl+Mayús+Z)</translation>
     </message>
     <message>
         <source>Remove the class and its labels</source>
         <translation>Quitar la clase y sus etiquetas</translation>
+    </message>
+    <message>
+        <source>Runs the model on noise, {seconds} s on each provider.</source>
+        <translation>Ejecuta el modelo con ruido, {seconds} s con cada proveedor.</translation>
     </message>
     <message>
         <source>Selected features only</source>
@@ -238,6 +350,10 @@
     <message>
         <source>That place lies outside '{name}'.</source>
         <translation>Ese lugar está fuera de «{name}».</translation>
+    </message>
+    <message>
+        <source>The devices cannot be listed ({error}).</source>
+        <translation>No se pueden listar los dispositivos ({error}).</translation>
     </message>
     <message>
         <source>The label layer was removed; its labels are in {path} and come back with the next one.</source>
@@ -274,6 +390,10 @@
     <message>
         <source>There is no place left to suggest: all that were looked at have labels.</source>
         <translation>No queda ningún lugar que proponer: todos los examinados tienen etiquetas.</translation>
+    </message>
+    <message>
+        <source>Tiles per second</source>
+        <translation>Teselas por segundo</translation>
     </message>
     <message>
         <source>Undo (Ctrl+Z)</source>
@@ -542,10 +662,6 @@ Objects: bounding boxes in a GeoPackage with class, name and score (0 to 1), in 
         <translation>Encuentra objetos como aviones, barcos o árboles en una capa ráster.
 
 Objetos: recuadros en un GeoPackage con clase, nombre y puntuación (de 0 a 1), en los colores del modelo. Un objeto que aparece en varias teselas da un solo recuadro. Si unos polígonos limitan la zona, solo quedan los objetos cuyo centro cae dentro de alguno.</translation>
-    </message>
-    <message>
-        <source>Folder with the onnxruntime wheel</source>
-        <translation>Carpeta con el wheel de onnxruntime</translation>
     </message>
     <message>
         <source>For layers that declare no nodata value.</source>
@@ -1208,10 +1324,6 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>No se ha podido descargar el modelo ({reason}).</translation>
     </message>
     <message>
-        <source>The installed onnxruntime is in use ({error}): restart QGIS and try again.</source>
-        <translation>La versión anterior está en uso ({error}): reinicie QGIS e inténtelo de nuevo.</translation>
-    </message>
-    <message>
         <source>the OSGeo4W Shell (in the start menu beside QGIS)</source>
         <translation>la OSGeo4W Shell (en el menú de inicio, junto a QGIS)</translation>
     </message>
@@ -1344,6 +1456,10 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>Aquí aparece la salida de pip.</translation>
     </message>
     <message>
+        <source>What runs models on this computer, and how fast it runs this one</source>
+        <translation>Qué ejecuta modelos en este ordenador y a qué velocidad ejecuta este</translation>
+    </message>
+    <message>
         <source>What the pixel values are: the unit of the model (raw), Sentinel-2 L2A or L1C as delivered, or the Sentinel-2 true-colour image. Sentinel-2 values are converted to the unit of the model. auto is raw, except for 16-bit values in pixels of 10, 20 or 60 m that are too large for a model of 8-bit colours: these are read as Sentinel-2 L2A.</source>
         <translation>Qué son los valores de los píxeles: la unidad del modelo (raw), Sentinel-2 L2A o L1C tal como se distribuyen, o la imagen de Sentinel-2 en color natural. Los valores de Sentinel-2 se convierten a la unidad del modelo. auto es raw, salvo para valores de 16 bits en píxeles de 10, 20 o 60 m demasiado grandes para un modelo de colores de 8 bits: se leen como Sentinel-2 L2A.</translation>
     </message>
@@ -1374,6 +1490,10 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
     <message>
         <source>{count} tiles</source>
         <translation>{count} teselas</translation>
+    </message>
+    <message>
+        <source>{package}: {device} is not tried, a CPU only</source>
+        <translation>{package}: {device} no se prueba, solo es una CPU</translation>
     </message>
     <message>
         <source>{map} compared with {sample}</source>

@@ -1,5 +1,6 @@
 """Opens the windows, holds the runs and reports how they ended."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -8,7 +9,9 @@ from qgis.PyQt.QtCore import Qt, QTimer, QUrl
 from qgis.PyQt.QtWidgets import QPushButton, QTextBrowser
 
 from .. import onnxruntime_help
+from ..runtime.model.devices.packages import Package
 from ..texts import language, tr
+from .devices_window import DevicesWindow
 from .install import InstallWindow
 from .library_window import LibraryWindow
 from .result_window import ResultWindow
@@ -45,6 +48,7 @@ class Desk:
         self.dialog: Optional[RunDialog] = None
         self.library: Optional[LibraryWindow] = None
         self.help: Optional[HelpWindow] = None
+        self.devices: Optional[DevicesWindow] = None
         self.panel: Any = None  # LabelPanel
         self.curve: Any = None  # CurveDock
         self.sample_panel: Optional[SamplePanel] = None
@@ -59,7 +63,8 @@ class Desk:
             return
         if self.dialog is None:
             canvas, window = self._iface.mapCanvas(), self._iface.mainWindow()
-            self.dialog = RunDialog(canvas, self.runs, self.open_library, self.open_page, self.open_help, window)
+            pages = (self.open_library, self.open_page, self.open_help, self.open_devices)
+            self.dialog = RunDialog(canvas, self.runs, *pages, window)
             self.dialog.unusable.connect(self._install)
             if self._saved is not None:
                 self.dialog.fill_models(self._saved)
@@ -121,6 +126,13 @@ class Desk:
             self.help = HelpWindow(self.dialog or self._iface.mainWindow())
         self.help.to_front()
 
+    def open_devices(self) -> None:
+        """Open the page of what runs models, with the model of the run window chosen."""
+        if self.devices is None:
+            self.devices = DevicesWindow(self._install, self.dialog or self._iface.mainWindow())
+        entry = self.dialog.entry if self.dialog else None
+        self.devices.open_with(entry.path if entry else None)
+
     def open_page(self, run: Run) -> None:
         """Open the result page of a finished run."""
         if run not in self.pages:
@@ -133,7 +145,7 @@ class Desk:
         self._closed = True
         self.runs.ended.disconnect(self._ended)
         self.runs.stop()
-        for window in (*self.pages.values(), self.library, self.help, self.dialog):
+        for window in (*self.pages.values(), self.library, self.help, self.devices, self.dialog):
             if window is not None:
                 window.stop()
                 window.deleteLater()
@@ -143,16 +155,17 @@ class Desk:
                 self._iface.removeDockWidget(dock)
                 dock.deleteLater()
         self.pages = {}
-        self.library = self.help = self.dialog = self.panel = self.curve = self.sample_panel = None
+        self.library = self.help = self.devices = self.dialog = None
+        self.panel = self.curve = self.sample_panel = None
 
     def _can_run(self) -> bool:
         """Whether models can be run; opens the page that installs onnxruntime if not."""
         problem = onnxruntime_help.quick_problem()
         return not problem or self._install(problem)
 
-    def _install(self, problem: str) -> bool:
-        """Open the page that installs onnxruntime; returns whether it can be used afterwards."""
-        page = InstallWindow(problem, self._iface.mainWindow())
+    def _install(self, reason: str, packages: Sequence[Package] = onnxruntime_help.PACKAGES, parent=None) -> bool:
+        """Open the page that installs packages, onnxruntime by default; returns whether they can be used afterwards."""
+        page = InstallWindow(reason, parent or self._iface.mainWindow(), packages)
         accepted = bool(page.exec())
         page.deleteLater()
         return accepted
@@ -171,6 +184,8 @@ class Desk:
             self.panel.features.fill_models()
         if self.curve is not None:
             self.curve.fill_models()
+        if self.devices is not None:
+            self.devices.fill_models()
 
     def _ended(self, run: Run) -> None:
         if run.state == DONE:

@@ -1,9 +1,10 @@
-"""The page that installs onnxruntime with the pip of QGIS's Python into a folder of the profile, after a click."""
+"""The page that installs what runs models with the pip of QGIS's Python into a folder of the profile, after a click."""
 
 import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -19,11 +20,12 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from .. import onnxruntime_help
-from ..texts import tr
+from ..runtime.model.devices import plugins
+from ..runtime.model.devices.packages import ONNXRUNTIME, OPENVINO, Package
+from ..texts import size, tr
 from .widgets import PluginWindow, button, paragraph, stack
 
 _WIDTH, _OUTPUT = 640, 150  # px: minimum width, minimum height of pip's output
-_DOWNLOAD, _ON_DISK = "80 MB", "260 MB"  # of onnxruntime 1.31 and OpenVINO 2026.4 for Linux, and about that elsewhere
 
 
 def python_of_qgis() -> Optional[Path]:
@@ -38,20 +40,21 @@ def python_of_qgis() -> Optional[Path]:
     return next((place for place in places if place.is_file()), None)
 
 
-def pip_arguments(target: Path, wheels: Optional[Path] = None) -> list[str]:
-    """Arguments of Python to install a wheel for QGIS's Python, whichever Python runs pip.
+def pip_arguments(
+    target: Path, wheels: Optional[Path] = None, packages: Sequence[Package] = onnxruntime_help.PACKAGES
+) -> list[str]:
+    """Arguments of Python to install wheels for QGIS's Python, whichever Python runs pip.
 
-    Only onnxruntime and OpenVINO are downloaded: QGIS includes numpy, and the other dependencies are not needed.
-    A folder of ``wheels`` makes it work without a network; it may lack OpenVINO's.
+    Only these packages are downloaded: QGIS includes numpy, and the other dependencies are not needed.
+    A folder of ``wheels`` makes it work without a network; beside onnxruntime's it may lack OpenVINO's.
     """
     source = ["--no-index", "--find-links", str(wheels)] if wheels else []
-    packages: tuple[str, ...] = onnxruntime_help.PACKAGES
-    if wheels and not any(wheels.glob("openvino-*.whl")):
-        packages = packages[:1]
+    if wheels and ONNXRUNTIME in packages and not any(wheels.glob("openvino-*.whl")):
+        packages = [one for one in packages if one is not OPENVINO]
     return [
         *("-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--no-deps"),
         *("--only-binary=:all:", "--python-version", onnxruntime_help.PYTHON, *source),
-        *("--target", str(target), *packages),
+        *("--target", str(target), *(one.requirement for one in packages)),
     ]
 
 
@@ -59,10 +62,11 @@ class Installing(QObject):
     """One installation: into a hidden folder first, so that a failed one changes nothing."""
 
     output = pyqtSignal(str)
-    ended = pyqtSignal(str)  # why onnxruntime cannot be used yet; empty if it can
+    ended = pyqtSignal(str)  # why it cannot be used yet; empty if it can
 
-    def __init__(self, parent=None) -> None:
+    def __init__(self, parent=None, packages: Sequence[Package] = onnxruntime_help.PACKAGES) -> None:
         super().__init__(parent)
+        self._packages = packages
         self._process: Optional[QProcess] = None
         self._hidden = Path()  # the folder that pip fills
         self._cancelled = False
@@ -91,7 +95,7 @@ class Installing(QObject):
         self._process.readyRead.connect(self._read)
         self._process.errorOccurred.connect(self._failed_to_start)
         self._process.finished.connect(self._finished)
-        arguments = pip_arguments(self._hidden, wheels)
+        arguments = pip_arguments(self._hidden, wheels, self._packages)
         self.output.emit(" ".join([str(python), *arguments]))
         self._process.start(str(python), arguments)
 
@@ -133,32 +137,56 @@ class Installing(QObject):
         return tr("pip failed: see its output.")
 
     def _take_over(self) -> str:
-        """Move the new folder into place; returns why onnxruntime cannot be used yet, or an empty text."""
+        """Move what is new into place; returns why it cannot be used yet, or an empty text."""
         folder = onnxruntime_help.packages_folder()
-        older = self._hidden.with_name(f"{self._hidden.name}-older")
         try:
-            if folder.exists():
-                os.replace(folder, older)  # as a whole or not at all: files in it may be in use
-            os.replace(self._hidden, folder)
+            _merge(self._hidden, folder)
         except OSError as error:
-            if older.exists():
-                os.replace(older, folder)
-            text = tr("The installed onnxruntime is in use ({error}): restart QGIS and try again.")
+            text = tr("A package that is installed already is in use ({error}): restart QGIS and try again.")
             return text.format(error=error)
-        shutil.rmtree(older, ignore_errors=True)
+        plugins.look_again()
+        if ONNXRUNTIME not in self._packages:
+            onnxruntime_help.add_packages_folder()
+            return ""
         if onnxruntime_help.is_loaded():  # the unusable one stays loaded
             return tr("Installed. Restart QGIS to use it.")
         return onnxruntime_help.problem()
 
 
-class InstallWindow(PluginWindow):
-    """Explains, installs and shows the output of pip. Accepted once onnxruntime can be used."""
+def _merge(new: Path, folder: Path) -> None:
+    """Move all that is in one folder into another, in the place of older versions, or nothing: raises OSError.
 
-    def __init__(self, reason: str, parent=None) -> None:
+    Other packages stay: on Windows their files cannot be moved while QGIS uses them.
+    """
+    older = new.with_name(f"{new.name}-older")
+    folder.mkdir(exist_ok=True)
+    older.mkdir()
+    moved: list[tuple[Path, Path]] = []
+    try:
+        for one in sorted(new.iterdir()):
+            name, dash, kind = one.name.partition("-")
+            others = folder.glob(f"{name}-*.dist-info") if dash and kind.endswith(".dist-info") else [folder / one.name]
+            pairs = [(other, older / other.name) for other in others if other.exists()]
+            for pair in [*pairs, (one, folder / one.name)]:
+                os.replace(*pair)
+                moved.append(pair)
+    except OSError:
+        for was, there in reversed(moved):
+            os.replace(there, was)
+        raise
+    finally:
+        shutil.rmtree(older, ignore_errors=True)
+
+
+class InstallWindow(PluginWindow):
+    """Explains, installs and shows the output of pip. Accepted once what was installed can be used."""
+
+    def __init__(self, reason: str, parent=None, packages: Sequence[Package] = onnxruntime_help.PACKAGES) -> None:
         super().__init__("GeoAware", parent)
-        self.installing = Installing(self)
+        self._packages = packages
+        self.installing = Installing(self, packages)
         self.installing.ended.connect(self._ended)
-        self.label = paragraph(_about(reason))
+        self.label = paragraph(_about(reason, packages))
         layout = self.fill_with(self.label, *([] if onnxruntime_help.obstacle() else self._offer()))
         # the height of wrapped texts depends on the width: without this they overlap
         self.setMinimumSize(_WIDTH, layout.totalHeightForWidth(_WIDTH))
@@ -184,7 +212,7 @@ class InstallWindow(PluginWindow):
         self.output.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.output.setMinimumHeight(_OUTPUT)
         self.installing.output.connect(self.output.appendPlainText)
-        self.line = QLineEdit(onnxruntime_help.install_command())
+        self.line = QLineEdit(onnxruntime_help.install_command(self._packages))
         self.line.setReadOnly(True)
         self.line.setCursorPosition(0)
         self.copy_button = button(tr("Copy command"), lambda: QApplication.clipboard().setText(self.line.text()))
@@ -196,7 +224,7 @@ class InstallWindow(PluginWindow):
         ]
 
     def _from_wheels(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, tr("Folder with the onnxruntime wheel"))
+        folder = QFileDialog.getExistingDirectory(self, tr("Folder with the wheels"))
         if folder:
             self._start(Path(folder))
 
@@ -218,16 +246,22 @@ class InstallWindow(PluginWindow):
         self.wheels_button.setEnabled(not working)
 
 
-def _about(reason: str) -> str:
-    about = tr("onnxruntime is the open-source library that runs ONNX models. QGIS does not include it.")
+def _about(reason: str, packages: Sequence[Package]) -> str:
+    names, about, restart = ", ".join(one.name for one in packages), "", ""
+    if ONNXRUNTIME in packages:
+        names = tr("onnxruntime {minimum} or newer, and OpenVINO, which runs models faster")
+        names = names.format(minimum=onnxruntime_help.MINIMUM)
+        about = tr("onnxruntime is the open-source library that runs ONNX models. QGIS does not include it.")
+        restart = onnxruntime_help.restart()
     blocked = onnxruntime_help.obstacle()
     if blocked:
-        return f"{reason}\n\n{about}\n\n{blocked}"
+        return "\n\n".join(part for part in (reason, about, blocked) if part)
     what = tr(
-        "'Install' downloads onnxruntime {minimum} or newer, and OpenVINO, which runs models faster: about {download} from the "
-        "package index of pip, {disk} on disk. It goes into the folder below, in your profile; the system "
-        "and the folders of QGIS are not changed. To uninstall it, delete the folder."
+        "'Install' downloads {packages}: about {download} from the package index of pip, {disk} on disk. It goes into the "
+        "folder below, in your profile; the system and the folders of QGIS are not changed. To uninstall all that was "
+        "installed this way, delete the folder."
     )
-    what = what.format(minimum=onnxruntime_help.MINIMUM, download=_DOWNLOAD, disk=_ON_DISK)
-    parts = (reason, onnxruntime_help.restart(), about, what, str(onnxruntime_help.packages_folder()))
+    download, disk = (sum(sizes) for sizes in zip(*((one.download, one.disk) for one in packages)))
+    what = what.format(packages=names, download=size(download), disk=size(disk))
+    parts = (reason, restart, about, what, str(onnxruntime_help.packages_folder()))
     return "\n\n".join(part for part in parts if part)

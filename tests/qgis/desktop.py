@@ -74,7 +74,7 @@ def launch(
             shutil.copy(source, home)
         task = {
             "zip": str(plugin.build(home)),
-            "wheels": str(wheel(home / "wheels").parent),
+            "wheels": str(wheels(home / "wheels")),
             "model": str(home / model.name) if model else "",
             "raster": str(home / raster.name),
             "out": str(out.resolve()),
@@ -98,17 +98,19 @@ def launch(
         return json.loads((home / "seen.json").read_text("utf-8"))
 
 
-def wheel(folder: Path) -> Path:
-    """The installed onnxruntime, packed again as a wheel."""
+def wheels(folder: Path) -> Path:
+    """A folder of the installed onnxruntime, and OpenVINO if it is installed, packed again as wheels."""
     folder.mkdir()
-    found = importlib.metadata.distribution("onnxruntime")
-    tag = next(line.split(": ")[1] for line in found.read_text("WHEEL").splitlines() if line.startswith("Tag: "))
-    path = folder / f"onnxruntime-{found.version}-{tag}.whl"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for one in found.files:
-            if ".." not in one.parts and "__pycache__" not in one.parts:
-                archive.write(found.locate_file(one), str(one))
-    return path
+    for found in importlib.metadata.distributions():
+        if found.metadata["Name"] not in ("onnxruntime", "openvino"):
+            continue
+        tag = next(line.split(": ")[1] for line in found.read_text("WHEEL").splitlines() if line.startswith("Tag: "))
+        path = folder / f"{found.metadata['Name']}-{found.version}-{tag}.whl"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+            for one in found.files:
+                if ".." not in one.parts and "__pycache__" not in one.parts:
+                    archive.write(found.locate_file(one), str(one))
+    return folder
 
 
 def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
@@ -152,6 +154,7 @@ def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
     seen["fit"] = dialog.fit.texts()
     yield 0.5  # until it is painted
     shoot(task, "plugin_dialog")
+    yield from devices(task, seen, dialog)
     click(dialog.run_button)
     yield lambda: dialog.runs.all and dialog.runs.all[0].over
     yield 1
@@ -183,6 +186,24 @@ def steps(task: dict, seen: dict) -> Iterator[float | Callable]:
     yield 0.5
     shoot(task, "plugin_repeat")
     yield from ended(seen)
+
+
+def devices(task: dict, seen: dict, dialog) -> Iterator[float | Callable]:
+    """Open the page of what runs models from the run window, measure, and close it."""
+    click(dialog.devices_button)
+    yield lambda: top("DevicesWindow")
+    page = top("DevicesWindow")
+    page.move(220, 120)
+    yield lambda: page._looking is None
+    click(page.measure_button)
+    yield lambda: page.message.text()
+    yield lambda: page._measuring is None
+    rows = [page.list.topLevelItem(at) for at in range(page.list.topLevelItemCount())]
+    seen["tiles per second"] = {row.text(0): row.text(3) for row in rows}
+    yield 0.5
+    shoot(task, "plugin_devices")
+    click(page.buttons.buttons()[0])
+    yield lambda: not page.isVisible()
 
 
 def result_page() -> Iterator[float | Callable]:

@@ -36,6 +36,7 @@ def test_from_the_zip_to_the_map_by_clicks(scene, tmp_path):
     assert seen["left"] == []
     assert seen["models at first"] == len(list(plugin.MODELS.glob("*.onnx")))
     assert seen["fit"] == ["Layer and model fit."]
+    assert float(seen["tiles per second"]["CPUExecutionProvider"].replace(",", "")) > 0
     assert seen["state"] == "done"
     assert seen["layers"] == ["scene: confidence", "scene: polygons", "scene: land cover"]
     assert seen["active"] == "scene: land cover"

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,16 @@ import numpy as np
 
 from ..errors import ModelFault, first_line
 from ..files import free_memory
-from .devices.openvino import OPENVINO, is_installed, is_openvino, openvino_devices, reduced_precisions
+from ..messages import Message
+from .devices.known import processor
+from .devices.openvino import OPENVINO, device_name, is_installed, is_openvino, openvino_devices, reduced_precisions
 from .devices.openvino import PRECISIONS as PRECISIONS  # for the hosts
-from .devices.plugins import is_accelerator, plugin_devices
+from .devices.openvino import fault as openvino_fault
+from .devices.packages import MINIMUM_ONNXRUNTIME as MINIMUM_ONNXRUNTIME
+from .devices.packages import ONNXRUNTIME, package_of, version_of
+from .devices.packages import OPENVINO as OPENVINO_PACKAGE
+from .devices.plugins import is_accelerator, kinds, offered, plugin_devices
 
-MINIMUM_ONNXRUNTIME = (1, 24, 1)  # older ones read any file on disk through external_data
 CPU = "CPUExecutionProvider"
 # By the short names that a user can give.
 PROVIDERS = {
@@ -42,9 +48,42 @@ _MEMORY_SHARE = 0.75  # of the free memory: the most that a model may use
 _bounded = False  # the allocator belongs to the process, not to a session
 
 
+@dataclass(frozen=True)
+class Provider:
+    """What can run models on a device of this computer.
+
+    Attributes:
+        name: full name.
+        device: the device as its library calls it; empty where that does not say.
+        precisions: that it calculates in; the fastest first, if models are tried on it, else none.
+    """
+
+    name: str
+    device: str
+    precisions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Library:
+    """An installed package that runs models, its providers, and why it cannot be used, if so."""
+
+    name: str
+    version: str
+    providers: tuple[Provider, ...] = ()
+    fault: Message | None = None
+
+    @property
+    def title(self) -> str:
+        """Name and version, where it states one."""
+        return f"{self.name} {self.version}".rstrip()
+
+
 def onnxruntime_module() -> Any:
-    """The onnxruntime package; raises ModelFault if it is too old to be safe."""
-    import onnxruntime
+    """The onnxruntime package; raises ModelFault if it is not there, broken, or too old to be safe."""
+    try:
+        import onnxruntime
+    except Exception as error:  # a broken package may raise anything
+        raise ModelFault("no_onnxruntime", reason=first_line(error)) from error
 
     version = tuple(int(part) for part in onnxruntime.__version__.split(".")[:3] if part.isdigit())
     if version < MINIMUM_ONNXRUNTIME:
@@ -71,6 +110,44 @@ def candidates() -> Iterator[tuple[str, str]]:
             yield from ((provider, precision) for precision in (*reduced_precisions(provider), "fp32"))
         elif provider != CPU:
             yield provider, "fp32"
+
+
+def libraries() -> list[Library]:
+    """What is installed, and what it offers on this computer; onnxruntime first, with the CPU first.
+
+    Loads all of it, which takes seconds. Nothing is raised: a package that cannot be used says why.
+    """
+    found: list[Library] = []
+    plugins: list[Library] = []
+    try:
+        onnxruntime = onnxruntime_module()
+        others = plugin_devices(onnxruntime)
+        own = [name for name in reversed(available()) if not is_openvino(name) and name not in others]
+        providers = tuple(Provider(name, processor()[0] if name == CPU else "", ("fp32",)) for name in own)
+        found.append(Library(ONNXRUNTIME.name, onnxruntime.__version__, providers))
+        plugins = [_plugin(onnxruntime, module, what) for module, what in offered(onnxruntime).items()]
+    except ModelFault as fault:
+        if ONNXRUNTIME.is_installed:
+            found.append(Library(ONNXRUNTIME.name, ONNXRUNTIME.version, fault=fault.message))
+    if is_installed():
+        names = reversed(openvino_devices())
+        devices = [Provider(name, device_name(name), (*reduced_precisions(name), "fp32")) for name in names]
+        found.append(Library(OPENVINO_PACKAGE.name, OPENVINO_PACKAGE.version, tuple(devices), openvino_fault()))
+    return [*found, *plugins]
+
+
+def _plugin(onnxruntime: Any, module: str, what: list[str] | str) -> Library:
+    """A plugin of onnxruntime, by the names of its providers, or why it does not load."""
+    name = package_of(module)
+    if isinstance(what, str):
+        return Library(name, version_of(name), fault=Message("plugin_failed", {"reason": what}))
+    if not what:
+        return Library(name, version_of(name), fault=Message("no_device"))
+    found, there = plugin_devices(onnxruntime), available()
+    providers = [
+        Provider(one, ", ".join(kinds(found[one])), ("fp32",) if one in there else ()) for one in what if one in found
+    ]
+    return Library(name, version_of(name), tuple(providers))
 
 
 def runner_of(provider: str, precision: str) -> str:

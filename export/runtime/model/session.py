@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -233,13 +233,25 @@ class Model:
         return feed
 
     def _trial(self, count: int, size: int = 0) -> Feed:
-        """The graph's inputs for so many tiles of noise; of a series for as many dates as in training, at most a year's months."""
-        tile, dates = self._sample(size), min(self.card.dates, 12)
+        """The graph's inputs for so many tiles of noise; of a series for ``trial_dates``."""
+        tile, dates = self._sample(size), self.trial_dates
         if not dates:
             return self._feed(np.repeat(tile, count, axis=0))
         place = np.zeros((2, *tile.shape[2:]))
         seen = np.ones((dates, *tile.shape[2:]))
         return self._feed(np.repeat(tile, dates, axis=0), seen, np.linspace(1, 365, dates), *place)
+
+    @property
+    def trial_dates(self) -> int:
+        """Dates of a series of noise: as many as in training, at most a year's months; 0 of a model of one date."""
+        return min(self.card.dates, 12)
+
+    def on_noise(self) -> Callable[[], object]:
+        """A call for one batch of tiles of noise, the same each time, that runs the model as on a raster: to be timed."""
+        feed = self._trial(self.batch)
+        if self.card.task == "detection":
+            return lambda: self._call(None, feed)
+        return lambda: self._canonical(self._of_feed(feed))
 
     @property
     def limits(self) -> tuple[float, float]:

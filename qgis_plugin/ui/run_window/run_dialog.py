@@ -59,7 +59,7 @@ class RunDialog(PluginWindow):
 
     unusable = pyqtSignal(str)  # why onnxruntime cannot be used, once that is known
 
-    def __init__(self, canvas, runs: RunQueue, open_library, open_page, open_help, parent=None) -> None:
+    def __init__(self, canvas, runs: RunQueue, open_library, open_page, open_help, open_devices, parent=None) -> None:
         super().__init__("GeoAware", parent)
         self.runs = runs
         self._algorithm: Any = None  # until a model is chosen
@@ -79,6 +79,9 @@ class RunDialog(PluginWindow):
         self.tabs.currentChanged.connect(lambda _: self._allow())
         self.buttons.addButton(QDialogButtonBox.StandardButton.Help)
         self.buttons.helpRequested.connect(open_help)
+        self.devices_button = self.buttons.addButton(tr("Devices…"), QDialogButtonBox.ButtonRole.ResetRole)
+        self.devices_button.setToolTip(tr("What runs models on this computer, and how fast it runs this one"))
+        self.devices_button.clicked.connect(open_devices)
         self.run_button = self.buttons.addButton(tr("Run"), QDialogButtonBox.ButtonRole.ActionRole)
         self.run_button.clicked.connect(self.run)
         self.fill_with(self.tabs)

@@ -15,6 +15,7 @@ from typing import Any
 _FILE = "providers.json"
 _MODELS, _RASTERS = 100, 50  # of which the latest are kept
 _PACKAGES = ("onnxruntime", "openvino")
+_UNITS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "asimd", "bf16")
 
 
 @dataclass
@@ -87,3 +88,8 @@ def processor() -> tuple[str, set[str]]:
     pairs = (line.partition(":")[::2] for line in text.splitlines())
     found = {name.strip(): value.strip() for name, value in pairs}
     return found.get("model name", platform.machine()), set(found.get("flags", found.get("Features", "")).split())
+
+
+def fast_units() -> list[str]:
+    """What the processor has of the units that make models faster, where Linux tells."""
+    return [unit for unit in _UNITS if unit in processor()[1]]

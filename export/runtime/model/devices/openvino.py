@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ModelFault, first_line
+from ...messages import Message
 
 OPENVINO = "OpenVINO"  # on the CPU; of other devices OpenVINO:GPU and so on
 PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
@@ -48,6 +49,19 @@ def openvino_devices() -> list[str]:
     except ModelFault:
         return []
     return [*(f"{OPENVINO}:{name}" for name in names if name != _CPU), *([OPENVINO] if _CPU in names else [])]
+
+
+def fault() -> Message | None:
+    """Why it offers no device, if so; it is installed."""
+    try:
+        return None if _core().available_devices else Message("no_device")
+    except ModelFault as found:
+        return found.message
+
+
+def device_name(provider: str) -> str:
+    """The device as OpenVINO calls it."""
+    return str(_core().get_property(device_of(provider), "FULL_DEVICE_NAME"))
 
 
 def reduced_precisions(provider: str) -> list[str]:
