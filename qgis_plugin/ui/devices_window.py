@@ -211,7 +211,7 @@ class DevicesWindow(PluginWindow):
                     )
                     row.setToolTip(_DEVICE, one.device)
                     for column in (_SPEED, _RATIO):
-                        row.setTextAlignment(column, int(Qt.AlignmentFlag.AlignRight))
+                        row.setTextAlignment(column, Qt.AlignmentFlag.AlignRight)
         self.idle.setText("\n".join(idle))
         self.idle.setVisible(bool(idle))
 
