@@ -53,7 +53,8 @@ def decide(share: np.ndarray, card: ModelCard) -> tuple[np.ndarray, np.ndarray]:
     """
     dtype = np.min_scalar_type(len(share))
     best, number = share[0].copy(), np.zeros(share.shape[1:], dtype)
-    for channel in range(1, len(share)):  # many times faster than argmax over the first axis, or than writes where it is better
+    # Many times faster than argmax over the first axis, or than writes where it is better.
+    for channel in range(1, len(share)):
         better = share[channel] > best
         np.maximum(best, share[channel], out=best)
         np.maximum(number, np.multiply(better, channel, dtype=dtype), out=number)
