@@ -92,7 +92,7 @@ def test_files_are_those_of_the_command_line(running, world, tmp_path, case):
     for key in ("classes", "matrix", "pixels_without_data", "changed_hectares"):
         assert told.get(key) == expected.get(key)
     named = {"sample": "truth"} if case == "calibrated" else {}  # the layer's name, not the file's
-    assert told["decision"] == {**expected["decision"], **named}
+    assert told["decision"] == pytest.approx({**expected["decision"], **named})  # QGIS may have another numpy
     assert made["CHANGED"] == pytest.approx(expected["changed_hectares"])
     assert (mine / "n_matrix.csv").read_text() == (out / "n_matrix.csv").read_text()
 
