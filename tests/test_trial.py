@@ -198,6 +198,13 @@ def test_a_resumed_map_stays_with_what_ran_its_other_blocks(tmp_path, any_speed,
     block.unlink()
     assert call(predict.main, *options) == 0
     assert f"{CPU} runs it, as it ran the blocks that are there" in capsys.readouterr().err
+    manifest = out / "manifest.jsonl"
+    manifest.write_text(manifest.read_text().replace(CPU, "OpenVINO:GPU fp16"))  # as on a computer with a GPU
+    block.unlink()
+    assert call(predict.main, *options) == 0
+    told = capsys.readouterr().err
+    assert "OpenVINO:GPU fp16, which ran the blocks that are there, is not on this computer now" in told
+    assert "% of the pixels equal" in told
 
 
 def test_what_is_known_of_a_computer_survives_a_corrupt_file(tmp_path):

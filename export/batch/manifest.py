@@ -61,6 +61,11 @@ class Manifest:
         self.entries[unit] = {"unit": unit, "state": state, **facts, "time": now()}
         self._write(json.dumps(self.entries[unit]) + "\n")
 
+    def provider_in(self, folder: str) -> str:
+        """What ran the model for the units of a folder, empty where that is not recorded."""
+        entries = (entry for unit, entry in self.entries.items() if unit.startswith(f"{folder}/"))
+        return next((entry["provider"] for entry in entries if entry.get("provider")), "")
+
     def _write(self, text: str) -> None:
         try:
             self._file.write(text)

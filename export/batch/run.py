@@ -145,16 +145,15 @@ class Plan:
         """What runs a raster, the same for all its blocks: of an interrupted run what made the others; and why."""
         if not self._opened.undecided:
             return "", None
-        folder = blocks_folder(Path(raster.name)).as_posix() + "/"
-        entries = [entry for name, entry in self.manifest.entries.items() if cut and name.startswith(folder)]
-        before = next((entry["provider"] for entry in entries if entry.get("provider")), "")
-        if before and provider_of(before)[0] in available():
-            self.notes = [Message("trial_before", {"runner": before})]
+        before = self.manifest.provider_in(blocks_folder(Path(raster.name)).as_posix()) if cut else ""
+        here = before and provider_of(before)[0] in available()
+        self.notes = [Message("trial_before" if here else "trial_gone", {"runner": before})] if before else []
+        if here:
             return before, self.notes[0]
         request = self.settings.request
         with reading(*raster.read), closing(open_input(where, scenes, request.area)) as pixels:
             job, others = decided(Job(self._opened, pixels, request.on(pixels), cut[0] if cut else None))
-        self.notes = [*others, *told(job)]
+        self.notes += [*others, *told(job)]
         return job.model.runner, job.why
 
     def _with(self, options: str, raster: Raster) -> str:

@@ -85,6 +85,7 @@ MESSAGES: dict[str, str] = {
     "trial_apart": "{runner} is not used: {equal:.2%} of the pixels equal, confidences up to {apart:.2%} apart on {count} sample tiles",
     "trial_sides": "onnxruntime on the CPU runs it: on the two dates the trials gave different answers",
     "trial_before": "{runner} runs it, as it ran the blocks that are there",
+    "trial_gone": "{runner}, which ran the blocks that are there, is not on this computer now: the others may differ slightly",
     "trial_alone": "onnxruntime on the CPU runs it: no other provider is installed (python -m export.devices lists what there is)",
     "trial_task": "onnxruntime on the CPU runs it: others are tried for classes only, not for {task}",
     "trial_service": "onnxruntime on the CPU runs it: others are not tried on services",
