@@ -1832,6 +1832,10 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>lo ejecuta {runner}, como los bloques que ya existen</translation>
     </message>
     <message>
+        <source>{runner}, which ran the blocks that are there, is not on this computer now: the others may differ slightly</source>
+        <translation>{runner}, que ejecutó los bloques que ya existen, no está ahora en este ordenador: los demás pueden diferir un poco</translation>
+    </message>
+    <message>
         <source>onnxruntime on the CPU runs it: no other provider is installed (python -m export.devices lists what there is)</source>
         <translation>lo ejecuta onnxruntime en la CPU: no hay otro proveedor instalado (python -m export.devices muestra lo que hay)</translation>
     </message>
