@@ -3,7 +3,7 @@
 Three things overlap: a thread reads ahead, others run the model, and the caller's own thread blends and hands
 finished rows to whoever writes them. Each tile is run alone or in a batch of always the same size, and the
 answers are added in the order of the tiles: so neither threads nor batches nor the part of the raster that is
-mapped change a bit of the result. Memory grows with width x (overlap x channels + tile), never with the height.
+mapped change a bit of the result. Memory grows with width x (blended rows x channels + tile), never with the height.
 Where a card has a border nothing is blended: each tile answers for its inner part.
 """
 

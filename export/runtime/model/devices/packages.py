@@ -35,7 +35,7 @@ class Package:
 
     @property
     def requirement(self) -> str:
-        """What pip is told."""
+        """The name with its oldest version, as pip reads it."""
         return f"{self.name}>={self.least}" if self.least else self.name
 
     @property
