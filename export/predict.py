@@ -151,8 +151,8 @@ def _add_inference(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add(
         "--provider", choices=("auto", *PROVIDERS), default="auto",
-        help="what runs the model: OpenVINO or an execution provider of ONNX Runtime; auto takes the fastest that gives the same classes "
-        "on tiles of the raster (default: auto)",
+        help="what runs the model: OpenVINO or an execution provider of ONNX Runtime; auto takes the fastest that agrees with "
+        "ONNX Runtime on the CPU on tiles of the raster: in classes, values or features (default: auto)",
     )  # fmt: skip
     add(
         "--exact", dest="provider", action="store_const", const="cpu",

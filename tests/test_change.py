@@ -22,9 +22,9 @@ from export.runtime.change.decision import (
     recall_threshold,
     truths,
 )
-from export.runtime.change.job import cosine_distance
 from export.runtime.change.pairs import FromTo, PairCounts
 from export.runtime.errors import InputFault
+from export.runtime.model.answers import cosine_distance
 from export.runtime.raster.legend import LandClass
 from tests.conftest import UTM, call, write_raster
 from tests.models import CLASSES, write_given, write_graph, write_strongest_band

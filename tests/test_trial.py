@@ -17,7 +17,9 @@ from export.rasterio_io.pixels import RasterPixels
 from export.runtime.errors import Cancelled, ModelFault
 from export.runtime.infer.job import Job
 from export.runtime.infer.layout import Options
-from export.runtime.infer.timing import speed, trial
+from export.runtime.infer.source import Choice
+from export.runtime.infer.sweep import Scan
+from export.runtime.infer.timing import agreement, speed, trial
 from export.runtime.infer.timing.trial import decided
 from export.runtime.model.devices import known, openvino, plugins
 from export.runtime.model.guard import read_header
@@ -29,6 +31,7 @@ from tests.test_batch import noise, random_model
 from tests.test_runtime_models import image_of, swept
 from tests.test_runtime_scenes import detector, scene_model
 from tests.test_runtime_sweep import FLOAT, same, wide_model
+from tests.test_series_run import scenes, series_of
 
 pytest.importorskip("openvino")
 CPU, OPENVINO = "CPUExecutionProvider", "OpenVINO"
@@ -55,18 +58,41 @@ def job_of(model, raster) -> Job:
     return Job(Model(model), RasterPixels(str(raster)), Options())
 
 
-def lossy(path, factor: float = 1e4):
-    """A model whose classes depend on the last bits of fp32: a large number is added to the bands, and taken away again."""
-    kernel = np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1)
+def lossy(path, factor: float = 1e4, task: str = "segmentation"):
+    """A model whose answers depend on the last bits of fp32: a large number is added to the bands, and taken away again."""
+    kernel, classes = np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1), task == "segmentation"
     nodes = [
-        ("Conv", ["image", "kernel", "much"], "raised", {}),
-        ("Conv", ["raised", "kernel", "little"], "lowered", {}),
-        ("Softmax", ["lowered"], "out", {"axis": 1}),
+        ("Conv", ["image", "kernel", "much"], ["raised"], {}),
+        ("Conv", ["raised", "kernel", "little"], ["lowered"], {}),
+        ("Softmax", ["lowered"], ["out"], {"axis": 1}) if classes else ("Neg", ["lowered"], ["out"], {}),
     ]
-    nodes = [(operator, into, [out], attributes) for operator, into, out, attributes in nodes]
     weights = {"kernel": kernel, "much": np.full(3, factor, np.float32), "little": np.full(3, -factor, np.float32)}
     write_graph(path, nodes, {"out": (FLOAT, ["batch", 3, 64, 64])}, weights, ("batch", 3, 64, 64))
-    return write_given(path, tile_size=64, overlap=16)
+    return write_given(path, tile_size=64, overlap=16, **({} if classes else {"task": task, "classes": None}))
+
+
+def values_model(path):
+    """A regression of two bands: weighted means of 5 x 5 px."""
+    kernel = np.random.default_rng(1).normal(0, 0.01, (2, 3, 5, 5)).astype(np.float32)
+    nodes = [("Conv", ["image", "kernel"], ["out"], {"pads": [2] * 4})]
+    write_graph(path, nodes, {"out": (FLOAT, ["batch", 2, 64, 64])}, {"kernel": kernel}, ("batch", 3, 64, 64))
+    return write_given(path, task="regression", classes=None, tile_size=64, overlap=16)
+
+
+def features_model(path, once: bool = False):
+    """Eight features of each place of 4 px, or of each tile."""
+    kernel = np.random.default_rng(1).normal(0, 0.01, (8, 3, 4, 4)).astype(np.float32)
+    nodes = [("Conv", ["image", "kernel"], ["map" if once else "out"], {"strides": [4, 4]})]
+    if once:
+        nodes += [("GlobalMaxPool", ["map"], ["most"], {}), ("Flatten", ["most"], ["out"], {})]
+    shape = ["batch", 8] if once else ["batch", 8, 16, 16]
+    write_graph(path, nodes, {"out": (FLOAT, shape)}, {"kernel": kernel}, ("batch", 3, 64, 64))
+    return write_given(path, task="embedding", classes=None, tile_size=64, overlap=0 if once else 16)
+
+
+def features_of_tiles_model(path):
+    """As ``features_model``, once a tile."""
+    return features_model(path, once=True)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -125,7 +151,7 @@ def test_auto_takes_what_agrees_on_tiles_of_the_raster_and_remembers_it(tmp_path
         chosen, _ = decided(job)
         assert chosen.model.provider == OPENVINO
         assert chosen.why.kind == "trial_chosen"
-        assert chosen.why.fields["equal"] >= trial.EQUAL
+        assert chosen.why.fields["equal"] >= agreement.EQUAL[0]
         assert "of the pixels equal on" in str(chosen.why)
         monkeypatch.setattr(trial._Trial, "run", None)  # not called again for the same raster
         again, _ = decided(job)
@@ -154,7 +180,101 @@ def test_auto_refuses_a_precision_that_changes_the_classes(tmp_path, any_speed, 
     assert chosen.model.runner in (OPENVINO, CPU)
     assert [note.kind for note in notes] == ["trial_apart"]
     assert str(notes[0]).startswith("OpenVINO bf16 is not used: ")
-    assert notes[0].fields["equal"] < trial.EQUAL
+    assert notes[0].fields["equal"] < agreement.EQUAL[0]
+
+
+@pytest.mark.parametrize("make", [values_model, features_model, features_of_tiles_model])
+def test_auto_takes_what_agrees_in_values_or_features_and_remembers_it(tmp_path, any_speed, monkeypatch, make):
+    model, raster = make(tmp_path / "m.onnx"), write_raster(tmp_path / "a.tif", noise(520, 520), nodata=0)
+    said = (
+        "99% of the values differ by up to"
+        if make is values_model
+        else "99% of the feature vectors have a cosine similarity"
+    )
+    with closing(job_of(model, raster)) as job:
+        chosen, notes = decided(job)
+        assert chosen.model.runner == fastest_candidate()
+        assert notes == []
+        assert said in str(chosen.why)
+        assert "pixels equal" not in str(chosen.why)
+        monkeypatch.setattr(trial._Trial, "run", None)
+        again, _ = decided(job)
+        assert (again.model.runner, str(again.why)) == (chosen.model.runner, str(chosen.why))
+
+
+def test_the_sample_of_a_map_of_features_is_of_whole_tiles_from_everywhere(tmp_path):
+    model, raster = features_model(tmp_path / "m.onnx"), write_raster(tmp_path / "a.tif", noise(520, 520), nodata=0)
+    with closing(job_of(model, raster)) as job:
+        windows, _ = trial._sample(job.scan(), trial._grid(job))
+    assert {(window.height, window.width) for window in windows} == {(64, 64)}
+    assert len(windows) == trial.TILES
+    assert max(window.row for window in windows) > 400
+
+
+def fastest_candidate() -> str:
+    """OpenVINO in the precision that is tried first."""
+    return f"{OPENVINO} bf16" if "bf16" in openvino.reduced_precisions(OPENVINO) else OPENVINO
+
+
+@pytest.mark.parametrize("task", ["regression", "embedding"])
+def test_auto_refuses_a_precision_that_changes_values_or_features(tmp_path, any_speed, has_bf16, task):
+    model, raster = lossy(tmp_path / "m.onnx", task=task), write_raster(tmp_path / "a.tif", noise(500, 500), nodata=0)
+    with closing(job_of(model, raster)) as job:
+        chosen, notes = decided(job)
+    assert chosen.model.runner in (OPENVINO, CPU)
+    assert [note.kind for note in notes] == ["trial_apart"]
+    said = (
+        "99% of the values differ by up to"
+        if task == "regression"
+        else "99% of the feature vectors have a cosine similarity"
+    )
+    assert str(notes[0]).startswith(f"OpenVINO bf16 is not used: {said}")
+    assert notes[0].fields["apart"] > {"regression": agreement.SPREAD, "embedding": agreement.COSINE}[task][0]
+
+
+def test_values_by_auto_differ_from_the_cpus_by_no_more_than_it_says(tmp_path, any_speed):
+    model, raster = values_model(tmp_path / "m.onnx"), write_raster(tmp_path / "a.tif", noise(520, 520), nodata=0)
+    assert call(predict.main, model, raster, "--out", tmp_path / "auto") == 0
+    assert call(predict.main, model, raster, "--out", tmp_path / "cpu", "--exact") == 0
+    maps = []
+    for folder in ("auto", "cpu"):
+        with rasterio.open(tmp_path / folder / "a.tif") as source:
+            maps.append(source.read().reshape(2, -1))
+    spread = np.subtract(*np.nanpercentile(maps[1], (99, 1), axis=1))
+    assert (np.nanpercentile(np.abs(maps[0] - maps[1]), 99, axis=1) <= agreement.SPREAD[0] * spread).all()
+    facts = json.loads((tmp_path / "auto" / "a.stac.json").read_text())["properties"]["geoaware:run_by"]
+    assert facts["provider"] == fastest_candidate()
+    assert "of the values differ by up to" in facts["chosen"]
+
+
+@pytest.mark.parametrize("make", [write_series, random_model])
+def test_auto_compares_all_dates_of_a_series(tmp_path, any_speed, monkeypatch, make):
+    """Of a model that reads them all, and of one whose answers for each date are averaged."""
+    paths, _, _ = scenes(tmp_path, 3, (420, 400))
+    job, seen = Job(Model(make(tmp_path / "m.onnx")), series_of(paths), Options(Choice(("1", "2", "3")))), []
+    run = Scan._answer_of_dates
+    monkeypatch.setattr(
+        Scan, "_answer_of_dates", lambda own, dates, tile: seen.append(len(tile.pixels)) or run(own, dates, tile)
+    )
+    with closing(job):
+        chosen, notes = decided(job)
+        assert chosen.model.provider == OPENVINO
+        assert chosen.why.fields["equal"] >= agreement.EQUAL[0]
+        assert not [note for note in notes if note.kind != "trial_apart"]
+        assert max(seen) == 3
+        maps = [
+            np.concatenate([rows.classes for rows in one.rows(lambda done, total: True)])
+            for one in (chosen, job.run_by(job.model.on(CPU), chosen.why))
+        ]
+    assert (maps[0] == maps[1]).mean() >= agreement.EQUAL[0]
+
+
+def test_auto_tries_nothing_for_detections(tmp_path):
+    raster = write_raster(tmp_path / "a.tif", noise(700, 700), nodata=0)
+    detector(tmp_path / "m.onnx")
+    with closing(job_of(tmp_path / "m.onnx", raster)) as job:
+        chosen, _ = decided(job)
+    assert str(chosen.why) == "onnxruntime on the CPU runs it: others are not tried for the task detection"
 
 
 def test_a_map_by_auto_differs_from_the_cpus_by_no_more_than_it_says(tmp_path, any_speed):
@@ -165,7 +285,7 @@ def test_a_map_by_auto_differs_from_the_cpus_by_no_more_than_it_says(tmp_path, a
     for folder in ("auto", "cpu"):
         with rasterio.open(tmp_path / folder / "a.tif") as source:
             maps.append(source.read(1))
-    assert (maps[0] == maps[1]).mean() >= trial.EQUAL
+    assert (maps[0] == maps[1]).mean() >= agreement.EQUAL[0]
     facts = json.loads((tmp_path / "auto" / "a.stac.json").read_text())["properties"]["geoaware:run_by"]
     assert facts["provider"].startswith(OPENVINO)
     assert "of the pixels equal" in facts["chosen"]

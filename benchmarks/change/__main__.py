@@ -25,7 +25,7 @@ from core.store.read import ChipStore
 from export.model_files.dense import DenseFeatures
 from export.model_files.quantize import training_tiles
 from export.runtime.change.decision import Histogram
-from export.runtime.change.job import cosine_distance
+from export.runtime.model.answers import cosine_distance
 
 ROOT = Path(__file__).parents[2]
 SIDE = 320  # px of the square that is measured, at the eastern edge

@@ -149,7 +149,7 @@ class ModelAlgorithm(Algorithm):
         label, hint = tr("Average over flips and rotations"), tr("Slightly more accurate, and eight times slower.")
         self.add(QgsProcessingParameterBoolean(self.TTA, label, defaultValue=False), hint, advanced=True)
         hint = tr(
-            "OpenVINO or an execution provider of ONNX Runtime; auto is the fastest that gives the same classes on tiles of the layer."
+            "OpenVINO or an execution provider of ONNX Runtime; auto is the fastest that agrees with ONNX Runtime on the CPU on tiles of the layer."
         )
         self.add_choice(self.PROVIDER, tr("Execution provider"), ["auto", *PROVIDERS], hint)
         hint = tr("CPU threads; empty: as many as cores and memory allow.")

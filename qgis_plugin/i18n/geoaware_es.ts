@@ -64,8 +64,8 @@
         <translation>Un paquete ya instalado está en uso ({error}): reinicie QGIS e inténtelo de nuevo.</translation>
     </message>
     <message>
-        <source>A run whose execution provider is 'auto' tries these on tiles of the layer itself, and takes the fastest that gives the same classes as onnxruntime on the CPU.</source>
-        <translation>Una ejecución cuyo proveedor de ejecución es «auto» los prueba con teselas de la propia capa y toma el más rápido que da las mismas clases que onnxruntime en la CPU.</translation>
+        <source>A run whose execution provider is 'auto' tries these on tiles of the layer itself, and takes the fastest that gives nearly the same classes, values or features as onnxruntime on the CPU.</source>
+        <translation>Una ejecución cuyo proveedor de ejecución es «auto» los prueba con teselas de la propia capa y toma el más rápido que da casi las mismas clases, valores o características que onnxruntime en la CPU.</translation>
     </message>
     <message>
         <source>Add a class first.</source>
@@ -616,8 +616,8 @@ Imagen: los tres primeros componentes principales de las características, como 
         <translation>Extraer características de una capa ráster</translation>
     </message>
     <message>
-        <source>OpenVINO or an execution provider of ONNX Runtime; auto is the fastest that gives the same classes on tiles of the layer.</source>
-        <translation>OpenVINO o un proveedor de ejecución de ONNX Runtime; auto es el más rápido que da las mismas clases en teselas de la capa.</translation>
+        <source>OpenVINO or an execution provider of ONNX Runtime; auto is the fastest that agrees with ONNX Runtime on the CPU on tiles of the layer.</source>
+        <translation>OpenVINO o un proveedor de ejecución de ONNX Runtime; auto es el más rápido que concuerda con ONNX Runtime en la CPU en teselas de la capa.</translation>
     </message>
     <message>
         <source>Extent</source>
@@ -1812,16 +1812,28 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>OpenVINO falló: {reason}</translation>
     </message>
     <message>
-        <source>{runner} runs it: {ratio:.1f} x onnxruntime on the CPU, {equal:.2%} of the pixels equal on {count} sample tiles</source>
-        <translation>lo ejecuta {runner}: {ratio:.1f} veces onnxruntime en la CPU, {equal:.2%} de los píxeles iguales en {count} teselas de muestra</translation>
+        <source>{runner} runs it: {ratio:.1f} x onnxruntime on the CPU, {found}</source>
+        <translation>lo ejecuta {runner}: {ratio:.1f} veces onnxruntime en la CPU, {found}</translation>
     </message>
     <message>
-        <source>onnxruntime on the CPU runs it: nothing else was faster on sample tiles and gave the same classes</source>
-        <translation>lo ejecuta onnxruntime en la CPU: nada fue más rápido en teselas de muestra con las mismas clases</translation>
+        <source>onnxruntime on the CPU runs it: nothing else was faster on sample tiles and gave the same answers</source>
+        <translation>lo ejecuta onnxruntime en la CPU: nada fue más rápido en teselas de muestra con las mismas respuestas</translation>
     </message>
     <message>
-        <source>{runner} is not used: {equal:.2%} of the pixels equal, confidences up to {apart:.2%} apart on {count} sample tiles</source>
-        <translation>no se usa {runner}: {equal:.2%} de los píxeles iguales, confianzas con hasta {apart:.2%} de diferencia en {count} teselas de muestra</translation>
+        <source>{runner} is not used: {found}</source>
+        <translation>no se usa {runner}: {found}</translation>
+    </message>
+    <message>
+        <source>{equal:.2%} of the pixels equal on {count} sample tiles, 99% of the confidences up to {apart:.2%} apart</source>
+        <translation>{equal:.2%} de los píxeles iguales en {count} teselas de muestra, el 99 % de las confianzas con hasta {apart:.2%} de diferencia</translation>
+    </message>
+    <message>
+        <source>99% of the values differ by up to {apart:.2%} of their spread on {count} sample tiles</source>
+        <translation>el 99 % de los valores difiere en hasta un {apart:.2%} de su dispersión en {count} teselas de muestra</translation>
+    </message>
+    <message>
+        <source>99% of the feature vectors have a cosine similarity of {cosine:.5f} or more on {count} sample tiles</source>
+        <translation>el 99 % de los vectores de características tiene una similitud del coseno de {cosine:.5f} o más en {count} teselas de muestra</translation>
     </message>
     <message>
         <source>onnxruntime on the CPU runs it: on the two dates the trials gave different answers</source>
@@ -1840,8 +1852,8 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>lo ejecuta onnxruntime en la CPU: no hay otro proveedor instalado (python -m export.devices muestra lo que hay)</translation>
     </message>
     <message>
-        <source>onnxruntime on the CPU runs it: others are tried for classes only, not for {task}</source>
-        <translation>lo ejecuta onnxruntime en la CPU: otros solo se prueban con clases, no con {task}</translation>
+        <source>onnxruntime on the CPU runs it: others are not tried for the task {task}</source>
+        <translation>lo ejecuta onnxruntime en la CPU: otros no se prueban para la tarea {task}</translation>
     </message>
     <message>
         <source>onnxruntime on the CPU runs it: others are not tried on services</source>

@@ -21,7 +21,7 @@ from ..infer.source import Pixels
 from ..infer.sweep import Progress
 from ..infer.timing.trial import decided
 from ..messages import Message
-from ..model.answers import decide
+from ..model.answers import cosine_distance, decide
 from ..model.card import ModelCard
 from ..model.providers import CPU
 from ..model.session import Model
@@ -163,15 +163,6 @@ def exclusive(share: np.ndarray, card: ModelCard) -> np.ndarray:
     if len(share) != len(card.classes) or card.activation == "sigmoid":
         raise InputFault("change_independent", name=card.name)
     return share
-
-
-def cosine_distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """(rows, columns) float32, 0 to 2, between features (D, rows, columns); 1 where those of one side alone are all 0."""
-    squares, others = (one * one).sum(axis=0), (other * other).sum(axis=0)
-    length = np.sqrt(squares) * np.sqrt(others)
-    along = (one * other).sum(axis=0) / np.where(length > 0, length, 1)
-    along[(squares == 0) & (others == 0)] = 1
-    return np.clip(1 - along, 0, 2).astype(np.float32)
 
 
 def together(before: Iterator[Rows], after: Iterator[Rows]) -> Iterator[tuple[Rows, Rows]]:

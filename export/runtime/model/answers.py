@@ -64,6 +64,15 @@ def decide(share: np.ndarray, card: ModelCard) -> tuple[np.ndarray, np.ndarray]:
     return np.where(reached, number + 1, 0), np.where(reached, best, 1 - best)
 
 
+def cosine_distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(...) float32, 0 to 2, between features (D, ...); 1 where those of one side alone are all 0."""
+    squares, others = (one * one).sum(axis=0), (other * other).sum(axis=0)
+    length = np.sqrt(squares) * np.sqrt(others)
+    along = (one * other).sum(axis=0) / np.where(length > 0, length, 1)
+    along[(squares == 0) & (others == 0)] = 1
+    return np.clip(1 - along, 0, 2).astype(np.float32)
+
+
 def _softmax(logits: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):  # infinite values become NaN, which the blending leaves out
         logits = logits - logits.max(axis=1, keepdims=True)

@@ -13,48 +13,29 @@ import numpy as np
 
 from ...errors import Cancelled, ModelFault
 from ...messages import Message
-from ...model.answers import decide
 from ...model.devices.known import Known
 from ...model.devices.openvino import OPENVINO
 from ...model.providers import CPU, available, candidates, provider_of, runner_of
 from ...model.session import Model
 from ...raster.window import TileGrid, Window
+from ..inputs.tile import any_valid
 from ..job import Job, tile_grid
-from ..sweep import Scan, place_grid
+from ..sweep import Scan, place_grid, unit_of
+from .agreement import Agreement, SampleAnswers
 
 TILES = 16  # that a reduced precision is compared on, spread over the raster
 TIMED = 4  # on which OpenVINO in fp32 is timed, and compared
 WORTH = 64  # tiles of a run from which on a trial costs less than it may save
-EQUAL = 0.995  # least share of the pixels that must get the same class
-SAME = 0.9999  # the same for fp32, on the few tiles that it is timed on: 8-bit models differ by more than rounding
-NEAR = 0.02  # most that the confidence of 99 % of them may differ
 FASTER = 1.1  # times the CPU's speed, below which other last bits are not worth it
 _TOLD = ("trial_chosen", "trial_kept", "trial_sides")
 _LOOKED_AT = 4 * TILES  # tiles that are read to find such as hold data
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How a provider's answers compare with those of onnxruntime's CPU provider in fp32, on the same tiles.
-
-    Attributes:
-        equal: share of the pixels with the same class, 0 to 1.
-        apart: difference of their confidence that 99 % of them do not exceed, 0 to 1.
-    """
-
-    equal: float
-    apart: float
-
-    def holds(self, least: float = EQUAL) -> bool:
-        """Whether a map may be made that way: ``least`` is the share of pixels that must be equal."""
-        return self.equal >= least and self.apart <= NEAR
 
 
 def decided(job: Job, keep_going: Callable[[], bool] = lambda: True) -> tuple[Job, list[Message]]:
     """The job, run by the provider that ``auto`` stands for, and what spoke against others; itself where one was named.
 
     What a trial finds is kept for the next run of the model on this computer: the same raster is not tried again, and on
-    others only what was faster. Models whose answers are no classes and short runs stay on the CPU.
+    others only what was faster. Detections and short runs stay on the CPU.
 
     Raises:
         RuntimeFault: the raster cannot be read, or the model fails on the CPU.
@@ -72,12 +53,13 @@ def decided(job: Job, keep_going: Callable[[], bool] = lambda: True) -> tuple[Jo
     known = Known.of(base.file, base.threads)
     if digest in known.rasters:
         try:
-            why = _remembered(known.rasters[digest])
+            why = _remembered(known.rasters[digest], job.card.task)
             return job.run_by(base.on(*provider_of(why.fields.get("runner", CPU))), why), []
         except (ModelFault, KeyError, TypeError, ValueError):  # it is gone, or somebody changed the file
             del known.rasters[digest]
     model, why, notes = _Trial(scan, base, windows, known, keep_going).run()
-    known.rasters[digest] = {"runner": model.runner, "kind": why.kind, "facts": why.fields}
+    facts = {name: value for name, value in why.fields.items() if name != "found"}
+    known.rasters[digest] = {"runner": model.runner, "kind": why.kind, "facts": facts}
     known.save()
     return job.run_by(model, why), notes
 
@@ -87,17 +69,23 @@ def told(job: Job) -> list[Message]:
     return [job.why] if job.why and job.why.kind in _TOLD else []
 
 
-def _remembered(entry: dict[str, Any]) -> Message:
+def _facts(runner: str, ratio: float, agreement: Agreement, count: int) -> dict[str, Any]:
+    """What a trial found of a provider on so many tiles: numbers, and a sentence with those that count (``found``)."""
+    found = agreement.said(count)
+    return {"runner": runner, "ratio": ratio, **found.fields, "found": found}
+
+
+def _remembered(entry: dict[str, Any], task: str) -> Message:
     """Why something runs a raster, as the trial said it."""
     facts = entry["facts"]
     if entry["kind"] == "trial_kept":
         return Message("trial_kept")
-    numbers: dict[str, Any] = {name: float(facts[name]) for name in ("ratio", "equal", "apart")}
-    numbers |= {"runner": str(entry["runner"]), "count": int(facts["count"])}
-    return Message("trial_chosen", numbers)
+    agreement = Agreement(task, float(facts["equal"]), float(facts["apart"]))
+    return Message("trial_chosen", _facts(str(entry["runner"]), float(facts["ratio"]), agreement, int(facts["count"])))
 
 
 def _grid(job: Job) -> TileGrid:
+    """The tiles of the run, in places of ``unit_of(model)`` px."""
     seen = job.layout.seen
     grid = tile_grid(job.layout, job.card, job.run)
     if job.model.dense or grid is None:
@@ -107,7 +95,7 @@ def _grid(job: Job) -> TileGrid:
 
 def _why_not(job: Job, grid: TileGrid) -> Message | None:
     """Why nothing is tried; None: something is."""
-    if job.card.task not in ("segmentation", "classification"):
+    if job.card.task == "detection":
         return Message("trial_task", {"task": job.card.task})
     if not job.source.sampled:
         return Message("trial_service")
@@ -124,13 +112,14 @@ def _sample(scan: Scan, grid: TileGrid) -> tuple[list[Window], str]:
 
     And a checksum of all that the answers depend on, but for the file of the model.
     """
-    places = [(top, left) for top in grid.tops for left in grid.lefts]
+    unit = unit_of(scan.model)
+    places = [(top * unit, left * unit) for top in grid.tops for left in grid.lefts]
     order = np.linspace(0, len(places) - 1, min(_LOOKED_AT, len(places))).astype(int)
     found: list[Window] = []
     digest = hashlib.sha256(repr((scan.model.card, scan.model.output, scan.options.tta)).encode())
     for number in np.concatenate([order[first::4] for first in range(4)]):  # a quarter, from everywhere, then the next
         top, left = places[number]
-        (window,) = scan.windows([top], [left], grid.tile_size)
+        (window,) = scan.windows([top], [left], grid.tile_size * unit)
         tile = scan.tile(window)
         if tile.pixels is not None:
             found.append(window)
@@ -139,22 +128,6 @@ def _sample(scan: Scan, grid: TileGrid) -> tuple[list[Window], str]:
         if len(found) == TILES:
             break
     return found, digest.hexdigest()
-
-
-@dataclass
-class _Answers:
-    """What a model says of some tiles: class and confidence of every pixel with data, and how many tiles a second it runs."""
-
-    classes: list[np.ndarray]
-    confidence: list[np.ndarray]
-    speed: float
-
-    def compared(self, other: _Answers) -> Agreement:
-        """With another model's, which may be of fewer tiles."""
-        count = len(other.classes)
-        equal = np.concatenate(self.classes[:count]) == np.concatenate(other.classes)
-        apart = np.abs(np.concatenate(self.confidence[:count]) - np.concatenate(other.confidence))
-        return Agreement(float(equal.mean()), float(np.percentile(apart, 99)))
 
 
 @dataclass
@@ -190,28 +163,26 @@ class _Trial:
             found = reference.compared(answers)
             # The first time counts: what a busy minute changes must not run one raster of a batch by something else.
             ratio = self.known.ratios.setdefault(model.runner, answers.speed / reference.speed)
-            facts: dict[str, Any] = {"runner": model.runner, "ratio": ratio, "count": len(windows)}
-            facts |= {"equal": found.equal, "apart": found.apart}
-            if not found.holds(SAME if (provider, precision) == exact else EQUAL):
+            facts = _facts(model.runner, ratio, found, len(windows))
+            if not found.holds((provider, precision) == exact):
                 notes.append(Message("trial_apart", facts))
             elif ratio >= fastest:
                 best, fastest, why = model, ratio, Message("trial_chosen", facts)
         return best, why, notes
 
-    def _asked(self, model: Model, windows: list[Window]) -> _Answers:
-        scan, card = replace(self.scan, model=model, colours=0), model.card
+    def _asked(self, model: Model, windows: list[Window]) -> SampleAnswers:
+        scan, unit = replace(self.scan, model=model, colours=0), unit_of(model)
         with closing(scan.answers(windows[:1])) as first:  # the first call of all is slow
             next(first)
-        begun, found = time.perf_counter(), _Answers([], [], 0.0)
+        begun, found = time.perf_counter(), SampleAnswers(model.card)
         with closing(scan.answers(windows)) as answers:
             for tile, answer in answers:
                 if not self.keep_going():
                     raise Cancelled()
                 assert answer is not None  # nosec B101  # they hold data
                 if answer.ndim == 3:
-                    answer = answer[:, : tile.valid.shape[0], : tile.valid.shape[1]][:, tile.valid]
-                classes, sure = decide(answer.reshape(len(answer), -1), card)
-                found.classes.append(classes)
-                found.confidence.append(sure)
+                    valid = tile.valid if unit == 1 else any_valid(tile.valid, (unit, unit))
+                    answer = answer[:, : valid.shape[0], : valid.shape[1]][:, valid]
+                found.add(answer.reshape(len(answer), -1))
         found.speed = len(windows) / (time.perf_counter() - begun)
         return found
