@@ -148,13 +148,13 @@ def test_openvino_sends_nothing_when_it_is_imported(tmp_path):
 def test_auto_takes_what_agrees_on_tiles_of_the_raster_and_remembers_it(tmp_path, any_speed, monkeypatch):
     model, raster = random_model(tmp_path / "m.onnx"), write_raster(tmp_path / "a.tif", noise(500, 500), nodata=0)
     with closing(job_of(model, raster)) as job:
-        chosen, _ = decided(job)
+        chosen = decided(job)
         assert chosen.model.provider == OPENVINO
         assert chosen.why.kind == "trial_chosen"
         assert chosen.why.fields["equal"] >= agreement.EQUAL[0]
         assert "of the pixels equal on" in str(chosen.why)
         monkeypatch.setattr(trial._Trial, "run", None)  # not called again for the same raster
-        again, _ = decided(job)
+        again = decided(job)
         assert (again.model.runner, str(again.why)) == (chosen.model.runner, str(chosen.why))
     other = write_raster(tmp_path / "b.tif", noise(500, 500, seed=1), nodata=0)
     with closing(job_of(model, other)) as job, pytest.raises(TypeError):
@@ -176,11 +176,11 @@ def test_a_trial_can_be_cancelled(tmp_path):
 def test_auto_refuses_a_precision_that_changes_the_classes(tmp_path, any_speed, has_bf16):
     model, raster = lossy(tmp_path / "m.onnx"), write_raster(tmp_path / "a.tif", noise(500, 500), nodata=0)
     with closing(job_of(model, raster)) as job:
-        chosen, notes = decided(job)
+        chosen = decided(job)
     assert chosen.model.runner in (OPENVINO, CPU)
-    assert [note.kind for note in notes] == ["trial_apart"]
-    assert str(notes[0]).startswith("OpenVINO bf16 is not used: ")
-    assert notes[0].fields["equal"] < agreement.EQUAL[0]
+    assert [note.kind for note in chosen.against] == ["trial_apart"]
+    assert str(chosen.against[0]).startswith("OpenVINO bf16 is not used: ")
+    assert chosen.against[0].fields["equal"] < agreement.EQUAL[0]
 
 
 @pytest.mark.parametrize("make", [values_model, features_model, features_of_tiles_model])
@@ -192,13 +192,13 @@ def test_auto_takes_what_agrees_in_values_or_features_and_remembers_it(tmp_path,
         else "99% of the feature vectors have a cosine similarity"
     )
     with closing(job_of(model, raster)) as job:
-        chosen, notes = decided(job)
+        chosen = decided(job)
         assert chosen.model.runner == fastest_candidate()
-        assert notes == []
+        assert chosen.against == ()
         assert said in str(chosen.why)
         assert "pixels equal" not in str(chosen.why)
         monkeypatch.setattr(trial._Trial, "run", None)
-        again, _ = decided(job)
+        again = decided(job)
         assert (again.model.runner, str(again.why)) == (chosen.model.runner, str(chosen.why))
 
 
@@ -220,16 +220,16 @@ def fastest_candidate() -> str:
 def test_auto_refuses_a_precision_that_changes_values_or_features(tmp_path, any_speed, has_bf16, task):
     model, raster = lossy(tmp_path / "m.onnx", task=task), write_raster(tmp_path / "a.tif", noise(500, 500), nodata=0)
     with closing(job_of(model, raster)) as job:
-        chosen, notes = decided(job)
+        chosen = decided(job)
     assert chosen.model.runner in (OPENVINO, CPU)
-    assert [note.kind for note in notes] == ["trial_apart"]
+    assert [note.kind for note in chosen.against] == ["trial_apart"]
     said = (
         "99% of the values differ by up to"
         if task == "regression"
         else "99% of the feature vectors have a cosine similarity"
     )
-    assert str(notes[0]).startswith(f"OpenVINO bf16 is not used: {said}")
-    assert notes[0].fields["apart"] > {"regression": agreement.SPREAD, "embedding": agreement.COSINE}[task][0]
+    assert str(chosen.against[0]).startswith(f"OpenVINO bf16 is not used: {said}")
+    assert chosen.against[0].fields["apart"] > {"regression": agreement.SPREAD, "embedding": agreement.COSINE}[task][0]
 
 
 def test_values_by_auto_differ_from_the_cpus_by_no_more_than_it_says(tmp_path, any_speed):
@@ -257,10 +257,10 @@ def test_auto_compares_all_dates_of_a_series(tmp_path, any_speed, monkeypatch, m
         Scan, "_answer_of_dates", lambda own, dates, tile: seen.append(len(tile.pixels)) or run(own, dates, tile)
     )
     with closing(job):
-        chosen, notes = decided(job)
+        chosen = decided(job)
         assert chosen.model.provider == OPENVINO
         assert chosen.why.fields["equal"] >= agreement.EQUAL[0]
-        assert not [note for note in notes if note.kind != "trial_apart"]
+        assert not [note for note in chosen.against if note.kind != "trial_apart"]
         assert max(seen) == 3
         maps = [
             np.concatenate([rows.classes for rows in one.rows(lambda done, total: True)])
@@ -273,7 +273,7 @@ def test_auto_tries_nothing_for_detections(tmp_path):
     raster = write_raster(tmp_path / "a.tif", noise(700, 700), nodata=0)
     detector(tmp_path / "m.onnx")
     with closing(job_of(tmp_path / "m.onnx", raster)) as job:
-        chosen, _ = decided(job)
+        chosen = decided(job)
     assert str(chosen.why) == "onnxruntime on the CPU runs it: others are not tried for the task detection"
 
 
@@ -291,6 +291,39 @@ def test_a_map_by_auto_differs_from_the_cpus_by_no_more_than_it_says(tmp_path, a
     assert "of the pixels equal" in facts["chosen"]
 
 
+def test_what_speaks_against_a_provider_is_a_note_and_no_warning(tmp_path, any_speed, has_bf16, capsys):
+    model, raster = lossy(tmp_path / "m.onnx"), write_raster(tmp_path / "a.tif", noise(500, 500), nodata=0)
+    refused = "OpenVINO bf16 is not used: "
+    assert call(predict.main, model, raster, "--explain") == 0
+    said = capsys.readouterr()
+    assert refused in " ".join(said.out.split())
+    assert said.err == ""
+    (known.cache_folder() / "providers.json").unlink()
+    assert call(predict.main, model, raster, "--out", tmp_path / "one") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert any(line.startswith(refused) for line in lines)
+    assert not any(line.startswith("warning") for line in lines)
+    (known.cache_folder() / "providers.json").unlink()
+    assert call(predict.main, model, raster, "--out", tmp_path / "blocks", "--block", 256) == 0
+    told = capsys.readouterr().err
+    assert f"a: {refused}" in told
+    assert "warning" not in told
+
+
+def test_a_provider_that_fails_on_the_model_is_named_with_the_reason(tmp_path, any_speed, monkeypatch):
+    model, raster = random_model(tmp_path / "m.onnx"), write_raster(tmp_path / "a.tif", noise(500, 500), nodata=0)
+
+    def broken(*given):
+        raise ModelFault("openvino_failed", reason="no memory")
+
+    monkeypatch.setattr(openvino.OpenVinoSession, "__init__", broken)
+    with closing(job_of(model, raster)) as job:
+        chosen = decided(job)
+    assert chosen.model.runner == CPU
+    assert str(chosen.against[-1]) == "OpenVINO is not used: OpenVINO failed: no memory"
+    assert str(trial.told(chosen)[-1]).startswith("onnxruntime on the CPU runs it: nothing else was faster")
+
+
 def test_auto_records_why_it_stays_on_the_cpu_and_says_nothing(tmp_path, capsys):
     model, raster = random_model(tmp_path / "m.onnx"), write_raster(tmp_path / "a.tif", noise(100, 100), nodata=0)
     assert call(predict.main, model, raster, "--out", tmp_path / "out") == 0
@@ -299,7 +332,7 @@ def test_auto_records_why_it_stays_on_the_cpu_and_says_nothing(tmp_path, capsys)
     assert facts["chosen"] == "onnxruntime on the CPU runs it: 4 tiles are too few to try others, from 64 on they are"
     empty = write_raster(tmp_path / "empty.tif", np.zeros((3, 500, 500), np.uint8), nodata=0)
     with closing(job_of(model, empty)) as job:
-        assert decided(job)[0].why.kind == "trial_empty"
+        assert decided(job).why.kind == "trial_empty"
 
 
 def test_exact_stays_on_onnxruntime_in_fp32(tmp_path, any_speed):

@@ -54,8 +54,8 @@ def explained(
                 targets = request.targets(out / raster.name, model.card.task)
                 targets.check(request.sources(pixels))
                 with closing(Job(model, pixels, request.on(pixels), cut[0] if cut else None)) as job:
-                    job, others = decided(job)
-                    notes = [*others, *notes_of(job, request)]
+                    job = decided(job)
+                    notes = notes_of(job, request)
                     opening += time.perf_counter() - begun
                     estimate = estimated(job, opening, lambda: True)
                     files = [path.name for path in targets.paths]

@@ -152,8 +152,8 @@ class Plan:
             return before, self.notes[0]
         request = self.settings.request
         with reading(*raster.read), closing(open_input(where, scenes, request.area)) as pixels:
-            job, others = decided(Job(self._opened, pixels, request.on(pixels), cut[0] if cut else None))
-        self.notes += [*others, *told(job)]
+            job = decided(Job(self._opened, pixels, request.on(pixels), cut[0] if cut else None))
+        self.notes += told(job)
         return job.model.runner, job.why
 
     def _with(self, options: str, raster: Raster) -> str:

@@ -136,9 +136,7 @@ def map_raster(
             targets = request.targets(folder / name, model.card.task)
             targets.check(chain([str(model_path)], request.sources(pixels)))
             with closing(Job(model, pixels, request.on(pixels), block)) as job:
-                job, others = decided(job)
-                for message in others:
-                    note(message)
+                job = decided(job)
                 for message in told(job):
                     print(words(message), file=sys.stderr)
                 job.why = job.why or why

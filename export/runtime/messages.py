@@ -83,6 +83,7 @@ MESSAGES: dict[str, str] = {
     "trial_chosen": "{runner} runs it: {ratio:.1f} x onnxruntime on the CPU, {found}",
     "trial_kept": "onnxruntime on the CPU runs it: nothing else was faster on sample tiles and gave the same answers",
     "trial_apart": "{runner} is not used: {found}",
+    "trial_failed": "{runner} is not used: {reason}",
     "agreement_classes": "{equal:.2%} of the pixels equal on {count} sample tiles, 99% of the confidences up to {apart:.2%} apart",
     "agreement_values": "99% of the values differ by up to {apart:.2%} of their spread on {count} sample tiles",
     "agreement_features": "99% of the feature vectors have a cosine similarity of {cosine:.5f} or more on {count} sample tiles",

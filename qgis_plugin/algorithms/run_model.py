@@ -299,11 +299,9 @@ class ModelAlgorithm(Algorithm):
         """Run a model over a layer and write its files; the results are closed."""
         going = lambda: not feedback.isCanceled()  # noqa: E731
         with closing(open_job(plan)) as job:
-            job, others = decided(job, going)
+            job = decided(job, going)
             text = tr("Model: {name}, run by {provider}")
             feedback.pushInfo(text.format(name=job.card.name, provider=job.model.runner))
-            for note in others:
-                feedback.pushWarning(words(note))
             for note in told(job):
                 feedback.pushInfo(words(note))
             if plan.series:

@@ -1824,6 +1824,10 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>no se usa {runner}: {found}</translation>
     </message>
     <message>
+        <source>{runner} is not used: {reason}</source>
+        <translation>no se usa {runner}: {reason}</translation>
+    </message>
+    <message>
         <source>{equal:.2%} of the pixels equal on {count} sample tiles, 99% of the confidences up to {apart:.2%} apart</source>
         <translation>{equal:.2%} de los píxeles iguales en {count} teselas de muestra, el 99 % de las confianzas con hasta {apart:.2%} de diferencia</translation>
     </message>

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import numpy as np
 
@@ -81,10 +80,10 @@ class ChangeJob:
             raise InputFault("change_grids", where=after.name, other=before.name)
         options = replace(options, run=replace(options.run, probabilities=True))
         sides = Job(model, before, options), Job(model, after, options)
-        (self.before, one), (self.after, two) = (decided(side) for side in sides)
+        self.before, self.after = (decided(side) for side in sides)
         if self.before.model.runner != self.after.model.runner:
-            self.before, self.after = (side.run_by(model.on(CPU), Message("trial_sides")) for side in sides)
-        self._others = [*one, *two]
+            against = {str(note): note for job in self.sides for note in job.against}.values()
+            self.before, self.after = (side.run_by(model.on(CPU), Message("trial_sides"), against) for side in sides)
         self.options, self.card, self.grid = options, self.before.card, self.before.grid
         self.features = self.card.task == "embedding"
         if not self.features:
@@ -98,9 +97,7 @@ class ChangeJob:
 
     def notes(self) -> list[Message]:
         """What the user should know before a long run."""
-        return list(
-            {str(note): note for note in chain(*(job.notes(True) for job in self.sides), self._others)}.values()
-        )
+        return list({str(note): note for job in self.sides for note in job.notes(True)}.values())
 
     def rows(self, progress: Progress) -> Iterator[ChangeRows]:
         """Finished rows of ``grid``, from top to bottom.

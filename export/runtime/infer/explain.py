@@ -184,7 +184,7 @@ def _memory(job: Job) -> Fact:
 
 def _time(job: Job, estimate: Estimate) -> Fact:
     label, ran = Message("label_time"), {"provider": job.model.runner, "threads": job.model.threads}
-    why = (job.why,) if job.why else ()
+    why = (*((job.why,) if job.why else ()), *job.against)
     if estimate.seconds is None:
         return Fact(label, (Message("time_unknown"),), (Message("run_by", ran), *why))
     return Fact(

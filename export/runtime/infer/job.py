@@ -6,7 +6,7 @@ A host opens the raster as ``Pixels``, makes a ``Job`` and hands its rows or obj
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from ..errors import InputFault
@@ -58,10 +58,12 @@ class Job:
         card: completed by what the model itself tells.
         grid: of the result.
         why: of what runs it, where that was to be decided.
+        against: what spoke against others, where some were tried.
         colours: see ``Scan``.
     """
 
     why: Message | None = None
+    against: tuple[Message, ...] = ()
     colours: int = COLOURS
 
     def __init__(self, model: Model, raster: Pixels | Series, options: Options, block: Window | None = None) -> None:
@@ -109,10 +111,10 @@ class Job:
         other.grid = self.layout.result.crop(block)
         return other
 
-    def run_by(self, model: Model, why: Message) -> Job:
+    def run_by(self, model: Model, why: Message, against: Iterable[Message] = ()) -> Job:
         """The same run by the same model on another provider."""
         other = copy.copy(self)
-        other.why = why
+        other.why, other.against = why, tuple(against)
         other.model = model.for_dates(len(self.source.dates))
         return other
 

@@ -31,8 +31,8 @@ _TOLD = ("trial_chosen", "trial_kept", "trial_sides")
 _LOOKED_AT = 4 * TILES  # tiles that are read to find such as hold data
 
 
-def decided(job: Job, keep_going: Callable[[], bool] = lambda: True) -> tuple[Job, list[Message]]:
-    """The job, run by the provider that ``auto`` stands for, and what spoke against others; itself where one was named.
+def decided(job: Job, keep_going: Callable[[], bool] = lambda: True) -> Job:
+    """The job, run by the provider that ``auto`` stands for; itself where one was named.
 
     What a trial finds is kept for the next run of the model on this computer: the same raster is not tried again, and on
     others only what was faster. Detections and short runs stay on the CPU.
@@ -42,31 +42,31 @@ def decided(job: Job, keep_going: Callable[[], bool] = lambda: True) -> tuple[Jo
         Cancelled: ``keep_going`` returned False.
     """
     if not job.model.undecided:
-        return job, []
+        return job
     base, scan, grid = job.model.on(CPU), job.scan(), _grid(job)
     reason = _why_not(job, grid)
     windows, digest = ([], "") if reason else _sample(scan, grid)
     if not reason and len(windows) < TILES:
         reason = Message("trial_empty", {"count": len(windows), "needed": TILES})
     if reason:
-        return job.run_by(base, reason), []
+        return job.run_by(base, reason)
     known = Known.of(base.file, base.threads)
     if digest in known.rasters:
         try:
             why = _remembered(known.rasters[digest], job.card.task)
-            return job.run_by(base.on(*provider_of(why.fields.get("runner", CPU))), why), []
+            return job.run_by(base.on(*provider_of(why.fields.get("runner", CPU))), why)
         except (ModelFault, KeyError, TypeError, ValueError):  # it is gone, or somebody changed the file
             del known.rasters[digest]
-    model, why, notes = _Trial(scan, base, windows, known, keep_going).run()
+    model, why, against = _Trial(scan, base, windows, known, keep_going).run()
     facts = {name: value for name, value in why.fields.items() if name != "found"}
     known.rasters[digest] = {"runner": model.runner, "kind": why.kind, "facts": facts}
     known.save()
-    return job.run_by(model, why), notes
+    return job.run_by(model, why, against)
 
 
 def told(job: Job) -> list[Message]:
-    """What the user should read unasked of what runs a job: that a trial found it."""
-    return [job.why] if job.why and job.why.kind in _TOLD else []
+    """What the user should read unasked of what runs a job: what a trial found. None of it is a warning."""
+    return [*job.against, *([job.why] if job.why and job.why.kind in _TOLD else [])]
 
 
 def _facts(runner: str, ratio: float, agreement: Agreement, count: int) -> dict[str, Any]:
@@ -142,11 +142,11 @@ class _Trial:
 
     def run(self) -> tuple[Model, Message, list[Message]]:
         """The model on the best provider, why, and what spoke against others."""
-        notes: list[Message] = []
+        against: list[Message] = []
         tried = [one for one in candidates() if self.known.ratios.get(runner_of(*one), FASTER) >= FASTER]
         best, fastest, why = self.base, FASTER, Message("trial_kept")
         if not tried:
-            return best, why, notes
+            return best, why, against
         exact = (OPENVINO, "fp32")  # others may calculate in less, whatever they are asked for
         reference = self._asked(self.base, self.windows[:TIMED] if tried == [exact] else self.windows)
         self.base.rest()
@@ -158,17 +158,19 @@ class _Trial:
                 model = self.base.on(provider, precision)
                 answers = self._asked(model, windows)
             except ModelFault as fault:
-                notes.append(fault.message)
+                against.append(
+                    Message("trial_failed", {"runner": runner_of(provider, precision), "reason": fault.message})
+                )
                 continue
             found = reference.compared(answers)
             # The first time counts: what a busy minute changes must not run one raster of a batch by something else.
             ratio = self.known.ratios.setdefault(model.runner, answers.speed / reference.speed)
             facts = _facts(model.runner, ratio, found, len(windows))
             if not found.holds((provider, precision) == exact):
-                notes.append(Message("trial_apart", facts))
+                against.append(Message("trial_apart", facts))
             elif ratio >= fastest:
                 best, fastest, why = model, ratio, Message("trial_chosen", facts)
-        return best, why, notes
+        return best, why, against
 
     def _asked(self, model: Model, windows: list[Window]) -> SampleAnswers:
         scan, unit = replace(self.scan, model=model, colours=0), unit_of(model)
