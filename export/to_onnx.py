@@ -34,6 +34,7 @@ from core.store.read import ChipStore
 from export.model_files.dense import TILE, DenseFeatures, drop_stages, properties
 from export.model_files.mlm import metadata, model_item
 from export.model_files.onefile import one_file
+from export.model_files.overlap import Inputs, Seams, least_overlap
 from export.model_files.quantize import MAX_LOSS, MIN_SPEEDUP, Comparison, quantize, real_tiles, training_tiles
 from export.model_files.series import SUMMER, OneDate, input_names, of_one_date, real_series
 from export.runtime.errors import RuntimeFault
@@ -41,7 +42,8 @@ from export.runtime.model.item import FILE_EXTENSION, multihash
 from export.runtime.model.session import Model
 
 OPSET, IR = 17, 8
-SERIES_TILE = 128  # px: twelve dates of it take about the memory of one date at 256 px
+MAP_TILE = 512  # px: of large tiles a smaller share is computed twice
+SMALL_TILE = 256  # px, where memory asks for it: of a series, and to calibrate 8-bit integers
 # Maximum difference between torch and onnxruntime: of probabilities and scores; of boxes in px.
 TOLERANCE = 1e-3
 WEIGHTS = ("model.safetensors", "encoder.safetensors")  # of a finetune and a pretrain run
@@ -94,7 +96,7 @@ def export_onnx(
         source: folder of a run, or a safetensors file.
         out: the ONNX file; ``<out>.mlm.json`` is written beside it.
         data: the chip store of training; by default that of the run's config.yaml.
-        tile_size: rows = columns of the input, px; by default 256 for segmentation, 128 for that of a series, 512 with ``dense``, else the chip size.
+        tile_size: rows = columns of the input, px; by default 512 for segmentation (256 of a series or with ``int8``) and with ``dense``, else the chip size.
         name: title of the model; by default the file name.
         dense: export maps of an encoder's stages (``export.model_files.dense``) instead of one vector per chip.
         int8: quantise to 8-bit integers; prints accuracy and speed.
@@ -127,7 +129,7 @@ def export_onnx(
             "--int8: not supported for detectors, whose graph computes boxes with too much precision for 8 bits; export in fp32"
         )
     _check_series(spec, weights, int8, single_date, out)
-    run = _Run(store, _tile_size(spec, tile_size, dense), name, settings_of(weights.parent), int8, force)
+    run = _Run(store, _tile_size(spec, tile_size, dense, int8), name, settings_of(weights.parent), int8, force)
     difference = _export(run, spec, _as_exported(spec, network, dense, store), out)
     if single_date and isinstance(network, SeriesNetwork):
         day, run = day_of_year or SUMMER, replace(run, name=f"{name}, one date" if name else None)
@@ -177,6 +179,9 @@ def _export(run: _Run, spec: ModelSpec, model: nn.Module, out: Path) -> float:
     )
     if isinstance(model, DenseFeatures):
         item["properties"] |= properties(model, tile)
+    seams = _seams(run, spec, model)
+    if seams:
+        item["properties"] |= {"geoaware:overlap": seams.overlap, "geoaware:seams": seams.as_json()}
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
     try:
@@ -211,14 +216,27 @@ def _check_gain(comparison: Comparison, out: Path, force: bool) -> None:
         )
 
 
-def _tile_size(spec: ModelSpec, requested: int | None, dense: bool) -> int:
+def _tile_size(spec: ModelSpec, requested: int | None, dense: bool, int8: bool = False) -> int:
     if requested is not None:
         if requested < spec.stride or requested % spec.stride:
             raise UserError(f"--tile-size {requested}: must be a multiple of {spec.stride}, the network's stride")
         return requested
     if spec.task == "segmentation":
-        return SERIES_TILE if spec.dates else 256
+        return SMALL_TILE if spec.dates or int8 else MAP_TILE
     return TILE if dense else spec.chip_size
+
+
+def _seams(run: _Run, spec: ModelSpec, model: nn.Module) -> Seams | None:
+    """The overlap of a map's tiles and what it leaves of seams; None unless the answer is a map."""
+    if spec.task != "segmentation":
+        return None
+    side, few = 2 * run.tile, real_series(run.store, spec, 2 * run.tile)[:2] if spec.dates else []
+    mosaic: Inputs = few[-1] if few else (real_tiles(run.store, side, 1),)
+    with torch.inference_mode():
+        seams = least_overlap(lambda inputs: _run_torch(model, inputs)[0][0], mosaic, run.tile, spec.stride)
+    if seams:
+        print(seams)
+    return seams
 
 
 def _as_exported(spec: ModelSpec, network: nn.Module, dense: bool, store: ChipStore) -> nn.Module:
@@ -347,8 +365,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", type=Path, metavar="STORE", help="chip store of training (default: from the run's config.yaml)")
     add(
         "--tile-size", type=int,
-        help="rows = columns of the input in pixels (default: 256 for segmentation, 128 for that of a series of dates, 512 "
-        "with --dense, else the chip size)",
+        help="rows = columns of the input in pixels (default: 512 for segmentation and with --dense, 256 for segmentation "
+        "of a series of dates or with --int8, else the chip size)",
     )  # fmt: skip
     add(
         "--dense", action="store_true",

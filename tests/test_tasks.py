@@ -98,6 +98,8 @@ def test_every_decoder_learns_and_is_exported(store, encoder, tmp_path, decoder)
     item = json.loads((tmp_path / "m.mlm.json").read_text())
     check_model_item(item)
     assert item["properties"]["mlm:architecture"] == f"{DECODERS[decoder]} resnet18"
+    assert item["properties"]["geoaware:overlap"] == Model(tmp_path / "m.onnx").card.overlap == 32  # the stride
+    assert 0 < item["properties"]["geoaware:seams"]["pixels_equal"] <= 1
 
 
 def test_a_segmentation_takes_images_of_any_size(store, encoder):
