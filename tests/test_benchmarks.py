@@ -172,7 +172,12 @@ def test_the_spatial_split_of_eurosat_is_measured_once_and_written(tmp_path):
     assert call(eurosat.main, *arguments) == 0
     results = (tmp_path / "work" / "eurosat.jsonl").read_text()
     written = page_path.read_text()
-    for expected in ("## Blue Marble\n\nkept", "| moco, 1 min | ", "| random convolutions | "):
+    for expected in (
+        "## Blue Marble\n\nkept",
+        "| moco, 1 min | ",
+        "| moco, 1 min, stages 1 to 4 | ",
+        "| random convolutions | ",
+    ):
         assert expected in written
     assert call(eurosat.main, *arguments) == 0
     assert (tmp_path / "work" / "eurosat.jsonl").read_text() == results  # nothing was measured again

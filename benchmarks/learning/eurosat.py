@@ -32,6 +32,7 @@ from benchmarks.learning.stores import ROOT, make_store
 from core.errors import UserError, run_command
 from core.evaluation.classify import knn_predict
 from core.evaluation.floors import colours_of
+from core.evaluation.stages import Pooled
 from core.networks.encoders import ModelSpec, Standardise, features
 from core.networks.weights import load_encoder
 from core.runs import pick_device
@@ -55,7 +56,8 @@ ANCHORS = (
 TEXT = """16,200 training, 5,400 validation and 5,400 test images of 64 px by longitude (the files of torchgeo), in the protocol of
 [torchgeo-bench](https://github.com/torchgeo/torchgeo-bench): frozen encoder, every band standardised, kNN with k = 5, logistic
 regression with C chosen on the validation images, then training and validation images together; 95 % intervals by 200
-bootstraps of the test images. ResNet-18 and the defaults of `core.train pretrain --variant moco`, views of 32 px, pretrained on
+bootstraps of the test images. Features are the means over the last map, or over those of all four stages together. ResNet-18
+and the defaults of `core.train pretrain --variant moco`, views of 32 px, pretrained on
 the training images without labels.
 
 The published numbers differ in this (as torchgeo-bench 0.4.0 has it): it reads the 16-bit GeoTIFFs of all bands, here are the 8-bit
@@ -72,12 +74,19 @@ class Probe:
         job: what pretrains its encoder, or none.
         file: weights of an encoder from elsewhere, or none.
         size: px to which the images are resized.
+        stages: whether the means of all four stages' maps are taken, not of the last alone.
     """
 
     name: str
     job: Job | None = None
     file: str = ""
     size: int = NATIVE
+    stages: bool = False
+
+    @property
+    def row(self) -> str:
+        """Name in the table."""
+        return f"{self.name}, stages 1 to 4" if self.stages else self.name
 
     @property
     def seed(self) -> int:
@@ -87,7 +96,7 @@ class Probe:
     @property
     def key(self) -> str:
         """Names the result."""
-        return f"{self.name}, {self.size} px, seed {self.seed}"
+        return f"{self.row}, {self.size} px, seed {self.seed}"
 
 
 class Resized(nn.Module):
@@ -116,7 +125,8 @@ def described(probe: Probe, bench: Bench, store: ChipStore) -> np.ndarray:
         network = nn.Sequential(Standardise(spec), RCF(len(spec.bands), features=512, kernel_size=3, seed=0))
         return features(network, store, rows, device, batch_size=64)  # its maps are as large as the images
     path = bench.encoder(probe.job, store) if probe.job else probe.file
-    encoder: nn.Module = load_encoder(str(path), store)[1]
+    trained = load_encoder(str(path), store)[1]
+    encoder = Pooled(trained) if probe.stages else trained
     return features(
         encoder if probe.size == NATIVE else Resized(encoder, probe.size), store, rows, device, batch_size=128
     )
@@ -168,7 +178,7 @@ def probes(options: argparse.Namespace) -> list[Probe]:
         Probe(f"moco, {minutes:g} min", pretrained(minutes, seed)) for minutes in options.minutes for seed in seeds
     ]
     sized = [replace(probe, size=size) for size in options.sizes for probe in (*named, *ours)]
-    return [*cheap, *sized]
+    return [*cheap, *sized, *(replace(probe, stages=True) for probe in ours)]
 
 
 def tunings(options: argparse.Namespace) -> list[Job]:
@@ -291,7 +301,7 @@ def _measure(options: argparse.Namespace, results: Path) -> None:
         if probe.key not in read_results(results):
             started = time.monotonic()
             record = judged(described(probe, bench, store), store)
-            record |= {"key": probe.key, "name": probe.name, "size": probe.size}
+            record |= {"key": probe.key, "name": probe.row, "size": probe.size}
             keep(results, record | {"seconds": round(time.monotonic() - started, 1)})
             print(
                 f"{probe.key}: {', '.join(f'{kind} {interval([hits])}' for kind, hits in record['hits'].items())}",
