@@ -185,7 +185,7 @@ def _export(run: _Run, spec: ModelSpec, model: nn.Module, out: Path) -> float:
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
     try:
-        _write(model, spec, tile, partial, metadata(spec, item, tile))
+        _write(model, spec, tile, partial, metadata(spec, item, tile), [answer.shape for answer in expected[0]])
         difference = _difference(Model(partial), series, expected, spec.task)  # checks guard and card too
         if not difference <= TOLERANCE:
             raise UserError(
@@ -298,7 +298,9 @@ def _store_of(weights: Path) -> Path:
     return Path(data)
 
 
-def _write(model: nn.Module, spec: ModelSpec, tile: int, path: Path, card: dict[str, str]) -> None:
+def _write(
+    model: nn.Module, spec: ModelSpec, tile: int, path: Path, card: dict[str, str], shapes: list[tuple[int, ...]]
+) -> None:
     outputs = list(OUTPUTS.get(spec.task, ("probabilities",)))
     stages = [stage.tensor for stage in model.stages] if isinstance(model, DenseFeatures) else []
     names = ["image"]
@@ -329,12 +331,21 @@ def _write(model: nn.Module, spec: ModelSpec, tile: int, path: Path, card: dict[
         graph = onnx.load(raw)
     if stages:
         drop_stages(graph)
+    if spec.task != "detection":  # whose number of objects is free
+        _state(graph, shapes)
     graph.ir_version = IR
     onnx.helper.set_model_props(graph, card)
     onnx.checker.check_model(graph)
     if graph.opset_import[0].version != OPSET:
         raise UserError(f"the exporter wrote opset {graph.opset_import[0].version} instead of {OPSET}")
     onnx.save(graph, str(path))
+
+
+def _state(graph: onnx.ModelProto, shapes: list[tuple[int, ...]]) -> None:
+    """Write the shapes of the outputs, but for the batch, into a graph: whoever opens it need not run a tile to know them."""
+    for output, shape in zip(graph.graph.output, shapes):
+        for dimension, size in zip(output.type.tensor_type.shape.dim[1:], shape[1:], strict=True):
+            dimension.dim_value = size
 
 
 def _example(spec: ModelSpec, tile: int) -> tuple[Tensor, ...]:

@@ -100,6 +100,10 @@ def test_every_decoder_learns_and_is_exported(store, encoder, tmp_path, decoder)
     assert item["properties"]["mlm:architecture"] == f"{DECODERS[decoder]} resnet18"
     assert item["properties"]["geoaware:overlap"] == Model(tmp_path / "m.onnx").card.overlap == 32  # the stride
     assert 0 < item["properties"]["geoaware:seams"]["pixels_equal"] <= 1
+    (output,) = onnx.load(tmp_path / "m.onnx").graph.output  # states its shape, so that no tile is run to know it
+    batch, *shape = output.type.tensor_type.shape.dim
+    assert batch.dim_param == "batch"
+    assert [size.dim_value for size in shape] == [len(spec.classes), 64, 64]
 
 
 def test_a_segmentation_takes_images_of_any_size(store, encoder):

@@ -17,6 +17,7 @@ from rasterio.errors import RasterioError
 
 from export.rasterio_io.grid import Grid, raster_window
 from export.runtime.errors import InputFault, first_line
+from export.runtime.model.providers import cores
 from export.runtime.raster.window import Window
 from export.runtime.results.vectors import KeepGoing
 from export.runtime.results.writing import MADE_BY
@@ -38,6 +39,7 @@ def writing(path: Path) -> Iterator[None]:
 def cog_options(dtype: str, overviews: str) -> dict[str, object]:
     """How a COG is written; ``overviews`` is GDAL's name of the resampling: MODE for classes, AVERAGE for numbers."""
     options = {"compress": "DEFLATE", "blocksize": BLOCK, "overview_resampling": overviews, "bigtiff": "IF_SAFER"}
+    options |= {"num_threads": str(cores())}  # the same bytes
     return options | ({"predictor": "FLOATING_POINT"} if dtype.startswith("float") else {})
 
 

@@ -80,6 +80,7 @@ class GdalWriter:
     def to_cog(self, out: Path, overviews: str, keep_going: KeepGoing) -> None:
         self._do(self._file.FlushCache)
         options = ["COMPRESS=DEFLATE", f"BLOCKSIZE={BLOCK}", f"OVERVIEW_RESAMPLING={overviews}", "BIGTIFF=IF_SAFER"]
+        options.append("NUM_THREADS=ALL_CPUS")  # the same bytes
         if self.dtype.startswith("float"):
             options.append("PREDICTOR=FLOATING_POINT")
         create = gdal.GetDriverByName("COG").CreateCopy

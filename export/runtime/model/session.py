@@ -110,8 +110,10 @@ class Model:
             other._use(self._named(output))
         return other
 
-    def on(self, provider: str, precision: str = "fp32") -> Model:
+    def on(self, provider: str, precision: str = "fp32", tried: bool = False) -> Model:
         """This model, run by another provider, by its full name; itself, decided, if that runs it.
+
+        ``tried`` says that onnxruntime is known to run a tile of it within its limit of memory: it does not run one again.
 
         Raises:
             ModelFault: the provider does not start.
@@ -119,7 +121,7 @@ class Model:
         other = copy.copy(self)
         other.undecided = False
         if (provider, precision) != (self.provider, self.precision):
-            other._start(provider, precision)
+            other._start(provider, precision, tried)
         return other
 
     @property
@@ -293,13 +295,13 @@ class Model:
         self._sessions.clear()
         trim_memory()
 
-    def _start(self, provider: str, precision: str | None) -> None:
+    def _start(self, provider: str, precision: str | None, tried: bool = False) -> None:
         """Have a provider run it. The first one, which is not OpenVINO, finds the tile size if none is stated."""
         checked_precision(precision)
         key = provider, precision or "fp32"
         if is_openvino(provider) and self._header.loops:
             raise ModelFault("openvino_loops", where=self._where)
-        if is_openvino(provider) and self._sessions and key not in self._sessions:
+        if is_openvino(provider) and self._sessions and key not in self._sessions and not tried:
             self.rest()  # its tile has run within onnxruntime's limit of memory
         (self.provider, self.precision), self.batch = key, self._batch(provider)
         if key not in self._sessions:

@@ -35,16 +35,15 @@ class Areas:
         """Start at zero for a raster of so many rows."""
         self.classes = classes
         self.counts = np.zeros((height, len(classes)), np.int64)
-        self._index = np.full(max((entry.value for entry in classes), default=0) + 1, -1)
-        self._index[[entry.value for entry in classes]] = np.arange(len(classes))
+        self._values = np.array([entry.value for entry in classes], np.intp)
 
     def add(self, rows: Rows) -> None:
-        """Count finished rows; pixels without data never count."""
+        """Count finished rows; pixels without data hold the value of no class, and do not count."""
         if rows.classes is None:
             return
-        for number, (line, valid) in enumerate(zip(rows.classes, rows.valid), start=rows.top):
-            entries = self._index[line[valid]]
-            self.counts[number] += np.bincount(entries, minlength=len(self.classes))
+        least = int(self._values.max(initial=0)) + 1
+        for number, line in enumerate(rows.classes, start=rows.top):
+            self.counts[number] += np.bincount(line, minlength=least)[self._values]
 
     def table(self, pixel_m2: np.ndarray) -> tuple[ClassArea, ...]:
         """Area of each class, from (height,) areas of a pixel of each row in square metres, or one for all rows."""

@@ -54,7 +54,7 @@ def decided(job: Job, keep_going: Callable[[], bool] = lambda: True) -> Job:
     if digest in known.rasters:
         try:
             why = _remembered(known.rasters[digest], job.card.task)
-            return job.run_by(base.on(*provider_of(why.fields.get("runner", CPU))), why)
+            return job.run_by(base.on(*provider_of(why.fields.get("runner", CPU)), tried=True), why)
         except (ModelFault, KeyError, TypeError, ValueError):  # it is gone, or somebody changed the file
             del known.rasters[digest]
     model, why, against = _Trial(scan, base, windows, known, keep_going).run()
