@@ -233,7 +233,7 @@ def _seams(run: _Run, spec: ModelSpec, model: nn.Module) -> Seams | None:
     side, few = 2 * run.tile, real_series(run.store, spec, 2 * run.tile)[:2] if spec.dates else []
     mosaic: Inputs = few[-1] if few else (real_tiles(run.store, side, 1),)
     with torch.inference_mode():
-        seams = least_overlap(lambda inputs: _run_torch(model, inputs)[0][0], mosaic, run.tile, spec.stride)
+        seams = least_overlap(lambda inputs: _run_torch(model, inputs)[0][0], mosaic, run.tile)
     if seams:
         print(seams)
     return seams

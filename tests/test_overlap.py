@@ -6,7 +6,7 @@ from scipy.ndimage import uniform_filter
 
 from export.model_files.overlap import least_overlap
 
-TILE, STRIDE = 128, 8
+TILE = 256
 
 
 def blurred(reach):
@@ -27,9 +27,9 @@ def mosaic():
     return image, np.array([1.0], np.float32)
 
 
-@pytest.mark.parametrize(("reach", "overlap"), [(0, 8), (3, 8), (5, 16), (20, 48), (27, 64)])
+@pytest.mark.parametrize(("reach", "overlap"), [(0, 32), (14, 32), (15, 64), (50, 128)])
 def test_the_overlap_is_as_wide_as_the_network_sees(mosaic, reach, overlap):
-    seams = least_overlap(blurred(reach), mosaic, TILE, STRIDE)
+    seams = least_overlap(blurred(reach), mosaic, TILE)
     assert seams.overlap == overlap
     assert not seams.seen
     assert seams.found.equal == 1
@@ -37,11 +37,11 @@ def test_the_overlap_is_as_wide_as_the_network_sees(mosaic, reach, overlap):
 
 
 def test_a_network_that_sees_more_than_half_a_tile_leaves_seams_and_says_so(mosaic):
-    seams = least_overlap(blurred(60), mosaic, TILE, STRIDE)
+    seams = least_overlap(blurred(90), mosaic, TILE)
     assert seams.overlap == TILE // 2
     assert seams.seen
     assert "larger tiles" in str(seams)
 
 
-def test_a_tile_of_less_than_two_strides_has_no_overlap_to_choose(mosaic):
-    assert least_overlap(blurred(0), mosaic, TILE, TILE) is None
+def test_a_tile_of_32_px_has_no_overlap_to_choose(mosaic):
+    assert least_overlap(blurred(0), mosaic, 32) is None

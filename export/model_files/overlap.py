@@ -11,7 +11,7 @@ import numpy as np
 from export.runtime.infer.blend import Axis
 from export.runtime.infer.timing.agreement import Agreement
 
-STEPS = (1, 2, 3, 4, 6, 8)  # overlaps that are tried, in strides of the network
+OVERLAPS = (32, 64, 96, 128, 192, 256)  # px; multiples of every network's stride
 SEAM = 8  # px to either side of where two tiles meet, in which maps are compared
 Inputs = tuple[np.ndarray, ...]
 Run = Callable[[Inputs], np.ndarray]
@@ -50,7 +50,7 @@ class Seams:
         return dict(zip(names, (self.found.equal, self.found.apart, self.largest)))
 
 
-def least_overlap(run: Run, mosaic: Inputs, tile: int, stride: int) -> Seams | None:
+def least_overlap(run: Run, mosaic: Inputs, tile: int) -> Seams | None:
     """The smallest overlap that leaves no seams, or the largest that is tried; None where a tile is too small for any.
 
     Tiles begin at multiples of the network's stride here: what differs comes from their borders alone.
@@ -59,10 +59,9 @@ def least_overlap(run: Run, mosaic: Inputs, tile: int, stride: int) -> Seams | N
         run: gives probabilities (classes, rows, columns) for one place.
         mosaic: what ``run`` takes, of 2 x ``tile`` rows and columns, which are the last axes of all inputs but vectors.
         tile: rows = columns of the model's input, px.
-        stride: px of the image in a pixel of the network's last map.
     """
     whole, found = run(mosaic), None
-    for overlap in (stride * step for step in STEPS if 2 * stride * step <= tile):
+    for overlap in (px for px in OVERLAPS if 2 * px <= tile):
         found = _compared(run, mosaic, whole, tile, overlap)
         if not found.seen:
             break
