@@ -158,6 +158,11 @@ def test_the_few_labels_benchmark_measures_what_is_missing_and_writes_its_sectio
     assert (tmp_path / "work" / "accuracy.jsonl").read_text() == written
 
 
+def test_the_page_of_learning_has_the_notes_that_the_next_run_writes_into_it():
+    written = (learning.ROOT / "docs" / "benchmarks" / "learning.md").read_text(encoding="utf-8")
+    assert page.NOTES.read_text(encoding="utf-8").strip() in written
+
+
 def test_the_spatial_split_of_eurosat_is_measured_once_and_written(tmp_path):
     folder = make_eurosat(tmp_path / "eurosat")
     for ours, theirs in (("train", "train"), ("valid", "val"), ("test", "test")):
