@@ -229,11 +229,11 @@ def _tile_size(spec: ModelSpec, requested: int | None, dense: bool, int8: bool =
 def _seams(run: _Run, spec: ModelSpec, model: nn.Module) -> Seams | None:
     """The overlap of a map's tiles and what it leaves of seams; None unless the answer is a map.
 
-    What a network sees around a pixel does not grow with its tile: small ones tell it in less time.
+    What a network sees does not grow with its tile: small ones tell it sooner, ``MAP_TILE`` has room for every overlap.
     """
     if spec.task != "segmentation":
         return None
-    for tile in sorted({min(run.tile, SMALL_TILE), run.tile}):
+    for tile in sorted({min(run.tile, SMALL_TILE), min(run.tile, MAP_TILE)}):
         few = real_series(run.store, spec, 2 * tile)[:2] if spec.dates else []
         mosaic: Inputs = few[-1] if few else (real_tiles(run.store, 2 * tile, 1),)
         with torch.inference_mode():
@@ -338,7 +338,7 @@ def _write(
     if stages:
         drop_stages(graph)
     if spec.task != "detection":  # whose number of objects is free
-        _state(graph, shapes)
+        _state_shapes(graph, shapes)
     graph.ir_version = IR
     onnx.helper.set_model_props(graph, card)
     onnx.checker.check_model(graph)
@@ -347,7 +347,7 @@ def _write(
     onnx.save(graph, str(path))
 
 
-def _state(graph: onnx.ModelProto, shapes: list[tuple[int, ...]]) -> None:
+def _state_shapes(graph: onnx.ModelProto, shapes: list[tuple[int, ...]]) -> None:
     """Write the shapes of the outputs, but for the batch, into a graph: whoever opens it need not run a tile to know them."""
     for output, shape in zip(graph.graph.output, shapes):
         for dimension, size in zip(output.type.tensor_type.shape.dim[1:], shape[1:], strict=True):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import uniform_filter
 
-from export.model_files.overlap import least_overlap
+from export.model_files.overlap import OVERLAPS, Seams, least_overlap
+from export.runtime.infer.timing.agreement import Agreement
 
 TILE = 256
 
@@ -45,3 +46,9 @@ def test_a_network_that_sees_more_than_half_a_tile_leaves_seams_and_says_so(mosa
 
 def test_a_tile_of_32_px_has_no_overlap_to_choose(mosaic):
     assert least_overlap(blurred(0), mosaic, 32) is None
+
+
+def test_larger_tiles_are_advised_only_where_they_leave_room_for_more_overlap():
+    bad = Agreement("segmentation", equal=0.9, apart=0.1)
+    assert "larger tiles" in str(Seams(128, bad, 0.5))
+    assert "larger tiles" not in str(Seams(OVERLAPS[-1], bad, 0.5))

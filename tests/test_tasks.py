@@ -98,7 +98,7 @@ def test_every_decoder_learns_and_is_exported(store, encoder, tmp_path, decoder)
     item = json.loads((tmp_path / "m.mlm.json").read_text())
     check_model_item(item)
     assert item["properties"]["mlm:architecture"] == f"{DECODERS[decoder]} resnet18"
-    assert item["properties"]["geoaware:overlap"] == Model(tmp_path / "m.onnx").card.overlap == 32  # the stride
+    assert item["properties"]["geoaware:overlap"] == Model(tmp_path / "m.onnx").card.overlap == 32  # half a tile
     assert 0 < item["properties"]["geoaware:seams"]["pixels_equal"] <= 1
     (output,) = onnx.load(tmp_path / "m.onnx").graph.output  # states its shape, so that no tile is run to know it
     batch, *shape = output.type.tensor_type.shape.dim

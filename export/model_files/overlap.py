@@ -41,7 +41,7 @@ class Seams:
         return (
             f"tiles overlap by {self.overlap} px: where they meet, {self.found.equal:.2%} of the pixels get the same class as in one "
             f"run over all of them, and probabilities differ by at most {self.largest:.3f}"
-            + ("; larger tiles leave less: --tile-size" if self.seen else "")
+            + ("; larger tiles leave less: --tile-size" if self.seen and self.overlap < OVERLAPS[-1] else "")
         )
 
     def as_json(self) -> dict[str, Any]:
