@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 import rasterio
 
@@ -17,14 +18,17 @@ from export.rasterio_io.pixels import RasterPixels
 from export.runtime.errors import Cancelled, ModelFault
 from export.runtime.infer.job import Job
 from export.runtime.infer.layout import Options
+from export.runtime.infer.objects import Boxes
 from export.runtime.infer.source import Choice
 from export.runtime.infer.sweep import Scan
 from export.runtime.infer.timing import agreement, speed, trial
+from export.runtime.infer.timing.boxes import SampleBoxes
 from export.runtime.infer.timing.trial import decided
 from export.runtime.model.devices import known, openvino, plugins
 from export.runtime.model.guard import read_header
 from export.runtime.model.providers import onnxruntime_module
 from export.runtime.model.session import Model
+from export.runtime.raster.window import Window
 from tests.conftest import call, write_raster
 from tests.models import write_given, write_graph, write_model, write_series
 from tests.test_batch import noise, random_model
@@ -270,12 +274,92 @@ def test_auto_compares_all_dates_of_a_series(tmp_path, any_speed, monkeypatch, m
     assert (maps[0] == maps[1]).mean() >= agreement.EQUAL[0]
 
 
-def test_auto_tries_nothing_for_detections(tmp_path):
-    raster = write_raster(tmp_path / "a.tif", noise(700, 700), nodata=0)
-    detector(tmp_path / "m.onnx")
-    with closing(job_of(tmp_path / "m.onnx", raster)) as job:
+def bright(path, side: int = 400):
+    """A raster with a bright rectangle in each 32 px, over which a ``detector`` finds a box."""
+    rng, pixels = np.random.default_rng(0), np.zeros((3, side, side), np.uint8)
+    pixels[1:] = 1
+    for top in range(0, side - 32, 32):
+        for left in range(0, side - 32, 32):
+            height, width = rng.integers(4, 20, 2)
+            pixels[0, top + 4 : top + 4 + height, left + 4 : left + 4 + width] = rng.integers(100, 250)
+    return write_raster(path, pixels)
+
+
+def lossy_detector(path):
+    """A detector whose scores depend on the last bits of fp32; see ``lossy``."""
+    detector(path)
+    graph, eye = onnx.load(path), np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1)
+    for node in graph.graph.node:
+        node.input[:] = ["lowered" if name == "image" else name for name in node.input]
+    many = np.full(3, 1e4, np.float32)
+    graph.graph.initializer.extend(
+        onnx.numpy_helper.from_array(values, name)
+        for name, values in (("kernel", eye), ("much", many), ("little", -many))
+    )
+    graph.graph.node.insert(0, onnx.helper.make_node("Conv", ["image", "kernel", "much"], ["raised"]))
+    graph.graph.node.insert(1, onnx.helper.make_node("Conv", ["raised", "kernel", "little"], ["lowered"]))
+    onnx.save(graph, path)
+
+
+@pytest.fixture
+def few_boxes(monkeypatch) -> None:
+    monkeypatch.setattr(trial, "LEAST", 10)
+
+
+def test_auto_takes_what_finds_the_same_objects_and_remembers_it(tmp_path, any_speed, few_boxes, monkeypatch):
+    model, raster = tmp_path / "m.onnx", bright(tmp_path / "a.tif")
+    detector(model)
+    with closing(job_of(model, raster)) as job:
         chosen = decided(job)
-    assert str(chosen.why) == "onnxruntime on the CPU runs it: others are not tried for the task detection"
+        assert chosen.model.runner == fastest_candidate()
+        assert "100.00% of the boxes found by both on 16 sample tiles" in str(chosen.why)
+        monkeypatch.setattr(trial._Trial, "run", None)
+        again = decided(job)
+        assert (again.model.runner, str(again.why)) == (chosen.model.runner, str(chosen.why))
+        found = [one.objects(lambda done, total: True) for one in (chosen, job.run_by(job.model.on(CPU), chosen.why))]
+    assert len(found[0].boxes) > 50
+    assert np.array_equal(found[0].boxes, found[1].boxes)
+
+
+def test_auto_refuses_a_precision_that_changes_the_scores_of_objects(tmp_path, any_speed, few_boxes, has_bf16):
+    lossy_detector(tmp_path / "m.onnx")
+    with closing(job_of(tmp_path / "m.onnx", bright(tmp_path / "a.tif"))) as job:
+        chosen = decided(job)
+    assert chosen.model.runner in (OPENVINO, CPU)
+    assert str(chosen.against[0]).startswith("OpenVINO bf16 is not used: 100.00% of the boxes found by both")
+    assert chosen.against[0].fields["apart"] > agreement.NEAR[0]
+
+
+def test_auto_stays_on_the_cpu_where_too_few_objects_are_found_to_compare(tmp_path, any_speed, monkeypatch):
+    model, raster = tmp_path / "m.onnx", bright(tmp_path / "a.tif")
+    detector(model)
+    said = "onnxruntime on the CPU runs it: 15 boxes on 16 sample tiles are too few to compare others by, 50 are needed"
+    with closing(job_of(model, raster)) as job:
+        assert str(decided(job).why) == said
+        monkeypatch.setattr(trial._Trial, "run", None)
+        assert str(decided(job).why) == said
+
+
+def test_boxes_agree_by_place_class_and_score():
+    tile = Window(0, 0, 100, 100)
+    places = np.array([[10, 10, 30, 30], [50, 50, 70, 70]], np.float32)
+
+    def sample(places, scores, labels, threshold=0.0) -> SampleBoxes:
+        found = SampleBoxes(threshold)
+        found.add(Boxes(tile, places, np.array(scores, np.float32), np.array(labels), np.zeros(len(places), bool)))
+        return found
+
+    reference = sample(places, [0.9, 0.8], [0, 1])
+    assert reference.compared(reference) == agreement.Agreement("detection", 1.0, 0.0)
+    assert reference.compared(sample(places + 0.5, [0.9, 0.8], [0, 1])).equal == 1
+    assert reference.compared(sample(places + 2, [0.9, 0.8], [0, 1])).equal == 0
+    assert reference.compared(sample(places, [0.9, 0.8], [0, 0])).equal == 0.5
+    assert reference.compared(sample(places[:1], [0.9], [0])).equal == pytest.approx(2 / 3)
+    assert reference.compared(sample(places[:0], [], [])).equal == 0
+    assert reference.compared(sample(places, [0.9, 0.7], [0, 1])).apart == pytest.approx(0.1, rel=0.02)
+    shown = sample(places, [0.9, 0.8], [0, 1], threshold=0.75)
+    assert shown.compared(sample(places, [0.9, 0.74], [0, 1], threshold=0.75)).equal == 1
+    assert shown.count == 2
 
 
 def test_a_map_by_auto_differs_from_the_cpus_by_no_more_than_it_says(tmp_path, any_speed):

@@ -1832,6 +1832,10 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>{equal:.2%} de los píxeles iguales en {count} teselas de muestra, el 99 % de las confianzas con hasta {apart:.2%} de diferencia</translation>
     </message>
     <message>
+        <source>{equal:.2%} of the boxes found by both on {count} sample tiles, 99% of the scores up to {apart:.2%} apart</source>
+        <translation>{equal:.2%} de las cajas halladas por ambos en {count} teselas de muestra, el 99 % de las puntuaciones con hasta {apart:.2%} de diferencia</translation>
+    </message>
+    <message>
         <source>99% of the values differ by up to {apart:.2%} of their spread on {count} sample tiles</source>
         <translation>el 99 % de los valores difiere en hasta un {apart:.2%} de su dispersión en {count} teselas de muestra</translation>
     </message>
@@ -1856,8 +1860,8 @@ El recuento de píxeles está sesgado por los errores del mapa: «Evaluar un map
         <translation>lo ejecuta onnxruntime en la CPU: no hay otro proveedor instalado (python -m export.devices muestra lo que hay)</translation>
     </message>
     <message>
-        <source>onnxruntime on the CPU runs it: others are not tried for the task {task}</source>
-        <translation>lo ejecuta onnxruntime en la CPU: otros no se prueban para la tarea {task}</translation>
+        <source>onnxruntime on the CPU runs it: {count} boxes on {tiles} sample tiles are too few to compare others by, {least} are needed</source>
+        <translation>lo ejecuta onnxruntime en la CPU: {count} cajas en {tiles} teselas de muestra son pocas para comparar otros, hacen falta {least}</translation>
     </message>
     <message>
         <source>onnxruntime on the CPU runs it: others are not tried on services</source>

@@ -7,7 +7,7 @@ border cuts is kept; where all are cut, their hull.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ _NONE = (np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, int)
 
 
 @dataclass(frozen=True)
-class _Boxes:
+class Boxes:
     """Boxes (M, 4) of one tile in px of the raster, and whether a border of the tile cuts them."""
 
     tile: Window
@@ -54,19 +54,23 @@ def detect(scan: Scan) -> Objects:
     near = Window(area.row - tile, area.column - tile, area.height + 2 * tile, area.width + 2 * tile)
     windows = [window for window in scan.windows(grid.tops, grid.lefts, tile) if window.intersection(near)]
     merged = _Merged()
-    tiles = ahead(map(scan.tile, windows), options.read_ahead)
-    answers = mapped(lambda tile: _boxes_of(scan, tile), tiles, model.threads)
-    with closing(scan.counted(answers, len(windows))) as counted:
+    with closing(scan.counted(boxes_of(scan, windows), len(windows))) as counted:
         for boxes in counted:
             merged.add(boxes)
     return _result(scan, merged, area)
 
 
-def _boxes_of(scan: Scan, tile: Tile) -> _Boxes:
+def boxes_of(scan: Scan, windows: list[Window]) -> Generator[Boxes, None, None]:
+    """Read and run the tiles with a detector; yield the boxes of each, in order."""
+    tiles = ahead(map(scan.tile, windows), scan.options.read_ahead)
+    return mapped(lambda tile: _boxes_of(scan, tile), tiles, scan.model.threads)
+
+
+def _boxes_of(scan: Scan, tile: Tile) -> Boxes:
     """Boxes of one tile, those over pixels without data left out."""
     inner, model = tile.inner, scan.model
     if tile.pixels is None:
-        return _Boxes(inner, *_NONE)
+        return Boxes(inner, *_NONE)
     image = padded(tile, model.card)
     boxes, scores, labels = model.outputs(image[None])[:3]
     if boxes.ndim != 2 or boxes.shape[1:] != (4,) or not len(boxes) == len(scores) == len(labels):
@@ -80,25 +84,25 @@ def _boxes_of(scan: Scan, tile: Tile) -> _Boxes:
     ends = np.array([inner.column + inner.width < scan.width, inner.row + inner.height < scan.height])
     cut = ((boxes[:, :2] < _CUT) & begins).any(axis=1) | ((boxes[:, 2:] > high[2:] - _CUT) & ends).any(axis=1)
     boxes = boxes + np.array([inner.column, inner.row] * 2, np.float32)
-    return _Boxes(inner, boxes, scores[keep].astype(np.float32), labels[keep].astype(int), cut)
+    return Boxes(inner, boxes, scores[keep].astype(np.float32), labels[keep].astype(int), cut)
 
 
 class _Merged:
     """Boxes of all tiles so far, and which of them are one object."""
 
     def __init__(self) -> None:
-        self.tiles = [_Boxes(Window(0, 0, 0, 0), *_NONE)]
+        self.tiles = [Boxes(Window(0, 0, 0, 0), *_NONE)]
         self.count = 0
-        self.near: list[tuple[int, _Boxes]] = []  # number of the first box, and tiles that later ones may overlap
+        self.near: list[tuple[int, Boxes]] = []  # number of the first box, and tiles that later ones may overlap
         self.same: list[tuple[int, int]] = []  # pairs of boxes that are one object
 
-    def add(self, new: _Boxes) -> None:
+    def add(self, new: Boxes) -> None:
         """Compare a tile's boxes with those of the tiles before it that it overlaps."""
         self.near = [(at, old) for at, old in self.near if old.tile.row + old.tile.height > new.tile.row]
         for at, old in self.near:
             both = old.tile.intersection(new.tile)
             if both is not None and len(old.boxes) and len(new.boxes):
-                self.same += [(at + one, self.count + other) for one, other in _pairs(old, new, both)]
+                self.same += [(at + one, self.count + other) for one, other in pairs(old, new, both)]
         self.near.append((self.count, new))
         self.tiles.append(new)
         self.count += len(new.boxes)
@@ -126,14 +130,14 @@ class _Merged:
         return merged, best, labels[kept]
 
 
-def _pairs(old: _Boxes, new: _Boxes, both: Window) -> Iterator[tuple[int, int]]:
+def pairs(old: Boxes, new: Boxes, both: Window, least: float = AGREE) -> Iterator[tuple[int, int]]:
     """Boxes of two tiles that agree in the part that both saw, the best pairs first, each box once."""
     agree = _iou(_clipped(old.boxes, both), _clipped(new.boxes, both))
     agree[old.labels[:, None] != new.labels[None]] = 0
     used, taken = set(), set()
     for flat in np.argsort(-agree, axis=None, kind="stable"):
         one, other = divmod(int(flat), agree.shape[1])
-        if agree[one, other] < AGREE:
+        if agree[one, other] < least:
             return
         if one not in used and other not in taken:
             used.add(one)

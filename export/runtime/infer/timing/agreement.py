@@ -27,8 +27,8 @@ class Agreement:
 
     Attributes:
         task: of the model.
-        equal: share of the pixels with the same class, 0 to 1; 1 where the answers are no classes.
-        apart: what 99 % of the pixels do not exceed: of classes the difference of their confidence, 0 to 1; of values their
+        equal: share of the pixels with the same class, or of the boxes that both found, 0 to 1; 1 of values and features.
+        apart: what 99 % of them do not exceed: of classes and boxes the difference of their confidence, 0 to 1; of values their
             difference, as a share of the spread from the 1st to the 99th percentile of the CPU's, in the worst band; of
             features their cosine distance, 0 to 2.
     """
@@ -49,6 +49,8 @@ class Agreement:
             return Message("agreement_values", facts)
         if self.task == "embedding":
             return Message("agreement_features", facts)
+        if self.task == "detection":
+            return Message("agreement_boxes", facts)
         return Message("agreement_classes", facts)
 
 

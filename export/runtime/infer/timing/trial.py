@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,8 +20,10 @@ from ...model.session import Model
 from ...raster.window import TileGrid, Window
 from ..inputs.tile import any_valid
 from ..job import Job, tile_grid
+from ..objects import boxes_of
 from ..sweep import Scan, place_grid, unit_of
 from .agreement import Agreement, SampleAnswers
+from .boxes import LEAST, SampleBoxes
 
 TILES = 16  # that a reduced precision is compared on, spread over the raster
 TIMED = 4  # on which OpenVINO in fp32 is timed, and compared
@@ -35,7 +37,7 @@ def decided(job: Job, keep_going: Callable[[], bool] = lambda: True) -> Job:
     """The job, run by the provider that ``auto`` stands for; itself where one was named.
 
     What a trial finds is kept for the next run of the model on this computer: the same raster is not tried again, and on
-    others only what was faster. Detections and short runs stay on the CPU.
+    others only what was faster. Short runs stay on the CPU.
 
     Raises:
         RuntimeFault: the raster cannot be read, or the model fails on the CPU.
@@ -80,6 +82,8 @@ def _remembered(entry: dict[str, Any], task: str) -> Message:
     facts = entry["facts"]
     if entry["kind"] == "trial_kept":
         return Message("trial_kept")
+    if entry["kind"] == "trial_boxes":
+        return Message("trial_boxes", {name: int(facts[name]) for name in ("count", "tiles", "least")})
     agreement = Agreement(task, float(facts["equal"]), float(facts["apart"]))
     return Message("trial_chosen", _facts(str(entry["runner"]), float(facts["ratio"]), agreement, int(facts["count"])))
 
@@ -95,8 +99,6 @@ def _grid(job: Job) -> TileGrid:
 
 def _why_not(job: Job, grid: TileGrid) -> Message | None:
     """Why nothing is tried; None: something is."""
-    if job.card.task == "detection":
-        return Message("trial_task", {"task": job.card.task})
     if not job.source.sampled:
         return Message("trial_service")
     count = round(len(grid) * job.share_touched())
@@ -148,12 +150,16 @@ class _Trial:
         if not tried:
             return best, why, against
         exact = (OPENVINO, "fp32")  # others may calculate in less, whatever they are asked for
-        reference = self._asked(self.base, self.windows[:TIMED] if tried == [exact] else self.windows)
+        few = self.windows if self.base.card.task == "detection" else self.windows[:TIMED]
+        reference = self._asked(self.base, few if tried == [exact] else self.windows)
+        if isinstance(reference, SampleBoxes) and reference.count < LEAST:
+            facts = {"count": reference.count, "tiles": len(self.windows), "least": LEAST}
+            return best, Message("trial_boxes", facts), against
         self.base.rest()
         for provider, precision in tried:
             if provider == best.provider:  # in fp32, what it does well in fewer bits
                 continue
-            windows = self.windows[:TIMED] if (provider, precision) == exact else self.windows
+            windows = few if (provider, precision) == exact else self.windows
             try:
                 model = self.base.on(provider, precision)
                 answers = self._asked(model, windows)
@@ -172,19 +178,29 @@ class _Trial:
                 best, fastest, why = model, ratio, Message("trial_chosen", facts)
         return best, why, against
 
-    def _asked(self, model: Model, windows: list[Window]) -> SampleAnswers:
-        scan, unit = replace(self.scan, model=model, colours=0), unit_of(model)
-        with closing(scan.answers(windows[:1])) as first:  # the first call of all is slow
+    def _asked(self, model: Model, windows: list[Window]) -> Any:
+        scan, boxes = replace(self.scan, model=model, colours=0), model.card.task == "detection"
+        said = boxes_of if boxes else _numbers
+        with closing(said(scan, windows[:1])) as first:  # the first call of all is slow
             next(first)
-        begun, found = time.perf_counter(), SampleAnswers(model.card)
-        with closing(scan.answers(windows)) as answers:
-            for tile, answer in answers:
+        found: Any = SampleBoxes(scan.options.threshold or 0.0) if boxes else SampleAnswers(model.card)
+        begun = time.perf_counter()
+        with closing(said(scan, windows)) as answers:
+            for answer in answers:
                 if not self.keep_going():
                     raise Cancelled()
-                assert answer is not None  # nosec B101  # they hold data
-                if answer.ndim == 3:
-                    valid = tile.valid if unit == 1 else any_valid(tile.valid, (unit, unit))
-                    answer = answer[:, : valid.shape[0], : valid.shape[1]][:, valid]
-                found.add(answer.reshape(len(answer), -1))
+                found.add(answer)
         found.speed = len(windows) / (time.perf_counter() - begun)
         return found
+
+
+def _numbers(scan: Scan, windows: list[Window]) -> Generator[np.ndarray, None, None]:
+    """What a model says of these tiles, which hold data: (K, N) of each, of the N places of it that do."""
+    unit = unit_of(scan.model)
+    with closing(scan.answers(windows)) as answers:
+        for tile, answer in answers:
+            assert answer is not None  # nosec B101  # they hold data
+            if answer.ndim == 3:
+                valid = tile.valid if unit == 1 else any_valid(tile.valid, (unit, unit))
+                answer = answer[:, : valid.shape[0], : valid.shape[1]][:, valid]
+            yield answer.reshape(len(answer), -1)
