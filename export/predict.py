@@ -355,7 +355,7 @@ def _predict_many(arguments: argparse.Namespace, request: Request, model: Model 
         arguments.model, arguments.out = arguments.model.absolute(), arguments.out.absolute()
         if request.area.mask:
             request = replace(request, area=replace(request.area, mask=request.area.mask.absolute()))
-    model = model or _open(arguments, "cpu" if arguments.dask else arguments.provider)
+    model = (model or _open(arguments, "cpu" if arguments.dask else arguments.provider)).open()
     inputs, bad = _inputs(arguments, request, model, arguments.out)
     if arguments.dask:
         inputs = [raster.elsewhere() for raster in inputs]

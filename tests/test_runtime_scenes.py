@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto
 
 from export.runtime.errors import InputFault, ModelFault
-from export.runtime.infer.objects import Boxes, _Merged, detect
+from export.runtime.infer.objects import TileBoxes, _Merged, detect
 from export.runtime.infer.scenes import cell_size, scene_grid, windows
 from export.runtime.infer.sweep import Scan, Sweep
 from export.runtime.model.session import Model
@@ -214,7 +214,7 @@ def test_two_objects_side_by_side_across_a_border_stay_two():
     def tile(window, boxes, cut):
         boxes = np.array(boxes, np.float32)
         count = len(boxes)
-        return Boxes(window, boxes, np.full(count, 0.9, np.float32), np.zeros(count, int), np.array(cut))
+        return TileBoxes(window, boxes, np.full(count, 0.9, np.float32), np.zeros(count, int), np.array(cut))
 
     merged.add(tile(Window(0, 0, 32, 32), [[20, 2, 32, 8], [20, 12, 32, 18]], [True, True]))
     merged.add(tile(Window(0, 24, 32, 32), [[24, 12, 40, 18], [24, 2, 36, 8]], [True, True]))
@@ -226,7 +226,7 @@ def test_objects_of_different_classes_are_not_joined():
     merged = _Merged()
     for label, window in ((0, Window(0, 0, 32, 32)), (1, Window(0, 16, 32, 32))):
         box = np.array([[18, 2, 28, 8]], np.float32)
-        merged.add(Boxes(window, box, np.ones(1, np.float32), np.array([label]), np.array([False])))
+        merged.add(TileBoxes(window, box, np.ones(1, np.float32), np.array([label]), np.array([False])))
     assert sorted(merged.objects()[2].tolist()) == [0, 1]
 
 

@@ -18,12 +18,13 @@ from export.rasterio_io.pixels import RasterPixels
 from export.runtime.errors import Cancelled, ModelFault
 from export.runtime.infer.job import Job
 from export.runtime.infer.layout import Options
-from export.runtime.infer.objects import Boxes
+from export.runtime.infer.objects import TileBoxes
 from export.runtime.infer.source import Choice
 from export.runtime.infer.sweep import Scan
 from export.runtime.infer.timing import agreement, speed, trial
 from export.runtime.infer.timing.boxes import SampleBoxes
 from export.runtime.infer.timing.trial import decided
+from export.runtime.model import session
 from export.runtime.model.devices import known, openvino, plugins
 from export.runtime.model.guard import read_header
 from export.runtime.model.providers import onnxruntime_module
@@ -161,6 +162,11 @@ def test_auto_takes_what_agrees_on_tiles_of_the_raster_and_remembers_it(tmp_path
         monkeypatch.setattr(Model, "rest", None)  # nor is a tile run in onnxruntime
         again = decided(job)
         assert (again.model.runner, str(again.why)) == (chosen.model.runner, str(chosen.why))
+    opened = session.start
+    monkeypatch.setattr(session, "start", None)  # nor opened there
+    with closing(job_of(model, raster)) as job:
+        assert decided(job).model.runner == chosen.model.runner
+    monkeypatch.setattr(session, "start", opened)
     other = write_raster(tmp_path / "b.tif", noise(500, 500, seed=1), nodata=0)
     with closing(job_of(model, other)) as job, pytest.raises(TypeError):
         decided(job)
@@ -170,6 +176,19 @@ def test_auto_takes_what_agrees_on_tiles_of_the_raster_and_remembers_it(tmp_path
         pytest.raises(TypeError),
     ):
         decided(job)
+
+
+def test_a_model_that_is_refused_is_named_before_anything_is_written(tmp_path):
+    """With auto it is opened late."""
+    path, shape = tmp_path / "m.onnx", ["batch", 3, 64, 64]
+    write_graph(path, [("Softmax", ["other"], ["out"], {"axis": 1})], {"out": (FLOAT, shape)}, {}, ("batch", 3, 64, 64))
+    model, raster = (
+        write_given(path, tile_size=64, overlap=16),
+        write_raster(tmp_path / "a.tif", noise(300, 300), nodata=0),
+    )
+    for number, options in enumerate([[], ["--block", 256]]):
+        assert call(predict.main, model, raster, "--out", tmp_path / f"{number}", *options) == 2
+        assert not [*tmp_path.glob(f"{number}/*.tif")]
 
 
 def test_a_trial_can_be_cancelled(tmp_path):
@@ -346,7 +365,7 @@ def test_boxes_agree_by_place_class_and_score():
 
     def sample(places, scores, labels, threshold=0.0) -> SampleBoxes:
         found = SampleBoxes(threshold)
-        found.add(Boxes(tile, places, np.array(scores, np.float32), np.array(labels), np.zeros(len(places), bool)))
+        found.add(TileBoxes(tile, places, np.array(scores, np.float32), np.array(labels), np.zeros(len(places), bool)))
         return found
 
     reference = sample(places, [0.9, 0.8], [0, 1])

@@ -26,7 +26,7 @@ _NONE = (np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, int)
 
 
 @dataclass(frozen=True)
-class Boxes:
+class TileBoxes:
     """Boxes (M, 4) of one tile in px of the raster, and whether a border of the tile cuts them."""
 
     tile: Window
@@ -60,17 +60,17 @@ def detect(scan: Scan) -> Objects:
     return _result(scan, merged, area)
 
 
-def boxes_of(scan: Scan, windows: list[Window]) -> Generator[Boxes, None, None]:
+def boxes_of(scan: Scan, windows: list[Window]) -> Generator[TileBoxes, None, None]:
     """Read and run the tiles with a detector; yield the boxes of each, in order."""
     tiles = ahead(map(scan.tile, windows), scan.options.read_ahead)
     return mapped(lambda tile: _boxes_of(scan, tile), tiles, scan.model.threads)
 
 
-def _boxes_of(scan: Scan, tile: Tile) -> Boxes:
+def _boxes_of(scan: Scan, tile: Tile) -> TileBoxes:
     """Boxes of one tile, those over pixels without data left out."""
     inner, model = tile.inner, scan.model
     if tile.pixels is None:
-        return Boxes(inner, *_NONE)
+        return TileBoxes(inner, *_NONE)
     image = padded(tile, model.card)
     boxes, scores, labels = model.outputs(image[None])[:3]
     if boxes.ndim != 2 or boxes.shape[1:] != (4,) or not len(boxes) == len(scores) == len(labels):
@@ -84,19 +84,19 @@ def _boxes_of(scan: Scan, tile: Tile) -> Boxes:
     ends = np.array([inner.column + inner.width < scan.width, inner.row + inner.height < scan.height])
     cut = ((boxes[:, :2] < _CUT) & begins).any(axis=1) | ((boxes[:, 2:] > high[2:] - _CUT) & ends).any(axis=1)
     boxes = boxes + np.array([inner.column, inner.row] * 2, np.float32)
-    return Boxes(inner, boxes, scores[keep].astype(np.float32), labels[keep].astype(int), cut)
+    return TileBoxes(inner, boxes, scores[keep].astype(np.float32), labels[keep].astype(int), cut)
 
 
 class _Merged:
     """Boxes of all tiles so far, and which of them are one object."""
 
     def __init__(self) -> None:
-        self.tiles = [Boxes(Window(0, 0, 0, 0), *_NONE)]
+        self.tiles = [TileBoxes(Window(0, 0, 0, 0), *_NONE)]
         self.count = 0
-        self.near: list[tuple[int, Boxes]] = []  # number of the first box, and tiles that later ones may overlap
+        self.near: list[tuple[int, TileBoxes]] = []  # number of the first box, and tiles that later ones may overlap
         self.same: list[tuple[int, int]] = []  # pairs of boxes that are one object
 
-    def add(self, new: Boxes) -> None:
+    def add(self, new: TileBoxes) -> None:
         """Compare a tile's boxes with those of the tiles before it that it overlaps."""
         self.near = [(at, old) for at, old in self.near if old.tile.row + old.tile.height > new.tile.row]
         for at, old in self.near:
@@ -130,7 +130,7 @@ class _Merged:
         return merged, best, labels[kept]
 
 
-def pairs(old: Boxes, new: Boxes, both: Window, least: float = AGREE) -> Iterator[tuple[int, int]]:
+def pairs(old: TileBoxes, new: TileBoxes, both: Window, least: float = AGREE) -> Iterator[tuple[int, int]]:
     """Boxes of two tiles that agree in the part that both saw, the best pairs first, each box once."""
     agree = _iou(_clipped(old.boxes, both), _clipped(new.boxes, both))
     agree[old.labels[:, None] != new.labels[None]] = 0

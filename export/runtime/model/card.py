@@ -123,6 +123,21 @@ class ModelCard:
         """The number that stands for no data in this model's class raster: 255 or 65535."""
         return NODATA if self.class_dtype == np.uint8 else NODATA_16
 
+    def limits(self, dtype: np.dtype) -> tuple[float, float]:
+        """The lowest and the highest raw value that a graph's input of this type can hold in every band."""
+        pairs = [sorted(self.scale.raw(float(end), band) for end in ends(dtype)) for band in range(len(self.bands))]
+        return max(low for low, _ in pairs), min(high for _, high in pairs)
+
+    def scaled(self, tiles: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """What a graph of this type takes of raw values (N, bands, rows, cols): they do not wrap where it is too small for them."""
+        whole, tiles = dtype.kind in "iu", tiles.astype(np.float32, copy=False)
+        if whole and np.isnan(tiles).any():
+            tiles = np.where(np.isnan(tiles), np.array(self.fill, np.float32)[:, None, None], tiles)
+        scaled = self.scale(tiles)
+        if dtype.itemsize < 4 or whole:
+            scaled = np.clip(np.rint(scaled) if whole else scaled, *ends(dtype))
+        return scaled.astype(dtype, copy=False)
+
     def checked(self) -> ModelCard:
         """The card itself; raises ModelFault if it is not consistent."""
         if self.task not in TASKS:

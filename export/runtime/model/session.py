@@ -15,7 +15,7 @@ from ..errors import ModelFault
 from ..files import free_memory, trim_memory
 from ..messages import Message
 from .answers import canonical, kind_of, with_channels
-from .card import ModelCard, ends
+from .card import ModelCard
 from .devices.openvino import OPENVINO, OpenVinoSession, is_openvino
 from .guard import read_header
 from .providers import BATCHED, CPU, called, checked_precision, chosen, cores, runner_of, start
@@ -32,7 +32,7 @@ _LARGEST_ANSWER = 2**30  # bytes for one tile; 256 classes of 1024 x 1024 px rea
 
 
 class Model:
-    """A model ready to run.
+    """A model ready to run. With the provider "auto" it is opened by its first call, or by ``open``.
 
     Attributes:
         file: its path, or its content.
@@ -58,12 +58,12 @@ class Model:
         precision: str | None = None,
         output: str | None = None,
     ) -> None:
-        """Check and open an ONNX file.
+        """Check an ONNX file, and open it.
 
         Args:
             path: of the file; or its content.
             provider: one of ``providers.PROVIDERS``, or onnxruntime's own name of a provider; "auto" is the CPU until
-                ``infer.timing.trial`` has decided.
+                ``infer.timing.trial`` has decided, which may never need onnxruntime.
             card: by default ``<model>.card.json`` beside the file, else the one inside it.
             threads: on the CPU; by default as many as cores and memory allow.
             precision: "fp32", "fp16" or "bf16", if the provider supports it.
@@ -123,6 +123,12 @@ class Model:
         if (provider, precision) != (self.provider, self.precision):
             other._start(provider, precision, tried)
         return other
+
+    def open(self) -> Model:
+        """Itself, opened; raises ModelFault if what runs it refuses the file."""
+        with self._opening:
+            self._session()
+        return self
 
     @property
     def runner(self) -> str:
@@ -229,7 +235,7 @@ class Model:
 
     def _feed(self, tiles: np.ndarray, *others: np.ndarray) -> Feed:
         """The graph's inputs: raw tiles, and what goes with those of a series, in the order of ``guard.SERIES``."""
-        feed = {self._header.input_name: self._scaled(tiles)}
+        feed = {self._header.input_name: self.card.scaled(tiles, self._dtype)}
         for name, values in zip(self._header.others, others):
             feed[name] = np.ascontiguousarray(values, bool if name == "valid" else np.float32)
         return feed
@@ -258,33 +264,16 @@ class Model:
     @property
     def limits(self) -> tuple[float, float]:
         """The lowest and the highest raw value that the graph's input can hold in every band."""
-        pairs = [
-            sorted(self.card.scale.raw(float(end), band) for end in ends(self._dtype))
-            for band in range(len(self.card.bands))
-        ]
-        return max(low for low, _ in pairs), min(high for _, high in pairs)
+        return self.card.limits(self._dtype)
 
     @property
     def whole_numbers(self) -> bool:
         """Whether the graph takes nothing else."""
         return self._dtype.kind in "iu"
 
-    def _scaled(self, tiles: np.ndarray) -> np.ndarray:
-        """What the graph takes of raw values: they do not wrap where its type is too small for them."""
-        tiles = tiles.astype(np.float32, copy=False)
-        if self.whole_numbers and np.isnan(tiles).any():
-            tiles = np.where(np.isnan(tiles), np.array(self.card.fill, np.float32)[:, None, None], tiles)
-        scaled = self.card.scale(tiles)
-        if self._dtype.itemsize < 4 or self.whole_numbers:
-            scaled = np.clip(np.rint(scaled) if self.whole_numbers else scaled, *ends(self._dtype))
-        return scaled.astype(self._dtype, copy=False)
-
     def _call(self, names: Sequence[str] | None, feed: Feed, last: bool = False) -> list[np.ndarray]:
         with self._opening:
-            key = self.provider, self.precision
-            if key not in self._sessions:
-                self._sessions[key] = self._opened()
-            session = self._sessions[key]
+            session = self._session()
         self._small = last
         return called(session, names, feed, self._where, self._header.loops, last)
 
@@ -301,15 +290,22 @@ class Model:
         key = provider, precision or "fp32"
         if is_openvino(provider) and self._header.loops:
             raise ModelFault("openvino_loops", where=self._where)
-        if is_openvino(provider) and self._sessions and key not in self._sessions and not tried:
+        if is_openvino(provider) and key not in self._sessions and not tried:
             self.rest()  # its tile has run within onnxruntime's limit of memory
         (self.provider, self.precision), self.batch = key, self._batch(provider)
-        if key not in self._sessions:
-            self._sessions.clear()
-            self._sessions[key] = self._opened()
+        if not self.undecided:
+            self._session()
         if not self.card.tile_size:
             self._find_tile()
         self.threads = self._threads_for(self._threads, self.card.dates)
+
+    def _session(self) -> Any:
+        """What runs it, opened the first time; another of the same file is closed before."""
+        key = self.provider, self.precision
+        if key not in self._sessions:
+            self._sessions.clear()
+            self._sessions[key] = self._opened()
+        return self._sessions[key]
 
     def _opened(self) -> Any:
         if not is_openvino(self.provider):

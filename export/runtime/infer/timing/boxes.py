@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..objects import Boxes, pairs
+from ..objects import TileBoxes, pairs
 from .agreement import Agreement
 
 SAME = 0.9  # intersection over union from which on two boxes of a class are the same: of 20 px, one is half a pixel off
@@ -24,9 +24,9 @@ class SampleBoxes:
 
     threshold: float = 0.0
     speed: float = 0.0
-    _tiles: list[Boxes] = field(default_factory=list)
+    _tiles: list[TileBoxes] = field(default_factory=list)
 
-    def add(self, boxes: Boxes) -> None:
+    def add(self, boxes: TileBoxes) -> None:
         """The boxes of the next tile."""
         self._tiles.append(boxes)
 

@@ -51,7 +51,7 @@ def decided(job: Job, keep_going: Callable[[], bool] = lambda: True) -> Job:
     if not reason and len(windows) < TILES:
         reason = Message("trial_empty", {"count": len(windows), "needed": TILES})
     if reason:
-        return job.run_by(base, reason)
+        return job.run_by(base.open(), reason)
     known = Known.of(base.file, base.threads)
     if digest in known.rasters:
         try:
@@ -63,7 +63,7 @@ def decided(job: Job, keep_going: Callable[[], bool] = lambda: True) -> Job:
     facts = {name: value for name, value in why.fields.items() if name != "found"}
     known.rasters[digest] = {"runner": model.runner, "kind": why.kind, "facts": facts}
     known.save()
-    return job.run_by(model, why, against)
+    return job.run_by(model.open(), why, against)
 
 
 def told(job: Job) -> list[Message]:
