@@ -67,13 +67,13 @@ def make_world(folder: Path, dates: int = 3, rows: int = 320, columns: int = 320
     return paths, labels
 
 
-def make_small_sample(folder: Path, months: int = 3) -> Path:
+def make_small_sample(folder: Path, months: int = 3, rows: int = 20) -> Path:
     """The quickstart's sample in small: a world of blocks in three kinds of land, and open sea."""
     from PIL import Image
 
     rng = np.random.default_rng(0)
     kinds = np.array([0, 2, 12, 16])  # water, forest, cropland, barren
-    blocks = np.kron(rng.choice(4, (20, 40), p=[0.1, 0.3, 0.3, 0.3]), np.ones((32, 32), int))
+    blocks = np.kron(rng.choice(4, (rows, 2 * rows), p=[0.1, 0.3, 0.3, 0.3]), np.ones((32, 32), int))
     colours = np.array([[10, 20, 60], [30, 80, 30], [140, 130, 60], [200, 180, 140]])
     (folder / "bluemarble_monthly_2004").mkdir(parents=True)
     (folder / "labels_mcd12c1").mkdir()

@@ -64,7 +64,7 @@ def test_the_learning_benchmark_runs_and_goes_on_where_it_stopped(tmp_path, tiny
     results, written = tmp_path / "work" / "results.jsonl", tmp_path / "learning.md"
     arguments = [
         "--quick", "--seeds", "1", "--curve", "--device", "cpu", "--lanes", "1",
-        "--sample", make_small_sample(tmp_path / "sample", months=2), "--peru", make_peru(tmp_path / "peru"),
+        "--sample", make_small_sample(tmp_path / "sample", months=2, rows=10), "--peru", make_peru(tmp_path / "peru"),
         "--eurosat", make_eurosat(tmp_path / "eurosat"), "--work", tmp_path / "work", "--page", written,
     ]  # fmt: skip
     assert call(learning.main, *arguments) == 0
@@ -93,7 +93,7 @@ def test_choices_are_measured_with_what_they_name_and_written_beside_the_rest_of
     written.write_text("# What pretraining gains\n\n## EuroSAT\n\n1\n")
     names = ("moco", "moco-geo-tp, whole, ignore")
     arguments = [
-        "--quick", "--seeds", "1", "--sample", make_small_sample(tmp_path / "sample", months=2),
+        "--quick", "--seeds", "1", "--sample", make_small_sample(tmp_path / "sample", months=2, rows=10),
         "--work", tmp_path / "work", "--page", written,
     ]  # fmt: skip
     for _ in range(2):  # the second time nothing is measured
