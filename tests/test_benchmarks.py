@@ -181,6 +181,8 @@ def test_the_spatial_split_of_eurosat_is_measured_once_and_written(tmp_path):
         "## Blue Marble\n\nkept",
         "| moco, 1 min | ",
         "| moco, 1 min, stages 1 to 4 | ",
+        "| moco, 1 min, stages 1 to 4, means and deviations | ",
+        "| moco, 1 min, stages 1 to 4, means and deviations, 64 and 128 px | ",
         "| random convolutions | ",
     ):
         assert expected in written

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -44,6 +45,9 @@ NATIVE, SIZES = 64, (64, 224)  # px
 PENALTIES = tuple(10.0**power for power in range(-5, 2))  # candidates for C
 BOOTSTRAPS = 200
 STATISTICS, CONVOLUTIONS = "image statistics", "random convolutions"
+STAGES, DEVIATIONS = "stages 1 to 4", "stages 1 to 4, means and deviations"
+ENLARGED = f"{DEVIATIONS}, {NATIVE} and {2 * NATIVE} px"
+FORMS = (STAGES, DEVIATIONS, ENLARGED)  # of an encoder's features, beside the means over its last map
 FEW = (0.01, 0.1, 1.0)  # of the training labels, for fine-tuning
 # RGB, accuracy of kNN and of the linear classifier in percent, as torchgeo-bench publishes them.
 ANCHORS = (
@@ -56,7 +60,8 @@ ANCHORS = (
 TEXT = """16,200 training, 5,400 validation and 5,400 test images of 64 px by longitude (the files of torchgeo), in the protocol of
 [torchgeo-bench](https://github.com/torchgeo/torchgeo-bench): frozen encoder, every band standardised, kNN with k = 5, logistic
 regression with C chosen on the validation images, then training and validation images together; 95 % intervals by 200
-bootstraps of the test images. Features are the means over the last map, or over those of all four stages together. ResNet-18
+bootstraps of the test images. Features are the means over the last map, or over those of all four stages together, also with the
+standard deviations over each map beside them, and also those of the image enlarged to twice its size beside its own. ResNet-18
 and the defaults of `core.train pretrain --variant moco`, views of 32 px, pretrained on
 the training images without labels.
 
@@ -74,19 +79,19 @@ class Probe:
         job: what pretrains its encoder, or none.
         file: weights of an encoder from elsewhere, or none.
         size: px to which the images are resized.
-        stages: whether the means of all four stages' maps are taken, not of the last alone.
+        form: one of FORMS, or empty.
     """
 
     name: str
     job: Job | None = None
     file: str = ""
     size: int = NATIVE
-    stages: bool = False
+    form: str = ""
 
     @property
     def row(self) -> str:
         """Name in the table."""
-        return f"{self.name}, stages 1 to 4" if self.stages else self.name
+        return f"{self.name}, {self.form}" if self.form else self.name
 
     @property
     def seed(self) -> int:
@@ -111,6 +116,18 @@ class Resized(nn.Module):
         return self.encoder(F.interpolate(pixels, self.size, mode="bilinear", align_corners=False, antialias=True))
 
 
+class Beside(nn.Module):
+    """The features of several encoders beside each other."""
+
+    def __init__(self, *encoders: nn.Module) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleList(encoders)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Features (N, D) of (N, bands, rows, cols)."""
+        return torch.cat([encoder(pixels) for encoder in self.encoders], dim=1)
+
+
 def described(probe: Probe, bench: Bench, store: ChipStore) -> np.ndarray:
     """(images, D) of all images of the store."""
     rows, device = np.arange(len(store)), pick_device(bench.device)
@@ -125,11 +142,14 @@ def described(probe: Probe, bench: Bench, store: ChipStore) -> np.ndarray:
         network = nn.Sequential(Standardise(spec), RCF(len(spec.bands), features=512, kernel_size=3, seed=0))
         return features(network, store, rows, device, batch_size=64)  # its maps are as large as the images
     path = bench.encoder(probe.job, store) if probe.job else probe.file
-    trained = load_encoder(str(path), store)[1]
-    encoder = Pooled(trained) if probe.stages else trained
-    return features(
-        encoder if probe.size == NATIVE else Resized(encoder, probe.size), store, rows, device, batch_size=128
-    )
+    encoder: nn.Module = load_encoder(str(path), store)[1]
+    if probe.form:
+        encoder = Pooled(encoder, deviations=probe.form != STAGES)
+    if probe.form == ENLARGED:
+        encoder = Beside(encoder, Resized(encoder, 2 * NATIVE))
+    if probe.size != NATIVE:
+        encoder = Resized(encoder, probe.size)
+    return features(encoder, store, rows, device, batch_size=128)
 
 
 def judged(vectors: np.ndarray, store: ChipStore, threads: int = 1) -> Record:
@@ -178,7 +198,7 @@ def probes(options: argparse.Namespace) -> list[Probe]:
         Probe(f"moco, {minutes:g} min", pretrained(minutes, seed)) for minutes in options.minutes for seed in seeds
     ]
     sized = [replace(probe, size=size) for size in options.sizes for probe in (*named, *ours)]
-    return [*cheap, *sized, *(replace(probe, stages=True) for probe in ours)]
+    return [*cheap, *sized, *(replace(probe, form=form) for form in FORMS for probe in ours)]
 
 
 def tunings(options: argparse.Namespace) -> list[Job]:

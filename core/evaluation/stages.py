@@ -13,15 +13,22 @@ STAGES = 4
 
 
 class Pooled(nn.Module):
-    """The means of an encoder's last ``STAGES`` maps beside each other; of the last, its features."""
+    """The means of an encoder's last ``STAGES`` maps beside each other; of the last, its features.
 
-    def __init__(self, encoder: Encoder) -> None:
+    With ``deviations`` their standard deviations follow, as many numbers again: how much a texture varies within the image.
+    """
+
+    def __init__(self, encoder: Encoder, deviations: bool = False) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.deviations = encoder, deviations
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(N, bands, rows, cols) to (N, sum of the channels)."""
-        return torch.cat([level.mean(dim=(2, 3)) for level in self.encoder.pyramid(pixels)[-STAGES:]], dim=1)
+        """(N, bands, rows, cols) to (N, sum of the channels), or twice as many."""
+        levels = self.encoder.pyramid(pixels)[-STAGES:]
+        parts = [level.mean(dim=(2, 3)) for level in levels]
+        if self.deviations:
+            parts += [level.std(dim=(2, 3), correction=0) for level in levels]
+        return torch.cat(parts, dim=1)
 
 
 def stage_features(encoder: Encoder, store: ChipStore, rows: np.ndarray, device: torch.device) -> dict[str, np.ndarray]:
