@@ -40,6 +40,7 @@ from tests.test_series_run import scenes, series_of
 
 pytest.importorskip("openvino")
 CPU, OPENVINO = "CPUExecutionProvider", "OpenVINO"
+CI = ("CI", "GITHUB_ACTIONS", "TF_BUILD")
 
 
 @pytest.fixture(autouse=True)
@@ -148,6 +149,18 @@ def test_openvino_sends_nothing_when_it_is_imported(tmp_path):
     assert "'OpenVINO'" in done.stdout
     assert "'openvino_telemetry'" not in done.stdout
     assert not (tmp_path / "intel").exists()  # where its package for telemetry keeps the id of this computer
+
+
+def test_onnxruntime_sends_nothing_and_makes_no_id(tmp_path):
+    """As 1.29 and later do from their import on, unless they are told not to before it, or run in CI."""
+    environment = {name: value for name, value in os.environ.items() if name not in (*CI, "ORT_DISABLE_TELEMETRY")}
+    environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    for code in (
+        "from export.runtime.model.providers import onnxruntime_module; onnxruntime_module()",
+        "import export.model_files.quantize, onnxruntime",
+    ):
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+        assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name]
 
 
 def test_auto_takes_what_agrees_on_tiles_of_the_raster_and_remembers_it(tmp_path, any_speed, monkeypatch):
