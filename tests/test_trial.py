@@ -113,6 +113,18 @@ def test_openvino_gives_the_same_bits_for_any_number_of_threads_and_nearly_the_c
     np.testing.assert_allclose(first[2], expected[2], atol=1e-4)
 
 
+def test_openvino_keeps_what_it_compiled_for_a_gpu(tmp_path, monkeypatch):
+    """Tried on the CPU, where it would not be worth it."""
+    path = wide_model(tmp_path / "m.onnx").file
+    settings = openvino._settings("GPU", "fp32", 1)
+    assert "CACHE_DIR" not in openvino._settings("CPU", "fp32", 1)
+    monkeypatch.setattr(openvino, "_settings", lambda *given: settings)
+    image, kept = image_of((3, 100, 100)), known.cache_folder() / "openvino"
+    answers = [swept(Model(path, "openvino"), image, probabilities=True) for _ in range(2)]
+    assert len([*kept.iterdir()]) == 1
+    assert same(*answers)
+
+
 def test_openvino_runs_series_of_any_number_of_dates(tmp_path):
     path = write_series(tmp_path / "m.onnx", True, tile_size=32, dates=3)
     models = [Model(path, provider) for provider in ("cpu", "openvino")]

@@ -15,6 +15,7 @@ import numpy as np
 
 from ...errors import ModelFault, first_line
 from ...messages import Message
+from .known import cache_folder
 
 OPENVINO = "OpenVINO"  # on the CPU; of other devices OpenVINO:GPU and so on
 PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
@@ -95,11 +96,7 @@ class OpenVinoSession:
         """
         self._where = where
         device = device_of(runner[0])
-        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": PRECISIONS[runner[1]]}
-        if device == _CPU:
-            settings |= {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams}
-            settings["ENABLE_CPU_PINNING"] = False  # several processes share the cores
-        core = _core()
+        settings, core = _settings(device, runner[1], streams), _core()
 
         def compiled_for(sizes: Mapping[str, Sequence[int]]) -> Any:
             graph = core.read_model(model, b"") if isinstance(model, bytes) else core.read_model(str(model))
@@ -156,6 +153,17 @@ def silently_imported() -> Any:
             return importlib.import_module("openvino")
         finally:
             del sys.modules[_TELEMETRY]
+
+
+def _settings(device: str, precision: str, streams: int) -> dict[str, Any]:
+    """How OpenVINO compiles a model."""
+    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": PRECISIONS[precision]}
+    if device == _CPU:
+        settings |= {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams}
+        settings["ENABLE_CPU_PINNING"] = False  # several processes share the cores
+    else:  # compiles for a long time; what it keeps belongs to one model, version and driver. A CPU takes half a second
+        settings["CACHE_DIR"] = str(cache_folder() / "openvino")
+    return settings
 
 
 def _reason(error: RuntimeError) -> str:
