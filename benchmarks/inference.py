@@ -108,7 +108,8 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> str:
         "# Batch prediction",
         "",
         f"Made by `python -m benchmarks.inference {shlex.join(sys.argv[1:])}`: U-Net ResNet-18, {CLASSES} classes, "
-        f"{TILE} px tiles, {OVERLAP} px overlap, {arguments.side} x {arguments.side} uint8 RGB in deflate: {tiles} tiles; "
+        f"{TILE} px tiles, {OVERLAP} px overlap, its file states the shape of its answer as those of `export.to_onnx` do; "
+        f"{arguments.side} x {arguments.side} uint8 RGB in deflate: {tiles} tiles; "
         f"{os.cpu_count()} CPU cores ({' '.join(fast_units())}); medians of {arguments.rounds} interleaved rounds. The time of "
         f"`export.predict --help` is subtracted from that of whole processes ({start:.1f} s); the others count from when their packages "
         "are imported and their model is loaded.",
@@ -257,6 +258,7 @@ def _write_model(folder: Path) -> None:
     """``unet.onnx`` with a card, and ``unet.pt``: trained for a minute, so that its classes mean something where precisions differ."""
     import warnings
 
+    import onnx
     import torch
 
     network = _trained(_unet())
@@ -273,6 +275,12 @@ def _write_model(folder: Path) -> None:
             output_names=["probabilities"],
             dynamic_axes={"pixels": {0: "batch"}, "probabilities": {0: "batch"}},
         )
+    graph = onnx.load(
+        folder / "unet.onnx"
+    )  # states the shape of its answer, as export.to_onnx has it: no tile runs to learn it
+    for axis, size in enumerate((CLASSES, TILE, TILE), start=1):
+        graph.graph.output[0].type.tensor_type.shape.dim[axis].dim_value = size
+    onnx.save(graph, folder / "unet.onnx")
     card = {
         "task": "segmentation",
         "bands": ["red", "green", "blue"],
