@@ -9,7 +9,7 @@ import numpy as np
 from ..objects import TileBoxes, pairs
 from .agreement import Agreement
 
-SAME = 0.9  # intersection over union from which on two boxes of a class are the same: of 20 px, one is half a pixel off
+SAME = 0.9  # intersection over union from which on two boxes of a class are the same: 20 px wide, they are a pixel apart
 LEAST = 50  # boxes that must have been found, so that what is missing of them tells something
 
 
@@ -37,7 +37,7 @@ class SampleBoxes:
 
     def compared(self, other: SampleBoxes) -> Agreement:
         """With those of another provider, which may be of fewer tiles."""
-        both, found, apart = 0, 0, [0.0]
+        both, found, apart = 0, 0, []
         for own, others in zip(self._tiles, other._tiles):
             shown = own.scores >= self.threshold, others.scores >= self.threshold
             both += int(shown[0].sum() + shown[1].sum())
@@ -45,4 +45,4 @@ class SampleBoxes:
                 found += int(shown[0][one]) + int(shown[1][same])
                 if shown[0][one] or shown[1][same]:
                     apart.append(abs(float(own.scores[one] - others.scores[same])))
-        return Agreement("detection", found / both if both else 0.0, float(np.percentile(apart, 99)))
+        return Agreement("detection", found / both if both else 0.0, float(np.percentile(apart or [1.0], 99)))
