@@ -365,6 +365,15 @@ def test_auto_takes_what_finds_the_same_objects_and_remembers_it(tmp_path, any_s
     assert np.array_equal(found[0].boxes, found[1].boxes)
 
 
+def test_the_explanation_of_a_detectors_run_names_its_file_and_no_size(tmp_path, any_speed, few_boxes, capsys):
+    detector(tmp_path / "m.onnx")
+    assert call(predict.main, tmp_path / "m.onnx", bright(tmp_path / "a.tif"), "--explain") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "files a.gpkg, a.stac.json" in said
+    assert "on disk" not in said
+    assert "of the boxes found by both" in said
+
+
 def test_auto_refuses_a_precision_that_changes_the_scores_of_objects(tmp_path, any_speed, few_boxes, has_bf16):
     lossy_detector(tmp_path / "m.onnx")
     with closing(job_of(tmp_path / "m.onnx", bright(tmp_path / "a.tif"))) as job:

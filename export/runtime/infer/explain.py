@@ -49,7 +49,8 @@ def facts(
     """
     grid = tile_grid(job.layout, job.card, job.run)
     estimate = estimate or Estimate(len(grid) if grid else 0)
-    room = Message("room", {"size": room_needed(job.layout.result, job.card, job.model.channels, roles)})
+    size = room_needed(job.layout.result, job.card, job.model.channels, roles)
+    room = (Message("room", {"size": size}),) if size else ()  # of boxes it is not known
     return [
         *_dates(job.source),
         _raster(job.layout.source),
@@ -62,7 +63,7 @@ def facts(
         _tiles(job, estimate, blocks),
         _memory(job),
         _time(job, estimate),
-        Fact(Message("label_files"), (_text(", ".join(files)),) if files else (), (room,)),
+        Fact(Message("label_files"), (_text(", ".join(files)),) if files else (), room),
     ]
 
 
