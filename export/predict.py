@@ -152,7 +152,7 @@ def _add_inference(parser: argparse.ArgumentParser) -> None:
     add(
         "--provider", choices=("auto", *PROVIDERS), default="auto",
         help="what runs the model: OpenVINO or an execution provider of ONNX Runtime; auto takes the fastest that agrees with "
-        "ONNX Runtime on the CPU on tiles of the raster: in classes, values or features (default: auto)",
+        "ONNX Runtime on the CPU on tiles of the raster: in classes, values, features or boxes (default: auto)",
     )  # fmt: skip
     add(
         "--exact", dest="provider", action="store_const", const="cpu",
@@ -355,7 +355,7 @@ def _predict_many(arguments: argparse.Namespace, request: Request, model: Model 
         arguments.model, arguments.out = arguments.model.absolute(), arguments.out.absolute()
         if request.area.mask:
             request = replace(request, area=replace(request.area, mask=request.area.mask.absolute()))
-    model = (model or _open(arguments, "cpu" if arguments.dask else arguments.provider)).open()
+    model = model or _open(arguments, "cpu" if arguments.dask else arguments.provider)
     inputs, bad = _inputs(arguments, request, model, arguments.out)
     if arguments.dask:
         inputs = [raster.elsewhere() for raster in inputs]

@@ -24,7 +24,6 @@ from export.runtime.infer.sweep import Scan
 from export.runtime.infer.timing import agreement, speed, trial
 from export.runtime.infer.timing.boxes import SampleBoxes
 from export.runtime.infer.timing.trial import decided
-from export.runtime.model import session
 from export.runtime.model.devices import known, openvino, plugins
 from export.runtime.model.guard import read_header
 from export.runtime.model.providers import onnxruntime_module
@@ -118,6 +117,9 @@ def test_openvino_keeps_what_it_compiled_for_a_gpu(tmp_path, monkeypatch):
     path = wide_model(tmp_path / "m.onnx").file
     settings = openvino._settings("GPU", "fp32", 1)
     assert "CACHE_DIR" not in openvino._settings("CPU", "fp32", 1)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("XDG_CACHE_HOME", str(path))  # where no folder can be made
+        assert "CACHE_DIR" not in openvino._settings("GPU", "fp32", 1)
     monkeypatch.setattr(openvino, "_settings", lambda *given: settings)
     image, kept = image_of((3, 100, 100)), known.cache_folder() / "openvino"
     answers = [swept(Model(path, "openvino"), image, probabilities=True) for _ in range(2)]
@@ -187,11 +189,6 @@ def test_auto_takes_what_agrees_on_tiles_of_the_raster_and_remembers_it(tmp_path
         monkeypatch.setattr(Model, "rest", None)  # nor is a tile run in onnxruntime
         again = decided(job)
         assert (again.model.runner, str(again.why)) == (chosen.model.runner, str(chosen.why))
-    opened = session.start
-    monkeypatch.setattr(session, "start", None)  # nor opened there
-    with closing(job_of(model, raster)) as job:
-        assert decided(job).model.runner == chosen.model.runner
-    monkeypatch.setattr(session, "start", opened)
     other = write_raster(tmp_path / "b.tif", noise(500, 500, seed=1), nodata=0)
     with closing(job_of(model, other)) as job, pytest.raises(TypeError):
         decided(job)
@@ -204,7 +201,6 @@ def test_auto_takes_what_agrees_on_tiles_of_the_raster_and_remembers_it(tmp_path
 
 
 def test_a_model_that_is_refused_is_named_before_anything_is_written(tmp_path):
-    """With auto it is opened late."""
     path, shape = tmp_path / "m.onnx", ["batch", 3, 64, 64]
     write_graph(path, [("Softmax", ["other"], ["out"], {"axis": 1})], {"out": (FLOAT, shape)}, {}, ("batch", 3, 64, 64))
     model, raster = (
@@ -391,6 +387,30 @@ def test_auto_stays_on_the_cpu_where_too_few_objects_are_found_to_compare(tmp_pa
         assert str(decided(job).why) == said
         monkeypatch.setattr(trial._Trial, "run", None)
         assert str(decided(job).why) == said
+
+
+def test_boxes_that_are_no_numbers_speak_against_a_provider(tmp_path, any_speed, few_boxes, monkeypatch):
+    """As of a network that overflows in few bits."""
+    plain = Model.outputs
+
+    def broken(model, tiles):
+        boxes, *others = plain(model, tiles)
+        return [boxes if model.provider == CPU else boxes * np.float32(np.nan), *others]
+
+    monkeypatch.setattr(Model, "outputs", broken)
+    detector(tmp_path / "m.onnx")
+    with closing(job_of(tmp_path / "m.onnx", bright(tmp_path / "a.tif"))) as job:
+        chosen = decided(job)
+    assert chosen.model.runner == CPU
+    assert str(chosen.against[0]).startswith(f"{fastest_candidate()} is not used: 0.00% of the boxes found by both")
+
+
+def test_nothing_is_tried_for_a_model_with_loops_where_only_openvino_is_there(tmp_path, any_speed, monkeypatch):
+    model, raster = random_model(tmp_path / "m.onnx"), write_raster(tmp_path / "a.tif", noise(500, 500), nodata=0)
+    monkeypatch.setattr("export.runtime.model.session.read_header", looping)
+    monkeypatch.setattr(trial._Trial, "_asked", None)
+    with closing(job_of(model, raster)) as job:
+        assert decided(job).why.kind == "trial_kept"
 
 
 def test_boxes_agree_by_place_class_and_score():

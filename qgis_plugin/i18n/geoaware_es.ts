@@ -64,8 +64,8 @@
         <translation>Un paquete ya instalado está en uso ({error}): reinicie QGIS e inténtelo de nuevo.</translation>
     </message>
     <message>
-        <source>A run whose execution provider is 'auto' tries these on tiles of the layer itself, and takes the fastest that gives nearly the same classes, values or features as onnxruntime on the CPU.</source>
-        <translation>Una ejecución cuyo proveedor de ejecución es «auto» los prueba con teselas de la propia capa y toma el más rápido que da casi las mismas clases, valores o características que onnxruntime en la CPU.</translation>
+        <source>A run whose execution provider is 'auto' tries these on tiles of the layer itself, and takes the fastest that gives nearly the same classes, values, features or boxes as onnxruntime on the CPU.</source>
+        <translation>Una ejecución cuyo proveedor de ejecución es «auto» los prueba con teselas de la propia capa y toma el más rápido que da casi las mismas clases, valores, características o cajas que onnxruntime en la CPU.</translation>
     </message>
     <message>
         <source>Add a class first.</source>

@@ -92,7 +92,7 @@ class DevicesWindow(PluginWindow):
         hint = paragraph(
             tr(
                 "A run whose execution provider is 'auto' tries these on tiles of the layer itself, and takes the fastest that "
-                "gives nearly the same classes, values or features as onnxruntime on the CPU."
+                "gives nearly the same classes, values, features or boxes as onnxruntime on the CPU."
             )
         )
         self.offer = QGroupBox(tr("Not installed"))

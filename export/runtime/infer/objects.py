@@ -75,6 +75,8 @@ def _boxes_of(scan: Scan, tile: Tile) -> TileBoxes:
     boxes, scores, labels = model.outputs(image[None])[:3]
     if boxes.ndim != 2 or boxes.shape[1:] != (4,) or not len(boxes) == len(scores) == len(labels):
         raise ModelFault("detection_answer", name=model.card.name)
+    found = np.isfinite(boxes).all(axis=1)  # what overflows in few bits is no box
+    boxes, scores, labels = boxes[found], scores[found], labels[found]
     low, high = np.zeros(4, np.float32), np.array([inner.width, inner.height] * 2, np.float32)
     boxes = np.clip(boxes.astype(np.float32), low, high)
     middle = np.minimum((boxes[:, :2] + boxes[:, 2:]) / 2, high[:2] - 1).astype(int)

@@ -32,7 +32,7 @@ _LARGEST_ANSWER = 2**30  # bytes for one tile; 256 classes of 1024 x 1024 px rea
 
 
 class Model:
-    """A model ready to run. With the provider "auto" it is opened by its first call, or by ``open``.
+    """A model ready to run.
 
     Attributes:
         file: its path, or its content.
@@ -58,12 +58,12 @@ class Model:
         precision: str | None = None,
         output: str | None = None,
     ) -> None:
-        """Check an ONNX file, and open it.
+        """Check and open an ONNX file.
 
         Args:
             path: of the file; or its content.
             provider: one of ``providers.PROVIDERS``, or onnxruntime's own name of a provider; "auto" is the CPU until
-                ``infer.timing.trial`` has decided, which may never need onnxruntime.
+                ``infer.timing.trial`` has decided.
             card: by default ``<model>.card.json`` beside the file, else the one inside it.
             threads: on the CPU; by default as many as cores and memory allow.
             precision: "fp32", "fp16" or "bf16", if the provider supports it.
@@ -124,16 +124,15 @@ class Model:
             other._start(provider, precision, tried)
         return other
 
-    def open(self) -> Model:
-        """Itself, opened; raises ModelFault if what runs it refuses the file."""
-        with self._opening:
-            self._session()
-        return self
-
     @property
     def runner(self) -> str:
         """What runs it, as a user reads it; see ``providers.provider_of``."""
         return runner_of(self.provider, self.precision)
+
+    @property
+    def loops(self) -> bool:
+        """Whether the graph has loops, which OpenVINO would not stop in time."""
+        return self._header.loops
 
     def for_dates(self, count: int) -> Model:
         """This model with as many threads as memory allows for series of so many dates; itself if it maps one date."""
@@ -273,7 +272,10 @@ class Model:
 
     def _call(self, names: Sequence[str] | None, feed: Feed, last: bool = False) -> list[np.ndarray]:
         with self._opening:
-            session = self._session()
+            key = self.provider, self.precision
+            if key not in self._sessions:
+                self._sessions[key] = self._opened()
+            session = self._sessions[key]
         self._small = last
         return called(session, names, feed, self._where, self._header.loops, last)
 
@@ -290,22 +292,15 @@ class Model:
         key = provider, precision or "fp32"
         if is_openvino(provider) and self._header.loops:
             raise ModelFault("openvino_loops", where=self._where)
-        if is_openvino(provider) and key not in self._sessions and not tried:
+        if is_openvino(provider) and self._sessions and key not in self._sessions and not tried:
             self.rest()  # its tile has run within onnxruntime's limit of memory
         (self.provider, self.precision), self.batch = key, self._batch(provider)
-        if not self.undecided:
-            self._session()
-        if not self.card.tile_size:
-            self._find_tile()
-        self.threads = self._threads_for(self._threads, self.card.dates)
-
-    def _session(self) -> Any:
-        """What runs it, opened the first time; another of the same file is closed before."""
-        key = self.provider, self.precision
         if key not in self._sessions:
             self._sessions.clear()
             self._sessions[key] = self._opened()
-        return self._sessions[key]
+        if not self.card.tile_size:
+            self._find_tile()
+        self.threads = self._threads_for(self._threads, self.card.dates)
 
     def _opened(self) -> Any:
         if not is_openvino(self.provider):

@@ -14,7 +14,7 @@ import numpy as np
 from ...errors import Cancelled, ModelFault
 from ...messages import Message
 from ...model.devices.known import Known
-from ...model.devices.openvino import OPENVINO
+from ...model.devices.openvino import OPENVINO, is_openvino
 from ...model.providers import CPU, available, candidates, provider_of, runner_of
 from ...model.session import Model
 from ...raster.window import TileGrid, Window
@@ -51,7 +51,7 @@ def decided(job: Job, keep_going: Callable[[], bool] = lambda: True) -> Job:
     if not reason and len(windows) < TILES:
         reason = Message("trial_empty", {"count": len(windows), "needed": TILES})
     if reason:
-        return job.run_by(base.open(), reason)
+        return job.run_by(base, reason)
     known = Known.of(base.file, base.threads)
     if digest in known.rasters:
         try:
@@ -63,7 +63,7 @@ def decided(job: Job, keep_going: Callable[[], bool] = lambda: True) -> Job:
     facts = {name: value for name, value in why.fields.items() if name != "found"}
     known.rasters[digest] = {"runner": model.runner, "kind": why.kind, "facts": facts}
     known.save()
-    return job.run_by(model.open(), why, against)
+    return job.run_by(model, why, against)
 
 
 def told(job: Job) -> list[Message]:
@@ -145,7 +145,8 @@ class _Trial:
     def run(self) -> tuple[Model, Message, list[Message]]:
         """The model on the best provider, why, and what spoke against others."""
         against: list[Message] = []
-        tried = [one for one in candidates() if self.known.ratios.get(runner_of(*one), FASTER) >= FASTER]
+        there = (one for one in candidates() if not (self.base.loops and is_openvino(one[0])))
+        tried = [one for one in there if self.known.ratios.get(runner_of(*one), FASTER) >= FASTER]
         best, fastest, why = self.base, FASTER, Message("trial_kept")
         if not tried:
             return best, why, against

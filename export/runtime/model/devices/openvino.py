@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from queue import LifoQueue
 from typing import Any
@@ -161,8 +163,12 @@ def _settings(device: str, precision: str, streams: int) -> dict[str, Any]:
     if device == _CPU:
         settings |= {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams}
         settings["ENABLE_CPU_PINNING"] = False  # several processes share the cores
-    else:  # compiles for a long time; what it keeps belongs to one model, version and driver. A CPU takes half a second
-        settings["CACHE_DIR"] = str(cache_folder() / "openvino")
+    else:  # which compiles for a long time; what is kept belongs to one model, version and driver. A CPU takes half a second
+        with suppress(OSError):
+            kept = cache_folder() / "openvino"
+            kept.mkdir(parents=True, exist_ok=True)
+            if os.access(kept, os.W_OK):  # else it would refuse the device
+                settings["CACHE_DIR"] = str(kept)
     return settings
 
 
