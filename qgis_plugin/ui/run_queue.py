@@ -178,8 +178,9 @@ class Run(QObject):
         self.changed.emit()
 
     def _progressed(self, progress: float) -> None:
-        self.progress = progress
-        self.changed.emit()
+        shown, self.progress = int(self.progress), progress
+        if int(progress) != shown:  # each of many thousand tiles reports it
+            self.changed.emit()
 
     def _executed(self, fine: bool, outputs: dict[str, Any]) -> None:
         self.outputs, self.seconds = outputs, time.monotonic() - self._began
