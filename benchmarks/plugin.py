@@ -58,9 +58,9 @@ def measure(given: argparse.Namespace, folder: Path) -> str:
     window.desk.dialog.fill_models(given.model)  # else it takes the model that fits the raster best
     plugin, predict, stalls = [], [], []
     for turn in range(given.rounds):
-        runs = [run(window.desk.dialog, layer)[0] for layer in layers]
-        plugin.append(runs[1] - runs[0])
-        stalls.append(run(window.desk.dialog, layers[1], watched=True)[1])
+        runs = [run(window.desk.dialog, layer) for layer in layers]
+        plugin.append(runs[1][0] - runs[0][0])
+        stalls += [stall for _, stall in runs]
         command = [given.python, "-m", "export.predict", given.model]
         whole = [process([*command, raster, "--out", folder / f"{turn}"]) for raster in rasters]
         predict.append(whole[1] - whole[0])
@@ -94,7 +94,7 @@ def large_run(window, raster: Path, folder: Path, given: argparse.Namespace) -> 
     layer = QgsRasterLayer(str(repeated(raster, folder / "large.vrt", given.large)), "large")
     QgsProject.instance().addMapLayer(layer)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    seconds, stall = run(window.desk.dialog, layer, watched=True)
+    seconds, stall = run(window.desk.dialog, layer)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     side = f"{given.large:,} x {given.large:,} px"
     return [
@@ -197,8 +197,8 @@ def time_to_open(window, model: Path) -> float:
     return took
 
 
-def run(dialog, layer, watched: bool = False) -> tuple[float, float]:
-    """Seconds of a run, and, if it is watched, the longest ones between two signs of life of the window: they slow the run down."""
+def run(dialog, layer) -> tuple[float, float]:
+    """Seconds of a run, and the longest ones between two signs of life of the window."""
     from qgis.PyQt.QtCore import Qt, QTimer
 
     dialog.show()
@@ -209,20 +209,18 @@ def run(dialog, layer, watched: bool = False) -> tuple[float, float]:
     timer = QTimer()
     timer.setTimerType(Qt.TimerType.PreciseTimer)
     timer.timeout.connect(lambda: signs.append(time.perf_counter()))
-    if watched:
-        timer.start(TICK)
+    timer.start(TICK)
     dialog.run_button.click()
     job = dialog.runs.all[-1]
-    until(lambda: job.over, pause=20 if watched else 250)
-    if watched:
-        until(lambda: signs[-1] > signs[0] + job.seconds)
+    until(lambda: job.over)
+    until(lambda: signs[-1] > signs[0] + job.seconds)
     timer.stop()
     assert job.state == "done", job.log
-    return job.seconds, float(np.diff(signs).max(initial=0))
+    return job.seconds, float(np.diff(signs).max())
 
 
-def until(fine, seconds: float = 7200, pause: int = 20) -> None:
-    """Let QGIS's events go on until something is so, which is asked every so many ms."""
+def until(fine, seconds: float = 7200) -> None:
+    """Let QGIS's events go on until something is so."""
     from qgis.PyQt.QtCore import QEventLoop, QTimer
 
     end = time.monotonic() + seconds
@@ -230,7 +228,7 @@ def until(fine, seconds: float = 7200, pause: int = 20) -> None:
         if time.monotonic() > end:
             raise TimeoutError
         loop = QEventLoop()
-        QTimer.singleShot(pause, loop.quit)
+        QTimer.singleShot(20, loop.quit)
         loop.exec()
 
 

@@ -23,6 +23,7 @@ from ..texts import duration, tr
 from . import repeat
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
+_PAUSE = 0.2  # seconds between two reports of progress
 _ENDING_SECONDS = 30  # that unloading the plugin waits for a batch to end
 
 
@@ -74,7 +75,7 @@ class Run(QObject):
         self.state, self.progress, self.seconds, self.loaded = WAITING, 0.0, 0.0, False
         self.log: list[tuple[str, str]] = []
         self.outputs: dict[str, Any] = {}
-        self._project_open, self._began = True, 0.0
+        self._project_open, self._began, self._told = True, 0.0, 0.0
         self.feedback = _Feedback()
         self.feedback.logged.connect(self._log)
         self.context = QgsProcessingContext()
@@ -178,8 +179,9 @@ class Run(QObject):
         self.changed.emit()
 
     def _progressed(self, progress: float) -> None:
-        shown, self.progress = int(self.progress), progress
-        if int(progress) != shown:  # each of many thousand tiles reports it
+        self.progress, now = progress, time.monotonic()
+        if now - self._told > _PAUSE:  # each of many thousand tiles reports it
+            self._told = now
             self.changed.emit()
 
     def _executed(self, fine: bool, outputs: dict[str, Any]) -> None:
