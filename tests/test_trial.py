@@ -401,8 +401,13 @@ def test_boxes_that_are_no_numbers_speak_against_a_provider(tmp_path, any_speed,
     detector(tmp_path / "m.onnx")
     with closing(job_of(tmp_path / "m.onnx", bright(tmp_path / "a.tif"))) as job:
         chosen = decided(job)
+        with pytest.raises(
+            ModelFault, match="something else than boxes"
+        ):  # nor is a map made that lacks them in silence
+            job.run_by(job.model.on(OPENVINO), chosen.why).objects(lambda done, total: True)
     assert chosen.model.runner == CPU
-    assert str(chosen.against[0]).startswith(f"{fastest_candidate()} is not used: 0.00% of the boxes found by both")
+    assert str(chosen.against[0]).startswith(f"{fastest_candidate()} is not used: the model ")
+    assert "answers with something else than boxes, scores and labels" in str(chosen.against[0])
 
 
 def test_nothing_is_tried_for_a_model_with_loops_where_only_openvino_is_there(tmp_path, any_speed, monkeypatch):

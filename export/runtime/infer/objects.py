@@ -63,20 +63,19 @@ def detect(scan: Scan) -> Objects:
 def boxes_of(scan: Scan, windows: list[Window]) -> Generator[TileBoxes, None, None]:
     """Read and run the tiles with a detector; yield the boxes of each, in order."""
     tiles = ahead(map(scan.tile, windows), scan.options.read_ahead)
-    return mapped(lambda tile: _boxes_of(scan, tile), tiles, scan.model.threads)
+    return mapped(lambda tile: _in_tile(scan, tile), tiles, scan.model.threads)
 
 
-def _boxes_of(scan: Scan, tile: Tile) -> TileBoxes:
+def _in_tile(scan: Scan, tile: Tile) -> TileBoxes:
     """Boxes of one tile, those over pixels without data left out."""
     inner, model = tile.inner, scan.model
     if tile.pixels is None:
         return TileBoxes(inner, *_NONE)
     image = padded(tile, model.card)
     boxes, scores, labels = model.outputs(image[None])[:3]
-    if boxes.ndim != 2 or boxes.shape[1:] != (4,) or not len(boxes) == len(scores) == len(labels):
+    shaped = boxes.ndim == 2 and boxes.shape[1] == 4 and len(boxes) == len(scores) == len(labels)
+    if not shaped or np.isnan(boxes).any() or np.isnan(scores).any():  # a network may overflow in few bits
         raise ModelFault("detection_answer", name=model.card.name)
-    found = np.isfinite(boxes).all(axis=1)  # what overflows in few bits is no box
-    boxes, scores, labels = boxes[found], scores[found], labels[found]
     low, high = np.zeros(4, np.float32), np.array([inner.width, inner.height] * 2, np.float32)
     boxes = np.clip(boxes.astype(np.float32), low, high)
     middle = np.minimum((boxes[:, :2] + boxes[:, 2:]) / 2, high[:2] - 1).astype(int)

@@ -9,9 +9,7 @@ import numpy as np
 from ..objects import TileBoxes, pairs
 from .agreement import Agreement
 
-SAME = (
-    0.9  # intersection over union from which on two boxes of a class are the same: 20 px wide, they are a pixel apart
-)
+SAME = 0.9  # intersection over union from which on two boxes of a class are the same: of 20 px, a pixel apart
 LEAST = 50  # boxes that must have been found, so that what is missing of them tells something
 
 
