@@ -261,6 +261,8 @@ def _write_model(folder: Path) -> None:
     import onnx
     import torch
 
+    from export.to_onnx import state_shapes
+
     network = _trained(_unet())
     torch.save(network.state_dict(), folder / "unet.pt")
     with warnings.catch_warnings():
@@ -275,11 +277,8 @@ def _write_model(folder: Path) -> None:
             output_names=["probabilities"],
             dynamic_axes={"pixels": {0: "batch"}, "probabilities": {0: "batch"}},
         )
-    graph = onnx.load(
-        folder / "unet.onnx"
-    )  # states the shape of its answer, as export.to_onnx has it: no tile runs to learn it
-    for axis, size in enumerate((CLASSES, TILE, TILE), start=1):
-        graph.graph.output[0].type.tensor_type.shape.dim[axis].dim_value = size
+    graph = onnx.load(folder / "unet.onnx")
+    state_shapes(graph, [(1, CLASSES, TILE, TILE)])
     onnx.save(graph, folder / "unet.onnx")
     card = {
         "task": "segmentation",

@@ -338,7 +338,7 @@ def _write(
     if stages:
         drop_stages(graph)
     if spec.task != "detection":  # whose number of objects is free
-        _state_shapes(graph, shapes)
+        state_shapes(graph, shapes)
     graph.ir_version = IR
     onnx.helper.set_model_props(graph, card)
     onnx.checker.check_model(graph)
@@ -347,7 +347,7 @@ def _write(
     onnx.save(graph, str(path))
 
 
-def _state_shapes(graph: onnx.ModelProto, shapes: list[tuple[int, ...]]) -> None:
+def state_shapes(graph: onnx.ModelProto, shapes: list[tuple[int, ...]]) -> None:
     """Write the shapes of the outputs, but for the batch, into a graph: whoever opens it need not run a tile to know them."""
     for output, shape in zip(graph.graph.output, shapes):
         for dimension, size in zip(output.type.tensor_type.shape.dim[1:], shape[1:], strict=True):
