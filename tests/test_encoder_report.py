@@ -90,6 +90,7 @@ def test_lost_retrieval_names_the_stage_that_finds_more():
 
 
 RUN = {"variant": "moco-geo-tp", "epochs": 20, "optimizer": "sgd", "pair_views": "independent", "season": "ignore"}
+OURS = RUN | {"optimizer": "adamw", "pair_views": "shared", "season": "both"}
 LOST = {name: -5 for name in BETTER}
 WHITE = {"trained": {"last": {"recall_at_1": {"value": 0.3}}}, "advantage": {"untrained": {"recall_at_1": gained(-10)}}}
 
@@ -100,7 +101,9 @@ WHITE = {"trained": {"last": {"recall_at_1": {"value": 0.3}}}, "advantage": {"un
         (RUN, 2, {"--epochs, now 20", "--optimizer adamw", "--pair-views whole", "--season both"}),
         (RUN | {"variant": "moco-geo"}, 2, {"--epochs, now 20", "--optimizer adamw", "--variant moco-geo-tp"}),
         (RUN | {"variant": "moco"}, 1, {"--epochs, now 20", "--optimizer adamw", "more dates of each place"}),
-        (RUN | {"optimizer": "adamw", "pair_views": "shared", "season": "both"}, 2, {"--epochs, now 20"}),
+        (OURS | {"ignore_weight": 0.5}, 2, {"--epochs, now 20", "--ignore-weight 0.2"}),
+        (OURS | {"ignore_weight": 0.2}, 2, {"--epochs, now 20"}),
+        (OURS | {"season": "keep", "ignore_weight": 0.5}, 2, {"--epochs, now 20"}),
         (None, 2, {"(--epochs)"}),
     ],
 )
@@ -111,7 +114,7 @@ def test_what_to_try_are_options_that_the_run_did_not_use_and_its_dates_allow(pr
     if pretraining:
         result["pretraining"] = pretraining
     advice = " ".join(verdict(result).advice)
-    every = {"--optimizer", "--pair-views", "--season", "--variant", "more dates"}
+    every = {"--optimizer", "--pair-views", "--season", "--ignore-weight", "--variant", "more dates"}
     assert all(name in advice for name in named)
     assert {name for name in every if name in advice} == {name for name in every if any(name in one for one in named)}
 

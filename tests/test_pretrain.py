@@ -509,6 +509,9 @@ def test_learning_rates_are_those_of_a_batch_of_256():
         (["--optimizer", "lion"], "--optimizer lion: choose one of sgd, adamw"),
         (["--season", "keep", "--variant", "moco"], "--season keep: --variant moco has no temporal pairs; omit"),
         (["--pair-views", "jittered", "--variant", "moco-geo"], "--pair-views jittered: --variant moco-geo has no"),
+        (["--ignore-weight", 1], "--ignore-weight 1: must lie between 0 and 1"),
+        (["--ignore-weight", 0.2, "--season", "keep"], "--ignore-weight 0.2: needs temporal pairs and --season both"),
+        (["--ignore-weight", 0.2, "--variant", "moco-geo"], "--ignore-weight 0.2: needs temporal pairs and --season"),
         (["--season", "keep", "--mask-same-place"], "--mask-same-place: with --season keep the other dates of a place"),
     ],
 )
@@ -587,7 +590,7 @@ def test_the_method_has_the_same_defaults_in_python_and_in_the_shell():
     method = {name: parameter.default for name, parameter in inspect.signature(MoCo).parameters.items()}
     shell = train._parser(train._commands()).parse_args(["pretrain", "--data", "s", "--out", "r"]).pretrain.as_dict()
     names = {"K": "queue", "m": "momentum", "T": "temperature"}
-    names |= {name: name for name in ("alpha", "beta", "geo_head", "mask_same_place", "season")}
+    names |= {name: name for name in ("alpha", "beta", "geo_head", "mask_same_place", "season", "ignore_weight")}
     assert {name: method[name] for name in names} == {name: shell[option] for name, option in names.items()}
     assert set(method) - set(names) == {
         "trunk",

@@ -56,7 +56,10 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "moco-geo-tp, whole, keep": ("moco-geo-tp", {"season": "keep"}),
     "moco-tp, whole, both": ("moco-tp", {}),
     "moco-geo-tp, whole, both": ("moco-geo-tp", {}),
+    "moco-geo-tp, whole, both, ignore weight 0.2": ("moco-geo-tp", {"ignore_weight": 0.2}),
     "moco-geo-tp, whole, both, GeoRank": ("moco-geo-tp", {"geo_loss": "rank"}),
+    "moco, 25 passes": ("moco", {"epochs": 25}),
+    "moco-geo-tp, whole, both, 25 passes": ("moco-geo-tp", {"epochs": 25}),
 }
 # EuroSAT's chips have 64 px: half of that sees three times the pairs in the same time (measured: notes.md).
 SETTINGS: dict[str, dict[str, Any]] = {name: {"views": Views(size=32)} for name in ("eurosat", "eurosat-spatial")}

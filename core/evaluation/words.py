@@ -24,6 +24,7 @@ USES = {
 }
 STAGES = {"last": "", "third": ", third stage", "first_three": ", stages 1 to 3"}
 WELL, HARDLY = 0.7, 0.3  # F1 of a class that is separated well, or hardly
+LABEL_WEIGHT = 0.2  # --ignore-weight with which a year's labels lose nothing: docs/benchmarks/learning.md
 _FIRST = f"recall_at_{TOP[0]}"
 
 
@@ -204,6 +205,11 @@ def _pretraining_advice(result: dict[str, Any], others: list[str]) -> list[str]:
             lines.append("pretrain with --pair-views whole: two dates of a place then show the same pixels.")
         if set(others) & set(DATES) and options.get("season") == "ignore":
             lines.append("pretrain with --season both: a second embedding keeps what the season says about a class.")
+        weight = options.get("ignore_weight", 1) if options.get("season") == "both" else 0
+        if set(others) & set(DATES[1:]) and weight > LABEL_WEIGHT:
+            lines.append(
+                f"for labels of several dates, pretrain with --ignore-weight {LABEL_WEIGHT}: seasons count for more."
+            )
     return lines
 
 

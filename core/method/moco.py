@@ -31,7 +31,7 @@ GEO_LOSSES = ("clusters", "rank")
 SEASONS = ("ignore", "keep", "both")
 # Defaults for stores of thousands of images, here and in core.train pretrain; the paper's are in configs/paper.
 QUEUE_LENGTH, MOMENTUM, TEMPERATURE = 4096, 0.99, 0.05
-SEASON = "both"
+SEASON, IGNORE_WEIGHT = "both", 0.5
 SOFTER = (
     2.0  # times the temperature for "keep" beside "ignore": finds places more often, and costs no labels (measured)
 )
@@ -112,7 +112,7 @@ class Losses:
 
     Attributes:
         total: alpha * contrast + beta * geo.
-        contrast: the InfoNCE loss, nats; with two embeddings the mean of both.
+        contrast: the InfoNCE loss, nats; with two embeddings the weighted mean of both.
         geo: cross-entropy of the geo cluster, nats, or the loss of GeoRank; 0 without the geo-location pretext.
         geo_accuracy: fraction of queries whose cluster is predicted; 0 without a geo head.
         feature_std: mean over D of the queries' standard deviation, times sqrt(D): about 1 for unit vectors spread
@@ -156,6 +156,7 @@ class MoCo(nn.Module):
         geo_head: str = "projection",
         mask_same_place: bool = False,
         season: str = SEASON,
+        ignore_weight: float = IGNORE_WEIGHT,
         where: np.ndarray | None = None,
     ) -> None:
         """Build both encoders from one trunk, raw pixels to features (N, width), with projections of width ``dim``, D.
@@ -164,12 +165,13 @@ class MoCo(nn.Module):
         geo-location pretext; ``alpha`` and ``beta`` weigh the contrastive and the geo-location loss. The geo head reads
         the un-normalised ``projection``, as in the authors' code, or the features of the ``trunk``, as in the paper's
         formula; with two embeddings those of "keep". ``mask_same_place`` leaves queued keys of the
-        query's own place out of the negatives, except where the season is kept. ``where``, (places, 2) degrees, asks for
-        GeoRank's loss on the projection that the geo head reads.
+        query's own place out of the negatives, except where the season is kept. With two embeddings ``ignore_weight``, 0 to
+        1, is the share of "ignore" in the contrastive loss. ``where``, (places, 2) degrees, asks for GeoRank's loss on the
+        projection that the geo head reads.
         """
         super().__init__()
         self.K, self.m, self.T, self.alpha, self.beta = K, m, T, alpha, beta
-        self.season = season
+        self.season, self.ignore_weight = season, ignore_weight
         points = None if where is None else torch.from_numpy(unit_vectors(where)).float()
         self.register_buffer("where", points, persistent=False)
         self.encoder_q = nn.Sequential(trunk, _head(width, dim))
@@ -278,7 +280,7 @@ class MoCo(nn.Module):
                 without = torch.zeros_like(cluster, dtype=torch.bool) if alone is None else alone[own]
                 T = self.T * (SOFTER if self.season == "both" else 1.0)
                 losses.append(info_nce(q[-1], again[-1][own], queue.clone(), T, None, k[-1][own], without))
-        contrast = torch.stack(losses).mean()
+        contrast = losses[0] if len(losses) == 1 else losses[1].lerp(losses[0], self.ignore_weight)
         geo = accuracy = torch.zeros((), device=im_q.device)
         if self.geo_head is not None:
             logits = self.geo_head(features[-1] if self.geo_input == "trunk" else projections[-1]).float()

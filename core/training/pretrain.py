@@ -55,6 +55,7 @@ def pretrain(
     min_gap: float = 0.0,
     max_gap: float | None = None,
     season: str = moco.SEASON,
+    ignore_weight: float = moco.IGNORE_WEIGHT,
     pair_views: str = PAIR_VIEW,
     views: Views = Views(),  # noqa: B008 - frozen
     precision: str = "auto",
@@ -92,6 +93,7 @@ def pretrain(
         min_gap: Minimum number of days between the two dates of a temporal pair.
         max_gap: Maximum number of days between them; unlimited by default.
         season: Two dates of a place are a positive pair (ignore, as in the paper), different (keep: another view of the image is the positive) or both.
+        ignore_weight: Share of the pairs of two dates in the loss with --season both: more of it finds places again, less of it suits labels.
         pair_views: Crops, flips and turns of two dates of a place: none (whole), shared, jittered (shared, up to 2 px apart) or independent (as in the paper).
         views: Strength of the augmentations.
         precision: auto (bf16 where it is faster), 32-true or bf16-mixed.
@@ -149,6 +151,7 @@ def _run(options: SimpleNamespace, store: ChipStore, places: pd.DataFrame, spec:
         geo_head=options.geo_head,
         mask_same_place=options.mask_same_place,
         season=season,
+        ignore_weight=options.ignore_weight,
         where=where,
     )
     if options.compile:  # only the encoders: the rest is a few small matrices
@@ -214,6 +217,14 @@ def _check(options: SimpleNamespace) -> None:
     if options.season == "keep" and options.mask_same_place:
         raise UserError(
             "--mask-same-place: with --season keep the other dates of a place are negatives; omit one of them"
+        )
+    if not 0 < options.ignore_weight < 1:
+        raise UserError(
+            f"--ignore-weight {options.ignore_weight:g}: must lie between 0 and 1; see --season ignore and keep"
+        )
+    if options.ignore_weight != moco.IGNORE_WEIGHT and ("tp" not in options.variant or options.season != "both"):
+        raise UserError(
+            f"--ignore-weight {options.ignore_weight:g}: needs temporal pairs and --season both; omit this option"
         )
     count = processes()[1]
     if options.batch_size > options.queue:

@@ -12,7 +12,8 @@ from core.report.encoder_report import write_encoder_report
 from core.runs import check_seed, pick_device, settings_of, start_run
 from core.store.read import ChipStore
 
-PRETRAINING = ("variant", "arch", "epochs", "optimizer", "pair_views", "season")  # options that the report speaks of
+# Options that the report speaks of.
+PRETRAINING = ("variant", "arch", "epochs", "optimizer", "pair_views", "season", "ignore_weight")
 
 
 def probe(
