@@ -105,13 +105,17 @@ def pretrain(
         resume: Continue from the last checkpoint in the run's folder.
         overwrite: Replace the run's folder.
     """
-    options = SimpleNamespace(**locals())
+    return _start(SimpleNamespace(**locals()))
+
+
+def _start(options: SimpleNamespace) -> Path | None:
+    """Check everything that can be checked before the run's folder is made, and train."""
     _check(options)
-    store, places = _training_places(data, variant)
-    target, more_loggers = pick_device(device), make_loggers(loggers)
+    store, places = _training_places(options.data, options.variant)
+    target, more_loggers = pick_device(options.device), make_loggers(options.loggers)
     spec, chosen = _specification(options, store, target)
     if processes()[0] == 0:
-        start_run(out, vars(options), overwrite=overwrite, resume=resume, fixed=_FIXED)
+        start_run(options.out, vars(options), overwrite=options.overwrite, resume=options.resume, fixed=_FIXED)
     options.device, options.precision, options.loggers = join_processes(target), chosen, more_loggers
     return _run(options, store, places, spec)
 
