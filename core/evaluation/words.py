@@ -24,7 +24,7 @@ USES = {
 }
 STAGES = {"last": "", "third": ", third stage", "first_three": ", stages 1 to 3"}
 WELL, HARDLY = 0.7, 0.3  # F1 of a class that is separated well, or hardly
-LABEL_WEIGHT = 0.2  # --ignore-weight with which a year's labels lose nothing: docs/benchmarks/learning.md
+LABEL_WEIGHT = 0.2  # --ignore-weight with which no label of a year is settled below moco: docs/benchmarks/learning.md
 _FIRST = f"recall_at_{TOP[0]}"
 
 
